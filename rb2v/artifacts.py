@@ -1,0 +1,223 @@
+"""What travels between the stages: frozen records, checked once when they are made.
+
+Units stand in the names; pixel coordinates follow OpenCV (x right, y down, centre of the top-left pixel at the origin).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+Category = Literal["street", "face", "hand"]
+Split = Literal["train", "test"]
+Camera = Literal["blurry", "sharp"]
+CameraResponse = Literal["linear", "srgb"] | float
+
+CATEGORIES: tuple[Category, ...] = get_args(Category)
+SPLITS: tuple[Split, ...] = get_args(Split)
+CAMERAS: tuple[Camera, ...] = get_args(Camera)
+
+
+@dataclass(frozen=True)
+class Rig:
+    """A beam-splitter rig, as ``capture_configs/<rig>.yaml`` describes it."""
+
+    name: str
+    """Name of the rig."""
+    blurry_model: str
+    """Model of the long-exposure camera."""
+    sharp_model: str
+    """Model of the short-exposure camera."""
+    blurry_fps: float
+    """Nominal frame rate of the blurry camera."""
+    sharp_fps: float
+    """Nominal frame rate of the sharp camera."""
+    mirrored: bool | None
+    """Whether one view is the mirror image of the other; None lets calibration find out."""
+    response: CameraResponse
+    """Transfer from linear light to coded values: ``"linear"``, ``"srgb"`` or the exponent of a pure gamma."""
+    upsampling: int
+    """Fine-track frames per original frame."""
+    frames_per_sequence: int
+    """Sharp frames of one blurry frame (N + 1)."""
+    blur_samples: int
+    """Blur-track frames whose mean is the synthetic blur."""
+    output_size: tuple[int, int]
+    """Width and height of the frames in the data set, in pixels."""
+    search_range_seconds: float
+    """How far from the coarse offset a window is looked for, to either side."""
+
+    def __post_init__(self) -> None:
+        steps, sequence_steps = self.blur_samples - 1, self.frames_per_sequence - 1
+        if sequence_steps < 2 or sequence_steps % 2:
+            raise ValueError(f"frames_per_sequence must be an odd number of at least 3, got {self.frames_per_sequence}")
+        if steps < sequence_steps or steps % sequence_steps:
+            raise ValueError(
+                f"blur_samples - 1 must be a multiple of frames_per_sequence - 1 ({sequence_steps}), got {steps}"
+            )
+        if self.upsampling < 1:
+            raise ValueError(f"upsampling must be at least 1, got {self.upsampling}")
+
+    @property
+    def fine_fps(self) -> float:
+        """Frame rate of the fine track."""
+        return self.sharp_fps * self.upsampling
+
+    @property
+    def blur_factor(self) -> int:
+        """Blur-track steps per fine-track step."""
+        return (self.blur_samples - 1) // (self.frames_per_sequence - 1)
+
+    @property
+    def blur_steps_per_frame(self) -> int:
+        """Blur-track steps per original frame."""
+        return self.upsampling * self.blur_factor
+
+
+@dataclass(frozen=True)
+class Take:
+    """One simultaneous recording of both cameras."""
+
+    name: str
+    category: Category
+    subject: str
+    green_screen: bool
+    split: Split | None
+    blurry: tuple[Path, ...]
+    """The blurry video; several files are the chapters of one recording."""
+    sharp: tuple[Path, ...]
+    """The sharp video, likewise."""
+    plate_blurry: Path | None = None
+    """A clean background plate seen by the blurry camera."""
+    plate_sharp: Path | None = None
+    """A clean background plate seen by the sharp camera."""
+
+
+@dataclass(frozen=True)
+class RawDirectory:
+    """A raw directory: the rig, the calibration captures and the takes."""
+
+    root: Path
+    rig: Rig
+    takes: tuple[Take, ...]
+    geometry_pairs: tuple[tuple[Path, Path], ...]
+    """Captures of one static scene as (blurry, sharp)."""
+    color_pair: tuple[Path, Path] | None
+    """Captures of the colour checker as (blurry, sharp)."""
+
+
+@dataclass(frozen=True)
+class Crop:
+    """A rectangle of whole pixels in the blurry camera's frame."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+    def __post_init__(self) -> None:
+        if self.width <= 0 or self.height <= 0 or self.x < 0 or self.y < 0:
+            raise ValueError(f"a crop needs a positive size and no negative corner, got {self}")
+
+
+@dataclass(frozen=True)
+class CalibrationQuality:
+    """How well a calibration fits the captures that it was made from."""
+
+    rms_px: float
+    """Root mean square reprojection error in blurry-camera pixels."""
+    pairs: int
+    """Capture pairs used."""
+    points: int
+    """Point pairs used."""
+    delta_e: float | None
+    """Mean CIEDE2000 difference of the checker's patches after the colour map; None without a checker."""
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """Where the sharp camera's pixels lie in the blurry camera's frame, and what is seen by both."""
+
+    homography: NDArray[np.float64]
+    """(3, 3), sharp-camera pixels to blurry-camera pixels, h33 = 1; negative determinant where mirrored."""
+    mirrored: bool
+    size_blurry: tuple[int, int]
+    """Width and height of the blurry camera's frames in pixels."""
+    size_sharp: tuple[int, int]
+    """Width and height of the sharp camera's frames in pixels."""
+    crop: Crop
+    """Free of the housing's black border in both views; has the output's aspect."""
+    color: NDArray[np.float64] | None
+    """(3, 4) colour map from the colour checker, in linear light."""
+    quality: CalibrationQuality
+
+    def __post_init__(self) -> None:
+        if self.homography.shape != (3, 3) or not np.all(np.isfinite(self.homography)):
+            raise ValueError("homography must be a 3x3 matrix of finite numbers")
+        determinant = np.linalg.det(self.homography)
+        if abs(determinant) < 1e-12:
+            raise ValueError("homography is singular")
+        if (determinant < 0) != self.mirrored:
+            raise ValueError(f"mirrored is {self.mirrored}, but the homography's determinant is {determinant:.3g}")
+        if self.color is not None and self.color.shape != (3, 4):
+            raise ValueError(f"color must be a 3x4 matrix, got shape {self.color.shape}")
+        width, height = self.size_blurry
+        if self.crop.x + self.crop.width > width or self.crop.y + self.crop.height > height:
+            raise ValueError(f"crop {self.crop} reaches out of the blurry camera's {width}x{height} frame")
+
+
+@dataclass(frozen=True)
+class ClockModel:
+    """The line that takes times of the blurry camera to times of the sharp camera (centres of exposure)."""
+
+    offset_seconds: float
+    """Sharp-camera time at blurry-camera time 0."""
+    drift: float
+    """Relative rate difference: sharp time runs ``1 + drift`` times as fast as blurry time."""
+    residual_seconds: float
+    """Robust standard deviation of single-frame estimates about the line."""
+    n_inliers: int
+    """Frames that carry the line."""
+
+    def sharp_time(self, blurry_time_seconds: float) -> float:
+        """Return the sharp camera's time at a time of the blurry camera, in seconds."""
+        return self.offset_seconds + (1.0 + self.drift) * blurry_time_seconds
+
+
+REASONS: Mapping[str, str] = {
+    "": "accepted",
+    "out-of-range": "the window reaches beyond the sharp recording",
+    "static": "no window stands out, because nothing moves",
+    "low-psnr": "no window explains the blurry frame well enough",
+    "inconsistent": "the frame's own best window lies off the take's clock line",
+    "no-clock": "too few frames of the take agree on a clock",
+}
+"""Why a blurry frame was not accepted, by the code in the table's ``reason`` column."""
+
+
+@dataclass(frozen=True, eq=False)
+class AlignedFrame:
+    """One row of ``alignment.csv``: a blurry frame and the window of sharp frames that it integrated."""
+
+    take: str
+    blurry_index: int
+    blurry_time: float
+    """Presentation time in seconds."""
+    position: int
+    """Fine-track index of ``x_0``."""
+    position_fine: float
+    """The same, to a fraction of a fine frame."""
+    psnr: float
+    """PSNR of the colour-mapped synthetic blur against the blurry frame, in dB."""
+    margin_db: float
+    """How far the best window stands above the best one that is not its neighbour."""
+    accepted: bool
+    reason: str
+    """A key of ``REASONS``."""
+    color: NDArray[np.float64] = field(default_factory=lambda: np.eye(3, 4))
+    """(3, 4) colour map in linear light."""

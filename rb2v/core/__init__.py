@@ -1,0 +1,1 @@
+"""The numerics of the pipeline: arrays in, arrays out, no files."""

@@ -1,0 +1,228 @@
+"""Rigs and raw directories: ``capture_configs/*.yaml``, ``capture.yaml``, ``take.yaml``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+
+from rb2v.artifacts import CAMERAS, CameraResponse, Category, RawDirectory, Rig, Split, Take
+from rb2v.errors import InputError
+from rb2v.io.store import check_schema, read_text, validate
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+
+_PLAIN_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+class _CameraDocument(_Strict):
+    model: str
+    frame_rate: PositiveFloat
+
+
+class _GammaDocument(_Strict):
+    gamma: Annotated[float, Field(gt=0.2, lt=5.0)]
+
+
+class _RigDocument(_Strict):
+    name: Annotated[str, Field(pattern=_PLAIN_NAME)]
+    blurry: _CameraDocument
+    sharp: _CameraDocument
+    mirrored: bool | Literal["auto"]
+    response: Literal["linear", "srgb"] | _GammaDocument
+    upsampling: PositiveInt
+    frames_per_sequence: PositiveInt
+    blur_samples: PositiveInt
+    output_size: tuple[PositiveInt, PositiveInt]
+    search_range_seconds: PositiveFloat
+
+
+class _CaptureDocument(_Strict):
+    rig: str
+
+
+class _TakeDocument(_Strict):
+    category: Category
+    subject: Annotated[str, Field(min_length=1)]
+    green_screen: bool
+    split: Split | None = None
+    blurry: Annotated[list[str], Field(min_length=1)] | None = None
+    sharp: Annotated[list[str], Field(min_length=1)] | None = None
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        document = yaml.safe_load(read_text(path))
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = "" if mark is None else f", line {mark.line + 1}"
+        raise InputError(path, f"is not YAML ({getattr(error, 'problem', error)}{where})") from error
+    if not isinstance(document, dict) or not all(isinstance(key, str) for key in document):
+        raise InputError(path, "holds no mapping", expected="lines of 'key: value'")
+    return document
+
+
+def _read_versioned_yaml(path: Path) -> dict[str, Any]:
+    document = _read_yaml(path)
+    check_schema(path, document)
+    return {key: value for key, value in document.items() if key != "schema"}
+
+
+def rig_folders() -> list[Path]:
+    """Return the folders in which rigs are looked for by name: the checkout's, then the installation's."""
+    checkout = Path(__file__).resolve().parents[2] / "capture_configs"
+    installed = Path(sys.prefix) / "share" / "rb2v" / "capture_configs"
+    return [folder for folder in (checkout, installed) if folder.is_dir()]
+
+
+def find_rig(name: str, relative_to: Path | None = None) -> Path:
+    """Return the file of a rig given by name or by path.
+
+    Parameters
+    ----------
+    name : str
+        Name of a file in ``capture_configs`` without its suffix, or a path.
+    relative_to : Path, optional
+        Folder from which a relative path counts.
+
+    Raises
+    ------
+    InputError
+        If there is no such rig; the message lists the known names.
+    """
+    if name.endswith((".yaml", ".yml")):
+        return (relative_to or Path()) / name
+    for folder in rig_folders():
+        if (folder / f"{name}.yaml").is_file():
+            return folder / f"{name}.yaml"
+    known = sorted(path.stem for folder in rig_folders() for path in folder.glob("*.yaml"))
+    raise InputError(name, "there is no such rig", expected=f"one of {', '.join(known)}, or the path of a YAML file")
+
+
+def read_rig(path: Path) -> Rig:
+    """Read a rig from its YAML file.
+
+    Raises
+    ------
+    InputError
+        If a key is unknown, missing, of the wrong kind, or contradicts another.
+    """
+    document = validate(_RigDocument, _read_versioned_yaml(path), path)
+    response: CameraResponse = (
+        document.response.gamma if isinstance(document.response, _GammaDocument) else document.response
+    )
+    try:
+        return Rig(
+            name=document.name,
+            blurry_model=document.blurry.model,
+            sharp_model=document.sharp.model,
+            blurry_fps=document.blurry.frame_rate,
+            sharp_fps=document.sharp.frame_rate,
+            mirrored=None if document.mirrored == "auto" else document.mirrored,
+            response=response,
+            upsampling=document.upsampling,
+            frames_per_sequence=document.frames_per_sequence,
+            blur_samples=document.blur_samples,
+            output_size=document.output_size,
+            search_range_seconds=document.search_range_seconds,
+        )
+    except ValueError as error:
+        raise InputError(path, str(error)) from error
+
+
+def read_raw_directory(root: Path) -> RawDirectory:
+    """Read the description of a raw directory; no video or picture is opened.
+
+    Raises
+    ------
+    InputError
+        If the folder, a description or a file that it names is missing or wrong.
+    """
+    if not root.is_dir():
+        raise InputError(root, "there is no such folder", expected="a raw directory")
+    capture_path = root / "capture.yaml"
+    if not capture_path.is_file():
+        raise InputError(capture_path, "there is no such file", expected="a raw directory with capture.yaml in it")
+    capture = validate(_CaptureDocument, _read_versioned_yaml(capture_path), capture_path)
+    try:
+        rig_path = find_rig(capture.rig, relative_to=root)
+    except InputError as error:
+        raise InputError(capture_path, f"{capture.rig!r}: {error.problem}", "rig", error.expected) from error
+    takes_folder = root / "takes"
+    folders = sorted(path for path in takes_folder.glob("*") if path.is_dir()) if takes_folder.is_dir() else []
+    return RawDirectory(
+        root=root,
+        rig=read_rig(rig_path),
+        takes=tuple(read_take(folder) for folder in folders),
+        geometry_pairs=_find_geometry_pairs(root / "calibration" / "geometry"),
+        color_pair=_find_color_pair(root / "calibration" / "color"),
+    )
+
+
+def read_take(folder: Path) -> Take:
+    """Read ``take.yaml`` of a take's folder and find the files that belong to it.
+
+    Raises
+    ------
+    InputError
+        If the description is wrong or a video is missing.
+    """
+    path = folder / "take.yaml"
+    document = validate(_TakeDocument, _read_yaml(path), path)
+    chapters = {camera: _find_videos(folder, camera, getattr(document, camera), path) for camera in CAMERAS}
+    plates = {camera: folder / f"plate_{camera}.png" for camera in CAMERAS}
+    return Take(
+        name=folder.name,
+        category=document.category,
+        subject=document.subject,
+        green_screen=document.green_screen,
+        split=document.split,
+        blurry=chapters["blurry"],
+        sharp=chapters["sharp"],
+        plate_blurry=plates["blurry"] if plates["blurry"].is_file() else None,
+        plate_sharp=plates["sharp"] if plates["sharp"].is_file() else None,
+    )
+
+
+def _find_videos(folder: Path, camera: str, listed: list[str] | None, take_path: Path) -> tuple[Path, ...]:
+    if listed is not None:
+        for name in listed:
+            if Path(name).name != name:
+                raise InputError(take_path, f"{name!r} is not a plain file name", camera, "files of the take's folder")
+    paths = tuple(folder / name for name in (listed or [f"{camera}.mp4"]))
+    for path in paths:
+        if not path.is_file():
+            raise InputError(path, "there is no such file", expected=f"the {camera} camera's video")
+    return paths
+
+
+def _find_geometry_pairs(folder: Path) -> tuple[tuple[Path, Path], ...]:
+    names = {
+        camera: {path.name for path in (folder / camera).glob("*") if path.suffix.lower() in IMAGE_SUFFIXES}
+        for camera in CAMERAS
+    }
+    for camera, other in zip(CAMERAS, reversed(CAMERAS), strict=True):
+        lonely = sorted(names[camera] - names[other])
+        if lonely:
+            raise InputError(
+                folder / camera / lonely[0], f"has no partner in {folder / other}", expected="pairs by name"
+            )
+    return tuple((folder / "blurry" / name, folder / "sharp" / name) for name in sorted(names["blurry"]))
+
+
+def _find_color_pair(folder: Path) -> tuple[Path, Path] | None:
+    paths = {camera: folder / f"{camera}.png" for camera in CAMERAS}
+    present = [camera for camera in CAMERAS if paths[camera].is_file()]
+    if not present:
+        return None
+    for camera in CAMERAS:
+        if camera not in present:
+            raise InputError(paths[camera], "there is no such file", expected="the checker seen by both cameras")
+    return paths["blurry"], paths["sharp"]

@@ -1,0 +1,342 @@
+"""Artifacts to JSON and CSV and back, written whole or not at all."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import math
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from rb2v.artifacts import AlignedFrame, Calibration, CalibrationQuality, Crop
+from rb2v.errors import ConfigMismatchError, InputError
+
+SCHEMA = 1
+CONFIG_NAME = "config.json"
+
+_COLOR_COLUMNS = tuple(f"m{row}{column}" for row in range(3) for column in range(4))
+ALIGNMENT_COLUMNS = (
+    "take",
+    "blurry_index",
+    "blurry_time",
+    "position",
+    "position_fine",
+    "psnr",
+    "margin_db",
+    "accepted",
+    "reason",
+    *_COLOR_COLUMNS,
+)
+
+Document = TypeVar("Document")
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary path that becomes ``path`` when the block ends well, and vanishes otherwise.
+
+    The name is the same at every try, so that what a killed run left is overwritten by the next one. It keeps the
+    suffix, because writers choose a container by it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".partial-{path.name}")
+    try:
+        yield temporary
+        _flush(temporary)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty temporary folder that becomes ``path`` when the block ends well, and vanishes otherwise."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".partial-{path.name}")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    try:
+        yield temporary
+        temporary.replace(path)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def _flush(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write a UTF-8 text file whole or not at all, and return its path."""
+    with whole_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+    return path
+
+
+def write_json(path: Path, document: Mapping[str, Any]) -> Path:
+    """Write a JSON document (2-space indent, keys as given, no NaN) whole or not at all, and return its path."""
+    return write_text(path, json.dumps(document, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, not JSON, or not an object.
+    """
+    try:
+        document = json.loads(read_text(path))
+    except json.JSONDecodeError as error:
+        raise InputError(path, f"is not JSON ({error.msg}, line {error.lineno})", expected="a JSON document") from error
+    if not isinstance(document, dict):
+        raise InputError(path, f"holds a {type(document).__name__}", expected="a JSON object")
+    return document
+
+
+def read_text(path: Path) -> str:
+    """Read a UTF-8 text file.
+
+    Raises
+    ------
+    InputError
+        If there is no such file, or it is not text.
+    """
+    if not path.is_file():
+        raise InputError(path, "there is no such file")
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(path, "is not UTF-8 text") from error
+    except OSError as error:
+        raise InputError(path, f"cannot be read ({error.strerror})") from error
+
+
+def check_schema(path: Path, document: Mapping[str, Any], schema: int = SCHEMA) -> None:
+    """Check that a document is of the schema that this version reads.
+
+    Raises
+    ------
+    InputError
+        If its ``schema`` is missing or another.
+    """
+    if "schema" not in document:
+        raise InputError(path, "is missing", "schema", expected=str(schema))
+    if document["schema"] != schema:
+        raise InputError(path, f"is {document['schema']!r}", "schema", expected=str(schema))
+
+
+def validate(document_type: type[Document], document: object, source: Path) -> Document:
+    """Turn a plain document into a typed one.
+
+    Parameters
+    ----------
+    document_type : type
+        A pydantic model or dataclass.
+    document : object
+        What a JSON or YAML file held.
+    source : Path
+        The file, for the message.
+
+    Raises
+    ------
+    InputError
+        Naming the first key that is unknown, missing or of the wrong kind.
+    """
+    try:
+        return TypeAdapter(document_type).validate_python(document)
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        key = ".".join(str(part) for part in fault["loc"]) or None
+        if fault["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+            raise InputError(source, "is not a known key", key, expected=_near_miss(document_type, fault)) from error
+        if fault["type"] in ("missing", "missing_argument"):
+            raise InputError(source, "is missing", key) from error
+        given = "" if isinstance(fault["input"], dict) else f"{fault['input']!r}: "
+        raise InputError(source, f"{given}{fault['msg'].removeprefix('Value error, ')}", key) from error
+
+
+def _near_miss(document_type: Any, fault: Any) -> str | None:  # noqa: ANN401 - pydantic's own loose types
+    model = document_type
+    for part in fault["loc"][:-1]:
+        model = model.model_fields[part].annotation if hasattr(model, "model_fields") else None
+    fields = getattr(model, "model_fields", None)
+    return None if fields is None else "one of " + ", ".join(field.alias or name for name, field in fields.items())
+
+
+def adopt_folder(folder: Path, config: Mapping[str, Any]) -> None:
+    """Make ``folder`` the output of ``config``, or go on in it if it is already.
+
+    Raises
+    ------
+    ConfigMismatchError
+        If the folder was made with another configuration; the message names the first key that differs.
+    InputError
+        If the folder holds other things and no configuration, or a file stands in its place.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise InputError(folder, "is a file", expected="a folder to write to")
+    path = folder / CONFIG_NAME
+    if path.exists():
+        found = read_json(path)
+        wanted = json.loads(json.dumps(config))
+        for key in sorted(found.keys() | wanted.keys()):
+            if found.get(key) != wanted.get(key):
+                raise ConfigMismatchError(
+                    path,
+                    f"the folder was made with {_shorten(found.get(key))}, this run has {_shorten(wanted.get(key))}",
+                    key,
+                    expected="the same configuration, or another output folder",
+                )
+        return
+    if folder.is_dir() and any(not child.name.startswith(".partial-") for child in folder.iterdir()):
+        raise InputError(folder, "is not empty and was not made by this command", expected="a new or empty folder")
+    try:
+        write_json(path, config)
+    except OSError as error:
+        raise InputError(folder, f"cannot be written ({error.strerror})") from error
+
+
+def _shorten(value: object) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def write_calibration(path: Path, calibration: Calibration) -> Path:
+    """Write ``calibration.json`` and return its path."""
+    document = {
+        "schema": SCHEMA,
+        "homography": calibration.homography.tolist(),
+        "mirrored": calibration.mirrored,
+        "size": {"blurry": list(calibration.size_blurry), "sharp": list(calibration.size_sharp)},
+        "crop": dataclasses.asdict(calibration.crop),
+        "color": None if calibration.color is None else calibration.color.tolist(),
+        "quality": dataclasses.asdict(calibration.quality),
+    }
+    return write_json(path, document)
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+class _SizeDocument(_Strict):
+    blurry: tuple[int, int]
+    sharp: tuple[int, int]
+
+
+class _CalibrationDocument(_Strict):
+    homography: list[list[float]]
+    mirrored: bool
+    size: _SizeDocument
+    crop: Crop
+    color: list[list[float]] | None
+    quality: CalibrationQuality
+
+
+def read_calibration(path: Path) -> Calibration:
+    """Read ``calibration.json``.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or malformed, or its values contradict each other.
+    """
+    raw = read_json(path)
+    check_schema(path, raw)
+    document = validate(_CalibrationDocument, {k: v for k, v in raw.items() if k != "schema"}, path)
+    try:
+        return Calibration(
+            homography=np.array(document.homography, dtype=np.float64),
+            mirrored=document.mirrored,
+            size_blurry=document.size.blurry,
+            size_sharp=document.size.sharp,
+            crop=document.crop,
+            color=None if document.color is None else np.array(document.color, dtype=np.float64),
+            quality=document.quality,
+        )
+    except ValueError as error:
+        raise InputError(path, str(error)) from error
+
+
+def write_alignment(path: Path, frames: Iterable[AlignedFrame]) -> Path:
+    """Write ``alignment.csv``, sorted by take and index, and return its path."""
+    rows = sorted(frames, key=lambda frame: (frame.take, frame.blurry_index))
+    with whole_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(ALIGNMENT_COLUMNS)
+        writer.writerows(_to_row(frame) for frame in rows)
+    return path
+
+
+def _to_row(frame: AlignedFrame) -> list[object]:
+    return [
+        frame.take,
+        frame.blurry_index,
+        f"{frame.blurry_time:.6f}",
+        frame.position,
+        f"{frame.position_fine:.4f}",
+        f"{frame.psnr:.4f}",
+        f"{frame.margin_db:.4f}",
+        int(frame.accepted),
+        frame.reason,
+        *(f"{value:.9g}" for value in frame.color.ravel()),
+    ]
+
+
+def read_alignment(path: Path) -> list[AlignedFrame]:
+    """Read ``alignment.csv``.
+
+    Raises
+    ------
+    InputError
+        If a column is missing or a value is not of its column's kind.
+    """
+    if not path.is_file():
+        raise InputError(path, "there is no such file", expected="the table that 'rb2v align' writes")
+    with path.open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        missing = [name for name in ALIGNMENT_COLUMNS if name not in (reader.fieldnames or ())]
+        if missing:
+            raise InputError(path, "column is missing", missing[0], expected=", ".join(ALIGNMENT_COLUMNS))
+        return [_from_row(row, path, line) for line, row in enumerate(reader, start=2)]
+
+
+def _from_row(row: Mapping[str, str], path: Path, line: int) -> AlignedFrame:
+    try:
+        return AlignedFrame(
+            take=row["take"],
+            blurry_index=int(row["blurry_index"]),
+            blurry_time=float(row["blurry_time"]),
+            position=int(row["position"]),
+            position_fine=float(row["position_fine"]),
+            psnr=float(row["psnr"]),
+            margin_db=float(row["margin_db"]),
+            accepted=bool(int(row["accepted"])),
+            reason=row["reason"],
+            color=np.array([float(row[name]) for name in _COLOR_COLUMNS]).reshape(3, 4),
+        )
+    except (TypeError, ValueError) as error:
+        raise InputError(path, f"line {line}: {error}", expected="numbers as 'rb2v align' writes them") from error
+
+
+def finite_or_none(value: float) -> float | None:
+    """Return a float for JSON: None in place of infinities and NaN, which JSON does not know."""
+    return value if math.isfinite(value) else None
+
+
+def relative_names(paths: Sequence[Path], root: Path) -> list[str]:
+    """Return paths relative to ``root`` with forward slashes, for records that must not hold machine paths."""
+    return [path.relative_to(root).as_posix() for path in paths]

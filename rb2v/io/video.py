@@ -1,0 +1,344 @@
+"""Video files: frames with their presentation times, sound, and an encoder for what the project writes.
+
+Colours are converted here and not by the decoder: planes to RGB by the matrix and range that the stream states, so
+that a full-range BT.709 recording keeps its values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cache
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from rb2v.errors import InputError
+
+_PLANAR_420 = ("yuv420p", "yuvj420p")
+_BT601_COLORSPACES = (5, 6)  # BT.470BG and SMPTE 170M, ITU-T H.273 table 4
+_BT709 = (0.2126, 0.0722)
+_BT601 = (0.299, 0.114)
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What the container says of a video's picture and sound."""
+
+    width: int
+    height: int
+    frame_rate: float
+    """Average frames per second."""
+    n_frames: int
+    """Frames by the container's count; 0 where it states none."""
+    duration_seconds: float | None
+    has_audio: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """A decoded picture and when it is shown."""
+
+    time_seconds: float
+    """Presentation time, from the start of the recording's first file."""
+    image: NDArray[np.uint8]
+    """(H, W, 3) RGB."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sound:
+    """The sound track of a recording, mixed to one channel."""
+
+    samples: NDArray[np.float32]
+    """(n,) in -1..1."""
+    rate: int
+    """Samples per second."""
+    start_seconds: float
+    """Presentation time of the first sample."""
+
+
+def probe_video(path: Path) -> VideoInfo:
+    """Read what the container says, without decoding.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, is no video, or is cut short before its index.
+    """
+    with _open(path) as container:
+        stream = _video_stream(container, path)
+        duration = container.duration
+        return VideoInfo(
+            width=stream.codec_context.width,
+            height=stream.codec_context.height,
+            frame_rate=float(stream.average_rate or stream.guessed_rate or 0),
+            n_frames=stream.frames,
+            duration_seconds=None if duration is None else duration / av.time_base,
+            has_audio=bool(container.streams.audio),
+        )
+
+
+def iter_frames(paths: Sequence[Path]) -> Iterator[Frame]:
+    """Decode a recording, chapter after chapter, one frame at a time.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        The files of one recording in order; times go on from one to the next.
+
+    Yields
+    ------
+    Frame
+        In the order of presentation.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be decoded, holds fewer frames than its index says, changes the picture's size, or has
+        times that do not increase.
+    """
+    start_seconds = 0.0
+    size: tuple[int, ...] | None = None
+    for path in paths:
+        last_seconds, step_seconds, n_decoded = -np.inf, 0.0, 0
+        with _open(path) as container:
+            stream = _video_stream(container, path)
+            stream.thread_type = "AUTO"
+            n_stated = stream.frames
+            for picture in _decode(container, stream, path):
+                if picture.time is None:
+                    raise InputError(path, f"frame {n_decoded} has no presentation time")
+                if picture.time <= last_seconds:
+                    raise InputError(path, f"frame {n_decoded} is not later than the one before it")
+                if n_decoded:
+                    step_seconds = picture.time - last_seconds
+                last_seconds = picture.time
+                n_decoded += 1
+                image = _to_rgb(picture)
+                if size is not None and image.shape != size:
+                    raise InputError(
+                        path, f"frames are {image.shape[1]}x{image.shape[0]}", None, f"{size[1]}x{size[0]}"
+                    )
+                size = image.shape
+                yield Frame(start_seconds + picture.time, image)
+        if n_decoded == 0:
+            raise InputError(path, "holds no frame that can be decoded", expected="a video")
+        # An index that counts one frame more than can be shown is common; more than that is a cut recording.
+        if n_decoded < n_stated - 1:
+            raise InputError(path, f"is cut short: {n_decoded} of {n_stated} frames could be decoded")
+        start_seconds += last_seconds + step_seconds
+
+
+def read_sound(paths: Sequence[Path]) -> Sound | None:
+    """Decode the sound of a recording, or return None where its first file has none.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        The files of one recording in order.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be decoded.
+    """
+    chunks: list[NDArray[np.float32]] = []
+    rate, start_seconds = 0, 0.0
+    for path in paths:
+        with _open(path) as container:
+            if not container.streams.audio:
+                break
+            stream = container.streams.audio[0]
+            resampler = av.AudioResampler(format="fltp", layout="mono")
+            try:
+                for packet in container.decode(stream):
+                    for block in resampler.resample(packet):
+                        if not chunks:
+                            rate, start_seconds = block.sample_rate, float(block.time or 0.0)
+                        chunks.append(block.to_ndarray()[0])
+            except av.FFmpegError as error:
+                raise InputError(path, f"its sound cannot be decoded ({error.strerror})") from error
+    if not chunks:
+        return None
+    return Sound(np.concatenate(chunks), rate, start_seconds)
+
+
+def read_image(path: Path) -> NDArray[np.uint8]:
+    """Read a picture as (H, W, 3) RGB uint8.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or no picture.
+    """
+    if not path.is_file():
+        raise InputError(path, "there is no such file", expected="a picture")
+    data = np.fromfile(path, dtype=np.uint8)
+    image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    if image is None:
+        raise InputError(path, "cannot be read as a picture", expected="PNG, JPEG or TIFF")
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+
+def write_image(path: Path, image: NDArray[np.uint8]) -> Path:
+    """Write (H, W, 3) RGB or (H, W) grey uint8 as PNG or JPEG, by the suffix, and return the path."""
+    ordered = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.ndim == 3 else image
+    ok, data = cv2.imencode(path.suffix, ordered)
+    if not ok:
+        raise ValueError(f"OpenCV cannot write {path.suffix} pictures")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data.tofile(path)
+    return path
+
+
+def write_video(
+    path: Path,
+    frames: Iterable[NDArray[np.uint8]],
+    frame_rate: float,
+    *,
+    sound: Sound | None = None,
+    crf: int = 18,
+) -> Path:
+    """Encode an H.264 MP4 as the cameras do: 4:2:0, BT.709, full range, AAC sound.
+
+    Parameters
+    ----------
+    path : Path
+        The file to write; the same frames give the same bytes.
+    frames : iterable of (H, W, 3) ndarray of uint8
+        RGB, H and W even.
+    frame_rate : float
+        Frames per second.
+    sound : Sound, optional
+        The sound track; its ``start_seconds`` is taken as 0.
+    crf : int
+        Constant rate factor of x264; lower is better and larger.
+    """
+    with av.open(path, "w", format="mp4", options={"fflags": "+bitexact", "movflags": "+faststart"}) as container:
+        rate = Fraction(frame_rate).limit_denominator(100_000)
+        # One encoder thread: the bytes must not depend on the machine's cores.
+        stream = container.add_stream(
+            "libx264", rate=rate, options={"crf": str(crf), "preset": "veryfast", "threads": "1", "flags": "+bitexact"}
+        )
+        stream.pix_fmt = "yuvj420p"
+        context = stream.codec_context
+        context.color_range = 2  # full
+        context.colorspace = context.color_primaries = context.color_trc = 1  # BT.709
+        context.thread_count = 1
+        audio_stream = None
+        if sound is not None:
+            audio_stream = container.add_stream("aac", rate=sound.rate, layout="mono", options={"flags": "+bitexact"})
+        for index, image in enumerate(frames):
+            if index == 0:
+                stream.height, stream.width = image.shape[:2]
+            picture = av.VideoFrame.from_ndarray(_to_i420(image), format="yuvj420p")
+            picture.color_range, picture.colorspace = 2, 1
+            picture.pts, picture.time_base = index, 1 / rate
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode(None))
+        if sound is not None and audio_stream is not None:
+            block = av.AudioFrame.from_ndarray(sound.samples[None].astype(np.float32), format="fltp", layout="mono")
+            block.sample_rate, block.pts, block.time_base = sound.rate, 0, Fraction(1, sound.rate)
+            container.mux(audio_stream.encode(block))
+            container.mux(audio_stream.encode(None))
+    return path
+
+
+def _open(path: Path) -> av.container.InputContainer:
+    if not path.is_file():
+        raise InputError(path, "there is no such file", expected="a video")
+    try:
+        return av.open(path, "r")
+    except (av.FFmpegError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(path, f"is no video, or is cut short ({reason})", expected="a video such as MP4") from error
+
+
+def _video_stream(container: av.container.InputContainer, path: Path) -> av.VideoStream:
+    if not container.streams.video:
+        raise InputError(path, "holds no picture track", expected="a video")
+    return container.streams.video[0]
+
+
+def _decode(container: av.container.InputContainer, stream: av.VideoStream, path: Path) -> Iterator[av.VideoFrame]:
+    try:
+        yield from container.decode(stream)
+    except av.FFmpegError as error:
+        raise InputError(path, f"cannot be decoded to its end ({error.strerror}); is it cut short?") from error
+
+
+@cache
+def _rgb_from_yuv(*, full_range: bool, bt601: bool) -> NDArray[np.float64]:
+    """Return the (3, 4) matrix from 8-bit Y'CbCr to 8-bit R'G'B' (ITU-T H.273, equations of section 8.3)."""
+    kr, kb = _BT601 if bt601 else _BT709
+    kg = 1.0 - kr - kb
+    y_scale, c_scale, y_offset = (1.0, 1.0, 0.0) if full_range else (255 / 219, 255 / 224, 16.0)
+    to_rgb = np.array(
+        [
+            [1.0, 0.0, 2 * (1 - kr)],
+            [1.0, -2 * (1 - kb) * kb / kg, -2 * (1 - kr) * kr / kg],
+            [1.0, 2 * (1 - kb), 0.0],
+        ]
+    ) * np.array([y_scale, c_scale, c_scale])
+    offset = -to_rgb @ np.array([y_offset, 128.0, 128.0])
+    return np.column_stack([to_rgb, offset])
+
+
+@cache
+def _yuv_from_rgb() -> NDArray[np.float64]:
+    forward = _rgb_from_yuv(full_range=True, bt601=False)
+    inverse = np.linalg.inv(forward[:, :3])
+    return np.column_stack([inverse, -inverse @ forward[:, 3]])
+
+
+def _to_rgb(picture: av.VideoFrame) -> NDArray[np.uint8]:
+    width, height = picture.width, picture.height
+    if picture.format.name not in _PLANAR_420 or width % 2 or height % 2:
+        return np.asarray(picture.to_ndarray(format="rgb24"), dtype=np.uint8)
+    planes = np.asarray(picture.to_ndarray(), dtype=np.uint8)
+    n_luma_rows, chroma_shape = height, (height // 2, width // 2)
+    luma = planes[:n_luma_rows]
+    chroma = planes[n_luma_rows:].reshape(2, *chroma_shape)
+    full = [_upsample_chroma(plane, width, height) for plane in chroma]
+    matrix = _rgb_from_yuv(
+        full_range=picture.format.name == "yuvj420p" or int(picture.color_range) == 2,
+        bt601=int(picture.colorspace) in _BT601_COLORSPACES,
+    )
+    return np.asarray(cv2.transform(cv2.merge([luma, *full]), matrix), dtype=np.uint8)
+
+
+# H.264's default siting: chroma samples lie on even luma columns, and halfway between two luma rows.
+_CHROMA_FROM_LUMA = np.array([[0.5, 0.0, 0.0], [0.0, 0.5, -0.25]])
+
+
+def _upsample_chroma(plane: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
+    upsampled = cv2.warpAffine(
+        plane,
+        _CHROMA_FROM_LUMA,
+        (width, height),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    return np.asarray(upsampled, dtype=np.uint8)
+
+
+_CHROMA_FILTER = np.array([0.25, 0.5, 0.25])
+
+
+def _to_i420(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    height, width = image.shape[:2]
+    if height % 2 or width % 2:
+        raise ValueError(f"H.264 4:2:0 needs even sizes, got {width}x{height}")
+    yuv = cv2.transform(image, _yuv_from_rgb())
+    planes = np.empty((height * 3 // 2, width), dtype=np.uint8)
+    planes[:height] = yuv[..., 0]
+    for index in (1, 2):
+        pairs = cv2.resize(yuv[..., index], (width, height // 2), interpolation=cv2.INTER_AREA)
+        smooth = cv2.sepFilter2D(pairs, -1, _CHROMA_FILTER, np.ones(1), borderType=cv2.BORDER_REPLICATE)
+        start = height + (index - 1) * height // 4
+        planes[start : start + height // 4] = smooth[:, ::2].reshape(-1, width)
+    return planes
