@@ -1,0 +1,230 @@
+"""One HDF5 file of frames per aligned take: the blurry frames, their sharp sequences, and the score curves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import h5py
+import hdf5plugin
+import numpy as np
+from numpy.typing import NDArray
+
+from rb2v.artifacts import CATEGORIES, SPLITS, AlignedFrame, Category, ClockModel, Split, Take
+from rb2v.errors import InputError
+from rb2v.io.store import SCHEMA, whole_file
+
+TAKES_FOLDER = "takes"
+
+
+@dataclass(frozen=True, eq=False)
+class AlignedSample:
+    """A blurry frame and its sharp sequence in the blurry camera's geometry and colours."""
+
+    blurry: NDArray[np.uint8]
+    """(H, W, 3) RGB."""
+    sharp: NDArray[np.uint8]
+    """(N + 1, H, W, 3) RGB, after the colour map."""
+
+
+@dataclass(frozen=True, eq=False)
+class ScoreCurves:
+    """PSNR of every window that was tried, for every blurry frame of a take."""
+
+    first_position: NDArray[np.int64]
+    """(n_frames,) fine-track position of the first window tried."""
+    psnr: NDArray[np.float32]
+    """(n_frames, n_windows) in dB, in linear light at the search resolution; NaN where a window is out of range."""
+    peak: NDArray[np.float64]
+    """(n_frames,) each frame's own sub-frame best position; NaN where no window stands out."""
+
+
+def aligned_take_path(folder: Path, take_name: str) -> Path:
+    """Return the file of a take in an aligned folder."""
+    return folder / TAKES_FOLDER / f"{take_name}.h5"
+
+
+def write_aligned_take(
+    path: Path,
+    take: Take,
+    frames: list[AlignedFrame],
+    samples: Iterable[AlignedSample],
+    curves: ScoreCurves,
+    clock: ClockModel | None,
+    plate: NDArray[np.uint8] | None = None,
+) -> Path:
+    """Write a take's frames whole or not at all, and return the path.
+
+    Parameters
+    ----------
+    path : Path
+        The file to write.
+    take : Take
+        The take.
+    frames : list of AlignedFrame
+        Every blurry frame of the take, in order.
+    samples : iterable of AlignedSample
+        One for each accepted frame, in order; drawn one at a time.
+    curves : ScoreCurves
+        The search's scores.
+    clock : ClockModel or None
+        The line through the take's frames; None where none was found.
+    plate : (H, W, 3) ndarray of uint8, optional
+        The clean background plate in the same geometry and colours.
+    """
+    accepted = [frame for frame in frames if frame.accepted]
+    with whole_file(path) as temporary, h5py.File(temporary, "w", libver=("v108", "v112")) as file:
+        file.attrs["schema"] = SCHEMA
+        file.attrs["take"] = take.name
+        file.attrs["category"] = take.category
+        file.attrs["subject"] = take.subject
+        file.attrs["green_screen"] = take.green_screen
+        file.attrs["split"] = take.split or ""
+        if clock is not None:
+            for name in ("offset_seconds", "drift", "residual_seconds", "n_inliers"):
+                file.attrs[f"clock_{name}"] = getattr(clock, name)
+        file["blurry_index"] = np.array([frame.blurry_index for frame in accepted], dtype=np.int64)
+        file["position"] = np.array([frame.position for frame in accepted], dtype=np.int64)
+        file["psnr"] = np.array([frame.psnr for frame in accepted], dtype=np.float32)
+        file["color"] = np.array([frame.color for frame in accepted], dtype=np.float32).reshape(-1, 3, 4)
+        _write_table(file, frames)
+        file["scores/first_position"] = curves.first_position
+        file["scores/psnr"] = curves.psnr
+        file["scores/peak"] = curves.peak
+        if plate is not None:
+            file["plate"] = plate
+        n_written = 0
+        for sample in samples:
+            if n_written == 0:
+                _create_frames(file, len(accepted), sample)
+            file["blurry"][n_written] = sample.blurry
+            file["sharp"][n_written] = sample.sharp
+            n_written += 1
+        if n_written != len(accepted):
+            raise RuntimeError(f"{take.name}: {len(accepted)} frames were accepted, {n_written} written")
+    return path
+
+
+def _create_frames(file: h5py.File, n_samples: int, sample: AlignedSample) -> None:
+    size = sample.blurry.shape
+    n_sharp = len(sample.sharp)
+    compression = hdf5plugin.Blosc(cname="lz4", clevel=1, shuffle=hdf5plugin.Blosc.SHUFFLE)
+    file.create_dataset("blurry", (n_samples, *size), np.uint8, chunks=(1, *size), **compression)
+    file.create_dataset("sharp", (n_samples, n_sharp, *size), np.uint8, chunks=(1, 1, *size), **compression)
+
+
+_TABLE_FIELDS = ("blurry_index", "blurry_time", "position", "position_fine", "psnr", "margin_db", "accepted")
+
+
+def _write_table(file: h5py.File, frames: list[AlignedFrame]) -> None:
+    for name in _TABLE_FIELDS:
+        file[f"frames/{name}"] = np.array([getattr(frame, name) for frame in frames])
+    file["frames/color"] = np.array([frame.color for frame in frames], dtype=np.float64).reshape(-1, 3, 4)
+    file["frames/reason"] = np.array([frame.reason for frame in frames], dtype=h5py.string_dtype())
+
+
+class AlignedTakeReader:
+    """An aligned take, read one sample at a time; use it as a context manager.
+
+    Parameters
+    ----------
+    path : Path
+        A file that ``write_aligned_take`` wrote.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, is no HDF5, lacks something, or is of another schema.
+    """
+
+    def __init__(self, path: Path) -> None:
+        if not path.is_file():
+            raise InputError(path, "there is no such file", expected="a take that 'rb2v align' wrote")
+        self.path = path
+        try:
+            self._file = h5py.File(path, "r")
+        except OSError as error:
+            raise InputError(path, "is no HDF5 file, or is cut short", expected="an aligned take") from error
+        try:
+            self._read_header()
+        except (KeyError, ValueError) as error:
+            self._file.close()
+            raise InputError(path, str(error).strip("'\""), expected="an aligned take of schema 1") from error
+
+    def _read_header(self) -> None:
+        attributes = dict(self._file.attrs)
+        if attributes.get("schema") != SCHEMA:
+            raise ValueError(f"schema is {attributes.get('schema')!r}")
+        self.name = str(attributes["take"])
+        self.category: Category = _member(attributes["category"], CATEGORIES)
+        self.subject = str(attributes["subject"])
+        self.green_screen = bool(attributes["green_screen"])
+        self.split: Split | None = _member(attributes["split"], SPLITS) if attributes["split"] else None
+        self.clock = None
+        if "clock_offset_seconds" in attributes:
+            self.clock = ClockModel(
+                offset_seconds=float(attributes["clock_offset_seconds"]),
+                drift=float(attributes["clock_drift"]),
+                residual_seconds=float(attributes["clock_residual_seconds"]),
+                n_inliers=int(attributes["clock_n_inliers"]),
+            )
+        self.blurry_index = self._array("blurry_index", np.int64)
+        self.position = self._array("position", np.int64)
+        self.psnr = self._array("psnr", np.float32)
+        self.color = self._array("color", np.float32)
+        self.plate: NDArray[np.uint8] | None = self._array("plate", np.uint8) if "plate" in self._file else None
+
+    def _array(self, name: str, dtype: Any) -> NDArray[Any]:  # noqa: ANN401 - any dtype
+        dataset = self._file[name]
+        # A file from elsewhere could point its data at another file; only data stored in this one is read.
+        if dataset.external or dataset.is_virtual or self._file.get(name, getlink=True).__class__ is h5py.ExternalLink:
+            raise ValueError(f"{name} is stored outside the file")
+        return np.asarray(dataset, dtype=dtype)
+
+    def __len__(self) -> int:
+        """Number of accepted frames."""
+        return len(self.blurry_index)
+
+    def __enter__(self) -> AlignedTakeReader:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def read(self, index: int) -> AlignedSample:
+        """Return the ``index``-th accepted frame and its sharp sequence."""
+        return AlignedSample(self._file["blurry"][index], self._file["sharp"][index])
+
+    def read_frames(self) -> list[AlignedFrame]:
+        """Return the rows of the alignment table for every blurry frame of the take."""
+        columns = {name: self._array(f"frames/{name}", None).tolist() for name in _TABLE_FIELDS}
+        colors = self._array("frames/color", np.float64)
+        reasons = self._file["frames/reason"].asstr()[()]
+        return [
+            AlignedFrame(
+                take=self.name,
+                **{name: values[index] for name, values in columns.items()},
+                reason=str(reasons[index]),
+                color=colors[index],
+            )
+            for index in range(len(colors))
+        ]
+
+    def read_curves(self) -> ScoreCurves:
+        """Return the score of every window that was tried."""
+        return ScoreCurves(
+            self._array("scores/first_position", np.int64),
+            self._array("scores/psnr", np.float32),
+            self._array("scores/peak", np.float64),
+        )
+
+
+def _member(value: object, allowed: tuple[Any, ...]) -> Any:  # noqa: ANN401 - one of the given
+    if value not in allowed:
+        raise ValueError(f"{value!r} is not one of {', '.join(allowed)}")
+    return value
