@@ -185,7 +185,7 @@ class AlignedTakeReader:
         return np.asarray(dataset, dtype=dtype)
 
     def __len__(self) -> int:
-        """Number of accepted frames."""
+        """Return the number of accepted frames."""
         return len(self.blurry_index)
 
     def __enter__(self) -> AlignedTakeReader:

@@ -1,0 +1,194 @@
+"""Camera response and colour maps: between coded values, linear light, and the two cameras' colours."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from skimage.color import deltaE_ciede2000 as _delta_e
+from skimage.color import rgb2lab as _rgb2lab
+
+Response = Literal["linear", "srgb"] | float
+"""Transfer from linear light to coded values: linear, the sRGB curve, or the exponent of a pure gamma."""
+
+_TABLE_LEVELS = 65536
+_MAX_CONDITION = 1e7
+
+
+def to_linear(image: NDArray[np.uint8] | NDArray[np.floating], response: Response) -> NDArray[np.float32]:
+    """Undo a camera response.
+
+    Parameters
+    ----------
+    image : ndarray of uint8 or float
+        Coded values, 0..255 for uint8, 0..1 for float; any shape.
+    response : {"linear", "srgb"} or float
+        The response, see `Response`.
+
+    Returns
+    -------
+    ndarray of float32
+        Linear light in 0..1, of the same shape.
+
+    References
+    ----------
+    .. [1] IEC 61966-2-1:1999, the sRGB transfer function.
+
+    Examples
+    --------
+    >>> to_linear(np.array([0, 128, 255], np.uint8), "srgb").round(4).astype(float).round(4).tolist()
+    [0.0, 0.2159, 1.0]
+    """
+    if image.dtype == np.uint8:
+        table = _linear_table(response)
+        # OpenCV's look-up is several times faster, and takes pictures only.
+        return np.asarray(cv2.LUT(image.astype(np.uint8, copy=False), table) if image.ndim == 3 else table[image])
+    coded = np.asarray(image, dtype=np.float32)
+    if response == "linear":
+        return coded
+    if response == "srgb":
+        return np.where(coded <= 0.04045, coded / 12.92, ((np.maximum(coded, 0) + 0.055) / 1.055) ** 2.4)
+    return np.maximum(coded, 0) ** np.float32(response)
+
+
+def from_linear(image_linear: NDArray[np.floating], response: Response) -> NDArray[np.float32]:
+    """Apply a camera response; the inverse of `to_linear`.
+
+    Parameters
+    ----------
+    image_linear : ndarray of float
+        Linear light; values outside 0..1 are clipped.
+    response : {"linear", "srgb"} or float
+        The response, see `Response`.
+
+    Returns
+    -------
+    ndarray of float32
+        Coded values in 0..1, of the same shape.
+    """
+    linear = np.clip(np.asarray(image_linear, dtype=np.float32), 0, 1)
+    if response == "linear":
+        return linear
+    if response == "srgb":
+        return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055).astype(np.float32)
+    return linear ** np.float32(1 / response)
+
+
+def encode(image_linear: NDArray[np.floating], response: Response) -> NDArray[np.uint8]:
+    """Apply a camera response and round to 8 bits, by a table of 65,536 levels.
+
+    Parameters
+    ----------
+    image_linear : ndarray of float
+        Linear light; values outside 0..1 are clipped.
+    response : {"linear", "srgb"} or float
+        The response, see `Response`.
+
+    Returns
+    -------
+    ndarray of uint8
+        Coded values, of the same shape; within one level in 255 of rounding `from_linear`.
+    """
+    levels = np.clip(image_linear, 0, 1) * np.float32(_TABLE_LEVELS - 1)
+    indices = np.add(levels, np.float32(0.5)).astype(np.uint16)
+    return np.asarray(np.take(_coded_table(response), indices), dtype=np.uint8)
+
+
+@cache
+def _linear_table(response: Response) -> NDArray[np.float32]:
+    return to_linear(np.arange(256, dtype=np.float32) / 255, response).astype(np.float32)
+
+
+@cache
+def _coded_table(response: Response) -> NDArray[np.uint8]:
+    linear = np.arange(_TABLE_LEVELS, dtype=np.float32) / (_TABLE_LEVELS - 1)
+    return np.rint(from_linear(linear, response) * 255).astype(np.uint8)
+
+
+def fit_color_map(source: ArrayLike, target: ArrayLike, weights: ArrayLike | None = None) -> NDArray[np.float64]:
+    """Fit the affine map that best turns source colors into target colors.
+
+    Parameters
+    ----------
+    source, target : (..., 3) array_like
+        Corresponding RGB values in [0, 1], with equal shapes.
+    weights : (...) array_like, optional
+        Non-negative weight of each pair.
+
+    Returns
+    -------
+    (3, 4) ndarray of float64
+        ``M`` minimising ``||M [source; 1] - target||`` in the (weighted) least-squares sense.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, or the colors do not span RGB (a grey wall, say).
+
+    References
+    ----------
+    .. [1] Pham et al., "HyperCUT", CVPR 2023, supplementary eq. (1).
+
+    Examples
+    --------
+    >>> source = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 1]])
+    >>> np.allclose(fit_color_map(source, source * 0.5 + 0.25), np.eye(3, 4) * 0.5 + [0, 0, 0, 0.25])
+    True
+    """
+    x, y = np.asarray(source, dtype=np.float64), np.asarray(target, dtype=np.float64)
+    if x.shape != y.shape or x.shape[-1:] != (3,):
+        raise ValueError(f"source and target must have equal shapes (..., 3), got {x.shape} and {y.shape}")
+    x, y = x.reshape(-1, 3), y.reshape(-1, 3)
+    w = np.ones(len(x)) if weights is None else np.asarray(weights, dtype=np.float64).ravel()
+    total = w.sum()
+    if not total > 0:
+        raise ValueError("no color pair has a weight above zero")
+    x_mean, y_mean = w @ x / total, w @ y / total
+    x_centered = x - x_mean
+    gram = (x_centered * w[:, None]).T @ x_centered
+    eigenvalues = np.linalg.eigvalsh(gram)
+    if eigenvalues[0] * _MAX_CONDITION <= eigenvalues[-1]:
+        raise ValueError("the source colors do not span RGB, so that no affine map can be fitted")
+    linear = np.linalg.solve(gram, (x_centered * w[:, None]).T @ (y - y_mean)).T
+    return np.column_stack([linear, y_mean - linear @ x_mean])
+
+
+def apply_color_map(color_map: NDArray[np.floating], colors: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Apply a 3x4 color map.
+
+    Parameters
+    ----------
+    color_map : (3, 4) ndarray
+        ``M`` of ``[r' g' b'] = M [r g b 1]``.
+    colors : (..., 3) ndarray of float
+        RGB values in [0, 1].
+
+    Returns
+    -------
+    (..., 3) ndarray of float32
+        Mapped colors, not clipped.
+    """
+    matrix = np.asarray(color_map, dtype=np.float32)
+    if colors.ndim == 3:
+        return np.asarray(cv2.transform(np.ascontiguousarray(colors, dtype=np.float32), matrix), dtype=np.float32)
+    return np.asarray(colors @ matrix[:, :3].T + matrix[:, 3], dtype=np.float32)
+
+
+def delta_e_2000(colors: ArrayLike, reference: ArrayLike) -> NDArray[np.float64]:
+    """Return the CIEDE2000 difference between sRGB-coded colors.
+
+    Parameters
+    ----------
+    colors, reference : (..., 3) array_like
+        sRGB-coded RGB values in [0, 1].
+
+    Returns
+    -------
+    (...) ndarray of float64
+        Differences; about 1 is just noticeable.
+    """
+    lab, lab_reference = (_rgb2lab(np.asarray(values, dtype=np.float64)) for values in (colors, reference))
+    return np.asarray(_delta_e(lab, lab_reference), dtype=np.float64)

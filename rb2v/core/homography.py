@@ -1,0 +1,319 @@
+"""Planar geometry between the two cameras: fitting, refinement, warping, and the crop that both see."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Homography = NDArray[np.float64]
+Pixel = TypeVar("Pixel", np.uint8, np.float32)
+
+
+def mirror_homography(width: int) -> Homography:
+    """Return the homography that mirrors an image of a width left to right.
+
+    Examples
+    --------
+    >>> warp_points(mirror_homography(640), np.array([[0.0, 5.0]])).tolist()
+    [[639.0, 5.0]]
+    """
+    return np.array([[-1.0, 0.0, width - 1.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+
+
+def normalized(homography: Homography) -> Homography:
+    """Return the homography scaled so that its last element is 1.
+
+    Raises
+    ------
+    ValueError
+        If that element is zero: the origin would go to infinity.
+    """
+    if abs(homography[2, 2]) < 1e-12:
+        raise ValueError("the homography takes the origin to infinity")
+    return np.asarray(homography / homography[2, 2], dtype=np.float64)
+
+
+def warp_points(homography: Homography, points: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Take points through a homography.
+
+    Parameters
+    ----------
+    homography : (3, 3) ndarray
+        From the points' frame to another.
+    points : (n, 2) ndarray
+        Pixel coordinates (x, y).
+
+    Returns
+    -------
+    (n, 2) ndarray of float64
+        Where they lie in the other frame.
+    """
+    projected = np.column_stack([points, np.ones(len(points))]) @ homography.T
+    return np.asarray(projected[:, :2] / projected[:, 2:], dtype=np.float64)
+
+
+def fit_homography(
+    source: NDArray[np.floating], target: NDArray[np.floating], *, threshold_px: float = 1.0
+) -> tuple[Homography, NDArray[np.bool_]]:
+    """Fit the homography through point pairs, of which some may be wrong.
+
+    Parameters
+    ----------
+    source, target : (n, 2) ndarray
+        Corresponding pixel coordinates.
+    threshold_px : float
+        Largest reprojection error of a pair that counts as right.
+
+    Returns
+    -------
+    homography : (3, 3) ndarray of float64
+        From source to target, h33 = 1.
+    inliers : (n,) ndarray of bool
+        The pairs that carry it.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than four pairs, or no homography fits them.
+
+    References
+    ----------
+    .. [1] Barath et al., "MAGSAC++, a fast, reliable and accurate robust estimator", CVPR 2020.
+    """
+    if len(source) < 4:
+        raise ValueError(f"a homography needs 4 point pairs, got {len(source)}")
+    # A fixed generator state inside OpenCV makes the same pairs give the same matrix.
+    homography, mask = cv2.findHomography(
+        np.asarray(source, np.float64),
+        np.asarray(target, np.float64),
+        cv2.USAC_MAGSAC,
+        threshold_px,
+        None,
+        10_000,
+        0.9999,
+    )
+    if homography is None:
+        raise ValueError("no homography fits the point pairs")
+    inliers = mask.ravel().astype(bool)
+    if inliers.sum() >= 8:
+        refined, _ = cv2.findHomography(source[inliers], target[inliers], 0)
+        homography = homography if refined is None else refined
+    return normalized(np.asarray(homography, dtype=np.float64)), inliers
+
+
+def gradient_magnitude(gray: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Return the gradient magnitude of an image: alike in both cameras whatever their colours are.
+
+    Parameters
+    ----------
+    gray : (H, W) ndarray of float
+
+    Returns
+    -------
+    (H, W) ndarray of float32
+    """
+    smooth = cv2.GaussianBlur(np.asarray(gray, dtype=np.float32), (0, 0), 1.0)
+    dx = cv2.Scharr(smooth, cv2.CV_32F, 1, 0, scale=1 / 32)
+    dy = cv2.Scharr(smooth, cv2.CV_32F, 0, 1, scale=1 / 32)
+    return np.asarray(cv2.magnitude(dx, dy), dtype=np.float32)
+
+
+def refine_homography(
+    homography: Homography,
+    source: NDArray[np.floating],
+    target: NDArray[np.floating],
+    mask: NDArray[np.bool_] | None = None,
+    *,
+    n_iterations: int = 60,
+) -> tuple[Homography, float]:
+    """Refine a homography by maximising the correlation of the two images' gradients (ECC).
+
+    Parameters
+    ----------
+    homography : (3, 3) ndarray
+        From source to target pixels; right to a few pixels.
+    source, target : (H, W) ndarray of float
+        Grey images of one static scene.
+    mask : (H, W) ndarray of bool, optional
+        Target pixels that count.
+    n_iterations : int
+        Upper bound of iterations.
+
+    Returns
+    -------
+    homography : (3, 3) ndarray of float64
+        Refined, h33 = 1.
+    correlation : float
+        Enhanced correlation coefficient that it reaches, at most 1.
+
+    Raises
+    ------
+    ValueError
+        If the iteration does not converge, or leaves the neighbourhood of its start.
+
+    References
+    ----------
+    .. [1] Evangelidis and Psarakis, "Parametric Image Alignment Using Enhanced Correlation Coefficient
+       Maximization", PAMI 2008.
+    """
+    height, width = target.shape
+    target_gradient = gradient_magnitude(target)
+    # The mirror and most of the warp are undone first, so that the iteration starts near the identity.
+    warped = warp_image(gradient_magnitude(source), homography, (width, height))
+    seen = warp_image(np.ones(source.shape, np.float32), homography, (width, height)) > 0.999
+    counted = seen if mask is None else seen & mask
+    inner = cv2.erode(counted.astype(np.uint8), np.ones((9, 9), np.uint8), borderValue=0)
+    criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, n_iterations, 1e-7)
+    try:
+        correlation, target_to_warped = cv2.findTransformECC(
+            target_gradient, warped, np.eye(3, dtype=np.float32), cv2.MOTION_HOMOGRAPHY, criteria, inner, 5
+        )
+    except cv2.error as error:
+        raise ValueError("the images' gradients do not correlate") from error
+    refined = normalized(np.linalg.inv(target_to_warped.astype(np.float64)) @ homography)
+    corners = np.array([[0, 0], [width, 0], [0, height], [width, height]], dtype=np.float64)
+    moved_px = np.abs(warp_points(np.linalg.inv(target_to_warped.astype(np.float64)), corners) - corners).max()
+    if not moved_px < 0.1 * max(width, height):
+        raise ValueError(f"the refinement moved a corner by {moved_px:.0f} px")
+    return refined, float(correlation)
+
+
+def warp_image(
+    image: NDArray[Pixel], homography: Homography, size: tuple[int, int], *, interpolation: int = cv2.INTER_LINEAR
+) -> NDArray[Pixel]:
+    """Resample an image into another frame.
+
+    Parameters
+    ----------
+    image : (H, W) or (H, W, C) ndarray of uint8 or float32
+    homography : (3, 3) ndarray
+        From the image's pixels to the other frame's.
+    size : tuple of int
+        Width and height of the other frame in pixels.
+    interpolation : int
+        OpenCV's interpolation flag.
+
+    Returns
+    -------
+    ndarray
+        (height, width) or (height, width, C) of the image's dtype; zero where the image does not reach.
+    """
+    return np.asarray(cv2.warpPerspective(image, homography, size, flags=interpolation), dtype=image.dtype)
+
+
+class FrameWarp:
+    """The resampling of whole frames into the crop at the output size: one interpolation, anti-aliased.
+
+    Parameters
+    ----------
+    homography : (3, 3) ndarray
+        From the camera's pixels to blurry-camera pixels; the identity for the blurry camera.
+    crop : tuple of int
+        x, y, width, height in blurry-camera pixels.
+    size : tuple of int
+        Width and height of the output in pixels.
+    """
+
+    def __init__(self, homography: Homography, crop: tuple[int, int, int, int], size: tuple[int, int]) -> None:
+        self._to_output = crop_homography(crop, size) @ homography
+        self._size = size
+        jacobian_scale = _local_scale(self._to_output, size)
+        # A Gaussian of this width removes what the coarser grid cannot hold.
+        self._sigma_px = 0.5 * np.sqrt(max(1.0 / jacobian_scale**2 - 1.0, 0.0))
+
+    def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return the (height, width, 3) uint8 output for an (H, W, 3) uint8 frame."""
+        if self._sigma_px > 0.2:
+            image = np.asarray(cv2.GaussianBlur(image, (0, 0), self._sigma_px), dtype=np.uint8)
+        warped = cv2.warpPerspective(
+            image, self._to_output, self._size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+        )
+        return np.asarray(warped, dtype=np.uint8)
+
+
+def crop_homography(crop: tuple[int, int, int, int], size: tuple[int, int]) -> Homography:
+    """Return the homography from full-frame pixels to pixels of a crop resized to ``size``.
+
+    Parameters
+    ----------
+    crop : tuple of int
+        x, y, width, height in pixels.
+    size : tuple of int
+        Width and height of the output in pixels.
+
+    Examples
+    --------
+    >>> warp_points(crop_homography((100, 50, 20, 20), (10, 10)), np.array([[99.5, 49.5]])).tolist()
+    [[-0.5, -0.5]]
+    """
+    x, y, width, height = crop
+    scale_x, scale_y = size[0] / width, size[1] / height
+    # Pixel centres are integers: a pixel's corner lies at -0.5.
+    return np.array(
+        [
+            [scale_x, 0.0, scale_x * (0.5 - x) - 0.5],
+            [0.0, scale_y, scale_y * (0.5 - y) - 0.5],
+            [0.0, 0.0, 1.0],
+        ]
+    )
+
+
+def _local_scale(homography: Homography, size: tuple[int, int]) -> float:
+    """Return output pixels per input pixel at the output's centre."""
+    center = (np.array(size, dtype=np.float64) - 1) / 2
+    to_input = np.linalg.inv(homography)
+    steps = warp_points(to_input, center + np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]))
+    area = abs(np.linalg.det(steps[1:] - steps[0]))
+    return float(1.0 / np.sqrt(area))
+
+
+def largest_crop(valid: NDArray[np.bool_], aspect: float) -> tuple[int, int, int, int]:
+    """Return the largest rectangle of an aspect in which every pixel is valid, as central as there is one.
+
+    Parameters
+    ----------
+    valid : (H, W) ndarray of bool
+    aspect : float
+        Width over height.
+
+    Returns
+    -------
+    tuple of int
+        x, y, width, height in pixels.
+
+    Raises
+    ------
+    ValueError
+        If no valid pixel is left.
+
+    Examples
+    --------
+    >>> valid = np.zeros((60, 100), bool)
+    >>> valid[5:55, 10:90] = True
+    >>> largest_crop(valid, 1.0)
+    (25, 5, 50, 50)
+    """
+    height, width = valid.shape
+    invalid_sum = cv2.integral((~valid).astype(np.uint8))
+
+    def free_corners(crop_height: int) -> NDArray[np.intp]:
+        h, w = crop_height, max(round(crop_height * aspect), 1)
+        if h > height or w > width:
+            return np.empty((0, 2), dtype=np.intp)
+        counts = invalid_sum[h:, w:] - invalid_sum[:-h, w:] - invalid_sum[h:, :-w] + invalid_sum[:-h, :-w]
+        return np.argwhere(counts == 0)
+
+    low, high = 0, height
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if len(free_corners(middle)) else (low, middle - 1)
+    if low == 0:
+        raise ValueError("no pixel is seen by both cameras")
+    crop_width = max(round(low * aspect), 1)
+    corners = free_corners(low)
+    offsets = corners + np.array([low / 2, crop_width / 2]) - np.array([height / 2, width / 2])
+    y, x = corners[np.argmin((offsets**2).sum(axis=1))]
+    return int(x), int(y), crop_width, low
