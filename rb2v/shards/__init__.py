@@ -1,0 +1,30 @@
+"""The data set on disk: HDF5 shards and the manifest that lists them."""
+
+from __future__ import annotations
+
+from rb2v.shards.manifest import (
+    Manifest,
+    Provenance,
+    ShardEntry,
+    SplitEntry,
+    manifest_path,
+    read_manifest,
+    sha256_of,
+    write_manifest,
+)
+from rb2v.shards.reader import ShardReader
+from rb2v.shards.writer import ShardSample, write_shard
+
+__all__ = [
+    "Manifest",
+    "Provenance",
+    "ShardEntry",
+    "ShardReader",
+    "ShardSample",
+    "SplitEntry",
+    "manifest_path",
+    "read_manifest",
+    "sha256_of",
+    "write_manifest",
+    "write_shard",
+]

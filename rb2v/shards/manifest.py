@@ -1,0 +1,191 @@
+"""The list of a data set's shards, and where they come from: ``manifest.json``."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from rb2v.artifacts import CATEGORIES, SPLITS, CameraResponse, Category, Crop, Split
+from rb2v.errors import InputError
+from rb2v.io.store import SCHEMA, check_schema, read_json, validate, write_json
+
+MANIFEST_NAME = "manifest.json"
+
+_PLAIN_FILE = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+
+
+@dataclass(frozen=True)
+class ShardEntry:
+    """One shard: a file beside the manifest."""
+
+    file: str
+    """Name of the file, without folders."""
+    samples: int
+    bytes: int
+    """Size of the file."""
+    sha256: str
+    """Hex digest of the file."""
+
+
+@dataclass(frozen=True)
+class SplitEntry:
+    """The shards of one split, in order, and what they hold."""
+
+    shards: tuple[ShardEntry, ...] = ()
+    categories: Mapping[Category, int] = field(default_factory=dict)
+    """Samples per category."""
+
+    @property
+    def samples(self) -> int:
+        """Number of samples in all shards."""
+        return sum(shard.samples for shard in self.shards)
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What the data set was made with; holds no path and no time, so that the same inputs give the same bytes."""
+
+    version: str
+    """Version of rb2v."""
+    config: Mapping[str, Any]
+    """Configuration of the stages, by stage."""
+    calibration_sha256: str | None
+    """Digest of the calibration; None where it is not known."""
+    seeds: Mapping[str, int]
+    """Seed of every random choice, by stage."""
+    response: CameraResponse
+    """Camera response that was undone to work in linear light."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A data set of shards."""
+
+    rig: str
+    """Name of the rig."""
+    output_size: tuple[int, int]
+    """Width and height of the frames in pixels."""
+    crop: Crop
+    """Part of the blurry camera's frame that the frames show."""
+    splits: Mapping[Split, SplitEntry]
+    provenance: Provenance
+    frames_per_sequence: int = 7
+    """Sharp frames of one sample."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+class _ShardDocument(_Strict):
+    # A name with a folder in it could point at any file of the machine.
+    file: Annotated[str, Field(pattern=_PLAIN_FILE)]
+    samples: Annotated[int, Field(gt=0)]
+    bytes: Annotated[int, Field(gt=0)]
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+class _SplitDocument(_Strict):
+    shards: list[_ShardDocument]
+    categories: dict[Category, Annotated[int, Field(ge=0)]]
+
+
+class _ProvenanceDocument(_Strict):
+    version: str
+    config: dict[str, Any]
+    calibration_sha256: str | None
+    seeds: dict[str, int]
+    response: Literal["linear", "srgb"] | Annotated[float, Field(gt=0)]
+
+
+class _ManifestDocument(_Strict):
+    rig: str
+    output_size: tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]]
+    frames_per_sequence: Annotated[int, Field(ge=3)]
+    crop: Crop
+    splits: dict[Split, _SplitDocument]
+    provenance: _ProvenanceDocument
+
+
+def manifest_path(folder: Path) -> Path:
+    """Return the manifest's place in a folder of shards."""
+    return folder / MANIFEST_NAME
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> Path:
+    """Write ``manifest.json`` beside the shards, whole or not at all, and return its path."""
+    splits = {split: manifest.splits.get(split, SplitEntry()) for split in SPLITS}
+    document: dict[str, Any] = {
+        "schema": SCHEMA,
+        "rig": manifest.rig,
+        "output_size": list(manifest.output_size),
+        "frames_per_sequence": manifest.frames_per_sequence,
+        "crop": dataclasses.asdict(manifest.crop),
+        "splits": {
+            split: {
+                "shards": [dataclasses.asdict(shard) for shard in entry.shards],
+                "categories": {name: entry.categories[name] for name in CATEGORIES if name in entry.categories},
+            }
+            for split, entry in splits.items()
+        },
+        "provenance": dataclasses.asdict(manifest.provenance),
+    }
+    return write_json(manifest_path(folder), document)
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read ``manifest.json`` of a folder of shards; no shard is opened.
+
+    Raises
+    ------
+    InputError
+        If it is missing, of another schema or malformed, names a file outside the folder, names one twice, or its
+        counts contradict each other.
+    """
+    path = manifest_path(folder)
+    if not path.is_file():
+        raise InputError(path, "there is no such file", expected="a folder that 'rb2v build-shards' wrote")
+    raw = read_json(path)
+    check_schema(path, raw)
+    document = validate(_ManifestDocument, {key: value for key, value in raw.items() if key != "schema"}, path)
+    manifest = Manifest(
+        rig=document.rig,
+        output_size=document.output_size,
+        crop=document.crop,
+        splits={split: _to_entry(document.splits.get(split)) for split in SPLITS},
+        provenance=Provenance(**document.provenance.model_dump()),
+        frames_per_sequence=document.frames_per_sequence,
+    )
+    names = [shard.file for entry in manifest.splits.values() for shard in entry.shards]
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            raise InputError(path, f"{name!r} is listed twice", "splits")
+    for split, entry in manifest.splits.items():
+        if sum(entry.categories.values()) != entry.samples:
+            raise InputError(
+                path,
+                f"the categories count {sum(entry.categories.values())} samples, the shards {entry.samples}",
+                f"splits.{split}",
+            )
+    return manifest
+
+
+def _to_entry(document: _SplitDocument | None) -> SplitEntry:
+    if document is None:
+        return SplitEntry()
+    return SplitEntry(
+        tuple(ShardEntry(**shard.model_dump()) for shard in document.shards),
+        document.categories,
+    )
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file as 64 hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
