@@ -263,7 +263,7 @@ def crop_homography(crop: tuple[int, int, int, int], size: tuple[int, int]) -> H
 
 def _local_scale(homography: Homography, size: tuple[int, int]) -> float:
     """Return output pixels per input pixel at the output's centre."""
-    center = (np.array(size, dtype=np.float64) - 1) / 2
+    center = np.array([(size[0] - 1) / 2, (size[1] - 1) / 2])
     to_input = np.linalg.inv(homography)
     steps = warp_points(to_input, center + np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]))
     area = abs(np.linalg.det(steps[1:] - steps[0]))

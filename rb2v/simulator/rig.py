@@ -1,0 +1,483 @@
+"""A simulated recording session: a raw directory as the two cameras would write it, and the answer apart from it."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from rb2v.artifacts import CATEGORIES, Camera, Category, Rig, Split
+from rb2v.core.homography import Homography, mirror_homography, normalized
+from rb2v.errors import InputError
+from rb2v.execution import Executor, SerialExecutor
+from rb2v.io.config import find_rig, read_rig
+from rb2v.io.store import SCHEMA, adopt_folder, check_schema, read_json, whole_file, write_json, write_text
+from rb2v.io.video import Sound, write_image, write_video
+from rb2v.simulator import targets, textures
+from rb2v.simulator.camera import NoiseBank, SimulatedCamera
+from rb2v.simulator.scene import ClipScene, LayeredScene, Scene, street_scene, studio_scene
+
+logger = logging.getLogger(__name__)
+
+TRUTH_NAME = "truth.json"
+_SOUND_RATE = 48_000
+_N_BOARDS = 6
+_N_WALLS = 2
+_SHARP_TAIL_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class SimulateConfig:
+    """What is simulated; every key has the unit in its name."""
+
+    rig: str = "gopro_hero8"
+    """Name or path of the capture configuration."""
+    size: tuple[int, int] = (960, 540)
+    """Width and height of both cameras' frames in pixels."""
+    seconds: float = 3.0
+    """Length of a training take as the blurry camera records it."""
+    test_seconds: float = 1.5
+    """Length of a test take."""
+    categories: tuple[Category, ...] = CATEGORIES
+    """One training and one test take of each."""
+    test_takes: bool = True
+    """Whether each category has a test take beside its training take."""
+    mirrored: bool = True
+    drift_ppm: float = 80.0
+    """How much faster the sharp camera's clock runs."""
+    max_offset_seconds: float = 0.4
+    """The sharp camera starts earlier by a random time up to this."""
+    noise: bool = True
+    crf: int = 18
+    """Constant rate factor of the H.264 encoder."""
+    n_instants: int = 24
+    """Instants over which a blurry exposure is integrated."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.size[0] % 2 or self.size[1] % 2 or min(self.size) < 64:
+            raise ValueError(f"size must be even and at least 64 pixels, got {self.size[0]}x{self.size[1]}")
+        if self.n_instants < 24:
+            raise ValueError(f"n_instants must be at least 24, got {self.n_instants}")
+        if self.seconds <= 0 or self.test_seconds <= 0:
+            raise ValueError(f"takes must last longer than 0 s, got {min(self.seconds, self.test_seconds)}")
+        if not self.categories:
+            raise ValueError("categories must name at least one category")
+
+
+@dataclass(frozen=True)
+class TakePlan:
+    """A take that is to be simulated."""
+
+    name: str
+    category: Category
+    subject: str
+    split: Split
+    seconds: float
+    scene_seed: int
+    offset_seconds: float
+    """Sharp-camera time at blurry-camera time 0."""
+    clip: str | None = None
+    """Path of the clip that is the scene; None for a built one."""
+
+    @property
+    def green_screen(self) -> bool:
+        """Whether the take is shot before a green screen."""
+        return self.clip is None and self.category != "street"
+
+
+@dataclass(frozen=True, eq=False)
+class SimulatedRig:
+    """The two cameras, their clocks, and everything that a scene is built from."""
+
+    rig: Rig
+    config: SimulateConfig
+    blurry: SimulatedCamera
+    sharp: SimulatedCamera
+    photos: tuple[Path, ...]
+
+    @property
+    def homography(self) -> Homography:
+        """The true homography, sharp-camera pixels to blurry-camera pixels."""
+        return normalized(self.blurry.scene_to_view @ np.linalg.inv(self.sharp.scene_to_view))
+
+    @property
+    def color(self) -> NDArray[np.float64]:
+        """The true (3, 4) colour map in linear light, sharp camera to blurry camera."""
+        return np.column_stack([self.blurry.mixing @ np.linalg.inv(self.sharp.mixing), np.zeros(3)])
+
+    def camera(self, which: Camera) -> SimulatedCamera:
+        """Return one of the two cameras."""
+        return self.blurry if which == "blurry" else self.sharp
+
+    def scene(self, plan: TakePlan) -> Scene:
+        """Return the scene of a take."""
+        if plan.clip is not None:
+            return ClipScene(Path(plan.clip), self.config.size)
+        if plan.category == "street":
+            return street_scene(self.photos, self.config.size, plan.scene_seed)
+        return studio_scene(self.photos, self.config.size, plan.scene_seed, hand=plan.category == "hand")
+
+    def scene_time(self, plan: TakePlan, sharp_time_seconds: float) -> float:
+        """Return the scene's time, which is the blurry camera's, at a time of the sharp camera."""
+        return (sharp_time_seconds - plan.offset_seconds) / (1.0 + self.config.drift_ppm * 1e-6)
+
+    def true_position(self, plan: TakePlan, blurry_time_seconds: float) -> float:
+        """Return the fine-track position, to a fraction, of the blurry frame shown at a time."""
+        sharp_time = plan.offset_seconds + (1.0 + self.config.drift_ppm * 1e-6) * blurry_time_seconds
+        return self.rig.fine_fps * sharp_time - (self.rig.frames_per_sequence - 1) / 2
+
+
+def build_rig(config: SimulateConfig, photos: tuple[Path, ...]) -> SimulatedRig:
+    """Return the simulated rig of a configuration; the same configuration gives the same rig.
+
+    Raises
+    ------
+    InputError
+        If the capture configuration cannot be read.
+    """
+    rig = read_rig(find_rig(config.rig))
+    rng = np.random.default_rng([config.seed, 1])
+    width, height = config.size
+    to_center = np.array([[1, 0, (width - 1) / 2], [0, 1, (height - 1) / 2], [0, 0, 1]], dtype=np.float64)
+    sharp_view = to_center @ _small_homography(rng, config.size)
+    if config.mirrored:
+        sharp_view = mirror_homography(width) @ sharp_view
+
+    def camera(view: Homography, exposure_seconds: float, n_instants: int) -> SimulatedCamera:
+        return SimulatedCamera(
+            size=config.size,
+            scene_to_view=view,
+            mixing=_mixing(rng),
+            response=rig.response,
+            exposure_seconds=exposure_seconds,
+            n_instants=n_instants,
+            shot_noise=1.2e-5,
+            read_noise=6e-4,
+            border=tuple(rng.uniform(0.01, 0.045, 4).tolist()),
+        )
+
+    blur_step_seconds = 1 / (rig.sharp_fps * rig.blur_steps_per_frame)
+    return SimulatedRig(
+        rig=rig,
+        config=config,
+        blurry=camera(to_center, rig.blur_samples * blur_step_seconds, config.n_instants),
+        sharp=camera(sharp_view, blur_step_seconds / 2, 2),
+        photos=photos,
+    )
+
+
+def _small_homography(rng: np.random.Generator, size: tuple[int, int]) -> Homography:
+    """Return how one camera is mounted against the other: a small turn, shift, zoom and tilt."""
+    angle, scale = np.deg2rad(rng.uniform(-1.5, 1.5)), rng.uniform(0.97, 1.03)
+    shift = rng.uniform(-0.015, 0.015, 2) * size[0]
+    tilt = rng.uniform(-0.01, 0.01, 2) / size[0]
+    cosine, sine = scale * np.cos(angle), scale * np.sin(angle)
+    return np.array([[cosine, -sine, shift[0]], [sine, cosine, shift[1]], [tilt[0], tilt[1], 1.0]])
+
+
+def _mixing(rng: np.random.Generator) -> NDArray[np.float64]:
+    """Return a sensor's colour mixing: each row sums to its channel's gain, so that grey stays nearly grey."""
+    crosstalk = rng.uniform(0.0, 0.07, (3, 3))
+    np.fill_diagonal(crosstalk, 0.0)
+    mixing = np.eye(3) * (1 - crosstalk.sum(axis=1, keepdims=True)) + crosstalk
+    return np.asarray(mixing * rng.uniform(0.88, 1.0, (3, 1)), dtype=np.float64)
+
+
+def plan_takes(config: SimulateConfig, video: Path | None = None) -> tuple[TakePlan, ...]:
+    """Return the takes of a configuration: per category one for training and one for the test, or one clip."""
+    rng = np.random.default_rng([config.seed, 2])
+
+    def offset() -> float:
+        return float(rng.uniform(0.05, max(config.max_offset_seconds, 0.05)))
+
+    if video is not None:
+        seconds = ClipScene(video, (64, 64)).duration_seconds
+        plan = TakePlan("clip_train", "street", "clip", "train", seconds, 0, offset(), str(video.resolve()))
+        return (plan,)
+    splits: tuple[Split, ...] = ("train", "test") if config.test_takes else ("train",)
+    return tuple(
+        TakePlan(
+            name=f"{category}_{split}",
+            category=category,
+            subject=f"{category}-{split}",
+            split=split,
+            seconds=config.seconds if split == "train" else config.test_seconds,
+            scene_seed=config.seed * 1000 + index * 10 + (split == "test"),
+            offset_seconds=offset(),
+        )
+        for index, category in enumerate(config.categories)
+        for split in splits
+    )
+
+
+def simulate(
+    out_dir: Path,
+    config: SimulateConfig,
+    *,
+    photos_dir: Path | None = None,
+    video: Path | None = None,
+    executor: Executor | None = None,
+    on_done: Callable[[str], None] | None = None,
+) -> Path:
+    """Write a raw directory and, beside it, the truth; what is there already is kept.
+
+    Parameters
+    ----------
+    out_dir : Path
+        The raw directory to write.
+    config : SimulateConfig
+        What to simulate.
+    photos_dir : Path, optional
+        Folder of pictures to take textures from, in place of those that scikit-image ships.
+    video : Path, optional
+        A clip that becomes the scene of a single take, one of its frames per tick of the 600 fps blur track.
+    executor : Executor, optional
+        Where recordings are rendered; serial by default.
+    on_done : callable, optional
+        Called with the name of each file that is finished.
+
+    Returns
+    -------
+    Path
+        The truth folder, ``out_dir/../truth``.
+
+    Raises
+    ------
+    InputError
+        If a picture or clip cannot be read.
+    ConfigMismatchError
+        If the folders were made with another configuration.
+    """
+    executor = executor or SerialExecutor()
+    truth_dir = out_dir.resolve().parent / "truth"
+    photos = tuple(textures.list_photos(photos_dir))
+    record = dataclasses.asdict(config) | {"video": None if video is None else _digest(video)}
+    record["photos"] = [_digest(path) for path in photos]
+    if not (truth_dir / "config.json").exists() and out_dir.is_dir() and any(out_dir.iterdir()):
+        raise InputError(out_dir, "is not empty and its truth is missing", expected="a new or empty folder")
+    adopt_folder(truth_dir, record)
+    rig = build_rig(config, photos)
+    plans = plan_takes(config, video)
+
+    _write_descriptions(out_dir, rig, plans)
+    jobs: list[_Job] = [_Job(out_dir, None, "blurry")]
+    jobs += [_Job(out_dir, plan, camera) for plan in plans for camera in ("sharp", "blurry")]
+    for name in executor.map(partial(_run_job, config=config, photos=photos), jobs):
+        logger.info("%s", name)
+        if on_done is not None:
+            on_done(name)
+    _write_truth(truth_dir, rig, plans)
+    return truth_dir
+
+
+def _digest(path: Path) -> str:
+    if not path.is_file():
+        raise InputError(path, "there is no such file")
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@dataclass(frozen=True)
+class _Job:
+    """The calibration captures, or one camera's recording of a take."""
+
+    out_dir: Path
+    plan: TakePlan | None
+    camera: Camera
+
+
+def _run_job(job: _Job, config: SimulateConfig, photos: tuple[Path, ...]) -> str:
+    rig = build_rig(config, photos)
+    if job.plan is None:
+        return _capture_targets(job.out_dir, rig)
+    return _record(job.out_dir, rig, job.plan, job.camera)
+
+
+def _write_descriptions(out_dir: Path, rig: SimulatedRig, plans: tuple[TakePlan, ...]) -> None:
+    rig_name = rig.config.rig
+    if rig_name.endswith((".yaml", ".yml")):
+        rig_name = str(Path(rig_name).resolve())
+    write_text(out_dir / "capture.yaml", _yaml({"schema": SCHEMA, "rig": rig_name}))
+    for plan in plans:
+        description = {
+            "category": plan.category,
+            "subject": plan.subject,
+            "green_screen": plan.green_screen,
+            "split": plan.split,
+        }
+        write_text(out_dir / "takes" / plan.name / "take.yaml", _yaml(description))
+
+
+def _yaml(document: dict[str, object]) -> str:
+    return yaml.safe_dump(document, sort_keys=False)
+
+
+def _capture_targets(out_dir: Path, rig: SimulatedRig) -> str:
+    size, seed = rig.config.size, rig.config.seed
+    scenes: dict[str, LayeredScene] = {
+        f"board_{index:02d}": targets.chessboard_scene(rig.photos, size, seed * 1000 + 100 + index)
+        for index in range(_N_BOARDS)
+    }
+    for index in range(_N_WALLS):
+        scenes[f"wall_{index:02d}"] = targets.wall_scene(rig.photos, size, seed * 1000 + 200 + index)
+    cameras: tuple[Camera, ...] = ("blurry", "sharp")
+    for which in cameras:
+        noise = NoiseBank(np.random.default_rng([rig.config.seed, 3, which == "sharp"]))
+        for name, scene in scenes.items():
+            _capture(rig, which, scene, out_dir / "calibration" / "geometry" / which / f"{name}.png", noise)
+        checker = targets.checker_scene(size)
+        _capture(rig, which, checker, out_dir / "calibration" / "color" / f"{which}.png", noise)
+    return "calibration"
+
+
+def _capture(rig: SimulatedRig, which: Camera, scene: Scene, path: Path, noise: NoiseBank) -> None:
+    camera = dataclasses.replace(rig.camera(which), n_instants=1)
+    image = camera.develop(camera.expose(scene, 0.0), noise if rig.config.noise else None)
+    with whole_file(path) as temporary:
+        write_image(temporary, image)
+
+
+def _record(out_dir: Path, rig: SimulatedRig, plan: TakePlan, which: Camera) -> str:
+    folder = out_dir / "takes" / plan.name
+    name = f"{plan.name}/{which}.mp4"
+    scene = rig.scene(plan)
+    if plan.green_screen and isinstance(scene, LayeredScene):
+        plate_path = folder / f"plate_{which}.png"
+        if not plate_path.exists():
+            noise = NoiseBank(np.random.default_rng([rig.config.seed, 5, plan.scene_seed, which == "sharp"]))
+            _capture(rig, which, scene.without_movers(), plate_path, noise)
+    path = folder / f"{which}.mp4"
+    if path.exists():
+        return name
+    fps = rig.rig.blurry_fps if which == "blurry" else rig.rig.sharp_fps
+    times = frame_times(rig, plan, which)
+    sound = _record_sound(rig, plan, which, len(times) / fps)
+    with whole_file(path) as temporary:
+        write_video(temporary, _pictures(rig, plan, which, scene, times), fps, sound=sound, crf=rig.config.crf)
+    return name
+
+
+def frame_times(rig: SimulatedRig, plan: TakePlan, which: Camera) -> NDArray[np.float64]:
+    """Return the scene times, in seconds, at the centres of a recording's exposures."""
+    if which == "blurry":
+        return np.arange(max(int(plan.seconds * rig.rig.blurry_fps), 1)) / rig.rig.blurry_fps
+    n_frames = int((plan.offset_seconds + plan.seconds + _SHARP_TAIL_SECONDS) * rig.rig.sharp_fps)
+    return np.array([rig.scene_time(plan, index / rig.rig.sharp_fps) for index in range(n_frames)])
+
+
+def _pictures(
+    rig: SimulatedRig, plan: TakePlan, which: Camera, scene: Scene, times: NDArray[np.float64]
+) -> Iterator[NDArray[np.uint8]]:
+    camera = rig.camera(which)
+    noise = NoiseBank(np.random.default_rng([rig.config.seed, 4, plan.scene_seed, which == "sharp"]))
+    for time_seconds in times:
+        yield camera.develop(camera.expose(scene, float(time_seconds)), noise if rig.config.noise else None)
+
+
+def _record_sound(rig: SimulatedRig, plan: TakePlan, which: Camera, seconds: float) -> Sound:
+    """Return the world's sound as one camera's clock samples it, with that camera's own noise."""
+    file_times = np.arange(int(seconds * _SOUND_RATE)) / _SOUND_RATE
+    world_start = -1.0 - plan.offset_seconds
+    world = _world_sound(np.random.default_rng([rig.config.seed, 6, plan.scene_seed]), plan, world_start)
+    times = file_times if which == "blurry" else np.vectorize(partial(rig.scene_time, plan))(file_times)
+    samples = np.interp(times, world_start + np.arange(len(world)) / _SOUND_RATE, world)
+    hiss = np.random.default_rng([rig.config.seed, 7, plan.scene_seed, which == "sharp"])
+    samples = samples + 0.005 * hiss.standard_normal(len(samples))
+    return Sound(np.clip(samples, -1, 1).astype(np.float32), _SOUND_RATE, 0.0)
+
+
+def _world_sound(rng: np.random.Generator, plan: TakePlan, start_seconds: float) -> NDArray[np.float64]:
+    """Return a street's sound: low rumble and, a few times a second, short bursts."""
+    n = int((plan.seconds + 2.0 - start_seconds) * _SOUND_RATE)
+    rumble = np.convolve(rng.standard_normal(n), np.ones(200) / 200, mode="same")
+    sound = 0.3 * rumble
+    burst_length = int(0.04 * _SOUND_RATE)
+    envelope = np.exp(-np.arange(burst_length) / (0.008 * _SOUND_RATE))
+    for start in rng.integers(0, n - burst_length, size=max(int(6 * n / _SOUND_RATE), 3)):
+        sound[start : start + burst_length] += rng.uniform(0.1, 0.5) * envelope * rng.standard_normal(burst_length)
+    return np.asarray(sound, dtype=np.float64)
+
+
+def _write_truth(truth_dir: Path, rig: SimulatedRig, plans: tuple[TakePlan, ...]) -> None:
+    write_json(
+        truth_dir / TRUTH_NAME,
+        {
+            "schema": SCHEMA,
+            "config": dataclasses.asdict(rig.config),
+            "photos": [str(path) for path in rig.photos],
+            "homography": rig.homography.tolist(),
+            "mirrored": rig.config.mirrored,
+            "color": rig.color.tolist(),
+            "drift_ppm": rig.config.drift_ppm,
+            "exposure_seconds": {"blurry": rig.blurry.exposure_seconds, "sharp": rig.sharp.exposure_seconds},
+            "takes": [
+                dataclasses.asdict(plan)
+                | {
+                    "positions": [
+                        round(rig.true_position(plan, index / rig.rig.blurry_fps), 6)
+                        for index in range(len(frame_times(rig, plan, "blurry")))
+                    ]
+                }
+                for plan in plans
+            ],
+        },
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """The answer to a simulated session: the cameras and the takes, from which every picture can be rendered again."""
+
+    rig: SimulatedRig
+    takes: tuple[TakePlan, ...]
+
+    def take(self, name: str) -> TakePlan:
+        """Return a take by its name.
+
+        Raises
+        ------
+        KeyError
+            If the session has no such take.
+        """
+        for plan in self.takes:
+            if plan.name == name:
+                return plan
+        raise KeyError(name)
+
+
+def read_truth(truth_dir: Path) -> Truth:
+    """Read the truth of a simulated session.
+
+    Raises
+    ------
+    InputError
+        If the folder holds no truth, or one that contradicts this version's simulator.
+    """
+    path = truth_dir / TRUTH_NAME
+    document = read_json(path)
+    check_schema(path, document)
+    try:
+        values = document["config"] | {
+            "size": tuple(document["config"]["size"]),
+            "categories": tuple(document["config"]["categories"]),
+        }
+        config = SimulateConfig(**values)
+        plans = tuple(
+            TakePlan(**{key: value for key, value in take.items() if key != "positions"}) for take in document["takes"]
+        )
+        photos = tuple(Path(name) for name in document["photos"])
+        stated = np.array(document["homography"], dtype=np.float64)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(path, f"cannot be understood ({error})", expected="what 'rb2v simulate' writes") from error
+    rig = build_rig(config, photos)
+    if not np.allclose(rig.homography, stated, rtol=1e-9, atol=1e-9):
+        raise InputError(path, "was written by another version of the simulator", "homography")
+    return Truth(rig, plans)

@@ -1,0 +1,303 @@
+"""Scenes in continuous time: what can be rendered at any instant through any homography, in linear light.
+
+A scene lives on a plane whose unit is a pixel of the reference view, with the origin at that view's centre.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from rb2v.core.color import to_linear
+from rb2v.core.homography import Homography, warp_points
+from rb2v.errors import InputError
+from rb2v.io.video import iter_frames
+from rb2v.simulator import textures
+
+CLIP_TICKS_PER_SECOND = 600.0
+_GREEN_LINEAR = np.array([0.045, 0.36, 0.075], dtype=np.float32)
+
+# As matrices of OpenCV's transform: numpy's broadcasting over a last axis of 3 is several times slower.
+_LIGHT = np.eye(3, 4, dtype=np.float32)
+_TRANSPARENCY = np.tile(np.array([0, 0, 0, -1, 1], dtype=np.float32), (3, 1))
+
+
+class Scene(Protocol):
+    """Anything that can be rendered at an instant."""
+
+    def render(self, time_seconds: float, scene_to_view: Homography, size: tuple[int, int]) -> NDArray[np.float32]:
+        """Return the (height, width, 3) linear light at an instant, seen through a homography."""
+        ...
+
+    def alpha(
+        self, time_seconds: float, scene_to_view: Homography, size: tuple[int, int]
+    ) -> NDArray[np.float32] | None:
+        """Return the (height, width) opacity of the foreground; None where there is no green screen."""
+        ...
+
+
+@dataclass(frozen=True)
+class Wave:
+    """A smooth quantity: ``center + amplitude * sin(2 pi (frequency t + phase))``."""
+
+    center: float = 0.0
+    amplitude: float = 0.0
+    frequency_hz: float = 0.0
+    phase: float = 0.0
+
+    def __call__(self, time_seconds: float) -> float:
+        """Return the value at a time."""
+        return self.center + self.amplitude * float(np.sin(2 * np.pi * (self.frequency_hz * time_seconds + self.phase)))
+
+
+@dataclass(frozen=True)
+class Motion:
+    """A path on the plane: place, rotation and size over time."""
+
+    x_px: Wave
+    y_px: Wave
+    angle_degrees: Wave = Wave()
+    scale: Wave = Wave(center=1.0)
+
+    def at(self, time_seconds: float) -> Homography:
+        """Return the similarity from the mover's own frame, origin at its centre, to the plane."""
+        angle, scale = np.deg2rad(self.angle_degrees(time_seconds)), self.scale(time_seconds)
+        cosine, sine = scale * np.cos(angle), scale * np.sin(angle)
+        return np.array(
+            [[cosine, -sine, self.x_px(time_seconds)], [sine, cosine, self.y_px(time_seconds)], [0.0, 0.0, 1.0]]
+        )
+
+
+def orbit(rng: np.random.Generator, radius_px: float, frequency_hz: float) -> tuple[Wave, Wave]:
+    """Return x and y of an elliptic path, on which the speed never falls to zero."""
+    phase, turn = rng.uniform(), rng.choice([-0.25, 0.25])
+    frequency = frequency_hz * rng.uniform(0.8, 1.25)
+    return (
+        Wave(0.0, radius_px * rng.uniform(0.8, 1.2), frequency, phase),
+        Wave(0.0, radius_px * rng.uniform(0.5, 0.9), frequency, phase + turn),
+    )
+
+
+def _shifted(wave: Wave, center: float) -> Wave:
+    return Wave(center, wave.amplitude, wave.frequency_hz, wave.phase)
+
+
+@dataclass(frozen=True, eq=False)
+class Mover:
+    """A cut-out and its path."""
+
+    rgba: NDArray[np.float32]
+    """(h, w, 4) linear light times opacity, and opacity."""
+    motion: Motion
+
+    def draw(
+        self, picture: NDArray[np.float32], time_seconds: float, scene_to_view: Homography, opacity: bool = False
+    ) -> None:
+        """Lay the cut-out over a picture in place; with ``opacity``, over an (H, W) opacity instead."""
+        height, width = self.rgba.shape[:2]
+        own_to_view = scene_to_view @ self.motion.at(time_seconds) @ _centering(width, height)
+        corners = warp_points(own_to_view, np.array([[0, 0], [width, 0], [0, height], [width, height]], dtype=float))
+        low = np.maximum(np.floor(corners.min(axis=0)).astype(int) - 1, 0)
+        high = np.minimum(np.ceil(corners.max(axis=0)).astype(int) + 2, (picture.shape[1], picture.shape[0]))
+        if np.any(high <= low):
+            return
+        to_region = np.array([[1, 0, -low[0]], [0, 1, -low[1]], [0, 0, 1]], dtype=np.float64) @ own_to_view
+        region = picture[low[1] : high[1], low[0] : high[0]]
+        size = (int(high[0] - low[0]), int(high[1] - low[1]))
+        if opacity:
+            layer = cv2.warpPerspective(np.ascontiguousarray(self.rgba[..., 3]), to_region, size)
+            region[:] = layer + region * (1 - layer)
+            return
+        layer = cv2.warpPerspective(self.rgba, to_region, size)
+        region *= cv2.transform(layer, _TRANSPARENCY)
+        region += cv2.transform(layer, _LIGHT)
+
+
+def _centering(width: int, height: int) -> Homography:
+    return np.array([[1, 0, -(width - 1) / 2], [0, 1, -(height - 1) / 2], [0, 0, 1]], dtype=np.float64)
+
+
+@dataclass(frozen=True, eq=False)
+class LayeredScene:
+    """A wall behind moving cut-outs, all under the motion of the rig itself."""
+
+    wall: NDArray[np.float32]
+    """(H, W, 3) linear light, centred on the plane's origin."""
+    movers: Sequence[Mover]
+    rig_motion: Motion
+    """From the plane to the reference view."""
+    green_screen: bool = False
+    """Whether the movers stand before a green screen."""
+
+    def render(self, time_seconds: float, scene_to_view: Homography, size: tuple[int, int]) -> NDArray[np.float32]:
+        """Return the (height, width, 3) linear light at an instant, seen through a homography."""
+        view = scene_to_view @ self.rig_motion.at(time_seconds)
+        height, width = self.wall.shape[:2]
+        picture = np.asarray(
+            cv2.warpPerspective(self.wall, view @ _centering(width, height), size, borderMode=cv2.BORDER_REFLECT_101),
+            dtype=np.float32,
+        )
+        for mover in self.movers:
+            mover.draw(picture, time_seconds, view)
+        return picture
+
+    def alpha(
+        self, time_seconds: float, scene_to_view: Homography, size: tuple[int, int]
+    ) -> NDArray[np.float32] | None:
+        """Return the (height, width) opacity of the movers; None where there is no green screen."""
+        if not self.green_screen:
+            return None
+        view = scene_to_view @ self.rig_motion.at(time_seconds)
+        opacity = np.zeros((size[1], size[0]), dtype=np.float32)
+        for mover in self.movers:
+            mover.draw(opacity, time_seconds, view, opacity=True)
+        return opacity
+
+    def without_movers(self) -> LayeredScene:
+        """Return the same scene empty, as a clean plate shows it."""
+        return LayeredScene(self.wall, (), self.rig_motion, self.green_screen)
+
+
+def street_scene(photos: Sequence[Path], size: tuple[int, int], seed: int) -> LayeredScene:
+    """Build a street-like scene: a wall of photographs, objects on paths of their own, a panning rig.
+
+    Parameters
+    ----------
+    photos : sequence of Path
+        Textures.
+    size : tuple of int
+        Width and height of the reference view in pixels.
+    seed : int
+        Decides everything else.
+    """
+    rng = np.random.default_rng(seed)
+    width, height = size
+    pictures = [textures.load_photo(path) for path in photos]
+    wall = textures.photo_wall(pictures, (int(width * 1.5), int(height * 1.5)), rng)
+    movers = []
+    for index in range(4):
+        extent = int(height * rng.uniform(0.25, 0.45))
+        shape = (extent, int(extent * rng.uniform(0.8, 1.2)))
+        alpha = textures.ellipse_alpha(shape) if index % 2 else textures.polygon_alpha(shape, rng)
+        x, y = orbit(rng, height * rng.uniform(0.1, 0.3), rng.uniform(0.4, 0.9))
+        motion = Motion(
+            _shifted(x, width * rng.uniform(-0.3, 0.3)),
+            _shifted(y, height * rng.uniform(-0.3, 0.3)),
+            angle_degrees=Wave(rng.uniform(-180, 180), 25.0, rng.uniform(0.2, 0.5), rng.uniform()),
+            scale=Wave(1.0, 0.1, rng.uniform(0.2, 0.5), rng.uniform()),
+        )
+        movers.append(Mover(textures.sprite(pictures[index % len(pictures)], alpha, rng), motion))
+    x, y = orbit(rng, height * 0.13, 0.55)
+    rig_motion = Motion(x, y, Wave(0.0, 1.5, 0.4, rng.uniform()), Wave(1.0, 0.02, 0.3, rng.uniform()))
+    return LayeredScene(wall, movers, rig_motion)
+
+
+def studio_scene(photos: Sequence[Path], size: tuple[int, int], seed: int, *, hand: bool) -> LayeredScene:
+    """Build a green-screen scene: an unevenly lit screen and before it a face-like or a hand-like foreground.
+
+    Parameters
+    ----------
+    photos : sequence of Path
+        Textures.
+    size : tuple of int
+        Width and height of the reference view in pixels.
+    seed : int
+        Decides everything else.
+    hand : bool
+        A fast hand in place of a head on its shoulders.
+    """
+    rng = np.random.default_rng(seed)
+    height = size[1]
+    pictures = [textures.load_photo(path) for path in photos]
+    screen = _green_screen((int(size[0] * 1.2), int(height * 1.2)), rng)
+    movers = []
+    if hand:
+        shape = (int(height * 0.5), int(height * 0.62))
+        x, y = orbit(rng, height * 0.14, 0.9)
+        swing = Wave(0.0, 12.0, rng.uniform(0.6, 1.0), rng.uniform())
+        photo = _without_green(pictures[int(rng.integers(len(pictures)))])
+        movers.append(Mover(textures.sprite(photo, textures.hand_alpha(shape), rng), Motion(x, y, swing)))
+    else:
+        x, y = orbit(rng, height * 0.07, 0.6)
+        body, head = (int(height * 0.75), int(height * 0.55)), (int(height * 0.42), int(height * 0.55))
+        photo = _without_green(pictures[int(rng.integers(len(pictures)))])
+        torso = Motion(Wave(0.0, x.amplitude / 2, x.frequency_hz, x.phase), Wave(height * 0.34))
+        movers.append(Mover(textures.sprite(photo, textures.ellipse_alpha(body), rng), torso))
+        nod = Wave(0.0, 12.0, rng.uniform(0.5, 0.8), rng.uniform())
+        photo = _without_green(pictures[int(rng.integers(len(pictures)))])
+        movers.append(
+            Mover(
+                textures.sprite(photo, textures.ellipse_alpha(head), rng),
+                Motion(x, _shifted(y, -height * 0.08), nod),
+            )
+        )
+    return LayeredScene(screen, movers, Motion(Wave(), Wave()), green_screen=True)
+
+
+def _green_screen(size: tuple[int, int], rng: np.random.Generator) -> NDArray[np.float32]:
+    width, height = size
+    x, y = np.meshgrid(np.linspace(-1, 1, width, dtype=np.float32), np.linspace(-1, 1, height, dtype=np.float32))
+    tilt_x, tilt_y, fall = rng.uniform(-0.12, 0.12), rng.uniform(-0.12, 0.12), rng.uniform(0.05, 0.15)
+    shading = 1.0 + tilt_x * x + tilt_y * y - fall * (x**2 + y**2)
+    return np.asarray(shading[..., None] * _GREEN_LINEAR, dtype=np.float32)
+
+
+def _without_green(photo: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the photograph with green held to the larger of red and blue: nobody wears the screen's colour."""
+    limited = photo.copy()
+    np.minimum(limited[..., 1], np.maximum(limited[..., 0], limited[..., 2]), out=limited[..., 1])
+    return limited
+
+
+class ClipScene:
+    """A real clip as the scene: each of its frames one tick of the 600 fps blur track.
+
+    Parameters
+    ----------
+    path : Path
+        The clip.
+    size : tuple of int
+        Width and height of the reference view in pixels, which the clip is scaled to cover.
+
+    Raises
+    ------
+    InputError
+        If the clip cannot be decoded.
+    """
+
+    def __init__(self, path: Path, size: tuple[int, int]) -> None:
+        width, height = size
+        frames = []
+        for frame in iter_frames([path]):
+            scale = max(width / frame.image.shape[1], height / frame.image.shape[0])
+            interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+            scaled = cv2.resize(frame.image, None, fx=scale, fy=scale, interpolation=interpolation)
+            frames.append(np.asarray(scaled, dtype=np.uint8))
+        self._frames = frames
+        if len(frames) < 2:
+            raise InputError(path, f"holds {len(frames)} frame", expected="a clip in which something moves")
+
+    @property
+    def duration_seconds(self) -> float:
+        """How long the clip lasts at one frame per tick."""
+        return len(self._frames) / CLIP_TICKS_PER_SECOND
+
+    def render(self, time_seconds: float, scene_to_view: Homography, size: tuple[int, int]) -> NDArray[np.float32]:
+        """Return the (height, width, 3) linear light at an instant, seen through a homography."""
+        index = min(max(int(np.floor(time_seconds * CLIP_TICKS_PER_SECOND)), 0), len(self._frames) - 1)
+        linear = to_linear(self._frames[index], "srgb") * np.float32(0.9)
+        height, width = linear.shape[:2]
+        view = scene_to_view @ _centering(width, height)
+        return np.asarray(cv2.warpPerspective(linear, view, size, borderMode=cv2.BORDER_REFLECT_101), dtype=np.float32)
+
+    def alpha(
+        self, time_seconds: float, scene_to_view: Homography, size: tuple[int, int]
+    ) -> NDArray[np.float32] | None:
+        """Return None: what is foreground in a real clip nobody knows."""
+        return None
