@@ -100,11 +100,10 @@ class Take:
 
 @dataclass(frozen=True)
 class RawDirectory:
-    """A raw directory: the rig, the calibration captures and the takes."""
+    """A raw directory: the rig and the calibration captures; its takes are read apart."""
 
     root: Path
     rig: Rig
-    takes: tuple[Take, ...]
     geometry_pairs: tuple[tuple[Path, Path], ...]
     """Captures of one static scene as (blurry, sharp)."""
     color_pair: tuple[Path, Path] | None

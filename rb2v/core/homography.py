@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -36,7 +36,7 @@ def normalized(homography: Homography) -> Homography:
     return np.asarray(homography / homography[2, 2], dtype=np.float64)
 
 
-def warp_points(homography: Homography, points: NDArray[np.floating]) -> NDArray[np.float64]:
+def warp_points(homography: NDArray[np.floating[Any]], points: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     """Take points through a homography.
 
     Parameters
@@ -85,23 +85,25 @@ def fit_homography(
     """
     if len(source) < 4:
         raise ValueError(f"a homography needs 4 point pairs, got {len(source)}")
-    # A fixed generator state inside OpenCV makes the same pairs give the same matrix.
-    homography, mask = cv2.findHomography(
-        np.asarray(source, np.float64),
-        np.asarray(target, np.float64),
-        cv2.USAC_MAGSAC,
-        threshold_px,
-        None,
-        10_000,
-        0.9999,
-    )
-    if homography is None:
+    target_points = np.asarray(target, dtype=np.float64)
+    best: tuple[int, Homography, NDArray[np.bool_]] | None = None
+    # OpenCV's robust estimator takes no mirroring map, so that the points are tried mirrored, too.
+    for flip in (np.eye(3), np.diag([-1.0, 1.0, 1.0])):
+        flipped = warp_points(flip, source)
+        homography: Any
+        homography, mask = cv2.findHomography(
+            flipped, target_points, cv2.USAC_MAGSAC, threshold_px, None, 10_000, 0.9999
+        )
+        if homography is None:
+            continue
+        inliers = mask.ravel().astype(bool)
+        if inliers.sum() >= 8:
+            homography, _ = cv2.findHomography(flipped[inliers], target_points[inliers], 0)
+        if homography is not None and (best is None or inliers.sum() > best[0]):
+            best = (int(inliers.sum()), np.asarray(homography, dtype=np.float64) @ flip, inliers)
+    if best is None:
         raise ValueError("no homography fits the point pairs")
-    inliers = mask.ravel().astype(bool)
-    if inliers.sum() >= 8:
-        refined, _ = cv2.findHomography(source[inliers], target[inliers], 0)
-        homography = homography if refined is None else refined
-    return normalized(np.asarray(homography, dtype=np.float64)), inliers
+    return normalized(best[1]), best[2]
 
 
 def gradient_magnitude(gray: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -263,9 +265,9 @@ def crop_homography(crop: tuple[int, int, int, int], size: tuple[int, int]) -> H
 
 def _local_scale(homography: Homography, size: tuple[int, int]) -> float:
     """Return output pixels per input pixel at the output's centre."""
-    center = np.array([(size[0] - 1) / 2, (size[1] - 1) / 2])
+    center = np.array([(size[0] - 1) / 2, (size[1] - 1) / 2], dtype=np.float64)
     to_input = np.linalg.inv(homography)
-    steps = warp_points(to_input, center + np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]))
+    steps = warp_points(to_input, np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]) + center)
     area = abs(np.linalg.det(steps[1:] - steps[0]))
     return float(1.0 / np.sqrt(area))
 

@@ -138,12 +138,12 @@ def read_rig(path: Path) -> Rig:
 
 
 def read_raw_directory(root: Path) -> RawDirectory:
-    """Read the description of a raw directory; no video or picture is opened.
+    """Read the rig and the calibration captures of a raw directory; no picture is opened.
 
     Raises
     ------
     InputError
-        If the folder, a description or a file that it names is missing or wrong.
+        If the folder, the description or the rig that it names is missing or wrong.
     """
     if not root.is_dir():
         raise InputError(root, "there is no such folder", expected="a raw directory")
@@ -155,15 +155,27 @@ def read_raw_directory(root: Path) -> RawDirectory:
         rig_path = find_rig(capture.rig, relative_to=root)
     except InputError as error:
         raise InputError(capture_path, f"{capture.rig!r}: {error.problem}", "rig", error.expected) from error
-    takes_folder = root / "takes"
-    folders = sorted(path for path in takes_folder.glob("*") if path.is_dir()) if takes_folder.is_dir() else []
     return RawDirectory(
         root=root,
         rig=read_rig(rig_path),
-        takes=tuple(read_take(folder) for folder in folders),
         geometry_pairs=_find_geometry_pairs(root / "calibration" / "geometry"),
         color_pair=_find_color_pair(root / "calibration" / "color"),
     )
+
+
+def read_takes(root: Path) -> tuple[Take, ...]:
+    """Read the takes of a raw directory, in the order of their names; no video is opened.
+
+    Raises
+    ------
+    InputError
+        If there is no take, a description is wrong, or a video is missing.
+    """
+    folder = root / "takes"
+    takes = tuple(read_take(child) for child in sorted(folder.glob("*")) if child.is_dir())
+    if not takes:
+        raise InputError(folder, "holds no take", expected="a folder per take, with take.yaml and two videos")
+    return takes
 
 
 def read_take(folder: Path) -> Take:

@@ -40,8 +40,8 @@ class SimulateConfig:
 
     rig: str = "gopro_hero8"
     """Name or path of the capture configuration."""
-    size: tuple[int, int] = (960, 540)
-    """Width and height of both cameras' frames in pixels."""
+    size: tuple[int, int] = (720, 540)
+    """Width and height of both cameras' frames in pixels; a square of 448 pixels fits between the borders."""
     seconds: float = 3.0
     """Length of a training take as the blurry camera records it."""
     test_seconds: float = 1.5

@@ -6,7 +6,7 @@ A scene lives on a plane whose unit is a pixel of the reference view, with the o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -134,18 +134,26 @@ class LayeredScene:
     """From the plane to the reference view."""
     green_screen: bool = False
     """Whether the movers stand before a green screen."""
+    _kept_walls: dict[tuple[bytes, tuple[int, int]], NDArray[np.float32]] = field(default_factory=dict, repr=False)
 
     def render(self, time_seconds: float, scene_to_view: Homography, size: tuple[int, int]) -> NDArray[np.float32]:
         """Return the (height, width, 3) linear light at an instant, seen through a homography."""
         view = scene_to_view @ self.rig_motion.at(time_seconds)
-        height, width = self.wall.shape[:2]
-        picture = np.asarray(
-            cv2.warpPerspective(self.wall, view @ _centering(width, height), size, borderMode=cv2.BORDER_REFLECT_101),
-            dtype=np.float32,
-        )
+        picture = self._render_wall(view, size).copy()
         for mover in self.movers:
             mover.draw(picture, time_seconds, view)
         return picture
+
+    def _render_wall(self, view: Homography, size: tuple[int, int]) -> NDArray[np.float32]:
+        # Under a rig that stands still the wall is the same in every picture, and is kept.
+        key = (view.tobytes(), size)
+        if key not in self._kept_walls:
+            height, width = self.wall.shape[:2]
+            wall_to_view = view @ _centering(width, height)
+            wall = cv2.warpPerspective(self.wall, wall_to_view, size, borderMode=cv2.BORDER_REFLECT_101)
+            self._kept_walls.clear()
+            self._kept_walls[key] = np.asarray(wall, dtype=np.float32)
+        return self._kept_walls[key]
 
     def alpha(
         self, time_seconds: float, scene_to_view: Homography, size: tuple[int, int]

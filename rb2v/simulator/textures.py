@@ -69,12 +69,12 @@ def photo_wall(
     wall = np.empty((height, width, 3), dtype=np.float32)
     tile_height = max(height // 4, 32)
     for top in range(0, height, tile_height):
-        left = -int(rng.integers(0, tile_height))
+        left = -int(rng.integers(0, tile_height // 2))
         while left < width:
             photo = photos[int(rng.integers(len(photos)))]
-            tile = _random_crop(photo, (int(tile_height * rng.uniform(0.9, 1.6)), tile_height), rng)
+            tile = _random_crop(photo, (int(tile_height * rng.uniform(1.0, 1.6)), tile_height), rng)
             visible = wall[top : top + tile_height, max(left, 0) : left + tile.shape[1]]
-            visible[:] = tile[: visible.shape[0], max(-left, 0) : max(-left, 0) + visible.shape[1]]
+            visible[:] = tile[: visible.shape[0], max(-left, 0) :][:, : visible.shape[1]]
             left += tile.shape[1]
     return np.asarray(cv2.GaussianBlur(wall, (0, 0), _LENS_SIGMA_PX), dtype=np.float32)
 
@@ -110,7 +110,8 @@ def sprite(photo: NDArray[np.float32], alpha: NDArray[np.float32], rng: np.rando
         Linear light times opacity, and opacity.
     """
     height, width = alpha.shape
-    color = _random_crop(photo, (width, height), rng)
+    # The liveliest of a few crops: a shape without texture shows no motion.
+    color = max((_random_crop(photo, (width, height), rng) for _ in range(5)), key=lambda crop: float(crop.std()))
     return np.asarray(np.dstack([color * alpha[..., None], alpha]), dtype=np.float32)
 
 
