@@ -1,0 +1,1 @@
+"""Learning: the HyperCUT order network, trained on shards."""

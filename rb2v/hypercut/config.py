@@ -1,0 +1,73 @@
+"""What a run of ``rb2v train-hypercut`` can be told."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from rb2v.errors import Rb2vError
+from rb2v.hypercut.losses import LOSSES
+from rb2v.hypercut.order import ORDER_NETWORKS
+
+MIN_IMAGE_SIZE_PX = 16
+
+
+@dataclass(frozen=True)
+class TrainHyperCutConfig:
+    """Configuration of the order network's training.
+
+    Raises
+    ------
+    Rb2vError
+        If a value is out of range, or names no network or loss.
+    """
+
+    arch: str = "motion"
+    """A key of ``ORDER_NETWORKS``."""
+    loss: str = "agreement"
+    """A key of ``LOSSES``."""
+    n_dimensions: int = 128
+    """Dimension of the space that the plane divides (the paper's n)."""
+    image_size: int = 64
+    """Shorter side of the frames that the network sees, in pixels; larger frames are area-resized to it."""
+    batch_size: int = 16
+    """Sequences per step."""
+    steps: int = 400
+    lr: float = 2e-3
+    """Peak learning rate of AdamW; rises over the warm-up and falls to zero along a cosine."""
+    warmup_steps: int = 40
+    weight_decay: float = 1e-3
+    score_decay: float = 1e-3
+    """Weight of the mean squared score in the loss; without it scores grow for as long as training lasts."""
+    seed: int = 0
+    checkpoint_every: int = 50
+    """Steps between two states from which a stopped run can go on."""
+    log_every: int = 10
+    """Steps between two rows of metrics.csv."""
+
+    def __post_init__(self) -> None:
+        _check_member("arch", self.arch, list(ORDER_NETWORKS))
+        _check_member("loss", self.loss, list(LOSSES))
+        for name in ("n_dimensions", "batch_size", "steps", "checkpoint_every", "log_every"):
+            _check_at_least(name, getattr(self, name), 1)
+        for name in ("warmup_steps", "weight_decay", "score_decay", "seed"):
+            _check_at_least(name, getattr(self, name), 0)
+        _check_at_least("image_size", self.image_size, MIN_IMAGE_SIZE_PX)
+        if not 0 < self.lr < math.inf:
+            raise Rb2vError(f"lr must be a positive number, got {self.lr}")
+
+
+def _check_member(name: str, value: str, known: list[str]) -> None:
+    if value not in known:
+        raise Rb2vError(f"{name}: {value!r} is not known; expected {' or '.join(known)}")
+
+
+def _check_at_least(name: str, value: float, least: int) -> None:
+    if not least <= value < math.inf:
+        raise Rb2vError(f"{name} must be at least {least}, got {value}")
+
+
+def learning_rate(config: TrainHyperCutConfig, step: int) -> float:
+    """Return the learning rate of a step, counted from 0."""
+    warm_up = min(1.0, (step + 1) / (config.warmup_steps + 1))
+    return config.lr * warm_up * 0.5 * (1 + math.cos(math.pi * step / config.steps))

@@ -1,0 +1,223 @@
+"""Train the order network on a data set: ``rb2v train-hypercut``."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+
+from rb2v.artifacts import SPLITS
+from rb2v.errors import InputError
+from rb2v.hypercut.checkpoint import load_order_network, save_order_network
+from rb2v.hypercut.config import TrainHyperCutConfig, learning_rate
+from rb2v.hypercut.data import draw_batch, load_sequences
+from rb2v.hypercut.evaluate import consistency, label_orders, predict, score_predictions
+from rb2v.hypercut.losses import LOSSES
+from rb2v.hypercut.order import make_order_network
+from rb2v.io.store import SCHEMA, adopt_folder, whole_file, write_json
+from rb2v.shards import ShardReader, manifest_path, sha256_of
+
+__all__ = ["TrainHyperCutConfig", "run"]
+
+logger = logging.getLogger(__name__)
+
+CHECKPOINT_NAME = "checkpoint.safetensors"
+STATE_NAME = "state.pt"
+TRAINING_NAME = "metrics.csv"
+PREDICTIONS_NAME = "predictions.csv"
+METRICS_NAME = "metrics.json"
+LABELS_NAME = "order_labels.csv"
+
+MAX_GRADIENT_NORM = 1.0
+
+Progress = Callable[[int, int, str], None]
+
+
+def run(
+    shards_dir: Path,
+    out_dir: Path,
+    config: TrainHyperCutConfig,
+    *,
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> Path:
+    """Train an order network, evaluate it on the test split and label every sequence.
+
+    A stopped run goes on from its last state and ends in the same bytes as one that was never stopped, on the same
+    machine; a finished one is skipped.
+
+    Parameters
+    ----------
+    shards_dir : Path
+        A folder that ``rb2v build-shards`` wrote.
+    out_dir : Path
+        A new folder, or the folder of this very run.
+    config : TrainHyperCutConfig
+        What to train, and how.
+    device : {"auto", "cpu", "cuda"}
+        Where to train; "auto" takes CUDA where there is one.
+    progress : callable, optional
+        Called with the work done, all of it, and what it is.
+
+    Returns
+    -------
+    Path
+        The checkpoint.
+
+    Raises
+    ------
+    InputError
+        If the shards cannot be read or hold no training sequence, ``out_dir`` belongs to another run or data set, or
+        there is no such device.
+    """
+    accelerator = _choose_accelerator(device)
+    train_reader = ShardReader(shards_dir, "train")
+    if not len(train_reader):
+        raise InputError(manifest_path(shards_dir), "holds no sequence to train on", "splits.train")
+    data_sha256 = sha256_of(manifest_path(shards_dir))
+    adopt_folder(
+        out_dir,
+        {"schema": SCHEMA, "stage": "train-hypercut", **dataclasses.asdict(config), "data_sha256": data_sha256},
+    )
+    checkpoint = out_dir / CHECKPOINT_NAME
+    if not checkpoint.exists():
+        _train(train_reader, out_dir, config, data_sha256, accelerator, progress)
+    (out_dir / STATE_NAME).unlink(missing_ok=True)
+    if not (out_dir / LABELS_NAME).exists():
+        _evaluate(shards_dir, out_dir, config, accelerator, progress)
+    return checkpoint
+
+
+def _choose_accelerator(device: str) -> str:
+    if device not in ("auto", "cpu", "cuda"):
+        raise InputError("device", f"{device!r} is not known", expected="auto, cpu or cuda")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InputError("device", "there is no CUDA device", expected="auto or cpu")
+    return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+
+
+def _train(
+    reader: ShardReader,
+    out_dir: Path,
+    config: TrainHyperCutConfig,
+    data_sha256: str,
+    accelerator: str,
+    progress: Progress | None,
+) -> None:
+    fabric = Fabric(
+        accelerator=accelerator,
+        devices=1,
+        precision="bf16-mixed" if accelerator == "cuda" else "32-true",
+        plugins=[LightningEnvironment()],  # one device: a batch system's variables are not meant for this run
+    )
+    plain_network = make_order_network(config.arch, config.n_dimensions, config.seed)
+    plain_optimizer = torch.optim.AdamW(plain_network.parameters(), weight_decay=config.weight_decay)
+    network, optimizer = fabric.setup(plain_network, plain_optimizer)
+    loss_of = LOSSES[config.loss]
+
+    first_step, skipped, rows = 0, 0, []
+    if (out_dir / STATE_NAME).exists():
+        state = _read_state(out_dir / STATE_NAME)
+        plain_network.load_state_dict(state["network"])
+        plain_optimizer.load_state_dict(state["optimizer"])
+        first_step, skipped, rows = state["step"], state["skipped"], state["rows"]
+        logger.info("going on at step %d of %d", first_step, config.steps)
+
+    sequences = load_sequences(reader, config.image_size, _labelled(progress, "reading train sequences"))
+    with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
+        for step in range(first_step, config.steps):
+            rate = learning_rate(config, step)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            first, second = draw_batch(sequences, config.batch_size, config.seed, step)
+            scores = network(fabric.to_device(first), fabric.to_device(second))
+            loss = loss_of(scores) + config.score_decay * scores.square().mean()
+            optimizer.zero_grad()
+            fabric.backward(loss)
+            norm = fabric.clip_gradients(network, optimizer, max_norm=MAX_GRADIENT_NORM, error_if_nonfinite=False)
+            if math.isfinite(loss.item()) and norm is not None and torch.isfinite(norm):
+                optimizer.step()
+            else:
+                skipped += 1
+                logger.warning("step %d skipped: its loss or gradient is not finite", step)
+
+            done = step + 1
+            if done % config.log_every == 0 or done == config.steps:
+                rows.append(_log_row(done, rate, loss.item(), scores.detach().float().cpu().numpy(), skipped))
+            if done % config.checkpoint_every == 0 or done == config.steps:
+                state = {
+                    "network": plain_network.state_dict(),
+                    "optimizer": plain_optimizer.state_dict(),
+                    "step": done,
+                    "skipped": skipped,
+                    "rows": rows,
+                }
+                # The table first: a run stopped between the two goes over these steps again, and writes both.
+                _write_table(out_dir / TRAINING_NAME, pd.DataFrame(rows))
+                with whole_file(out_dir / STATE_NAME) as temporary:
+                    torch.save(state, temporary)
+            if progress is not None:
+                progress(done, config.steps, "training")
+    save_order_network(out_dir / CHECKPOINT_NAME, plain_network.state_dict(), config, data_sha256)
+
+
+def _read_state(path: Path) -> dict[str, Any]:
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise InputError(path, "cannot be read; remove it to train from the beginning") from error
+    return state
+
+
+def _log_row(step: int, rate: float, loss: float, scores: np.ndarray[Any, Any], skipped: int) -> dict[str, float]:
+    spread = float(np.sqrt(np.mean(np.square(scores))))
+    return {"step": step, "lr": rate, "loss": loss, **consistency(scores), "score_rms": spread, "skipped": skipped}
+
+
+def _evaluate(
+    shards_dir: Path, out_dir: Path, config: TrainHyperCutConfig, accelerator: str, progress: Progress | None
+) -> None:
+    network, _ = load_order_network(out_dir / CHECKPOINT_NAME)
+    network.to(accelerator)
+    labels = []
+    metrics: dict[str, Any] = {"schema": SCHEMA}
+    for split in SPLITS:
+        reader = ShardReader(shards_dir, split)
+        sequences = load_sequences(reader, config.image_size, _labelled(progress, f"reading {split} sequences"))
+        orders, margins, scores = label_orders(network, sequences)
+        table = reader.table[["take", "blurry_index"]].copy()
+        table.insert(0, "split", split)
+        table["order"] = orders
+        table["margin"] = margins
+        table[[f"s_{k}" for k in range(scores.shape[1])]] = scores
+        table["consistent"] = ((scores > 0).all(axis=1) | (scores < 0).all(axis=1)).astype(int)
+        labels.append(table)
+        metrics[f"{split}_sequences"] = len(reader)
+        if split == "test":
+            predictions = predict(network, config.arch, config.n_dimensions, config.seed, sequences, reader.table)
+            _write_table(out_dir / PREDICTIONS_NAME, predictions)
+            by_scorer = score_predictions(predictions)
+            metrics["test"] = by_scorer.pop("network", None)
+            metrics["controls"] = by_scorer or None
+    write_json(out_dir / METRICS_NAME, metrics)
+    # Last, because its presence says that the run is finished.
+    _write_table(out_dir / LABELS_NAME, pd.concat(labels, ignore_index=True))
+
+
+def _write_table(path: Path, table: pd.DataFrame) -> None:
+    with whole_file(path) as temporary:
+        table.to_csv(temporary, index=False, lineterminator="\n", float_format="%.9g")
+
+
+def _labelled(progress: Progress | None, label: str) -> Callable[[int, int], None] | None:
+    return None if progress is None else lambda done, total: progress(done, total, label)

@@ -1,0 +1,39 @@
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from textures import write_data_set
+
+from rb2v.hypercut.config import TrainHyperCutConfig
+from rb2v.hypercut.train import run
+
+
+@pytest.fixture(scope="session")
+def tiny_shards(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tiny") / "shards"
+    write_data_set(folder, 10, 6, 24)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_config():
+    return TrainHyperCutConfig(
+        n_dimensions=8, image_size=20, batch_size=4, steps=12, warmup_steps=2, checkpoint_every=5, log_every=3
+    )
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    shards: Path
+    folder: Path
+    directions: dict
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """A network that has learned the direction of textures."""
+    folder = tmp_path_factory.mktemp("trained")
+    directions = write_data_set(folder / "shards", 200, 100, 40)
+    config = TrainHyperCutConfig(image_size=40, steps=200, warmup_steps=20, checkpoint_every=100)
+    run(folder / "shards", folder / "run", config, device="cpu")
+    return TrainedRun(folder / "shards", folder / "run", directions)

@@ -1,0 +1,195 @@
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import pytest
+import torch
+from textures import write_data_set
+
+from rb2v.errors import ConfigMismatchError, InputError, Rb2vError
+from rb2v.hypercut.config import TrainHyperCutConfig, learning_rate
+from rb2v.hypercut.data import draw_batch, load_sequences
+from rb2v.hypercut.evaluate import label_orders, load_order_network
+from rb2v.hypercut.losses import LOSSES
+from rb2v.hypercut.order import ORDER_NETWORKS
+from rb2v.hypercut.train import run
+from rb2v.shards import ShardReader
+
+OUTPUTS = [
+    "checkpoint.safetensors",
+    "config.json",
+    "metrics.csv",
+    "metrics.json",
+    "order_labels.csv",
+    "predictions.csv",
+]
+
+
+class StoppedError(Exception):
+    pass
+
+
+def stop_at(step):
+    def progress(done, total, what):
+        if what == "training" and done == step:
+            raise StoppedError
+
+    return progress
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tiny_shards, tiny_config, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("uninterrupted") / "run"
+    assert run(tiny_shards, folder, tiny_config, device="cpu") == folder / "checkpoint.safetensors"
+    return folder
+
+
+def assert_same_files(folder, other):
+    assert sorted(path.name for path in folder.iterdir()) == OUTPUTS
+    for name in OUTPUTS:
+        assert (folder / name).read_bytes() == (other / name).read_bytes(), name
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("arch", ORDER_NETWORKS)
+def test_every_network_learns_a_step_with_every_loss(arch, loss, tiny_shards, tiny_config, tmp_path):
+    config = dataclasses.replace(tiny_config, arch=arch, loss=loss, steps=1, warmup_steps=0)
+    sequences = load_sequences(ShardReader(tiny_shards, "train"), config.image_size)
+    first, second = draw_batch(sequences, 4, 0, 0)
+    network, loaded = load_order_network(run(tiny_shards, tmp_path / "run", config, device="cpu"))
+    assert loaded == config
+    untrained = ORDER_NETWORKS[arch](config.n_dimensions, config.seed)
+    assert not torch.equal(network(first, second), untrained(first, second))
+    scores = label_orders(network, sequences)[2]
+    labels = pd.read_csv(tmp_path / "run" / "order_labels.csv").query("split == 'train'")
+    assert labels[["s_0", "s_1", "s_2"]].to_numpy() == pytest.approx(scores, rel=1e-6)
+
+
+class TestResume:
+    @pytest.mark.parametrize("step", [3, 5, 11, 12])
+    def test_a_stopped_run_ends_in_the_same_bytes(self, step, tiny_shards, tiny_config, tmp_path, uninterrupted):
+        with pytest.raises(StoppedError):
+            run(tiny_shards, tmp_path / "run", tiny_config, device="cpu", progress=stop_at(step))
+        assert (tmp_path / "run" / "state.pt").exists() == (step >= 5)
+        torch.rand(3)
+        run(tiny_shards, tmp_path / "run", tiny_config, device="cpu")
+        assert_same_files(tmp_path / "run", uninterrupted)
+
+    def test_a_killed_run_ends_in_the_same_bytes(self, tiny_shards, tiny_config, tmp_path, uninterrupted):
+        code = (
+            "import sys, time; from pathlib import Path; from rb2v.hypercut.train import *\n"
+            f"config = {tiny_config!r}\n"
+            "slow = lambda done, total, what: time.sleep(60 if (done, what) == (11, 'training') else 0)\n"
+            "run(Path(sys.argv[1]), Path(sys.argv[2]), config, device='cpu', progress=slow)"
+        )
+        process = subprocess.Popen([sys.executable, "-c", code, str(tiny_shards), str(tmp_path / "run")])
+        state = tmp_path / "run" / "state.pt"
+        deadline = time.monotonic() + 60
+        while not state.exists() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        assert state.exists()
+        run(tiny_shards, tmp_path / "run", tiny_config, device="cpu")
+        assert_same_files(tmp_path / "run", uninterrupted)
+
+    @pytest.mark.parametrize("n_left", range(1, len(OUTPUTS)))
+    def test_what_is_missing_after_training_is_made_again(
+        self, n_left, tiny_shards, tiny_config, tmp_path, uninterrupted
+    ):
+        written = ["config.json", "metrics.csv", "checkpoint.safetensors", "predictions.csv", "metrics.json"][:n_left]
+        (tmp_path / "run").mkdir()
+        for name in written:
+            (tmp_path / "run" / name).write_bytes((uninterrupted / name).read_bytes())
+        run(tiny_shards, tmp_path / "run", tiny_config, device="cpu")
+        assert_same_files(tmp_path / "run", uninterrupted)
+
+    def test_a_finished_run_is_skipped(self, tiny_shards, tiny_config, uninterrupted):
+        before = {name: (uninterrupted / name).stat().st_mtime_ns for name in OUTPUTS}
+        called = []
+        run(tiny_shards, uninterrupted, tiny_config, device="cpu", progress=lambda *a: called.append(a))
+        assert called == []
+        assert {name: (uninterrupted / name).stat().st_mtime_ns for name in OUTPUTS} == before
+
+    def test_a_broken_state_is_named(self, tiny_shards, tiny_config, tmp_path):
+        with pytest.raises(StoppedError):
+            run(tiny_shards, tmp_path / "run", tiny_config, device="cpu", progress=stop_at(6))
+        (tmp_path / "run" / "state.pt").write_bytes(b"not a state")
+        with pytest.raises(InputError, match=r"state\.pt: cannot be read"):
+            run(tiny_shards, tmp_path / "run", tiny_config, device="cpu")
+
+
+class TestRefusals:
+    def test_another_config(self, tiny_shards, tiny_config, uninterrupted):
+        with pytest.raises(ConfigMismatchError, match=r"lr: the folder was made with 0\.002, this run has 0\.1"):
+            run(tiny_shards, uninterrupted, dataclasses.replace(tiny_config, lr=0.1), device="cpu")
+
+    def test_another_data_set(self, tiny_config, uninterrupted, tmp_path):
+        write_data_set(tmp_path / "shards", 4, 2, 24, seed=9)
+        with pytest.raises(ConfigMismatchError, match="data_sha256"):
+            run(tmp_path / "shards", uninterrupted, tiny_config, device="cpu")
+
+    def test_no_training_sequence(self, tiny_config, tmp_path):
+        write_data_set(tmp_path / "shards", 0, 2, 24)
+        with pytest.raises(InputError, match=r"splits\.train: holds no sequence"):
+            run(tmp_path / "shards", tmp_path / "run", tiny_config, device="cpu")
+        assert not (tmp_path / "run").exists()
+
+    def test_frames_too_small(self, tiny_config, tmp_path):
+        write_data_set(tmp_path / "shards", 2, 0, 12)
+        with pytest.raises(InputError, match="frames are 12x12"):
+            run(tmp_path / "shards", tmp_path / "run", tiny_config, device="cpu")
+
+    @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+    def test_no_cuda(self, tiny_shards, tiny_config, tmp_path):
+        with pytest.raises(Rb2vError, match="no CUDA device"):
+            run(tiny_shards, tmp_path / "run", tiny_config, device="cuda")
+        assert not (tmp_path / "run").exists()
+
+    def test_unknown_device(self, tiny_shards, tiny_config, tmp_path):
+        with pytest.raises(InputError, match="'tpu' is not known; expected auto, cpu or cuda"):
+            run(tiny_shards, tmp_path / "run", tiny_config, device="tpu")
+
+    @pytest.mark.parametrize(
+        "change", [{"arch": "resnet"}, {"loss": "hinge"}, {"steps": 0}, {"lr": float("nan")}, {"image_size": 8}]
+    )
+    def test_bad_config(self, change):
+        with pytest.raises(Rb2vError, match=next(iter(change))):
+            TrainHyperCutConfig(**change)
+
+
+def test_no_test_sequence(tiny_config, tmp_path):
+    write_data_set(tmp_path / "shards", 4, 0, 24)
+    run(tmp_path / "shards", tmp_path / "run", tiny_config, device="cpu")
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert metrics["test_sequences"] == 0
+    assert metrics["test"] is None
+    assert metrics["controls"] is None
+    assert len(pd.read_csv(tmp_path / "run" / "order_labels.csv")) == 4
+
+
+def test_a_step_that_is_not_finite_is_skipped_and_counted(tiny_shards, tiny_config, tmp_path, monkeypatch):
+    calls = []
+
+    def sometimes_nan(scores):
+        calls.append(scores)
+        return scores.square().mean() * (float("nan") if len(calls) == 2 else 1)
+
+    monkeypatch.setitem(LOSSES, "sometimes_nan", sometimes_nan)
+    config = dataclasses.replace(tiny_config, loss="sometimes_nan")
+    network, _ = load_order_network(run(tiny_shards, tmp_path / "run", config, device="cpu"))
+    assert all(parameter.isfinite().all() for parameter in network.parameters())
+    assert pd.read_csv(tmp_path / "run" / "metrics.csv")["skipped"].tolist() == [1, 1, 1, 1]
+
+
+def test_learning_rate_warms_up_and_falls():
+    config = TrainHyperCutConfig(steps=100, warmup_steps=10, lr=1.0)
+    rates = [learning_rate(config, step) for step in range(100)]
+    assert rates[0] == pytest.approx(1 / 11)
+    assert max(rates) == rates[10]
+    assert 0 < rates[-1] < 0.01
