@@ -41,12 +41,6 @@ class ShardReader:
     InputError
         If the manifest is missing, malformed or of another schema, or a shard is missing, cut short, or holds
         something else than the manifest says.
-
-    Examples
-    --------
-    >>> reader = ShardReader(Path("shards"), "test")  # doctest: +SKIP
-    >>> reader.read(0).sharp.shape  # doctest: +SKIP
-    (7, 448, 448, 3)
     """
 
     def __init__(self, folder: Path, split: Split | None = None) -> None:

@@ -1,0 +1,75 @@
+"""Blend a foreground over a background, in linear light, where a blurry frame is the mean of its sharp frames."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rb2v.core.metrics import psnr
+
+
+def composite(
+    premultiplied_linear: NDArray[np.floating],
+    alpha: NDArray[np.floating],
+    background_linear: NDArray[np.floating],
+) -> NDArray[np.float32]:
+    """Lay a foreground over a background: ``alpha F + (1 - alpha) B``.
+
+    With one background for all frames, the mean of composites is the composite of the means of ``alpha F`` and
+    ``alpha``; a blurry frame is laid over the background with the same function.
+
+    Parameters
+    ----------
+    premultiplied_linear : (..., H, W, 3) ndarray of float
+        ``alpha F``, RGB in linear light.
+    alpha : (..., H, W) ndarray of float
+        Share of the foreground, 0..1.
+    background_linear : (H, W, 3) ndarray of float
+        ``B``, RGB in linear light.
+
+    Returns
+    -------
+    (..., H, W, 3) ndarray of float32
+        Linear light.
+
+    Raises
+    ------
+    ValueError
+        If the sizes differ.
+
+    Examples
+    --------
+    >>> white, black = np.ones((1, 1, 3)), np.zeros((1, 1, 3))
+    >>> composite(0.25 * white, np.full((1, 1), 0.25), black).ravel().tolist()
+    [0.25, 0.25, 0.25]
+    """
+    if premultiplied_linear.shape[:-1] != alpha.shape or premultiplied_linear.shape[-3:] != background_linear.shape:
+        raise ValueError(
+            f"foreground {premultiplied_linear.shape}, alpha {alpha.shape} and background {background_linear.shape} "
+            "are not of one size"
+        )
+    blended = (1 - alpha)[..., None] * background_linear.astype(np.float32, copy=False)
+    blended += premultiplied_linear
+    return np.asarray(blended, dtype=np.float32)
+
+
+def blur_residual_psnr(sharp_linear: NDArray[np.floating], blurry_linear: NDArray[np.floating]) -> float:
+    """Measure how well a blurry frame is the mean of its sharp frames (eq. 1).
+
+    Parameters
+    ----------
+    sharp_linear : (N + 1, H, W, 3) ndarray of float
+        The sequence, in linear light.
+    blurry_linear : (H, W, 3) ndarray of float
+        The blurry frame, in linear light.
+
+    Returns
+    -------
+    float
+        PSNR between the two in linear light, in dB; infinite where they agree.
+
+    References
+    ----------
+    .. [1] Pham et al., "HyperCUT", CVPR 2023, eq. (1).
+    """
+    return psnr(np.mean(sharp_linear, axis=0, dtype=np.float64), blurry_linear)

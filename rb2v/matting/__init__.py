@@ -1,0 +1,102 @@
+"""Matters: the foreground of a take and its share in every pixel.
+
+To add one, write a module with a class like `Matter` and give it a line in `MATTERS`; values are loaders, so that
+listing the names imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rb2v.core.color import Response
+from rb2v.errors import Rb2vError
+
+
+@dataclass(frozen=True, eq=False)
+class Matte:
+    """The foreground of one or more frames."""
+
+    alpha: NDArray[np.float32]
+    """(..., H, W) share of the foreground in 0..1."""
+    premultiplied_linear: NDArray[np.float32]
+    """(..., H, W, 3) foreground's light times its share: linear RGB, freed from the old background's light."""
+
+
+class TakeMatter(Protocol):
+    """A matter that knows the background of a take."""
+
+    def matte(self, sharp: NDArray[np.uint8], blurry: NDArray[np.uint8]) -> tuple[Matte, Matte]:
+        """Return the mattes of a sharp sequence and of its blurry frame.
+
+        Parameters
+        ----------
+        sharp : (N + 1, H, W, 3) ndarray of uint8
+            RGB, coded.
+        blurry : (H, W, 3) ndarray of uint8
+            RGB, coded.
+
+        Returns
+        -------
+        sharp, blurry : Matte
+            With shapes (N + 1, H, W) and (H, W). Where the blurry frame is the mean of the sharp ones in linear light,
+            so are alpha and foreground.
+        """
+        ...
+
+
+class Matter(Protocol):
+    """A way to tell a take's foreground from its background."""
+
+    def fit(self, frames: NDArray[np.uint8], response: Response, plate: NDArray[np.uint8] | None = None) -> TakeMatter:
+        """Learn the background of a take.
+
+        Parameters
+        ----------
+        frames : (T, H, W, 3) ndarray of uint8
+            A few frames from all over the take.
+        response : {"linear", "srgb"} or float
+            The camera response that is coded in the frames.
+        plate : (H, W, 3) ndarray of uint8, optional
+            A frame without foreground.
+
+        Raises
+        ------
+        Rb2vError
+            If the frames do not show what the matter needs (a green screen, say).
+        """
+        ...
+
+
+def _load_chroma() -> Matter:
+    from rb2v.matting.chroma import ChromaMatter
+
+    return ChromaMatter()
+
+
+MATTERS: Mapping[str, Callable[[], Matter]] = {"chroma": _load_chroma}
+"""Loaders of the matters, by name."""
+
+
+def make_matter(name: str) -> Matter:
+    """Return a matter by its name.
+
+    Raises
+    ------
+    Rb2vError
+        If there is none of this name.
+
+    Examples
+    --------
+    >>> make_matter("crhoma")
+    Traceback (most recent call last):
+    ...
+    rb2v.errors.Rb2vError: 'crhoma' is no matter; expected one of chroma
+    """
+    if name not in MATTERS:
+        raise Rb2vError(f"{name!r} is no matter; expected one of {', '.join(MATTERS)}")
+    return MATTERS[name]()
