@@ -1,0 +1,475 @@
+"""Data set from aligned takes: split by subject, green screens replaced, written as shards."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import logging
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, Field
+
+from rb2v import __version__
+from rb2v.artifacts import SPLITS, CameraResponse, Category, Crop, Split
+from rb2v.core.color import encode, to_linear
+from rb2v.core.compositing import composite
+from rb2v.errors import InputError, Rb2vError
+from rb2v.execution import Executor, SerialExecutor
+from rb2v.io.aligned import AlignedSample, AlignedTakeReader, aligned_take_path
+from rb2v.io.config import IMAGE_SUFFIXES
+from rb2v.io.store import adopt_folder, check_schema, read_json, validate
+from rb2v.io.video import read_image
+from rb2v.matting import TakeMatter, make_matter
+from rb2v.shards import (
+    Manifest,
+    Provenance,
+    ShardEntry,
+    ShardSample,
+    SplitEntry,
+    manifest_path,
+    sha256_of,
+    write_manifest,
+    write_shard,
+)
+
+logger = logging.getLogger(__name__)
+
+Progress = Callable[[int, int], None]
+
+_MAX_SHARD_BYTES = 2**30  # of frames before compression
+_FIT_SAMPLES = 6  # of a take, from which its screen is learnt
+# Photographs that come with scikit-image; no picture serves both splits.
+_DEFAULT_BACKGROUNDS: Mapping[Split, tuple[str, ...]] = {
+    "train": ("coffee.png", "hubble_deep_field.jpg", "ihc.png", "motorcycle_left.png", "rocket.jpg"),
+    "test": ("chelsea.png", "retina.jpg"),
+}
+
+
+@dataclass(frozen=True)
+class BuildShardsConfig:
+    """How aligned takes become a data set."""
+
+    output_size: tuple[int, int] | None = None
+    """Width and height of the frames in pixels; None keeps the aligned takes'."""
+    test_share: float = 0.2
+    """Share of the subjects of a category that go to the test split, where their takes do not say."""
+    shard_samples: int = 128
+    """Most samples of one shard."""
+    matter: str = "chroma"
+    """What tells the foreground of green-screen takes."""
+    seed: int = 0
+    """Seed of the split and the backgrounds."""
+
+    def __post_init__(self) -> None:
+        if self.output_size is not None and min(self.output_size) < 1:
+            raise ValueError(f"output_size must be positive, got {self.output_size}")
+        if not 0 <= self.test_share < 1:
+            raise ValueError(f"test_share must be at least 0 and less than 1, got {self.test_share}")
+        if self.shard_samples < 1:
+            raise ValueError(f"shard_samples must be at least 1, got {self.shard_samples}")
+        if self.seed < 0:
+            raise ValueError(f"seed must not be negative, got {self.seed}")
+        make_matter(self.matter)
+
+
+class _AlignedDocument(BaseModel):
+    rig: str
+    response: Literal["linear", "srgb"] | Annotated[float, Field(gt=0)]
+    output_size: tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]]
+    crop: Crop
+    calibration_sha256: str | None = None
+    config: dict[str, Any]
+    takes: list[Annotated[str, Field(pattern=r"^[^/\\]+$")]]
+
+
+@dataclass(frozen=True)
+class _TakeRecord:
+    """What the plan needs to know of an aligned take."""
+
+    name: str
+    category: Category
+    subject: str
+    green_screen: bool
+    split: Split | None
+    samples: int
+    frames_per_sequence: int
+    digest: str
+    """Of everything but the frames."""
+
+
+@dataclass(frozen=True)
+class _Window:
+    """The part of the aligned frames that is kept, and the size that it is brought to."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+    output_size: tuple[int, int]
+
+    def cut(self, frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return the part of (..., H, W, 3) frames."""
+        part = frames[..., self.y : self.y + self.height, self.x : self.x + self.width, :]
+        return np.ascontiguousarray(part)
+
+    @property
+    def resizes(self) -> bool:
+        """Whether the part is not of the output size yet."""
+        return (self.width, self.height) != self.output_size
+
+
+@dataclass(frozen=True)
+class _ShardPlan:
+    """One shard to write."""
+
+    file: str
+    split: Split
+    parts: tuple[tuple[str, int, int], ...]
+    """Takes, and the first and the end of the range of their accepted frames."""
+
+    @property
+    def samples(self) -> int:
+        """Number of samples."""
+        return sum(end - start for _, start, end in self.parts)
+
+
+@dataclass(frozen=True)
+class _Recipe:
+    """What all shards have in common."""
+
+    aligned_dir: Path
+    out_dir: Path
+    config: BuildShardsConfig
+    response: CameraResponse
+    aligned_size: tuple[int, int]
+    window: _Window
+    backgrounds: Mapping[Split, tuple[Path, ...]]
+
+
+def run(
+    aligned_dir: Path,
+    out_dir: Path,
+    config: BuildShardsConfig | None = None,
+    *,
+    backgrounds: Path | None = None,
+    executor: Executor | None = None,
+    progress: Progress | None = None,
+) -> Path:
+    """Build a data set and return its manifest; finished shards are skipped.
+
+    Parameters
+    ----------
+    aligned_dir : Path
+        A folder that ``rb2v align`` wrote.
+    out_dir : Path
+        The folder to write, new, empty, or left by an interrupted run of the same configuration.
+    config : BuildShardsConfig, optional
+        How to build.
+    backgrounds : Path, optional
+        A folder of pictures to put behind green-screen takes; photographs of scikit-image by default.
+    executor : Executor, optional
+        Where the shards are written; here, by default.
+    progress : callable, optional
+        Called with the number of samples written and their total.
+
+    Raises
+    ------
+    InputError
+        If the aligned takes or the backgrounds cannot be used, no frame was accepted, or a subject is in both splits.
+    """
+    config = config or BuildShardsConfig()
+    aligned = _read_aligned_manifest(aligned_dir)
+    takes = [_read_take(aligned_dir, name) for name in sorted(aligned.takes)]
+    takes = [take for take in takes if take.samples]
+    if not takes:
+        raise InputError(aligned_dir, "no take holds an accepted frame", expected="at least one; see alignment.csv")
+    if len({take.frames_per_sequence for take in takes}) > 1:
+        raise InputError(aligned_dir, "takes differ in the number of sharp frames", expected="takes of one rig")
+    split_of = _split_subjects(takes, config, aligned_dir)
+    green_splits = {split_of[take.subject] for take in takes if take.green_screen}
+    pictures = _find_backgrounds(backgrounds, green_splits, config)
+    window = _fit_window(aligned.output_size, config.output_size, aligned_dir)
+    provenance = Provenance(
+        version=__version__,
+        config={
+            "align": aligned.config,
+            "build_shards": {
+                **dataclasses.asdict(config),
+                "backgrounds": {
+                    split: {path.name: sha256_of(path) for path in paths} for split, paths in pictures.items()
+                },
+            },
+        },
+        calibration_sha256=aligned.calibration_sha256,
+        seeds={"build_shards": config.seed},
+        response=aligned.response,
+    )
+    adopt_folder(out_dir, {**dataclasses.asdict(provenance), "takes": {take.name: take.digest for take in takes}})
+
+    plans = _plan_shards(takes, split_of, window.output_size, config.shard_samples)
+    recipe = _Recipe(aligned_dir, out_dir, config, aligned.response, aligned.output_size, window, pictures)
+    entries: dict[Split, list[ShardEntry]] = {split: [] for split in SPLITS}
+    n_done, n_total = 0, sum(plan.samples for plan in plans)
+    for plan, entry in zip(
+        plans, (executor or SerialExecutor()).map(partial(_build_shard, recipe=recipe), plans), strict=True
+    ):
+        entries[plan.split].append(entry)
+        n_done += entry.samples
+        logger.info("%s: %d samples", entry.file, entry.samples)
+        if progress is not None:
+            progress(n_done, n_total)
+
+    counts: dict[Split, Counter[Category]] = {split: Counter() for split in SPLITS}
+    for take in takes:
+        counts[split_of[take.subject]][take.category] += take.samples
+    manifest = Manifest(
+        rig=aligned.rig,
+        output_size=window.output_size,
+        crop=_cropped(aligned.crop, window, aligned.output_size),
+        splits={split: SplitEntry(tuple(entries[split]), counts[split]) for split in SPLITS},
+        provenance=provenance,
+        frames_per_sequence=takes[0].frames_per_sequence,
+    )
+    return write_manifest(out_dir, manifest)
+
+
+def _read_aligned_manifest(folder: Path) -> _AlignedDocument:
+    path = manifest_path(folder)
+    if not path.is_file():
+        raise InputError(path, "there is no such file", expected="a folder that 'rb2v align' finished")
+    document = read_json(path)
+    check_schema(path, document)
+    return validate(_AlignedDocument, document, path)
+
+
+def _read_take(folder: Path, name: str) -> _TakeRecord:
+    path = aligned_take_path(folder, name)
+    with AlignedTakeReader(path) as reader:
+        if reader.name != name:
+            raise InputError(path, f"holds the take {reader.name!r}", expected=name)
+        digest = hashlib.sha256(repr((reader.category, reader.subject, reader.green_screen, reader.split)).encode())
+        for column in (reader.blurry_index, reader.position, reader.psnr, reader.color):
+            digest.update(np.ascontiguousarray(column).tobytes())
+        return _TakeRecord(
+            name=name,
+            category=reader.category,
+            subject=reader.subject,
+            green_screen=reader.green_screen,
+            split=reader.split,
+            samples=len(reader),
+            frames_per_sequence=len(reader.read(0).sharp) if len(reader) else 0,
+            digest=digest.hexdigest(),
+        )
+
+
+def _split_subjects(takes: Sequence[_TakeRecord], config: BuildShardsConfig, aligned_dir: Path) -> dict[str, Split]:
+    """Give every subject its split: what its takes say, or else by a seeded draw within its category."""
+    split_of: dict[str, Split] = {}
+    said_by: dict[str, str] = {}
+    for take in takes:
+        if take.split is None:
+            continue
+        if split_of.setdefault(take.subject, take.split) != take.split:
+            raise InputError(
+                aligned_dir,
+                f"takes {said_by[take.subject]!r} and {take.name!r} show the subject {take.subject!r}, "
+                f"one for {split_of[take.subject]} and one for {take.split}",
+                "split",
+                expected="all takes of a subject in one split",
+            )
+        said_by.setdefault(take.subject, take.name)
+    free: defaultdict[Category, list[str]] = defaultdict(list)
+    for take in takes:
+        if take.subject not in split_of and not any(take.subject in subjects for subjects in free.values()):
+            free[take.category].append(take.subject)
+    for subjects in free.values():
+        # A test split is wanted wherever two subjects leave one for training.
+        n_test = max(round(config.test_share * len(subjects)), int(config.test_share > 0 and len(subjects) > 1))
+        drawn = sorted(subjects, key=lambda subject: hashlib.sha256(f"{config.seed}/{subject}".encode()).digest())
+        for index, subject in enumerate(drawn):
+            split_of[subject] = "test" if index < min(n_test, len(drawn) - 1) else "train"
+    return split_of
+
+
+def _find_backgrounds(
+    folder: Path | None, splits: set[Split], config: BuildShardsConfig
+) -> dict[Split, tuple[Path, ...]]:
+    """Return the pictures for the green-screen takes of each split, each read once to see that it can be."""
+    if not splits:
+        return {}
+    if folder is None:
+        spec = find_spec("skimage")
+        data = Path(spec.origin).parent / "data" if spec is not None and spec.origin else Path()
+        chosen = {split: tuple(data / name for name in _DEFAULT_BACKGROUNDS[split]) for split in sorted(splits)}
+    else:
+        if not folder.is_dir():
+            raise InputError(folder, "there is no such folder", expected="a folder of pictures")
+        paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+        if len(paths) < len(splits):
+            raise InputError(folder, f"holds {len(paths)} pictures", expected=f"at least {len(splits)}, one per split")
+        paths.sort(key=lambda path: hashlib.sha256(f"{config.seed}/{path.name}".encode()).digest())
+        n_test = min(max(1, round(config.test_share * len(paths))), len(paths) - 1) if len(splits) > 1 else 0
+        chosen = {"test": tuple(sorted(paths[:n_test])), "train": tuple(sorted(paths[n_test:]))}
+        chosen = chosen if len(splits) > 1 else {next(iter(splits)): tuple(sorted(paths))}
+    for path in (path for paths in chosen.values() for path in paths):
+        read_image(path)
+    return chosen
+
+
+def _fit_window(size: tuple[int, int], output_size: tuple[int, int] | None, source: Path) -> _Window:
+    """Return the largest central part that has the output's aspect."""
+    width, height = size
+    out_width, out_height = output_size or size
+    if out_width > width or out_height > height:
+        raise InputError(
+            source, f"its frames are {width}x{height}", expected=f"at least the output size, {out_width}x{out_height}"
+        )
+    scale = min(width / out_width, height / out_height)
+    part = (min(width, round(out_width * scale)), min(height, round(out_height * scale)))
+    return _Window((width - part[0]) // 2, (height - part[1]) // 2, *part, (out_width, out_height))
+
+
+def _cropped(crop: Crop, window: _Window, size: tuple[int, int]) -> Crop:
+    scale_x, scale_y = crop.width / size[0], crop.height / size[1]
+    return Crop(
+        crop.x + round(window.x * scale_x),
+        crop.y + round(window.y * scale_y),
+        max(1, round(window.width * scale_x)),
+        max(1, round(window.height * scale_y)),
+    )
+
+
+def _plan_shards(
+    takes: Sequence[_TakeRecord], split_of: Mapping[str, Split], output_size: tuple[int, int], shard_samples: int
+) -> list[_ShardPlan]:
+    sample_bytes = 3 * output_size[0] * output_size[1] * (1 + takes[0].frames_per_sequence)
+    limit = max(1, min(shard_samples, _MAX_SHARD_BYTES // sample_bytes))
+    plans: list[_ShardPlan] = []
+    for split in SPLITS:
+        parts: list[list[tuple[str, int, int]]] = []
+        room = 0
+        for take in takes:
+            start = 0
+            while split_of[take.subject] == split and start < take.samples:
+                if room == 0:
+                    parts.append([])
+                    room = limit
+                end = min(take.samples, start + room)
+                parts[-1].append((take.name, start, end))
+                room -= end - start
+                start = end
+        plans += [_ShardPlan(f"{split}-{index:05d}.h5", split, tuple(part)) for index, part in enumerate(parts)]
+    return plans
+
+
+def _build_shard(plan: _ShardPlan, recipe: _Recipe) -> ShardEntry:
+    path = recipe.out_dir / plan.file
+    if path.is_file():
+        return ShardEntry(plan.file, plan.samples, path.stat().st_size, sha256_of(path))
+    return write_shard(path, _iter_samples(plan, recipe))
+
+
+def _iter_samples(plan: _ShardPlan, recipe: _Recipe) -> Iterator[ShardSample]:
+    for name, start, end in plan.parts:
+        with AlignedTakeReader(aligned_take_path(recipe.aligned_dir, name)) as reader:
+            matter = _fit_matter(reader, recipe) if reader.green_screen else None
+            for index in range(start, end):
+                sample = _read_sample(reader, index, recipe)
+                blurry_index = int(reader.blurry_index[index])
+                if matter is not None:
+                    background = _draw_background(recipe.backgrounds[plan.split], recipe, name, blurry_index)
+                    sample = _replace_screen(sample, matter, background, recipe)
+                elif recipe.window.resizes:
+                    sample = AlignedSample(
+                        _finish(to_linear(sample.blurry, recipe.response), recipe),
+                        np.stack([_finish(to_linear(frame, recipe.response), recipe) for frame in sample.sharp]),
+                    )
+                yield ShardSample(
+                    blurry=sample.blurry,
+                    sharp=sample.sharp,
+                    color=reader.color[index],
+                    take=name,
+                    subject=reader.subject,
+                    category=reader.category,
+                    blurry_index=blurry_index,
+                    position=int(reader.position[index]),
+                    psnr=float(reader.psnr[index]),
+                )
+
+
+def _read_sample(reader: AlignedTakeReader, index: int, recipe: _Recipe) -> AlignedSample:
+    sample = reader.read(index)
+    width, height = recipe.aligned_size
+    for frame in (sample.blurry, sample.sharp[0]):
+        if frame.shape != (height, width, 3):
+            found = f"{frame.shape[1]}x{frame.shape[0]}"
+            raise InputError(reader.path, f"its frames are {found}", expected=f"{width}x{height} by the manifest")
+    return AlignedSample(recipe.window.cut(sample.blurry), recipe.window.cut(sample.sharp))
+
+
+def _fit_matter(reader: AlignedTakeReader, recipe: _Recipe) -> TakeMatter:
+    # The same frames whichever shard asks, so that a take is keyed alike in all its shards.
+    indices = np.unique(np.linspace(0, len(reader) - 1, _FIT_SAMPLES).round().astype(int))
+    sequences = [_read_sample(reader, int(index), recipe).sharp for index in indices]
+    frames = np.concatenate([sequence[:: len(sequence) - 1] for sequence in sequences])
+    plate = None if reader.plate is None else recipe.window.cut(reader.plate)
+    try:
+        return make_matter(recipe.config.matter).fit(frames, recipe.response, plate)
+    except Rb2vError as error:
+        raise InputError(
+            reader.path, str(error), "green_screen", expected="a take before a green screen, or green_screen: false"
+        ) from error
+
+
+def _draw_background(paths: Sequence[Path], recipe: _Recipe, take: str, blurry_index: int) -> NDArray[np.float32]:
+    """Draw a part of a picture in linear light, the same for all frames of a sample whoever draws it."""
+    name_words = np.frombuffer(hashlib.sha256(take.encode()).digest(), dtype=np.uint32)
+    rng = np.random.default_rng([recipe.config.seed, blurry_index, *name_words.tolist()])
+    picture = _read_picture(paths[int(rng.integers(len(paths)))])
+    width, height = recipe.window.width, recipe.window.height
+    scale = min(picture.shape[1] / width, picture.shape[0] / height) * rng.uniform(0.6, 1.0)
+    part_width, part_height = max(1, int(width * scale)), max(1, int(height * scale))
+    x = int(rng.integers(picture.shape[1] - part_width + 1))
+    y = int(rng.integers(picture.shape[0] - part_height + 1))
+    part = picture[y : y + part_height, x : x + part_width]
+    if rng.random() < 0.5:
+        part = part[:, ::-1]
+    part_linear = to_linear(np.ascontiguousarray(part), "srgb")
+    interpolation = cv2.INTER_AREA if scale > 1 else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(part_linear, (width, height), interpolation=interpolation), dtype=np.float32)
+
+
+@lru_cache(maxsize=8)
+def _read_picture(path: Path) -> NDArray[np.uint8]:
+    return read_image(path)
+
+
+def _replace_screen(
+    sample: AlignedSample, matter: TakeMatter, background_linear: NDArray[np.float32], recipe: _Recipe
+) -> AlignedSample:
+    sharp, blurry = matter.matte(sample.sharp, sample.blurry)
+    return AlignedSample(
+        _finish(composite(blurry.premultiplied_linear, blurry.alpha, background_linear), recipe),
+        np.stack(
+            [
+                _finish(composite(foreground, alpha, background_linear), recipe)
+                for foreground, alpha in zip(sharp.premultiplied_linear, sharp.alpha, strict=True)
+            ]
+        ),
+    )
+
+
+def _finish(image_linear: NDArray[np.float32], recipe: _Recipe) -> NDArray[np.uint8]:
+    """Bring a picture to the output size in linear light, where the mean of frames stays their mean, and code it."""
+    if recipe.window.resizes:
+        image_linear = np.asarray(cv2.resize(image_linear, recipe.window.output_size, interpolation=cv2.INTER_AREA))
+    return encode(image_linear, recipe.response)
