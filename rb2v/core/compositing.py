@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -48,9 +49,16 @@ def composite(
             f"foreground {premultiplied_linear.shape}, alpha {alpha.shape} and background {background_linear.shape} "
             "are not of one size"
         )
-    blended = (1 - alpha)[..., None] * background_linear.astype(np.float32, copy=False)
+    blended = spread_to_rgb(1 - alpha)
+    blended *= background_linear
     blended += premultiplied_linear
-    return np.asarray(blended, dtype=np.float32)
+    return blended
+
+
+def spread_to_rgb(planes: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Return (..., H, W) planes three times over, as (..., H, W, 3); faster to compute with than a broadcast view."""
+    flat = planes.reshape(-1, planes.shape[-1]).astype(np.float32, copy=False)
+    return np.asarray(cv2.cvtColor(flat, cv2.COLOR_GRAY2RGB), dtype=np.float32).reshape(*planes.shape, 3)
 
 
 def blur_residual_psnr(sharp_linear: NDArray[np.floating], blurry_linear: NDArray[np.floating]) -> float:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rb2v.core.color import Response, to_linear
+from rb2v.core.compositing import spread_to_rgb
 from rb2v.errors import Rb2vError
 from rb2v.matting import Matte
 
@@ -176,7 +177,7 @@ class ChromaKey:
     def _lift(self, keyed: _Keyed, alpha: Plane, premultiplied_linear: NDArray[np.float32]) -> None:
         """Take the screen's light off a frame, and what it spills on the foreground, into the given arrays."""
         np.subtract(1, np.minimum(keyed.screen_share, 1), out=alpha)
-        np.multiply(self.screen_linear, keyed.screen_share[..., None], out=premultiplied_linear)
+        np.multiply(self.screen_linear, spread_to_rgb(keyed.screen_share), out=premultiplied_linear)
         np.subtract(keyed.image_linear, premultiplied_linear, out=premultiplied_linear)
         if self._high == _GREEN:
             spill = np.maximum(_color_difference(premultiplied_linear, _GREEN), 0)
