@@ -311,19 +311,15 @@ def _to_rgb(picture: av.VideoFrame) -> NDArray[np.uint8]:
     return np.asarray(cv2.transform(cv2.merge([luma, *full]), matrix), dtype=np.uint8)
 
 
-# H.264's default siting: chroma samples lie on even luma columns, and halfway between two luma rows.
-_CHROMA_FROM_LUMA = np.array([[0.5, 0.0, 0.0], [0.0, 0.5, -0.25]])
-
-
 def _upsample_chroma(plane: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
-    upsampled = cv2.warpAffine(
-        plane,
-        _CHROMA_FROM_LUMA,
-        (width, height),
-        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
-    return np.asarray(upsampled, dtype=np.uint8)
+    """Interpolate chroma in H.264's default siting: on even luma columns, halfway between two luma rows."""
+    tall = np.asarray(cv2.resize(plane, (plane.shape[1], height), interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
+    full = np.empty((height, width), dtype=np.uint8)
+    full[:, ::2] = tall
+    left, right = np.ascontiguousarray(tall[:, :-1]), np.ascontiguousarray(tall[:, 1:])
+    full[:, 1:-1:2] = cv2.addWeighted(left, 0.5, right, 0.5, 0.0)
+    full[:, -1] = tall[:, -1]
+    return full
 
 
 _CHROMA_FILTER = np.array([0.25, 0.5, 0.25])

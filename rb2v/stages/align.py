@@ -39,8 +39,8 @@ logger = logging.getLogger(__name__)
 ALIGNMENT_NAME = "alignment.csv"
 MANIFEST_NAME = "manifest.json"
 
-_MIN_SEARCH_SIZE_PX = 64
-_MAX_SEARCH_SCALE = 4
+_MIN_TRACK_SIZE_PX = 64
+_MAX_TRACK_SCALE = 4
 _MOTION_SIZE_PX = 16
 _MIN_SOUND_CONFIDENCE = 1.5
 _MIN_MOTION_CONFIDENCE = 1.1
@@ -275,15 +275,19 @@ class SharpSource:
         frames = self.blur_frames(window_steps(position, rig.frames_per_sequence, rig.blur_factor))
         return mean_frame(frames), frames[:: rig.blur_factor]
 
-    def search_windows(self, size: tuple[int, int], scratch: Path) -> NDArray[np.float32]:
-        """Return the synthetic blur of every window, small, as a (P, h * w, 3) memory map."""
+    def search_windows(self, track_size: tuple[int, int], size: tuple[int, int], scratch: Path) -> NDArray[np.float32]:
+        """Return the synthetic blur of every window as a (P, h * w, 3) memory map.
+
+        The blur track is made at ``track_size``, where flow still has something to hold on to, and its means are kept
+        at ``size``.
+        """
         rig, per_frame = self._rig, self._rig.blur_steps_per_frame
         times = [step / per_frame for step in range(per_frame)]
 
         def blur_track() -> Iterator[NDArray[np.float32]]:
-            frame = _shrink(self._linear(0), size)
+            frame = _shrink(self._linear(0), track_size)
             for index in range(1, len(self._track.times)):
-                following = _shrink(self._linear(index), size)
+                following = _shrink(self._linear(index), track_size)
                 yield from self._interpolator.between(frame, following, times)
                 frame = following
             yield frame
@@ -291,7 +295,7 @@ class SharpSource:
         shape = (self.n_positions, size[0] * size[1], 3)
         windows = np.memmap(scratch, dtype=np.float32, mode="w+", shape=shape)
         for position, mean in enumerate(window_means(blur_track(), rig.frames_per_sequence, rig.blur_factor)):
-            windows[position] = mean.reshape(-1, 3)
+            windows[position] = _shrink(mean, size).reshape(-1, 3)
         return windows
 
     def _linear(self, index: int) -> NDArray[np.float32]:
@@ -350,9 +354,10 @@ class _Alignment:
     def _search(self) -> tuple[ScoreCurves, NDArray[np.bool_]]:
         """Score every window in range of the coarse offset; return the curves and whose peak can be trusted."""
         rig, times = self._rig, self._blurry.times
-        scale = max(1, min(_MAX_SEARCH_SCALE, min(rig.output_size) // _MIN_SEARCH_SIZE_PX))
-        size = (rig.output_size[0] // scale, rig.output_size[1] // scale)
-        windows = self._sharp.search_windows(size, self._scratch / "windows")
+        scale = max(1, min(_MAX_TRACK_SCALE, min(rig.output_size) // _MIN_TRACK_SIZE_PX))
+        track_size = (rig.output_size[0] // scale, rig.output_size[1] // scale)
+        size = (max(track_size[0] // 2, 1), max(track_size[1] // 2, 1))
+        windows = self._sharp.search_windows(track_size, size, self._scratch / "windows")
         small = np.stack([_shrink(to_linear(np.asarray(f), rig.response), size) for f in self._blurry.frames])
         offset_seconds = self._coarse_offset(small, windows, size)
         radius = math.ceil(rig.search_range_seconds * rig.fine_fps)
