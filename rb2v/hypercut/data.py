@@ -57,6 +57,7 @@ class ShardDataset(Dataset[dict[str, Tensor]]):
         for frame in frames or ():
             if not 0 <= frame < n_frames:
                 raise InputError(folder, f"sequences have no frame {frame}", "frames", f"0 to {n_frames - 1}")
+        self.orders = self.reader.table["order"].to_numpy(np.int64)
         self.size = size
         self.frames = None if frames is None else tuple(frames)
 
@@ -80,7 +81,7 @@ class ShardDataset(Dataset[dict[str, Tensor]]):
         return {
             "blurry": to_float(to_tensor(blurry)[0]),
             "sharp": to_float(to_tensor(sharp)),
-            "order": torch.tensor(int(self.reader.table["order"].iloc[index])),
+            "order": torch.tensor(self.orders[index]),
             "index": torch.tensor(index),
         }
 

@@ -53,8 +53,8 @@ def run(
 ) -> Path:
     """Train an order network, evaluate it on the test split and label every sequence.
 
-    A stopped run goes on from its last state and ends in the same bytes as one that was never stopped, on the same
-    machine; a finished one is skipped.
+    A stopped run goes on from its last state and ends in the same bytes as one that was never stopped, given the
+    same device and number of threads; a finished one is skipped.
 
     Parameters
     ----------
