@@ -9,12 +9,12 @@ from types import TracebackType
 from typing import Any
 
 import h5py
-import hdf5plugin
 import numpy as np
 from numpy.typing import NDArray
 
 from rb2v.artifacts import CATEGORIES, SPLITS, AlignedFrame, Category, ClockModel, Split, Take
 from rb2v.errors import InputError
+from rb2v.io.hdf5 import create_frames, create_hdf5, open_hdf5, own_dataset
 from rb2v.io.store import SCHEMA, whole_file
 
 TAKES_FOLDER = "takes"
@@ -76,7 +76,7 @@ def write_aligned_take(
         The clean background plate in the same geometry and colours.
     """
     accepted = [frame for frame in frames if frame.accepted]
-    with whole_file(path) as temporary, h5py.File(temporary, "w", libver=("v108", "v112")) as file:
+    with whole_file(path) as temporary, create_hdf5(temporary) as file:
         file.attrs["schema"] = SCHEMA
         file.attrs["take"] = take.name
         file.attrs["category"] = take.category
@@ -98,22 +98,15 @@ def write_aligned_take(
             file["plate"] = plate
         n_written = 0
         for sample in samples:
-            if n_written == 0:
-                _create_frames(file, len(accepted), sample)
-            file["blurry"][n_written] = sample.blurry
-            file["sharp"][n_written] = sample.sharp
+            for name, pictures in (("blurry", sample.blurry), ("sharp", sample.sharp)):
+                if n_written == 0:
+                    create_frames(file, name, pictures.shape)
+                file[name].resize(n_written + 1, axis=0)
+                file[name][n_written] = pictures
             n_written += 1
         if n_written != len(accepted):
             raise RuntimeError(f"{take.name}: {len(accepted)} frames were accepted, {n_written} written")
     return path
-
-
-def _create_frames(file: h5py.File, n_samples: int, sample: AlignedSample) -> None:
-    size = sample.blurry.shape
-    n_sharp = len(sample.sharp)
-    compression = hdf5plugin.Blosc(cname="lz4", clevel=1, shuffle=hdf5plugin.Blosc.SHUFFLE)
-    file.create_dataset("blurry", (n_samples, *size), np.uint8, chunks=(1, *size), **compression)
-    file.create_dataset("sharp", (n_samples, n_sharp, *size), np.uint8, chunks=(1, 1, *size), **compression)
 
 
 _TABLE_FIELDS = ("blurry_index", "blurry_time", "position", "position_fine", "psnr", "margin_db", "accepted")
@@ -141,15 +134,13 @@ class AlignedTakeReader:
     """
 
     def __init__(self, path: Path) -> None:
-        if not path.is_file():
-            raise InputError(path, "there is no such file", expected="a take that 'rb2v align' wrote")
         self.path = path
-        try:
-            self._file = h5py.File(path, "r")
-        except OSError as error:
-            raise InputError(path, "is no HDF5 file, or is cut short", expected="an aligned take") from error
+        self._file = open_hdf5(path, "a take that 'rb2v align' wrote")
         try:
             self._read_header()
+        except InputError:
+            self._file.close()
+            raise
         except (KeyError, ValueError) as error:
             self._file.close()
             raise InputError(path, str(error).strip("'\""), expected="an aligned take of schema 1") from error
@@ -176,13 +167,15 @@ class AlignedTakeReader:
         self.psnr = self._array("psnr", np.float32)
         self.color = self._array("color", np.float32)
         self.plate: NDArray[np.uint8] | None = self._array("plate", np.uint8) if "plate" in self._file else None
+        if len(self):
+            self._blurry, self._sharp = (own_dataset(self._file, name) for name in ("blurry", "sharp"))
+            n_blurry, *size = self._blurry.shape
+            n_sharp, _, *sharp_size = self._sharp.shape
+            if (n_blurry, n_sharp) != (len(self), len(self)) or size != sharp_size:
+                raise ValueError(f"frames are {self._blurry.shape} and {self._sharp.shape} for {len(self)} samples")
 
     def _array(self, name: str, dtype: Any) -> NDArray[Any]:  # noqa: ANN401 - any dtype
-        dataset = self._file[name]
-        # A file from elsewhere could point its data at another file; only data stored in this one is read.
-        if dataset.external or dataset.is_virtual or self._file.get(name, getlink=True).__class__ is h5py.ExternalLink:
-            raise ValueError(f"{name} is stored outside the file")
-        return np.asarray(dataset, dtype=dtype)
+        return np.asarray(own_dataset(self._file, name), dtype=dtype)
 
     def __len__(self) -> int:
         """Return the number of accepted frames."""
@@ -198,13 +191,13 @@ class AlignedTakeReader:
 
     def read(self, index: int) -> AlignedSample:
         """Return the ``index``-th accepted frame and its sharp sequence."""
-        return AlignedSample(self._file["blurry"][index], self._file["sharp"][index])
+        return AlignedSample(self._blurry[index], self._sharp[index])
 
     def read_frames(self) -> list[AlignedFrame]:
         """Return the rows of the alignment table for every blurry frame of the take."""
         columns = {name: self._array(f"frames/{name}", None).tolist() for name in _TABLE_FIELDS}
         colors = self._array("frames/color", np.float64)
-        reasons = self._file["frames/reason"].asstr()[()]
+        reasons = own_dataset(self._file, "frames/reason").asstr()[()]
         return [
             AlignedFrame(
                 take=self.name,

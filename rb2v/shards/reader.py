@@ -8,17 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import h5py
-import hdf5plugin  # noqa: F401 - registers the filter that decodes the frames
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from rb2v.artifacts import CATEGORIES, SPLITS, Split
 from rb2v.errors import InputError
+from rb2v.io.hdf5 import open_hdf5, own_dataset
 from rb2v.shards.manifest import Manifest, ShardEntry, read_manifest
 from rb2v.shards.writer import FRAME_NAMES, NUMBER_TYPES, TEXT_NAMES, ShardSample
 
 TABLE_COLUMNS = ("take", "subject", "category", "blurry_index", "position", "psnr", "order", "shard", "row")
+
+_EXPECTED = "a shard that the manifest lists"
 
 CropSlices = tuple[slice, slice]
 
@@ -156,27 +158,17 @@ class ShardReader:
             self._files, self._pid = {}, os.getpid()
         name = self._shards[index]
         if name not in self._files:
-            self._files[name] = _open(self.folder / name)
+            self._files[name] = open_hdf5(self.folder / name, _EXPECTED)
         return self._files[name], self._rows[index]
-
-
-def _open(path: Path) -> h5py.File:
-    if not path.is_file():
-        raise InputError(path, "there is no such file", expected="a shard that the manifest lists")
-    try:
-        # Nobody writes to a finished shard; locks fail on network and read-only file systems. No chunk is read twice.
-        return h5py.File(path, "r", locking=False, rdcc_nbytes=0)
-    except OSError as error:
-        raise InputError(path, "is no HDF5 file, or is cut short", expected="a shard") from error
 
 
 def _read_table(folder: Path, entry: ShardEntry, manifest: Manifest) -> pd.DataFrame:
     path = folder / entry.file
     if not path.is_file():
-        raise InputError(path, "there is no such file", expected="a shard that the manifest lists")
+        raise InputError(path, "there is no such file", expected=_EXPECTED)
     if path.stat().st_size != entry.bytes:
         raise InputError(path, f"has {path.stat().st_size} bytes", expected=f"{entry.bytes} bytes by the manifest")
-    with _open(path) as file:
+    with open_hdf5(path, _EXPECTED) as file:
         _check_layout(file, path, entry.samples, manifest)
         try:
             columns = {name: file[name].asstr()[()] for name in TEXT_NAMES}
@@ -198,13 +190,7 @@ def _check_layout(file: h5py.File, path: Path, n_samples: int, manifest: Manifes
         "color": (n_samples, 3, 4),
     }
     for name in (*FRAME_NAMES, *TEXT_NAMES, *NUMBER_TYPES):
-        link = file.get(name, getlink=True)
-        if link is None:
-            raise InputError(path, "there is no such data set", name)
-        dataset = file[name] if isinstance(link, h5py.HardLink) else None
-        # A shard from elsewhere could point its data at another file; only data stored in this one is read.
-        if not isinstance(dataset, h5py.Dataset) or dataset.external or dataset.is_virtual:
-            raise InputError(path, "is stored outside the shard", name, "a data set in the file itself")
+        dataset = own_dataset(file, name)
         shape = shapes.get(name, (n_samples,))
         if dataset.shape != shape:
             raise InputError(path, f"has the shape {dataset.shape}", name, expected=str(shape))

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import h5py
-import hdf5plugin
 import numpy as np
 from numpy.typing import NDArray
 
 from rb2v.artifacts import CATEGORIES, Category
+from rb2v.io.hdf5 import create_frames, create_hdf5
 from rb2v.io.store import whole_file
 from rb2v.shards.manifest import ShardEntry, sha256_of
 
@@ -27,9 +25,6 @@ NUMBER_TYPES: dict[str, type[np.generic]] = {
     "color": np.float32,
     "order": np.int8,
 }
-
-# LZ4 decodes twice as fast as Zstandard on camera frames, for a quarter more bytes; training reads more than it stores.
-_COMPRESSION = hdf5plugin.Blosc(cname="lz4", clevel=5, shuffle=hdf5plugin.Blosc.SHUFFLE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,17 +72,13 @@ def write_shard(path: Path, samples: Iterable[ShardSample]) -> ShardEntry:
     """
     rows: dict[str, list[Any]] = {name: [] for name in (*TEXT_NAMES, *NUMBER_TYPES)}
     n_written = 0
-    with (
-        whole_file(path) as temporary,
-        _one_compression_thread(),
-        h5py.File(temporary, "w", libver=("v108", "v112")) as file,
-    ):
+    with whole_file(path) as temporary, create_hdf5(temporary) as file:
         for sample in samples:
             _check_sample(sample)
             for name in FRAME_NAMES:
                 frames = getattr(sample, name)
                 if n_written == 0:
-                    _create_frames(file, name, frames)
+                    create_frames(file, name, frames.shape)
                 dataset = file[name]
                 if frames.shape != dataset.shape[1:]:
                     raise ValueError(
@@ -119,25 +110,3 @@ def _check_sample(sample: ShardSample) -> None:
         raise ValueError(f"{sample.category!r} is not one of {', '.join(CATEGORIES)}")
     if sample.order not in (-1, 0, 1):
         raise ValueError(f"order must be +1, -1 or 0, got {sample.order}")
-
-
-def _create_frames(file: h5py.File, name: str, frames: NDArray[np.uint8]) -> None:
-    one_frame = (*(1,) * (frames.ndim - 2), *frames.shape[-3:])
-    file.create_dataset(
-        name, (0, *frames.shape), np.uint8, maxshape=(None, *frames.shape), chunks=one_frame, **_COMPRESSION
-    )
-
-
-@contextmanager
-def _one_compression_thread() -> Iterator[None]:
-    # With several threads Blosc stores the blocks of a chunk in the order in which they finish.
-    name = "BLOSC_NTHREADS"
-    before = os.environ.get(name)
-    os.environ[name] = "1"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before

@@ -226,7 +226,7 @@ def simulate(
     photos_dir: Path | None = None,
     video: Path | None = None,
     executor: Executor | None = None,
-    on_done: Callable[[str], None] | None = None,
+    on_done: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Write a raw directory and, beside it, the truth; what is there already is kept.
 
@@ -243,7 +243,7 @@ def simulate(
     executor : Executor, optional
         Where recordings are rendered; serial by default.
     on_done : callable, optional
-        Called with the name of each file that is finished.
+        Called with the number of recordings that are finished and their total.
 
     Returns
     -------
@@ -271,10 +271,12 @@ def simulate(
     _write_descriptions(out_dir, rig, plans)
     jobs: list[_Job] = [_Job(out_dir, None, "blurry")]
     jobs += [_Job(out_dir, plan, camera) for plan in plans for camera in ("sharp", "blurry")]
-    for name in executor.map(partial(_run_job, config=config, photos=photos), jobs):
+    if on_done is not None:
+        on_done(0, len(jobs))
+    for done, name in enumerate(executor.map(partial(_run_job, config=config, photos=photos), jobs), start=1):
         logger.info("%s", name)
         if on_done is not None:
-            on_done(name)
+            on_done(done, len(jobs))
     _write_truth(truth_dir, rig, plans)
     return truth_dir
 

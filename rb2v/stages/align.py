@@ -88,7 +88,7 @@ def run(
     config: AlignConfig | None = None,
     *,
     executor: Executor | None = None,
-    on_take: Callable[[TakeRecord], None] | None = None,
+    on_take: Callable[[TakeRecord, int], None] | None = None,
 ) -> Path:
     """Align every take of a raw directory; takes that are finished are skipped.
 
@@ -105,7 +105,7 @@ def run(
     executor : Executor, optional
         Where takes are aligned; serial by default.
     on_take : callable, optional
-        Called with the record of each take that is done.
+        Called with the record of each take that is done, and the number of takes.
 
     Returns
     -------
@@ -138,7 +138,7 @@ def run(
     for record in executor.map(align, takes):
         logger.info("%s: %d of %d frames accepted", record.name, record.n_accepted, record.n_frames)
         if on_take is not None:
-            on_take(record)
+            on_take(record, len(takes))
     frames: list[AlignedFrame] = []
     for take in takes:
         with AlignedTakeReader(aligned_take_path(out_dir, take.name)) as reader:

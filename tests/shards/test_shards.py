@@ -291,9 +291,9 @@ def store_virtually(file):
         (replace("sharp", np.zeros((2, 5, 12, 10, 3), np.uint8)), r"expected \(2, 7, 12, 10, 3\)"),
         (replace("take", np.zeros(2, np.int8)), "take: has the type int8; expected utf-8 text"),
         (replace("category", ["street", "steet"]), "category: 'steet' is not a category"),
-        (replace("blurry", h5py.ExternalLink("other.h5", "/blurry")), "blurry: is stored outside the shard"),
-        (store_outside, "blurry: is stored outside the shard"),
-        (store_virtually, "blurry: is stored outside the shard"),
+        (replace("blurry", h5py.ExternalLink("other.h5", "/blurry")), "blurry: is stored outside the file"),
+        (store_outside, "blurry: is stored outside the file"),
+        (store_virtually, "blurry: is stored outside the file"),
     ],
 )
 def test_a_wrong_shard_is_refused(folder, change, message):

@@ -1,0 +1,339 @@
+"""The command line: one command per stage, each a translation of options into a call of the library."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+import typer
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from rb2v import __version__
+from rb2v.errors import Rb2vError
+
+app = typer.Typer(
+    name="rb2v",
+    help="Blur-to-video data sets from beam-splitter rigs, and HyperCUT trained on them.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+console = Console(highlight=False)
+error_console = Console(stderr=True, highlight=False)
+
+Config = TypeVar("Config")
+
+RawDir = Annotated[Path, typer.Option("--raw-dir", help="Raw directory: capture.yaml, calibration/, takes/.")]
+Workers = Annotated[int | None, typer.Option(help="Worker processes; one per core by default.", min=1)]
+Device = Annotated[
+    Literal["auto", "cpu", "cuda"], typer.Option(help="Where to compute; auto takes CUDA where there is one.")
+]
+
+EXIT_INPUT_WRONG = 2
+
+
+def main() -> None:
+    """Run the command line; the user's mistakes end in one message and exit status 2."""
+    try:
+        app()
+    except Rb2vError as error:
+        error_console.print(f"[bold red]error:[/] {_escaped(str(error))}", soft_wrap=True)
+        sys.exit(EXIT_INPUT_WRONG)
+    except OSError as error:
+        # A full disk or a missing permission is nothing the program can mend; what was written so far stays whole.
+        where = f"{error.filename}: " if error.filename else ""
+        error_console.print(f"[bold red]error:[/] {_escaped(where)}{_escaped(error.strerror or str(error))}")
+        sys.exit(EXIT_INPUT_WRONG)
+
+
+def _escaped(text: str) -> str:
+    return text.replace("[", r"\[")
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        console.print(f"rb2v {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def configure(
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more on the way.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and leave.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Set up what every command shares."""
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.WARNING,
+        format="%(message)s",
+        handlers=[RichHandler(console=error_console, show_time=False, show_path=False)],
+        force=True,
+    )
+
+
+def _make_config(make: Callable[[], Config]) -> Config:
+    """Return a stage's config; a value that it refuses is the user's mistake."""
+    try:
+        return make()
+    except Rb2vError:
+        raise
+    except ValueError as error:
+        raise Rb2vError(f"options: {error}") from error
+
+
+def _parse_size(text: str, option: str) -> tuple[int, int]:
+    width, _, height = text.lower().partition("x")
+    if not (width.isdecimal() and height.isdecimal()):
+        raise Rb2vError(f"{option}: {text!r} is no size; expected WIDTHxHEIGHT, 448x448 for example")
+    return int(width), int(height)
+
+
+@contextmanager
+def _progress() -> Iterator[Progress]:
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=error_console, transient=True) as progress:
+        yield progress
+
+
+@app.command(epilog="Example: rb2v simulate --out session/raw")
+def simulate(
+    out: Annotated[Path, typer.Option(help="Raw directory to write; the truth goes to OUT/../truth.")],
+    rig: Annotated[str, typer.Option(help="Name or path of a capture configuration.")] = "gopro_hero8",
+    size: Annotated[str, typer.Option(help="Frame size of both cameras.")] = "720x540",
+    seconds: Annotated[float, typer.Option(help="Length of a training take.")] = 3.0,
+    test_seconds: Annotated[float, typer.Option(help="Length of a test take; 0 for none.")] = 1.5,
+    categories: Annotated[str, typer.Option(help="Categories, with commas between.")] = "street,face,hand",
+    photos: Annotated[Path | None, typer.Option(help="Folder of pictures to take textures from.")] = None,
+    video: Annotated[
+        Path | None, typer.Option(help="A real clip as the scene, each of its frames one tick of the 600 fps track.")
+    ] = None,
+    mirrored: Annotated[bool, typer.Option("--mirrored/--not-mirrored", help="Mirror one of the views.")] = True,
+    drift_ppm: Annotated[float, typer.Option(help="How much faster the sharp camera's clock runs.")] = 80.0,
+    noise: Annotated[bool, typer.Option("--noise/--no-noise", help="Shot and read noise.")] = True,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.", min=0)] = 0,
+    workers: Workers = None,
+) -> None:
+    """Simulate a recording session whose answer is known."""
+    from rb2v.artifacts import CATEGORIES
+    from rb2v.execution import make_executor
+    from rb2v.simulator import SimulateConfig
+    from rb2v.simulator import simulate as run
+
+    chosen = tuple(name for name in CATEGORIES if name in categories.split(","))
+    for name in categories.split(","):
+        if name not in CATEGORIES:
+            raise Rb2vError(f"--categories: {name!r} is not a category; expected some of {', '.join(CATEGORIES)}")
+    config = _make_config(
+        lambda: SimulateConfig(
+            rig=rig,
+            size=_parse_size(size, "--size"),
+            seconds=seconds,
+            test_seconds=test_seconds or seconds,
+            test_takes=test_seconds > 0,
+            categories=chosen,
+            mirrored=mirrored,
+            drift_ppm=drift_ppm,
+            noise=noise,
+            seed=seed,
+        )
+    )
+    with _progress() as progress:
+        task = progress.add_task("recording", total=None)
+        truth = run(
+            out,
+            config,
+            photos_dir=photos,
+            video=video,
+            executor=make_executor(workers),
+            on_done=lambda done, total: progress.update(task, completed=done, total=total),
+        )
+    console.print(f"raw directory: {out}\ntruth: {truth}", soft_wrap=True)
+
+
+@app.command(epilog="Example: rb2v calibrate --raw-dir session/raw --out session/calibration.json")
+def calibrate(
+    raw_dir: RawDir,
+    out: Annotated[Path, typer.Option(help="Calibration file to write.")],
+    board: Annotated[str, typer.Option(help="Inner corners of the chessboard, across and down.")] = "9x6",
+) -> None:
+    """Find mirror, homography, crop and colour map from static captures."""
+    from rb2v.io.store import read_calibration
+    from rb2v.stages import calibrate as stage
+
+    config = _make_config(lambda: stage.CalibrateConfig(board_corners=_parse_size(board, "--board")))
+    with _progress() as progress:
+        task = progress.add_task("calibrating", total=None)
+        stage.run(raw_dir, out, config, on_step=lambda name: progress.update(task, description=name))
+    calibration = read_calibration(out)
+    quality = calibration.quality
+    crop = calibration.crop
+    console.print(
+        f"mirrored: {'yes' if calibration.mirrored else 'no'}; reprojection error {quality.rms_px:.3f} px rms over "
+        f"{quality.points} points of {quality.pairs} captures\n"
+        f"crop: {crop.width}x{crop.height} at ({crop.x}, {crop.y})"
+        + ("" if quality.delta_e is None else f"; colours: mean Delta E 2000 {quality.delta_e:.2f}")
+        + f"\n{out}",
+        soft_wrap=True,
+    )
+
+
+@app.command(
+    epilog="Example: rb2v align --raw-dir session/raw --calibration session/calibration.json --out session/aligned"
+)
+def align(
+    raw_dir: RawDir,
+    calibration: Annotated[Path, typer.Option(help="The rig's calibration.json.")],
+    out: Annotated[Path, typer.Option(help="Folder for the aligned takes and alignment.csv.")],
+    interpolator: Annotated[str, typer.Option(help="flow or linear.")] = "flow",
+    sync: Annotated[
+        Literal["auto", "sound", "motion"], typer.Option(help="Where the coarse offset comes from.")
+    ] = "auto",
+    min_psnr: Annotated[float, typer.Option(help="Frames explained worse than this, in dB, are rejected.")] = 24.0,
+    workers: Workers = None,
+) -> None:
+    """Find for every blurry frame the sharp frames that it integrated, and map their colours."""
+    from rb2v.execution import make_executor
+    from rb2v.stages import align as stage
+
+    config = _make_config(lambda: stage.AlignConfig(interpolator=interpolator, sync=sync, min_psnr_db=min_psnr))
+    records: list[stage.TakeRecord] = []
+    with _progress() as progress:
+        task = progress.add_task("aligning takes", total=None)
+
+        def show(record: stage.TakeRecord, n_takes: int) -> None:
+            records.append(record)
+            progress.update(task, completed=len(records), total=n_takes)
+
+        table = stage.run(raw_dir, calibration, out, config, executor=make_executor(workers), on_take=show)
+    for record in records:
+        console.print(f"{record.name}: {record.n_accepted} of {record.n_frames} frames accepted")
+    console.print(str(table), soft_wrap=True)
+
+
+@app.command(epilog="Example: rb2v build-shards --aligned session/aligned --out session/shards")
+def build_shards(
+    aligned: Annotated[Path, typer.Option(help="Folder that 'rb2v align' wrote.")],
+    out: Annotated[Path, typer.Option(help="Folder for the shards and manifest.json.")],
+    backgrounds: Annotated[
+        Path | None, typer.Option(help="Folder of pictures to put behind green-screen takes.")
+    ] = None,
+    size: Annotated[str | None, typer.Option(help="Frame size; as aligned by default.")] = None,
+    test_share: Annotated[float, typer.Option(help="Share of subjects for the test split, where takes are silent.")] = (
+        0.2
+    ),
+    shard_samples: Annotated[int, typer.Option(help="Most samples of one shard.")] = 128,
+    matter: Annotated[str, typer.Option(help="What tells the foreground: chroma.")] = "chroma",
+    seed: Annotated[int, typer.Option(help="Seed of the split and the backgrounds.")] = 0,
+    workers: Workers = None,
+) -> None:
+    """Replace green screens, split by subject and write HDF5 shards."""
+    from rb2v.execution import make_executor
+    from rb2v.shards import read_manifest
+    from rb2v.stages import build_shards as stage
+
+    config = _make_config(
+        lambda: stage.BuildShardsConfig(
+            output_size=None if size is None else _parse_size(size, "--size"),
+            test_share=test_share,
+            shard_samples=shard_samples,
+            matter=matter,
+            seed=seed,
+        )
+    )
+    with _progress() as progress:
+        task = progress.add_task("writing samples", total=None)
+        manifest = stage.run(
+            aligned,
+            out,
+            config,
+            backgrounds=backgrounds,
+            executor=make_executor(workers),
+            progress=lambda done, total: progress.update(task, completed=done, total=total),
+        )
+    for split, entry in read_manifest(out).splits.items():
+        console.print(f"{split}: {entry.samples} samples in {len(entry.shards)} shards")
+    console.print(str(manifest), soft_wrap=True)
+
+
+@app.command(epilog="Example: rb2v train-hypercut --shards session/shards --out session/hypercut")
+def train_hypercut(
+    shards: Annotated[Path, typer.Option(help="Folder that 'rb2v build-shards' wrote.")],
+    out: Annotated[Path, typer.Option(help="Folder for the checkpoint, metrics and order labels.")],
+    arch: Annotated[str, typer.Option(help="Order network: motion or antisymmetric.")] = "motion",
+    loss: Annotated[str, typer.Option(help="Loss: agreement or product.")] = "agreement",
+    steps: Annotated[int, typer.Option(help="Training steps.")] = 400,
+    batch_size: Annotated[int, typer.Option(help="Sequences per step.")] = 16,
+    image_size: Annotated[int, typer.Option(help="Shorter side of the frames that the network sees, in px.")] = 64,
+    lr: Annotated[float, typer.Option(help="Peak learning rate.")] = 2e-3,
+    seed: Annotated[int, typer.Option(help="Seed of weights and batches.")] = 0,
+    device: Device = "auto",
+) -> None:
+    """Train the order network, score it on the test split and label every sequence."""
+    from rb2v.hypercut import train as stage
+    from rb2v.io.store import read_json
+
+    config = _make_config(
+        lambda: stage.TrainHyperCutConfig(
+            arch=arch, loss=loss, steps=steps, batch_size=batch_size, image_size=image_size, lr=lr, seed=seed
+        )
+    )
+    with _progress() as progress:
+        task = progress.add_task("training", total=None)
+        checkpoint = stage.run(
+            shards,
+            out,
+            config,
+            device=device,
+            progress=lambda done, total, label: progress.update(task, completed=done, total=total, description=label),
+        )
+    _print_order_scores(read_json(out / "metrics.json"))
+    console.print(str(checkpoint), soft_wrap=True)
+
+
+def _print_order_scores(metrics: dict[str, object]) -> None:
+    console.print(metrics)
+
+
+@app.command(epilog="Example: rb2v benchmark --shards session/shards --run session/hypercut --out session/report")
+def benchmark(
+    shards: Annotated[Path, typer.Option(help="Folder that 'rb2v build-shards' wrote.")],
+    out: Annotated[Path, typer.Option(help="Folder for results.json, results.csv and report.html.")],
+    run: Annotated[Path | None, typer.Option(help="Folder that 'rb2v train-hypercut' wrote.")] = None,
+    aligned: Annotated[Path | None, typer.Option(help="Folder that 'rb2v align' wrote.")] = None,
+    calibration: Annotated[Path | None, typer.Option(help="The rig's calibration.json.")] = None,
+    raw_dir: Annotated[Path | None, typer.Option("--raw-dir", help="The raw directory.")] = None,
+    truth: Annotated[Path | None, typer.Option(help="Truth folder of a simulated session.")] = None,
+    workers: Workers = None,
+) -> None:
+    """Score a data set and a run, against the truth where there is one, and write a report."""
+    from rb2v import benchmark as stage
+    from rb2v.execution import make_executor
+
+    with _progress() as progress:
+        task = progress.add_task("scoring", total=None)
+        report = stage.run(
+            shards,
+            out,
+            run_dir=run,
+            aligned_dir=aligned,
+            raw_dir=raw_dir,
+            calibration_path=calibration,
+            truth_dir=truth,
+            executor=make_executor(workers),
+            on_step=lambda name: progress.update(task, description=name),
+        )
+    console.print(str(report), soft_wrap=True)
