@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import typer
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
 
 from rb2v import __version__
 from rb2v.errors import Rb2vError
@@ -304,8 +305,18 @@ def train_hypercut(
     console.print(str(checkpoint), soft_wrap=True)
 
 
-def _print_order_scores(metrics: dict[str, object]) -> None:
-    console.print(metrics)
+def _print_order_scores(metrics: Mapping[str, Any]) -> None:
+    if metrics["test"] is None:
+        console.print("the test split is empty: nothing to score")
+        return
+    table = Table(title=f"order on {metrics['test_sequences']} test sequences, %")
+    columns = ("hit", "con@2", "con@3", "contrast_reversed", "brightness_shifted")
+    table.add_column("scorer")
+    for name in columns:
+        table.add_column(name.replace("_", " "), justify="right")
+    for scorer, scores in {"network": metrics["test"], **(metrics["controls"] or {})}.items():
+        table.add_row(scorer.replace("_", " "), *(f"{100 * scores[name]:.1f}" for name in columns))
+    console.print(table)
 
 
 @app.command(epilog="Example: rb2v benchmark --shards session/shards --run session/hypercut --out session/report")

@@ -1,0 +1,42 @@
+# Works on a machine with Python 3.11 and nothing else: .venv is made on first use.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO := demo
+
+.PHONY: demo test lint format bench clean
+
+# Installed anew when the project's dependencies change.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: $(VENV)/.installed
+	$(BIN)/rb2v simulate --out $(DEMO)/raw
+	$(BIN)/rb2v calibrate --raw-dir $(DEMO)/raw --out $(DEMO)/calibration.json
+	$(BIN)/rb2v align --raw-dir $(DEMO)/raw --calibration $(DEMO)/calibration.json --out $(DEMO)/aligned
+	$(BIN)/rb2v build-shards --aligned $(DEMO)/aligned --out $(DEMO)/shards
+	$(BIN)/rb2v train-hypercut --shards $(DEMO)/shards --out $(DEMO)/hypercut
+	$(BIN)/rb2v benchmark --shards $(DEMO)/shards --run $(DEMO)/hypercut --aligned $(DEMO)/aligned \
+		--calibration $(DEMO)/calibration.json --raw-dir $(DEMO)/raw --truth $(DEMO)/truth --out $(DEMO)/report
+
+test: lint
+	$(BIN)/pytest -q
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.installed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.installed
+	for file in tests/benchmarks/bench_*.py; do $(BIN)/python $$file || exit 1; done
+
+clean:
+	rm -rf $(DEMO) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
