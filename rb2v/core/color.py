@@ -15,6 +15,7 @@ Response = Literal["linear", "srgb"] | float
 """Transfer from linear light to coded values: linear, the sRGB curve, or the exponent of a pure gamma."""
 
 _TABLE_LEVELS = 65536
+_MAX_TABLE_GAMMA = 2.2  # steeper ones take the darkest levels apart by less than a step of the table
 _MAX_CONDITION = 1e7
 
 
@@ -78,7 +79,7 @@ def from_linear(image_linear: NDArray[np.floating], response: Response) -> NDArr
 
 
 def encode(image_linear: NDArray[np.floating], response: Response) -> NDArray[np.uint8]:
-    """Apply a camera response and round to 8 bits, by a table of 65,536 levels.
+    """Apply a camera response and round to 8 bits, by a table of 65,536 levels where that is fine enough.
 
     Parameters
     ----------
@@ -92,6 +93,8 @@ def encode(image_linear: NDArray[np.floating], response: Response) -> NDArray[np
     ndarray of uint8
         Coded values, of the same shape; within one level in 255 of rounding `from_linear`.
     """
+    if not isinstance(response, str) and response > _MAX_TABLE_GAMMA:
+        return np.rint(from_linear(image_linear, response) * 255).astype(np.uint8)
     levels = np.clip(image_linear, 0, 1) * np.float32(_TABLE_LEVELS - 1)
     indices = np.add(levels, np.float32(0.5)).astype(np.uint16)
     return np.asarray(np.take(_coded_table(response), indices), dtype=np.uint8)

@@ -41,7 +41,8 @@ def offset_from_sound(
     """
     if min(len(blurry), len(sharp)) < rate // 10:
         raise ValueError("a sound track is shorter than 0.1 s")
-    band = butter(2, [f / (rate / 2) for f in _SOUND_BAND_HZ if f < rate / 2], "band", output="sos")
+    low_hz, high_hz = _SOUND_BAND_HZ
+    band = butter(2, (low_hz, min(high_hz, 0.45 * rate)), "band", fs=rate, output="sos")
     a, b = (sosfiltfilt(band, np.asarray(track, dtype=np.float64)) for track in (blurry, sharp))
     if min(np.abs(a).max(), np.abs(b).max()) < 1e-6:
         raise ValueError("a sound track is silent")
