@@ -14,7 +14,8 @@ from rb2v.core.color import to_linear
 from rb2v.io.config import IMAGE_SUFFIXES
 from rb2v.io.video import read_image
 
-_PACKAGED_PHOTOS = ("astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.png", "rocket.jpg")
+# Free to use and to show: NASA and SpaceX in the public domain, the others CC0.
+_PACKAGED_PHOTOS = ("astronaut.png", "brick.png", "chelsea.png", "coffee.png", "rocket.jpg")
 
 # The lens: a point of the scene is at least this wide, so that bilinear sampling of a texture loses nothing more.
 _LENS_SIGMA_PX = 0.8

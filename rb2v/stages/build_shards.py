@@ -49,7 +49,7 @@ _MAX_SHARD_BYTES = 2**30  # of frames before compression
 _FIT_SAMPLES = 6  # of a take, from which its screen is learnt
 # Photographs that come with scikit-image; no picture serves both splits.
 _DEFAULT_BACKGROUNDS: Mapping[Split, tuple[str, ...]] = {
-    "train": ("coffee.png", "hubble_deep_field.jpg", "ihc.png", "motorcycle_left.png", "rocket.jpg"),
+    "train": ("brick.png", "coffee.png", "hubble_deep_field.jpg", "ihc.png", "rocket.jpg"),
     "test": ("chelsea.png", "retina.jpg"),
 }
 

@@ -1,0 +1,359 @@
+"""The commands as a user meets them: the whole chain, wrong input, and a chain that is killed on the way."""
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from rb2v.cli import main
+from rb2v.io.config import rig_folders
+from rb2v.shards import ShardReader
+
+SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
+
+
+def run_rb2v(monkeypatch, capsys, *arguments):
+    """Run a command in this process; return its exit status, standard output and standard error."""
+    monkeypatch.setattr(sys, "argv", ["rb2v", *map(str, arguments)])
+    monkeypatch.setenv("COLUMNS", "400")
+    with pytest.raises(SystemExit) as stop:
+        main()
+    captured = capsys.readouterr()
+    return stop.value.code or 0, captured.out, captured.err
+
+
+@pytest.fixture(scope="module")
+def rig_path(tmp_path_factory):
+    document = yaml.safe_load((rig_folders()[0] / "gopro_hero8.yaml").read_text())
+    document |= {"name": "tiny", "output_size": [96, 96]}
+    path = tmp_path_factory.mktemp("rig") / "tiny.yaml"
+    path.write_text(yaml.safe_dump(document))
+    return path
+
+
+STAGES = {
+    "simulate": (
+        "simulate --out {f}/raw --rig {rig} --size 192x160 --seconds 0.5 --test-seconds 0.4"
+        " --categories street,hand --workers 1"
+    ),
+    "calibrate": "calibrate --raw-dir {f}/raw --out {f}/calibration.json",
+    "align": "align --raw-dir {f}/raw --calibration {f}/calibration.json --out {f}/aligned --workers 1",
+    "build-shards": "build-shards --aligned {f}/aligned --out {f}/shards --shard-samples 8 --workers 1",
+    "train-hypercut": (
+        "train-hypercut --shards {f}/shards --out {f}/hypercut --device cpu --steps 60 --image-size 48 --batch-size 8"
+    ),
+    "benchmark": (
+        "benchmark --shards {f}/shards --run {f}/hypercut --out {f}/report --aligned {f}/aligned"
+        " --calibration {f}/calibration.json --raw-dir {f}/raw --truth {f}/truth --workers 1"
+    ),
+}
+"""The chain's commands, in order."""
+
+OUTPUTS = {
+    "simulate": ["raw", "truth"],
+    "calibrate": ["calibration.json", "calibration_overlay.png"],
+    "align": ["aligned"],
+    "build-shards": ["shards"],
+    "train-hypercut": ["hypercut"],
+    "benchmark": ["report"],
+}
+
+
+def stage_arguments(stage, folder, rig_path):
+    return [part.format(f=folder, rig=rig_path) for part in STAGES[stage].split()]
+
+
+def call_in_subprocess(arguments):
+    command = [sys.executable, "-c", "from rb2v.cli import main; main()", *map(str, arguments)]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True, env=os.environ
+    )
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory, rig_path):
+    """The whole chain on a tiny session, by the commands themselves."""
+    folder = tmp_path_factory.mktemp("session")
+    for name in STAGES:
+        process = call_in_subprocess(stage_arguments(name, folder, rig_path))
+        output, _ = process.communicate(timeout=300)
+        assert process.returncode == 0, f"{name}: {output}"
+    return folder
+
+
+def tree_digests(folder):
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_chain_accepts_the_frames_of_moving_takes(session):
+    table = pd.read_csv(session / "aligned" / "alignment.csv", keep_default_na=False)
+    assert table.groupby("take")["accepted"].mean().min() >= 0.9
+
+
+def test_chain_places_every_accepted_frame(session):
+    table = pd.read_csv(session / "aligned" / "alignment.csv", keep_default_na=False)
+    truth = json.loads((session / "truth" / "truth.json").read_text())
+    true_positions = {take["name"]: take["positions"] for take in truth["takes"]}
+    for row in table[table["accepted"] == 1].itertuples():
+        assert abs(row.position - true_positions[row.take][row.blurry_index]) <= 0.55
+
+
+def test_splits_share_no_subject(session):
+    subjects = [set(ShardReader(session / "shards", split).table["subject"]) for split in ("train", "test")]
+    assert all(subjects)
+    assert not subjects[0] & subjects[1]
+
+
+def test_report_shows_every_stage(session):
+    report = (session / "report" / "report.html").read_text()
+    assert "data:image/" in report
+    results = json.loads((session / "report" / "results.json").read_text())
+    stages = set(pd.read_csv(session / "report" / "results.csv")["stage"])
+    assert results["schema"] == 1
+    assert {"calibrate", "align", "train-hypercut"} <= stages
+
+
+def test_a_finished_chain_is_left_as_it_is(session, rig_path):
+    before = {path: path.stat().st_mtime_ns for path in (session / "raw" / "takes").rglob("*.mp4")}
+    before |= {path: path.stat().st_mtime_ns for path in session.glob("shards/*.h5")}
+    for name in ("simulate", "build-shards"):
+        process = call_in_subprocess(stage_arguments(name, session, rig_path))
+        assert process.wait(timeout=120) == 0
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+
+
+# What shows that a stage is in the middle of its work: a folder, and what appears in it.
+UNDER_WAY = {
+    "simulate": ("raw", "**/*.mp4"),
+    "calibrate": (".", "*"),
+    "align": ("aligned", "takes/.partial-*/*"),
+    "build-shards": ("shards", ".partial-*"),
+    "train-hypercut": ("hypercut", "metrics.csv"),
+    "benchmark": (".", "report"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", list(UNDER_WAY))
+def test_a_killed_stage_goes_on_to_the_same_bytes(session, rig_path, tmp_path, stage):
+    order = list(STAGES)
+    for earlier in order[: order.index(stage)]:
+        for name in OUTPUTS[earlier]:
+            source = session / name
+            (shutil.copytree if source.is_dir() else shutil.copy)(source, tmp_path / name)
+    arguments = stage_arguments(stage, tmp_path, rig_path)
+    process = call_in_subprocess(arguments)
+    place, pattern = UNDER_WAY[stage]
+    before = set((tmp_path / place).glob(pattern))
+    deadline = time.monotonic() + 60
+    while process.poll() is None and time.monotonic() < deadline:
+        if set((tmp_path / place).glob(pattern)) - before:
+            break
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    again = call_in_subprocess(arguments)
+    output, _ = again.communicate(timeout=300)
+    assert again.returncode == 0, output
+    for name in OUTPUTS[stage]:
+        expected, found = session / name, tmp_path / name
+        if expected.is_dir():
+            assert tree_digests(found) == tree_digests(expected)
+        else:
+            assert found.read_bytes() == expected.read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not SHARED_DATA.is_dir(), reason="the real clips are not at hand")
+def test_chain_on_a_real_clip(tmp_path, rig_path):
+    clip = SHARED_DATA / "video" / "vtest.avi"
+    record = f"simulate --out {tmp_path}/raw --rig {rig_path} --size 256x192 --video {clip} --workers 1".split()
+    rest = [stage_arguments(name, tmp_path, rig_path) for name in ("calibrate", "align", "build-shards")]
+    for arguments in [record, *rest]:
+        process = call_in_subprocess(arguments)
+        output, _ = process.communicate(timeout=300)
+        assert process.returncode == 0, output
+    table = pd.read_csv(tmp_path / "aligned" / "alignment.csv", keep_default_na=False)
+    positions = json.loads((tmp_path / "truth" / "truth.json").read_text())["takes"][0]["positions"]
+    accepted = table[table["accepted"] == 1]
+    assert len(accepted) >= 0.9 * len(table) > 20
+    errors = [abs(row.position - positions[row.blurry_index]) for row in accepted.itertuples()]
+    assert max(errors) <= 0.55
+    assert len(ShardReader(tmp_path / "shards")) == len(accepted)
+
+
+def copy_raw(session, tmp_path):
+    raw = tmp_path / "raw"
+    shutil.copytree(session / "raw", raw)
+    return raw
+
+
+def rewrite(path, **changes):
+    document = yaml.safe_load(path.read_text())
+    for key, value in changes.items():
+        if value is None:
+            document.pop(key)
+        else:
+            document[key] = value
+    path.write_text(yaml.safe_dump(document))
+
+
+def drop_video(raw):
+    (raw / "takes" / "street_train" / "sharp.mp4").unlink()
+
+
+def truncate_video(raw):
+    path = raw / "takes" / "street_train" / "sharp.mp4"
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def replace_video_by_text(raw):
+    (raw / "takes" / "street_train" / "blurry.mp4").write_text("no video")
+
+
+def empty_video(raw):
+    (raw / "takes" / "street_train" / "blurry.mp4").write_bytes(b"")
+
+
+def drop_takes(raw):
+    shutil.rmtree(raw / "takes")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "parts"),
+    [
+        (drop_video, ["street_train/sharp.mp4", "no such file"]),
+        (truncate_video, ["street_train/sharp.mp4", "cut short"]),
+        (replace_video_by_text, ["street_train/blurry.mp4", "no video"]),
+        (empty_video, ["street_train/blurry.mp4", "no video"]),
+        (drop_takes, ["takes", "holds no take"]),
+        (
+            lambda raw: rewrite(raw / "takes/street_train/take.yaml", category="steet"),
+            ["take.yaml", "category", "hand"],
+        ),
+        (lambda raw: rewrite(raw / "takes/street_train/take.yaml", subjct="a"), ["take.yaml", "subjct", "subject"]),
+        (lambda raw: rewrite(raw / "takes/street_train/take.yaml", subject=None), ["take.yaml", "subject", "missing"]),
+        (lambda raw: rewrite(raw / "takes/street_train/take.yaml", sharp=["../x.mp4"]), ["take.yaml", "../x.mp4"]),
+        (lambda raw: rewrite(raw / "capture.yaml", schema=2), ["capture.yaml", "schema", "expected 1"]),
+        (lambda raw: rewrite(raw / "capture.yaml", rig="gopro_hero99"), ["capture.yaml", "rig", "gopro_hero8"]),
+        (lambda raw: (raw / "capture.yaml").write_text("rig: [1"), ["capture.yaml", "is not YAML"]),
+        (lambda raw: (raw / "capture.yaml").unlink(), ["capture.yaml", "no such file"]),
+        (shutil.rmtree, ["raw", "no such folder"]),
+    ],
+)
+def test_wrong_raw_directory_is_named(session, tmp_path, monkeypatch, capsys, spoil, parts):
+    raw = copy_raw(session, tmp_path)
+    spoil(raw)
+    out = tmp_path / "aligned"
+    status, output, message = run_rb2v(
+        monkeypatch, capsys, "align", "--raw-dir", raw, "--out", out, "--workers", "1",
+        *("--calibration", session / "calibration.json"),
+    )  # fmt: skip
+    assert status == 2
+    assert output == ""
+    assert message.count("error:") == 1
+    assert "Traceback" not in message
+    for part in parts:
+        assert part in message
+    assert not (out / "alignment.csv").exists()
+    assert not (out / "takes" / "street_train.h5").exists()
+
+
+def test_wrong_calibration_is_named(session, tmp_path, monkeypatch, capsys):
+    document = json.loads((session / "calibration.json").read_text())
+    path = tmp_path / "calibration.json"
+    for change, parts in (
+        ({"mirrored": False}, ["mirrored is False"]),
+        ({"schema": 7}, ["schema", "is 7", "expected 1"]),
+        ({"homography": [[1, 0], [0, 1]]}, ["homography"]),
+        ({"hmgraphy": 1}, ["hmgraphy", "not a known key"]),
+    ):
+        path.write_text(json.dumps(document | change))
+        status, _, message = run_rb2v(
+            monkeypatch, capsys, "align", "--raw-dir", session / "raw", "--calibration", path, "--out", tmp_path / "out"
+        )
+        assert status == 2
+        for part in ["calibration.json", *parts]:
+            assert part in message
+        assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["calibrate", "--raw-dir", "{empty}", "--out", "{out}"], ["capture.yaml", "no such file"]),
+        (["build-shards", "--aligned", "{empty}", "--out", "{out}"], ["manifest.json", "no such file"]),
+        (["train-hypercut", "--shards", "{empty}", "--out", "{out}"], ["manifest.json", "no such file"]),
+        (["benchmark", "--shards", "{empty}", "--out", "{out}"], ["manifest.json", "no such file"]),
+        (["train-hypercut", "--shards", "{shards}", "--out", "{out}", "--arch", "nope"], ["arch", "motion"]),
+        (["train-hypercut", "--shards", "{shards}", "--out", "{out}", "--device", "cuda"], ["cuda"]),
+        (["build-shards", "--aligned", "{aligned}", "--out", "{out}", "--size", "big"], ["--size", "WIDTHxHEIGHT"]),
+        (["build-shards", "--aligned", "{aligned}", "--out", "{out}", "--backgrounds", "{empty}"], ["empty"]),
+        (["simulate", "--out", "{out}", "--categories", "street,feet"], ["--categories", "feet"]),
+        (["simulate", "--out", "{out}", "--video", "{empty}/no.mp4"], ["no.mp4", "no such file"]),
+        (["simulate", "--out", "{out}", "--size", "63x63"], ["size"]),
+        (["align", "--raw-dir", "{raw}", "--calibration", "{calibration}", "--out", "{out}", "--interpolator", "x"],
+         ["interpolator", "flow"]),
+        (["align", "--raw-dir", "{raw}", "--calibration", "{calibration}", "--out", "{raw}"],
+         ["raw", "not empty"]),
+    ],
+)  # fmt: skip
+def test_wrong_arguments_are_named(session, tmp_path, monkeypatch, capsys, arguments, parts):
+    (tmp_path / "empty").mkdir()
+    places = {name: session / name for name in ("raw", "aligned", "shards")}
+    places |= {"calibration": session / "calibration.json", "empty": tmp_path / "empty", "out": tmp_path / "out"}
+    status, _, message = run_rb2v(monkeypatch, capsys, *(text.format(**places) for text in arguments))
+    assert status == 2
+    for part in parts:
+        assert part in message
+    assert "Traceback" not in message
+
+
+def test_shards_of_another_schema_are_refused(session, tmp_path, monkeypatch, capsys):
+    shutil.copytree(session / "shards", tmp_path / "shards")
+    path = tmp_path / "shards" / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"schema": 2}))
+    status, _, message = run_rb2v(
+        monkeypatch, capsys, "train-hypercut", "--shards", tmp_path / "shards", "--out", tmp_path / "out"
+    )
+    assert status == 2
+    for part in ("manifest.json", "schema", "2", "expected 1"):
+        assert part in message
+
+
+def test_an_output_folder_of_another_configuration_is_refused(session, tmp_path, monkeypatch, capsys):
+    shutil.copytree(session / "shards", tmp_path / "shards")
+    status, _, message = run_rb2v(
+        monkeypatch, capsys, "build-shards", "--aligned", session / "aligned", "--out", tmp_path / "shards", "--seed", 5
+    )
+    assert status == 2
+    assert "seed" in message
+
+
+@pytest.mark.parametrize("command", ["simulate", "calibrate", "align", "build-shards", "train-hypercut", "benchmark"])
+def test_every_command_explains_itself(monkeypatch, capsys, command):
+    status, output, _ = run_rb2v(monkeypatch, capsys, command, "--help")
+    assert status == 0
+    assert f"Example: rb2v {command}" in output
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys\nsys.argv = ['rb2v', '--help']\nfrom rb2v.cli import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "heavy = {'torch', 'cv2', 'h5py', 'av', 'pandas', 'scipy'} & set(sys.modules)\nassert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, timeout=60)
