@@ -58,9 +58,10 @@ class _TakeDocument(_Strict):
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
+    text = read_text(path)
     try:
-        document = yaml.safe_load(read_text(path))
-    except yaml.YAMLError as error:
+        document = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date such as 2024-13-01
         mark = getattr(error, "problem_mark", None)
         where = "" if mark is None else f", line {mark.line + 1}"
         raise InputError(path, f"is not YAML ({getattr(error, 'problem', error)}{where})") from error
@@ -102,7 +103,7 @@ def find_rig(name: str, relative_to: Path | None = None) -> Path:
     for folder in rig_folders():
         if (folder / f"{name}.yaml").is_file():
             return folder / f"{name}.yaml"
-    known = sorted(path.stem for folder in rig_folders() for path in folder.glob("*.yaml"))
+    known = sorted({path.stem for folder in rig_folders() for path in folder.glob("*.yaml")})
     raise InputError(name, "there is no such rig", expected=f"one of {', '.join(known)}, or the path of a YAML file")
 
 
@@ -153,6 +154,8 @@ def read_raw_directory(root: Path) -> RawDirectory:
     capture = validate(_CaptureDocument, _read_versioned_yaml(capture_path), capture_path)
     try:
         rig_path = find_rig(capture.rig, relative_to=root)
+        if not rig_path.is_file():
+            raise InputError(rig_path, "there is no such rig", expected="a rig's name, or the path of a YAML file")
     except InputError as error:
         raise InputError(capture_path, f"{capture.rig!r}: {error.problem}", "rig", error.expected) from error
     return RawDirectory(

@@ -76,7 +76,8 @@ def own_dataset(file: h5py.File, name: str) -> h5py.Dataset:
     if link is None:
         raise InputError(file.filename, "there is no such data set", name)
     dataset = file[name] if isinstance(link, h5py.HardLink) else None
-    if not isinstance(dataset, h5py.Dataset) or dataset.external or dataset.is_virtual:
+    # The link tells of the last part of a name only; a group on the way may lie in another file.
+    if not isinstance(dataset, h5py.Dataset) or dataset.file != file or dataset.external or dataset.is_virtual:
         raise InputError(file.filename, "is stored outside the file", name, "a data set in the file itself")
     return dataset
 

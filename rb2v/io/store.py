@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import io
 import json
 import math
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -37,6 +38,7 @@ ALIGNMENT_COLUMNS = (
 )
 
 Document = TypeVar("Document")
+Value = TypeVar("Value")
 
 
 @contextmanager
@@ -237,12 +239,16 @@ class _SizeDocument(_Strict):
     sharp: tuple[int, int]
 
 
+_Row3 = tuple[float, float, float]
+_Row4 = tuple[float, float, float, float]
+
+
 class _CalibrationDocument(_Strict):
-    homography: list[list[float]]
+    homography: tuple[_Row3, _Row3, _Row3]
     mirrored: bool
     size: _SizeDocument
     crop: Crop
-    color: list[list[float]] | None
+    color: tuple[_Row4, _Row4, _Row4] | None
     quality: CalibrationQuality
 
 
@@ -302,34 +308,42 @@ def read_alignment(path: Path) -> list[AlignedFrame]:
     Raises
     ------
     InputError
-        If a column is missing or a value is not of its column's kind.
+        If the file is no table, a column is missing, or a value is not of its column's kind.
     """
     if not path.is_file():
         raise InputError(path, "there is no such file", expected="the table that 'rb2v align' writes")
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
+    reader = csv.DictReader(io.StringIO(read_text(path)))
+    try:
         missing = [name for name in ALIGNMENT_COLUMNS if name not in (reader.fieldnames or ())]
         if missing:
             raise InputError(path, "column is missing", missing[0], expected=", ".join(ALIGNMENT_COLUMNS))
         return [_from_row(row, path, line) for line, row in enumerate(reader, start=2)]
+    except csv.Error as error:
+        raise InputError(path, f"is no table ({error})", expected="the table that 'rb2v align' writes") from error
 
 
-def _from_row(row: Mapping[str, str], path: Path, line: int) -> AlignedFrame:
-    try:
-        return AlignedFrame(
-            take=row["take"],
-            blurry_index=int(row["blurry_index"]),
-            blurry_time=float(row["blurry_time"]),
-            position=int(row["position"]),
-            position_fine=float(row["position_fine"]),
-            psnr=float(row["psnr"]),
-            margin_db=float(row["margin_db"]),
-            accepted=bool(int(row["accepted"])),
-            reason=row["reason"],
-            color=np.array([float(row[name]) for name in _COLOR_COLUMNS]).reshape(3, 4),
-        )
-    except (TypeError, ValueError) as error:
-        raise InputError(path, f"line {line}: {error}", expected="numbers as 'rb2v align' writes them") from error
+def _from_row(row: Mapping[str, str | None], path: Path, line: int) -> AlignedFrame:
+    def parsed(name: str, kind: Callable[[str], Value]) -> Value:
+        text = row[name]
+        try:
+            return kind(text or "")
+        except ValueError as error:
+            raise InputError(
+                path, f"line {line}: {text!r} is not a number", name, "as 'rb2v align' writes it"
+            ) from error
+
+    return AlignedFrame(
+        take=row["take"] or "",
+        blurry_index=parsed("blurry_index", int),
+        blurry_time=parsed("blurry_time", float),
+        position=parsed("position", int),
+        position_fine=parsed("position_fine", float),
+        psnr=parsed("psnr", float),
+        margin_db=parsed("margin_db", float),
+        accepted=bool(parsed("accepted", int)),
+        reason=row["reason"] or "",
+        color=np.array([parsed(name, float) for name in _COLOR_COLUMNS]).reshape(3, 4),
+    )
 
 
 def finite_or_none(value: float) -> float | None:

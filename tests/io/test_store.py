@@ -1,0 +1,353 @@
+import json
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rb2v.artifacts import AlignedFrame, Calibration, CalibrationQuality, Crop
+from rb2v.errors import ConfigMismatchError, InputError
+from rb2v.io.store import (
+    ALIGNMENT_COLUMNS,
+    adopt_folder,
+    finite_or_none,
+    read_alignment,
+    read_calibration,
+    read_json,
+    read_text,
+    relative_names,
+    whole_file,
+    whole_folder,
+    write_alignment,
+    write_calibration,
+    write_json,
+    write_text,
+)
+
+
+def names(folder):
+    return sorted(path.name for path in folder.rglob("*"))
+
+
+def test_a_file_appears_when_it_is_whole(tmp_path):
+    path = tmp_path / "new" / "a.txt"
+    with whole_file(path) as temporary:
+        temporary.write_text("one")
+        assert not path.exists()
+        assert temporary.suffix == ".txt"
+    assert path.read_text() == "one"
+    assert names(path.parent) == ["a.txt"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_a_failed_write_leaves_nothing_and_keeps_what_was_there(tmp_path, error):
+    path = write_text(tmp_path / "a.txt", "old")
+
+    def write_half(target):
+        with whole_file(target) as temporary:
+            temporary.write_text("half")
+            raise error
+
+    for target in (path, tmp_path / "b.txt"):
+        with pytest.raises(error):
+            write_half(target)
+    assert names(tmp_path) == ["a.txt"]
+    assert path.read_text() == "old"
+
+
+def test_what_a_killed_run_left_is_overwritten(tmp_path):
+    path = tmp_path / "a.txt"
+    with whole_file(path) as temporary:
+        leftover = temporary
+        temporary.write_text("")
+    path.unlink()
+    leftover.write_text("left by a run that was killed")
+    write_text(path, "new")
+    assert names(tmp_path) == ["a.txt"]
+    assert path.read_text() == "new"
+
+
+def test_a_folder_appears_when_it_is_whole(tmp_path):
+    path = tmp_path / "out"
+    with whole_folder(path) as temporary:
+        (temporary / "x").touch()
+        leftover = temporary
+    assert names(tmp_path) == ["out", "x"]
+    leftover.mkdir()
+    (leftover / "stale").touch()
+
+    def write_half():
+        with whole_folder(tmp_path / "other") as temporary:
+            (temporary / "half").touch()
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write_half()
+    (path / "x").unlink()
+    path.rmdir()
+    with whole_folder(path) as temporary:
+        assert list(temporary.iterdir()) == []
+    assert names(tmp_path) == ["out"]
+
+
+def test_json_is_plain(tmp_path):
+    path = write_json(tmp_path / "a.json", {"b": 1, "a": "ä"})
+    assert path.read_bytes() == '{\n  "b": 1,\n  "a": "ä"\n}\n'.encode()
+    assert read_json(path) == {"b": 1, "a": "ä"}
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(tmp_path / "b.json", {"x": math.nan})
+    assert names(tmp_path) == ["a.json"]
+    assert [finite_or_none(x) for x in (1.5, math.nan, -math.inf)] == [1.5, None, None]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"[1, 2]", r"holds a list; expected a JSON object"),
+        (b'{"a": 1,\n}', r"is not JSON \(.*line 2\)"),
+        (b"", "is not JSON"),
+        (b"\xff\xfe\x00", "is not UTF-8 text"),
+        (None, "there is no such file"),
+    ],
+)
+def test_files_that_are_no_json_object(tmp_path, content, message):
+    path = tmp_path / "bad.json"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match=rf"bad\.json: {message}"):
+        read_json(path)
+
+
+def test_a_folder_in_place_of_a_file(tmp_path):
+    with pytest.raises(InputError, match="no such file"):
+        read_text(tmp_path)
+
+
+CONFIG = {"rig": "r", "size": (3, 4), "nested": {"a": 1, "b": None}}
+
+
+def test_a_folder_made_with_the_same_configuration_is_gone_on_with(tmp_path):
+    folder = tmp_path / "new" / "out"
+    adopt_folder(folder, CONFIG)
+    (folder / "work").touch()
+    before = (folder / "config.json").read_bytes()
+    adopt_folder(folder, dict(reversed(CONFIG.items())))
+    assert (folder / "config.json").read_bytes() == before
+    assert (folder / "work").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "key", "old", "new"),
+    [
+        ({"rig": "other"}, "rig", '"r"', '"other"'),
+        ({"size": (3, 5)}, "size", r"\[3, 4\]", r"\[3, 5\]"),
+        ({"nested": {"a": 2, "b": None}}, "nested", r"\{.*1.*\}", r"\{.*2.*\}"),
+        ({"seed": 1}, "seed", "null", "1"),
+    ],
+)
+def test_another_configuration_is_refused_by_its_key(tmp_path, changes, key, old, new):
+    adopt_folder(tmp_path, CONFIG)
+    with pytest.raises(ConfigMismatchError, match=f"made with {old}, this run has {new}") as caught:
+        adopt_folder(tmp_path, CONFIG | changes)
+    assert caught.value.key == key
+    assert caught.value.source == str(tmp_path / "config.json")
+    adopt_folder(tmp_path, CONFIG)
+
+
+def test_folders_of_something_else_are_not_written_to(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(InputError, match="is not empty and was not made by this command"):
+        adopt_folder(tmp_path, CONFIG)
+    with pytest.raises(InputError, match="is a file"):
+        adopt_folder(tmp_path / "file", CONFIG)
+    assert names(tmp_path) == ["file"]
+
+
+def test_a_folder_in_which_a_killed_run_left_a_partial_file_is_taken(tmp_path):
+    (tmp_path / ".partial-config.json").write_text("{")
+    adopt_folder(tmp_path, CONFIG)
+    assert names(tmp_path) == ["config.json"]
+
+
+finite = st.floats(allow_nan=False, allow_infinity=False, min_value=-1e6, max_value=1e6)
+
+
+@st.composite
+def calibrations(draw):
+    mirrored = draw(st.booleans())
+    shear, tilt = draw(st.floats(-0.3, 0.3)), draw(st.floats(-1e-4, 1e-4))
+    homography = np.array([[-1.0 if mirrored else 1.0, shear, draw(finite)], [0, 1.1, draw(finite)], [0, tilt, 1.0]])
+    if (np.linalg.det(homography) < 0) != mirrored or abs(np.linalg.det(homography)) < 1e-9:
+        homography[2, 1] = 0.0
+    width, height = draw(st.integers(1, 5000)), draw(st.integers(1, 5000))
+    x, y = draw(st.integers(0, width - 1)), draw(st.integers(0, height - 1))
+    crop = Crop(x, y, draw(st.integers(1, width - x)), draw(st.integers(1, height - y)))
+    color = draw(st.none() | st.lists(finite, min_size=12, max_size=12))
+    quality = CalibrationQuality(draw(finite), draw(st.integers(0, 99)), 5, draw(st.none() | finite))
+    return Calibration(
+        homography=homography,
+        mirrored=mirrored,
+        size_blurry=(width, height),
+        size_sharp=(draw(st.integers(1, 5000)), 7),
+        crop=crop,
+        color=None if color is None else np.array(color).reshape(3, 4),
+        quality=quality,
+    )
+
+
+@given(calibrations())
+def test_calibration_round_trip_is_exact(tmp_path_factory, calibration):
+    path = tmp_path_factory.getbasetemp() / "calibration.json"
+    assert write_calibration(path, calibration) == path
+    read = read_calibration(path)
+    np.testing.assert_array_equal(read.homography, calibration.homography)
+    assert (read.color is None) == (calibration.color is None)
+    if read.color is not None:
+        np.testing.assert_array_equal(read.color, calibration.color)
+    for name in ("mirrored", "size_blurry", "size_sharp", "crop", "quality"):
+        assert getattr(read, name) == getattr(calibration, name)
+
+
+@pytest.fixture
+def calibration_document():
+    return {
+        "schema": 1,
+        "homography": np.eye(3).tolist(),
+        "mirrored": False,
+        "size": {"blurry": [80, 60], "sharp": [80, 60]},
+        "crop": {"x": 10, "y": 5, "width": 40, "height": 40},
+        "color": None,
+        "quality": {"rms_px": 0.1, "pairs": 2, "points": 108, "delta_e": None},
+    }
+
+
+def test_the_contract_s_document_is_read(tmp_path, calibration_document):
+    path = write_json(tmp_path / "calibration.json", calibration_document)
+    assert read_calibration(path).crop == Crop(10, 5, 40, 40)
+    again = write_calibration(tmp_path / "again.json", read_calibration(path))
+    assert read_json(again) == calibration_document
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "place"),
+    [
+        ("homography", [[1, 0, 0], [0, 1, 0], [0, 0]], "homography.2"),
+        ("homography", [[1, 0, 0], [0, 1, 0]], "homography"),
+        ("homography", [[1, 0, 0], [0, "x", 0], [0, 0, 1]], "homography.1.1"),
+        ("homography", [[1, 0, 0], [0, -1, 0], [0, 0, 1]], "mirrored is False"),
+        ("mirrored", "perhaps", "mirrored"),
+        ("mirrored", True, "mirrored is True"),
+        ("size", {"blurry": [80, 60]}, "size.sharp"),
+        ("size", {"blurry": [80], "sharp": [80, 60]}, "size.blurry"),
+        ("crop", {"x": 10, "y": 5, "width": 40}, "crop.height"),
+        ("crop", {"x": 10, "y": 5, "width": 0, "height": 5}, "crop: .*positive size"),
+        ("crop", {"x": 41, "y": 5, "width": 40, "height": 40}, "crop .* reaches out"),
+        ("color", [[1, 0, 0]] * 3, r"color\.0\.3"),
+        ("quality", {"rms_px": 0.1}, "quality.pairs"),
+        ("schema", 2, "schema: is 2; expected 1"),
+        ("colour", None, "colour: is not a known key; expected one of homography, mirrored"),
+    ],
+)
+def test_malformed_calibrations_are_named_by_their_key(tmp_path, calibration_document, key, value, place):
+    path = write_json(tmp_path / "calibration.json", calibration_document | {key: value})
+    with pytest.raises(InputError, match=rf"calibration\.json: .*{place}"):
+        read_calibration(path)
+
+
+@pytest.mark.parametrize("key", ["schema", "homography", "mirrored", "size", "crop", "color", "quality"])
+def test_every_key_of_a_calibration_is_needed(tmp_path, calibration_document, key):
+    del calibration_document[key]
+    path = write_json(tmp_path / "calibration.json", calibration_document)
+    with pytest.raises(InputError, match=rf"calibration\.json: {key}: is missing"):
+        read_calibration(path)
+
+
+def make_frame(take, index, **changes):
+    values = {
+        "take": take,
+        "blurry_index": index,
+        "blurry_time": index / 25,
+        "position": 8 * index + 3,
+        "position_fine": 8 * index + 3.12345,
+        "psnr": 31.2,
+        "margin_db": 2.5,
+        "accepted": True,
+        "reason": "",
+        "color": np.random.default_rng(index).random((3, 4)),
+    }
+    return AlignedFrame(**(values | changes))
+
+
+def test_alignment_round_trip(tmp_path):
+    frames = [
+        make_frame("b", 1),
+        make_frame("b", 0, accepted=False, reason="out-of-range", psnr=math.nan, position=-4, position_fine=-3.6),
+        make_frame("a, with a comma", 10),
+        make_frame("a, with a comma", 9),
+    ]
+    path = write_alignment(tmp_path / "alignment.csv", frames)
+    read = read_alignment(path)
+    assert [(row.take, row.blurry_index) for row in read] == [
+        ("a, with a comma", 9),
+        ("a, with a comma", 10),
+        ("b", 0),
+        ("b", 1),
+    ]
+    for row, frame in zip(read, sorted(frames, key=lambda f: (f.take, f.blurry_index)), strict=True):
+        assert (row.position, row.accepted, row.reason) == (frame.position, frame.accepted, frame.reason)
+        assert row.blurry_time == pytest.approx(frame.blurry_time, abs=1e-6)
+        assert row.position_fine == pytest.approx(frame.position_fine, abs=1e-4)
+        assert row.psnr == pytest.approx(frame.psnr, abs=1e-4, nan_ok=True)
+        np.testing.assert_allclose(row.color, frame.color, rtol=1e-8)
+    assert write_alignment(tmp_path / "again.csv", read).read_bytes() == path.read_bytes()
+    header = path.read_text().splitlines()[0]
+    columns = "take,blurry_index,blurry_time,position,position_fine,psnr,margin_db,accepted,reason,"
+    assert header == columns + ",".join(f"m{row}{column}" for row in range(3) for column in range(4))
+
+
+def test_an_alignment_of_no_frame(tmp_path):
+    assert read_alignment(write_alignment(tmp_path / "a.csv", [])) == []
+
+
+@pytest.mark.parametrize("column", ["blurry_index", "blurry_time", "position", "psnr", "accepted", "m00", "m23"])
+@pytest.mark.parametrize("text", ["x", ""])
+def test_malformed_values_are_named_by_line_and_column(tmp_path, column, text):
+    path = write_alignment(tmp_path / "alignment.csv", [make_frame("a", 0), make_frame("a", 1)])
+    lines = path.read_text().splitlines()
+    cells = lines[2].split(",")
+    cells[ALIGNMENT_COLUMNS.index(column)] = text
+    lines[2] = ",".join(cells)
+    path.write_text("\n".join(lines) + "\n")
+    with pytest.raises(InputError, match=rf"alignment\.csv: {column}: line 3: '{text}' is not a number"):
+        read_alignment(path)
+
+
+@pytest.mark.parametrize("column", ["take", "position_fine", "m11"])
+def test_missing_columns_are_named(tmp_path, column):
+    path = write_alignment(tmp_path / "alignment.csv", [make_frame("a", 0)])
+    header, row = path.read_text().splitlines()
+    path.write_text(header.replace(f"{column},", "other,", 1) + f"\n{row}\n")
+    with pytest.raises(InputError, match=rf"alignment\.csv: {column}: column is missing"):
+        read_alignment(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x89PNG\r\n\x1a\n\x00\xff", b"take\n" + b"x" * 200_000, None])
+def test_files_that_are_no_table(tmp_path, content):
+    path = tmp_path / "alignment.csv"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match=r"alignment\.csv: "):
+        read_alignment(path)
+
+
+def test_a_row_that_was_cut_short(tmp_path):
+    path = write_alignment(tmp_path / "alignment.csv", [make_frame("a", 0)])
+    path.write_text(path.read_text()[:-30])
+    with pytest.raises(InputError, match=r"line 2: .* is not a number"):
+        read_alignment(path)
+
+
+def test_names_in_records_do_not_depend_on_the_machine(tmp_path):
+    assert relative_names([tmp_path / "a" / "b.png"], tmp_path) == ["a/b.png"]
+    json.dumps(relative_names([], tmp_path))
