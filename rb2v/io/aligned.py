@@ -143,7 +143,7 @@ class AlignedTakeReader:
             raise
         except (KeyError, ValueError) as error:
             self._file.close()
-            raise InputError(path, str(error).strip("'\""), expected="an aligned take of schema 1") from error
+            raise InputError(path, str(error.args[0]), expected="an aligned take of schema 1") from error
 
     def _read_header(self) -> None:
         attributes = dict(self._file.attrs)

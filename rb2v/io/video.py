@@ -104,12 +104,15 @@ def iter_frames(paths: Sequence[Path]) -> Iterator[Frame]:
     start_seconds = 0.0
     size: tuple[int, ...] | None = None
     for path in paths:
-        last_seconds, step_seconds, n_decoded = -np.inf, 0.0, 0
+        last_seconds, n_decoded = -np.inf, 0
         with _open(path) as container:
             stream = _video_stream(container, path)
             stream.thread_type = "AUTO"
             n_stated = stream.frames
-            for picture in _decode(container, stream, path):
+            rate = stream.average_rate or stream.guessed_rate
+            step_seconds = float(1 / rate) if rate else 0.0
+            packets = _Packets()
+            for picture in _decode(container, stream, path, packets):
                 if picture.time is None:
                     raise InputError(path, f"frame {n_decoded} has no presentation time")
                 if picture.time <= last_seconds:
@@ -128,8 +131,9 @@ def iter_frames(paths: Sequence[Path]) -> Iterator[Frame]:
         if n_decoded == 0:
             raise InputError(path, "holds no frame that can be decoded", expected="a video")
         # An index that counts one frame more than can be shown is common; more than that is a cut recording.
-        if n_decoded < n_stated - 1:
-            raise InputError(path, f"is cut short: {n_decoded} of {n_stated} frames could be decoded")
+        n_shown = n_stated - packets.n_hidden
+        if n_decoded < n_shown - 1:
+            raise InputError(path, f"is cut short: {n_decoded} of {n_shown} frames could be decoded")
         start_seconds += last_seconds + step_seconds
 
 
@@ -150,9 +154,9 @@ def read_sound(paths: Sequence[Path]) -> Sound | None:
     rate, start_seconds = 0, 0.0
     for path in paths:
         with _open(path) as container:
-            if not container.streams.audio:
+            stream = container.streams.audio[0] if container.streams.audio else None
+            if stream is None or getattr(stream, "codec_context", None) is None:
                 break
-            stream = container.streams.audio[0]
             resampler = av.AudioResampler(format="fltp", layout="mono")
             try:
                 for packet in container.decode(stream):
@@ -261,12 +265,25 @@ def _open(path: Path) -> av.container.InputContainer:
 def _video_stream(container: av.container.InputContainer, path: Path) -> av.VideoStream:
     if not container.streams.video:
         raise InputError(path, "holds no picture track", expected="a video")
-    return container.streams.video[0]
+    stream = container.streams.video[0]
+    if getattr(stream, "codec_context", None) is None:
+        raise InputError(path, "its pictures are of an unknown codec, or it is cut short", expected="a video")
+    return stream
 
 
-def _decode(container: av.container.InputContainer, stream: av.VideoStream, path: Path) -> Iterator[av.VideoFrame]:
+@dataclass
+class _Packets:
+    n_hidden: int = 0
+    """Packets that the container holds but does not show: a trimmed clip keeps what was before its first frame."""
+
+
+def _decode(
+    container: av.container.InputContainer, stream: av.VideoStream, path: Path, packets: _Packets
+) -> Iterator[av.VideoFrame]:
     try:
-        yield from container.decode(stream)
+        for packet in container.demux(stream):
+            packets.n_hidden += packet.is_discard
+            yield from packet.decode()
     except av.FFmpegError as error:
         raise InputError(path, f"cannot be decoded to its end ({error.strerror}); is it cut short?") from error
 

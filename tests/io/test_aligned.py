@@ -1,0 +1,188 @@
+import math
+
+import h5py
+import numpy as np
+import pytest
+
+from rb2v.artifacts import AlignedFrame, ClockModel, Take
+from rb2v.errors import InputError
+from rb2v.io.aligned import AlignedSample, AlignedTakeReader, ScoreCurves, aligned_take_path, write_aligned_take
+
+TAKE = Take("walk", "hand", "anna", True, "test", (), ())
+CLOCK = ClockModel(0.25, 8e-5, 1e-4, 3)
+
+
+def make_frames(n=5):
+    rng = np.random.default_rng(0)
+    reasons = ["", "static", "", "out-of-range", ""]
+    return [
+        AlignedFrame(
+            take="walk",
+            blurry_index=index,
+            blurry_time=index / 25,
+            position=8 * index + 2,
+            position_fine=8 * index + 2.25,
+            psnr=math.nan if reasons[index] == "out-of-range" else 30.0 + index,
+            margin_db=1.5,
+            accepted=not reasons[index],
+            reason=reasons[index],
+            color=rng.random((3, 4)),
+        )
+        for index in range(n)
+    ]
+
+
+def make_samples(n=3, n_sharp=7):
+    rng = np.random.default_rng(1)
+    return [
+        AlignedSample(
+            rng.integers(0, 256, (10, 12, 3), dtype=np.uint8),
+            rng.integers(0, 256, (n_sharp, 10, 12, 3), dtype=np.uint8),
+        )
+        for _ in range(n)
+    ]
+
+
+def make_curves(n=5):
+    psnr = np.random.default_rng(2).random((n, 9), dtype=np.float32)
+    psnr[0, :3] = np.nan
+    return ScoreCurves(np.arange(n, dtype=np.int64) * 8, psnr, np.array([2.2, np.nan, 18.1, np.nan, 34.3]))
+
+
+def write(path, **changes):
+    values = {
+        "take": TAKE,
+        "frames": make_frames(),
+        "samples": iter(make_samples()),
+        "curves": make_curves(),
+        "clock": CLOCK,
+        "plate": None,
+    }
+    return write_aligned_take(path, **(values | changes))
+
+
+def test_round_trip(tmp_path):
+    plate = np.random.default_rng(3).integers(0, 256, (10, 12, 3), dtype=np.uint8)
+    path = aligned_take_path(tmp_path, "walk")
+    assert write(path, plate=plate) == path
+    with AlignedTakeReader(path) as reader:
+        assert (reader.name, reader.category, reader.subject) == ("walk", "hand", "anna")
+        assert (reader.green_screen, reader.split, reader.clock) == (True, "test", CLOCK)
+        np.testing.assert_array_equal(reader.plate, plate)
+        assert len(reader) == 3
+        assert reader.blurry_index.tolist() == [0, 2, 4]
+        assert reader.position.tolist() == [2, 18, 34]
+        assert reader.psnr.tolist() == [30, 32, 34]
+        for index, sample in enumerate(make_samples()):
+            read = reader.read(index)
+            np.testing.assert_array_equal(read.blurry, sample.blurry)
+            np.testing.assert_array_equal(read.sharp, sample.sharp)
+        for row, frame, color in zip(reader.read_frames(), make_frames(), [0, None, 1, None, 2], strict=True):
+            for name in ("take", "blurry_index", "blurry_time", "position", "position_fine", "margin_db", "reason"):
+                assert getattr(row, name) == getattr(frame, name)
+            assert row.accepted == frame.accepted
+            assert row.psnr == pytest.approx(frame.psnr, nan_ok=True)
+            np.testing.assert_array_equal(row.color, frame.color)
+            if color is not None:
+                np.testing.assert_allclose(reader.color[color], frame.color, rtol=1e-6)
+        curves, expected = reader.read_curves(), make_curves()
+        for name in ("first_position", "psnr", "peak"):
+            np.testing.assert_array_equal(getattr(curves, name), getattr(expected, name))
+
+
+def test_a_take_without_clock_split_or_accepted_frame(tmp_path):
+    frames = [frame for frame in make_frames() if not frame.accepted]
+    take = Take("walk", "street", "bert", False, None, (), ())
+    with AlignedTakeReader(
+        write(tmp_path / "t.h5", take=take, frames=frames, samples=iter(()), curves=make_curves(2), clock=None)
+    ) as reader:
+        assert len(reader) == 0
+        assert reader.clock is None
+        assert reader.split is None
+        assert reader.plate is None
+        assert [row.reason for row in reader.read_frames()] == ["static", "out-of-range"]
+
+
+def test_the_same_take_gives_the_same_bytes(tmp_path):
+    first, second = (write(tmp_path / name).read_bytes() for name in ("a.h5", "b.h5"))
+    assert first == second
+
+
+def test_frames_are_read_by_plain_h5py(tmp_path):
+    with h5py.File(write(tmp_path / "t.h5")) as file:
+        assert file["blurry"].shape == (3, 10, 12, 3)
+        assert file["sharp"].shape == (3, 7, 10, 12, 3)
+        assert file["sharp"].dtype == np.uint8
+        np.testing.assert_array_equal(file["sharp"][1, 2], make_samples()[1].sharp[2])
+
+
+@pytest.mark.parametrize("n_samples", [0, 2, 4])
+def test_one_sample_per_accepted_frame_or_no_file(tmp_path, n_samples):
+    with pytest.raises((RuntimeError, ValueError, IndexError)):
+        write(tmp_path / "t.h5", samples=iter(make_samples(n_samples)))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failing_source_leaves_no_file(tmp_path):
+    def samples():
+        yield make_samples()[0]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write(tmp_path / "t.h5", samples=samples())
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("content", [None, b"", b"text", 0.3])
+def test_files_that_are_no_aligned_take_are_named(tmp_path, content):
+    path = tmp_path / "t.h5"
+    if isinstance(content, float):
+        whole = write(path).read_bytes()
+        path.write_bytes(whole[: int(content * len(whole))])
+    elif content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match=r"t\.h5: .*expected"):
+        AlignedTakeReader(path)
+
+
+def break_file(path, change):
+    with h5py.File(path, "r+") as file:
+        change(file)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda file: file.attrs.__setitem__("schema", 2), "schema is .*2"),
+        (lambda file: file.attrs.__delitem__("schema"), "schema is None"),
+        (lambda file: file.attrs.__delitem__("subject"), "subject"),
+        (lambda file: file.attrs.__setitem__("category", "street2"), "'street2' is not one of street, face, hand"),
+        (lambda file: file.__delitem__("position"), "position"),
+        (lambda file: file.__delitem__("sharp"), "sharp"),
+    ],
+)
+def test_what_is_wrong_in_a_take_is_named(tmp_path, change, message):
+    path = break_file(write(tmp_path / "t.h5"), change)
+    with pytest.raises(InputError, match=rf"t\.h5: .*{message}"), AlignedTakeReader(path) as reader:
+        reader.read(0)
+
+
+@pytest.mark.parametrize("name", ["position", "sharp", "scores/psnr", "scores", "frames", "frames/reason"])
+def test_data_outside_the_file_are_not_followed(tmp_path, name):
+    write(tmp_path / "other.h5")
+
+    def change(file):
+        del file[name]
+        file[name] = h5py.ExternalLink("other.h5", f"/{name}")
+
+    path = break_file(write(tmp_path / "t.h5"), change)
+    with pytest.raises(InputError, match="outside the file"):
+        read_all(path)
+
+
+def read_all(path):
+    with AlignedTakeReader(path) as reader:
+        reader.read(0)
+        reader.read_frames()
+        reader.read_curves()
