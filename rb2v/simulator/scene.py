@@ -238,7 +238,8 @@ def studio_scene(photos: Sequence[Path], size: tuple[int, int], seed: int, *, ha
         torso = Motion(Wave(0.0, x.amplitude / 2, x.frequency_hz, x.phase), Wave(height * 0.34))
         movers.append(Mover(textures.sprite(photo, textures.ellipse_alpha(body), rng), torso))
         nod = Wave(0.0, 12.0, rng.uniform(0.5, 0.8), rng.uniform())
-        photo = _without_green(pictures[int(rng.integers(len(pictures)))])
+        # The first photograph that scikit-image ships is a portrait.
+        photo = _without_green(pictures[0])
         movers.append(
             Mover(
                 textures.sprite(photo, textures.ellipse_alpha(head), rng),
