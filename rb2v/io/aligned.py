@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from rb2v.artifacts import CATEGORIES, SPLITS, AlignedFrame, Category, ClockModel, Split, Take
 from rb2v.errors import InputError
-from rb2v.io.hdf5 import create_frames, create_hdf5, open_hdf5, own_dataset
+from rb2v.io.hdf5 import create_frames, create_group, create_hdf5, open_hdf5, own_dataset
 from rb2v.io.store import SCHEMA, whole_file
 
 TAKES_FOLDER = "takes"
@@ -90,10 +90,11 @@ def write_aligned_take(
         file["position"] = np.array([frame.position for frame in accepted], dtype=np.int64)
         file["psnr"] = np.array([frame.psnr for frame in accepted], dtype=np.float32)
         file["color"] = np.array([frame.color for frame in accepted], dtype=np.float32).reshape(-1, 3, 4)
-        _write_table(file, frames)
-        file["scores/first_position"] = curves.first_position
-        file["scores/psnr"] = curves.psnr
-        file["scores/peak"] = curves.peak
+        _write_table(create_group(file, "frames"), frames)
+        scores = create_group(file, "scores")
+        scores["first_position"] = curves.first_position
+        scores["psnr"] = curves.psnr
+        scores["peak"] = curves.peak
         if plate is not None:
             file["plate"] = plate
         n_written = 0
@@ -112,11 +113,11 @@ def write_aligned_take(
 _TABLE_FIELDS = ("blurry_index", "blurry_time", "position", "position_fine", "psnr", "margin_db", "accepted")
 
 
-def _write_table(file: h5py.File, frames: list[AlignedFrame]) -> None:
+def _write_table(group: h5py.Group, frames: list[AlignedFrame]) -> None:
     for name in _TABLE_FIELDS:
-        file[f"frames/{name}"] = np.array([getattr(frame, name) for frame in frames])
-    file["frames/color"] = np.array([frame.color for frame in frames], dtype=np.float64).reshape(-1, 3, 4)
-    file["frames/reason"] = np.array([frame.reason for frame in frames], dtype=h5py.string_dtype())
+        group[name] = np.array([getattr(frame, name) for frame in frames])
+    group["color"] = np.array([frame.color for frame in frames], dtype=np.float64).reshape(-1, 3, 4)
+    group["reason"] = np.array([frame.reason for frame in frames], dtype=h5py.string_dtype())
 
 
 class AlignedTakeReader:

@@ -64,6 +64,13 @@ def create_frames(file: h5py.File, name: str, shape: tuple[int, ...]) -> None:
     file.create_dataset(name, (0, *shape), np.uint8, maxshape=(None, *shape), chunks=chunk, **_COMPRESSION)
 
 
+def create_group(file: h5py.File, name: str) -> h5py.Group:
+    """Create a group that does not record when it was made, as h5py's own would."""
+    properties = h5py.h5p.create(h5py.h5p.GROUP_CREATE)
+    properties.set_obj_track_times(False)
+    return h5py.Group(h5py.h5g.create(file.id, name.encode(), gcpl=properties))
+
+
 def own_dataset(file: h5py.File, name: str) -> h5py.Dataset:
     """Return a data set whose data lie in the file itself: one from elsewhere could point at any file.
 

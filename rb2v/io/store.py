@@ -194,14 +194,15 @@ def adopt_folder(folder: Path, config: Mapping[str, Any]) -> None:
     if path.exists():
         found = read_json(path)
         wanted = json.loads(json.dumps(config))
-        for key in sorted(found.keys() | wanted.keys()):
-            if found.get(key) != wanted.get(key):
-                raise ConfigMismatchError(
-                    path,
-                    f"the folder was made with {_shorten(found.get(key))}, this run has {_shorten(wanted.get(key))}",
-                    key,
-                    expected="the same configuration, or another output folder",
-                )
+        difference = _first_difference(found, wanted)
+        if difference is not None:
+            key, before, now = difference
+            raise ConfigMismatchError(
+                path,
+                f"the folder was made with {_shorten(before)}, this run has {_shorten(now)}",
+                key,
+                expected="the same configuration, or another output folder",
+            )
         return
     if folder.is_dir() and any(not child.name.startswith(".partial-") for child in folder.iterdir()):
         raise InputError(folder, "is not empty and was not made by this command", expected="a new or empty folder")
@@ -209,6 +210,21 @@ def adopt_folder(folder: Path, config: Mapping[str, Any]) -> None:
         write_json(path, config)
     except OSError as error:
         raise InputError(folder, f"cannot be written ({error.strerror})") from error
+
+
+def _first_difference(
+    found: Mapping[str, Any], wanted: Mapping[str, Any], prefix: str = ""
+) -> tuple[str, object, object] | None:
+    """Return the dotted name of the first key that differs, and both values."""
+    for key in sorted(found.keys() | wanted.keys()):
+        before, now = found.get(key), wanted.get(key)
+        if isinstance(before, dict) and isinstance(now, dict):
+            inner = _first_difference(before, now, f"{prefix}{key}.")
+            if inner is not None:
+                return inner
+        elif before != now:
+            return f"{prefix}{key}", before, now
+    return None
 
 
 def _shorten(value: object) -> str:
