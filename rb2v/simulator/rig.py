@@ -261,6 +261,7 @@ def simulate(
     truth_dir = out_dir.resolve().parent / "truth"
     photos = tuple(textures.list_photos(photos_dir))
     record = dataclasses.asdict(config) | {"video": None if video is None else _digest(video)}
+    record["rig_settings"] = dataclasses.asdict(read_rig(find_rig(config.rig)))
     record["photos"] = [_digest(path) for path in photos]
     if not (truth_dir / "config.json").exists() and out_dir.is_dir() and any(out_dir.iterdir()):
         raise InputError(out_dir, "is not empty and its truth is missing", expected="a new or empty folder")

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rb2v.core.color import to_linear
+from rb2v.errors import InputError
 from rb2v.io.config import IMAGE_SUFFIXES
 from rb2v.io.video import read_image
 
@@ -27,15 +28,13 @@ def list_photos(folder: Path | None = None) -> list[Path]:
     Raises
     ------
     InputError
-        If a file of the folder with a picture's suffix cannot be read.
-    ValueError
-        If the folder holds no picture.
+        If the folder holds no picture, or a file with a picture's suffix that cannot be read.
     """
     if folder is None:
         return [Path(str(files("skimage").joinpath("data", name))) for name in _PACKAGED_PHOTOS]
     paths = sorted(path for path in folder.glob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
     if not paths:
-        raise ValueError(f"{folder} holds no picture")
+        raise InputError(folder, "holds no picture", expected=", ".join(IMAGE_SUFFIXES))
     for path in paths:
         read_image(path)
     return paths

@@ -400,8 +400,8 @@ def _fit_checker(pair: tuple[Path, Path], homography: Homography, rig: Rig) -> t
         color = fit_color_map(source[unclipped], target[unclipped])
     except ValueError as error:
         raise InputError(pair[1], f"the checker's patches give no colour map: {error}") from error
-    mapped = from_linear(apply_color_map(color, source), rig.response)
-    delta_e = delta_e_2000(mapped, from_linear(target, rig.response))
+    # The difference is one of the light, so that it is coded as sRGB whatever the camera's response is.
+    delta_e = delta_e_2000(from_linear(apply_color_map(color, source), "srgb"), from_linear(target, "srgb"))
     return color, float(delta_e.mean())
 
 

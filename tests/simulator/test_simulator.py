@@ -1,0 +1,371 @@
+import dataclasses
+import json
+import signal
+import subprocess
+import sys
+import textwrap
+
+import cv2
+import numpy as np
+import pytest
+from conftest import write_rig
+
+from rb2v.core.color import apply_color_map, encode, from_linear
+from rb2v.core.homography import warp_points
+from rb2v.core.sync import offset_from_sound
+from rb2v.errors import ConfigMismatchError, InputError
+from rb2v.execution import ProcessExecutor, SerialExecutor
+from rb2v.io.config import read_raw_directory, read_takes
+from rb2v.io.store import read_json
+from rb2v.io.video import iter_frames, probe_video, read_image, read_sound, write_image, write_video
+from rb2v.simulator import SimulateConfig, read_truth, simulate
+from rb2v.simulator.rig import plan_takes
+from rb2v.simulator.scene import ClipScene, LayeredScene, Motion, Mover, Wave
+
+STILL = Motion(Wave(), Wave())
+
+
+def all_bytes(root):
+    return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def small_config(tmp_path_factory):
+    rig = write_rig(tmp_path_factory.mktemp("small") / "rig.yaml")
+    return SimulateConfig(
+        rig=str(rig), size=(96, 80), seconds=0.2, categories=("hand",), test_takes=False, max_offset_seconds=0.1
+    )
+
+
+@pytest.fixture(scope="module")
+def small(small_config, tmp_path_factory):
+    root = tmp_path_factory.mktemp("small_session")
+    simulate(root / "raw", small_config, executor=SerialExecutor(check_pickle=True))
+    return root
+
+
+def test_the_raw_directory_is_the_contract_s(small):
+    raw = read_raw_directory(small / "raw")
+    assert raw.rig.name == "tiny"
+    assert len(raw.geometry_pairs) >= 4
+    assert raw.color_pair is not None
+    (take,) = read_takes(small / "raw")
+    assert (take.name, take.category, take.green_screen, take.split) == ("hand_train", "hand", True, "train")
+    assert take.plate_blurry is not None
+    assert take.plate_sharp is not None
+    blurry, sharp = probe_video(take.blurry[0]), probe_video(take.sharp[0])
+    assert (blurry.width, blurry.height, blurry.frame_rate, blurry.n_frames) == (96, 80, 25, 5)
+    assert sharp.frame_rate == 100
+    assert sharp.n_frames >= 25
+    assert blurry.has_audio
+    assert sharp.has_audio
+    assert not [name for name in all_bytes(small) if "partial" in name]
+
+
+def test_the_same_configuration_gives_the_same_bytes_on_any_number_of_workers(small, small_config, tmp_path):
+    simulate(tmp_path / "raw", small_config, executor=ProcessExecutor(2))
+    assert all_bytes(tmp_path) == all_bytes(small)
+
+
+def test_another_seed_gives_another_session(small, small_config, tmp_path):
+    simulate(tmp_path / "raw", dataclasses.replace(small_config, seed=5))
+    one, other = all_bytes(small), all_bytes(tmp_path)
+    assert one.keys() == other.keys()
+    assert {name for name in one if one[name] == other[name]} <= {"raw/capture.yaml", "raw/takes/hand_train/take.yaml"}
+
+
+def test_a_killed_run_goes_on_to_the_same_bytes(small, small_config, tmp_path):
+    # Killed in the middle of the sharp recording: 18 captures and a plate come before it.
+    script = textwrap.dedent("""
+        import os, signal, sys
+        from pathlib import Path
+        from rb2v.simulator import SimulateConfig, simulate
+        from rb2v.simulator.camera import SimulatedCamera
+
+        develop, n_calls = SimulatedCamera.develop, 0
+
+        def develop_or_die(camera, linear, noise):
+            global n_calls
+            n_calls += 1
+            if n_calls == 60:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return develop(camera, linear, noise)
+
+        SimulatedCamera.develop = develop_or_die
+        rig, out = sys.argv[1:]
+        simulate(Path(out), SimulateConfig(
+            rig=rig, size=(96, 80), seconds=0.2, categories=("hand",), test_takes=False, max_offset_seconds=0.1
+        ))
+    """)
+    command = [sys.executable, "-c", script, small_config.rig, tmp_path / "raw"]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    left = all_bytes(tmp_path)
+    assert "raw/takes/hand_train/sharp.mp4" not in left
+    assert any("partial" in name for name in left)
+    done = []
+    simulate(tmp_path / "raw", small_config, on_done=lambda n_done, n: done.append((n_done, n)))
+    assert done == [(n_done, 3) for n_done in range(4)]
+    assert all_bytes(tmp_path) == all_bytes(small)
+
+
+def test_another_configuration_is_refused_in_the_same_folder(small, small_config, tmp_path):
+    before = all_bytes(small)
+    with pytest.raises(ConfigMismatchError) as caught:
+        simulate(small / "raw", dataclasses.replace(small_config, seconds=0.3))
+    assert caught.value.key == "seconds"
+    rig = write_rig(tmp_path / "rig.yaml", response="linear")
+    copy = tmp_path / "session"
+    for name, content in before.items():
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        (copy / name).write_bytes(content.replace(small_config.rig.encode(), str(rig).encode()))
+    with pytest.raises(ConfigMismatchError) as caught:
+        simulate(copy / "raw", dataclasses.replace(small_config, rig=str(rig)))
+    assert caught.value.key == "rig_settings"
+    assert all_bytes(small) == before
+
+
+def test_a_folder_of_something_else_is_not_written_to(small_config, tmp_path):
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "mine.txt").touch()
+    with pytest.raises(InputError, match="is not empty"):
+        simulate(tmp_path / "raw", small_config)
+    assert list(all_bytes(tmp_path)) == ["raw/mine.txt"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"size": (97, 80)}, "even"),
+        ({"size": (96, 62)}, "at least 64"),
+        ({"n_instants": 23}, "n_instants"),
+        ({"seconds": 0.0}, "longer than 0 s"),
+        ({"categories": ()}, "categories"),
+    ],
+)
+def test_configurations_that_cannot_be_simulated(changes, message):
+    with pytest.raises(ValueError, match=message):
+        SimulateConfig(**changes)
+
+
+def test_categories_and_splits_make_takes():
+    plans = plan_takes(SimulateConfig(seconds=3.0, test_seconds=1.5, max_offset_seconds=0.4))
+    assert {(plan.category, plan.split, plan.seconds) for plan in plans} == {
+        (category, split, seconds)
+        for category in ("street", "face", "hand")
+        for split, seconds in (("train", 3.0), ("test", 1.5))
+    }
+    assert len({plan.subject for plan in plans}) == 6, "splits are disjoint by subject"
+    assert len({plan.scene_seed for plan in plans}) == 6
+    assert len({plan.offset_seconds for plan in plans}) == 6
+    assert {plan.green_screen for plan in plans if plan.category == "street"} == {False}
+    assert {plan.green_screen for plan in plans if plan.category != "street"} == {True}
+    assert all(0.05 <= plan.offset_seconds <= 0.4 for plan in plans)
+
+
+def test_photographs_of_one_s_own(small_config, tmp_path):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    with pytest.raises(InputError, match="photos: holds no picture"):
+        simulate(tmp_path / "raw", small_config, photos_dir=photos)
+    (photos / "a.png").write_text("no picture")
+    with pytest.raises(InputError, match=r"a\.png"):
+        simulate(tmp_path / "raw", small_config, photos_dir=photos)
+    blue = np.full((64, 64, 3), (20, 30, 220), np.uint8)
+    write_image(photos / "a.png", blue)
+    simulate(tmp_path / "raw", small_config, photos_dir=photos)
+    wall = read_image(tmp_path / "raw" / "calibration" / "geometry" / "blurry" / "wall_00.png")[30:50, 30:66]
+    assert wall[..., 2].mean() > 2 * wall[..., :2].mean()
+
+
+def test_the_recorded_sounds_are_apart_by_the_clock(session):
+    for plan in session.truth.takes:
+        folder = session.raw / "takes" / plan.name
+        blurry, sharp = (read_sound([folder / f"{camera}.mp4"]) for camera in ("blurry", "sharp"))
+        assert blurry.rate == sharp.rate
+        found = offset_from_sound(blurry.samples, sharp.samples, blurry.rate)
+        in_the_middle = plan.offset_seconds + session.truth.rig.config.drift_ppm * 1e-6 * plan.seconds / 2
+        assert found.seconds + sharp.start_seconds - blurry.start_seconds == pytest.approx(in_the_middle, abs=1e-4)
+        assert found.confidence > 1.5
+
+
+def test_a_point_is_seen_where_the_true_homography_says(session, clean_session):
+    spot = np.exp(-(((np.indices((31, 31)) - 15.0) ** 2).sum(axis=0)) / 8).astype(np.float32)
+    for rig in (session.truth.rig, clean_session.truth.rig):
+        for x, y in ((0, 0), (55, 30), (-60, -35), (40, -45)):
+            mover = Mover(np.dstack([spot] * 4), Motion(Wave(x), Wave(y)))
+            scene = LayeredScene(np.zeros((300, 300, 3), np.float32), [mover], STILL)
+            centers = []
+            for camera in (rig.blurry, rig.sharp):
+                light = camera.expose(scene, 0.0)[..., 1]
+                rows, columns = np.indices(light.shape)
+                centers.append([(columns * light).sum() / light.sum(), (rows * light).sum() / light.sum()])
+            np.testing.assert_allclose(warp_points(rig.homography, np.array(centers[1:]))[0], centers[0], atol=0.03)
+        assert (np.linalg.det(rig.homography) < 0) == rig.config.mirrored
+
+
+def test_the_true_color_map_takes_one_sensor_s_colors_to_the_other_s(session):
+    rig = session.truth.rig
+    for color in ((0.7, 0.2, 0.1), (0.1, 0.5, 0.3), (0.4, 0.4, 0.4)):
+        scene = LayeredScene(np.full((400, 400, 3), color, np.float32), [], STILL)
+        blurry, sharp = rig.blurry.expose(scene, 0.0), rig.sharp.expose(scene, 0.0)
+        np.testing.assert_allclose(apply_color_map(rig.color, sharp), blurry, atol=1e-6)
+        assert np.abs(blurry - sharp).max() > 0.01
+
+
+def test_an_exposure_is_the_mean_of_the_light_while_it_lasts(clean_session):
+    rig = clean_session.truth.rig
+    scene, camera = rig.scene(clean_session.truth.takes[0]), rig.blurry
+    assert camera.exposure_seconds == pytest.approx(19 / 600)
+    instants = 0.4 + camera.exposure_seconds * ((np.arange(240) + 0.5) / 240 - 0.5)
+    renders = [scene.render(t, camera.scene_to_view, camera.size) for t in instants]
+    mean = np.mean(renders, axis=0) @ camera.mixing.T
+    assert np.abs(camera.expose(scene, 0.4) - mean).max() < 2e-3
+    assert np.abs(camera.expose(scene, 0.4) - mean).mean() < 5e-5
+    assert np.abs(mean - renders[120] @ camera.mixing.T).mean() > 2e-3, "something moves"
+
+
+@pytest.mark.parametrize(("which", "index"), [("blurry", 0), ("blurry", 11), ("sharp", 0), ("sharp", 60)])
+def test_a_recorded_frame_is_the_exposure_about_its_time(clean_session, which, index):
+    rig, plan = clean_session.truth.rig, clean_session.truth.takes[0]
+    frame = list(iter_frames([clean_session.raw / "takes" / plan.name / f"{which}.mp4"]))[index]
+    drift = rig.config.drift_ppm * 1e-6
+    # The scene's clock is the blurry camera's; the sharp camera started earlier, and its clock runs faster.
+    seconds = frame.time_seconds if which == "blurry" else (frame.time_seconds - plan.offset_seconds) / (1 + drift)
+    camera, scene = rig.camera(which), rig.scene(plan)
+
+    def distance(at):
+        expected = encode(camera.expose(scene, at) * camera.aperture[..., None], "srgb")
+        return np.abs(frame.image.astype(int) - expected).mean()
+
+    assert distance(seconds) < 1.8
+    assert distance(seconds) < 0.75 * min(distance(seconds - 0.004), distance(seconds + 0.004))
+
+
+def test_true_positions_are_window_starts_on_the_fine_track(session):
+    document = read_json(session.root / "truth" / "truth.json")
+    for plan, take in zip(session.truth.takes, document["takes"], strict=True):
+        for index, position in enumerate(take["positions"]):
+            middle_original_frame = (position + 3) / 2
+            scene_time = session.truth.rig.scene_time(plan, middle_original_frame / 100)
+            assert scene_time == pytest.approx(index / 25, abs=1e-7)
+            assert session.truth.rig.true_position(plan, index / 25) == pytest.approx(position, abs=1e-6)
+        assert len(take["positions"]) == 15
+
+
+def test_the_housing_s_border_is_black(session):
+    for which in ("blurry", "sharp"):
+        image = read_image(session.raw / "calibration" / "geometry" / which / "wall_00.png")
+        assert image[:, 0].max() <= 12
+        assert image[0].max() <= 12
+        assert image[:, -1].max() <= 12
+        assert image[-1].max() <= 12
+        assert np.median(image[20:-20, 20:-20]) > 40
+
+
+@pytest.mark.parametrize("which", ["blurry", "sharp"])
+def test_a_green_screen_picture_is_its_foreground_over_the_screen(session, which):
+    rig = session.truth.rig
+    scene, camera = rig.scene(session.truth.take("hand_train")), rig.camera(which)
+    assert scene.green_screen
+    other_screen = LayeredScene(scene.wall[:, :, ::-1].copy(), scene.movers, scene.rig_motion, green_screen=True)
+    alpha = camera.expose_alpha(scene, 0.3)
+    assert alpha.min() == 0
+    assert alpha.max() == pytest.approx(1, abs=1e-3)
+    assert ((alpha > 0.05) & (alpha < 0.95)).any()
+    # What of the screen is seen is 1 - alpha, whatever the screen is.
+    screens = [camera.expose(s.without_movers(), 0.3) for s in (scene, other_screen)]
+    pictures = [camera.expose(s, 0.3) for s in (scene, other_screen)]
+    seen = (1 - alpha[..., None]) * (screens[0] - screens[1])
+    np.testing.assert_allclose(pictures[0] - pictures[1], seen, atol=2e-4)
+    foreground = pictures[0] - (1 - alpha[..., None]) * screens[0]
+    assert foreground.min() > -1e-4
+    plate = read_image(session.raw / "takes" / "hand_train" / f"plate_{which}.png")
+    expected = encode(screens[0] * camera.aperture[..., None], "srgb")
+    assert np.abs(plate.astype(int) - expected)[20:-20, 20:-20].mean() < 2
+
+
+def test_a_street_has_no_foreground(session):
+    rig = session.truth.rig
+    assert rig.blurry.expose_alpha(rig.scene(session.truth.take("street_train")), 0.0) is None
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    # Frame k has linear light 0.1 + 0.005 k.
+    levels = np.rint(255 * from_linear(0.1 + 0.005 * np.arange(120), "srgb"))
+    frames = [np.full((48, 64, 3), level, np.uint8) for level in levels]
+    return write_video(tmp_path_factory.mktemp("clip") / "clip.mp4", frames, 30.0, crf=1)
+
+
+def test_a_clip_s_frames_are_ticks_of_the_blur_track(small_config, clip, tmp_path):
+    simulate(tmp_path / "raw", small_config, video=clip)
+    truth = read_truth(tmp_path / "truth")
+    (plan,) = truth.takes
+    (take,) = read_takes(tmp_path / "raw")
+    assert plan.seconds == pytest.approx(120 / 600)
+    assert (take.category, take.green_screen) == ("street", False)
+    frames = list(iter_frames(take.blurry))
+    assert len(frames) == 5
+    camera, scene = truth.rig.blurry, truth.rig.scene(plan)
+    for frame in frames[1:4]:
+        ticks = frame.time_seconds * 600 + np.arange(-9.5, 9.5, 0.01)
+        light = 0.9 * (0.1 + 0.005 * np.floor(ticks).mean())
+        exposed = camera.expose(scene, frame.time_seconds)[30:50, 30:60].mean(axis=(0, 1))
+        np.testing.assert_allclose(exposed, light * camera.mixing.sum(axis=1), rtol=0.01)
+        recorded = frame.image[30:50, 30:60].mean(axis=(0, 1)) / 255
+        np.testing.assert_allclose(recorded, from_linear(exposed, "srgb"), atol=0.012)
+
+
+def test_clips_that_are_no_scene(small_config, tmp_path):
+    one = write_video(tmp_path / "one.mp4", [np.zeros((48, 64, 3), np.uint8)], 30.0)
+    with pytest.raises(InputError, match=r"one\.mp4: holds 1 frame; expected a clip in which something moves"):
+        simulate(tmp_path / "raw", small_config, video=one)
+    with pytest.raises(InputError, match=r"none\.mp4"):
+        simulate(tmp_path / "raw", small_config, video=tmp_path / "none.mp4")
+
+
+def test_a_clip_covers_the_whole_view(clip):
+    scene = ClipScene(clip, (96, 80))
+    view = np.array([[1, 0, 47.5], [0, 1, 39.5], [0, 0, 1]])
+    picture = scene.render(0.1, view, (96, 80))
+    assert picture.std() < 1e-3
+    assert picture.shape == (80, 96, 3)
+
+
+def break_truth(folder, change):
+    document = json.loads((folder / "truth.json").read_text())
+    change(document)
+    (folder / "truth.json").write_text(json.dumps(document))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda document: document.pop("config"), "config"),
+        (lambda document: document["config"].update(color=1), "color"),
+        (lambda document: document.update(schema=2), "schema: is 2"),
+        (lambda document: document["homography"][0].__setitem__(2, 7.0), "homography: was written by another version"),
+    ],
+)
+def test_a_truth_that_is_another_simulator_s(small, tmp_path, change, message):
+    (tmp_path / "truth.json").write_bytes((small / "truth" / "truth.json").read_bytes())
+    break_truth(tmp_path, change)
+    with pytest.raises(InputError, match=rf"truth\.json: .*{message}"):
+        read_truth(tmp_path)
+
+
+def test_a_truth_that_is_not_there(small, tmp_path):
+    with pytest.raises(InputError, match=r"truth\.json: there is no such file"):
+        read_truth(tmp_path)
+    with pytest.raises(KeyError):
+        read_truth(small / "truth").take("nobody")
+
+
+def test_noise_is_there_where_it_is_asked_for(session):
+    rig = session.truth.rig
+    scene = LayeredScene(np.full((400, 400, 3), 0.3, np.float32), [], STILL)
+    plate = read_image(session.raw / "takes" / "hand_train" / "plate_sharp.png").astype(np.float32)
+    high = plate - cv2.GaussianBlur(plate, (0, 0), 2)
+    assert 0.2 < high[40:-40, 40:-40].std() < 4
+    light = rig.sharp.expose(scene, 0.0)
+    assert rig.sharp.develop(light, None)[40:-40, 40:-40].std(axis=(0, 1)).max() < 0.6
