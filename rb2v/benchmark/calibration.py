@@ -1,0 +1,99 @@
+"""The calibration: what both cameras see laid over each other, and how far it lies from the truth."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rb2v.artifacts import Calibration
+from rb2v.benchmark.inputs import Raw
+from rb2v.benchmark.page import Gallery, Section, Table, make_picture, make_table
+from rb2v.benchmark.scores import Score
+from rb2v.core.homography import Homography, warp_points
+from rb2v.errors import InputError
+from rb2v.io.video import read_image
+from rb2v.simulator.rig import SimulatedRig
+from rb2v.stages.calibrate import draw_overlay
+
+_SUITE, _STAGE = "calibration", "calibrate"
+
+
+def report(calibration: Calibration, raw: Raw | None, truth: SimulatedRig | None, grid_points: int) -> Section:
+    """Return the section on a calibration.
+
+    Raises
+    ------
+    InputError
+        If the captures cannot be read, or are of another size than the calibration.
+    """
+    quality, crop = calibration.quality, calibration.crop
+    own: list[list[str | Score]] = [
+        ["Reprojection error, root mean square [px]", _score("rms", quality.rms_px, "px")],
+        ["Capture pairs used", _score("pairs", quality.pairs, "pairs")],
+        ["Point pairs used", _score("points", quality.points, "points")],
+        ["One view mirrored", _score("mirrored", float(calibration.mirrored), "yes/no")],
+        ["Crop in the blurry camera's frame [px]", f"{crop.width} x {crop.height} at ({crop.x}, {crop.y})"],
+    ]
+    if quality.delta_e is not None:
+        own.insert(3, ["Colour checker, mean CIEDE2000 after the map", _score("delta_e", quality.delta_e, "CIEDE2000")])
+    tables = [("What the captures themselves say.", own)]
+    if truth is not None:
+        errors = homography_errors(calibration, truth.homography, grid_points)
+        against: list[list[str | Score]] = [
+            ["Homography error, mean [px]", _score("homography_error_mean", float(errors.mean()), "px", checked=True)],
+            ["Homography error, largest [px]", _score("homography_error_max", float(errors.max()), "px")],
+            [
+                "Mirror found as the rig has it",
+                _score("mirror_right", float(calibration.mirrored == truth.config.mirrored), "yes/no", checked=True),
+            ],
+        ]
+        tables.append((f"Against the truth, over {grid_points} x {grid_points} points of the crop.", against))
+    blocks: list[Table | Gallery] = [make_table(caption, ("Figure", "Value"), lines) for caption, lines in tables]
+    if raw is not None and raw.geometry_pairs:
+        blocks.append(_show_overlay(calibration, raw))
+    scores = tuple(cell for _, lines in tables for line in lines for cell in line if isinstance(cell, Score))
+    lead = "Where the sharp camera's pixels lie in the blurry camera's frame, from captures of static scenes."
+    return Section("Calibration", lead, tuple(blocks), scores)
+
+
+def _score(metric: str, value: float, unit: str, *, checked: bool = False) -> Score:
+    return Score(_SUITE, _STAGE, metric, value, unit, checked=checked)
+
+
+def homography_errors(calibration: Calibration, truth: Homography, grid_points: int) -> NDArray[np.float64]:
+    """Return how far points of the crop are misplaced, in blurry-camera pixels.
+
+    Parameters
+    ----------
+    calibration : Calibration
+        The homography to judge, and the crop.
+    truth : (3, 3) ndarray
+        The true homography, sharp-camera pixels to blurry-camera pixels.
+    grid_points : int
+        Points each way, evenly spaced over the crop.
+
+    Returns
+    -------
+    (grid_points ** 2,) ndarray of float64
+    """
+    crop = calibration.crop
+    x = np.linspace(crop.x, crop.x + crop.width - 1, grid_points)
+    y = np.linspace(crop.y, crop.y + crop.height - 1, grid_points)
+    points = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
+    placed = warp_points(calibration.homography, warp_points(np.linalg.inv(truth), points))
+    return np.asarray(np.linalg.norm(placed - points, axis=1), dtype=np.float64)
+
+
+def _show_overlay(calibration: Calibration, raw: Raw) -> Gallery:
+    blurry_path, sharp_path = raw.geometry_pairs[0]
+    images = []
+    for path, size in ((blurry_path, calibration.size_blurry), (sharp_path, calibration.size_sharp)):
+        image = read_image(path)
+        if image.shape[1::-1] != size:
+            found, wanted = (f"{width}x{height}" for width, height in (image.shape[1::-1], size))
+            raise InputError(path, f"is {found}", expected=f"{wanted} as in the calibration")
+        images.append(image)
+    before, after = np.split(draw_overlay(images[0], images[1], calibration), 2, axis=1)
+    caption = f"Capture {blurry_path.name}: squares alternate between the cameras; the yellow frame is the crop."
+    pictures = (make_picture("as recorded", before), make_picture("registered", after))
+    return Gallery(caption, pictures, columns=2)

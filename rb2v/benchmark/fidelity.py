@@ -1,0 +1,229 @@
+"""The sharp frames against the truth, beside an oracle's: the same recording under the true homography and clock."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rb2v.artifacts import AlignedFrame, Category
+from rb2v.benchmark.inputs import Aligned
+from rb2v.benchmark.page import Gallery, Section, make_picture, make_table
+from rb2v.benchmark.reference import TruthRenderer, spread_indices
+from rb2v.benchmark.scores import TARGETS, Score
+from rb2v.core.blur import window_steps
+from rb2v.core.color import apply_color_map, encode
+from rb2v.core.homography import FrameWarp
+from rb2v.core.metrics import psnr
+from rb2v.errors import InputError
+from rb2v.interpolation import make_interpolator
+from rb2v.io.aligned import AlignedTakeReader
+from rb2v.io.video import iter_frames
+from rb2v.simulator.rig import SimulatedRig
+from rb2v.stages.align import SharpSource, Track
+
+_SUITE, _STAGE = "sharp frames", "align"
+_DIFFERENCE_GAIN = 8
+
+
+@dataclass(frozen=True, eq=False)
+class TakeFidelity:
+    """How the sharp frames of a take compare with the truth."""
+
+    take: str
+    category: Category
+    ours_db: NDArray[np.float64]
+    """(S, N + 1) PSNR of the aligned sharp frames."""
+    oracle_db: NDArray[np.float64]
+    """(S, N + 1) PSNR of the oracle's."""
+    is_original: NDArray[np.bool_]
+    """(S, N + 1) whether a frame was recorded, and not interpolated."""
+    gallery: Gallery
+    """One frame of each, and the truth."""
+
+
+def report(results: Sequence[TakeFidelity]) -> Section:
+    """Return the section on the sharp frames of all takes."""
+    lines = [_line(result) for result in results]
+    limit = TARGETS["sharp_psnr_deficit"].limit
+    table = make_table(
+        "Mean PSNR against the truth, in dB. The deficit is the oracle's PSNR less ours; its target, at most "
+        f"{limit:g} dB, is for street takes. Below zero ours is nearer, for it fits the colours frame by frame. "
+        "Original frames were recorded, interpolated ones lie between two of them.",
+        ("Take", "Category", "frames", "ours", "oracle", "deficit", "ours, original", "ours, interpolated"),
+        lines,
+        n_text_columns=2,
+    )
+    lead = (
+        "The truth is the scene rendered again at the sharp frames' times, through the blurry camera's view and "
+        "colours, without noise or coding. The oracle is the recorded sharp video under the true homography, clock and "
+        "colours, with the same interpolation: what lies below it is lost to calibration and alignment."
+    )
+    scores = tuple(cell for line in lines for cell in line if isinstance(cell, Score))
+    galleries = [result.gallery for result in results]
+    return Section("Sharp frames against the truth", lead, (table, *galleries), scores)
+
+
+def _line(result: TakeFidelity) -> list[str | Score]:
+    def score(metric: str, values: NDArray[np.float64], *, checked: bool = False) -> Score:
+        mean = float(values.mean()) if values.size else None
+        return Score(_SUITE, _STAGE, metric, mean, "dB", result.take, checked)
+
+    ours, oracle, original = result.ours_db, result.oracle_db, result.is_original
+    return [
+        result.take,
+        result.category,
+        Score(_SUITE, _STAGE, "frames_compared", ours.size, "frames", result.take),
+        score("sharp_psnr", ours),
+        score("sharp_psnr_oracle", oracle),
+        score("sharp_psnr_deficit", oracle - ours, checked=result.category == "street"),
+        score("sharp_psnr_original", ours[original]),
+        score("sharp_psnr_interpolated", ours[~original]),
+    ]
+
+
+def compare_take(
+    reader: AlignedTakeReader,
+    sharp_video: Sequence[Path],
+    aligned: Aligned,
+    rig: SimulatedRig,
+    renderer: TruthRenderer,
+    n_samples: int,
+) -> TakeFidelity | None:
+    """Compare a few sequences of a take with the truth.
+
+    Parameters
+    ----------
+    reader : AlignedTakeReader
+        The aligned take.
+    sharp_video : sequence of Path
+        Its sharp recording.
+    aligned : Aligned
+        The aligned takes.
+    rig : SimulatedRig
+        The true cameras.
+    renderer : TruthRenderer
+        The true frames of the take.
+    n_samples : int
+        Sequences to compare, evenly spaced over the accepted ones.
+
+    Returns
+    -------
+    TakeFidelity or None
+        None where no frame was accepted.
+
+    Raises
+    ------
+    InputError
+        If the recording cannot be decoded, or has another size than the truth.
+    """
+    accepted = [frame for frame in reader.read_frames() if frame.accepted]
+    true = {index: renderer.position(accepted[index].blurry_time) for index in spread_indices(len(accepted), n_samples)}
+    oracle = _Oracle(sharp_video, aligned, rig, [round(position) for position in true.values()])
+    # At the recording's ends the true window may reach out of it.
+    true = {index: position for index, position in true.items() if oracle.covers(round(position))}
+    if not true:
+        return None
+    ours_db, oracle_db, is_original, shown = [], [], [], []
+    ks = range(aligned.rig.frames_per_sequence)
+    for index, true_position in true.items():
+        frame, best = accepted[index], round(true_position)
+        position = _judged_position(frame, true_position)
+        truth_at = {f: renderer.sharp(f) for p in (position, best) for f in range(p, p + len(ks))}
+        sample, oracles = reader.read(index), oracle.sequence(best)
+        ours_db.append([psnr(sample.sharp[k], truth_at[position + k]) for k in ks])
+        oracle_db.append([psnr(oracles[k], truth_at[best + k]) for k in ks])
+        is_original.append([(frame.position + k) % aligned.rig.upsampling == 0 for k in ks])
+        shown.append(
+            _Shown(frame, sample.sharp[len(ks) // 2], oracles[len(ks) // 2], truth_at[position + len(ks) // 2])
+        )
+    return TakeFidelity(
+        reader.name,
+        reader.category,
+        np.array(ours_db, dtype=np.float64),
+        np.array(oracle_db, dtype=np.float64),
+        np.array(is_original, dtype=bool),
+        _show(shown[len(shown) // 2], len(ks) // 2),
+    )
+
+
+def _judged_position(frame: AlignedFrame, true_position: float) -> int:
+    """Return the position at which our frames have to look like the truth.
+
+    Half-way between two positions either is right. A position further off is wrong, and must not be judged by itself.
+    """
+    tolerance = TARGETS["position_error_max"].limit
+    return frame.position if abs(frame.position - true_position) <= tolerance else round(true_position)
+
+
+class _Oracle:
+    """The sequences that the alignment would make, did it know the homography, the clock and the colours."""
+
+    def __init__(self, sharp_video: Sequence[Path], aligned: Aligned, rig: SimulatedRig, positions: list[int]) -> None:
+        self._rig, self._color = aligned.rig, rig.color
+        ends = [(position, position + self._rig.frames_per_sequence - 1) for position in positions]
+        needed = {
+            index
+            for first, last in ends
+            for index in range(first // self._rig.upsampling, -(-last // self._rig.upsampling) + 1)
+        }
+        warp = FrameWarp(rig.homography, dataclasses.astuple(aligned.crop), aligned.rig.output_size)
+        track = _load_frames(sharp_video, warp, rig.config.size, needed)
+        self._source = SharpSource(track, aligned.rig, make_interpolator(aligned.interpolator))
+
+    def covers(self, position: int) -> bool:
+        """Return whether the window at a position lies inside the recording."""
+        return 0 <= position < self._source.n_positions
+
+    def sequence(self, position: int) -> list[NDArray[np.uint8]]:
+        """Return the sharp sequence at a position."""
+        rig = self._rig
+        fine_steps = window_steps(position, rig.frames_per_sequence, rig.blur_factor)[:: rig.blur_factor]
+        frames = self._source.blur_frames(fine_steps)
+        return [encode(apply_color_map(self._color, frame), rig.response) for frame in frames]
+
+
+def _load_frames(paths: Sequence[Path], warp: FrameWarp, size: tuple[int, int], needed: set[int]) -> Track:
+    """Return a recording up to its last needed frame, with only the needed frames warped and the others black."""
+    times, warped = [], {}
+    for index, frame in enumerate(iter_frames(paths)):
+        if frame.image.shape[1::-1] != size:
+            found, wanted = (f"{width}x{height}" for width, height in (frame.image.shape[1::-1], size))
+            raise InputError(paths[0], f"its frames are {found}", expected=f"{wanted} as in the truth")
+        times.append(frame.time_seconds)
+        if index in needed:
+            warped[index] = warp(frame.image)
+        if index >= max(needed, default=0):
+            break
+    shape = next((image.shape for image in warped.values()), (0, 0, 3))
+    frames = np.zeros((len(times), *shape), dtype=np.uint8)  # pages that stay empty take no memory
+    for index, image in warped.items():
+        frames[index] = image
+    return Track(frames, np.array(times, dtype=np.float64))
+
+
+@dataclass(frozen=True, eq=False)
+class _Shown:
+    """One sharp frame, thrice."""
+
+    frame: AlignedFrame
+    ours: NDArray[np.uint8]
+    oracle: NDArray[np.uint8]
+    truth: NDArray[np.uint8]
+
+
+def _show(shown: _Shown, k: int) -> Gallery:
+    difference = np.abs(shown.ours.astype(np.int16) - shown.truth.astype(np.int16)) * _DIFFERENCE_GAIN
+    pictures = (
+        make_picture("truth", shown.truth),
+        make_picture(f"ours, {psnr(shown.ours, shown.truth):.1f} dB", shown.ours),
+        make_picture("oracle", shown.oracle),
+        make_picture(
+            f"ours against truth, {_DIFFERENCE_GAIN} times amplified", difference.clip(0, 255).astype(np.uint8)
+        ),
+    )
+    return Gallery(f"{shown.frame.take}: sharp frame x{k} of blurry frame {shown.frame.blurry_index}.", pictures)

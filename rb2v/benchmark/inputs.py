@@ -1,0 +1,174 @@
+"""What a report is made from, read and held against each other before anything is measured."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel
+
+from rb2v.artifacts import Calibration, Crop, Rig, Take
+from rb2v.benchmark.reference import TruthRenderer
+from rb2v.core.metrics import psnr
+from rb2v.errors import InputError
+from rb2v.io.aligned import AlignedTakeReader, aligned_take_path
+from rb2v.io.config import read_raw_directory, read_takes
+from rb2v.io.store import CONFIG_NAME, check_schema, read_calibration, read_json, validate
+from rb2v.shards import ShardReader, manifest_path, sha256_of
+from rb2v.simulator.rig import TRUTH_NAME, SimulatedRig, TakePlan, Truth, read_truth
+from rb2v.stages.align import MANIFEST_NAME
+
+# A frame rendered from its own truth is above 35 dB; with another face alone it is below 20 dB.
+_MIN_SAME_SCENE_DB = 25.0
+
+
+class _AlignedDocument(BaseModel):
+    crop: Crop
+    output_size: tuple[int, int]
+    calibration_sha256: str
+    config: dict[str, Any]
+    takes: list[str]
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """A folder that ``rb2v align`` wrote."""
+
+    folder: Path
+    rig: Rig
+    crop: Crop
+    calibration_sha256: str
+    interpolator: str
+    take_names: tuple[str, ...]
+
+    def open_take(self, name: str) -> AlignedTakeReader:
+        """Open a take."""
+        return AlignedTakeReader(aligned_take_path(self.folder, name))
+
+
+@dataclass(frozen=True)
+class Raw:
+    """A raw directory's parts that a report shows."""
+
+    geometry_pairs: tuple[tuple[Path, Path], ...]
+    takes: tuple[Take, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """Everything that was given; what was not is None."""
+
+    shards: ShardReader
+    run_dir: Path | None
+    aligned: Aligned | None
+    calibration: Calibration | None
+    raw: Raw | None
+    truth: Truth | None
+    truth_dir: Path | None
+
+
+def read_inputs(
+    shards_dir: Path,
+    run_dir: Path | None,
+    aligned_dir: Path | None,
+    raw_dir: Path | None,
+    calibration_path: Path | None,
+    truth_dir: Path | None,
+) -> Inputs:
+    """Read the inputs.
+
+    Raises
+    ------
+    InputError
+        If one of them cannot be read, or does not belong to the others.
+    """
+    inputs = Inputs(
+        shards=ShardReader(shards_dir),
+        run_dir=run_dir,
+        aligned=None if aligned_dir is None else _read_aligned(aligned_dir),
+        calibration=None if calibration_path is None else read_calibration(calibration_path),
+        raw=None if raw_dir is None else Raw(read_raw_directory(raw_dir).geometry_pairs, read_takes(raw_dir)),
+        truth=None if truth_dir is None else read_truth(truth_dir),
+        truth_dir=truth_dir,
+    )
+    if run_dir is not None:
+        _check_run(run_dir, shards_dir)
+    if inputs.aligned is not None:
+        _check_shards(inputs.shards, inputs.aligned)
+        if calibration_path is not None:
+            _check_calibration(calibration_path, inputs.aligned)
+        if raw_dir is not None and inputs.raw is not None:
+            _check_takes(inputs.aligned, {take.name for take in inputs.raw.takes}, raw_dir)
+    if truth_dir is not None and inputs.truth is not None:
+        _check_truth(inputs, inputs.truth, truth_dir / TRUTH_NAME)
+    return inputs
+
+
+def _read_aligned(folder: Path) -> Aligned:
+    path, config_path = folder / MANIFEST_NAME, folder / CONFIG_NAME
+    if not path.is_file():
+        raise InputError(path, "there is no such file", expected="a folder that 'rb2v align' finished")
+    raw, config = read_json(path), read_json(config_path)
+    check_schema(path, raw)
+    document = validate(_AlignedDocument, raw, path)
+    rig = validate(Rig, config.get("rig_settings"), config_path)
+    interpolator = document.config.get("interpolator")
+    if not isinstance(interpolator, str):
+        raise InputError(path, f"is {interpolator!r}", "config.interpolator", expected="the name of a method")
+    return Aligned(folder, rig, document.crop, document.calibration_sha256, interpolator, tuple(document.takes))
+
+
+def _check_run(run_dir: Path, shards_dir: Path) -> None:
+    path = run_dir / CONFIG_NAME
+    if not path.is_file():
+        raise InputError(path, "there is no such file", expected="a folder that 'rb2v train-hypercut' wrote")
+    if read_json(path).get("data_sha256") != sha256_of(manifest_path(shards_dir)):
+        raise InputError(path, "the run was trained on another data set", "data_sha256", f"that of {shards_dir}")
+
+
+def _check_shards(shards: ShardReader, aligned: Aligned) -> None:
+    path = manifest_path(shards.folder)
+    made_from = shards.manifest.provenance.calibration_sha256
+    if made_from is not None and made_from != aligned.calibration_sha256:
+        raise InputError(path, "was not built from these aligned takes", "provenance.calibration_sha256")
+    for name in sorted(set(shards.table["take"]) - set(aligned.take_names)):
+        raise InputError(path, f"holds the take {name!r}", expected=f"takes of {aligned.folder}")
+
+
+def _check_calibration(path: Path, aligned: Aligned) -> None:
+    if hashlib.sha256(path.read_bytes()).hexdigest() != aligned.calibration_sha256:
+        raise InputError(path, f"is not the calibration that {aligned.folder} was aligned with")
+
+
+def _check_takes(aligned: Aligned, known: set[str], source: Path) -> None:
+    for name in aligned.take_names:
+        if name not in known:
+            raise InputError(source, f"has no take {name!r}", expected=f"the session that {aligned.folder} is from")
+
+
+def _check_truth(inputs: Inputs, truth: Truth, path: Path) -> None:
+    if inputs.calibration is not None and inputs.calibration.size_blurry != truth.rig.config.size:
+        found, wanted = ("x".join(map(str, size)) for size in (truth.rig.config.size, inputs.calibration.size_blurry))
+        raise InputError(path, f"is of {found} frames", "config.size", expected=f"{wanted} as in the calibration")
+    if inputs.aligned is None:
+        return
+    _check_takes(inputs.aligned, {plan.name for plan in truth.takes}, path)
+    for name in inputs.aligned.take_names:
+        with inputs.aligned.open_take(name) as reader:
+            if not len(reader):
+                continue
+            seen = reader.read(0).blurry
+            time_seconds = next(frame.blurry_time for frame in reader.read_frames() if frame.accepted)
+        rendered = _render_blurry(truth.rig, truth.take(name), inputs.aligned, time_seconds)
+        if seen.shape != rendered.shape or psnr(seen, rendered) < _MIN_SAME_SCENE_DB:
+            expected = "the truth of this session, read by the version that simulated it"
+            raise InputError(path, f"shows another scene than the take {name!r}", expected=expected)
+        return  # one picture tells sessions apart, and rendering more would take longer than it is worth
+
+
+def _render_blurry(rig: SimulatedRig, plan: TakePlan, aligned: Aligned, time_seconds: float) -> NDArray[np.uint8]:
+    return TruthRenderer(rig, plan, aligned.crop, aligned.rig.output_size).blurry(time_seconds)

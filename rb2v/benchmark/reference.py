@@ -1,0 +1,100 @@
+"""What the pictures of a simulated take should be: the scene itself, in the data set's geometry and colours."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rb2v.artifacts import Crop
+from rb2v.core.color import encode
+from rb2v.core.homography import FrameWarp
+from rb2v.simulator.rig import SimulatedRig, TakePlan
+
+_MARGIN_PX = 8
+
+
+class TruthRenderer:
+    """Renders what a take's frames would be without noise, coding, borders and errors of the pipeline.
+
+    Frames are exposed through the blurry camera's view and brought to the output as the pipeline brings its own, so
+    that no difference of the resampling is counted.
+
+    Parameters
+    ----------
+    rig : SimulatedRig
+        The cameras.
+    plan : TakePlan
+        The take.
+    crop : Crop
+        Part of the blurry camera's frame that is shown.
+    output_size : tuple of int
+        Width and height in pixels.
+    """
+
+    def __init__(self, rig: SimulatedRig, plan: TakePlan, crop: Crop, output_size: tuple[int, int]) -> None:
+        self._rig, self._plan = rig, plan
+        self._scene = rig.scene(plan)
+        # Only what is shown is rendered, and as much around it as resampling reaches for.
+        to_part = np.array([[1, 0, _MARGIN_PX - crop.x], [0, 1, _MARGIN_PX - crop.y], [0, 0, 1]], dtype=np.float64)
+        self._warp = FrameWarp(np.eye(3), (_MARGIN_PX, _MARGIN_PX, crop.width, crop.height), output_size)
+        self._blurry = dataclasses.replace(
+            rig.blurry,
+            size=(crop.width + 2 * _MARGIN_PX, crop.height + 2 * _MARGIN_PX),
+            scene_to_view=to_part @ rig.blurry.scene_to_view,
+        )
+        self._sharp = dataclasses.replace(
+            self._blurry, exposure_seconds=rig.sharp.exposure_seconds, n_instants=rig.sharp.n_instants
+        )
+
+    def position(self, time_seconds: float) -> float:
+        """Return the fine-track position, to a fraction, of the blurry frame shown at a time."""
+        return self._rig.true_position(self._plan, time_seconds)
+
+    def sharp(self, fine_index: int) -> NDArray[np.uint8]:
+        """Return the (H, W, 3) frame of the fine track, as the sharp camera exposes and the blurry one colours it."""
+        linear = self._sharp.expose(self._scene, self._scene_time(fine_index))
+        return self._warp(encode(linear, self._sharp.response))
+
+    def blurry(self, time_seconds: float) -> NDArray[np.uint8]:
+        """Return the (H, W, 3) blurry frame shown at a time."""
+        return self._warp(encode(self._blurry.expose(self._scene, time_seconds), self._blurry.response))
+
+    def sharp_alpha(self, fine_index: int) -> NDArray[np.float32] | None:
+        """Return the (H, W) opacity in a frame of the fine track; None where there is no green screen."""
+        return self._warp_alpha(self._sharp.expose_alpha, self._scene_time(fine_index))
+
+    def blurry_alpha(self, time_seconds: float) -> NDArray[np.float32] | None:
+        """Return the (H, W) opacity in the blurry frame shown at a time; None where there is no green screen."""
+        return self._warp_alpha(self._blurry.expose_alpha, time_seconds)
+
+    def _scene_time(self, fine_index: int) -> float:
+        # The simulator shows its frame i at i / fps exactly.
+        return self._rig.scene_time(self._plan, fine_index / self._rig.rig.fine_fps)
+
+    def _warp_alpha(
+        self, expose_alpha: Callable[..., NDArray[np.float32] | None], time_seconds: float
+    ) -> NDArray[np.float32] | None:
+        alpha = expose_alpha(self._scene, time_seconds)
+        if alpha is None:
+            return None
+        # As a grey picture, so that it takes the frames' own way; 8 bits cost at most 0.002.
+        gray = np.repeat(np.rint(alpha * 255).astype(np.uint8)[..., None], 3, axis=2)
+        return self._warp(gray)[..., 0].astype(np.float32) / np.float32(255)
+
+
+def spread_indices(n: int, n_wanted: int) -> list[int]:
+    """Return evenly spaced indices of ``n`` things, the first and the last included.
+
+    Examples
+    --------
+    >>> spread_indices(10, 4), spread_indices(2, 4), spread_indices(0, 4), spread_indices(5, 1)
+    ([0, 3, 6, 9], [0, 1], [], [2])
+    """
+    if n == 0:
+        return []
+    if n_wanted == 1:
+        return [n // 2]
+    return sorted({int(index) for index in np.linspace(0, n - 1, n_wanted).round()})

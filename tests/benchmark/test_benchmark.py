@@ -1,0 +1,350 @@
+import csv
+import dataclasses
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rb2v.benchmark import BenchmarkConfig, run
+from rb2v.benchmark.fidelity import compare_take
+from rb2v.benchmark.inputs import read_inputs
+from rb2v.benchmark.reference import TruthRenderer
+from rb2v.core.metrics import psnr
+from rb2v.errors import InputError
+from rb2v.execution import SerialExecutor
+from rb2v.io.aligned import AlignedSample
+from rb2v.io.config import read_takes
+from rb2v.io.store import read_alignment, read_calibration, read_json, write_calibration, write_json
+from rb2v.shards import manifest_path, sha256_of
+from rb2v.stages import build_shards
+
+CONFIG = BenchmarkConfig(frames_per_take=3, mattes_per_take=2, grid_points=15)
+
+
+@pytest.fixture(scope="module")
+def shards(session, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("benchmark") / "shards"
+    build_shards.run(session.aligned, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run_dir(shards, tmp_path_factory):
+    """A run of the order network with known answers: of four test sequences two stay as they were when reversed."""
+    folder = tmp_path_factory.mktemp("run")
+    write_json(folder / "config.json", {"data_sha256": sha256_of(manifest_path(shards))})
+    shares = {"con@2": 0.75, "con@3": 0.5, "con@2_outer": 1.0, "contrast_reversed": 0.25, "brightness_shifted": 1.0}
+    network = {"hit": 0.5, "hit_pairs": [0.5, 0.25, 0.75], **shares}
+    control = {"hit": 1.0, "hit_pairs": [1.0, 1.0, 1.0], **shares}
+    write_json(
+        folder / "metrics.json",
+        {"schema": 1, "test_sequences": 4, "test": network, "controls": {"mean_brightness": control}},
+    )
+    lines = ["scorer,variant,take,blurry_index,s_0,s_1,s_2,r_0,r_1,r_2"]
+    for index, sides in enumerate((-1, -1, 1, 1)):
+        lines.append(f"network,plain,t,{index},2,2,-1,{2 * sides},{2 * sides},{-sides}")
+        lines.append(f"network,contrast_reversed,t,{index},1,1,1,1,1,1")
+        lines.append(f"mean_brightness,plain,t,{index},1,1,1,-1,-1,-1")
+    (folder / "predictions.csv").write_text("\n".join(lines) + "\n")
+    (folder / "metrics.csv").write_text("step,lr,loss,con@2,con@3\n10,0.1,1.5,0.5,0.25\n20,0.1,0.5,1,1\n")
+    (folder / "order_labels.csv").write_text(
+        "split,take,blurry_index,order,consistent\ntest,t,0,1,1\ntest,t,1,-1,1\ntest,t,2,-1,0\ntest,t,3,-1,0\n"
+    )
+    return folder
+
+
+def everything(session, run_dir):
+    return {
+        "run_dir": run_dir,
+        "aligned_dir": session.aligned,
+        "raw_dir": session.raw,
+        "calibration_path": session.calibration,
+        "truth_dir": session.root / "truth",
+    }
+
+
+@pytest.fixture(scope="module")
+def report(session, shards, run_dir, tmp_path_factory):
+    out = tmp_path_factory.mktemp("report") / "report"
+    steps = []
+    path = run(shards, out, **everything(session, run_dir), config=CONFIG, on_step=steps.append)
+    assert path == out / "report.html"
+    assert "alignment" in steps
+    return out
+
+
+@pytest.fixture(scope="module")
+def values(report):
+    return {(row["take"], row["metric"]): row["value"] for row in read_json(report / "results.json")["scores"]}
+
+
+def test_the_tables_agree(report):
+    assert sorted(path.name for path in report.iterdir()) == ["report.html", "results.csv", "results.json"]
+    document = read_json(report / "results.json")
+    with (report / "results.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == len(document["scores"])
+    for row, score in zip(rows, document["scores"], strict=True):
+        assert row["metric"] == score["metric"]
+        assert row["value"] == ("" if score["value"] is None else str(score["value"]))
+        assert row["passed"] == {None: "", True: "1", False: "0"}[score["passed"]]
+    keys = [(score["suite"], score["take"], score["metric"]) for score in document["scores"]]
+    assert len(set(keys)) == len(keys)
+
+
+def test_the_page_needs_no_other_file(report, session):
+    text = (report / "report.html").read_text()
+    sources = re.findall(r'(?:src|href)="([^"]{0,40})', text)
+    assert len(sources) > 20
+    assert all(source.startswith(("data:image/", "#")) for source in sources)
+    assert "url(" not in text
+    assert str(session.root) not in text
+    assert str(session.root) not in (report / "results.json").read_text()
+
+
+def test_the_homography_is_held_against_the_truth(session, values):
+    calibration = read_calibration(session.calibration)
+    errors = session.homography_errors_px(calibration.homography, dataclasses.astuple(calibration.crop))
+    assert values["", "homography_error_mean"] == pytest.approx(errors.mean(), rel=1e-4)
+    assert values["", "homography_error_max"] == pytest.approx(errors.max(), rel=1e-4)
+    assert values["", "mirror_right"] == 1
+
+
+def test_positions_are_held_against_the_truth(session, values):
+    frames = read_alignment(session.aligned / "alignment.csv")
+    for take in read_json(session.root / "truth" / "truth.json")["takes"]:
+        own = [frame for frame in frames if frame.take == take["name"]]
+        kept = [frame for frame in own if frame.accepted]
+        true = [take["positions"][frame.blurry_index] for frame in kept]
+        fine = [abs(frame.position_fine - position) for frame, position in zip(kept, true, strict=True)]
+        whole = [abs(frame.position - position) for frame, position in zip(kept, true, strict=True)]
+        assert values[take["name"], "acceptance"] == pytest.approx(100 * len(kept) / len(own), rel=1e-5)
+        assert values[take["name"], "position_fine_error_mean"] == pytest.approx(np.mean(fine), abs=2e-4)
+        assert values[take["name"], "position_error_max"] == pytest.approx(max(whole), abs=2e-4)
+
+
+def test_sharp_frames_come_near_the_truth(values):
+    for take in ("street_train", "hand_train"):
+        assert values[take, "frames_compared"] == 7 * 3
+        assert values[take, "sharp_psnr"] > 27
+        assert values[take, "sharp_psnr_oracle"] > 27
+        assert values[take, "sharp_psnr_deficit"] == pytest.approx(
+            values[take, "sharp_psnr_oracle"] - values[take, "sharp_psnr"], abs=1e-3
+        )
+    assert values["street_train", "sharp_psnr_deficit"] <= 1
+
+
+class Shifted:
+    """A take's reader whose sharp frames lie two pixels too far to the right."""
+
+    def __init__(self, reader):
+        self._reader = reader
+
+    def __getattr__(self, name):
+        return getattr(self._reader, name)
+
+    def read(self, index):
+        sample = self._reader.read(index)
+        return AlignedSample(sample.blurry, np.roll(sample.sharp, 2, axis=2))
+
+
+def test_a_shift_costs_psnr(session, shards, values):
+    inputs = read_inputs(shards, None, session.aligned, session.raw, None, session.root / "truth")
+    aligned, rig = inputs.aligned, inputs.truth.rig
+    (take,) = [take for take in read_takes(session.raw) if take.name == "street_train"]
+    renderer = TruthRenderer(rig, inputs.truth.take(take.name), aligned.crop, aligned.rig.output_size)
+    with aligned.open_take(take.name) as reader:
+        result = compare_take(Shifted(reader), take.sharp, aligned, rig, renderer, 3)
+    assert result.oracle_db.mean() == pytest.approx(values[take.name, "sharp_psnr_oracle"], abs=1e-3)
+    assert result.oracle_db.mean() - result.ours_db.mean() > 3
+
+
+def test_a_wrong_position_is_not_judged_by_itself(session, shards):
+    """Frames of another instant are no nearer to the truth for being written down as such."""
+    inputs = read_inputs(shards, None, session.aligned, session.raw, None, session.root / "truth")
+    aligned, rig = inputs.aligned, inputs.truth.rig
+    (take,) = [take for take in read_takes(session.raw) if take.name == "street_train"]
+    renderer = TruthRenderer(rig, inputs.truth.take(take.name), aligned.crop, aligned.rig.output_size)
+
+    class Late(Shifted):
+        def read_frames(self):
+            later = [dataclasses.replace(frame, position=frame.position + 8) for frame in self._reader.read_frames()]
+            return [frame for frame in later if frame.accepted][:-1]
+
+        def read(self, index):
+            return self._reader.read(index + 1)
+
+    with aligned.open_take(take.name) as reader:
+        result = compare_take(Late(reader), take.sharp, aligned, rig, renderer, 2)
+    assert result.oracle_db.mean() - result.ours_db.mean() > 3
+
+
+def test_the_renderer_shows_what_was_recorded(session, shards):
+    inputs = read_inputs(shards, None, session.aligned, None, None, session.root / "truth")
+    aligned, truth = inputs.aligned, inputs.truth
+    for name in aligned.take_names:
+        renderer = TruthRenderer(truth.rig, truth.take(name), aligned.crop, aligned.rig.output_size)
+        with aligned.open_take(name) as reader:
+            frame = next(frame for frame in reader.read_frames() if frame.accepted)
+            assert psnr(reader.read(0).blurry, renderer.blurry(frame.blurry_time)) > 30
+        alphas = renderer.blurry_alpha(frame.blurry_time), renderer.sharp_alpha(frame.position)
+        if name == "street_train":
+            assert alphas == (None, None)
+        else:
+            assert all(0.02 < alpha.mean() < 0.9 and alpha.min() >= 0 and alpha.max() <= 1 for alpha in alphas)
+
+
+def test_mattes_are_measured_for_green_screens_only(values):
+    takes = {take for take, metric in values if metric.startswith(("alpha_", "blur_residual"))}
+    assert takes == {"hand_train"}
+    assert 0 < values["hand_train", "alpha_mad.sharp"] < 0.05
+    assert values["hand_train", "alpha_sad.sharp"] == pytest.approx(
+        96 * 96 * values["hand_train", "alpha_mad.sharp"], rel=1e-4
+    )
+    assert values["hand_train", "blur_residual.composite"] > 30
+
+
+def test_the_order_network_s_answers_are_read(values):
+    assert values["", "network.hit"] == 50
+    assert values["", "network.hit_pair_1"] == 25
+    assert values["", "network.con@2"] == 75
+    assert values["", "network.con@2_outer"] == 100
+    assert values["", "network.con@3"] == 50
+    assert values["", "mean_brightness.con@3"] == 50
+    assert values["", "network.labels_flipped"] == 50
+    assert values["", "mean_brightness.labels_flipped"] == 100
+    assert values["t", "labelled_keep"] == 25
+    assert values["t", "consistent"] == 50
+
+
+def test_a_missed_target_is_written_down(report):
+    document = read_json(report / "results.json")
+    missed = {score["metric"] for score in document["scores"] if score["passed"] is False}
+    assert missed == {"network.labels_flipped"}
+    assert document["targets_met"] is False
+    assert "missed" in (report / "report.html").read_text()
+
+
+def test_a_wrong_homography_misses_its_target(session, shards, tmp_path):
+    calibration = read_calibration(session.calibration)
+    shift = np.array([[1.0, 0.0, 2.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    wrong = dataclasses.replace(calibration, homography=shift @ calibration.homography / calibration.homography[2, 2])
+    path = write_calibration(tmp_path / "wrong.json", wrong)
+    run(shards, tmp_path / "out", calibration_path=path, truth_dir=session.root / "truth", config=CONFIG)
+    (score,) = [s for s in read_json(tmp_path / "out" / "results.json")["scores"] if s["target"] == "<= 0.5"]
+    assert score["value"] == pytest.approx(2.0, abs=0.3)
+    assert score["passed"] is False
+
+
+@pytest.mark.parametrize(
+    ("given", "suites"),
+    [
+        ((), {"data set"}),
+        (("run_dir",), {"data set", "order"}),
+        (("calibration_path", "raw_dir"), {"data set", "calibration"}),
+        (("raw_dir", "truth_dir"), {"data set"}),
+        (("aligned_dir",), {"data set", "alignment", "mattes"}),
+        (("aligned_dir", "truth_dir"), {"data set", "alignment", "mattes"}),
+    ],
+)
+def test_what_is_not_given_is_not_told(session, shards, run_dir, tmp_path, given, suites):
+    inputs = {name: path for name, path in everything(session, run_dir).items() if name in given}
+    path = run(shards, tmp_path / "out", **inputs, config=CONFIG)
+    document = read_json(path.with_name("results.json"))
+    assert {score["suite"] for score in document["scores"]} == suites
+    if "truth_dir" not in given:
+        metrics = {score["metric"] for score in document["scores"] if score["passed"] is not None}
+        assert metrics <= {"network.labels_flipped"}
+        assert not any("alpha" in score["metric"] for score in document["scores"])
+    assert (document["targets_met"] is None) == (not any(s["passed"] is not None for s in document["scores"]))
+
+
+def test_the_same_inputs_give_the_same_bytes(session, shards, run_dir, report, tmp_path):
+    executor = SerialExecutor(check_pickle=True)
+    run(shards, tmp_path / "again", **everything(session, run_dir), config=CONFIG, executor=executor)
+    for path in report.iterdir():
+        assert (tmp_path / "again" / path.name).read_bytes() == path.read_bytes()
+
+
+def copy_truth(session, folder, change):
+    document = read_json(session.root / "truth" / "truth.json")
+    change(document)
+    folder.mkdir()
+    write_json(folder / "truth.json", document)
+    return folder
+
+
+def rename_takes(document):
+    for take in document["takes"]:
+        take["name"] += "_other"
+
+
+def change_scenes(document):
+    for take in document["takes"]:
+        take["scene_seed"] += 5
+
+
+@pytest.mark.parametrize(
+    ("change", "message"), [(rename_takes, "has no take 'hand_train'"), (change_scenes, "shows another scene")]
+)
+def test_the_truth_of_another_session_is_refused(session, shards, tmp_path, change, message):
+    truth = copy_truth(session, tmp_path / "truth", change)
+    with pytest.raises(InputError, match=message) as caught:
+        run(shards, tmp_path / "out", aligned_dir=session.aligned, truth_dir=truth)
+    assert caught.value.source == str(truth / "truth.json")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["config.json", "metrics.json", "metrics.csv", "predictions.csv", "order_labels.csv"])
+def test_an_unfinished_run_is_refused(shards, run_dir, tmp_path, name):
+    cut = shutil.copytree(run_dir, tmp_path / "run")
+    (cut / name).unlink()
+    with pytest.raises(InputError, match="no such file") as caught:
+        run(shards, tmp_path / "out", run_dir=cut)
+    assert caught.value.source == str(cut / name)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("config.json", '{"data_sha256": "0"}', "another data set"),
+        ("metrics.json", '{"schema": 1, "test_sequences": 4, "test": {"hit": 1.0}}', "hit_pairs"),
+        ("metrics.csv", "step,loss\n1,2\n", "con@2"),
+        ("order_labels.csv", "", "order_labels.csv"),
+    ],
+)
+def test_a_run_that_is_something_else_is_refused(shards, run_dir, tmp_path, name, text, message):
+    other = shutil.copytree(run_dir, tmp_path / "run")
+    (other / name).write_text(text)
+    with pytest.raises(InputError, match=message):
+        run(shards, tmp_path / "out", run_dir=other)
+
+
+def test_parts_of_different_sessions_are_refused(session, shards, tmp_path):
+    calibration = tmp_path / "calibration.json"
+    calibration.write_text(session.calibration.read_text().replace("\n", "\n\n", 1))
+    with pytest.raises(InputError, match="not the calibration"):
+        run(shards, tmp_path / "out", aligned_dir=session.aligned, calibration_path=calibration)
+    manifest = read_json(manifest_path(shards))
+    manifest["provenance"]["calibration_sha256"] = "1" * 64
+    other = shutil.copytree(shards, tmp_path / "shards")
+    write_json(manifest_path(other), manifest)
+    with pytest.raises(InputError, match="not built from these"):
+        run(other, tmp_path / "out", aligned_dir=session.aligned)
+    raw = shutil.copytree(session.raw, tmp_path / "raw")
+    shutil.rmtree(raw / "takes" / "street_train")
+    with pytest.raises(InputError, match="no take 'street_train'"):
+        run(shards, tmp_path / "out", aligned_dir=session.aligned, raw_dir=raw)
+
+
+def test_places_that_cannot_be_used_are_refused(shards, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="is a file"):
+        run(shards, tmp_path / "file")
+    with pytest.raises(InputError, match=r"manifest\.json"):
+        run(Path(tmp_path / "nothing"), tmp_path / "out")
+    assert json.loads((shards / "manifest.json").read_text())["schema"] == 1
