@@ -347,11 +347,9 @@ def _to_i420(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     if height % 2 or width % 2:
         raise ValueError(f"H.264 4:2:0 needs even sizes, got {width}x{height}")
     yuv = cv2.transform(image, _yuv_from_rgb())
-    planes = np.empty((height * 3 // 2, width), dtype=np.uint8)
-    planes[:height] = yuv[..., 0]
+    planes = [yuv[..., 0].ravel()]
     for index in (1, 2):
         pairs = cv2.resize(yuv[..., index], (width, height // 2), interpolation=cv2.INTER_AREA)
         smooth = cv2.sepFilter2D(pairs, -1, _CHROMA_FILTER, np.ones(1), borderType=cv2.BORDER_REPLICATE)
-        start = height + (index - 1) * height // 4
-        planes[start : start + height // 4] = smooth[:, ::2].reshape(-1, width)
-    return planes
+        planes.append(smooth[:, ::2].ravel())
+    return np.asarray(np.concatenate(planes).reshape(height * 3 // 2, width), dtype=np.uint8)

@@ -443,20 +443,24 @@ class _Alignment:
             position_fine = self._sharp.position_at(clock.sharp_time(time_seconds))
         position = round(position_fine)
         in_range = 0 <= position < self._sharp.n_positions
+        color, psnr_db, sample = self._fallback_color, math.nan, None
+        if in_range:
+            color, psnr_db, sample = self._make_sample(index, position)
+        on_line = abs(curves.peak[index] - position_fine) <= self._config.tolerance_frames
         reason = ""
         if clock is None:
             reason = "no-clock"
         elif not in_range:
             reason = "out-of-range"
+        elif confident and not on_line:
+            reason = "inconsistent"
+        elif not psnr_db >= self._config.min_psnr_db:
+            reason = "low-psnr"
         elif margin_db < self._config.min_margin_db:
             reason = "static"
-        elif confident and not abs(curves.peak[index] - position_fine) <= self._config.tolerance_frames:
+        elif not confident:
+            # Its own peak lies at the edge of what was searched, and tells no window.
             reason = "inconsistent"
-        color, psnr_db, sample = self._fallback_color, math.nan, None
-        if in_range:
-            color, psnr_db, sample = self._make_sample(index, position)
-        if not reason and not (confident and psnr_db >= self._config.min_psnr_db):
-            reason = "low-psnr"
         frame = AlignedFrame(
             take=self._take.name,
             blurry_index=index,

@@ -152,6 +152,13 @@ def test_what_is_written_is_read_back(tmp_path, photo):
         assert (context.color_range, context.colorspace) == (FULL, BT709)
 
 
+@pytest.mark.parametrize("size", [(66, 50), (64, 50), (66, 48)])
+def test_any_even_size_can_be_written(tmp_path, photo, size):
+    image = np.ascontiguousarray(photo[: size[1], : size[0]])
+    (frame,) = iter_frames([write_video(tmp_path / "a.mp4", [image], 25.0, crf=1)])
+    assert np.abs(frame.image.astype(int) - image).mean() < 1.2
+
+
 def test_the_same_frames_give_the_same_bytes(tmp_path, photo):
     sound = Sound(np.random.default_rng(0).uniform(-0.1, 0.1, 4800).astype(np.float32), 48_000, 0.0)
     paths = [write_video(tmp_path / name, [photo] * 3, 25.0, sound=sound) for name in ("a.mp4", "another.mp4")]

@@ -1,0 +1,426 @@
+import dataclasses
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+from conftest import write_rig
+from skimage import data as skimage_data
+
+from rb2v.artifacts import Crop
+from rb2v.core.color import encode, from_linear, to_linear
+from rb2v.core.homography import FrameWarp
+from rb2v.core.metrics import psnr
+from rb2v.errors import ConfigMismatchError, InputError
+from rb2v.execution import ProcessExecutor, SerialExecutor
+from rb2v.io.aligned import AlignedTakeReader, aligned_take_path
+from rb2v.io.config import read_rig
+from rb2v.io.store import ALIGNMENT_COLUMNS, read_alignment, read_calibration, read_json, write_calibration
+from rb2v.io.video import Sound, iter_frames, read_image, read_sound, write_video
+from rb2v.simulator.rig import frame_times
+from rb2v.stages.align import AlignConfig, run
+
+
+def all_bytes(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.fixture
+def raw(session, tmp_path):
+    """A copy of the street take, to be changed."""
+    root = tmp_path / "raw"
+    shutil.copytree(session.raw / "takes" / "street_train", root / "takes" / "street_train")
+    write_rig(root / "rig.yaml")
+    (root / "capture.yaml").write_text("schema: 1\nrig: rig.yaml\n")
+    return root
+
+
+def rewrite(path, pictures=None, sound=None, fps=25.0):
+    """Encode a recording anew: other pictures, or other sound, or none."""
+    if pictures is None:
+        pictures = [frame.image for frame in iter_frames([path])]
+    temporary = path.with_name("new.mp4")
+    write_video(temporary, pictures, fps, sound=sound, crf=12)
+    temporary.replace(path)
+
+
+def align(session, raw, out, **changes):
+    run(raw, session.calibration, out, AlignConfig(**changes))
+    rows = read_alignment(out / "alignment.csv")
+    with AlignedTakeReader(aligned_take_path(out, rows[0].take)) as reader:
+        return rows, reader.clock
+
+
+def position_errors(session, rows):
+    plan = session.truth.take(rows[0].take)
+    return np.array([abs(row.position - session.truth.rig.true_position(plan, row.blurry_time)) for row in rows])
+
+
+@pytest.mark.parametrize("take", ["street_train", "hand_train"])
+def test_positions_are_the_true_ones(session, take):
+    rows = [row for row in read_alignment(session.aligned / "alignment.csv") if row.take == take]
+    assert [row.blurry_index for row in rows] == list(range(15))
+    accepted = [row for row in rows if row.accepted]
+    assert len(accepted) >= 0.9 * len(rows)
+    assert position_errors(session, accepted).max() <= 0.55
+    plan = session.truth.take(take)
+    for row in accepted:
+        assert row.blurry_time == pytest.approx(row.blurry_index / 25, abs=1e-6)
+        true_position = session.truth.rig.true_position(plan, row.blurry_time)
+        assert row.position_fine == pytest.approx(true_position, abs=0.15)
+        assert row.position == round(row.position_fine)
+        assert row.psnr > 33
+        assert row.margin_db > 1
+        assert row.reason == ""
+
+
+@pytest.mark.parametrize("take", ["street_train", "hand_train"])
+def test_the_clock_is_the_simulated_one(session, take):
+    plan = session.truth.take(take)
+    with AlignedTakeReader(aligned_take_path(session.aligned, take)) as reader:
+        clock = reader.clock
+    assert clock.n_inliers >= 13
+    assert clock.residual_seconds < 0.001
+    for seconds in (0.0, 0.28, 0.56):
+        true_time = plan.offset_seconds + (1 + 80e-6) * seconds
+        assert clock.sharp_time(seconds) == pytest.approx(true_time, abs=0.0007)
+
+
+def test_drift_is_found(clean_session, tmp_path):
+    rows, clock = align(clean_session, clean_session.raw, tmp_path / "aligned")
+    assert clock.drift == pytest.approx(4000e-6, abs=1000e-6)
+    assert np.mean([row.accepted for row in rows]) >= 0.9
+    assert position_errors(clean_session, [row for row in rows if row.accepted]).max() <= 0.55
+
+
+def test_samples_are_the_recorded_frames_in_the_crop(session):
+    calibration = read_calibration(session.calibration)
+    box = dataclasses.astuple(calibration.crop)
+    folder = session.raw / "takes" / "street_train"
+    warp = FrameWarp(np.eye(3), box, (96, 96))
+    blurry = [warp(frame.image) for frame in iter_frames([folder / "blurry.mp4"])]
+    with AlignedTakeReader(aligned_take_path(session.aligned, "street_train")) as reader:
+        assert len(reader) > 0
+        for index in (0, len(reader) - 1):
+            sample = reader.read(index)
+            assert sample.sharp.shape == (7, 96, 96, 3)
+            np.testing.assert_array_equal(sample.blurry, blurry[reader.blurry_index[index]])
+
+
+@pytest.mark.parametrize("take", ["street_train", "hand_train"])
+def test_sharp_frames_are_the_scene_at_their_times_in_the_blurry_camera(session, take):
+    rig, plan = session.truth.rig, session.truth.take(take)
+    scene = rig.scene(plan)
+    # What the blurry camera would have seen with the sharp camera's exposure.
+    camera = dataclasses.replace(rig.blurry, exposure_seconds=rig.sharp.exposure_seconds, n_instants=2)
+    warp = FrameWarp(np.eye(3), dataclasses.astuple(read_calibration(session.calibration).crop), (96, 96))
+    with AlignedTakeReader(aligned_take_path(session.aligned, take)) as reader:
+        index = len(reader) // 2
+        sample, position = reader.read(index), int(reader.position[index])
+    scores = []
+    for k, frame in enumerate(sample.sharp):
+        seconds = rig.scene_time(plan, (position + k) / rig.rig.fine_fps)
+        truth = warp(encode(camera.expose(scene, seconds) * camera.aperture[..., None], "srgb"))
+        scores.append(psnr(frame, truth))
+    assert min(scores) > 28
+    middle = to_linear(sample.sharp, "srgb").mean(axis=0)
+    assert psnr(from_linear(middle, "srgb"), sample.blurry / 255) > 30, "their mean is the blur"
+    for k in (0, 6):
+        assert psnr(sample.sharp[k], sample.sharp[3]) < min(scores), "something moves"
+
+
+def test_the_table_is_the_contract_s(session):
+    header, *lines = (session.aligned / "alignment.csv").read_text().splitlines()
+    assert header.split(",") == list(ALIGNMENT_COLUMNS)
+    keys = [(line.split(",")[0], int(line.split(",")[1])) for line in lines]
+    assert keys == sorted(keys)
+    assert len(keys) == 30
+    for row in read_alignment(session.aligned / "alignment.csv"):
+        with AlignedTakeReader(aligned_take_path(session.aligned, row.take)) as reader:
+            same = reader.read_frames()[row.blurry_index]
+        assert (same.position, same.accepted, same.reason) == (row.position, row.accepted, row.reason)
+        np.testing.assert_allclose(same.color, row.color, rtol=1e-8)
+
+
+def test_the_stored_map_takes_the_take_s_colors_to_the_blurry_camera_s(session):
+    rig = session.truth.rig
+    scene = rig.scene(session.truth.take("street_train"))
+    sharp = rig.sharp.expose(scene, 0.28)[30:-30, 30:-30].reshape(-1, 3)
+    truth = sharp @ rig.color[:, :3].T
+    unmapped = np.abs(sharp - truth).mean()
+    with AlignedTakeReader(aligned_take_path(session.aligned, "street_train")) as reader:
+        for color in reader.color:
+            assert np.abs(sharp @ color[:, :3].T + color[:, 3] - truth).mean() < 0.5 * unmapped
+            mapped = (sharp @ color[:, :3].T + color[:, 3]).mean(axis=0)
+            np.testing.assert_allclose(mapped, truth.mean(axis=0), atol=0.002)
+
+
+def test_score_curves_peak_where_the_frame_says(session):
+    with AlignedTakeReader(aligned_take_path(session.aligned, "street_train")) as reader:
+        curves, rows = reader.read_curves(), reader.read_frames()
+    for row, first, scores, peak in zip(rows, curves.first_position, curves.psnr, curves.peak, strict=True):
+        assert abs(first + np.nanargmax(scores) - row.position) <= 1
+        assert abs(peak - row.position_fine) <= 1
+
+
+def test_plates_are_stored_with_green_screen_takes_only(session):
+    with AlignedTakeReader(aligned_take_path(session.aligned, "street_train")) as reader:
+        assert reader.plate is None
+    with AlignedTakeReader(aligned_take_path(session.aligned, "hand_train")) as reader:
+        plate = reader.plate
+        moving = reader.read(0).blurry
+    warp = FrameWarp(np.eye(3), dataclasses.astuple(read_calibration(session.calibration).crop), (96, 96))
+    recorded = read_image(session.raw / "takes" / "hand_train" / "plate_blurry.png")
+    np.testing.assert_array_equal(plate, warp(recorded))
+    assert np.median(np.abs(plate.astype(int) - moving)) < 10
+
+
+def test_the_manifest_describes_the_folder(session):
+    manifest = read_json(session.aligned / "manifest.json")
+    assert manifest["takes"] == ["hand_train", "street_train"]
+    assert manifest["output_size"] == [96, 96]
+    assert manifest["rig"] == "tiny"
+    assert Crop(**manifest["crop"]) == read_calibration(session.calibration).crop
+
+
+def test_any_number_of_workers_gives_the_same_bytes(session, tmp_path):
+    run(session.raw, session.calibration, tmp_path / "aligned", executor=ProcessExecutor(2))
+    assert all_bytes(tmp_path / "aligned") == all_bytes(session.aligned)
+
+
+@pytest.mark.parametrize("place", ["rb2v.stages.align.fit_clock", "rb2v.io.aligned.create_frames"])
+def test_a_killed_run_goes_on_to_the_same_bytes(session, tmp_path, place):
+    # The first take is finished; the second is killed in its search, or while its frames are written.
+    script = textwrap.dedent("""
+        import importlib, os, signal, sys
+        from pathlib import Path
+        from rb2v.stages.align import run
+
+        module, name = sys.argv[4].rsplit(".", 1)
+        module = importlib.import_module(module)
+        function, takes = getattr(module, name), Path(sys.argv[3], "takes")
+
+        def die_in_the_second_take(*arguments):
+            if list(takes.glob("*.h5")) and (takes / "hand_train.h5").exists():
+                os.kill(os.getpid(), signal.SIGKILL)
+            return function(*arguments)
+
+        setattr(module, name, die_in_the_second_take)
+        run(*map(Path, sys.argv[1:4]))
+    """)
+    out = tmp_path / "aligned"
+    command = [sys.executable, "-c", script, session.raw, session.calibration, out, place]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    assert not (out / "alignment.csv").exists()
+    assert not (out / "takes" / "street_train.h5").exists()
+    assert any("partial" in name for name in all_bytes(out))
+    finished = (out / "takes" / "hand_train.h5").stat()
+    run(session.raw, session.calibration, out, executor=SerialExecutor(check_pickle=True))
+    assert all_bytes(out) == all_bytes(session.aligned)
+    assert (out / "takes" / "hand_train.h5").stat().st_mtime_ns == finished.st_mtime_ns, "not done again"
+
+
+def test_another_configuration_is_refused_in_the_same_folder(session, tmp_path):
+    before = all_bytes(session.aligned)
+    with pytest.raises(ConfigMismatchError) as caught:
+        run(session.raw, session.calibration, session.aligned, AlignConfig(interpolator="linear"))
+    assert caught.value.key == "config.interpolator"
+    other = dataclasses.replace(read_calibration(session.calibration), color=np.eye(3, 4))
+    with pytest.raises(ConfigMismatchError) as caught:
+        run(session.raw, write_calibration(tmp_path / "c.json", other), session.aligned)
+    assert caught.value.key == "calibration_sha256"
+    assert all_bytes(session.aligned) == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"interpolator": "cubic"}, "interpolator must be one of flow, linear"),
+        ({"sync": "smell"}, "sync must be auto, sound or motion"),
+        ({"tolerance_frames": 0.0}, "tolerance_frames must be above 0"),
+    ],
+)
+def test_configurations_that_cannot_be(changes, message):
+    with pytest.raises(ValueError, match=message):
+        AlignConfig(**changes)
+
+
+@pytest.mark.parametrize("silence", ["no sound", "silent", "unrelated"])
+def test_pictures_tell_the_offset_where_the_sound_does_not(session, raw, tmp_path, silence):
+    folder = raw / "takes" / "street_train"
+    rng = np.random.default_rng(0)
+    for camera, fps in (("blurry", 25.0), ("sharp", 100.0)):
+        path = folder / f"{camera}.mp4"
+        n = len(read_sound([path]).samples)
+        samples = 0.1 * rng.standard_normal(n) if silence == "unrelated" else np.zeros(n)
+        rewrite(path, sound=None if silence == "no sound" else Sound(samples.astype(np.float32), 48_000, 0.0), fps=fps)
+    rows, clock = align(session, raw, tmp_path / "aligned")
+    assert np.mean([row.accepted for row in rows]) >= 0.9
+    assert position_errors(session, [row for row in rows if row.accepted]).max() <= 0.55
+    assert clock.offset_seconds == pytest.approx(session.truth.take("street_train").offset_seconds, abs=0.001)
+
+
+def test_without_any_sign_of_the_offset_nothing_is_accepted(session, raw, tmp_path):
+    for camera, fps in (("blurry", 25.0), ("sharp", 100.0)):
+        rewrite(raw / "takes" / "street_train" / f"{camera}.mp4", fps=fps)
+    rows, clock = align(session, raw, tmp_path / "aligned", sync="sound")
+    assert clock is None
+    assert {row.reason for row in rows} == {"no-clock"}
+
+
+def test_windows_beyond_the_sharp_recording_are_out_of_range(session, raw, tmp_path):
+    path = raw / "takes" / "street_train" / "sharp.mp4"
+    frames = [frame.image for frame in iter_frames([path])][:50]
+    sound = read_sound([path])
+    rewrite(path, frames, dataclasses.replace(sound, samples=sound.samples[:24_000]), fps=100.0)
+    rows, _ = align(session, raw, tmp_path / "aligned")
+    n_positions = 2 * 49 + 1 - 6
+    plan = session.truth.take("street_train")
+    n_checked = 0
+    for row in rows:
+        true_position = session.truth.rig.true_position(plan, row.blurry_time)
+        if true_position < n_positions - 2:
+            assert row.accepted
+        elif true_position > n_positions:
+            n_checked += 1
+            assert not row.accepted
+            assert row.reason == "out-of-range"
+            assert row.position == pytest.approx(true_position, abs=0.8)
+    assert n_checked >= 3
+    assert [row.blurry_index for row in rows] == list(range(15))
+
+
+def write_with_gap(path, dropped):
+    """Encode a recording anew without some of its frames, whose times stay empty."""
+    frames = [frame.image for frame in iter_frames([path])]
+    temporary = path.with_name("new.mp4")
+    with av.open(temporary, "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"crf": "12"})
+        stream.height, stream.width = frames[0].shape[:2]
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.colorspace, stream.codec_context.color_range = 1, 1
+        stream.codec_context.time_base = Fraction(1, 25)
+        for index, image in enumerate(frames):
+            if index not in dropped:
+                picture = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(
+                    format="yuv420p", dst_colorspace=1, src_color_range=2, dst_color_range=1
+                )
+                picture.pts, picture.time_base = index, Fraction(1, 25)
+                container.mux(stream.encode(picture))
+        container.mux(stream.encode(None))
+    temporary.replace(path)
+
+
+def test_dropped_frames_do_not_shift_those_after_them(session, raw, tmp_path):
+    write_with_gap(raw / "takes" / "street_train" / "blurry.mp4", (4, 5))
+    rows, _ = align(session, raw, tmp_path / "aligned", sync="auto")
+    assert len(rows) == 13
+    assert [round(25 * row.blurry_time) for row in rows] == [0, 1, 2, 3, *range(6, 15)]
+    assert np.mean([row.accepted for row in rows]) >= 0.9
+    assert position_errors(session, [row for row in rows if row.accepted]).max() <= 0.55
+
+
+def test_chapters_are_one_recording(session, raw, tmp_path):
+    folder = raw / "takes" / "street_train"
+    frames = [frame.image for frame in iter_frames([folder / "sharp.mp4"])]
+    sound = read_sound([folder / "sharp.mp4"])
+    for name, part, samples in (("1", frames[:40], sound.samples[:19_200]), ("2", frames[40:], sound.samples[19_200:])):
+        write_video(folder / f"GX0{name}.MP4", part, 100.0, sound=Sound(samples, 48_000, 0.0), crf=12)
+    (folder / "sharp.mp4").unlink()
+    (folder / "take.yaml").write_text((folder / "take.yaml").read_text() + "sharp: [GX01.MP4, GX02.MP4]\n")
+    rows, _ = align(session, raw, tmp_path / "aligned")
+    assert np.mean([row.accepted for row in rows]) >= 0.9
+    assert position_errors(session, [row for row in rows if row.accepted]).max() <= 0.55
+
+
+def static_frames(session, n, which):
+    rig = session.truth.rig
+    scene = rig.scene(session.truth.take("street_train"))
+    camera = rig.camera(which)
+    light = camera.expose(scene, 0.0)
+    rng = np.random.default_rng(which == "sharp")
+    noise = [rng.normal(0, 1e-3, light.shape) for _ in range(n)]
+    return [encode((light + one) * camera.aperture[..., None], "srgb") for one in noise]
+
+
+@pytest.mark.parametrize("with_sound", [True, False])
+def test_a_take_in_which_nothing_moves_is_not_accepted(session, raw, tmp_path, with_sound):
+    for camera, fps in (("blurry", 25.0), ("sharp", 100.0)):
+        path = raw / "takes" / "street_train" / f"{camera}.mp4"
+        n = len(list(iter_frames([path])))
+        rewrite(path, static_frames(session, n, camera), read_sound([path]) if with_sound else None, fps)
+    rows, _ = align(session, raw, tmp_path / "aligned")
+    assert not any(row.accepted for row in rows)
+    assert {row.reason for row in rows} <= {"static", "no-clock"}
+    with AlignedTakeReader(aligned_take_path(tmp_path / "aligned", "street_train")) as reader:
+        assert len(reader) == 0
+
+
+def test_cameras_that_saw_different_scenes_are_not_accepted(session, raw, tmp_path):
+    other = dataclasses.replace(session.truth.take("street_train"), scene_seed=77)
+    rig = session.truth.rig
+    camera, scene = rig.blurry, rig.scene(other)
+    frames = [
+        encode(camera.expose(scene, float(seconds)) * camera.aperture[..., None], "srgb")
+        for seconds in frame_times(rig, other, "blurry")
+    ]
+    path = raw / "takes" / "street_train" / "blurry.mp4"
+    rewrite(path, frames, read_sound([path]))
+    rows, _ = align(session, raw, tmp_path / "aligned")
+    assert not any(row.accepted for row in rows)
+    assert {row.reason for row in rows} <= {"no-clock", "low-psnr", "static"}
+
+
+def test_one_spoilt_frame_is_left_out_and_nothing_else(session, raw, tmp_path):
+    path = raw / "takes" / "street_train" / "blurry.mp4"
+    frames = [frame.image for frame in iter_frames([path])]
+    frames[6] = np.ascontiguousarray(np.resize(skimage_data.coffee()[:160, :192], frames[6].shape))
+    # A frame of another time: it has a window of its own, which lies off the clock's line.
+    frames[9] = frames[10]
+    rewrite(path, frames, read_sound([path]))
+    rows, _ = align(session, raw, tmp_path / "aligned")
+    reasons = {row.blurry_index: row.reason for row in rows if not row.accepted}
+    assert reasons == {6: "low-psnr", 9: "inconsistent"}
+    assert position_errors(session, rows).max() <= 0.55, "the line places those, too"
+
+
+def test_frames_of_another_size_are_named(session, raw, tmp_path):
+    path = raw / "takes" / "street_train" / "sharp.mp4"
+    rewrite(path, [frame.image[:-2] for frame in iter_frames([path])], fps=100.0)
+    with pytest.raises(InputError, match=r"sharp\.mp4: its frames are 192x158; expected 192x160 as in the calibration"):
+        run(raw, session.calibration, tmp_path / "aligned")
+    assert not [name for name in all_bytes(tmp_path / "aligned") if name != "config.json"]
+
+
+def test_a_sharp_recording_shorter_than_a_window_is_named(session, raw, tmp_path):
+    path = raw / "takes" / "street_train" / "sharp.mp4"
+    rewrite(path, [frame.image for frame in iter_frames([path])][:3], fps=100.0)
+    with pytest.raises(InputError, match=r"sharp\.mp4: holds 3 frames; expected at least one whole window"):
+        run(raw, session.calibration, tmp_path / "aligned")
+
+
+def test_a_cut_recording_is_named(session, raw, tmp_path):
+    path = raw / "takes" / "street_train" / "blurry.mp4"
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(InputError, match=r"blurry\.mp4: .*cut short"):
+        run(raw, session.calibration, tmp_path / "aligned", executor=SerialExecutor(check_pickle=True))
+
+
+def test_what_is_missing_is_named(session, raw, tmp_path):
+    with pytest.raises(InputError, match=r"none\.json: there is no such file"):
+        run(raw, tmp_path / "none.json", tmp_path / "aligned")
+    assert not (tmp_path / "aligned").exists()
+
+
+def test_linear_light_is_averaged(session, raw, tmp_path):
+    # Under the wrong response the mean of the sharp frames explains the blur less well.
+    right, _ = align(session, raw, tmp_path / "right")
+    write_rig(raw / "rig.yaml", response="linear")
+    wrong, _ = align(session, raw, tmp_path / "wrong")
+    assert read_rig(raw / "rig.yaml").response == "linear"
+    assert np.mean([row.psnr for row in right]) > np.mean([row.psnr for row in wrong]) + 0.3
