@@ -15,7 +15,7 @@ from rb2v.io.store import whole_file
 
 COLUMNS = ("suite", "stage", "take", "metric", "value", "unit", "target", "passed")
 
-_DECIMALS = {"": 4, "dB": 2, "%": 1, "px": 3, "fine frames": 3, "ms": 2, "CIEDE2000": 3}
+_DECIMALS = {"": 5, "dB": 2, "%": 1, "px": 3, "fine frames": 3, "ms": 2, "CIEDE2000": 3}
 _SIGNS = {"<=": "≤", ">=": "≥", "==": "="}
 
 
@@ -133,8 +133,8 @@ def format_value(value: float | None, unit: str, *, with_unit: bool = True) -> s
 
     Examples
     --------
-    >>> format_value(31.4159, "dB"), format_value(0.012345, ""), format_value(75, "samples"), format_value(1, "yes/no")
-    ('31.42 dB', '0.0123', '75 samples', 'yes')
+    >>> format_value(31.4159, "dB"), format_value(0.0123456, ""), format_value(75, "samples"), format_value(1, "yes/no")
+    ('31.42 dB', '0.01235', '75 samples', 'yes')
     >>> format_value(None, "dB"), format_value(99.5, "%", with_unit=False)
     ('none', '99.5')
     """
