@@ -120,7 +120,7 @@ def test_another_configuration_is_refused_in_the_same_folder(small, small_config
         (copy / name).write_bytes(content.replace(small_config.rig.encode(), str(rig).encode()))
     with pytest.raises(ConfigMismatchError) as caught:
         simulate(copy / "raw", dataclasses.replace(small_config, rig=str(rig)))
-    assert caught.value.key == "rig_settings"
+    assert caught.value.key == "rig_settings.response"
     assert all_bytes(small) == before
 
 

@@ -157,7 +157,7 @@ def test_the_stored_map_takes_the_take_s_colors_to_the_blurry_camera_s(session):
         for color in reader.color:
             assert np.abs(sharp @ color[:, :3].T + color[:, 3] - truth).mean() < 0.5 * unmapped
             mapped = (sharp @ color[:, :3].T + color[:, 3]).mean(axis=0)
-            np.testing.assert_allclose(mapped, truth.mean(axis=0), atol=0.002)
+            np.testing.assert_allclose(mapped, truth.mean(axis=0), atol=0.004)
 
 
 def test_score_curves_peak_where_the_frame_says(session):
