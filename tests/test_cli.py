@@ -341,7 +341,7 @@ def test_an_output_folder_of_another_configuration_is_refused(session, tmp_path,
         monkeypatch, capsys, "build-shards", "--aligned", session / "aligned", "--out", tmp_path / "shards", "--seed", 5
     )
     assert status == 2
-    assert "config.seed: the folder was made with 0, this run has 5" in message
+    assert "seed: the folder was made with 0, this run has 5" in message
 
 
 @pytest.mark.parametrize("command", ["simulate", "calibrate", "align", "build-shards", "train-hypercut", "benchmark"])

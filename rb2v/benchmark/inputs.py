@@ -5,33 +5,23 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel
 
 from rb2v.artifacts import Calibration, Crop, Rig, Take
 from rb2v.benchmark.reference import TruthRenderer
 from rb2v.core.metrics import psnr
 from rb2v.errors import InputError
-from rb2v.io.aligned import AlignedTakeReader, aligned_take_path
+from rb2v.interpolation import INTERPOLATORS
+from rb2v.io.aligned import MANIFEST_NAME, AlignedTakeReader, aligned_take_path, read_aligned_manifest
 from rb2v.io.config import read_raw_directory, read_takes
-from rb2v.io.store import CONFIG_NAME, check_schema, read_calibration, read_json, validate
+from rb2v.io.store import CONFIG_NAME, read_calibration, read_json, validate
 from rb2v.shards import ShardReader, manifest_path, sha256_of
 from rb2v.simulator.rig import TRUTH_NAME, SimulatedRig, TakePlan, Truth, read_truth
-from rb2v.stages.align import MANIFEST_NAME
 
 # A frame rendered from its own truth is above 35 dB; with another face alone it is below 20 dB.
 _MIN_SAME_SCENE_DB = 25.0
-
-
-class _AlignedDocument(BaseModel):
-    crop: Crop
-    output_size: tuple[int, int]
-    calibration_sha256: str
-    config: dict[str, Any]
-    takes: list[str]
 
 
 @dataclass(frozen=True)
@@ -109,17 +99,14 @@ def read_inputs(
 
 
 def _read_aligned(folder: Path) -> Aligned:
-    path, config_path = folder / MANIFEST_NAME, folder / CONFIG_NAME
-    if not path.is_file():
-        raise InputError(path, "there is no such file", expected="a folder that 'rb2v align' finished")
-    raw, config = read_json(path), read_json(config_path)
-    check_schema(path, raw)
-    document = validate(_AlignedDocument, raw, path)
-    rig = validate(Rig, config.get("rig_settings"), config_path)
-    interpolator = document.config.get("interpolator")
-    if not isinstance(interpolator, str):
-        raise InputError(path, f"is {interpolator!r}", "config.interpolator", expected="the name of a method")
-    return Aligned(folder, rig, document.crop, document.calibration_sha256, interpolator, tuple(document.takes))
+    manifest = read_aligned_manifest(folder)
+    config_path = folder / CONFIG_NAME
+    rig = validate(Rig, read_json(config_path).get("rig_settings"), config_path)
+    interpolator = manifest.config.get("interpolator")
+    if interpolator not in INTERPOLATORS:
+        path, known = folder / MANIFEST_NAME, ", ".join(INTERPOLATORS)
+        raise InputError(path, f"is {interpolator!r}", "config.interpolator", expected=f"one of {known}")
+    return Aligned(folder, rig, manifest.crop, manifest.calibration_sha256, str(interpolator), manifest.takes)
 
 
 def _check_run(run_dir: Path, shards_dir: Path) -> None:

@@ -18,11 +18,10 @@ from rb2v.core.compositing import blur_residual_psnr
 from rb2v.core.metrics import alpha_errors
 from rb2v.errors import InputError
 from rb2v.io.aligned import AlignedSample, AlignedTakeReader
-from rb2v.matting import Matte, TakeMatter, make_matter
+from rb2v.matting import Matte, fit_to_take
 from rb2v.shards import ShardReader, manifest_path
 
 _SUITE, _STAGE = "mattes", "build-shards"
-_FIT_SAMPLES = 6
 _SOFT = (0.01, 0.99)
 
 _ERRORS = {"mad": "", "mse": "", "sad": "pixels", "mad_soft": ""}
@@ -148,7 +147,7 @@ def measure_take(
     kept = [index for index, frame in enumerate(frames) if frame.blurry_index in rows]
     if not kept:
         raise InputError(reader.path, "none of its frames is in the shards", expected="the take they were built from")
-    matter = _fit_matter(reader, response, matter_name)
+    matter = fit_to_take(reader, matter_name, response)
     chosen = [kept[index] for index in spread_indices(len(kept), n_samples)]
     residuals: list[tuple[float, float]] = []
     errors: dict[str, list[dict[str, float]]] = {"sharp": [], "blurry": []}
@@ -180,13 +179,6 @@ def _render_alphas(renderer: TruthRenderer, frame: AlignedFrame, n_sharp: int) -
     sharp = {k: renderer.sharp_alpha(frame.position + k) for k in (0, n_sharp // 2, n_sharp - 1)}
     known = {k: alpha for k, alpha in sharp.items() if alpha is not None}
     return None if blurry is None else _TrueAlphas(known, blurry)
-
-
-def _fit_matter(reader: AlignedTakeReader, response: CameraResponse, matter_name: str) -> TakeMatter:
-    # As the data set is built: from the first and last sharp frames of a few sequences.
-    sequences = [reader.read(index).sharp for index in spread_indices(len(reader), _FIT_SAMPLES)]
-    frames = np.concatenate([sequence[:: len(sequence) - 1] for sequence in sequences])
-    return make_matter(matter_name).fit(frames, response, reader.plate)
 
 
 def _blur_residual(sample: AlignedSample, response: CameraResponse) -> float:

@@ -2,22 +2,75 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Annotated, Any
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
-from rb2v.artifacts import CATEGORIES, SPLITS, AlignedFrame, Category, ClockModel, Split, Take
+from rb2v.artifacts import (
+    CATEGORIES,
+    SPLITS,
+    AlignedFrame,
+    CameraResponse,
+    Category,
+    ClockModel,
+    Crop,
+    Split,
+    Take,
+)
 from rb2v.errors import InputError
 from rb2v.io.hdf5 import create_frames, create_group, create_hdf5, open_hdf5, own_dataset
-from rb2v.io.store import SCHEMA, whole_file
+from rb2v.io.store import SCHEMA, check_schema, read_json, validate, whole_file, write_json
 
 TAKES_FOLDER = "takes"
+MANIFEST_NAME = "manifest.json"
+
+
+@dataclass(frozen=True)
+class AlignedManifest:
+    """What an aligned folder holds, and how it was made: ``manifest.json``."""
+
+    rig: str
+    """Name of the rig."""
+    response: CameraResponse
+    output_size: tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]]
+    """Width and height of the frames in pixels."""
+    crop: Crop
+    """In blurry-camera pixels."""
+    calibration_sha256: str
+    """Digest of the calibration file."""
+    config: dict[str, Any]
+    """The align stage's configuration."""
+    takes: tuple[Annotated[str, Field(pattern=r"^[^/\\]+$")], ...]
+    """Names of the takes."""
+
+
+def write_aligned_manifest(folder: Path, manifest: AlignedManifest) -> Path:
+    """Write an aligned folder's manifest and return its path."""
+    return write_json(folder / MANIFEST_NAME, {"schema": SCHEMA} | dataclasses.asdict(manifest))
+
+
+def read_aligned_manifest(folder: Path) -> AlignedManifest:
+    """Read an aligned folder's manifest.
+
+    Raises
+    ------
+    InputError
+        If there is none, as in a folder that is not finished, or it is malformed or of another schema.
+    """
+    path = folder / MANIFEST_NAME
+    if not path.is_file():
+        raise InputError(path, "there is no such file", expected="a folder that 'rb2v align' finished")
+    document = read_json(path)
+    check_schema(path, document)
+    return validate(AlignedManifest, {key: value for key, value in document.items() if key != "schema"}, path)
 
 
 @dataclass(frozen=True, eq=False)

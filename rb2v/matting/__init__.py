@@ -14,7 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rb2v.core.color import Response
-from rb2v.errors import Rb2vError
+from rb2v.errors import InputError, Rb2vError
+from rb2v.io.aligned import AlignedTakeReader
+
+_FIT_SAMPLES = 6  # of a take, from which its screen is learnt
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,3 +103,42 @@ def make_matter(name: str) -> Matter:
     if name not in MATTERS:
         raise Rb2vError(f"{name!r} is no matter; expected one of {', '.join(MATTERS)}")
     return MATTERS[name]()
+
+
+def fit_to_take(
+    reader: AlignedTakeReader,
+    matter_name: str,
+    response: Response,
+    cut: Callable[[NDArray[np.uint8]], NDArray[np.uint8]] | None = None,
+) -> TakeMatter:
+    """Return a matter that has learnt the background of an aligned take.
+
+    It learns from the same frames whoever asks, so that a take is keyed alike wherever it is keyed.
+
+    Parameters
+    ----------
+    reader : AlignedTakeReader
+        The take.
+    matter_name : str
+        A key of ``MATTERS``.
+    response : {"linear", "srgb"} or float
+        The camera's response.
+    cut : callable, optional
+        Takes the part of (..., H, W, 3) frames that will be matted; the whole by default.
+
+    Raises
+    ------
+    InputError
+        If the take shows no such background.
+    """
+    indices = np.unique(np.linspace(0, len(reader) - 1, _FIT_SAMPLES).round().astype(int))
+    sequences = [reader.read(int(index)).sharp for index in indices]
+    frames = np.concatenate([sequence[:: len(sequence) - 1] for sequence in sequences])
+    plate = reader.plate
+    if cut is not None:
+        frames, plate = cut(frames), None if plate is None else cut(plate)
+    try:
+        return make_matter(matter_name).fit(frames, response, plate)
+    except Rb2vError as error:
+        expected = "a take before a green screen, or green_screen: false"
+        raise InputError(reader.path, str(error), "green_screen", expected) from error

@@ -28,6 +28,9 @@ from rb2v.simulator.scene import ClipScene, LayeredScene, Scene, street_scene, s
 logger = logging.getLogger(__name__)
 
 TRUTH_NAME = "truth.json"
+SCENES_VERSION = 1
+"""Raised whenever a configuration comes to show other pictures, so that an older truth is not rendered wrongly."""
+
 _SOUND_RATE = 48_000
 _N_BOARDS = 6
 _N_WALLS = 2
@@ -261,6 +264,7 @@ def simulate(
     truth_dir = out_dir.resolve().parent / "truth"
     photos = tuple(textures.list_photos(photos_dir))
     record = dataclasses.asdict(config) | {"video": None if video is None else _digest(video)}
+    record["scenes_version"] = SCENES_VERSION
     record["rig_settings"] = dataclasses.asdict(read_rig(find_rig(config.rig)))
     record["photos"] = [_digest(path) for path in photos]
     if not (truth_dir / "config.json").exists() and out_dir.is_dir() and any(out_dir.iterdir()):
@@ -414,6 +418,7 @@ def _write_truth(truth_dir: Path, rig: SimulatedRig, plans: tuple[TakePlan, ...]
         truth_dir / TRUTH_NAME,
         {
             "schema": SCHEMA,
+            "scenes_version": SCENES_VERSION,
             "config": dataclasses.asdict(rig.config),
             "photos": [str(path) for path in rig.photos],
             "homography": rig.homography.tolist(),
@@ -467,6 +472,9 @@ def read_truth(truth_dir: Path) -> Truth:
     path = truth_dir / TRUTH_NAME
     document = read_json(path)
     check_schema(path, document)
+    if document.get("scenes_version") != SCENES_VERSION:
+        version = document.get("scenes_version")
+        raise InputError(path, f"was written by another simulator, with scenes of version {version}", "scenes_version")
     try:
         values = document["config"] | {
             "size": tuple(document["config"]["size"]),

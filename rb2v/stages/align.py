@@ -29,15 +29,22 @@ from rb2v.core.temporal import errors_to_psnr, find_peak, window_errors
 from rb2v.errors import InputError
 from rb2v.execution import Executor, SerialExecutor
 from rb2v.interpolation import INTERPOLATORS, Interpolator, make_interpolator
-from rb2v.io.aligned import AlignedSample, AlignedTakeReader, ScoreCurves, aligned_take_path, write_aligned_take
+from rb2v.io.aligned import (
+    AlignedManifest,
+    AlignedSample,
+    AlignedTakeReader,
+    ScoreCurves,
+    aligned_take_path,
+    write_aligned_manifest,
+    write_aligned_take,
+)
 from rb2v.io.config import read_raw_directory, read_takes
-from rb2v.io.store import SCHEMA, adopt_folder, read_calibration, write_alignment, write_json
+from rb2v.io.store import adopt_folder, read_calibration, write_alignment
 from rb2v.io.video import iter_frames, read_image, read_sound
 
 logger = logging.getLogger(__name__)
 
 ALIGNMENT_NAME = "alignment.csv"
-MANIFEST_NAME = "manifest.json"
 
 _MIN_TRACK_SIZE_PX = 64
 _MAX_TRACK_SCALE = 4
@@ -124,16 +131,19 @@ def run(
     raw = read_raw_directory(raw_dir)
     calibration = read_calibration(calibration_path)
     takes = read_takes(raw_dir)
-    description = {
-        "schema": SCHEMA,
-        "rig": raw.rig.name,
-        "response": raw.rig.response,
-        "output_size": list(raw.rig.output_size),
-        "crop": dataclasses.asdict(calibration.crop),
-        "calibration_sha256": hashlib.sha256(calibration_path.read_bytes()).hexdigest(),
-        "config": dataclasses.asdict(config),
-    }
-    adopt_folder(out_dir, {"stage": "align", "rig_settings": dataclasses.asdict(raw.rig)} | description)
+    manifest = AlignedManifest(
+        rig=raw.rig.name,
+        response=raw.rig.response,
+        output_size=raw.rig.output_size,
+        crop=calibration.crop,
+        calibration_sha256=hashlib.sha256(calibration_path.read_bytes()).hexdigest(),
+        config=dataclasses.asdict(config),
+        takes=tuple(take.name for take in takes),
+    )
+    # Takes may be added to a session later; everything else decides what a finished take looks like.
+    settings = dataclasses.asdict(manifest)
+    del settings["takes"]
+    adopt_folder(out_dir, {"stage": "align", "rig_settings": dataclasses.asdict(raw.rig)} | settings)
     align = partial(align_take, rig=raw.rig, calibration=calibration, out_dir=out_dir, config=config)
     for record in executor.map(align, takes):
         logger.info("%s: %d of %d frames accepted", record.name, record.n_accepted, record.n_frames)
@@ -143,7 +153,7 @@ def run(
     for take in takes:
         with AlignedTakeReader(aligned_take_path(out_dir, take.name)) as reader:
             frames += reader.read_frames()
-    write_json(out_dir / MANIFEST_NAME, description | {"takes": [take.name for take in takes]})
+    write_aligned_manifest(out_dir, manifest)
     return write_alignment(out_dir / ALIGNMENT_NAME, frames)
 
 

@@ -11,31 +11,28 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any, Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, Field
 
 from rb2v import __version__
 from rb2v.artifacts import SPLITS, CameraResponse, Category, Crop, Split
 from rb2v.core.color import encode, to_linear
 from rb2v.core.compositing import composite
-from rb2v.errors import InputError, Rb2vError
+from rb2v.errors import InputError
 from rb2v.execution import Executor, SerialExecutor
-from rb2v.io.aligned import AlignedSample, AlignedTakeReader, aligned_take_path
+from rb2v.io.aligned import AlignedSample, AlignedTakeReader, aligned_take_path, read_aligned_manifest
 from rb2v.io.config import IMAGE_SUFFIXES
-from rb2v.io.store import adopt_folder, check_schema, read_json, validate
+from rb2v.io.store import adopt_folder
 from rb2v.io.video import read_image
-from rb2v.matting import TakeMatter, make_matter
+from rb2v.matting import TakeMatter, fit_to_take, make_matter
 from rb2v.shards import (
     Manifest,
     Provenance,
     ShardEntry,
     ShardSample,
     SplitEntry,
-    manifest_path,
     sha256_of,
     write_manifest,
     write_shard,
@@ -46,7 +43,6 @@ logger = logging.getLogger(__name__)
 Progress = Callable[[int, int], None]
 
 _MAX_SHARD_BYTES = 2**30  # of frames before compression
-_FIT_SAMPLES = 6  # of a take, from which its screen is learnt
 # Photographs that come with scikit-image; no picture serves both splits.
 _DEFAULT_BACKGROUNDS: Mapping[Split, tuple[str, ...]] = {
     "train": ("brick.png", "coffee.png", "hubble_deep_field.jpg", "ihc.png", "rocket.jpg"),
@@ -79,16 +75,6 @@ class BuildShardsConfig:
         if self.seed < 0:
             raise ValueError(f"seed must not be negative, got {self.seed}")
         make_matter(self.matter)
-
-
-class _AlignedDocument(BaseModel):
-    rig: str
-    response: Literal["linear", "srgb"] | Annotated[float, Field(gt=0)]
-    output_size: tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]]
-    crop: Crop
-    calibration_sha256: str | None = None
-    config: dict[str, Any]
-    takes: list[Annotated[str, Field(pattern=r"^[^/\\]+$")]]
 
 
 @dataclass(frozen=True)
@@ -187,7 +173,7 @@ def run(
         If the aligned takes or the backgrounds cannot be used, no frame was accepted, or a subject is in both splits.
     """
     config = config or BuildShardsConfig()
-    aligned = _read_aligned_manifest(aligned_dir)
+    aligned = read_aligned_manifest(aligned_dir)
     takes = [_read_take(aligned_dir, name) for name in sorted(aligned.takes)]
     takes = [take for take in takes if take.samples]
     if not takes:
@@ -240,15 +226,6 @@ def run(
         frames_per_sequence=takes[0].frames_per_sequence,
     )
     return write_manifest(out_dir, manifest)
-
-
-def _read_aligned_manifest(folder: Path) -> _AlignedDocument:
-    path = manifest_path(folder)
-    if not path.is_file():
-        raise InputError(path, "there is no such file", expected="a folder that 'rb2v align' finished")
-    document = read_json(path)
-    check_schema(path, document)
-    return validate(_AlignedDocument, document, path)
 
 
 def _read_take(folder: Path, name: str) -> _TakeRecord:
@@ -381,7 +358,11 @@ def _build_shard(plan: _ShardPlan, recipe: _Recipe) -> ShardEntry:
 def _iter_samples(plan: _ShardPlan, recipe: _Recipe) -> Iterator[ShardSample]:
     for name, start, end in plan.parts:
         with AlignedTakeReader(aligned_take_path(recipe.aligned_dir, name)) as reader:
-            matter = _fit_matter(reader, recipe) if reader.green_screen else None
+            matter = (
+                fit_to_take(reader, recipe.config.matter, recipe.response, recipe.window.cut)
+                if reader.green_screen
+                else None
+            )
             for index in range(start, end):
                 sample = _read_sample(reader, index, recipe)
                 blurry_index = int(reader.blurry_index[index])
@@ -414,20 +395,6 @@ def _read_sample(reader: AlignedTakeReader, index: int, recipe: _Recipe) -> Alig
             found = f"{frame.shape[1]}x{frame.shape[0]}"
             raise InputError(reader.path, f"its frames are {found}", expected=f"{width}x{height} by the manifest")
     return AlignedSample(recipe.window.cut(sample.blurry), recipe.window.cut(sample.sharp))
-
-
-def _fit_matter(reader: AlignedTakeReader, recipe: _Recipe) -> TakeMatter:
-    # The same frames whichever shard asks, so that a take is keyed alike in all its shards.
-    indices = np.unique(np.linspace(0, len(reader) - 1, _FIT_SAMPLES).round().astype(int))
-    sequences = [_read_sample(reader, int(index), recipe).sharp for index in indices]
-    frames = np.concatenate([sequence[:: len(sequence) - 1] for sequence in sequences])
-    plate = None if reader.plate is None else recipe.window.cut(reader.plate)
-    try:
-        return make_matter(recipe.config.matter).fit(frames, recipe.response, plate)
-    except Rb2vError as error:
-        raise InputError(
-            reader.path, str(error), "green_screen", expected="a take before a green screen, or green_screen: false"
-        ) from error
 
 
 def _draw_background(paths: Sequence[Path], recipe: _Recipe, take: str, blurry_index: int) -> NDArray[np.float32]:

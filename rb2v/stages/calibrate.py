@@ -17,9 +17,9 @@ from rb2v.artifacts import Calibration, CalibrationQuality, Crop, RawDirectory, 
 from rb2v.core.color import apply_color_map, delta_e_2000, fit_color_map, from_linear, to_linear
 from rb2v.core.homography import (
     Homography,
+    choose_crop,
     fit_homography,
     gradient_magnitude,
-    largest_crop,
     mirror_homography,
     refine_homography,
     warp_image,
@@ -367,7 +367,7 @@ def _seen_by_both(lit_blurry: Mask, lit_sharp: Mask, homography: Homography) -> 
 def _find_crop(lit_blurry: Mask, lit_sharp: Mask, homography: Homography, rig: Rig, raw_dir: Path) -> Crop:
     seen = _seen_by_both(lit_blurry, lit_sharp, homography)
     try:
-        x, y, width, height = largest_crop(seen, rig.output_size[0] / rig.output_size[1])
+        x, y, width, height = choose_crop(seen, rig.output_size[0] / rig.output_size[1])
     except ValueError as error:
         raise InputError(raw_dir / "calibration" / "geometry", str(error), expected="overlapping views") from error
     return Crop(x, y, width, height)

@@ -7,10 +7,10 @@ from skimage import data as skimage_data
 
 from rb2v.core.homography import (
     FrameWarp,
+    choose_crop,
     crop_homography,
     fit_homography,
     gradient_magnitude,
-    largest_crop,
     mirror_homography,
     normalized,
     refine_homography,
@@ -191,15 +191,15 @@ def all_crops(valid, aspect):
 
 
 @given(st.integers(0, 2**32 - 1), st.sampled_from([0.5, 1.0, 4 / 3]))
-def test_largest_crop_is_the_largest_and_most_central(seed, aspect):
+def test_choose_crop_is_the_largest_and_most_central(seed, aspect):
     rng = np.random.default_rng(seed)
     valid = rng.random((12, 15)) < rng.uniform(0.5, 1.0)
     h, w, corners = all_crops(valid, aspect)
     if not corners:
         with pytest.raises(ValueError, match="no pixel"):
-            largest_crop(valid, aspect)
+            choose_crop(valid, aspect)
         return
-    x, y, width, height = largest_crop(valid, aspect)
+    x, y, width, height = choose_crop(valid, aspect)
     assert (width, height) == (w, h)
     assert (x, y) in corners
 
