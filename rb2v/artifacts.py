@@ -191,6 +191,7 @@ class ClockModel:
 REASONS: Mapping[str, str] = {
     "": "accepted",
     "out-of-range": "the window reaches beyond the sharp recording",
+    "clipped": "too bright: hardly a pixel is below clipping",
     "static": "no window stands out, because nothing moves",
     "low-psnr": "no window explains the blurry frame well enough",
     "inconsistent": "the frame's own best window lies off the take's clock line",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -14,6 +15,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from rb2v import __version__
 from rb2v.errors import Rb2vError
@@ -26,8 +28,8 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
-console = Console(highlight=False)
-error_console = Console(stderr=True, highlight=False)
+console = Console(highlight=False, markup=False)
+error_console = Console(stderr=True, highlight=False, markup=False)
 
 Config = TypeVar("Config")
 
@@ -39,23 +41,27 @@ Device = Annotated[
 
 EXIT_INPUT_WRONG = 2
 
+# What the user's machine refuses: a full disk, a missing permission.
+_OUTSIDE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
+
 
 def main() -> None:
     """Run the command line; the user's mistakes end in one message and exit status 2."""
     try:
         app()
     except Rb2vError as error:
-        error_console.print(f"[bold red]error:[/] {_escaped(str(error))}", soft_wrap=True)
+        _print_error(str(error))
         sys.exit(EXIT_INPUT_WRONG)
     except OSError as error:
-        # A full disk or a missing permission is nothing the program can mend; what was written so far stays whole.
+        if error.errno not in _OUTSIDE_ERRORS:
+            raise
         where = f"{error.filename}: " if error.filename else ""
-        error_console.print(f"[bold red]error:[/] {_escaped(where)}{_escaped(error.strerror or str(error))}")
+        _print_error(f"{where}{error.strerror}; what was written so far is whole, run the command again to go on")
         sys.exit(EXIT_INPUT_WRONG)
 
 
-def _escaped(text: str) -> str:
-    return text.replace("[", r"\[")
+def _print_error(message: str) -> None:
+    error_console.print(Text.assemble(("error: ", "bold red"), message), soft_wrap=True)
 
 
 def _show_version(value: bool) -> None:
@@ -310,7 +316,7 @@ def _print_order_scores(metrics: Mapping[str, Any]) -> None:
         console.print("the test split is empty: nothing to score")
         return
     table = Table(title=f"order on {metrics['test_sequences']} test sequences, %")
-    columns = ("hit", "con@2", "con@3", "contrast_reversed", "brightness_shifted")
+    columns = [name for name, value in metrics["test"].items() if isinstance(value, float)]
     table.add_column("scorer")
     for name in columns:
         table.add_column(name.replace("_", " "), justify="right")

@@ -171,7 +171,7 @@ class _Oracle:
             for first, last in ends
             for index in range(first // self._rig.upsampling, -(-last // self._rig.upsampling) + 1)
         }
-        warp = FrameWarp(rig.homography, dataclasses.astuple(aligned.crop), aligned.rig.output_size)
+        warp = FrameWarp(rig.homography, dataclasses.astuple(aligned.crop), self._rig.output_size, self._rig.response)
         track = _load_frames(sharp_video, warp, rig.config.size, needed)
         self._source = SharpSource(track, aligned.rig, make_interpolator(aligned.interpolator))
 

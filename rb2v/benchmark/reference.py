@@ -39,7 +39,9 @@ class TruthRenderer:
         self._scene = rig.scene(plan)
         # Only what is shown is rendered, and as much around it as resampling reaches for.
         to_part = np.array([[1, 0, _MARGIN_PX - crop.x], [0, 1, _MARGIN_PX - crop.y], [0, 0, 1]], dtype=np.float64)
-        self._warp = FrameWarp(np.eye(3), (_MARGIN_PX, _MARGIN_PX, crop.width, crop.height), output_size)
+        self._warp = FrameWarp(
+            np.eye(3), (_MARGIN_PX, _MARGIN_PX, crop.width, crop.height), output_size, rig.rig.response
+        )
         self._blurry = dataclasses.replace(
             rig.blurry,
             size=(crop.width + 2 * _MARGIN_PX, crop.height + 2 * _MARGIN_PX),

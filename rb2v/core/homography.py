@@ -8,6 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from rb2v.core.color import Response, encode, to_linear
+
 Homography = NDArray[np.float64]
 Pixel = TypeVar("Pixel", np.uint8, np.float32)
 
@@ -209,6 +211,8 @@ def warp_image(
 class FrameWarp:
     """The resampling of whole frames into the crop at the output size: one interpolation, anti-aliased.
 
+    It works in linear light, so that the mean of resampled frames is the resampled mean.
+
     Parameters
     ----------
     homography : (3, 3) ndarray
@@ -217,23 +221,28 @@ class FrameWarp:
         x, y, width, height in blurry-camera pixels.
     size : tuple of int
         Width and height of the output in pixels.
+    response : {"linear", "srgb"} or float
+        The camera's response.
     """
 
-    def __init__(self, homography: Homography, crop: tuple[int, int, int, int], size: tuple[int, int]) -> None:
+    def __init__(
+        self, homography: Homography, crop: tuple[int, int, int, int], size: tuple[int, int], response: Response
+    ) -> None:
         self._to_output = crop_homography(crop, size) @ homography
         self._size = size
-        jacobian_scale = _local_scale(self._to_output, size)
+        self._response: Response = response
         # A Gaussian of this width removes what the coarser grid cannot hold.
-        self._sigma_px = 0.5 * np.sqrt(max(1.0 / jacobian_scale**2 - 1.0, 0.0))
+        self._sigma_px = 0.5 * np.sqrt(max(1.0 / _local_scale(self._to_output, size) ** 2 - 1.0, 0.0))
 
     def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return the (height, width, 3) uint8 output for an (H, W, 3) uint8 frame."""
+        linear = to_linear(image, self._response)
         if self._sigma_px > 0.2:
-            image = np.asarray(cv2.GaussianBlur(image, (0, 0), self._sigma_px), dtype=np.uint8)
+            linear = np.asarray(cv2.GaussianBlur(linear, (0, 0), self._sigma_px), dtype=np.float32)
         warped = cv2.warpPerspective(
-            image, self._to_output, self._size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+            linear, self._to_output, self._size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
         )
-        return np.asarray(warped, dtype=np.uint8)
+        return encode(np.asarray(warped, dtype=np.float32), self._response)
 
 
 def crop_homography(crop: tuple[int, int, int, int], size: tuple[int, int]) -> Homography:

@@ -108,6 +108,7 @@ def write_aligned_take(
     curves: ScoreCurves,
     clock: ClockModel | None,
     plate: NDArray[np.uint8] | None = None,
+    inputs_sha256: str = "",
 ) -> Path:
     """Write a take's frames whole or not at all, and return the path.
 
@@ -127,6 +128,8 @@ def write_aligned_take(
         The line through the take's frames; None where none was found.
     plate : (H, W, 3) ndarray of uint8, optional
         The clean background plate in the same geometry and colours.
+    inputs_sha256 : str
+        Digest of the files that the take was made from.
     """
     accepted = [frame for frame in frames if frame.accepted]
     with whole_file(path) as temporary, create_hdf5(temporary) as file:
@@ -136,6 +139,7 @@ def write_aligned_take(
         file.attrs["subject"] = take.subject
         file.attrs["green_screen"] = take.green_screen
         file.attrs["split"] = take.split or ""
+        file.attrs["inputs_sha256"] = inputs_sha256
         if clock is not None:
             for name in ("offset_seconds", "drift", "residual_seconds", "n_inliers"):
                 file.attrs[f"clock_{name}"] = getattr(clock, name)
@@ -207,6 +211,7 @@ class AlignedTakeReader:
         self.category: Category = _member(attributes["category"], CATEGORIES)
         self.subject = str(attributes["subject"])
         self.green_screen = bool(attributes["green_screen"])
+        self.inputs_sha256 = str(attributes["inputs_sha256"])
         self.split: Split | None = _member(attributes["split"], SPLITS) if attributes["split"] else None
         self.clock = None
         if "clock_offset_seconds" in attributes:

@@ -61,24 +61,23 @@ class SimulatedCamera:
 
     def expose(self, scene: Scene, center_seconds: float) -> NDArray[np.float32]:
         """Return the noise-free (H, W, 3) linear light of an exposure about an instant of the scene's time."""
-        offsets = (np.arange(self.n_instants) + 0.5) / self.n_instants - 0.5
+        instants = scene.instants(center_seconds, self.exposure_seconds, self.n_instants)
         total = np.zeros((self.size[1], self.size[0], 3), dtype=np.float32)
-        for offset in offsets:
-            instant = center_seconds + float(offset) * self.exposure_seconds
-            cv2.accumulate(scene.render(instant, self.scene_to_view, self.size), total)
-        total /= np.float32(self.n_instants)
+        for instant in instants:
+            cv2.accumulate(scene.render(float(instant), self.scene_to_view, self.size), total)
+        total /= np.float32(len(instants))
         return np.asarray(cv2.transform(total, self.mixing.astype(np.float32)), dtype=np.float32)
 
     def expose_alpha(self, scene: Scene, center_seconds: float) -> NDArray[np.float32] | None:
         """Return the (H, W) foreground opacity that an exposure sees; None where there is no green screen."""
-        offsets = (np.arange(self.n_instants) + 0.5) / self.n_instants - 0.5
+        instants = scene.instants(center_seconds, self.exposure_seconds, self.n_instants)
         total = np.zeros((self.size[1], self.size[0]), dtype=np.float32)
-        for offset in offsets:
-            opacity = scene.alpha(center_seconds + float(offset) * self.exposure_seconds, self.scene_to_view, self.size)
+        for instant in instants:
+            opacity = scene.alpha(float(instant), self.scene_to_view, self.size)
             if opacity is None:
                 return None
             total += opacity
-        return total / np.float32(self.n_instants)
+        return total / np.float32(len(instants))
 
     def develop(self, linear: NDArray[np.float32], noise: NoiseBank | None) -> NDArray[np.uint8]:
         """Return the 8-bit picture of an exposure: border, noise, response; no noise where ``noise`` is None."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import logging
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import yaml
@@ -19,7 +22,7 @@ from rb2v.core.homography import Homography, mirror_homography, normalized
 from rb2v.errors import InputError
 from rb2v.execution import Executor, SerialExecutor
 from rb2v.io.config import find_rig, read_rig
-from rb2v.io.store import SCHEMA, adopt_folder, check_schema, read_json, whole_file, write_json, write_text
+from rb2v.io.store import CONFIG_NAME, SCHEMA, adopt_folder, check_schema, read_json, whole_file, write_json, write_text
 from rb2v.io.video import Sound, write_image, write_video
 from rb2v.simulator import targets, textures
 from rb2v.simulator.camera import NoiseBank, SimulatedCamera
@@ -35,6 +38,7 @@ _SOUND_RATE = 48_000
 _N_BOARDS = 6
 _N_WALLS = 2
 _SHARP_TAIL_SECONDS = 0.2
+_MAX_DRIFT_PPM = 1e5
 
 
 @dataclass(frozen=True)
@@ -70,8 +74,13 @@ class SimulateConfig:
             raise ValueError(f"size must be even and at least 64 pixels, got {self.size[0]}x{self.size[1]}")
         if self.n_instants < 24:
             raise ValueError(f"n_instants must be at least 24, got {self.n_instants}")
-        if self.seconds <= 0 or self.test_seconds <= 0:
-            raise ValueError(f"takes must last longer than 0 s, got {min(self.seconds, self.test_seconds)}")
+        for name in ("seconds", "test_seconds"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be a number above 0, got {getattr(self, name)}")
+        if not abs(self.drift_ppm) <= _MAX_DRIFT_PPM:
+            raise ValueError(f"drift_ppm must lie within +-{_MAX_DRIFT_PPM:.0f}, got {self.drift_ppm}")
+        if not 0 <= self.max_offset_seconds < math.inf:
+            raise ValueError(f"max_offset_seconds must be a number of at least 0, got {self.max_offset_seconds}")
         if not self.categories:
             raise ValueError("categories must name at least one category")
 
@@ -262,16 +271,16 @@ def simulate(
     """
     executor = executor or SerialExecutor()
     truth_dir = out_dir.resolve().parent / "truth"
+    if config.rig.endswith((".yaml", ".yml")):
+        config = dataclasses.replace(config, rig=str(Path(config.rig).resolve()))
     photos = tuple(textures.list_photos(photos_dir))
-    record = dataclasses.asdict(config) | {"video": None if video is None else _digest(video)}
-    record["scenes_version"] = SCENES_VERSION
-    record["rig_settings"] = dataclasses.asdict(read_rig(find_rig(config.rig)))
-    record["photos"] = [_digest(path) for path in photos]
-    if not (truth_dir / "config.json").exists() and out_dir.is_dir() and any(out_dir.iterdir()):
-        raise InputError(out_dir, "is not empty and its truth is missing", expected="a new or empty folder")
-    adopt_folder(truth_dir, record)
     rig = build_rig(config, photos)
     plans = plan_takes(config, video)
+    record = dataclasses.asdict(config) | _digests(rig)
+    record["video"] = None if video is None else _digest(video)
+    if not (truth_dir / CONFIG_NAME).exists() and out_dir.is_dir() and any(out_dir.iterdir()):
+        raise InputError(out_dir, "is not empty and its truth is missing", expected="a new or empty folder")
+    adopt_folder(truth_dir, record, contents=(out_dir,))
 
     _write_descriptions(out_dir, rig, plans)
     jobs: list[_Job] = [_Job(out_dir, None, "blurry")]
@@ -282,8 +291,17 @@ def simulate(
         logger.info("%s", name)
         if on_done is not None:
             on_done(done, len(jobs))
-    _write_truth(truth_dir, rig, plans)
+    _write_truth(truth_dir, rig, plans, photos_dir)
     return truth_dir
+
+
+def _digests(rig: SimulatedRig) -> dict[str, Any]:
+    """Return what, beside the configuration, decides what the pictures show."""
+    return {
+        "scenes_version": SCENES_VERSION,
+        "rig_settings": dataclasses.asdict(rig.rig),
+        "photos": [_digest(path) for path in rig.photos],
+    }
 
 
 def _digest(path: Path) -> str:
@@ -309,10 +327,7 @@ def _run_job(job: _Job, config: SimulateConfig, photos: tuple[Path, ...]) -> str
 
 
 def _write_descriptions(out_dir: Path, rig: SimulatedRig, plans: tuple[TakePlan, ...]) -> None:
-    rig_name = rig.config.rig
-    if rig_name.endswith((".yaml", ".yml")):
-        rig_name = str(Path(rig_name).resolve())
-    write_text(out_dir / "capture.yaml", _yaml({"schema": SCHEMA, "rig": rig_name}))
+    write_text(out_dir / "capture.yaml", _yaml({"schema": SCHEMA, "rig": rig.config.rig}))
     for plan in plans:
         description = {
             "category": plan.category,
@@ -413,14 +428,13 @@ def _world_sound(rng: np.random.Generator, plan: TakePlan, start_seconds: float)
     return np.asarray(sound, dtype=np.float64)
 
 
-def _write_truth(truth_dir: Path, rig: SimulatedRig, plans: tuple[TakePlan, ...]) -> None:
+def _write_truth(truth_dir: Path, rig: SimulatedRig, plans: tuple[TakePlan, ...], photos_dir: Path | None) -> None:
     write_json(
         truth_dir / TRUTH_NAME,
         {
             "schema": SCHEMA,
-            "scenes_version": SCENES_VERSION,
             "config": dataclasses.asdict(rig.config),
-            "photos": [str(path) for path in rig.photos],
+            "photos_dir": None if photos_dir is None else str(photos_dir.resolve()),
             "homography": rig.homography.tolist(),
             "mirrored": rig.config.mirrored,
             "color": rig.color.tolist(),
@@ -472,9 +486,6 @@ def read_truth(truth_dir: Path) -> Truth:
     path = truth_dir / TRUTH_NAME
     document = read_json(path)
     check_schema(path, document)
-    if document.get("scenes_version") != SCENES_VERSION:
-        version = document.get("scenes_version")
-        raise InputError(path, f"was written by another simulator, with scenes of version {version}", "scenes_version")
     try:
         values = document["config"] | {
             "size": tuple(document["config"]["size"]),
@@ -484,11 +495,13 @@ def read_truth(truth_dir: Path) -> Truth:
         plans = tuple(
             TakePlan(**{key: value for key, value in take.items() if key != "positions"}) for take in document["takes"]
         )
-        photos = tuple(Path(name) for name in document["photos"])
-        stated = np.array(document["homography"], dtype=np.float64)
+        photos_dir = document["photos_dir"]
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(path, f"cannot be understood ({error})", expected="what 'rb2v simulate' writes") from error
-    rig = build_rig(config, photos)
-    if not np.allclose(rig.homography, stated, rtol=1e-9, atol=1e-9):
-        raise InputError(path, "was written by another version of the simulator", "homography")
+    rig = build_rig(config, tuple(textures.list_photos(None if photos_dir is None else Path(photos_dir))))
+    record = read_json(truth_dir / CONFIG_NAME)
+    for key, value in json.loads(json.dumps(_digests(rig))).items():
+        if record.get(key) != value:
+            expected = "what it was when the session was simulated"
+            raise InputError(truth_dir / CONFIG_NAME, "is not what this machine has", key, expected=expected)
     return Truth(rig, plans)

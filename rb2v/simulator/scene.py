@@ -21,6 +21,9 @@ from rb2v.io.video import iter_frames
 from rb2v.simulator import textures
 
 CLIP_TICKS_PER_SECOND = 600.0
+CLIP_LEAD_TICKS = 9
+"""Ticks before time 0, so that the first blurry exposure, 19 ticks long, lies inside the clip."""
+
 _GREEN_LINEAR = np.array([0.045, 0.36, 0.075], dtype=np.float32)
 
 # As matrices of OpenCV's transform: numpy's broadcasting over a last axis of 3 is several times slower.
@@ -30,6 +33,10 @@ _TRANSPARENCY = np.tile(np.array([0, 0, 0, -1, 1], dtype=np.float32), (3, 1))
 
 class Scene(Protocol):
     """Anything that can be rendered at an instant."""
+
+    def instants(self, center_seconds: float, exposure_seconds: float, n_instants: int) -> NDArray[np.float64]:
+        """Return the times, in seconds, whose mean is an exposure: about ``n_instants``, evenly spread over it."""
+        ...
 
     def render(self, time_seconds: float, scene_to_view: Homography, size: tuple[int, int]) -> NDArray[np.float32]:
         """Return the (height, width, 3) linear light at an instant, seen through a homography."""
@@ -123,6 +130,12 @@ def _centering(width: int, height: int) -> Homography:
     return np.array([[1, 0, -(width - 1) / 2], [0, 1, -(height - 1) / 2], [0, 0, 1]], dtype=np.float64)
 
 
+def midpoints(center_seconds: float, exposure_seconds: float, n_instants: int) -> NDArray[np.float64]:
+    """Return the middles of ``n_instants`` equal parts of an exposure, in seconds."""
+    shares = (np.arange(n_instants) + 0.5) / n_instants - 0.5
+    return np.asarray(center_seconds + shares * exposure_seconds, dtype=np.float64)
+
+
 @dataclass(frozen=True, eq=False)
 class LayeredScene:
     """A wall behind moving cut-outs, all under the motion of the rig itself."""
@@ -135,6 +148,10 @@ class LayeredScene:
     green_screen: bool = False
     """Whether the movers stand before a green screen."""
     _kept_walls: dict[tuple[bytes, tuple[int, int]], NDArray[np.float32]] = field(default_factory=dict, repr=False)
+
+    def instants(self, center_seconds: float, exposure_seconds: float, n_instants: int) -> NDArray[np.float64]:
+        """Return the times, in seconds, whose mean is an exposure."""
+        return midpoints(center_seconds, exposure_seconds, n_instants)
 
     def render(self, time_seconds: float, scene_to_view: Homography, size: tuple[int, int]) -> NDArray[np.float32]:
         """Return the (height, width, 3) linear light at an instant, seen through a homography."""
@@ -294,12 +311,19 @@ class ClipScene:
 
     @property
     def duration_seconds(self) -> float:
-        """How long the clip lasts at one frame per tick."""
-        return len(self._frames) / CLIP_TICKS_PER_SECOND
+        """How long blurry frames can be exposed: from time 0 to the last exposure that lies inside the clip."""
+        return max(len(self._frames) - 2 * CLIP_LEAD_TICKS, 1) / CLIP_TICKS_PER_SECOND
+
+    def instants(self, center_seconds: float, exposure_seconds: float, n_instants: int) -> NDArray[np.float64]:
+        """Return the ticks, as times in seconds, that an exposure integrates: whole frames, none of them in part."""
+        center = round(center_seconds * CLIP_TICKS_PER_SECOND)
+        reach = max(round(exposure_seconds * CLIP_TICKS_PER_SECOND) - 1, 0) // 2
+        return np.arange(center - reach, center + reach + 1) / CLIP_TICKS_PER_SECOND
 
     def render(self, time_seconds: float, scene_to_view: Homography, size: tuple[int, int]) -> NDArray[np.float32]:
         """Return the (height, width, 3) linear light at an instant, seen through a homography."""
-        index = min(max(int(np.floor(time_seconds * CLIP_TICKS_PER_SECOND)), 0), len(self._frames) - 1)
+        tick = round(time_seconds * CLIP_TICKS_PER_SECOND) + CLIP_LEAD_TICKS
+        index = min(max(tick, 0), len(self._frames) - 1)
         linear = to_linear(self._frames[index], "srgb") * np.float32(0.9)
         height, width = linear.shape[:2]
         view = scene_to_view @ _centering(width, height)

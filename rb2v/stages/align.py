@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from rb2v import __version__
 from rb2v.artifacts import AlignedFrame, Calibration, ClockModel, Rig, Take
 from rb2v.core.blur import mean_frame, window_means, window_steps
 from rb2v.core.clock import fit_clock
@@ -40,7 +41,7 @@ from rb2v.io.aligned import (
 )
 from rb2v.io.config import read_raw_directory, read_takes
 from rb2v.io.store import adopt_folder, read_calibration, write_alignment
-from rb2v.io.video import iter_frames, read_image, read_sound
+from rb2v.io.video import iter_frames, probe_video, read_image, read_sound
 
 logger = logging.getLogger(__name__)
 
@@ -75,8 +76,9 @@ class AlignConfig:
             raise ValueError(f"interpolator must be one of {', '.join(INTERPOLATORS)}, got {self.interpolator!r}")
         if self.sync not in ("auto", "sound", "motion"):
             raise ValueError(f"sync must be auto, sound or motion, got {self.sync!r}")
-        if self.tolerance_frames <= 0:
-            raise ValueError(f"tolerance_frames must be above 0, got {self.tolerance_frames}")
+        for name in ("min_psnr_db", "min_margin_db", "tolerance_frames"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be a number above 0, got {getattr(self, name)}")
 
 
 @dataclass(frozen=True)
@@ -131,6 +133,8 @@ def run(
     raw = read_raw_directory(raw_dir)
     calibration = read_calibration(calibration_path)
     takes = read_takes(raw_dir)
+    for take in takes:
+        _check_files(take, calibration)
     manifest = AlignedManifest(
         rig=raw.rig.name,
         response=raw.rig.response,
@@ -141,9 +145,9 @@ def run(
         takes=tuple(take.name for take in takes),
     )
     # Takes may be added to a session later; everything else decides what a finished take looks like.
-    settings = dataclasses.asdict(manifest)
-    del settings["takes"]
-    adopt_folder(out_dir, {"stage": "align", "rig_settings": dataclasses.asdict(raw.rig)} | settings)
+    settings = {"stage": "align", "version": __version__, "rig_settings": dataclasses.asdict(raw.rig)}
+    settings |= {name: value for name, value in dataclasses.asdict(manifest).items() if name != "takes"}
+    adopt_folder(out_dir, settings)
     align = partial(align_take, rig=raw.rig, calibration=calibration, out_dir=out_dir, config=config)
     for record in executor.map(align, takes):
         logger.info("%s: %d of %d frames accepted", record.name, record.n_accepted, record.n_frames)
@@ -153,12 +157,41 @@ def run(
     for take in takes:
         with AlignedTakeReader(aligned_take_path(out_dir, take.name)) as reader:
             frames += reader.read_frames()
+    table = write_alignment(out_dir / ALIGNMENT_NAME, frames)
+    # Last, because its presence says that the folder is finished.
     write_aligned_manifest(out_dir, manifest)
-    return write_alignment(out_dir / ALIGNMENT_NAME, frames)
+    return table
+
+
+def _check_files(take: Take, calibration: Calibration) -> None:
+    """Check, before anything is computed, that a take's files are of the sizes that the calibration was made for."""
+    plates = (take.plate_blurry, take.plate_sharp)
+    sizes = (calibration.size_blurry, calibration.size_sharp)
+    for paths, plate, size in zip((take.blurry, take.sharp), plates, sizes, strict=True):
+        expected = f"{size[0]}x{size[1]} as in the calibration"
+        for path in paths:
+            info = probe_video(path)
+            if (info.width, info.height) != size:
+                raise InputError(path, f"its frames are {info.width}x{info.height}", expected=expected)
+        if plate is not None:
+            height, width = read_image(plate).shape[:2]
+            if (width, height) != size:
+                raise InputError(plate, f"is {width}x{height}", expected=expected)
+
+
+def _digest_inputs(take: Take) -> str:
+    """Return a digest of all that a take's result depends on, but for the folder's configuration."""
+    digest = hashlib.sha256(repr((take.category, take.subject, take.green_screen, take.split)).encode())
+    for path in (*take.blurry, *take.sharp, take.plate_blurry, take.plate_sharp):
+        digest.update(b"|")
+        if path is not None:
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
 
 
 def align_take(take: Take, rig: Rig, calibration: Calibration, out_dir: Path, config: AlignConfig) -> TakeRecord:
-    """Align one take and write its file, unless it is there already.
+    """Align one take and write its file, unless it is there already and was made from the same inputs.
 
     Raises
     ------
@@ -166,16 +199,24 @@ def align_take(take: Take, rig: Rig, calibration: Calibration, out_dir: Path, co
         If a video cannot be decoded or has another size than the calibration.
     """
     path = aligned_take_path(out_dir, take.name)
-    if not path.exists():
+    inputs_sha256 = _digest_inputs(take)
+    if not _is_made_from(path, inputs_sha256):
         scratch = path.with_name(f".partial-{take.name}")
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir(parents=True)
         try:
-            _Alignment(take, rig, calibration, config, scratch).write(path)
+            _Alignment(take, rig, calibration, config, scratch).write(path, inputs_sha256)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
     with AlignedTakeReader(path) as reader:
         return TakeRecord(take.name, len(reader.read_frames()), len(reader))
+
+
+def _is_made_from(path: Path, inputs_sha256: str) -> bool:
+    if not path.exists():
+        return False
+    with AlignedTakeReader(path) as reader:
+        return reader.inputs_sha256 == inputs_sha256
 
 
 @dataclass(frozen=True, eq=False)
@@ -322,17 +363,17 @@ class _Alignment:
     def __init__(self, take: Take, rig: Rig, calibration: Calibration, config: AlignConfig, scratch: Path) -> None:
         self._take, self._rig, self._config, self._scratch = take, rig, config, scratch
         crop = dataclasses.astuple(calibration.crop)
-        self._warp_blurry = FrameWarp(np.eye(3), crop, rig.output_size)
-        warp_sharp = FrameWarp(calibration.homography, crop, rig.output_size)
+        self._warp_blurry = FrameWarp(np.eye(3), crop, rig.output_size, rig.response)
+        self._warp_sharp = FrameWarp(calibration.homography, crop, rig.output_size, rig.response)
         self._fallback_color = np.eye(3, 4) if calibration.color is None else calibration.color
         self._blurry = load_track(take.blurry, self._warp_blurry, calibration.size_blurry, scratch / "blurry")
-        sharp = load_track(take.sharp, warp_sharp, calibration.size_sharp, scratch / "sharp")
+        sharp = load_track(take.sharp, self._warp_sharp, calibration.size_sharp, scratch / "sharp")
         self._sharp = SharpSource(sharp, rig, make_interpolator(config.interpolator))
         if self._sharp.n_positions < 1:
             raise InputError(take.sharp[0], f"holds {len(sharp.times)} frames", expected="at least one whole window")
 
-    def write(self, path: Path) -> None:
-        """Align the take and write its file."""
+    def write(self, path: Path, inputs_sha256: str) -> None:
+        """Align the take and write its file, with the digest of what it was made from."""
         n = len(self._blurry.times)
         curves, confident = self._search()
         clock = self._fit_clock(curves.peak, confident)
@@ -345,12 +386,17 @@ class _Alignment:
                 if frame.accepted and sample is not None:
                     file.write(sample.blurry.tobytes())
                     file.write(sample.sharp.tobytes())
-        write_aligned_take(path, self._take, frames, self._read_samples(kept), curves, clock, self._plate())
+        samples = self._read_samples(kept)
+        write_aligned_take(path, self._take, frames, samples, curves, clock, self._plate(), inputs_sha256)
 
     def _plate(self) -> NDArray[np.uint8] | None:
-        if not self._take.green_screen or self._take.plate_blurry is None:
-            return None
-        return self._warp_blurry(read_image(self._take.plate_blurry))
+        """Return the clean plate as the blurry camera sees it; the sharp camera's stands in where it is missing."""
+        if self._take.green_screen and self._take.plate_blurry is not None:
+            return self._warp_blurry(read_image(self._take.plate_blurry))
+        if self._take.green_screen and self._take.plate_sharp is not None:
+            linear = to_linear(self._warp_sharp(read_image(self._take.plate_sharp)), self._rig.response)
+            return encode(apply_color_map(self._fallback_color, linear), self._rig.response)
+        return None
 
     def _read_samples(self, path: Path) -> Iterator[AlignedSample]:
         width, height = self._rig.output_size
@@ -362,7 +408,7 @@ class _Alignment:
                 yield AlignedSample(pictures[0], pictures[1:])
 
     def _search(self) -> tuple[ScoreCurves, NDArray[np.bool_]]:
-        """Score every window in range of the coarse offset; return the curves and whose peak can be trusted."""
+        """Score every window in range of the coarse offset; return the curves, and whose peaks may tell the clock."""
         rig, times = self._rig, self._blurry.times
         scale = max(1, min(_MAX_TRACK_SCALE, min(rig.output_size) // _MIN_TRACK_SIZE_PX))
         track_size = (rig.output_size[0] // scale, rig.output_size[1] // scale)
@@ -388,9 +434,9 @@ class _Alignment:
             errors[low - first : high - first] = window_errors(windows[low:high], pixels, unclipped)
             curves.psnr[index] = errors_to_psnr(errors)
             peak = find_peak(errors)
-            if not peak.at_edge and peak.margin_db >= self._config.min_margin_db:
+            if peak.margin_db >= self._config.min_margin_db:
                 curves.peak[index] = first + peak.index + peak.offset
-                confident[index] = curves.psnr[index, peak.index] >= self._config.min_psnr_db
+                confident[index] = not peak.at_edge and curves.psnr[index, peak.index] >= self._config.min_psnr_db
         return curves, confident
 
     def _coarse_offset(
@@ -456,20 +502,21 @@ class _Alignment:
         color, psnr_db, sample = self._fallback_color, math.nan, None
         if in_range:
             color, psnr_db, sample = self._make_sample(index, position)
-        on_line = abs(curves.peak[index] - position_fine) <= self._config.tolerance_frames
+        off_line = abs(curves.peak[index] - position_fine) > self._config.tolerance_frames
         reason = ""
         if clock is None:
             reason = "no-clock"
         elif not in_range:
             reason = "out-of-range"
-        elif confident and not on_line:
+        elif not has_scores:
+            reason = "clipped"
+        elif confident and off_line:
             reason = "inconsistent"
-        elif not psnr_db >= self._config.min_psnr_db:
+        elif psnr_db < self._config.min_psnr_db:
             reason = "low-psnr"
         elif margin_db < self._config.min_margin_db:
             reason = "static"
-        elif not confident:
-            # Its own peak lies at the edge of what was searched, and tells no window.
+        elif off_line:
             reason = "inconsistent"
         frame = AlignedFrame(
             take=self._take.name,

@@ -117,17 +117,16 @@ def run(
     matches = _collect_matches(captures, initial)
     lit_blurry = _lit([capture.blurry for capture in captures])
     lit_sharp = _lit([capture.sharp for capture in captures])
-    homography, rms_px, n_points, n_pairs = _fit_matches(matches, raw_dir)
+    homography, kept = _fit_matches(matches, raw_dir)
     if config.refine:
         step("refining on the pictures")
         homography = _refine(homography, captures, lit_blurry, lit_sharp)
-        rms_px = _rms(homography, matches)
     step("finding the crop")
     crop = _find_crop(lit_blurry, lit_sharp, homography, raw.rig, raw_dir)
     color, delta_e = None, None
     if raw.color_pair is not None:
         step("fitting colours")
-        color, delta_e = _fit_checker(raw.color_pair, homography, raw.rig)
+        color, delta_e = _fit_checker(raw.color_pair, homography, raw.rig, captures[0])
     calibration = Calibration(
         homography=homography,
         mirrored=bool(np.linalg.det(homography) < 0),
@@ -135,7 +134,7 @@ def run(
         size_sharp=_size(captures[0].sharp),
         crop=crop,
         color=color,
-        quality=CalibrationQuality(rms_px=rms_px, pairs=n_pairs, points=n_points, delta_e=delta_e),
+        quality=CalibrationQuality(_rms(homography, kept), len(matches), len(kept.sharp), delta_e),
     )
     overlay_path = out_path.with_name(f"{out_path.stem}_overlay.png")
     with whole_file(overlay_path) as temporary:
@@ -317,29 +316,27 @@ def _collect_matches(captures: Sequence[_Capture], homography: Homography) -> li
     return boards if len(boards) >= 2 else boards + features
 
 
-def _fit_matches(matches: Sequence[_Matches], raw_dir: Path) -> tuple[Homography, float, int, int]:
+def _fit_matches(matches: Sequence[_Matches], raw_dir: Path) -> tuple[Homography, _Matches]:
+    """Return the homography through the point pairs, and the pairs that carry it."""
     if not matches:
         folder = raw_dir / "calibration" / "geometry"
         raise InputError(folder, "the captures give too few point pairs", expected="a chessboard or a textured scene")
     source = np.concatenate([match.sharp for match in matches])
     target = np.concatenate([match.blurry for match in matches])
     homography, inliers = fit_homography(source, target)
-    kept = [_Matches(source[inliers], target[inliers])]
-    return homography, _rms(homography, kept), int(inliers.sum()), len(matches)
+    return homography, _Matches(source[inliers], target[inliers])
 
 
-def _rms(homography: Homography, matches: Sequence[_Matches]) -> float:
-    errors = [warp_points(homography, match.sharp) - match.blurry for match in matches]
-    squared = np.concatenate([(error**2).sum(axis=1) for error in errors])
-    # Pairs that the robust fit left out are not what the figure is about.
-    return float(np.sqrt(squared[squared < 3.0**2].mean()))
+def _rms(homography: Homography, matches: _Matches) -> float:
+    errors = warp_points(homography, matches.sharp) - matches.blurry
+    return float(np.sqrt((errors**2).sum(axis=1).mean()))
 
 
 def _refine(homography: Homography, captures: Sequence[_Capture], lit_blurry: Mask, lit_sharp: Mask) -> Homography:
     """Return the homography refined on all captures, or as it was where that does not make the pictures agree more."""
     # The housing's edge is not part of the scene, and would draw the refinement to itself.
     seen = _seen_by_both(lit_blurry, lit_sharp, homography)
-    seen &= cv2.erode(seen.astype(np.uint8), np.ones((2 * _BORDER_MARGIN_PX + 1,) * 2, np.uint8)) > 0
+    seen = cv2.erode(seen.astype(np.uint8), np.ones((2 * _BORDER_MARGIN_PX + 1,) * 2, np.uint8)) > 0
     width, height = _size(captures[0].blurry)
     grid = np.stack(np.meshgrid(np.linspace(0, width, 9), np.linspace(0, height, 9)), axis=-1).reshape(-1, 2)
     at_sharp = warp_points(np.linalg.inv(homography), grid)
@@ -384,15 +381,24 @@ def _lit(images: Sequence[Image]) -> Mask:
     return np.asarray(grown == 0)
 
 
-def _fit_checker(pair: tuple[Path, Path], homography: Homography, rig: Rig) -> tuple[NDArray[np.float64], float]:
+def _fit_checker(
+    pair: tuple[Path, Path], homography: Homography, rig: Rig, reference: _Capture
+) -> tuple[NDArray[np.float64], float]:
     """Return the colour map in linear light from the checker's patches, and the difference that it leaves."""
     blurry, sharp = (read_image(path) for path in pair)
+    for path, image, other in zip(pair, (blurry, sharp), (reference.blurry, reference.sharp), strict=True):
+        if image.shape != other.shape:
+            (width, height), (w, h) = _size(image), _size(other)
+            raise InputError(path, f"is {width}x{height}", expected=f"{w}x{h} as the geometry captures")
     warped = warp_image(sharp, homography, _size(blurry))
     quads = _find_patches(blurry)
     if quads is None:
         raise InputError(
             pair[0], "no 24-patch colour checker was found", expected="the whole chart, upright and in focus"
         )
+    corners = warp_points(np.linalg.inv(homography), quads.reshape(-1, 2))
+    if corners.min() < 0 or (corners.max(axis=0) > np.array(_size(sharp)) - 1).any():
+        raise InputError(pair[1], "does not hold the whole colour checker", expected="the chart inside both views")
     target = _patch_means(to_linear(blurry, rig.response), quads)
     source = _patch_means(to_linear(warped, rig.response), quads)
     unclipped = (np.maximum(source, target) < 0.98).all(axis=1)

@@ -18,7 +18,7 @@ N_FRAMES, N_REPEATS = 100, 3
 
 def main():
     picture = np.tile(astronaut(), (2, 3, 1))[:540, :960]
-    warp = FrameWarp(mirror_homography(960), (200, 20, 500, 500), (448, 448))
+    warp = FrameWarp(mirror_homography(960), (200, 20, 500, 500), (448, 448), "srgb")
     with tempfile.TemporaryDirectory() as folder:
         path = write_video(Path(folder) / "clip.mp4", [np.roll(picture, 4 * i, 1) for i in range(N_FRAMES)], 100)
         rates = []

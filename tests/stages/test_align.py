@@ -102,7 +102,7 @@ def test_samples_are_the_recorded_frames_in_the_crop(session):
     calibration = read_calibration(session.calibration)
     box = dataclasses.astuple(calibration.crop)
     folder = session.raw / "takes" / "street_train"
-    warp = FrameWarp(np.eye(3), box, (96, 96))
+    warp = FrameWarp(np.eye(3), box, (96, 96), "srgb")
     blurry = [warp(frame.image) for frame in iter_frames([folder / "blurry.mp4"])]
     with AlignedTakeReader(aligned_take_path(session.aligned, "street_train")) as reader:
         assert len(reader) > 0
@@ -118,7 +118,7 @@ def test_sharp_frames_are_the_scene_at_their_times_in_the_blurry_camera(session,
     scene = rig.scene(plan)
     # What the blurry camera would have seen with the sharp camera's exposure.
     camera = dataclasses.replace(rig.blurry, exposure_seconds=rig.sharp.exposure_seconds, n_instants=2)
-    warp = FrameWarp(np.eye(3), dataclasses.astuple(read_calibration(session.calibration).crop), (96, 96))
+    warp = FrameWarp(np.eye(3), dataclasses.astuple(read_calibration(session.calibration).crop), (96, 96), "srgb")
     with AlignedTakeReader(aligned_take_path(session.aligned, take)) as reader:
         index = len(reader) // 2
         sample, position = reader.read(index), int(reader.position[index])
@@ -174,7 +174,7 @@ def test_plates_are_stored_with_green_screen_takes_only(session):
     with AlignedTakeReader(aligned_take_path(session.aligned, "hand_train")) as reader:
         plate = reader.plate
         moving = reader.read(0).blurry
-    warp = FrameWarp(np.eye(3), dataclasses.astuple(read_calibration(session.calibration).crop), (96, 96))
+    warp = FrameWarp(np.eye(3), dataclasses.astuple(read_calibration(session.calibration).crop), (96, 96), "srgb")
     recorded = read_image(session.raw / "takes" / "hand_train" / "plate_blurry.png")
     np.testing.assert_array_equal(plate, warp(recorded))
     assert np.median(np.abs(plate.astype(int) - moving)) < 10
