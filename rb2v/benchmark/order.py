@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,6 @@ from rb2v.hypercut.train import LABELS_NAME, METRICS_NAME, PREDICTIONS_NAME, TRA
 from rb2v.io.store import check_schema, read_json
 
 _SUITE, _STAGE = "order", "train-hypercut"
-_SHARES = {
-    "con@2": "con@2, mean over choices",
-    "con@2_outer": "con@2, outer pairs",
-    "con@3": "con@3",
-    "contrast_reversed": "kept under reversed contrast",
-    "brightness_shifted": "kept under shifted brightness",
-}
 _EXPECTED = "a run that 'rb2v train-hypercut' finished"
 
 
@@ -38,7 +32,7 @@ def report(run_dir: Path) -> Section:
         raise InputError(metrics_path, "there is no such file", expected=_EXPECTED)
     metrics = read_json(metrics_path)
     check_schema(metrics_path, metrics)
-    curves = _read_table(run_dir / TRAINING_NAME, ("step", "loss", "con@2", "con@3"))
+    curves = _read_table(run_dir / TRAINING_NAME, ("step", "loss", "con@2"))
     labels = _read_table(run_dir / LABELS_NAME, ("split", "take", "order", "consistent"))
     blocks: list[Table | Plot] = []
     scores: list[Score] = []
@@ -50,7 +44,7 @@ def report(run_dir: Path) -> Section:
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(metrics_path, f"lacks or mistakes a figure ({error})", expected=_EXPECTED) from error
         n_pairs = len(tested["hit_pairs"])
-        header = ("Scorer", "hit, mean", *(f"hit, pair {k}" for k in range(n_pairs)), *_headers(tested))
+        header = ("Scorer", "hit, mean", *(f"hit, pair {k}" for k in range(n_pairs)), *_shares(tested).values())
         caption = (
             f"In %, over {metrics['test_sequences']} held-out sequences. Below the network: the same one "
             "untrained, and scorers that know nothing of motion. Hit and con mean little unless they stand above "
@@ -93,20 +87,28 @@ def _scorers(metrics: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     return [("network", metrics["test"]), *(metrics.get("controls") or {}).items()]
 
 
-def _headers(tested: dict[str, Any]) -> list[str]:
-    return [header for name, header in _SHARES.items() if name in tested]
+def _shares(tested: dict[str, Any]) -> dict[str, str]:
+    """Return the headers of the shares that a scorer's figures hold, by name: how many con@k depends on its pairs."""
+    headers = {
+        "con@2": "con@2, mean over choices",
+        "con@2_outer": "con@2, outer pairs",
+        **{name: name for name in (f"con@{k}" for k in range(3, len(tested["hit_pairs"]) + 1))},
+        "contrast_reversed": "kept under reversed contrast",
+        "brightness_shifted": "kept under shifted brightness",
+    }
+    return {name: header for name, header in headers.items() if name in tested}
 
 
 def _score_line(scorer: str, tested: dict[str, Any], flipped: dict[str, float]) -> list[str | Score]:
     def share(metric: str, value: float) -> Score:
-        checked = (scorer, metric) == ("network", "labels_flipped")
+        checked = scorer == "network" and metric in ("hit", "labels_flipped")
         return Score(_SUITE, _STAGE, f"{scorer}.{metric}", 100 * float(value), "%", checked=checked)
 
     return [
         scorer.replace("_", " "),
         share("hit", tested["hit"]),
         *(share(f"hit_pair_{index}", value) for index, value in enumerate(tested["hit_pairs"])),
-        *(share(name, tested[name]) for name in _SHARES if name in tested),
+        *(share(name, tested[name]) for name in _shares(tested)),
         share("labels_flipped", flipped[scorer]),
     ]
 
@@ -141,7 +143,8 @@ def _plot_training(curves: pd.DataFrame) -> Plot:
     figure, (left, right) = new_figure(2, 2.8)
     left.plot(curves["step"], curves["loss"], color=ACCENT)
     left.set(xlabel="step", ylabel="loss")
-    for name, color in (("con@2", MUTED), ("con@3", ACCENT)):
+    all_pairs = [name for name in map(str, curves) if re.fullmatch(r"con@\d+", name)][-1]
+    for name, color in {"con@2": MUTED, all_pairs: ACCENT}.items():
         right.plot(curves["step"], 100 * curves[name], color=color, label=name)
     right.set(xlabel="step", ylabel="sequences [%]")
     right.legend(frameon=False)

@@ -115,7 +115,7 @@ def new_figure(n_axes: int, height_inches: float = 3.0) -> tuple[Figure, list[Ax
         right=1 - 0.15 / _WIDTH_INCHES,
         bottom=0.55 / height_inches,
         top=1 - 0.3 / height_inches,
-        wspace=0.25,
+        wspace=0.38,
     )
     axes = [figure.add_subplot(1, n_axes, index + 1) for index in range(n_axes)]
     for axis in axes:

@@ -56,6 +56,7 @@ TARGETS: Mapping[str, Target] = {
     "acceptance": Target("Alignment: blurry frames accepted", ">=", 90.0),
     "position_error_max": Target("Alignment: largest error of the integer position", "<=", 0.55),
     "sharp_psnr_deficit": Target("Sharp frames of street takes: PSNR below the oracle's", "<=", 1.0),
+    "network.hit": Target("Order network: hit on the held-out split", ">=", 90.0),
     "network.labels_flipped": Target("Order network: labels flipped by reversing the input", ">=", 99.0),
 }
 """Targets by metric."""

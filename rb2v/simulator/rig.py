@@ -496,9 +496,12 @@ def read_truth(truth_dir: Path) -> Truth:
             TakePlan(**{key: value for key, value in take.items() if key != "positions"}) for take in document["takes"]
         )
         photos_dir = document["photos_dir"]
+        stated = np.array(document["homography"], dtype=np.float64)
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(path, f"cannot be understood ({error})", expected="what 'rb2v simulate' writes") from error
     rig = build_rig(config, tuple(textures.list_photos(None if photos_dir is None else Path(photos_dir))))
+    if not np.allclose(rig.homography, stated, rtol=1e-9, atol=1e-9):
+        raise InputError(path, "was written by another version of the simulator", "homography")
     record = read_json(truth_dir / CONFIG_NAME)
     for key, value in json.loads(json.dumps(_digests(rig))).items():
         if record.get(key) != value:

@@ -19,7 +19,7 @@ from rb2v.io.config import read_raw_directory, read_takes
 from rb2v.io.store import read_json
 from rb2v.io.video import iter_frames, probe_video, read_image, read_sound, write_image, write_video
 from rb2v.simulator import SimulateConfig, read_truth, simulate
-from rb2v.simulator.rig import plan_takes
+from rb2v.simulator.rig import frame_times, plan_takes
 from rb2v.simulator.scene import ClipScene, LayeredScene, Motion, Mover, Wave
 
 STILL = Motion(Wave(), Wave())
@@ -138,7 +138,11 @@ def test_a_folder_of_something_else_is_not_written_to(small_config, tmp_path):
         ({"size": (97, 80)}, "even"),
         ({"size": (96, 62)}, "at least 64"),
         ({"n_instants": 23}, "n_instants"),
-        ({"seconds": 0.0}, "longer than 0 s"),
+        ({"seconds": 0.0}, "seconds must be a number above 0"),
+        ({"seconds": float("nan")}, "seconds must be a number above 0"),
+        ({"test_seconds": float("inf")}, "test_seconds must be a number above 0"),
+        ({"drift_ppm": float("nan")}, "drift_ppm"),
+        ({"drift_ppm": -1e6}, "drift_ppm"),
         ({"categories": ()}, "categories"),
     ],
 )
@@ -302,18 +306,33 @@ def test_a_clip_s_frames_are_ticks_of_the_blur_track(small_config, clip, tmp_pat
     truth = read_truth(tmp_path / "truth")
     (plan,) = truth.takes
     (take,) = read_takes(tmp_path / "raw")
-    assert plan.seconds == pytest.approx(120 / 600)
+    # The first and the last exposure, 19 ticks long each, lie inside the clip.
+    assert plan.seconds == pytest.approx((120 - 18) / 600)
     assert (take.category, take.green_screen) == ("street", False)
     frames = list(iter_frames(take.blurry))
-    assert len(frames) == 5
+    assert len(frames) == 4
     camera, scene = truth.rig.blurry, truth.rig.scene(plan)
-    for frame in frames[1:4]:
-        ticks = frame.time_seconds * 600 + np.arange(-9.5, 9.5, 0.01)
-        light = 0.9 * (0.1 + 0.005 * np.floor(ticks).mean())
+    for index, frame in enumerate(frames):
+        # A blurry frame is the mean of 19 whole frames of the clip, 24 further on each time.
+        light = 0.9 * (0.1 + 0.005 * np.mean(24 * index + np.arange(19)))
         exposed = camera.expose(scene, frame.time_seconds)[30:50, 30:60].mean(axis=(0, 1))
         np.testing.assert_allclose(exposed, light * camera.mixing.sum(axis=1), rtol=0.01)
         recorded = frame.image[30:50, 30:60].mean(axis=(0, 1)) / 255
         np.testing.assert_allclose(recorded, from_linear(exposed, "srgb"), atol=0.012)
+
+
+def test_a_sharp_frame_of_a_clip_is_one_of_its_frames(small_config, clip, tmp_path):
+    simulate(tmp_path / "raw", small_config, video=clip)
+    truth = read_truth(tmp_path / "truth")
+    (plan,) = truth.takes
+    camera, scene = truth.rig.sharp, truth.rig.scene(plan)
+    for time_seconds in frame_times(truth.rig, plan, "sharp")[-40:-25]:
+        (instant,) = scene.instants(float(time_seconds), camera.exposure_seconds, camera.n_instants)
+        assert abs(instant - time_seconds) <= 0.5 / 600
+        tick = np.clip(round(instant * 600) + 9, 0, 119)
+        exposed = camera.expose(scene, float(time_seconds))[30:50, 30:60].mean(axis=(0, 1))
+        expected = 0.9 * (0.1 + 0.005 * tick) * camera.mixing.sum(axis=1)
+        np.testing.assert_allclose(exposed, expected, rtol=0.01)
 
 
 def test_clips_that_are_no_scene(small_config, tmp_path):
@@ -348,9 +367,20 @@ def break_truth(folder, change):
     ],
 )
 def test_a_truth_that_is_another_simulator_s(small, tmp_path, change, message):
-    (tmp_path / "truth.json").write_bytes((small / "truth" / "truth.json").read_bytes())
+    for name in ("truth.json", "config.json"):
+        (tmp_path / name).write_bytes((small / "truth" / name).read_bytes())
     break_truth(tmp_path, change)
     with pytest.raises(InputError, match=rf"truth\.json: .*{message}"):
+        read_truth(tmp_path)
+
+
+def test_a_truth_of_other_pictures_is_refused(small, tmp_path):
+    for name in ("truth.json", "config.json"):
+        (tmp_path / name).write_bytes((small / "truth" / name).read_bytes())
+    record = json.loads((tmp_path / "config.json").read_text())
+    record["photos"][0] = "0" * 64
+    (tmp_path / "config.json").write_text(json.dumps(record))
+    with pytest.raises(InputError, match=r"config\.json: photos: is not what this machine has"):
         read_truth(tmp_path)
 
 

@@ -21,7 +21,7 @@ from rb2v.execution import ProcessExecutor, SerialExecutor
 from rb2v.io.aligned import AlignedTakeReader, aligned_take_path
 from rb2v.io.config import read_rig
 from rb2v.io.store import ALIGNMENT_COLUMNS, read_alignment, read_calibration, read_json, write_calibration
-from rb2v.io.video import Sound, iter_frames, read_image, read_sound, write_video
+from rb2v.io.video import Sound, iter_frames, read_image, read_sound, write_image, write_video
 from rb2v.simulator.rig import frame_times
 from rb2v.stages.align import AlignConfig, run
 
@@ -242,7 +242,8 @@ def test_another_configuration_is_refused_in_the_same_folder(session, tmp_path):
     [
         ({"interpolator": "cubic"}, "interpolator must be one of flow, linear"),
         ({"sync": "smell"}, "sync must be auto, sound or motion"),
-        ({"tolerance_frames": 0.0}, "tolerance_frames must be above 0"),
+        ({"tolerance_frames": 0.0}, "tolerance_frames must be a number above 0"),
+        ({"min_psnr_db": float("nan")}, "min_psnr_db must be a number above 0"),
     ],
 )
 def test_configurations_that_cannot_be(changes, message):
@@ -424,3 +425,42 @@ def test_linear_light_is_averaged(session, raw, tmp_path):
     wrong, _ = align(session, raw, tmp_path / "wrong")
     assert read_rig(raw / "rig.yaml").response == "linear"
     assert np.mean([row.psnr for row in right]) > np.mean([row.psnr for row in wrong]) + 0.3
+
+
+def test_a_take_whose_files_changed_is_aligned_anew(session, raw, tmp_path):
+    folder, out = raw / "takes" / "street_train", tmp_path / "out"
+    align(session, raw, out)
+    path = aligned_take_path(out, "street_train")
+    untouched = path.stat().st_mtime_ns
+    align(session, raw, out)
+    assert path.stat().st_mtime_ns == untouched
+    description = (folder / "take.yaml").read_text()
+    (folder / "take.yaml").write_text(description.replace("split: train", "split: test"))
+    align(session, raw, out)
+    with AlignedTakeReader(path) as reader:
+        assert reader.split == "test"
+    rewrite(folder / "blurry.mp4", pictures=[frame.image[:, ::-1] for frame in iter_frames([folder / "blurry.mp4"])])
+    rows, _ = align(session, raw, out)
+    assert not any(row.accepted for row in rows)
+
+
+def test_a_plate_of_another_size_is_named(session, raw, tmp_path):
+    write_image(raw / "takes" / "street_train" / "plate_blurry.png", np.zeros((80, 96, 3), np.uint8))
+    with pytest.raises(InputError, match=r"plate_blurry\.png: is 96x80; expected 192x160"):
+        align(session, raw, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_sharp_camera_s_plate_stands_in_for_the_blurry_one_s(session, tmp_path):
+    root = tmp_path / "raw"
+    shutil.copytree(session.raw / "takes" / "hand_train", root / "takes" / "hand_train")
+    write_rig(root / "rig.yaml")
+    (root / "capture.yaml").write_text("schema: 1\nrig: rig.yaml\n")
+    align(session, root, tmp_path / "with")
+    (root / "takes" / "hand_train" / "plate_blurry.png").unlink()
+    align(session, root, tmp_path / "without")
+    plates = []
+    for name in ("with", "without"):
+        with AlignedTakeReader(aligned_take_path(tmp_path / name, "hand_train")) as reader:
+            plates.append(reader.plate)
+    assert psnr(*plates) > 35
