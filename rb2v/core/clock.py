@@ -9,6 +9,7 @@ from scipy.stats import siegelslopes
 MIN_FRAMES = 3
 
 _MAX_MEDIAN_FRAMES = 1000
+_MAX_ROUNDS = 100
 
 
 def fit_clock(
@@ -36,7 +37,7 @@ def fit_clock(
     residual_seconds : float
         Robust standard deviation of the inliers about the line.
     inliers : (n,) ndarray of bool
-        Frames that carry the line.
+        Frames that carry the line: least squares through these, and no others, give it.
 
     Raises
     ------
@@ -55,12 +56,16 @@ def fit_clock(
     # The median of medians takes memory by the square of its frames; evenly spread ones tell the line as well.
     some = np.linspace(0, n - 1, min(n, _MAX_MEDIAN_FRAMES)).round().astype(int)
     slope, intercept = siegelslopes(lag[some], t[some])
-    inliers = np.abs(lag - intercept - slope * t) <= tolerance_seconds
-    for _ in range(3):
+    near = np.abs(lag - intercept - slope * t) <= tolerance_seconds
+    # Either half of a round lowers the sum of squares cut off at the tolerance, so that the set settles.
+    for _ in range(_MAX_ROUNDS):
+        inliers = near
         if inliers.sum() < max(MIN_FRAMES, n / 2):
             raise ValueError(f"only {int(inliers.sum())} of {n} frames agree on a clock")
         slope, intercept = np.polyfit(t[inliers], lag[inliers], 1)
         residuals = lag - intercept - slope * t
-        inliers = np.abs(residuals) <= tolerance_seconds
+        near = np.abs(residuals) <= tolerance_seconds
+        if np.array_equal(near, inliers):
+            break
     residual_seconds = 1.4826 * float(np.median(np.abs(residuals[inliers])))
     return float(intercept - slope * center), float(slope), residual_seconds, inliers

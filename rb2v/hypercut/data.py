@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from os import PathLike
 
 import cv2
 import numpy as np
@@ -28,7 +28,7 @@ class ShardDataset(Dataset[dict[str, Tensor]]):
 
     Parameters
     ----------
-    folder : Path
+    folder : str or path
         A folder that ``rb2v build-shards`` wrote.
     split : {"train", "test"}, optional
         The split to read; both where it is None, train first.
@@ -44,13 +44,18 @@ class ShardDataset(Dataset[dict[str, Tensor]]):
 
     Examples
     --------
-    >>> dataset = ShardDataset(Path("shards"), "train", size=128)  # doctest: +SKIP
+    >>> dataset = ShardDataset("shards", "train", size=128)  # doctest: +SKIP
     >>> dataset[0]["sharp"].shape  # doctest: +SKIP
     torch.Size([7, 3, 128, 128])
     """
 
     def __init__(
-        self, folder: Path, split: Split | None = None, *, size: int | None = None, frames: Sequence[int] | None = None
+        self,
+        folder: str | PathLike[str],
+        split: Split | None = None,
+        *,
+        size: int | None = None,
+        frames: Sequence[int] | None = None,
     ) -> None:
         self.reader = ShardReader(folder, split)
         n_frames = self.reader.manifest.frames_per_sequence

@@ -33,7 +33,7 @@ def product(scores: Tensor) -> Tensor:
     Parameters
     ----------
     scores : (B, P) tensor of float
-        Antisymmetric scores of the pairs.
+        Antisymmetric scores of the pairs, at least two.
 
     Returns
     -------

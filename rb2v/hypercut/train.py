@@ -39,6 +39,7 @@ METRICS_NAME = "metrics.json"
 LABELS_NAME = "order_labels.csv"
 
 MAX_GRADIENT_NORM = 1.0
+MIN_PAIRS = 2
 
 Progress = Callable[[int, int, str], None]
 
@@ -77,13 +78,21 @@ def run(
     Raises
     ------
     InputError
-        If the shards cannot be read or hold no training sequence, ``out_dir`` belongs to another run or data set, or
-        there is no such device.
+        If the shards cannot be read, hold no training sequence, or sequences of fewer than two pairs, ``out_dir``
+        belongs to another run or data set, or there is no such device.
     """
     accelerator = _choose_accelerator(device)
     train_reader = ShardReader(shards_dir, "train")
     if not len(train_reader):
         raise InputError(manifest_path(shards_dir), "holds no sequence to train on", "splits.train")
+    n_frames = train_reader.manifest.frames_per_sequence
+    if n_frames // 2 < MIN_PAIRS:
+        raise InputError(
+            manifest_path(shards_dir),
+            f"sequences of {n_frames} frames have no two pairs that could agree on an order",
+            "frames_per_sequence",
+            f"at least {2 * MIN_PAIRS + 1}",
+        )
     data_sha256 = sha256_of(manifest_path(shards_dir))
     adopt_folder(
         out_dir,

@@ -26,7 +26,7 @@ from rb2v.artifacts import (
     Take,
 )
 from rb2v.errors import InputError
-from rb2v.io.hdf5 import create_frames, create_group, create_hdf5, open_hdf5, own_dataset
+from rb2v.io.hdf5 import create_frames, create_group, create_hdf5, naming_damage, open_hdf5, own_dataset
 from rb2v.io.store import SCHEMA, check_schema, read_json, validate, whole_file, write_json
 
 TAKES_FOLDER = "takes"
@@ -204,7 +204,8 @@ class AlignedTakeReader:
             raise InputError(path, str(error.args[0]), expected="an aligned take of schema 1") from error
 
     def _read_header(self) -> None:
-        attributes = dict(self._file.attrs)
+        with naming_damage(self._file, "attributes"):
+            attributes = dict(self._file.attrs)
         if attributes.get("schema") != SCHEMA:
             raise ValueError(f"schema is {attributes.get('schema')!r}")
         self.name = str(attributes["take"])
@@ -234,7 +235,8 @@ class AlignedTakeReader:
                 raise ValueError(f"frames are {self._blurry.shape} and {self._sharp.shape} for {len(self)} samples")
 
     def _array(self, name: str, dtype: Any) -> NDArray[Any]:  # noqa: ANN401 - any dtype
-        return np.asarray(own_dataset(self._file, name), dtype=dtype)
+        with naming_damage(self._file, name):
+            return np.asarray(own_dataset(self._file, name), dtype=dtype)
 
     def __len__(self) -> int:
         """Return the number of accepted frames."""
@@ -249,14 +251,25 @@ class AlignedTakeReader:
         self._file.close()
 
     def read(self, index: int) -> AlignedSample:
-        """Return the ``index``-th accepted frame and its sharp sequence."""
-        return AlignedSample(self._blurry[index], self._sharp[index])
+        """Return the ``index``-th accepted frame and its sharp sequence.
+
+        Raises
+        ------
+        InputError
+            If they are damaged.
+        """
+        with naming_damage(self._file, "blurry"):
+            blurry = self._blurry[index]
+        with naming_damage(self._file, "sharp"):
+            sharp = self._sharp[index]
+        return AlignedSample(blurry, sharp)
 
     def read_frames(self) -> list[AlignedFrame]:
         """Return the rows of the alignment table for every blurry frame of the take."""
         columns = {name: self._array(f"frames/{name}", None).tolist() for name in _TABLE_FIELDS}
         colors = self._array("frames/color", np.float64)
-        reasons = own_dataset(self._file, "frames/reason").asstr()[()]
+        with naming_damage(self._file, "frames/reason"):
+            reasons = own_dataset(self._file, "frames/reason").asstr()[()]
         return [
             AlignedFrame(
                 take=self.name,

@@ -169,13 +169,15 @@ def read_raw_directory(root: Path) -> RawDirectory:
 def read_takes(root: Path) -> tuple[Take, ...]:
     """Read the takes of a raw directory, in the order of their names; no video is opened.
 
+    Folders whose name starts with a dot are not takes.
+
     Raises
     ------
     InputError
         If there is no take, a description is wrong, or a video is missing.
     """
     folder = root / "takes"
-    takes = tuple(read_take(child) for child in sorted(folder.glob("*")) if child.is_dir())
+    takes = tuple(read_take(child) for child in sorted(folder.glob("*")) if child.is_dir() and not _is_hidden(child))
     if not takes:
         raise InputError(folder, "holds no take", expected="a folder per take, with take.yaml and two videos")
     return takes
@@ -218,9 +220,18 @@ def _find_videos(folder: Path, camera: str, listed: list[str] | None, take_path:
     return paths
 
 
+def _is_hidden(path: Path) -> bool:
+    # Left by notebooks, file managers and archives, beside what was recorded.
+    return path.name.startswith(".")
+
+
 def _find_geometry_pairs(folder: Path) -> tuple[tuple[Path, Path], ...]:
     names = {
-        camera: {path.name for path in (folder / camera).glob("*") if path.suffix.lower() in IMAGE_SUFFIXES}
+        camera: {
+            path.name
+            for path in (folder / camera).glob("*")
+            if path.suffix.lower() in IMAGE_SUFFIXES and not _is_hidden(path)
+        }
         for camera in CAMERAS
     }
     for camera, other in zip(CAMERAS, reversed(CAMERAS), strict=True):

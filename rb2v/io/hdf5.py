@@ -1,4 +1,4 @@
-"""What the project's HDF5 files have in common: frames compressed one by one, and only data of their own."""
+"""What the project's HDF5 files have in common: frames compressed and checked one by one, only data of their own."""
 
 from __future__ import annotations
 
@@ -51,6 +51,8 @@ def open_hdf5(path: Path, expected: str) -> h5py.File:
 def create_frames(file: h5py.File, name: str, shape: tuple[int, ...]) -> None:
     """Create an empty data set of 8-bit frames that grows along its first axis, one chunk to a frame.
 
+    Every chunk ends in a checksum, by which HDF5 finds a damaged frame when it is read.
+
     Parameters
     ----------
     file : h5py.File
@@ -61,7 +63,9 @@ def create_frames(file: h5py.File, name: str, shape: tuple[int, ...]) -> None:
         Shape of one entry, ending in (H, W, 3).
     """
     chunk = (*(1,) * (len(shape) - 2), *shape[-3:])
-    file.create_dataset(name, (0, *shape), np.uint8, maxshape=(None, *shape), chunks=chunk, **_COMPRESSION)
+    file.create_dataset(
+        name, (0, *shape), np.uint8, maxshape=(None, *shape), chunks=chunk, fletcher32=True, **_COMPRESSION
+    )
 
 
 def create_group(file: h5py.File, name: str) -> h5py.Group:
@@ -77,16 +81,32 @@ def own_dataset(file: h5py.File, name: str) -> h5py.Dataset:
     Raises
     ------
     InputError
-        If there is no such data set, or it is stored outside the file.
+        If there is no such data set, it cannot be read, or it is stored outside the file.
     """
-    link = file.get(name, getlink=True)
+    with naming_damage(file, name):
+        link = file.get(name, getlink=True)
+        dataset = file[name] if isinstance(link, h5py.HardLink) else None
     if link is None:
         raise InputError(file.filename, "there is no such data set", name)
-    dataset = file[name] if isinstance(link, h5py.HardLink) else None
     # The link tells of the last part of a name only; a group on the way may lie in another file.
     if not isinstance(dataset, h5py.Dataset) or dataset.file != file or dataset.external or dataset.is_virtual:
         raise InputError(file.filename, "is stored outside the file", name, "a data set in the file itself")
     return dataset
+
+
+@contextmanager
+def naming_damage(file: h5py.File, name: str) -> Iterator[None]:
+    """Name the file and the data set where the block cannot read what it holds.
+
+    Raises
+    ------
+    InputError
+        If the block raises an error of reading.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError, KeyError, UnicodeDecodeError) as error:  # h5py's for data, links, objects and text
+        raise InputError(file.filename, f"is damaged, or cannot be read ({error})", name) from error
 
 
 @contextmanager

@@ -6,13 +6,11 @@ import csv
 import dataclasses
 import io
 import json
-import math
 import os
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_type_hints
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
@@ -22,6 +20,10 @@ from rb2v.errors import ConfigMismatchError, InputError
 
 SCHEMA = 1
 CONFIG_NAME = "config.json"
+
+_PARTIAL = ".partial-"
+
+_MAX_SCALE_ERROR = 1e-9
 
 _COLOR_COLUMNS = tuple(f"m{row}{column}" for row in range(3) for column in range(4))
 ALIGNMENT_COLUMNS = (
@@ -49,28 +51,13 @@ def whole_file(path: Path) -> Iterator[Path]:
     suffix, because writers choose a container by it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".partial-{path.name}")
+    temporary = path.with_name(f"{_PARTIAL}{path.name}")
     try:
         yield temporary
         _flush(temporary)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
-        raise
-
-
-@contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
-    """Yield an empty temporary folder that becomes ``path`` when the block ends well, and vanishes otherwise."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".partial-{path.name}")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
-    try:
-        yield temporary
-        temporary.replace(path)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
         raise
 
 
@@ -136,12 +123,13 @@ def check_schema(path: Path, document: Mapping[str, Any], schema: int = SCHEMA) 
     """
     if "schema" not in document:
         raise InputError(path, "is missing", "schema", expected=str(schema))
-    if document["schema"] != schema:
-        raise InputError(path, f"is {document['schema']!r}", "schema", expected=str(schema))
+    found = document["schema"]
+    if isinstance(found, bool) or found != schema:
+        raise InputError(path, f"is {found!r}", "schema", expected=str(schema))
 
 
 def validate(document_type: type[Document], document: object, source: Path) -> Document:
-    """Turn a plain document into a typed one.
+    """Turn a plain document into a typed one, without bending values: neither ``'10'`` nor ``true`` is a number.
 
     Parameters
     ----------
@@ -158,33 +146,61 @@ def validate(document_type: type[Document], document: object, source: Path) -> D
         Naming the first key that is unknown, missing or of the wrong kind.
     """
     try:
-        return TypeAdapter(document_type).validate_python(document)
+        text = json.dumps([document], default=str)
+    except (TypeError, ValueError, RecursionError) as error:  # a date as a key, or what holds itself, from YAML
+        raise InputError(source, f"holds what JSON cannot ({error})") from error
+    # In a tuple of one, because plain dataclasses take settings only from what they stand in.
+    adapter = TypeAdapter(tuple[document_type], config=ConfigDict(extra="forbid"))  # type: ignore[valid-type]
+    try:
+        return adapter.validate_json(text, strict=True)[0]
     except ValidationError as error:
         fault = error.errors(include_url=False)[0]
-        key = ".".join(str(part) for part in fault["loc"]) or None
+        path = fault["loc"][1:]
+        key = ".".join(str(part) for part in path) or None
         if fault["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-            raise InputError(source, "is not a known key", key, expected=_near_miss(document_type, fault)) from error
+            raise InputError(source, "is not a known key", key, expected=_known_keys(document_type, path)) from error
         if fault["type"] in ("missing", "missing_argument"):
             raise InputError(source, "is missing", key) from error
-        given = "" if isinstance(fault["input"], dict) else f"{fault['input']!r}: "
+        given = "" if isinstance(fault["input"], dict) or not fault["loc"] else f"{fault['input']!r}: "
         raise InputError(source, f"{given}{fault['msg'].removeprefix('Value error, ')}", key) from error
 
 
-def _near_miss(document_type: Any, fault: Any) -> str | None:  # noqa: ANN401 - pydantic's own loose types
-    model = document_type
-    for part in fault["loc"][:-1]:
-        model = model.model_fields[part].annotation if hasattr(model, "model_fields") else None
-    fields = getattr(model, "model_fields", None)
-    return None if fields is None else "one of " + ", ".join(field.alias or name for name, field in fields.items())
+def _known_keys(document_type: object, path: Sequence[int | str]) -> str | None:
+    kind: object = document_type
+    for part in path[:-1]:
+        kind = _field_types(kind).get(str(part))
+    names = _field_types(kind)
+    return "one of " + ", ".join(names) if names else None
 
 
-def adopt_folder(folder: Path, config: Mapping[str, Any]) -> None:
+def _field_types(kind: object) -> dict[str, object]:
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return {name: field.annotation for name, field in kind.model_fields.items()}
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        types = get_type_hints(kind)
+        return {field.name: types[field.name] for field in dataclasses.fields(kind)}
+    return {}
+
+
+def adopt_folder(folder: Path, config: Mapping[str, Any], *, contents: Sequence[Path] = ()) -> None:
     """Make ``folder`` the output of ``config``, or go on in it if it is already.
+
+    A run that failed before it finished a file leaves nothing but its configuration, which is replaced.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder to write to; it need not exist.
+    config : mapping
+        What decides the bytes of what is made.
+    contents : sequence of Path, optional
+        Further folders that hold what is made under the configuration.
 
     Raises
     ------
     ConfigMismatchError
-        If the folder was made with another configuration; the message names the first key that differs.
+        If the folder, or one of ``contents``, holds what was made with another configuration; the message names the
+        first key that differs.
     InputError
         If the folder holds other things and no configuration, or a file stands in its place.
     """
@@ -195,7 +211,9 @@ def adopt_folder(folder: Path, config: Mapping[str, Any]) -> None:
         found = read_json(path)
         wanted = json.loads(json.dumps(config))
         difference = _first_difference(found, wanted)
-        if difference is not None:
+        if difference is None:
+            return
+        if any(made != path for place in (folder, *contents) for made in _finished_files(place)):
             key, before, now = difference
             raise ConfigMismatchError(
                 path,
@@ -203,13 +221,19 @@ def adopt_folder(folder: Path, config: Mapping[str, Any]) -> None:
                 key,
                 expected="the same configuration, or another output folder",
             )
-        return
-    if folder.is_dir() and any(not child.name.startswith(".partial-") for child in folder.iterdir()):
+    elif folder.is_dir() and any(not child.name.startswith(_PARTIAL) for child in folder.iterdir()):
         raise InputError(folder, "is not empty and was not made by this command", expected="a new or empty folder")
     try:
         write_json(path, config)
     except OSError as error:
         raise InputError(folder, f"cannot be written ({error.strerror})") from error
+
+
+def _finished_files(folder: Path) -> Iterator[Path]:
+    for path in folder.rglob("*"):
+        partial = any(part.startswith(_PARTIAL) for part in path.relative_to(folder).parts)
+        if not partial and (path.is_symlink() or not path.is_dir()):
+            yield path
 
 
 def _first_difference(
@@ -279,6 +303,9 @@ def read_calibration(path: Path) -> Calibration:
     raw = read_json(path)
     check_schema(path, raw)
     document = validate(_CalibrationDocument, {k: v for k, v in raw.items() if k != "schema"}, path)
+    scale = document.homography[2][2]
+    if abs(scale - 1) > _MAX_SCALE_ERROR:
+        raise InputError(path, f"its last entry is {scale!r}", "homography", "1 there: a homography scaled to it")
     try:
         return Calibration(
             homography=np.array(document.homography, dtype=np.float64),
@@ -360,13 +387,3 @@ def _from_row(row: Mapping[str, str | None], path: Path, line: int) -> AlignedFr
         reason=row["reason"] or "",
         color=np.array([parsed(name, float) for name in _COLOR_COLUMNS]).reshape(3, 4),
     )
-
-
-def finite_or_none(value: float) -> float | None:
-    """Return a float for JSON: None in place of infinities and NaN, which JSON does not know."""
-    return value if math.isfinite(value) else None
-
-
-def relative_names(paths: Sequence[Path], root: Path) -> list[str]:
-    """Return paths relative to ``root`` with forward slashes, for records that must not hold machine paths."""
-    return [path.relative_to(root).as_posix() for path in paths]

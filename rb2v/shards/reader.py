@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from rb2v.artifacts import CATEGORIES, SPLITS, Split
 from rb2v.errors import InputError
-from rb2v.io.hdf5 import open_hdf5, own_dataset
+from rb2v.io.hdf5 import naming_damage, open_hdf5, own_dataset
 from rb2v.shards.manifest import Manifest, ShardEntry, read_manifest
 from rb2v.shards.writer import FRAME_NAMES, NUMBER_TYPES, TEXT_NAMES, ShardSample
 
@@ -33,7 +34,7 @@ class ShardReader:
 
     Parameters
     ----------
-    folder : Path
+    folder : str or path
         A folder that ``rb2v build-shards`` wrote.
     split : {"train", "test"}, optional
         The split to read; both where it is None, train first.
@@ -45,14 +46,14 @@ class ShardReader:
         something else than the manifest says.
     """
 
-    def __init__(self, folder: Path, split: Split | None = None) -> None:
+    def __init__(self, folder: str | PathLike[str], split: Split | None = None) -> None:
         if split is not None and split not in SPLITS:
             raise InputError(folder, f"{split!r} is no split", expected=" or ".join(SPLITS))
-        self.folder = folder
+        self.folder = Path(folder)
         self.split = split
-        self.manifest: Manifest = read_manifest(folder)
+        self.manifest: Manifest = read_manifest(self.folder)
         entries = [entry for name in ([split] if split else SPLITS) for entry in self.manifest.splits[name].shards]
-        tables = [_read_table(folder, entry, self.manifest) for entry in entries]
+        tables = [_read_table(self.folder, entry, self.manifest) for entry in entries]
         self.table: pd.DataFrame = (
             pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=list(TABLE_COLUMNS))
         )
@@ -81,14 +82,16 @@ class ShardReader:
         ------
         IndexError
             If there is no such sample.
+        InputError
+            If it is damaged.
         """
         file, row = self._locate(index)
         return ShardSample(
-            blurry=file["blurry"][row],
-            sharp=file["sharp"][row],
-            color=file["color"][row],
-            **{name: file[name].asstr()[row] for name in TEXT_NAMES},
-            **{name: file[name][row].item() for name in NUMBER_TYPES if name != "color"},
+            blurry=_read_part(file, "blurry", row),
+            sharp=_read_part(file, "sharp", row),
+            color=_read_part(file, "color", row),
+            **{name: _read_part(file, name, row) for name in TEXT_NAMES},
+            **{name: _read_part(file, name, row).item() for name in NUMBER_TYPES if name != "color"},
         )
 
     def read_blurry(self, index: int, crop: CropSlices | None = None) -> NDArray[np.uint8]:
@@ -110,10 +113,12 @@ class ShardReader:
         ------
         IndexError
             If there is no such sample.
+        InputError
+            If it is damaged.
         """
         file, row = self._locate(index)
         rows, columns = crop or (slice(None), slice(None))
-        return np.asarray(file["blurry"][row, rows, columns], dtype=np.uint8)
+        return np.asarray(_read_part(file, "blurry", row, rows, columns), dtype=np.uint8)
 
     def read_sharp(
         self, index: int, frames: Sequence[int] | None = None, crop: CropSlices | None = None
@@ -138,17 +143,19 @@ class ShardReader:
         ------
         IndexError
             If there is no such sample or frame.
+        InputError
+            If it is damaged.
         """
         file, row = self._locate(index)
         rows, columns = crop or (slice(None), slice(None))
-        dataset = file["sharp"]
         if frames is None:
-            return np.asarray(dataset[row, :, rows, columns], dtype=np.uint8)
+            return np.asarray(_read_part(file, "sharp", row, slice(None), rows, columns), dtype=np.uint8)
         for frame in frames:
             if not 0 <= frame < self.manifest.frames_per_sequence:
                 raise IndexError(f"sharp frame {frame} of {self.manifest.frames_per_sequence}")
         # One by one: a chunk is one frame, and HDF5 can take neither repeated nor unsorted indices.
-        return np.stack([np.asarray(dataset[row, frame, rows, columns], dtype=np.uint8) for frame in frames])
+        parts = [_read_part(file, "sharp", row, frame, rows, columns) for frame in frames]
+        return np.stack([np.asarray(part, dtype=np.uint8) for part in parts])
 
     def _locate(self, index: int) -> tuple[h5py.File, int]:
         if not 0 <= index < len(self):
@@ -162,6 +169,12 @@ class ShardReader:
         return self._files[name], self._rows[index]
 
 
+def _read_part(file: h5py.File, name: str, *selection: int | slice) -> Any:  # noqa: ANN401 - text, number or array
+    with naming_damage(file, name):
+        dataset = file[name]
+        return (dataset.asstr() if name in TEXT_NAMES else dataset)[selection]
+
+
 def _read_table(folder: Path, entry: ShardEntry, manifest: Manifest) -> pd.DataFrame:
     path = folder / entry.file
     if not path.is_file():
@@ -170,11 +183,7 @@ def _read_table(folder: Path, entry: ShardEntry, manifest: Manifest) -> pd.DataF
         raise InputError(path, f"has {path.stat().st_size} bytes", expected=f"{entry.bytes} bytes by the manifest")
     with open_hdf5(path, _EXPECTED) as file:
         _check_layout(file, path, entry.samples, manifest)
-        try:
-            columns = {name: file[name].asstr()[()] for name in TEXT_NAMES}
-            columns |= {name: file[name][()] for name in NUMBER_TYPES if name != "color"}
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(path, f"its columns cannot be read ({error})") from error
+        columns = {name: _read_part(file, name) for name in (*TEXT_NAMES, *NUMBER_TYPES) if name != "color"}
     for name in sorted(set(columns["category"]) - set(CATEGORIES)):
         raise InputError(path, f"{name!r} is not a category", "category", ", ".join(CATEGORIES))
     if not np.isin(columns["order"], (-1, 0, 1)).all():

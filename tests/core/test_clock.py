@@ -79,3 +79,29 @@ def test_a_take_of_a_quarter_hour_fits_in_memory():
     offset, drift, _, inliers = fit_clock(times, sharp, TOLERANCE)
     assert (offset, drift) == (pytest.approx(0.3, abs=1e-8), pytest.approx(8e-5, abs=1e-10))
     assert inliers.sum() == 22_500 * 3 // 4
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_the_line_is_that_of_the_frames_returned(seed):
+    rng = np.random.default_rng(seed)
+    # As many estimates about the tolerance as on the line, so that every fit lets some in and others out.
+    sharp = 0.3 + (1 + 8e-5) * TIMES + rng.normal(0, 1, 60) * rng.choice([0.2, 1], 60) * TOLERANCE
+    try:
+        offset, drift, residual, inliers = fit_clock(TIMES, sharp, TOLERANCE)
+    except ValueError:
+        return
+    assert inliers.sum() >= 30
+    slope, intercept = np.polyfit(TIMES[inliers], sharp[inliers], 1)
+    assert offset == pytest.approx(intercept, abs=1e-9)
+    assert 1 + drift == pytest.approx(slope, abs=1e-9)
+    residuals = np.abs(sharp - offset - (1 + drift) * TIMES)
+    np.testing.assert_array_equal(inliers, residuals <= TOLERANCE)
+    assert residual == pytest.approx(1.4826 * np.median(residuals[inliers]), rel=1e-6)
+
+
+@pytest.mark.parametrize("seed", [550, 921, 1331])
+def test_frames_that_later_rounds_lose_are_counted(seed):
+    times = TIMES[:33]
+    sharp = times + np.random.default_rng(seed).normal(0, 1.5 * TOLERANCE, 33)
+    with pytest.raises(ValueError, match=r"only 1[56] of 33 frames agree"):
+        fit_clock(times, sharp, TOLERANCE)

@@ -1,4 +1,6 @@
 import pickle
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -95,3 +97,13 @@ class TestDrawBatch:
             change = (second - first).mean((-3, -2, -1)).sign()
             signs |= {tuple(row) for row in change.int().tolist()}
         assert len(signs) == 8  # every pair's contrast is drawn by itself
+
+
+def test_the_readme_s_lines_run(tiny_shards, monkeypatch):
+    readme = Path(__file__).resolve().parents[2] / "README.md"
+    code = re.search(r"## In Python\n\n```python\n(.*?)```", readme.read_text(encoding="utf-8"), re.DOTALL)[1]
+    monkeypatch.chdir(tiny_shards.parent)
+    names = {}
+    exec(code, names)
+    assert len(names["samples"]) == 10
+    assert list(names["reader"].table["order"]) == [0] * 6

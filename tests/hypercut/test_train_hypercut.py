@@ -11,6 +11,7 @@ import pytest
 import torch
 from textures import write_data_set
 
+from rb2v.benchmark import order
 from rb2v.errors import ConfigMismatchError, InputError, Rb2vError
 from rb2v.hypercut.config import TrainHyperCutConfig, learning_rate
 from rb2v.hypercut.data import draw_batch, load_sequences
@@ -140,6 +141,12 @@ class TestRefusals:
             run(tmp_path / "shards", tmp_path / "run", tiny_config, device="cpu")
         assert not (tmp_path / "run").exists()
 
+    def test_sequences_of_one_pair(self, tiny_config, tmp_path):
+        write_data_set(tmp_path / "shards", 2, 2, 24, n_frames=3)
+        with pytest.raises(InputError, match=r"manifest\.json: frames_per_sequence: .*; expected at least 5"):
+            run(tmp_path / "shards", tmp_path / "run", tiny_config, device="cpu")
+        assert not (tmp_path / "run").exists()
+
     def test_frames_too_small(self, tiny_config, tmp_path):
         write_data_set(tmp_path / "shards", 2, 0, 12)
         with pytest.raises(InputError, match="frames are 12x12"):
@@ -161,6 +168,16 @@ class TestRefusals:
     def test_bad_config(self, change):
         with pytest.raises(Rb2vError, match=next(iter(change))):
             TrainHyperCutConfig(**change)
+
+
+@pytest.mark.parametrize(("n_frames", "agreements"), [(5, ["con@2"]), (9, ["con@2", "con@3", "con@4"])])
+def test_sequences_of_other_lengths_are_ordered_and_reported(n_frames, agreements, tiny_config, tmp_path):
+    write_data_set(tmp_path / "shards", 4, 3, 24, n_frames=n_frames)
+    run(tmp_path / "shards", tmp_path / "run", tiny_config, device="cpu")
+    section = order.report(tmp_path / "run")
+    metrics = {score.metric.removeprefix("network.") for score in section.scores}
+    assert {f"hit_pair_{k}" for k in range(n_frames // 2)} | {*agreements, "con@2_outer"} <= metrics
+    assert {name for name in metrics if name.startswith("con@") and "_" not in name} == set(agreements)
 
 
 def test_no_test_sequence(tiny_config, tmp_path):

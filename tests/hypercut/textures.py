@@ -9,8 +9,8 @@ from rb2v.shards import Manifest, Provenance, ShardSample, SplitEntry, write_man
 N_FRAMES = 7
 
 
-def translating_texture(rng, size, direction):
-    """Return a sequence (7, size, size, 3) that moves right (+1) or left (-1) by 3 to 8 pixels in all."""
+def translating_texture(rng, size, direction, n_frames=N_FRAMES):
+    """Return a sequence (n_frames, size, size, 3) that moves right (+1) or left (-1) by 3 to 8 pixels in all."""
     reach = 12
     texture = np.stack(
         [gaussian_filter(rng.standard_normal((size, size + 2 * reach)), rng.uniform(1, 3)) for _ in range(3)], -1
@@ -19,15 +19,15 @@ def translating_texture(rng, size, direction):
     step = direction * rng.uniform(0.5, 1.3)
     columns = np.arange(size) + reach
     frames = []
-    for t in range(N_FRAMES):
-        at = columns - step * (t - 3)
+    for t in range(n_frames):
+        at = columns - step * (t - n_frames // 2)
         left = np.floor(at).astype(int)
         share = (at - left)[:, None]
         frames.append(texture[:, left] * (1 - share) + texture[:, left + 1] * share)
     return np.round(np.array(frames) * 255).astype(np.uint8)
 
 
-def write_data_set(folder, n_train, n_test, size, seed=0):
+def write_data_set(folder, n_train, n_test, size, seed=0, n_frames=N_FRAMES):
     """Write shards of translating textures; return the true direction of every sample, by split."""
     folder.mkdir(parents=True)
     rng = np.random.default_rng(seed)
@@ -36,7 +36,7 @@ def write_data_set(folder, n_train, n_test, size, seed=0):
         directions[split] = rng.choice([-1, 1], n)
         samples = []
         for index, direction in enumerate(directions[split]):
-            sharp = translating_texture(rng, size, direction)
+            sharp = translating_texture(rng, size, direction, n_frames)
             blurry = sharp.mean(axis=0).round().astype(np.uint8)
             color = np.eye(3, 4, dtype=np.float32)
             samples.append(
@@ -45,5 +45,5 @@ def write_data_set(folder, n_train, n_test, size, seed=0):
         if samples:
             entries[split] = SplitEntry((write_shard(folder / f"{split}-00000.h5", samples),), {"street": n})
     provenance = Provenance("0", {}, None, {"test": seed}, "linear")
-    write_manifest(folder, Manifest("none", (size, size), Crop(0, 0, size, size), entries, provenance))
+    write_manifest(folder, Manifest("none", (size, size), Crop(0, 0, size, size), entries, provenance, n_frames))
     return directions

@@ -181,6 +181,36 @@ def test_data_outside_the_file_are_not_followed(tmp_path, name):
         read_all(path)
 
 
+@pytest.mark.parametrize("name", ["blurry", "sharp"])
+@pytest.mark.parametrize("place", [0, 0.5])
+def test_damaged_frames_are_named(tmp_path, name, place):
+    path = write(tmp_path / "t.h5")
+    with h5py.File(path) as file:
+        chunk = file[name].id.get_chunk_info(0)
+        assert file[name].fletcher32
+    flip_bytes(path, chunk.byte_offset + int(place * chunk.size))
+    with AlignedTakeReader(path) as reader:
+        reader.read(1)
+        with pytest.raises(InputError, match=rf"t\.h5: {name}: is damaged"):
+            reader.read(0)
+
+
+@pytest.mark.parametrize("name", ["blurry_index", "frames/reason", "scores/psnr"])
+def test_damaged_arrays_are_named(tmp_path, name):
+    path = write(tmp_path / "t.h5")
+    with h5py.File(path) as file:
+        header = h5py.h5o.get_info(file[name].id).addr
+    flip_bytes(path, header)
+    with pytest.raises(InputError, match=rf"t\.h5: {name}: is damaged"):
+        read_all(path)
+
+
+def flip_bytes(path, at, n=8):
+    content = bytearray(path.read_bytes())
+    content[at : at + n] = bytes(255 - byte for byte in content[at : at + n])
+    path.write_bytes(content)
+
+
 def read_all(path):
     with AlignedTakeReader(path) as reader:
         reader.read(0)

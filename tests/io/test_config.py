@@ -94,6 +94,10 @@ def test_values_of_a_rig(tmp_path, key, value, field, expected):
         ("response", {"gamma": -1}, "response"),
         ("upsampling", 0, "upsampling: 0: "),
         ("upsampling", 1.5, "upsampling: 1.5: "),
+        ("upsampling", "2", "upsampling: '2': .*integer"),
+        ("upsampling", True, "upsampling: True: .*integer"),
+        ("sharp", {"model": "x", "frame_rate": "100"}, "sharp.frame_rate: '100': .*number"),
+        ("sharp", {"model": "x", 7: 1}, "sharp.frame_rate: is missing"),
         ("frames_per_sequence", 6, "frames_per_sequence must be an odd number"),
         ("blur_samples", 20, "blur_samples - 1 must be a multiple"),
         ("output_size", [448], "output_size"),
@@ -101,6 +105,7 @@ def test_values_of_a_rig(tmp_path, key, value, field, expected):
         ("search_range_seconds", -0.1, "search_range_seconds: -0.1: "),
         ("name", "../mine", "name: '../mine'"),
         ("schema", 3, "schema: is 3; expected 1"),
+        ("schema", True, "schema: is True; expected 1"),
     ],
 )
 def test_faults_of_a_rig_are_named_by_file_and_key(tmp_path, key, value, message):
@@ -227,7 +232,9 @@ def test_chapters_keep_their_order_and_plates_are_found(raw):
         ({"category": "steet"}, "category: 'steet': .*'street', 'face' or 'hand'"),
         ({"categroy": "street"}, "categroy: is not a known key; expected one of category, subject"),
         ({"subject": ""}, "subject: '': "),
-        ({"subject": 7}, "subject: 7: "),
+        ({"subject": 7}, "subject: 7: .*string"),
+        ({"green_screen": "no"}, "green_screen: 'no': .*boolean"),
+        ({"green_screen": 1}, "green_screen: 1: .*boolean"),
         ({"subject": None}, "subject: "),
         ({"split": "val"}, "split: 'val': .*'train' or 'test'"),
         ({"green_screen": "green"}, "green_screen: 'green': "),
@@ -262,6 +269,22 @@ def test_missing_files_of_a_take_are_named(raw):
     (folder / "take.yaml").unlink()
     with pytest.raises(InputError, match=r"take\.yaml: there is no such file"):
         read_takes(raw)
+
+
+def test_hidden_files_and_folders_are_no_takes_and_no_captures(raw):
+    expected = read_raw_directory(raw)
+    touch(raw / "takes" / ".ipynb_checkpoints" / "take-checkpoint.yaml")
+    touch(raw / "calibration" / "geometry" / "blurry" / "._a.JPG")
+    touch(raw / "calibration" / "geometry" / "sharp" / ".b.png")
+    assert [take.name for take in read_takes(raw)] == ["walk"]
+    assert read_raw_directory(raw) == expected
+
+
+def test_a_take_is_read_as_it_is_written_by_hand(raw):
+    text = "category: face  # or street, hand\nsubject: anna\ngreen_screen: yes\nsplit: null\nsharp: [sharp.mp4]\n"
+    take = read_take(write_yaml(raw / "takes" / "walk" / "take.yaml", text).parent)
+    assert (take.category, take.green_screen, take.split) == ("face", True, None)
+    assert [path.name for path in take.sharp] == ["sharp.mp4"]
 
 
 @pytest.mark.parametrize("name", ["..", "."])

@@ -314,3 +314,48 @@ def test_a_shard_that_is_no_hdf5_is_refused(folder):
     path.write_bytes(bytes(path.stat().st_size))
     with pytest.raises(InputError, match="is no HDF5 file"):
         ShardReader(folder)
+
+
+@pytest.mark.parametrize("name", ["blurry", "sharp"])
+@pytest.mark.parametrize("place", [0, 0.5])
+def test_damaged_frames_are_named(folder, name, place):
+    path = folder / "train-00000.h5"
+    with h5py.File(path) as file:
+        chunk = file[name].id.get_chunk_info(0)
+        assert file[name].fletcher32
+    flip_bytes(path, chunk.byte_offset + int(place * chunk.size))
+    reader = ShardReader(folder)
+    read_frames = {"blurry": reader.read_blurry, "sharp": reader.read_sharp}[name]
+    read_frames(1)
+    for read in (reader.read, read_frames):
+        with pytest.raises(InputError, match=rf"train-00000\.h5: {name}: is damaged"):
+            read(0)
+    if name == "sharp":
+        reader.read_sharp(0, [6])
+        with pytest.raises(InputError, match=r"train-00000\.h5: sharp: is damaged"):
+            reader.read_sharp(0, [6, 0])
+
+
+@pytest.mark.parametrize("name", ["sharp", "take", "order"])
+def test_a_damaged_data_set_is_named(folder, name):
+    path = folder / "train-00000.h5"
+    with h5py.File(path) as file:
+        header = h5py.h5o.get_info(file[name].id).addr
+    reader = ShardReader(folder)
+    flip_bytes(path, header)
+    with pytest.raises(InputError, match=rf"train-00000\.h5: {name}: is damaged"):
+        reader.read(0)
+    with pytest.raises(InputError, match=rf"train-00000\.h5: {name}: is damaged"):
+        ShardReader(folder)
+
+
+def flip_bytes(path, at, n=8):
+    content = bytearray(path.read_bytes())
+    content[at : at + n] = bytes(255 - byte for byte in content[at : at + n])
+    path.write_bytes(content)
+
+
+def test_a_folder_may_be_given_as_text(folder):
+    reader = ShardReader(str(folder), "test")
+    assert_same(reader.read(0), make_sample(3))
+    assert reader.folder == folder
