@@ -122,7 +122,7 @@ def simulate(
     rig: Annotated[str, typer.Option(help="Name or path of a capture configuration.")] = "gopro_hero8",
     size: Annotated[str, typer.Option(help="Frame size of both cameras.")] = "720x540",
     seconds: Annotated[float, typer.Option(help="Length of a training take.")] = 3.0,
-    test_seconds: Annotated[float, typer.Option(help="Length of a test take; 0 for none.")] = 1.5,
+    test_seconds: Annotated[float, typer.Option(help="Length of a test take; 0 for none.")] = 1.0,
     categories: Annotated[str, typer.Option(help="Categories, with commas between.")] = "street,face,hand",
     photos: Annotated[Path | None, typer.Option(help="Folder of pictures to take textures from.")] = None,
     video: Annotated[

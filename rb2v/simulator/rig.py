@@ -51,7 +51,7 @@ class SimulateConfig:
     """Width and height of both cameras' frames in pixels; a square of 448 pixels fits between the borders."""
     seconds: float = 3.0
     """Length of a training take as the blurry camera records it."""
-    test_seconds: float = 1.5
+    test_seconds: float = 1.0
     """Length of a test take."""
     categories: tuple[Category, ...] = CATEGORIES
     """One training and one test take of each."""
