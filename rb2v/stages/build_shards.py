@@ -45,7 +45,7 @@ Progress = Callable[[int, int], None]
 _MAX_SHARD_BYTES = 2**30  # of frames before compression
 # Photographs that come with scikit-image; no picture serves both splits.
 _DEFAULT_BACKGROUNDS: Mapping[Split, tuple[str, ...]] = {
-    "train": ("brick.png", "coffee.png", "hubble_deep_field.jpg", "ihc.png", "rocket.jpg"),
+    "train": ("coffee.png", "hubble_deep_field.jpg", "ihc.png", "rocket.jpg"),
     "test": ("chelsea.png", "retina.jpg"),
 }
 

@@ -8,7 +8,7 @@ import textwrap
 import cv2
 import numpy as np
 import pytest
-from conftest import write_rig
+from sessions import write_rig
 
 from rb2v.core.color import apply_color_map, encode, from_linear
 from rb2v.core.homography import warp_points

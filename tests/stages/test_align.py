@@ -9,7 +9,7 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
-from conftest import write_rig
+from sessions import write_rig
 from skimage import data as skimage_data
 
 from rb2v.artifacts import Crop

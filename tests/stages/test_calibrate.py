@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 import yaml
-from conftest import write_rig
+from sessions import write_rig
 from skimage import data as skimage_data
 
 from rb2v.core.color import apply_color_map, delta_e_2000, from_linear, to_linear

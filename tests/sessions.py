@@ -1,0 +1,67 @@
+"""Small simulated sessions for the tests."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from rb2v.core.homography import warp_points
+from rb2v.execution import SerialExecutor
+from rb2v.simulator import SimulateConfig, Truth, read_truth, simulate
+
+RIG = {
+    "schema": 1,
+    "name": "tiny",
+    "blurry": {"model": "simulated", "frame_rate": 25},
+    "sharp": {"model": "simulated", "frame_rate": 100},
+    "mirrored": "auto",
+    "response": "srgb",
+    "upsampling": 2,
+    "frames_per_sequence": 7,
+    "blur_samples": 19,
+    "output_size": [96, 96],
+    "search_range_seconds": 0.1,
+}
+
+
+@dataclass(frozen=True)
+class Session:
+    """A simulated recording session and what the first two stages made of it."""
+
+    root: Path
+    truth: Truth
+
+    @property
+    def raw(self):
+        return self.root / "raw"
+
+    @property
+    def calibration(self):
+        return self.root / "calibration.json"
+
+    @property
+    def aligned(self):
+        return self.root / "aligned"
+
+    def homography_errors_px(self, homography, crop):
+        """How far sharp-camera points land from the truth, over a crop of the blurry camera's frame."""
+        x, y = np.meshgrid(*(np.linspace(low, low + n - 1, 15) for low, n in ((crop[0], crop[2]), (crop[1], crop[3]))))
+        grid = np.column_stack([x.ravel(), y.ravel()])
+        sharp = warp_points(np.linalg.inv(self.truth.rig.homography), grid)
+        return np.linalg.norm(warp_points(homography, sharp) - grid, axis=1)
+
+
+def write_rig(path, **changes):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(yaml.safe_dump(RIG | changes, sort_keys=False))
+    return path
+
+
+def make_session(root, rig_changes=None, **changes):
+    rig = write_rig(root / "rig.yaml", **(rig_changes or {}))
+    config = SimulateConfig(rig=str(rig), size=(192, 160), test_takes=False, max_offset_seconds=0.3)
+    config = dataclasses.replace(config, **changes)
+    truth_dir = simulate(root / "raw", config, executor=SerialExecutor(check_pickle=True))
+    return Session(root, read_truth(truth_dir))
