@@ -1,5 +1,5 @@
 # Works on a machine with Python 3.11 and nothing else: .venv is made on first use.
-PYTHON ?= python3.11
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo
