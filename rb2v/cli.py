@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rb2v import __version__
-from rb2v.errors import Rb2vError
+from rb2v.errors import InputError, Rb2vError
 
 app = typer.Typer(
     name="rb2v",
@@ -41,8 +41,11 @@ Device = Annotated[
 
 EXIT_INPUT_WRONG = 2
 
-# What the user's machine refuses: a full disk, a missing permission.
-_OUTSIDE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
+# What the user's machine refuses: a full disk, a missing permission, a path that cannot be.
+_OUTSIDE_ERRORS = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS),
+    *(errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP, errno.EBUSY),
+)
 
 
 def main() -> None:
@@ -56,7 +59,9 @@ def main() -> None:
         if error.errno not in _OUTSIDE_ERRORS:
             raise
         where = f"{error.filename}: " if error.filename else ""
-        _print_error(f"{where}{error.strerror}; what was written so far is whole, run the command again to go on")
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        ending = "; files under their final names are whole, run the command again to go on" if full else ""
+        _print_error(f"{where}{error.strerror}{ending}")
         sys.exit(EXIT_INPUT_WRONG)
 
 
@@ -307,7 +312,10 @@ def train_hypercut(
             device=device,
             progress=lambda done, total, label: progress.update(task, completed=done, total=total, description=label),
         )
-    _print_order_scores(read_json(out / "metrics.json"))
+    try:
+        _print_order_scores(read_json(out / "metrics.json"))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise InputError(out / "metrics.json", "is not what this command writes", str(error)) from error
     console.print(str(checkpoint), soft_wrap=True)
 
 

@@ -17,7 +17,7 @@ from rb2v import __version__
 from rb2v.errors import InputError
 from rb2v.hypercut.config import TrainHyperCutConfig
 from rb2v.hypercut.order import OrderNetwork, make_order_network
-from rb2v.io.store import SCHEMA, check_schema, validate, whole_file
+from rb2v.io.store import SCHEMA, check_schema, parse_json, validate, whole_file
 
 KIND = "hypercut-order"
 
@@ -109,8 +109,8 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     except (SafetensorError, OSError) as error:
         raise InputError(path, "is no safetensors file, or is cut short", expected=_EXPECTED) from error
     try:
-        header = json.loads(metadata.get(_METADATA_KEY, ""))
-    except json.JSONDecodeError as error:
+        header = parse_json(metadata.get(_METADATA_KEY, ""))
+    except ValueError as error:
         raise InputError(path, "holds no rb2v header", _METADATA_KEY, expected=_EXPECTED) from error
     if not isinstance(header, dict):
         raise InputError(path, "is no JSON object", _METADATA_KEY, expected=_EXPECTED)

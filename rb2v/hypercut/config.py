@@ -11,6 +11,16 @@ from rb2v.hypercut.order import ORDER_NETWORKS
 
 MIN_IMAGE_SIZE_PX = 16
 
+# Beyond any use; a configuration from a file could else ask for all memory.
+_LIMITS = {
+    "n_dimensions": 65_536,
+    "image_size": 8192,
+    "batch_size": 65_536,
+    "steps": 10**9,
+    "warmup_steps": 10**9,
+    "seed": 2**32 - 1,
+}
+
 
 @dataclass(frozen=True)
 class TrainHyperCutConfig:
@@ -53,6 +63,9 @@ class TrainHyperCutConfig:
         for name in ("warmup_steps", "weight_decay", "score_decay", "seed"):
             _check_at_least(name, getattr(self, name), 0)
         _check_at_least("image_size", self.image_size, MIN_IMAGE_SIZE_PX)
+        for name, most in _LIMITS.items():
+            if getattr(self, name) > most:
+                raise Rb2vError(f"{name} must be at most {most}, got {getattr(self, name)}")
         if not 0 < self.lr < math.inf:
             raise Rb2vError(f"lr must be a positive number, got {self.lr}")
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import io
+import json
 import logging
 import math
 import pickle
@@ -24,7 +26,7 @@ from rb2v.hypercut.data import draw_batch, load_sequences
 from rb2v.hypercut.evaluate import consistency, label_orders, predict, score_predictions
 from rb2v.hypercut.losses import LOSSES
 from rb2v.hypercut.order import make_order_network
-from rb2v.io.store import SCHEMA, adopt_folder, whole_file, write_json
+from rb2v.io.store import SCHEMA, output_folder, whole_file, write_json
 from rb2v.shards import ShardReader, manifest_path, sha256_of
 
 __all__ = ["TrainHyperCutConfig", "run"]
@@ -94,17 +96,15 @@ def run(
             f"at least {2 * MIN_PAIRS + 1}",
         )
     data_sha256 = sha256_of(manifest_path(shards_dir))
-    adopt_folder(
-        out_dir,
-        {"schema": SCHEMA, "stage": "train-hypercut", **dataclasses.asdict(config), "data_sha256": data_sha256},
-    )
-    checkpoint = out_dir / CHECKPOINT_NAME
-    if not checkpoint.exists():
-        _train(train_reader, out_dir, config, data_sha256, accelerator, progress)
-    (out_dir / STATE_NAME).unlink(missing_ok=True)
-    if not (out_dir / LABELS_NAME).exists():
-        _evaluate(shards_dir, out_dir, config, accelerator, progress)
-    return checkpoint
+    settings = {"schema": SCHEMA, "stage": "train-hypercut", **dataclasses.asdict(config), "data_sha256": data_sha256}
+    with output_folder(out_dir, settings):
+        checkpoint = out_dir / CHECKPOINT_NAME
+        if not checkpoint.exists():
+            _train(train_reader, out_dir, config, data_sha256, accelerator, progress)
+        (out_dir / STATE_NAME).unlink(missing_ok=True)
+        if not (out_dir / LABELS_NAME).exists():
+            _evaluate(shards_dir, out_dir, config, accelerator, progress)
+        return checkpoint
 
 
 def _choose_accelerator(device: str) -> str:
@@ -136,10 +136,18 @@ def _train(
 
     first_step, skipped, rows = 0, 0, []
     if (out_dir / STATE_NAME).exists():
-        state = _read_state(out_dir / STATE_NAME)
-        plain_network.load_state_dict(state["network"])
-        plain_optimizer.load_state_dict(state["optimizer"])
-        first_step, skipped, rows = state["step"], state["skipped"], state["rows"]
+        path = out_dir / STATE_NAME
+        state = _read_state(path)
+        if state.get("config") != json.dumps(dataclasses.asdict(config)) or state.get("data_sha256") != data_sha256:
+            raise InputError(path, "is of another run", expected="the state of this run, or none to start anew")
+        try:
+            plain_network.load_state_dict(state["network"])
+            plain_optimizer.load_state_dict(state["optimizer"])
+            first_step, skipped, rows = int(state["step"]), int(state["skipped"]), list(state["rows"])
+        except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise InputError(path, "holds no state of training; remove it to train from the beginning") from error
+        if not 0 < first_step <= config.steps:
+            raise InputError(path, f"is {first_step}", "step", expected=f"1 to {config.steps}")
         logger.info("going on at step %d of %d", first_step, config.steps)
 
     sequences = load_sequences(reader, config.image_size, _labelled(progress, "reading train sequences"))
@@ -167,6 +175,8 @@ def _train(
                 state = {
                     "network": plain_network.state_dict(),
                     "optimizer": plain_optimizer.state_dict(),
+                    "config": json.dumps(dataclasses.asdict(config)),
+                    "data_sha256": data_sha256,
                     "step": done,
                     "skipped": skipped,
                     "rows": rows,
@@ -174,7 +184,10 @@ def _train(
                 # The table first: a run stopped between the two goes over these steps again, and writes both.
                 _write_table(out_dir / TRAINING_NAME, pd.DataFrame(rows))
                 with whole_file(out_dir / STATE_NAME) as temporary:
-                    torch.save(state, temporary)
+                    # Through memory: on a full disk torch's own writer fails with an error that does not say so.
+                    buffer = io.BytesIO()
+                    torch.save(state, buffer)
+                    temporary.write_bytes(buffer.getvalue())
             if progress is not None:
                 progress(done, config.steps, "training")
     save_order_network(out_dir / CHECKPOINT_NAME, plain_network.state_dict(), config, data_sha256)
@@ -182,9 +195,11 @@ def _train(
 
 def _read_state(path: Path) -> dict[str, Any]:
     try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        state: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
         raise InputError(path, "cannot be read; remove it to train from the beginning") from error
+    if not isinstance(state, dict):
+        raise InputError(path, "holds no state of training; remove it to train from the beginning")
     return state
 
 
@@ -196,7 +211,11 @@ def _log_row(step: int, rate: float, loss: float, scores: np.ndarray[Any, Any], 
 def _evaluate(
     shards_dir: Path, out_dir: Path, config: TrainHyperCutConfig, accelerator: str, progress: Progress | None
 ) -> None:
-    network, _ = load_order_network(out_dir / CHECKPOINT_NAME)
+    network, trained_with = load_order_network(out_dir / CHECKPOINT_NAME)
+    for name, value in dataclasses.asdict(config).items():
+        if getattr(trained_with, name) != value:
+            found = getattr(trained_with, name)
+            raise InputError(out_dir / CHECKPOINT_NAME, f"is of another run, with {found!r}", name, repr(value))
     network.to(accelerator)
     labels = []
     metrics: dict[str, Any] = {"schema": SCHEMA}

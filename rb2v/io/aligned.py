@@ -32,6 +32,9 @@ from rb2v.io.store import SCHEMA, check_schema, read_json, validate, whole_file,
 TAKES_FOLDER = "takes"
 MANIFEST_NAME = "manifest.json"
 
+# Far more than any recording has: what a damaged or hostile header declares beyond it is not allocated.
+_MAX_NUMBERS = 10**9
+
 
 @dataclass(frozen=True)
 class AlignedManifest:
@@ -199,7 +202,7 @@ class AlignedTakeReader:
         except InputError:
             self._file.close()
             raise
-        except (KeyError, ValueError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             self._file.close()
             raise InputError(path, str(error.args[0]), expected="an aligned take of schema 1") from error
 
@@ -222,21 +225,39 @@ class AlignedTakeReader:
                 residual_seconds=float(attributes["clock_residual_seconds"]),
                 n_inliers=int(attributes["clock_n_inliers"]),
             )
-        self.blurry_index = self._array("blurry_index", np.int64)
-        self.position = self._array("position", np.int64)
-        self.psnr = self._array("psnr", np.float32)
-        self.color = self._array("color", np.float32)
-        self.plate: NDArray[np.uint8] | None = self._array("plate", np.uint8) if "plate" in self._file else None
+        self.blurry_index = self._array("blurry_index", np.int64, (None,))
+        n = len(self.blurry_index)
+        if n and self.blurry_index.min() < 0:
+            raise ValueError("blurry_index holds a negative number")
+        self.position = self._array("position", np.int64, (n,))
+        self.psnr = self._array("psnr", np.float32, (n,))
+        self.color = self._array("color", np.float32, (n, 3, 4))
+        self.plate: NDArray[np.uint8] | None = None
+        if "plate" in self._file:
+            self.plate = self._array("plate", np.uint8, (None, None, 3))
         if len(self):
             self._blurry, self._sharp = (own_dataset(self._file, name) for name in ("blurry", "sharp"))
-            n_blurry, *size = self._blurry.shape
-            n_sharp, _, *sharp_size = self._sharp.shape
-            if (n_blurry, n_sharp) != (len(self), len(self)) or size != sharp_size:
-                raise ValueError(f"frames are {self._blurry.shape} and {self._sharp.shape} for {len(self)} samples")
+            blurry: tuple[int, ...] = tuple(self._blurry.shape or ())
+            sharp: tuple[int, ...] = tuple(self._sharp.shape or ())
+            if len(blurry) != 4 or len(sharp) != 5 or (n, *blurry[1:]) != blurry or (n, sharp[1], *blurry[1:]) != sharp:
+                raise ValueError(f"frames are {blurry} and {sharp} for {n} samples")
 
-    def _array(self, name: str, dtype: Any) -> NDArray[Any]:  # noqa: ANN401 - any dtype
+    def _array(
+        self,
+        name: str,
+        dtype: Any,  # noqa: ANN401 - any dtype
+        shape: tuple[int | None, ...],
+    ) -> NDArray[Any]:
+        """Return a small array of a shape, in which None stands for any length."""
+        dataset = own_dataset(self._file, name)
+        found = dataset.shape
+        fits = found is not None and len(found) == len(shape)
+        if not fits or any(want not in (None, have) for want, have in zip(shape, found, strict=True)):
+            raise InputError(self.path, f"has the shape {found}", name, expected=str(shape).replace("None", "any"))
+        if np.prod(found) > _MAX_NUMBERS:
+            raise InputError(self.path, f"declares {np.prod(found)} numbers", name, expected=f"at most {_MAX_NUMBERS}")
         with naming_damage(self._file, name):
-            return np.asarray(own_dataset(self._file, name), dtype=dtype)
+            return np.asarray(dataset, dtype=dtype)
 
     def __len__(self) -> int:
         """Return the number of accepted frames."""
@@ -266,8 +287,8 @@ class AlignedTakeReader:
 
     def read_frames(self) -> list[AlignedFrame]:
         """Return the rows of the alignment table for every blurry frame of the take."""
-        columns = {name: self._array(f"frames/{name}", None).tolist() for name in _TABLE_FIELDS}
-        colors = self._array("frames/color", np.float64)
+        colors = self._array("frames/color", np.float64, (None, 3, 4))
+        columns = {name: self._array(f"frames/{name}", None, (len(colors),)).tolist() for name in _TABLE_FIELDS}
         with naming_damage(self._file, "frames/reason"):
             reasons = own_dataset(self._file, "frames/reason").asstr()[()]
         return [
@@ -283,9 +304,9 @@ class AlignedTakeReader:
     def read_curves(self) -> ScoreCurves:
         """Return the score of every window that was tried."""
         return ScoreCurves(
-            self._array("scores/first_position", np.int64),
-            self._array("scores/psnr", np.float32),
-            self._array("scores/peak", np.float64),
+            self._array("scores/first_position", np.int64, (None,)),
+            self._array("scores/psnr", np.float32, (None, None)),
+            self._array("scores/peak", np.float64, (None,)),
         )
 
 

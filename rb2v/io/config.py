@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field
 
 from rb2v.artifacts import CAMERAS, CameraResponse, Category, RawDirectory, Rig, Split, Take
 from rb2v.errors import InputError
 from rb2v.io.store import check_schema, read_text, validate
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+
+# Beside its own errors, the YAML reader lets through those of the values that it makes: a date such as 2024-13-01.
+_YAML_ERRORS = (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError)
 
 _PLAIN_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 
@@ -24,11 +28,14 @@ class _Strict(BaseModel):
 
 class _CameraDocument(_Strict):
     model: str
-    frame_rate: PositiveFloat
+    frame_rate: Annotated[float, Field(gt=0, le=100_000)]
 
 
 class _GammaDocument(_Strict):
     gamma: Annotated[float, Field(gt=0.2, lt=5.0)]
+
+
+_SidePx = Annotated[int, Field(gt=0, le=8192)]
 
 
 class _RigDocument(_Strict):
@@ -37,11 +44,11 @@ class _RigDocument(_Strict):
     sharp: _CameraDocument
     mirrored: bool | Literal["auto"]
     response: Literal["linear", "srgb"] | _GammaDocument
-    upsampling: PositiveInt
-    frames_per_sequence: PositiveInt
-    blur_samples: PositiveInt
-    output_size: tuple[PositiveInt, PositiveInt]
-    search_range_seconds: PositiveFloat
+    upsampling: Annotated[int, Field(gt=0, le=16)]
+    frames_per_sequence: Annotated[int, Field(gt=0, le=101)]
+    blur_samples: Annotated[int, Field(gt=0, le=1001)]
+    output_size: tuple[_SidePx, _SidePx]
+    search_range_seconds: Annotated[float, Field(gt=0, le=60)]
 
 
 class _CaptureDocument(_Strict):
@@ -60,11 +67,17 @@ class _TakeDocument(_Strict):
 def _read_yaml(path: Path) -> dict[str, Any]:
     text = read_text(path)
     try:
+        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
+            # A few lines of aliases to aliases stand for more than any memory holds.
+            raise InputError(path, "holds an alias (*name)", expected="plain values")
         document = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date such as 2024-13-01
+    except _YAML_ERRORS as error:
+        if isinstance(error, InputError):
+            raise
         mark = getattr(error, "problem_mark", None)
         where = "" if mark is None else f", line {mark.line + 1}"
-        raise InputError(path, f"is not YAML ({getattr(error, 'problem', error)}{where})") from error
+        reason = str(getattr(error, "problem", error)).splitlines() or [type(error).__name__]
+        raise InputError(path, f"is not YAML ({reason[0]}{where})") from error
     if not isinstance(document, dict) or not all(isinstance(key, str) for key in document):
         raise InputError(path, "holds no mapping", expected="lines of 'key: value'")
     return document
@@ -192,6 +205,9 @@ def read_take(folder: Path) -> Take:
         If the description is wrong or a video is missing.
     """
     path = folder / "take.yaml"
+    if re.fullmatch(_PLAIN_NAME, folder.name) is None:
+        name = folder.name.encode(errors="backslashreplace").decode()
+        raise InputError(folder.parent, f"{name!r} is no name for a take", expected="letters, digits and . _ -")
     document = validate(_TakeDocument, _read_yaml(path), path)
     chapters = {camera: _find_videos(folder, camera, getattr(document, camera), path) for camera in CAMERAS}
     plates = {camera: folder / f"plate_{camera}.png" for camera in CAMERAS}

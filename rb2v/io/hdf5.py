@@ -105,7 +105,7 @@ def naming_damage(file: h5py.File, name: str) -> Iterator[None]:
     """
     try:
         yield
-    except (OSError, RuntimeError, KeyError, UnicodeDecodeError) as error:  # h5py's for data, links, objects and text
+    except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:  # h5py's for data, links, objects, text
         raise InputError(file.filename, f"is damaged, or cannot be read ({error})", name) from error
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import fcntl
 import io
 import json
 import os
@@ -52,6 +53,8 @@ def whole_file(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{_PARTIAL}{path.name}")
+    # What stands there may be a link that somebody laid to a file elsewhere.
+    temporary.unlink(missing_ok=True)
     try:
         yield temporary
         _flush(temporary)
@@ -87,12 +90,30 @@ def read_json(path: Path) -> dict[str, Any]:
         If the file is missing, not JSON, or not an object.
     """
     try:
-        document = json.loads(read_text(path))
-    except json.JSONDecodeError as error:
-        raise InputError(path, f"is not JSON ({error.msg}, line {error.lineno})", expected="a JSON document") from error
+        document = parse_json(read_text(path))
+    except ValueError as error:
+        raise InputError(path, f"is not JSON ({error})", expected="a JSON document") from error
     if not isinstance(document, dict):
         raise InputError(path, f"holds a {type(document).__name__}", expected="a JSON object")
     return document
+
+
+def parse_json(text: str) -> Any:  # noqa: ANN401 - any JSON value
+    """Parse JSON from anywhere: no NaN, no infinity, and a plain error for what is too deep or too long.
+
+    Raises
+    ------
+    ValueError
+        If the text is no such document.
+    """
+    try:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON number")
 
 
 def read_text(path: Path) -> str:
@@ -104,7 +125,8 @@ def read_text(path: Path) -> str:
         If there is no such file, or it is not text.
     """
     if not path.is_file():
-        raise InputError(path, "there is no such file")
+        problem = "is a folder" if path.is_dir() else "there is no such file"
+        raise InputError(path, problem, expected="a text file" if path.is_dir() else None)
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
@@ -227,6 +249,28 @@ def adopt_folder(folder: Path, config: Mapping[str, Any], *, contents: Sequence[
         write_json(path, config)
     except OSError as error:
         raise InputError(folder, f"cannot be written ({error.strerror})") from error
+
+
+@contextmanager
+def output_folder(folder: Path, config: Mapping[str, Any], *, contents: Sequence[Path] = ()) -> Iterator[None]:
+    """Adopt a folder, see `adopt_folder`, and keep every other run out of it until the block ends.
+
+    Raises
+    ------
+    InputError
+        If another run is writing to the folder; and what `adopt_folder` raises.
+    """
+    adopt_folder(folder, config, contents=contents)
+    # The system releases the lock with the process, however that ends.
+    descriptor = os.open(folder / CONFIG_NAME, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(folder, "another run is writing here", expected="to wait for its end") from error
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _finished_files(folder: Path) -> Iterator[Path]:

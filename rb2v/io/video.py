@@ -6,6 +6,7 @@ that a full-range BT.709 recording keeps its values.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -15,12 +16,14 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
+import PIL.Image
 from numpy.typing import NDArray
 
 from rb2v.errors import InputError
 
 _PLANAR_420 = ("yuv420p", "yuvj420p")
 _BT601_COLORSPACES = (5, 6)  # BT.470BG and SMPTE 170M, ITU-T H.273 table 4
+_CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,gif,mpegts,mpeg,mxf,asf,flv,ogg,wav"
 _BT709 = (0.2126, 0.0722)
 _BT601 = (0.299, 0.114)
 
@@ -181,8 +184,16 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     """
     if not path.is_file():
         raise InputError(path, "there is no such file", expected="a picture")
+    try:
+        # The header first: a small file may declare a picture that fills the memory.
+        with warnings.catch_warnings(action="error", category=PIL.Image.DecompressionBombWarning):
+            PIL.Image.open(path).close()
+    except (PIL.Image.DecompressionBombWarning, PIL.Image.DecompressionBombError) as error:
+        raise InputError(path, "is too large", expected="at most 89 megapixels") from error
+    except (OSError, SyntaxError, ValueError) as error:
+        raise InputError(path, "cannot be read as a picture", expected="PNG, JPEG or TIFF") from error
     data = np.fromfile(path, dtype=np.uint8)
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    image = cv2.imdecode(data, cv2.IMREAD_COLOR)
     if image is None:
         raise InputError(path, "cannot be read as a picture", expected="PNG, JPEG or TIFF")
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
@@ -195,7 +206,7 @@ def write_image(path: Path, image: NDArray[np.uint8]) -> Path:
     if not ok:
         raise ValueError(f"OpenCV cannot write {path.suffix} pictures")
     path.parent.mkdir(parents=True, exist_ok=True)
-    data.tofile(path)
+    path.write_bytes(data.tobytes())
     return path
 
 
@@ -222,7 +233,10 @@ def write_video(
     crf : int
         Constant rate factor of x264; lower is better and larger.
     """
-    with av.open(path, "w", format="mp4", options={"fflags": "+bitexact", "movflags": "+faststart"}) as container:
+    # As a URL, because a colon in a plain path would name a protocol.
+    with av.open(
+        f"file:{path}", "w", format="mp4", options={"fflags": "+bitexact", "movflags": "+faststart"}
+    ) as container:
         rate = Fraction(frame_rate).limit_denominator(100_000)
         # One encoder thread: the bytes must not depend on the machine's cores.
         stream = container.add_stream(
@@ -256,7 +270,8 @@ def _open(path: Path) -> av.container.InputContainer:
     if not path.is_file():
         raise InputError(path, "there is no such file", expected="a video")
     try:
-        return av.open(path, "r")
+        # Containers only: a playlist or a script would name further files.
+        return av.open(f"file:{path}", "r", options={"format_whitelist": _CONTAINERS, "protocol_whitelist": "file"})
     except (av.FFmpegError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(path, f"is no video, or is cut short ({reason})", expected="a video such as MP4") from error

@@ -6,7 +6,6 @@ import dataclasses
 import hashlib
 import json
 import logging
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -22,7 +21,16 @@ from rb2v.core.homography import Homography, mirror_homography, normalized
 from rb2v.errors import InputError
 from rb2v.execution import Executor, SerialExecutor
 from rb2v.io.config import find_rig, read_rig
-from rb2v.io.store import CONFIG_NAME, SCHEMA, adopt_folder, check_schema, read_json, whole_file, write_json, write_text
+from rb2v.io.store import (
+    CONFIG_NAME,
+    SCHEMA,
+    check_schema,
+    output_folder,
+    read_json,
+    whole_file,
+    write_json,
+    write_text,
+)
 from rb2v.io.video import Sound, write_image, write_video
 from rb2v.simulator import targets, textures
 from rb2v.simulator.camera import NoiseBank, SimulatedCamera
@@ -39,6 +47,7 @@ _N_BOARDS = 6
 _N_WALLS = 2
 _SHARP_TAIL_SECONDS = 0.2
 _MAX_DRIFT_PPM = 1e5
+_MAX_SECONDS = 3600.0
 
 
 @dataclass(frozen=True)
@@ -75,12 +84,14 @@ class SimulateConfig:
         if self.n_instants < 24:
             raise ValueError(f"n_instants must be at least 24, got {self.n_instants}")
         for name in ("seconds", "test_seconds"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"{name} must be a number above 0, got {getattr(self, name)}")
+            if not 0 < getattr(self, name) <= _MAX_SECONDS:
+                limits = f"a number above 0, at most {_MAX_SECONDS:.0f}"
+                raise ValueError(f"{name} must be {limits}, got {getattr(self, name)}")
         if not abs(self.drift_ppm) <= _MAX_DRIFT_PPM:
             raise ValueError(f"drift_ppm must lie within +-{_MAX_DRIFT_PPM:.0f}, got {self.drift_ppm}")
-        if not 0 <= self.max_offset_seconds < math.inf:
-            raise ValueError(f"max_offset_seconds must be a number of at least 0, got {self.max_offset_seconds}")
+        if not 0 <= self.max_offset_seconds <= _MAX_SECONDS:
+            limits = f"a number of at least 0, at most {_MAX_SECONDS:.0f}"
+            raise ValueError(f"max_offset_seconds must be {limits}, got {self.max_offset_seconds}")
         if not self.categories:
             raise ValueError("categories must name at least one category")
 
@@ -270,6 +281,8 @@ def simulate(
         If the folders were made with another configuration.
     """
     executor = executor or SerialExecutor()
+    if out_dir.exists() and not out_dir.is_dir():
+        raise InputError(out_dir, "is a file", expected="a folder to write to")
     truth_dir = out_dir.resolve().parent / "truth"
     if config.rig.endswith((".yaml", ".yml")):
         config = dataclasses.replace(config, rig=str(Path(config.rig).resolve()))
@@ -280,19 +293,18 @@ def simulate(
     record["video"] = None if video is None else _digest(video)
     if not (truth_dir / CONFIG_NAME).exists() and out_dir.is_dir() and any(out_dir.iterdir()):
         raise InputError(out_dir, "is not empty and its truth is missing", expected="a new or empty folder")
-    adopt_folder(truth_dir, record, contents=(out_dir,))
-
-    _write_descriptions(out_dir, rig, plans)
-    jobs: list[_Job] = [_Job(out_dir, None, "blurry")]
-    jobs += [_Job(out_dir, plan, camera) for plan in plans for camera in ("sharp", "blurry")]
-    if on_done is not None:
-        on_done(0, len(jobs))
-    for done, name in enumerate(executor.map(partial(_run_job, config=config, photos=photos), jobs), start=1):
-        logger.info("%s", name)
+    with output_folder(truth_dir, record, contents=(out_dir,)):
+        _write_descriptions(out_dir, rig, plans)
+        jobs: list[_Job] = [_Job(out_dir, None, "blurry")]
+        jobs += [_Job(out_dir, plan, camera) for plan in plans for camera in ("sharp", "blurry")]
         if on_done is not None:
-            on_done(done, len(jobs))
-    _write_truth(truth_dir, rig, plans, photos_dir)
-    return truth_dir
+            on_done(0, len(jobs))
+        for done, name in enumerate(executor.map(partial(_run_job, config=config, photos=photos), jobs), start=1):
+            logger.info("%s", name)
+            if on_done is not None:
+                on_done(done, len(jobs))
+        _write_truth(truth_dir, rig, plans, photos_dir)
+        return truth_dir
 
 
 def _digests(rig: SimulatedRig) -> dict[str, Any]:

@@ -40,7 +40,7 @@ from rb2v.io.aligned import (
     write_aligned_take,
 )
 from rb2v.io.config import read_raw_directory, read_takes
-from rb2v.io.store import adopt_folder, read_calibration, write_alignment
+from rb2v.io.store import output_folder, read_calibration, write_alignment
 from rb2v.io.video import iter_frames, probe_video, read_image, read_sound
 
 logger = logging.getLogger(__name__)
@@ -147,20 +147,20 @@ def run(
     # Takes may be added to a session later; everything else decides what a finished take looks like.
     settings = {"stage": "align", "version": __version__, "rig_settings": dataclasses.asdict(raw.rig)}
     settings |= {name: value for name, value in dataclasses.asdict(manifest).items() if name != "takes"}
-    adopt_folder(out_dir, settings)
-    align = partial(align_take, rig=raw.rig, calibration=calibration, out_dir=out_dir, config=config)
-    for record in executor.map(align, takes):
-        logger.info("%s: %d of %d frames accepted", record.name, record.n_accepted, record.n_frames)
-        if on_take is not None:
-            on_take(record, len(takes))
-    frames: list[AlignedFrame] = []
-    for take in takes:
-        with AlignedTakeReader(aligned_take_path(out_dir, take.name)) as reader:
-            frames += reader.read_frames()
-    table = write_alignment(out_dir / ALIGNMENT_NAME, frames)
-    # Last, because its presence says that the folder is finished.
-    write_aligned_manifest(out_dir, manifest)
-    return table
+    with output_folder(out_dir, settings):
+        align = partial(align_take, rig=raw.rig, calibration=calibration, out_dir=out_dir, config=config)
+        for record in executor.map(align, takes):
+            logger.info("%s: %d of %d frames accepted", record.name, record.n_accepted, record.n_frames)
+            if on_take is not None:
+                on_take(record, len(takes))
+        frames: list[AlignedFrame] = []
+        for take in takes:
+            with AlignedTakeReader(aligned_take_path(out_dir, take.name)) as reader:
+                frames += reader.read_frames()
+        table = write_alignment(out_dir / ALIGNMENT_NAME, frames)
+        # Last, because its presence says that the folder is finished.
+        write_aligned_manifest(out_dir, manifest)
+        return table
 
 
 def _check_files(take: Take, calibration: Calibration) -> None:

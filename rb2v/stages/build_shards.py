@@ -24,7 +24,7 @@ from rb2v.errors import InputError
 from rb2v.execution import Executor, SerialExecutor
 from rb2v.io.aligned import AlignedSample, AlignedTakeReader, aligned_take_path, read_aligned_manifest
 from rb2v.io.config import IMAGE_SUFFIXES
-from rb2v.io.store import adopt_folder
+from rb2v.io.store import output_folder
 from rb2v.io.video import read_image
 from rb2v.matting import TakeMatter, fit_to_take, make_matter
 from rb2v.shards import (
@@ -199,33 +199,33 @@ def run(
         seeds={"build_shards": config.seed},
         response=aligned.response,
     )
-    adopt_folder(out_dir, {**dataclasses.asdict(provenance), "takes": {take.name: take.digest for take in takes}})
+    settings = {**dataclasses.asdict(provenance), "takes": {take.name: take.digest for take in takes}}
+    with output_folder(out_dir, settings):
+        plans = _plan_shards(takes, split_of, window.output_size, config.shard_samples)
+        recipe = _Recipe(aligned_dir, out_dir, config, aligned.response, aligned.output_size, window, pictures)
+        entries: dict[Split, list[ShardEntry]] = {split: [] for split in SPLITS}
+        n_done, n_total = 0, sum(plan.samples for plan in plans)
+        for plan, entry in zip(
+            plans, (executor or SerialExecutor()).map(partial(_build_shard, recipe=recipe), plans), strict=True
+        ):
+            entries[plan.split].append(entry)
+            n_done += entry.samples
+            logger.info("%s: %d samples", entry.file, entry.samples)
+            if progress is not None:
+                progress(n_done, n_total)
 
-    plans = _plan_shards(takes, split_of, window.output_size, config.shard_samples)
-    recipe = _Recipe(aligned_dir, out_dir, config, aligned.response, aligned.output_size, window, pictures)
-    entries: dict[Split, list[ShardEntry]] = {split: [] for split in SPLITS}
-    n_done, n_total = 0, sum(plan.samples for plan in plans)
-    for plan, entry in zip(
-        plans, (executor or SerialExecutor()).map(partial(_build_shard, recipe=recipe), plans), strict=True
-    ):
-        entries[plan.split].append(entry)
-        n_done += entry.samples
-        logger.info("%s: %d samples", entry.file, entry.samples)
-        if progress is not None:
-            progress(n_done, n_total)
-
-    counts: dict[Split, Counter[Category]] = {split: Counter() for split in SPLITS}
-    for take in takes:
-        counts[split_of[take.subject]][take.category] += take.samples
-    manifest = Manifest(
-        rig=aligned.rig,
-        output_size=window.output_size,
-        crop=_cropped(aligned.crop, window, aligned.output_size),
-        splits={split: SplitEntry(tuple(entries[split]), counts[split]) for split in SPLITS},
-        provenance=provenance,
-        frames_per_sequence=takes[0].frames_per_sequence,
-    )
-    return write_manifest(out_dir, manifest)
+        counts: dict[Split, Counter[Category]] = {split: Counter() for split in SPLITS}
+        for take in takes:
+            counts[split_of[take.subject]][take.category] += take.samples
+        manifest = Manifest(
+            rig=aligned.rig,
+            output_size=window.output_size,
+            crop=_cropped(aligned.crop, window, aligned.output_size),
+            splits={split: SplitEntry(tuple(entries[split]), counts[split]) for split in SPLITS},
+            provenance=provenance,
+            frames_per_sequence=takes[0].frames_per_sequence,
+        )
+        return write_manifest(out_dir, manifest)
 
 
 def _read_take(folder: Path, name: str) -> _TakeRecord:

@@ -109,6 +109,8 @@ def run(
     """
     config = config or CalibrateConfig()
     step = on_step or (lambda name: None)
+    if out_path.is_dir() or not out_path.name or out_path.name in (".", ".."):
+        raise InputError(out_path, "is a folder", expected="the name of a file to write, calibration.json say")
     raw = read_raw_directory(raw_dir)
     step("reading captures")
     captures = _read_captures(raw, config)

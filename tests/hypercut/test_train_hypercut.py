@@ -210,3 +210,35 @@ def test_learning_rate_warms_up_and_falls():
     assert rates[0] == pytest.approx(1 / 11)
     assert max(rates) == rates[10]
     assert 0 < rates[-1] < 0.01
+
+
+class TestForeignFiles:
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            (lambda state: {**state, "step": 100}, r"state\.pt: step: is 100; expected 1 to 12"),
+            (lambda state: {**state, "data_sha256": "x"}, r"state\.pt: is of another run"),
+            (lambda state: {**state, "config": "{}"}, r"state\.pt: is of another run"),
+            (lambda state: {**state, "network": {}}, r"state\.pt: holds no state of training"),
+            (lambda state: 3, r"state\.pt: holds no state of training"),
+        ],
+    )
+    def test_a_state_of_another_run_is_refused(self, change, message, tiny_shards, tiny_config, tmp_path):
+        with pytest.raises(StoppedError):
+            run(tiny_shards, tmp_path / "run", tiny_config, device="cpu", progress=stop_at(11))
+        path = tmp_path / "run" / "state.pt"
+        torch.save(change(torch.load(path, weights_only=True)), path)
+        with pytest.raises(InputError, match=message):
+            run(tiny_shards, tmp_path / "run", tiny_config, device="cpu")
+        assert not (tmp_path / "run" / "checkpoint.safetensors").exists()
+
+    def test_a_checkpoint_of_another_run_is_refused(self, tiny_shards, tiny_config, tmp_path, uninterrupted):
+        other = dataclasses.replace(tiny_config, arch="antisymmetric", steps=1, warmup_steps=0)
+        foreign = run(tiny_shards, tmp_path / "other", other, device="cpu")
+        folder = tmp_path / "run"
+        folder.mkdir()
+        (folder / "config.json").write_bytes((uninterrupted / "config.json").read_bytes())
+        (folder / "checkpoint.safetensors").write_bytes(foreign.read_bytes())
+        with pytest.raises(InputError, match=r"checkpoint\.safetensors: arch: is of another run, with 'antisymmetric'"):
+            run(tiny_shards, folder, tiny_config, device="cpu")
+        assert not (folder / "order_labels.csv").exists()

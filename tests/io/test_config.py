@@ -303,3 +303,17 @@ def test_a_raw_directory_without_takes(raw):
 
 def test_the_categories_are_the_contract_s():
     assert CATEGORIES == ("street", "face", "hand")
+
+
+def test_aliases_are_refused_before_they_are_unfolded(raw):
+    levels = "".join(f"{b}: &{b} [{', '.join([f'*{a}'] * 10)}]\n" for a, b in zip("abcdefgh", "bcdefghi", strict=True))
+    (raw / "capture.yaml").write_text(f"schema: 1\na: &a [1]\n{levels}rig: gopro_hero8\n")
+    with pytest.raises(InputError, match=r"capture\.yaml: holds an alias"):
+        read_raw_directory(raw)
+
+
+@pytest.mark.parametrize("text", ["rig: !!bool zz", "rig: !!int ''", "rig: !!timestamp zz", "rig: " + "[" * 5000])
+def test_values_that_yaml_itself_trips_over(raw, text):
+    (raw / "capture.yaml").write_text(f"schema: 1\n{text}\n")
+    with pytest.raises(InputError, match=r"capture\.yaml: is not YAML"):
+        read_raw_directory(raw)

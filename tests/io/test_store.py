@@ -16,6 +16,7 @@ from rb2v.io.store import (
     ALIGNMENT_COLUMNS,
     adopt_folder,
     check_schema,
+    output_folder,
     read_alignment,
     read_calibration,
     read_json,
@@ -84,7 +85,7 @@ def test_json_is_plain(tmp_path):
     ("content", "message"),
     [
         (b"[1, 2]", r"holds a list; expected a JSON object"),
-        (b'{"a": 1,\n}', r"is not JSON \(.*line 2\)"),
+        (b'{"a": 1,\n}', r"is not JSON \(.*line 2 .*\)"),
         (b"", "is not JSON"),
         (b"\xff\xfe\x00", "is not UTF-8 text"),
         (None, "there is no such file"),
@@ -99,7 +100,7 @@ def test_files_that_are_no_json_object(tmp_path, content, message):
 
 
 def test_a_folder_in_place_of_a_file(tmp_path):
-    with pytest.raises(InputError, match="no such file"):
+    with pytest.raises(InputError, match="is a folder; expected a text file"):
         read_text(tmp_path)
 
 
@@ -426,3 +427,30 @@ def test_a_row_that_was_cut_short(tmp_path):
     path.write_text(path.read_text()[:-30])
     with pytest.raises(InputError, match=r"line 2: .* is not a number"):
         read_alignment(path)
+
+
+def test_a_link_laid_in_the_way_is_not_followed(tmp_path):
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / ".partial-config.json").symlink_to(victim)
+    adopt_folder(tmp_path / "out", CONFIG)
+    assert victim.read_text() == "mine"
+    assert not (tmp_path / "out" / "config.json").is_symlink()
+
+
+def test_two_runs_cannot_write_to_one_folder(tmp_path):
+    with output_folder(tmp_path, CONFIG):
+        with pytest.raises(InputError, match="another run is writing here"), output_folder(tmp_path, CONFIG):
+            pass
+        assert (tmp_path / "config.json").is_file()
+    with output_folder(tmp_path, CONFIG):
+        pass
+
+
+@pytest.mark.parametrize("text", ['{"a": NaN}', '{"a": -Infinity}', "[" * 100_000, '{"a": ' + "9" * 5000 + "}"])
+def test_what_json_does_not_know_is_refused(tmp_path, text):
+    path = tmp_path / "bad.json"
+    path.write_text(text)
+    with pytest.raises(InputError, match=r"bad\.json: is not JSON"):
+        read_json(path)

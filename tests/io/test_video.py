@@ -4,6 +4,7 @@ from fractions import Fraction
 import av
 import cv2
 import numpy as np
+import PIL.Image
 import pytest
 from skimage import data as skimage_data
 
@@ -398,3 +399,24 @@ def test_a_gif(shared_data):
     assert len(frames) == 23
     assert {frame.image.shape for frame in frames} == {(270, 480, 3)}
     assert np.diff([frame.time_seconds for frame in frames]) == pytest.approx(0.08, abs=0.011)
+
+
+def test_a_playlist_is_no_recording(tmp_path):
+    write_video(tmp_path / "other.mp4", [np.zeros((48, 64, 3), np.uint8)] * 3, 25.0)
+    script = tmp_path / "blurry.mp4"
+    script.write_text("ffconcat version 1.0\nfile other.mp4\n")
+    with pytest.raises(InputError, match=r"blurry\.mp4: is no video"):
+        list(iter_frames([script]))
+
+
+def test_a_colon_in_a_path_is_no_protocol(tmp_path):
+    (tmp_path / "a:b").mkdir()
+    path = write_video(tmp_path / "a:b" / "clip.mp4", [np.zeros((48, 64, 3), np.uint8)] * 3, 25.0)
+    assert len(list(iter_frames([path]))) == 3
+
+
+def test_a_picture_that_fills_the_memory_is_refused(tmp_path):
+    path = tmp_path / "large.png"
+    PIL.Image.new("1", (13_000, 13_000)).save(path)
+    with pytest.raises(InputError, match=r"large\.png: is too large; expected at most 89 megapixels"):
+        read_image(path)
