@@ -8,17 +8,14 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pandas as pd
 import pytest
 import yaml
+from sessions import write_rig
 
 from rb2v.cli import main
-from rb2v.io.config import rig_folders
 from rb2v.shards import ShardReader
-
-SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 
 
 def run_rb2v(monkeypatch, capsys, *arguments):
@@ -33,11 +30,7 @@ def run_rb2v(monkeypatch, capsys, *arguments):
 
 @pytest.fixture(scope="module")
 def rig_path(tmp_path_factory):
-    document = yaml.safe_load((rig_folders()[0] / "gopro_hero8.yaml").read_text())
-    document |= {"name": "tiny", "output_size": [96, 96]}
-    path = tmp_path_factory.mktemp("rig") / "tiny.yaml"
-    path.write_text(yaml.safe_dump(document))
-    return path
+    return write_rig(tmp_path_factory.mktemp("rig") / "tiny.yaml", search_range_seconds=0.25)
 
 
 STAGES = {
@@ -178,9 +171,8 @@ def test_a_killed_stage_goes_on_to_the_same_bytes(session, rig_path, tmp_path, s
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not SHARED_DATA.is_dir(), reason="the real clips are not at hand")
-def test_chain_on_a_real_clip(tmp_path, rig_path):
-    clip = SHARED_DATA / "video" / "vtest.avi"
+def test_chain_on_a_real_clip(tmp_path, rig_path, shared_data):
+    clip = shared_data / "video" / "vtest.avi"
     record = f"simulate --out {tmp_path}/raw --rig {rig_path} --size 192x160 --video {clip} --workers 1".split()
     rest = [stage_arguments(name, tmp_path, rig_path) for name in ("calibrate", "align", "build-shards")]
     for arguments in [record, *rest]:

@@ -375,13 +375,13 @@ class _Alignment:
     def write(self, path: Path, inputs_sha256: str) -> None:
         """Align the take and write its file, with the digest of what it was made from."""
         n = len(self._blurry.times)
-        curves, confident = self._search()
+        curves, margins_db, confident = self._search()
         clock = self._fit_clock(curves.peak, confident)
         frames: list[AlignedFrame] = []
         kept = self._scratch / "samples"
         with kept.open("wb") as file:
             for index in range(n):
-                frame, sample = self._align_frame(index, curves, confident[index], clock)
+                frame, sample = self._align_frame(index, curves, margins_db[index], confident[index], clock)
                 frames.append(frame)
                 if frame.accepted and sample is not None:
                     file.write(sample.blurry.tobytes())
@@ -407,8 +407,11 @@ class _Alignment:
                 pictures = np.frombuffer(data, dtype=np.uint8).reshape(shape)
                 yield AlignedSample(pictures[0], pictures[1:])
 
-    def _search(self) -> tuple[ScoreCurves, NDArray[np.bool_]]:
-        """Score every window in range of the coarse offset; return the curves, and whose peaks may tell the clock."""
+    def _search(self) -> tuple[ScoreCurves, NDArray[np.float64], NDArray[np.bool_]]:
+        """Score every window in range of the coarse offset.
+
+        Return the curves, how far each frame's peak stands out in dB, and whose peaks may tell the clock.
+        """
         rig, times = self._rig, self._blurry.times
         scale = max(1, min(_MAX_TRACK_SCALE, min(rig.output_size) // _MIN_TRACK_SIZE_PX))
         track_size = (rig.output_size[0] // scale, rig.output_size[1] // scale)
@@ -419,9 +422,9 @@ class _Alignment:
         radius = math.ceil(rig.search_range_seconds * rig.fine_fps)
         n, n_windows = len(times), 2 * radius + 1
         curves = ScoreCurves(np.zeros(n, np.int64), np.full((n, n_windows), np.nan, np.float32), np.full(n, np.nan))
-        confident = np.zeros(n, dtype=bool)
+        margins_db, confident = np.zeros(n), np.zeros(n, dtype=bool)
         if offset_seconds is None:
-            return curves, confident
+            return curves, margins_db, confident
         for index in range(n):
             first = round(self._sharp.position_at(offset_seconds + times[index])) - radius
             curves.first_position[index] = first
@@ -434,10 +437,11 @@ class _Alignment:
             errors[low - first : high - first] = window_errors(windows[low:high], pixels, unclipped)
             curves.psnr[index] = errors_to_psnr(errors)
             peak = find_peak(errors)
+            margins_db[index] = peak.margin_db
             if peak.margin_db >= self._config.min_margin_db:
                 curves.peak[index] = first + peak.index + peak.offset
                 confident[index] = not peak.at_edge and curves.psnr[index, peak.index] >= self._config.min_psnr_db
-        return curves, confident
+        return curves, margins_db, confident
 
     def _coarse_offset(
         self, small: NDArray[np.float32], windows: NDArray[np.float32], size: tuple[int, int]
@@ -486,13 +490,12 @@ class _Alignment:
         return ClockModel(offset, drift, residual, int(inliers.sum()))
 
     def _align_frame(
-        self, index: int, curves: ScoreCurves, confident: bool, clock: ClockModel | None
+        self, index: int, curves: ScoreCurves, margin_db: float, confident: bool, clock: ClockModel | None
     ) -> tuple[AlignedFrame, AlignedSample | None]:
         time_seconds = float(self._blurry.times[index])
         scores, first = curves.psnr[index], int(curves.first_position[index])
         has_scores = not np.all(np.isnan(scores))
         best = int(np.nanargmax(scores)) if has_scores else 0
-        margin_db = find_peak(10.0 ** (-np.asarray(scores, np.float64) / 10)).margin_db if has_scores else 0.0
         if clock is None:
             position_fine = float(first + best)
         else:
@@ -525,7 +528,7 @@ class _Alignment:
             position=position,
             position_fine=position_fine,
             psnr=psnr_db,
-            margin_db=margin_db,
+            margin_db=float(margin_db),
             accepted=not reason,
             reason=reason,
             color=color,

@@ -162,13 +162,17 @@ def _read_captures(raw: RawDirectory, config: CalibrateConfig) -> list[_Capture]
         if captures:
             first = captures[0]
             for path, image, reference in ((blurry_path, blurry, first.blurry), (sharp_path, sharp, first.sharp)):
-                if image.shape != reference.shape:
-                    (width, height), (w, h) = _size(image), _size(reference)
-                    raise InputError(path, f"is {width}x{height}", expected=f"{w}x{h} as the other captures")
+                _check_size(path, image, reference, "the other captures")
         corners = [_find_corners(image, config.board_corners) for image in (blurry, sharp)]
         both = None if corners[0] is None or corners[1] is None else (corners[0], corners[1])
         captures.append(_Capture(blurry_path.name, blurry, sharp, both))
     return captures
+
+
+def _check_size(path: Path, image: Image, reference: Image, others: str) -> None:
+    if image.shape != reference.shape:
+        (width, height), (w, h) = _size(image), _size(reference)
+        raise InputError(path, f"is {width}x{height}", expected=f"{w}x{h} as {others}")
 
 
 def _find_corners(image: Image, board_corners: tuple[int, int]) -> Points | None:
@@ -389,9 +393,7 @@ def _fit_checker(
     """Return the colour map in linear light from the checker's patches, and the difference that it leaves."""
     blurry, sharp = (read_image(path) for path in pair)
     for path, image, other in zip(pair, (blurry, sharp), (reference.blurry, reference.sharp), strict=True):
-        if image.shape != other.shape:
-            (width, height), (w, h) = _size(image), _size(other)
-            raise InputError(path, f"is {width}x{height}", expected=f"{w}x{h} as the geometry captures")
+        _check_size(path, image, other, "the geometry captures")
     warped = warp_image(sharp, homography, _size(blurry))
     quads = _find_patches(blurry)
     if quads is None:
