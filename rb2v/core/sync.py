@@ -12,17 +12,17 @@ _SOUND_BAND_HZ = (200.0, 8000.0)
 
 
 @dataclass(frozen=True)
-class CoarseOffset:
+class OffsetEstimate:
     """An estimate of the sharp camera's time at the blurry camera's time 0."""
 
     seconds: float
     confidence: float
-    """Height of the correlation's peak over its next best, which is at most 1 where nothing stands out."""
+    """Share by which the correlation's peak exceeds its next best: 0 nothing stands out, 1 nothing else comes near."""
 
 
 def offset_from_sound(
     blurry: NDArray[np.floating], sharp: NDArray[np.floating], rate: int, max_offset_seconds: float = 60.0
-) -> CoarseOffset:
+) -> OffsetEstimate:
     """Estimate the offset by cross-correlating the two sound tracks.
 
     Parameters
@@ -53,8 +53,9 @@ def offset_from_sound(
     best = int(np.argmax(correlation))
     apart = np.abs(lags - lags[best]) > rate // 50
     runner_up = float(np.abs(correlation[apart]).max()) if apart.any() else 0.0
-    confidence = float(correlation[best]) / max(runner_up, 1e-12)
-    return CoarseOffset((lags[best] + _vertex(correlation, best)) / rate, confidence)
+    return OffsetEstimate(
+        (lags[best] + _vertex(correlation, best)) / rate, _confidence(float(correlation[best]), runner_up)
+    )
 
 
 def offset_from_motion(blurry: NDArray[np.floating], windows: NDArray[np.floating], stride: int) -> tuple[int, float]:
@@ -74,7 +75,7 @@ def offset_from_motion(blurry: NDArray[np.floating], windows: NDArray[np.floatin
     position : int
         Position of blurry frame 0; negative where it lies before the sharp recording.
     confidence : float
-        Correlation at the peak over the best one that is further than one blurry frame away.
+        Share by which the correlation at the peak exceeds the best one that is further than one blurry frame away.
 
     Raises
     ------
@@ -103,7 +104,11 @@ def offset_from_motion(blurry: NDArray[np.floating], windows: NDArray[np.floatin
     best = int(np.argmax(scores))
     apart = (np.abs(positions - positions[best]) > stride) & np.isfinite(scores)
     runner_up = float(scores[apart].max()) if apart.any() else 0.0
-    return int(positions[best]), float(scores[best]) / max(runner_up, 1e-12)
+    return int(positions[best]), _confidence(float(scores[best]), runner_up)
+
+
+def _confidence(peak: float, runner_up: float) -> float:
+    return min(max(1.0 - runner_up / peak, 0.0), 1.0) if peak > 0 else 0.0
 
 
 def _unit_rows(rows: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -20,7 +20,7 @@ def test_delay_of_noise(noise, delay):
     hiss = np.random.default_rng(1).standard_normal(len(sharp)) * 0.05
     found = offset_from_sound(blurry, sharp + hiss, RATE)
     assert found.seconds == pytest.approx(delay / RATE, abs=1e-4)
-    assert found.confidence > 5
+    assert found.confidence > 0.8
 
 
 def test_delay_to_a_fraction_of_a_sample(noise):
@@ -39,12 +39,12 @@ def test_gain_and_mains_hum_do_not_matter(noise):
     hum = np.sin(2 * np.pi * 50 * np.arange(2 * RATE) / RATE)
     found = offset_from_sound(0.2 * noise[5000 : 5000 + 2 * RATE] + hum, noise[: 2 * RATE] + 2 * hum, RATE)
     assert found.seconds == pytest.approx(5000 / RATE, abs=1e-4)
-    assert found.confidence > 3
+    assert found.confidence > 2 / 3
 
 
 def test_unrelated_sounds_have_no_confidence(noise):
     found = offset_from_sound(noise[: 2 * RATE], noise[3 * RATE : 5 * RATE], RATE)
-    assert found.confidence < 1.5
+    assert found.confidence < 1 / 3
 
 
 def test_offsets_beyond_the_limit_are_not_looked_at(noise):
@@ -77,7 +77,7 @@ def test_position_of_a_moving_blob(first):
     blurry = 0.7 * blob((first + 8 * np.arange(25)) / 200) + 0.1
     position, confidence = offset_from_motion(blurry, windows, 8)
     assert position == first
-    assert confidence > 1.1
+    assert confidence > 0.09
 
 
 def test_recordings_without_motion_or_length_are_refused():
