@@ -20,10 +20,12 @@ import PIL.Image
 from numpy.typing import NDArray
 
 from rb2v.errors import InputError
+from rb2v.io.container import open_container
+from rb2v.io.gopro import Telemetry, add_settings, encode_telemetry, parse_timecode, payload_seconds
 
 _PLANAR_420 = ("yuv420p", "yuvj420p")
 _BT601_COLORSPACES = (5, 6)  # BT.470BG and SMPTE 170M, ITU-T H.273 table 4
-_CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,gif,mpegts,mpeg,mxf,asf,flv,ogg,wav"
+_TELEMETRY_TIME_BASE = Fraction(1, 90_000)
 _BT709 = (0.2126, 0.0722)
 _BT601 = (0.299, 0.114)
 
@@ -72,7 +74,7 @@ def probe_video(path: Path) -> VideoInfo:
     InputError
         If the file is missing, is no video, or is cut short before its index.
     """
-    with _open(path) as container:
+    with open_container(path) as container:
         stream = _video_stream(container, path)
         duration = container.duration
         return VideoInfo(
@@ -108,7 +110,7 @@ def iter_frames(paths: Sequence[Path]) -> Iterator[Frame]:
     size: tuple[int, ...] | None = None
     for path in paths:
         last_seconds, n_decoded = -np.inf, 0
-        with _open(path) as container:
+        with open_container(path) as container:
             stream = _video_stream(container, path)
             stream.thread_type = "AUTO"
             n_stated = stream.frames
@@ -156,7 +158,7 @@ def read_sound(paths: Sequence[Path]) -> Sound | None:
     chunks: list[NDArray[np.float32]] = []
     rate, start_seconds = 0, 0.0
     for path in paths:
-        with _open(path) as container:
+        with open_container(path) as container:
             stream = container.streams.audio[0] if container.streams.audio else None
             if stream is None or getattr(stream, "codec_context", None) is None:
                 break
@@ -216,6 +218,8 @@ def write_video(
     frame_rate: float,
     *,
     sound: Sound | None = None,
+    telemetry: Telemetry | None = None,
+    timecode: str | None = None,
     crf: int = 18,
 ) -> Path:
     """Encode an H.264 MP4 as the cameras do: 4:2:0, BT.709, full range, AAC sound.
@@ -230,14 +234,28 @@ def write_video(
         Frames per second.
     sound : Sound, optional
         The sound track; its ``start_seconds`` is taken as 0.
+    telemetry : Telemetry, optional
+        Written as GPMF: samples as a track of their own, model and settings in the index.
+    timecode : str, optional
+        Time of day of the first frame, ``HH:MM:SS:FF``.
     crf : int
         Constant rate factor of x264; lower is better and larger.
+
+    Raises
+    ------
+    ValueError
+        If a size is odd, the timecode is malformed for this frame rate, or the telemetry's times are not in order.
     """
+    rate = Fraction(frame_rate).limit_denominator(100_000)
+    if timecode is not None and parse_timecode(timecode, rate) is None:
+        raise ValueError(f"timecode must be HH:MM:SS:FF with FF below the frame rate, got {timecode!r}")
+    payloads = [] if telemetry is None else encode_telemetry(telemetry)
+    options = {"fflags": "+bitexact"}
+    if telemetry is None:
+        # With telemetry the index stays at the end, as the cameras leave it: the settings are added there.
+        options["movflags"] = "+faststart"
     # As a URL, because a colon in a plain path would name a protocol.
-    with av.open(
-        f"file:{path}", "w", format="mp4", options={"fflags": "+bitexact", "movflags": "+faststart"}
-    ) as container:
-        rate = Fraction(frame_rate).limit_denominator(100_000)
+    with av.open(f"file:{path}", "w", format="mp4", options=options) as container:
         # One encoder thread: the bytes must not depend on the machine's cores.
         stream = container.add_stream(
             "libx264", rate=rate, options={"crf": str(crf), "preset": "veryfast", "threads": "1", "flags": "+bitexact"}
@@ -247,9 +265,16 @@ def write_video(
         context.color_range = 2  # full
         context.colorspace = context.color_primaries = context.color_trc = 1  # BT.709
         context.thread_count = 1
+        if timecode is not None:
+            stream.metadata["timecode"] = timecode
         audio_stream = None
         if sound is not None:
             audio_stream = container.add_stream("aac", rate=sound.rate, layout="mono", options={"flags": "+bitexact"})
+        # FFmpeg's MP4 muxer writes this codec, and no other, under the cameras' tag: gpmd.
+        data_stream = container.add_data_stream("bin_data") if payloads else None
+        if data_stream is not None:
+            data_stream.time_base = _TELEMETRY_TIME_BASE
+            data_stream.metadata["handler_name"] = "GoPro MET"
         for index, image in enumerate(frames):
             if index == 0:
                 stream.height, stream.width = image.shape[:2]
@@ -263,18 +288,17 @@ def write_video(
             block.sample_rate, block.pts, block.time_base = sound.rate, 0, Fraction(1, sound.rate)
             container.mux(audio_stream.encode(block))
             container.mux(audio_stream.encode(None))
+        if telemetry is not None and data_stream is not None:
+            durations = payload_seconds(telemetry, len(payloads))
+            for second, (payload, duration_seconds) in enumerate(zip(payloads, durations, strict=True)):
+                packet = av.Packet(payload)
+                packet.stream, packet.time_base = data_stream, _TELEMETRY_TIME_BASE
+                packet.pts = packet.dts = second * _TELEMETRY_TIME_BASE.denominator
+                packet.duration = round(duration_seconds * _TELEMETRY_TIME_BASE.denominator)
+                container.mux(packet)
+    if telemetry is not None:
+        add_settings(path, telemetry)
     return path
-
-
-def _open(path: Path) -> av.container.InputContainer:
-    if not path.is_file():
-        raise InputError(path, "there is no such file", expected="a video")
-    try:
-        # Containers only: a playlist or a script would name further files.
-        return av.open(f"file:{path}", "r", options={"format_whitelist": _CONTAINERS, "protocol_whitelist": "file"})
-    except (av.FFmpegError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(path, f"is no video, or is cut short ({reason})", expected="a video such as MP4") from error
 
 
 def _video_stream(container: av.container.InputContainer, path: Path) -> av.VideoStream:

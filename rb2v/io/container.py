@@ -1,0 +1,76 @@
+"""Opening of container files, and the boxes of an MP4 file that FFmpeg keeps to itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import av
+
+from rb2v.errors import InputError
+
+_CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,gif,mpegts,mpeg,mxf,asf,flv,ogg,wav"
+_MAX_BOXES = 1000
+
+
+def open_container(path: Path) -> av.container.InputContainer:
+    """Open a recording for reading.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, or is no container of pictures or sound.
+    """
+    if not path.is_file():
+        raise InputError(path, "there is no such file", expected="a video")
+    try:
+        # Containers only: a playlist or a script would name further files.
+        return av.open(f"file:{path}", "r", options={"format_whitelist": _CONTAINERS, "protocol_whitelist": "file"})
+    except (av.FFmpegError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(path, f"is no video, or is cut short ({reason})", expected="a video such as MP4") from error
+
+
+@dataclass(frozen=True)
+class Box:
+    """Where a box of an MP4 file lies."""
+
+    kind: bytes
+    start: int
+    """Offset of its header in the file."""
+    content: int
+    """Offset of what is in it."""
+    end: int
+
+
+def iter_boxes(file: BinaryIO, start: int, end: int) -> Iterator[Box]:
+    """Walk over the boxes that lie side by side in a part of an MP4 file; damage ends the walk.
+
+    Parameters
+    ----------
+    file : binary file
+        Opened for reading.
+    start, end : int
+        The part, as offsets in the file.
+
+    Yields
+    ------
+    Box
+        At most 1000 of them, so that a file of nothing but headers takes no time.
+    """
+    for _ in range(_MAX_BOXES):
+        file.seek(start)
+        header = file.read(8)
+        if len(header) < 8 or start + 8 > end:
+            return
+        size, content = int.from_bytes(header[:4], "big"), start + 8
+        if size == 1:
+            size, content = int.from_bytes(file.read(8), "big"), start + 16
+        elif size == 0:
+            size = end - start
+        if start + size < content or start + size > end:
+            return
+        yield Box(header[4:], start, content, start + size)
+        start += size
