@@ -101,6 +101,15 @@ def _make_config(make: Callable[[], Config]) -> Config:
         raise Rb2vError(f"options: {error}") from error
 
 
+def _parse_milliseconds(text: str, option: str) -> tuple[float, float]:
+    try:
+        blurry, sharp = (float(part) / 1000 for part in text.split(","))
+    except ValueError:
+        expected = "expected BLURRY,SHARP in milliseconds, 8,5 for example"
+        raise Rb2vError(f"{option}: {text!r} is no pair of times; {expected}") from None
+    return blurry, sharp
+
+
 def _parse_size(text: str, option: str) -> tuple[int, int]:
     width, _, height = text.lower().partition("x")
     if not (width.isdecimal() and height.isdecimal()):
@@ -135,7 +144,23 @@ def simulate(
     ] = None,
     mirrored: Annotated[bool, typer.Option("--mirrored/--not-mirrored", help="Mirror one of the views.")] = True,
     drift_ppm: Annotated[float, typer.Option(help="How much faster the sharp camera's clock runs.")] = 80.0,
+    max_offset: Annotated[
+        float, typer.Option(help="The sharp camera starts earlier by a random time up to this, in seconds.")
+    ] = 0.4,
+    blurry_exposure_ms: Annotated[
+        float | None, typer.Option(help="Shutter of the blurry camera; the rig's own by default.")
+    ] = None,
+    readout_ms: Annotated[
+        str,
+        typer.Option(
+            metavar="BLURRY,SHARP", help="Rolling shutters: from the first row's centre of exposure to the last row's."
+        ),
+    ] = "0,0",
+    motion: Annotated[
+        float, typer.Option(help="Multiplies the amplitude of every movement; with 0 takes stand still.")
+    ] = 1.0,
     noise: Annotated[bool, typer.Option("--noise/--no-noise", help="Shot and read noise.")] = True,
+    crf: Annotated[int, typer.Option(help="Constant rate factor of the H.264 encoder; lower is better.")] = 18,
     seed: Annotated[int, typer.Option(help="Seed of everything random.", min=0)] = 0,
     workers: Workers = None,
 ) -> None:
@@ -149,6 +174,7 @@ def simulate(
     for name in categories.split(","):
         if name not in CATEGORIES:
             raise Rb2vError(f"--categories: {name!r} is not a category; expected some of {', '.join(CATEGORIES)}")
+    blurry_readout_seconds, sharp_readout_seconds = _parse_milliseconds(readout_ms, "--readout-ms")
     config = _make_config(
         lambda: SimulateConfig(
             rig=rig,
@@ -159,7 +185,13 @@ def simulate(
             categories=chosen,
             mirrored=mirrored,
             drift_ppm=drift_ppm,
+            max_offset_seconds=max_offset,
             noise=noise,
+            crf=crf,
+            blurry_exposure_seconds=None if blurry_exposure_ms is None else blurry_exposure_ms / 1000,
+            blurry_readout_seconds=blurry_readout_seconds,
+            sharp_readout_seconds=sharp_readout_seconds,
+            motion=motion,
             seed=seed,
         )
     )

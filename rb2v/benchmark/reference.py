@@ -39,6 +39,7 @@ class TruthRenderer:
         self._scene = rig.scene(plan)
         # Only what is shown is rendered, and as much around it as resampling reaches for.
         to_part = np.array([[1, 0, _MARGIN_PX - crop.x], [0, 1, _MARGIN_PX - crop.y], [0, 0, 1]], dtype=np.float64)
+        from_part = np.array([[1, 0, crop.x - _MARGIN_PX], [0, 1, crop.y - _MARGIN_PX], [0, 0, 1]], dtype=np.float64)
         self._warp = FrameWarp(
             np.eye(3), (_MARGIN_PX, _MARGIN_PX, crop.width, crop.height), output_size, rig.rig.response
         )
@@ -46,9 +47,17 @@ class TruthRenderer:
             rig.blurry,
             size=(crop.width + 2 * _MARGIN_PX, crop.height + 2 * _MARGIN_PX),
             scene_to_view=to_part @ rig.blurry.scene_to_view,
+            sensor_height=rig.blurry.size[1],
+            view_to_sensor=from_part,
         )
+        # Each pixel at the time at which the sharp camera's own row sees it.
         self._sharp = dataclasses.replace(
-            self._blurry, exposure_seconds=rig.sharp.exposure_seconds, n_instants=rig.sharp.n_instants
+            self._blurry,
+            exposure_seconds=rig.sharp.exposure_seconds,
+            n_instants=rig.sharp.n_instants,
+            readout_seconds=rig.sharp.readout_seconds,
+            sensor_height=rig.sharp.size[1],
+            view_to_sensor=np.asarray(np.linalg.solve(rig.homography, from_part), dtype=np.float64),
         )
 
     def position(self, time_seconds: float) -> float:

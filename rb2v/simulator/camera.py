@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rb2v.core.color import Response, encode
-from rb2v.core.homography import Homography
-from rb2v.simulator.scene import Scene
+from rb2v.core.homography import Homography, warp_points
+from rb2v.simulator.scene import ClipScene, Scene
 
 _BANK_SIZE = 1 << 22
 
@@ -58,26 +59,105 @@ class SimulatedCamera:
     """Standard deviation of the read noise, in linear light."""
     border: tuple[float, float, float, float]
     """Black border of the housing as shares of the picture: left, top, right, bottom."""
+    readout_seconds: float = 0.0
+    """From the first row's centre of exposure to the last row's; 0 for a global shutter."""
+    sensor_height: int | None = None
+    """Rows of the sensor that is read out; None for those of the view."""
+    view_to_sensor: Homography | None = None
+    """From this view's pixels to the sensor's that is read out; None where the view is what the sensor sees."""
 
     def expose(self, scene: Scene, center_seconds: float) -> NDArray[np.float32]:
-        """Return the noise-free (H, W, 3) linear light of an exposure about an instant of the scene's time."""
-        instants = scene.instants(center_seconds, self.exposure_seconds, self.n_instants)
+        """Return the noise-free (H, W, 3) linear light of an exposure about an instant of the scene's time.
+
+        Under a rolling shutter the instant is the middle row's, and each row has an exposure of its own.
+
+        Raises
+        ------
+        ValueError
+            If a rolling shutter is to read out a clip, which is known at whole ticks only.
+        """
         total = np.zeros((self.size[1], self.size[0], 3), dtype=np.float32)
-        for instant in instants:
-            cv2.accumulate(scene.render(float(instant), self.scene_to_view, self.size), total)
-        total /= np.float32(len(instants))
+        if self.readout_seconds:
+            for part in self._read_out(scene, center_seconds):
+                total[part.rows] += part.weights[..., None] * scene.render(part.instant, part.scene_to_view, part.size)
+        else:
+            instants = scene.instants(center_seconds, self.exposure_seconds, self.n_instants)
+            for instant in instants:
+                cv2.accumulate(scene.render(float(instant), self.scene_to_view, self.size), total)
+            total /= np.float32(len(instants))
         return np.asarray(cv2.transform(total, self.mixing.astype(np.float32)), dtype=np.float32)
 
     def expose_alpha(self, scene: Scene, center_seconds: float) -> NDArray[np.float32] | None:
-        """Return the (H, W) foreground opacity that an exposure sees; None where there is no green screen."""
-        instants = scene.instants(center_seconds, self.exposure_seconds, self.n_instants)
+        """Return the (H, W) foreground opacity that an exposure sees; None where there is no green screen.
+
+        Raises
+        ------
+        ValueError
+            As by :meth:`expose`.
+        """
         total = np.zeros((self.size[1], self.size[0]), dtype=np.float32)
+        if self.readout_seconds:
+            for part in self._read_out(scene, center_seconds):
+                opacity = scene.alpha(part.instant, part.scene_to_view, part.size)
+                if opacity is None:
+                    return None
+                total[part.rows] += part.weights * opacity
+            return total
+        instants = scene.instants(center_seconds, self.exposure_seconds, self.n_instants)
         for instant in instants:
             opacity = scene.alpha(float(instant), self.scene_to_view, self.size)
             if opacity is None:
                 return None
             total += opacity
         return total / np.float32(len(instants))
+
+    def row_delays(self) -> NDArray[np.float64]:
+        """Return how much later than the frame's time each pixel's centre of exposure is, in seconds.
+
+        Returns
+        -------
+        ndarray of float64
+            (H, 1) where the view's rows are the sensor's, else (H, W).
+        """
+        width, height = self.size
+        if self.view_to_sensor is None:
+            rows = np.arange(height, dtype=np.float64)[:, None]
+        else:
+            x, y = np.meshgrid(np.arange(width, dtype=np.float64), np.arange(height, dtype=np.float64))
+            points = np.column_stack([x.ravel(), y.ravel()])
+            rows = warp_points(self.view_to_sensor, points)[:, 1].reshape(height, width)
+        sensor_height = self.sensor_height or height
+        return self.readout_seconds * (rows / (sensor_height - 1) - 0.5)
+
+    def _read_out(self, scene: Scene, center_seconds: float) -> Iterator[_Part]:
+        """Cut the time from the first row's exposure to the last row's into parts as long as a global shutter's.
+
+        A part counts for a pixel by its share of that pixel's exposure. Parts divide the exposure without rest, so
+        that what the first and the last one miss cancels: the mean time of each row is exact.
+        """
+        if isinstance(scene, ClipScene):
+            raise ValueError("a clip is known at whole ticks only and cannot be read out row by row")
+        delays = self.row_delays()
+        step = self.exposure_seconds / self.n_instants
+        start = float(delays.min()) - self.exposure_seconds / 2
+        n_parts = int(np.ceil((np.ptp(delays) + self.exposure_seconds) / step - 1e-9))
+        opens = delays - self.exposure_seconds / 2
+        for index in range(n_parts):
+            low, high = start + index * step, start + (index + 1) * step
+            weights = (np.minimum(opens + self.exposure_seconds, high) - np.maximum(opens, low)) / self.exposure_seconds
+            # Only the rows that are open are rendered; between two rows none may be.
+            rows = np.flatnonzero((weights > 0).any(axis=1))
+            if not len(rows):
+                continue
+            first, last = int(rows[0]), int(rows[-1])
+            to_rows = np.array([[1, 0, 0], [0, 1, -first], [0, 0, 1]], dtype=np.float64)
+            yield _Part(
+                instant=center_seconds + (low + high) / 2,
+                rows=slice(first, last + 1),
+                weights=np.maximum(weights[first : last + 1], 0).astype(np.float32),
+                scene_to_view=to_rows @ self.scene_to_view,
+                size=(self.size[0], last + 1 - first),
+            )
 
     def develop(self, linear: NDArray[np.float32], noise: NoiseBank | None) -> NDArray[np.uint8]:
         """Return the 8-bit picture of an exposure: border, noise, response; no noise where ``noise`` is None."""
@@ -97,6 +177,20 @@ class SimulatedCamera:
         across = _ramp(x - left * width, softness_px) * _ramp((1 - right) * width - 1 - x, softness_px)
         down = _ramp(y - top * height, softness_px) * _ramp((1 - bottom) * height - 1 - y, softness_px)
         return np.asarray(down[:, None] * across[None, :], dtype=np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """A part of a rolling exposure: one instant, and the rows that are open about it."""
+
+    instant: float
+    rows: slice
+    weights: NDArray[np.float32]
+    """(n, 1) or (n, W) shares of the rows' exposures."""
+    scene_to_view: Homography
+    """From the scene's plane to the rows' pixels."""
+    size: tuple[int, int]
+    """Width and number of the rows."""
 
 
 def _ramp(distance_px: NDArray[np.float32], softness_px: float) -> NDArray[np.float32]:

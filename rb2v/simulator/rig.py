@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from rb2v.artifacts import CATEGORIES, Camera, Category, Rig, Split
 from rb2v.core.homography import Homography, mirror_homography, normalized
-from rb2v.errors import InputError
+from rb2v.errors import InputError, Rb2vError
 from rb2v.execution import Executor, SerialExecutor
 from rb2v.io.config import find_rig, read_rig
 from rb2v.io.store import (
@@ -48,6 +48,8 @@ _N_WALLS = 2
 _SHARP_TAIL_SECONDS = 0.2
 _MAX_DRIFT_PPM = 1e5
 _MAX_SECONDS = 3600.0
+_MAX_MOTION = 10.0
+_MAX_CRF = 51
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,14 @@ class SimulateConfig:
     """Constant rate factor of the H.264 encoder."""
     n_instants: int = 24
     """Instants over which a blurry exposure is integrated."""
+    blurry_exposure_seconds: float | None = None
+    """Shutter of the blurry camera; None for the rig's own, which its blur samples make up."""
+    blurry_readout_seconds: float = 0.0
+    """Rolling shutter of the blurry camera: from the first row's centre of exposure to the last row's."""
+    sharp_readout_seconds: float = 0.0
+    """Rolling shutter of the sharp camera, likewise."""
+    motion: float = 1.0
+    """Multiplies the amplitude of every movement, the rig's included; with 0 takes stand still."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -92,6 +102,15 @@ class SimulateConfig:
         if not 0 <= self.max_offset_seconds <= _MAX_SECONDS:
             limits = f"a number of at least 0, at most {_MAX_SECONDS:.0f}"
             raise ValueError(f"max_offset_seconds must be {limits}, got {self.max_offset_seconds}")
+        if not 0 <= self.crf <= _MAX_CRF:
+            raise ValueError(f"crf must lie within 0..{_MAX_CRF}, got {self.crf}")
+        if self.blurry_exposure_seconds is not None and not 0 < self.blurry_exposure_seconds <= _MAX_SECONDS:
+            raise ValueError(f"blurry_exposure_seconds must be a number above 0, got {self.blurry_exposure_seconds}")
+        for name in ("blurry_readout_seconds", "sharp_readout_seconds"):
+            if not 0 <= getattr(self, name) <= _MAX_SECONDS:
+                raise ValueError(f"{name} must be a number of at least 0, got {getattr(self, name)}")
+        if not 0 <= self.motion <= _MAX_MOTION:
+            raise ValueError(f"motion must lie within 0..{_MAX_MOTION:g}, got {self.motion}")
         if not self.categories:
             raise ValueError("categories must name at least one category")
 
@@ -146,8 +165,10 @@ class SimulatedRig:
         if plan.clip is not None:
             return ClipScene(Path(plan.clip), self.config.size)
         if plan.category == "street":
-            return street_scene(self.photos, self.config.size, plan.scene_seed)
-        return studio_scene(self.photos, self.config.size, plan.scene_seed, hand=plan.category == "hand")
+            scene = street_scene(self.photos, self.config.size, plan.scene_seed)
+        else:
+            scene = studio_scene(self.photos, self.config.size, plan.scene_seed, hand=plan.category == "hand")
+        return scene.with_motion(self.config.motion)
 
     def scene_time(self, plan: TakePlan, sharp_time_seconds: float) -> float:
         """Return the scene's time, which is the blurry camera's, at a time of the sharp camera."""
@@ -166,8 +187,11 @@ def build_rig(config: SimulateConfig, photos: tuple[Path, ...]) -> SimulatedRig:
     ------
     InputError
         If the capture configuration cannot be read.
+    Rb2vError
+        If an exposure or a read-out is longer than a frame of the rig.
     """
     rig = read_rig(find_rig(config.rig))
+    _check_times(config, rig)
     rng = np.random.default_rng([config.seed, 1])
     width, height = config.size
     to_center = np.array([[1, 0, (width - 1) / 2], [0, 1, (height - 1) / 2], [0, 0, 1]], dtype=np.float64)
@@ -175,7 +199,7 @@ def build_rig(config: SimulateConfig, photos: tuple[Path, ...]) -> SimulatedRig:
     if config.mirrored:
         sharp_view = mirror_homography(width) @ sharp_view
 
-    def camera(view: Homography, exposure_seconds: float, n_instants: int) -> SimulatedCamera:
+    def camera(view: Homography, exposure_seconds: float, n_instants: int, readout_seconds: float) -> SimulatedCamera:
         return SimulatedCamera(
             size=config.size,
             scene_to_view=view,
@@ -186,16 +210,29 @@ def build_rig(config: SimulateConfig, photos: tuple[Path, ...]) -> SimulatedRig:
             shot_noise=1.2e-5,
             read_noise=6e-4,
             border=tuple(rng.uniform(0.01, 0.045, 4).tolist()),
+            readout_seconds=readout_seconds,
         )
 
     blur_step_seconds = 1 / (rig.sharp_fps * rig.blur_steps_per_frame)
+    blurry_exposure_seconds = config.blurry_exposure_seconds or rig.blur_samples * blur_step_seconds
     return SimulatedRig(
         rig=rig,
         config=config,
-        blurry=camera(to_center, rig.blur_samples * blur_step_seconds, config.n_instants),
-        sharp=camera(sharp_view, blur_step_seconds / 2, 2),
+        blurry=camera(to_center, blurry_exposure_seconds, config.n_instants, config.blurry_readout_seconds),
+        sharp=camera(sharp_view, blur_step_seconds / 2, 2, config.sharp_readout_seconds),
         photos=photos,
     )
+
+
+def _check_times(config: SimulateConfig, rig: Rig) -> None:
+    for name, fps in (
+        ("blurry_exposure_seconds", rig.blurry_fps),
+        ("blurry_readout_seconds", rig.blurry_fps),
+        ("sharp_readout_seconds", rig.sharp_fps),
+    ):
+        seconds = getattr(config, name)
+        if seconds is not None and seconds > 1 / fps:
+            raise Rb2vError(f"{name} must be at most a frame of rig {rig.name!r}, {1 / fps:g} s, got {seconds:g}")
 
 
 def _small_homography(rng: np.random.Generator, size: tuple[int, int]) -> Homography:
@@ -276,7 +313,8 @@ def simulate(
     Raises
     ------
     InputError
-        If a picture or clip cannot be read.
+        If a picture or clip cannot be read, or the clip is to be shown with a shutter or a motion that needs more
+        than its ticks.
     ConfigMismatchError
         If the folders were made with another configuration.
     """
@@ -288,6 +326,8 @@ def simulate(
         config = dataclasses.replace(config, rig=str(Path(config.rig).resolve()))
     photos = tuple(textures.list_photos(photos_dir))
     rig = build_rig(config, photos)
+    if video is not None:
+        _check_clip(video, config)
     plans = plan_takes(config, video)
     record = dataclasses.asdict(config) | _digests(rig)
     record["video"] = None if video is None else _digest(video)
@@ -305,6 +345,14 @@ def simulate(
                 on_done(done, len(jobs))
         _write_truth(truth_dir, rig, plans, photos_dir)
         return truth_dir
+
+
+def _check_clip(video: Path, config: SimulateConfig) -> None:
+    # A clip is known at its ticks only: nothing lies between them, and what moves in it moves as it does.
+    for name in ("blurry_exposure_seconds", "blurry_readout_seconds", "sharp_readout_seconds", "motion"):
+        value, default = getattr(config, name), getattr(SimulateConfig, name)
+        if value != default:
+            raise InputError(video, f"a clip cannot be shown with {name} = {value:g}", expected=f"{name} = {default}")
 
 
 def _digests(rig: SimulatedRig) -> dict[str, Any]:
@@ -373,7 +421,8 @@ def _capture_targets(out_dir: Path, rig: SimulatedRig) -> str:
 
 
 def _capture(rig: SimulatedRig, which: Camera, scene: Scene, path: Path, noise: NoiseBank) -> None:
-    camera = dataclasses.replace(rig.camera(which), n_instants=1)
+    # Of what stands still an instant is enough, under any shutter.
+    camera = dataclasses.replace(rig.camera(which), n_instants=1, readout_seconds=0.0)
     image = camera.develop(camera.expose(scene, 0.0), noise if rig.config.noise else None)
     with whole_file(path) as temporary:
         write_image(temporary, image)
@@ -452,6 +501,7 @@ def _write_truth(truth_dir: Path, rig: SimulatedRig, plans: tuple[TakePlan, ...]
             "color": rig.color.tolist(),
             "drift_ppm": rig.config.drift_ppm,
             "exposure_seconds": {"blurry": rig.blurry.exposure_seconds, "sharp": rig.sharp.exposure_seconds},
+            "readout_seconds": {"blurry": rig.blurry.readout_seconds, "sharp": rig.sharp.readout_seconds},
             "takes": [
                 dataclasses.asdict(plan)
                 | {

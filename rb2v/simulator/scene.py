@@ -62,6 +62,10 @@ class Wave:
         """Return the value at a time."""
         return self.center + self.amplitude * float(np.sin(2 * np.pi * (self.frequency_hz * time_seconds + self.phase)))
 
+    def scaled(self, share: float) -> Wave:
+        """Return the same wave with its amplitude multiplied."""
+        return Wave(self.center, self.amplitude * share, self.frequency_hz, self.phase)
+
 
 @dataclass(frozen=True)
 class Motion:
@@ -79,6 +83,10 @@ class Motion:
         return np.array(
             [[cosine, -sine, self.x_px(time_seconds)], [sine, cosine, self.y_px(time_seconds)], [0.0, 0.0, 1.0]]
         )
+
+    def scaled(self, share: float) -> Motion:
+        """Return the same path with every movement about its middle multiplied."""
+        return Motion(*(wave.scaled(share) for wave in (self.x_px, self.y_px, self.angle_degrees, self.scale)))
 
 
 def orbit(rng: np.random.Generator, radius_px: float, frequency_hz: float) -> tuple[Wave, Wave]:
@@ -183,6 +191,11 @@ class LayeredScene:
         for mover in self.movers:
             mover.draw(opacity, time_seconds, view, opacity=True)
         return opacity
+
+    def with_motion(self, share: float) -> LayeredScene:
+        """Return the same scene with every movement multiplied; with 0 it stands still."""
+        movers = [Mover(mover.rgba, mover.motion.scaled(share)) for mover in self.movers]
+        return LayeredScene(self.wall, movers, self.rig_motion.scaled(share), self.green_screen)
 
     def without_movers(self) -> LayeredScene:
         """Return the same scene empty, as a clean plate shows it."""
