@@ -1,0 +1,74 @@
+import json
+import sys
+
+import numpy as np
+import pytest
+from sessions import write_rig
+
+from rb2v.cli import main
+from rb2v.io.video import write_video
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    """Run ``rb2v simulate`` on a tiny rig; return its exit status and standard error."""
+    rig = write_rig(tmp_path / "rig.yaml")
+    tiny = f"--rig {rig} --size 64x64 --seconds 0.04 --test-seconds 0 --categories hand --workers 1".split()
+
+    def run(*options):
+        monkeypatch.setattr(
+            sys, "argv", ["rb2v", "simulate", "--out", str(tmp_path / "session" / "raw"), *tiny, *options]
+        )
+        monkeypatch.setenv("COLUMNS", "400")
+        with pytest.raises(SystemExit) as stop:
+            main()
+        return stop.value.code or 0, capsys.readouterr().err
+
+    return run
+
+
+def test_options_are_what_is_simulated(run, tmp_path):
+    options = "--blurry-exposure-ms 12.5 --readout-ms 8,4.5 --motion 0.5 --max-offset 0.06 --crf 30"
+    assert run(*options.split()) == (0, "")
+    document = json.loads((tmp_path / "session" / "truth" / "truth.json").read_text())
+    stated = {
+        "blurry_exposure_seconds": 0.0125,
+        "blurry_readout_seconds": 0.008,
+        "sharp_readout_seconds": 0.0045,
+        "motion": 0.5,
+        "max_offset_seconds": 0.06,
+        "crf": 30,
+    }
+    assert {key: document["config"][key] for key in stated} == pytest.approx(stated)
+    assert document["readout_seconds"] == pytest.approx({"blurry": 0.008, "sharp": 0.0045})
+    assert 0.05 <= document["takes"][0]["offset_seconds"] <= 0.06
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--blurry-exposure-ms 0", "options: blurry_exposure_seconds must be a number above 0"),
+        ("--blurry-exposure-ms 41", "blurry_exposure_seconds must be at most a frame of rig 'tiny', 0.04 s"),
+        ("--readout-ms 8", "--readout-ms: '8' is no pair of times; expected BLURRY,SHARP in milliseconds"),
+        ("--readout-ms 8,fast", "--readout-ms: '8,fast' is no pair"),
+        ("--readout-ms 8,11", "sharp_readout_seconds must be at most a frame of rig 'tiny', 0.01 s"),
+        ("--readout-ms 8,nan", "options: sharp_readout_seconds must be a number of at least 0"),
+        ("--motion -1", "options: motion must lie within 0..10"),
+        ("--max-offset -1", "options: max_offset_seconds must be a number of at least 0"),
+        ("--crf 52", "options: crf must lie within 0..51"),
+    ],
+)
+def test_options_that_cannot_be_simulated_are_named(run, tmp_path, options, message):
+    status, said = run(*options.split())
+    assert status == 2
+    assert said.startswith("error: ")
+    assert message in said
+    assert len(said.splitlines()) == 1
+    assert not (tmp_path / "session").exists()
+
+
+def test_a_clip_with_a_shutter_of_its_own_is_refused(run, tmp_path):
+    clip = write_video(tmp_path / "clip.mp4", [np.zeros((48, 64, 3), np.uint8)] * 3, 30.0)
+    status, said = run("--video", str(clip), "--readout-ms", "0,5")
+    assert status == 2
+    assert "clip.mp4: a clip cannot be shown with sharp_readout_seconds = 0.005; expected " in said
