@@ -21,6 +21,7 @@ from rb2v.core.homography import Homography, mirror_homography, normalized
 from rb2v.errors import InputError, Rb2vError
 from rb2v.execution import Executor, SerialExecutor
 from rb2v.io.config import find_rig, read_rig
+from rb2v.io.gopro import Telemetry
 from rb2v.io.store import (
     CONFIG_NAME,
     SCHEMA,
@@ -32,15 +33,15 @@ from rb2v.io.store import (
     write_text,
 )
 from rb2v.io.video import Sound, write_image, write_video
-from rb2v.simulator import targets, textures
+from rb2v.simulator import instruments, targets, textures
 from rb2v.simulator.camera import NoiseBank, SimulatedCamera
 from rb2v.simulator.scene import ClipScene, LayeredScene, Scene, street_scene, studio_scene
 
 logger = logging.getLogger(__name__)
 
 TRUTH_NAME = "truth.json"
-SCENES_VERSION = 1
-"""Raised whenever a configuration comes to show other pictures, so that an older truth is not rendered wrongly."""
+SCENES_VERSION = 2
+"""Raised whenever a configuration comes to give other recordings, so that an older truth is not rendered wrongly."""
 
 _SOUND_RATE = 48_000
 _N_BOARDS = 6
@@ -50,6 +51,8 @@ _MAX_DRIFT_PPM = 1e5
 _MAX_SECONDS = 3600.0
 _MAX_MOTION = 10.0
 _MAX_CRF = 51
+_MAX_CLOCK_ERROR_SECONDS = 1.0
+_FILMING_HOURS = (8, 18)
 
 
 @dataclass(frozen=True)
@@ -173,6 +176,19 @@ class SimulatedRig:
     def scene_time(self, plan: TakePlan, sharp_time_seconds: float) -> float:
         """Return the scene's time, which is the blurry camera's, at a time of the sharp camera."""
         return (sharp_time_seconds - plan.offset_seconds) / (1.0 + self.config.drift_ppm * 1e-6)
+
+    @property
+    def clock_error_seconds(self) -> dict[Camera, float]:
+        """How far each camera's time of day is ahead of the common one."""
+        errors = np.random.default_rng([self.config.seed, 8]).uniform(-1, 1, 2) * _MAX_CLOCK_ERROR_SECONDS
+        return {"blurry": float(errors[0]), "sharp": float(errors[1])}
+
+    def day_seconds(self, plan: TakePlan, which: Camera) -> float:
+        """Return the time of day, in seconds, that a camera's clock shows when its recording of a take begins."""
+        first, last = _FILMING_HOURS
+        common = np.random.default_rng([self.config.seed, 9, plan.scene_seed]).uniform(3600 * first, 3600 * last)
+        start = 0.0 if which == "blurry" else self.scene_time(plan, 0.0)
+        return float(common + start + self.clock_error_seconds[which])
 
     def true_position(self, plan: TakePlan, blurry_time_seconds: float) -> float:
         """Return the fine-track position, to a fraction, of the blurry frame shown at a time."""
@@ -444,7 +460,15 @@ def _record(out_dir: Path, rig: SimulatedRig, plan: TakePlan, which: Camera) -> 
     times = frame_times(rig, plan, which)
     sound = _record_sound(rig, plan, which, len(times) / fps)
     with whole_file(path) as temporary:
-        write_video(temporary, _pictures(rig, plan, which, scene, times), fps, sound=sound, crf=rig.config.crf)
+        write_video(
+            temporary,
+            _pictures(rig, plan, which, scene, times),
+            fps,
+            sound=sound,
+            crf=rig.config.crf,
+            telemetry=_record_telemetry(rig, plan, which, scene, len(times) / fps),
+            timecode=instruments.timecode(rig.day_seconds(plan, which), fps),
+        )
     return name
 
 
@@ -489,6 +513,27 @@ def _world_sound(rng: np.random.Generator, plan: TakePlan, start_seconds: float)
     return np.asarray(sound, dtype=np.float64)
 
 
+def _record_telemetry(rig: SimulatedRig, plan: TakePlan, which: Camera, scene: Scene, seconds: float) -> Telemetry:
+    """Return what a camera states of itself, by its own clock."""
+    camera, is_sharp = rig.camera(which), which == "sharp"
+    gyro_times = np.arange(max(int(seconds * instruments.GYRO_RATE_HZ), 1)) / instruments.GYRO_RATE_HZ
+    shutter_times = np.arange(max(int(seconds * instruments.SHUTTER_RATE_HZ), 1)) / instruments.SHUTTER_RATE_HZ
+    scene_times = np.array([rig.scene_time(plan, time) for time in gyro_times]) if is_sharp else gyro_times
+    motion = scene.rig_motion if isinstance(scene, LayeredScene) else None
+    return Telemetry(
+        model=rig.rig.sharp_model if is_sharp else rig.rig.blurry_model,
+        gyro=instruments.read_gyro(
+            instruments.rotation_speed(motion, scene_times, camera.size[0]),
+            np.random.default_rng([rig.config.seed, 10, is_sharp]),
+            np.random.default_rng([rig.config.seed, 11, plan.scene_seed, is_sharp]),
+        ),
+        gyro_times=gyro_times,
+        shutter_seconds=np.full(len(shutter_times), camera.exposure_seconds),
+        shutter_times=shutter_times,
+        settings={"EISE": "N", "SROT": camera.readout_seconds},
+    )
+
+
 def _write_truth(truth_dir: Path, rig: SimulatedRig, plans: tuple[TakePlan, ...], photos_dir: Path | None) -> None:
     write_json(
         truth_dir / TRUTH_NAME,
@@ -502,6 +547,7 @@ def _write_truth(truth_dir: Path, rig: SimulatedRig, plans: tuple[TakePlan, ...]
             "drift_ppm": rig.config.drift_ppm,
             "exposure_seconds": {"blurry": rig.blurry.exposure_seconds, "sharp": rig.sharp.exposure_seconds},
             "readout_seconds": {"blurry": rig.blurry.readout_seconds, "sharp": rig.sharp.readout_seconds},
+            "clock_error_seconds": rig.clock_error_seconds,
             "takes": [
                 dataclasses.asdict(plan)
                 | {

@@ -62,6 +62,11 @@ class Wave:
         """Return the value at a time."""
         return self.center + self.amplitude * float(np.sin(2 * np.pi * (self.frequency_hz * time_seconds + self.phase)))
 
+    def slope(self, time_seconds: float) -> float:
+        """Return the change per second at a time."""
+        angular = 2 * np.pi * self.frequency_hz
+        return self.amplitude * angular * float(np.cos(angular * time_seconds + 2 * np.pi * self.phase))
+
     def scaled(self, share: float) -> Wave:
         """Return the same wave with its amplitude multiplied."""
         return Wave(self.center, self.amplitude * share, self.frequency_hz, self.phase)
