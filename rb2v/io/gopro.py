@@ -147,7 +147,7 @@ def read_telemetry(paths: Sequence[Path]) -> Telemetry | None:
                 (payload.shutter_seconds, shutter, shutter_times),
             ):
                 times = start_seconds + time_seconds + duration_seconds * np.arange(len(values)) / max(len(values), 1)
-                is_usable = np.isfinite(values.reshape(len(values), -1)).all(axis=1)
+                is_usable = np.isfinite(values) if values.ndim == 1 else np.isfinite(values).all(axis=1)
                 all_values.append(values[is_usable])
                 all_times.append(times[is_usable])
         start_seconds += _picture_seconds(path)

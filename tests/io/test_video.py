@@ -9,6 +9,7 @@ import pytest
 from skimage import data as skimage_data
 
 from rb2v.errors import InputError
+from rb2v.io.gopro import Telemetry, read_telemetry, read_timecode
 from rb2v.io.video import Sound, iter_frames, probe_video, read_image, read_sound, write_image, write_video
 
 BT709, BT601, UNSPECIFIED = 1, 6, 2
@@ -176,6 +177,55 @@ def test_the_same_frames_give_the_same_bytes(tmp_path, photo):
     sound = Sound(np.random.default_rng(0).uniform(-0.1, 0.1, 4800).astype(np.float32), 48_000, 0.0)
     paths = [write_video(tmp_path / name, [photo] * 3, 25.0, sound=sound) for name in ("a.mp4", "another.mp4")]
     assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
+def full_video(path, seconds=1.2, timecode="12:34:56:05", rate=25.0):
+    """Write a video with all that a camera writes."""
+    n = round(seconds * 200)
+    rng = np.random.default_rng(0)
+    telemetry = Telemetry(
+        model="HERO8 Black",
+        gyro=rng.normal(0, 1, (n, 3)),
+        gyro_times=np.arange(n) / 200,
+        shutter_seconds=np.full(n // 8, 1 / 25),
+        shutter_times=np.arange(n // 8) / 25,
+        settings={"EXPT": "1/25", "SROT": 0.0153},
+    )
+    sound = Sound(rng.uniform(-0.1, 0.1, round(48_000 * seconds)).astype(np.float32), 48_000, 0.0)
+    frames = numbered(index % 40 for index in range(round(seconds * rate)))
+    return write_video(path, frames, rate, sound=sound, telemetry=telemetry, timecode=timecode, crf=4)
+
+
+@pytest.mark.parametrize(
+    ("rate", "timecode", "seconds"), [(25.0, "12:34:56:05", 45_296.2), (100.0, "00:00:01:99", 1.99)]
+)
+def test_a_video_with_all_that_a_camera_writes(tmp_path, rate, timecode, seconds):
+    path = full_video(tmp_path / "a.mp4", timecode=timecode, rate=rate)
+    info = probe_video(path)
+    assert (info.width, info.height, info.frame_rate, info.n_frames) == (64, 48, rate, round(1.2 * rate))
+    assert info.has_audio
+    frames = list(iter_frames([path]))
+    assert [number_of(frame) for frame in frames] == [index % 40 for index in range(len(frames))]
+    assert [frame.time_seconds for frame in frames] == pytest.approx(np.arange(len(frames)) / rate)
+    assert abs(len(read_sound([path]).samples) - 57_600) <= 2048
+    assert read_timecode(path) == pytest.approx(seconds)
+    assert len(read_telemetry([path]).gyro) == 240
+    kinds = [path.read_bytes().count(kind) for kind in (b"gpmd", b"tmcd", b"GPMFDEVC", b"udta")]
+    assert kinds[0] >= 1
+    assert kinds[1] >= 2
+    assert kinds[2:] == [1, 1]
+
+
+def test_the_same_telemetry_gives_the_same_bytes(tmp_path):
+    paths = [full_video(tmp_path / name) for name in ("a.mp4", "another.mp4")]
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
+@pytest.mark.parametrize("timecode", ["", "12:34", "00:00:00:25", "25:00:00:00"])
+def test_malformed_timecodes_cannot_be_written(tmp_path, timecode):
+    with pytest.raises(ValueError, match="timecode must be HH:MM:SS:FF"):
+        write_video(tmp_path / "a.mp4", numbered([1]), 25.0, timecode=timecode)
+    assert not (tmp_path / "a.mp4").exists()
 
 
 def test_odd_sizes_cannot_be_written(tmp_path):
