@@ -6,9 +6,17 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import butter, correlate, correlation_lags, sosfiltfilt
+from scipy.fft import irfft, next_fast_len, rfft
+from scipy.signal import butter, fftconvolve, resample_poly, sosfiltfilt
 
 _SOUND_BAND_HZ = (200.0, 8000.0)
+_SOUND_SMEAR_SECONDS = 2e-3
+_GYRO_BAND_HZ = (0.5, 20.0)
+_MIN_GYRO_HZ, _MAX_GYRO_HZ = 50.0, 400.0
+_MIN_TURNING = 2e-3  # rad/s; a camera's noise at rest, in this band
+_MIN_OVERLAP_SECONDS = 1.0
+_MIN_OVERLAP_SHARE = 0.2
+_GYRO_PEAK_SECONDS = 0.25  # a quarter of a period of 1 Hz, as a hand moves
 
 
 @dataclass(frozen=True)
@@ -21,41 +29,159 @@ class OffsetEstimate:
 
 
 def offset_from_sound(
-    blurry: NDArray[np.floating], sharp: NDArray[np.floating], rate: int, max_offset_seconds: float = 60.0
+    blurry: NDArray[np.floating],
+    sharp: NDArray[np.floating],
+    rate: int,
+    max_offset_seconds: float = 60.0,
+    *,
+    sharp_rate: int | None = None,
 ) -> OffsetEstimate:
-    """Estimate the offset by cross-correlating the two sound tracks.
+    """Estimate the offset by cross-correlating the phases of the two sound tracks.
+
+    Where the clocks drift apart, it is the offset in the middle of what both have heard.
 
     Parameters
     ----------
     blurry, sharp : (n,) ndarray of float
         One channel each, both starting at their recording's time 0.
     rate : int
-        Samples per second of both.
+        Samples per second of the blurry camera's track.
+    max_offset_seconds : float
+        Offsets beyond it are not looked at.
+    sharp_rate : int, optional
+        Samples per second of the sharp camera's track; the same by default.
+
+    Raises
+    ------
+    ValueError
+        If a track is silent or shorter than a tenth of a second.
+
+    References
+    ----------
+    .. [1] Knapp and Carter, "The generalized correlation method for estimation of time delay", 1976 (PHAT).
+    """
+    sharp_rate = sharp_rate or rate
+    if len(blurry) < rate // 10 or len(sharp) < sharp_rate // 10:
+        raise ValueError("a sound track is shorter than 0.1 s")
+    common_rate = min(rate, sharp_rate)
+    tracks = [np.asarray(track, dtype=np.float64) for track in (blurry, sharp)]
+    tracks = [
+        track if own_rate == common_rate else resample_poly(track, common_rate, own_rate)
+        for track, own_rate in zip(tracks, (rate, sharp_rate), strict=True)
+    ]
+    low_hz, high_hz = _SOUND_BAND_HZ
+    band = butter(2, (low_hz, min(high_hz, 0.45 * common_rate)), "band", fs=common_rate, output="sos")
+    a, b = (sosfiltfilt(band, track) for track in tracks)
+    if min(np.abs(a).max(), np.abs(b).max()) < 1e-6:
+        raise ValueError("a sound track is silent")
+    n = next_fast_len(len(a) + len(b) - 1, real=True)
+    cross = rfft(b, n) * np.conj(rfft(a, n))
+    frequencies = np.fft.rfftfreq(n, 1 / common_rate)
+    in_band = (frequencies >= low_hz) & (frequencies <= min(high_hz, 0.45 * common_rate))
+    # Phases alone: neither a tone, nor a housing that muffles one track, widens the peak.
+    cross = np.divide(cross, np.abs(cross), out=np.zeros_like(cross), where=in_band & (np.abs(cross) > 0))
+    correlation = irfft(cross, n)
+    # Lags below 0 are at the end.
+    correlation = np.concatenate([correlation[n - len(a) + 1 :], correlation[: len(b)]])
+    lags = np.arange(1 - len(a), len(b))
+    # Clocks that drift apart spread the peak over some milliseconds, with any sign: its power is gathered.
+    width = 2 * round(_SOUND_SMEAR_SECONDS * common_rate) + 1
+    power = fftconvolve(correlation**2, np.hanning(width + 2)[1:-1], mode="same")
+    allowed = np.abs(lags) <= max_offset_seconds * common_rate
+    height, lags = np.sqrt(np.maximum(power[allowed], 0.0)), lags[allowed]
+    best = int(np.argmax(height))
+    apart = np.abs(lags - lags[best]) > common_rate // 50
+    runner_up = float(height[apart].max()) if apart.any() else 0.0
+    return OffsetEstimate(
+        float(lags[best] + _vertex(height, best)) / common_rate, _confidence(float(height[best]), runner_up)
+    )
+
+
+def offset_from_gyro(
+    blurry: NDArray[np.floating],
+    blurry_times: NDArray[np.floating],
+    sharp: NDArray[np.floating],
+    sharp_times: NDArray[np.floating],
+    max_offset_seconds: float = 60.0,
+) -> OffsetEstimate:
+    """Estimate the offset from how the two cameras, which are fixed to each other, were turned.
+
+    How they are mounted does not matter: at each lag the rotations are compared under the orthogonal map that fits
+    them best. Where the clocks drift apart, it is the offset in the middle of what both have recorded.
+
+    Parameters
+    ----------
+    blurry, sharp : (n, 3) ndarray of float
+        Speeds of rotation in rad/s about any three perpendicular axes of each camera; biases do not matter.
+    blurry_times, sharp_times : (n,) ndarray of float
+        When they were measured, in seconds on each recording's clock.
     max_offset_seconds : float
         Offsets beyond it are not looked at.
 
     Raises
     ------
     ValueError
-        If a track is silent or shorter than a tenth of a second.
+        If a recording is too short or full of gaps, or a camera was not turned.
+
+    References
+    ----------
+    .. [1] Schönemann, "A generalized solution of the orthogonal Procrustes problem", 1966: the best fit's inner product
+       is the sum of the cross-correlation's singular values.
     """
-    if min(len(blurry), len(sharp)) < rate // 10:
-        raise ValueError("a sound track is shorter than 0.1 s")
-    low_hz, high_hz = _SOUND_BAND_HZ
-    band = butter(2, (low_hz, min(high_hz, 0.45 * rate)), "band", fs=rate, output="sos")
-    a, b = (sosfiltfilt(band, np.asarray(track, dtype=np.float64)) for track in (blurry, sharp))
-    if min(np.abs(a).max(), np.abs(b).max()) < 1e-6:
-        raise ValueError("a sound track is silent")
-    correlation = correlate(b, a, mode="full", method="fft")
-    lags = correlation_lags(len(b), len(a), mode="full")
-    allowed = np.abs(lags) <= max_offset_seconds * rate
-    correlation, lags = correlation[allowed], lags[allowed]
-    best = int(np.argmax(correlation))
-    apart = np.abs(lags - lags[best]) > rate // 50
-    runner_up = float(np.abs(correlation[apart]).max()) if apart.any() else 0.0
-    return OffsetEstimate(
-        (lags[best] + _vertex(correlation, best)) / rate, _confidence(float(correlation[best]), runner_up)
+    rates = [_rate_of(times) for times in (blurry_times, sharp_times)]
+    rate = min(rates)
+    (a, a_start), (b, b_start) = (
+        _resampled_rotation(values, times, rate) for values, times in ((blurry, blurry_times), (sharp, sharp_times))
     )
+    lags = np.arange(1 - len(a), len(b))
+    n = next_fast_len(len(a) + len(b) - 1, real=True)
+    spectra_a, spectra_b = rfft(a, n, axis=0).conj(), rfft(b, n, axis=0)
+    cross = irfft(spectra_a[:, :, None] * spectra_b[:, None, :], n, axis=0)
+    # Both overlap in blurry samples [first, last), which are the sharp ones [first + lag, last + lag).
+    first, last = np.maximum(0, -lags), np.minimum(len(a), len(b) - lags)
+    energy_a, energy_b = (np.concatenate([[0.0], np.cumsum((track**2).sum(axis=1))]) for track in (a, b))
+    energies = (energy_a[last] - energy_a[first]) * (energy_b[last + lags] - energy_b[first + lags])
+    offsets = b_start - a_start + lags / rate
+    min_overlap = max(_MIN_OVERLAP_SECONDS * rate, _MIN_OVERLAP_SHARE * min(len(a), len(b)))
+    allowed = (last - first >= min_overlap) & (np.abs(offsets) <= max_offset_seconds)
+    if not allowed.any():
+        raise ValueError("the recordings do not overlap within the limit")
+    # Lags below 0 are at the end.
+    products = np.linalg.svd(cross[lags[allowed]], compute_uv=False).sum(axis=1)
+    scores, offsets = products / np.sqrt(np.maximum(energies[allowed], 1e-12)), offsets[allowed]
+    best = int(np.argmax(scores))
+    apart = np.abs(offsets - offsets[best]) > _GYRO_PEAK_SECONDS
+    runner_up = float(scores[apart].max()) if apart.any() else 0.0
+    return OffsetEstimate(
+        float(offsets[best] + _vertex(scores, best) / rate), _confidence(float(scores[best]), runner_up)
+    )
+
+
+def _rate_of(times: NDArray[np.floating]) -> float:
+    """Return how many different times there are per second."""
+    distinct = np.unique(np.asarray(times, dtype=np.float64))
+    span = float(distinct[-1] - distinct[0]) if len(distinct) else 0.0
+    if not span >= _MIN_OVERLAP_SECONDS:
+        raise ValueError(f"a recording's rotation is shorter than {_MIN_OVERLAP_SECONDS:g} s")
+    rate = (len(distinct) - 1) / span
+    if rate < _MIN_GYRO_HZ:
+        raise ValueError(f"a recording's rotation has gaps, or fewer than {_MIN_GYRO_HZ:g} values per second")
+    return min(rate, _MAX_GYRO_HZ)
+
+
+def _resampled_rotation(
+    values: NDArray[np.floating], times: NDArray[np.floating], rate: float
+) -> tuple[NDArray[np.float64], float]:
+    """Return a rotation at even times, without bias, slow trend and the noise above what a rig does; and its start."""
+    distinct, index = np.unique(np.asarray(times, dtype=np.float64), return_index=True)
+    rows = np.asarray(values, dtype=np.float64)[index]
+    grid = np.arange(distinct[0], distinct[-1], 1 / rate)
+    even = np.column_stack([np.interp(grid, distinct, column) for column in rows.T])
+    band = butter(2, _GYRO_BAND_HZ, "band", fs=rate, output="sos")
+    turning = np.asarray(sosfiltfilt(band, even - even.mean(axis=0), axis=0), dtype=np.float64)
+    if np.sqrt((turning**2).sum(axis=1).mean()) < _MIN_TURNING:
+        raise ValueError("a camera was not turned")
+    return turning, float(distinct[0])
 
 
 def offset_from_motion(blurry: NDArray[np.floating], windows: NDArray[np.floating], stride: int) -> tuple[int, float]:
