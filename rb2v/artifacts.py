@@ -5,6 +5,7 @@ Units stand in the names; pixel coordinates follow OpenCV (x right, y down, cent
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -171,28 +172,122 @@ class Calibration:
 
 
 @dataclass(frozen=True)
+class ClockJump:
+    """A place where one recording lacks time that the other has."""
+
+    after_seconds: float
+    """Blurry time of the last frame that is known to lie before it."""
+    before_seconds: float
+    """Blurry time of the first frame that is known to lie behind it."""
+    shift_seconds: float
+    """What the sharp camera's time gains there; negative where the sharp recording lost time."""
+
+
+@dataclass(frozen=True)
 class ClockModel:
     """The line that takes times of the blurry camera to times of the sharp camera (centres of exposure)."""
 
     offset_seconds: float
-    """Sharp-camera time at blurry-camera time 0."""
+    """Sharp-camera time at blurry-camera time 0, before any jump."""
     drift: float
     """Relative rate difference: sharp time runs ``1 + drift`` times as fast as blurry time."""
     residual_seconds: float
     """Robust standard deviation of single-frame estimates about the line."""
     n_inliers: int
     """Frames that carry the line."""
+    drift_error: float = 0.0
+    """Standard error of the drift."""
+    center_seconds: float = 0.0
+    """Blurry-camera time at which the line is known best."""
+    center_error_seconds: float = 0.0
+    """Standard error of the sharp-camera time there."""
+    jumps: tuple[ClockJump, ...] = ()
+    """Where the line goes on beside itself, in the order of time."""
 
     def sharp_time(self, blurry_time_seconds: float) -> float:
         """Return the sharp camera's time at a time of the blurry camera, in seconds."""
-        return self.offset_seconds + (1.0 + self.drift) * blurry_time_seconds
+        shift = sum(
+            jump.shift_seconds
+            for jump in self.jumps
+            if blurry_time_seconds > (jump.after_seconds + jump.before_seconds) / 2
+        )
+        return self.offset_seconds + (1.0 + self.drift) * blurry_time_seconds + shift
+
+    def error_seconds(self, blurry_time_seconds: float) -> float:
+        """Return the standard error of `sharp_time`; infinite within a jump, where either side may be right."""
+        if any(jump.after_seconds < blurry_time_seconds < jump.before_seconds for jump in self.jumps):
+            return math.inf
+        return math.hypot(self.center_error_seconds, self.drift_error * (blurry_time_seconds - self.center_seconds))
+
+
+OffsetSource = Literal["sound", "gyro", "motion", "timecode"]
+
+
+@dataclass(frozen=True)
+class SourceOffset:
+    """What one source says of the coarse offset between two recordings."""
+
+    source: OffsetSource
+    seconds: float
+    """Sharp-camera time at blurry-camera time 0."""
+    confidence: float
+    """0..1: 0 where nothing stands out, 1 where nothing else comes near."""
+
+
+@dataclass(frozen=True)
+class ExposureEstimate:
+    """The exposure of the blurry camera that explains the blur of a take best."""
+
+    seconds: float
+    error_seconds: float
+    """Standard error."""
+    assumed_seconds: float
+    """What the synthetic blur of the rig spans."""
+    shutter_seconds: float | None
+    """What the blurry camera's telemetry says; None without telemetry."""
+
+
+@dataclass(frozen=True)
+class RollingShutter:
+    """How much later the rows of one camera are exposed than the same rows of the other."""
+
+    skew_seconds: float
+    """What the blurry camera's last output row lags behind its first, less the same of the sharp camera."""
+    error_seconds: float
+    """Standard error of the skew."""
+    band_rows: tuple[float, ...]
+    """Middle of each band of rows, in output pixels."""
+    band_shifts_seconds: tuple[float, ...]
+    """How much later than the clock line each band of the blurry camera is exposed, in sharp-camera time."""
+    compensated: bool
+    """Whether the sharp frames were made row by row for it."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """All that is known of how a take's two recordings lie in time."""
+
+    offsets: tuple[SourceOffset, ...] = ()
+    """What the sources of the coarse offset say."""
+    offset_source: OffsetSource | None = None
+    """The source that the search started from; None where none tells enough."""
+    clock: ClockModel | None = None
+    """None where too few frames agree on one."""
+    exposure: ExposureEstimate | None = None
+    """None where too little moves to tell it."""
+    rolling_shutter: RollingShutter | None = None
+    """None where too little moves to tell it."""
 
 
 REASONS: Mapping[str, str] = {
     "": "accepted",
     "out-of-range": "the window reaches beyond the sharp recording",
-    "clipped": "too bright: hardly a pixel is below clipping",
-    "static": "no window stands out, because nothing moves",
+    "dropped-frames": "the sharp recording lacks frames inside the window",
+    "clipped": "too bright: too few pixels are below clipping",
+    "flash": "the light changes inside the window",
+    "exposure": "one camera's exposure is not what it is in the rest of the take",
+    "interpolation": "frames between the recorded ones cannot be made well enough",
+    "static": "no window stands out, because nothing moves, and the clock is not known well enough there",
     "low-psnr": "no window explains the blurry frame well enough",
     "inconsistent": "the frame's own best window lies off the take's clock line",
     "no-clock": "too few frames of the take agree on a clock",

@@ -91,7 +91,7 @@ def _read_take(aligned: Aligned, name: str, truth: Truth | None) -> _AlignedTake
         if truth is not None:
             plan = truth.take(name)
             true_positions = np.array([truth.rig.true_position(plan, frame.blurry_time) for frame in frames])
-        return _AlignedTake(name, reader.category, frames, reader.read_curves(), reader.clock, true_positions)
+        return _AlignedTake(name, reader.category, frames, reader.read_curves(), reader.timing.clock, true_positions)
 
 
 def _accepted(take: _AlignedTake) -> list[int]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-
-import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+STEP_LEVELS = 65535.0
+"""Level of 1.0 in blur-track frames that are stored as 16-bit integers."""
 
 
 def window_steps(position: int, frames_per_sequence: int, blur_factor: int) -> range:
@@ -35,53 +34,36 @@ def window_steps(position: int, frames_per_sequence: int, blur_factor: int) -> r
     return range(first, first + (frames_per_sequence - 1) * blur_factor + 1)
 
 
-def mean_frame(frames: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """Return the mean of frames in linear light.
+class WindowMeans:
+    """The synthetic blur of every window over stored blur-track frames, made block by block.
+
+    Indexing with a slice of positions gives their (P, n, 3) means, from running sums in double precision that start
+    anew with every block.
 
     Parameters
     ----------
-    frames : sequence of (H, W, 3) ndarray of float32
-        At least one frame.
-
-    Returns
-    -------
-    (H, W, 3) ndarray of float32
-    """
-    total = np.zeros(frames[0].shape, dtype=np.float32)
-    for frame in frames:
-        cv2.accumulate(frame, total)
-    return np.asarray(total / np.float32(len(frames)), dtype=np.float32)
-
-
-def window_means(
-    blur_track: Iterable[NDArray[np.float32]], frames_per_sequence: int, blur_factor: int
-) -> Iterator[NDArray[np.float32]]:
-    """Yield the synthetic blur of every window of a blur track, position after position.
-
-    Only one window's frames are held at a time; no running difference is kept, so that rounding does not build up.
-
-    Parameters
-    ----------
-    blur_track : iterable of (H, W, 3) ndarray of float32
-        Frames in linear light, the first at fine-track index 0.
+    steps : (K, n, 3) ndarray of uint16
+        Blur-track frames, the first at fine-track index 0; 0..65535 stands for 0..1. May be a memory map.
     frames_per_sequence : int
         Sharp frames of a sequence (N + 1).
     blur_factor : int
         Blur-track steps per fine-track step.
-
-    Yields
-    ------
-    (H, W, 3) ndarray of float32
-        ``y_fake(p)`` for p = 0, 1, ...
     """
-    n_steps = frames_per_sequence - 1
-    n_samples = n_steps * blur_factor + 1
-    step_sums: deque[NDArray[np.float32]] = deque(maxlen=n_steps)
-    pending: list[NDArray[np.float32]] = []
-    for frame in blur_track:
-        if len(pending) == blur_factor:
-            step_sums.append(np.sum(pending, axis=0, dtype=np.float32))
-            pending.clear()
-        pending.append(frame)
-        if len(pending) == 1 and len(step_sums) == n_steps:
-            yield np.asarray((np.sum(step_sums, axis=0) + frame) / np.float32(n_samples), dtype=np.float32)
+
+    def __init__(self, steps: NDArray[np.uint16], frames_per_sequence: int, blur_factor: int) -> None:
+        self._steps = steps
+        self._n_samples = (frames_per_sequence - 1) * blur_factor + 1
+        self._blur_factor = blur_factor
+
+    def __len__(self) -> int:
+        return max((len(self._steps) - self._n_samples) // self._blur_factor + 1, 0)
+
+    def __getitem__(self, positions: slice) -> NDArray[np.float64]:
+        start, stop, _ = positions.indices(len(self))
+        first = start * self._blur_factor
+        n_steps = (stop - start - 1) * self._blur_factor + self._n_samples
+        steps = np.asarray(self._steps[first : first + n_steps])
+        sums = np.zeros((n_steps + 1, *steps.shape[1:]), dtype=np.float64)
+        np.cumsum(steps, axis=0, out=sums[1:])
+        low = np.arange(stop - start) * self._blur_factor
+        return np.asarray((sums[low + self._n_samples] - sums[low]) / (self._n_samples * STEP_LEVELS), dtype=np.float64)

@@ -17,6 +17,9 @@ Response = Literal["linear", "srgb"] | float
 _TABLE_LEVELS = 65536
 _MAX_TABLE_GAMMA = 2.2  # steeper ones take the darkest levels apart by less than a step of the table
 _MAX_CONDITION = 1e7
+_MAX_ROBUST_ROUNDS = 10
+_BIWEIGHT_REACH = 6.0  # in deviations; wide, because the errors of interpolation have long tails of their own
+_SETTLED_WEIGHT = 0.02
 
 
 def to_linear(image: NDArray[np.uint8] | NDArray[np.floating], response: Response) -> NDArray[np.float32]:
@@ -156,6 +159,73 @@ def fit_color_map(source: ArrayLike, target: ArrayLike, weights: ArrayLike | Non
     if eigenvalues[0] * _MAX_CONDITION <= eigenvalues[-1]:
         raise ValueError("the source colors do not span RGB, so that no affine map can be fitted")
     linear = np.linalg.solve(gram, (x_centered * w[:, None]).T @ (y - y_mean)).T
+    return np.column_stack([linear, y_mean - linear @ x_mean])
+
+
+def fit_color_map_robustly(
+    source: ArrayLike, target: ArrayLike, prior: NDArray[np.floating], prior_weight: float = 1e-6
+) -> NDArray[np.float64]:
+    """Fit the affine map of most color pairs; those that do not correspond lose their weight.
+
+    Tukey's biweight of the residuals, whose scale is their median, tells which pairs belong together. Along colors
+    that the source hardly varies in, the map falls back to a prior one.
+
+    Parameters
+    ----------
+    source, target : (..., 3) array_like
+        Corresponding RGB values in [0, 1], with equal shapes.
+    prior : (3, 4) ndarray
+        The map where the pairs say nothing.
+    prior_weight : float
+        Variance of the source, in squared color values, below which the prior prevails.
+
+    Returns
+    -------
+    (3, 4) ndarray of float64
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, or there is no pair.
+
+    References
+    ----------
+    .. [1] Beaton and Tukey, "The fitting of power series, meaning polynomials, illustrated on band-spectroscopic
+       data", Technometrics 16 (1974).
+    """
+    x, y = np.asarray(source, dtype=np.float64), np.asarray(target, dtype=np.float64)
+    if x.shape != y.shape or x.shape[-1:] != (3,):
+        raise ValueError(f"source and target must have equal shapes (..., 3), got {x.shape} and {y.shape}")
+    x, y = x.reshape(-1, 3), y.reshape(-1, 3)
+    if not len(x):
+        raise ValueError("there is no color pair")
+    weights = np.ones(len(x))
+    for _ in range(_MAX_ROBUST_ROUNDS):
+        color_map = _fit_with_prior(x, y, weights, np.asarray(prior, dtype=np.float64), prior_weight)
+        residuals = np.linalg.norm(x @ color_map[:, :3].T + color_map[:, 3] - y, axis=1)
+        # The median of the norm of a normal vector of three is 1.54 of its deviations; an 8-bit step keeps it above 0.
+        scale = max(float(np.median(residuals)) / 1.54, 1 / 1024)
+        updated = np.square(np.maximum(1 - np.square(residuals / (_BIWEIGHT_REACH * scale)), 0))
+        settled = float(np.max(np.abs(updated - weights))) < _SETTLED_WEIGHT
+        weights = updated
+        if settled:
+            break
+    return color_map
+
+
+def _fit_with_prior(
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    weights: NDArray[np.float64],
+    prior: NDArray[np.float64],
+    prior_weight: float,
+) -> NDArray[np.float64]:
+    total = max(float(weights.sum()), 1e-12)
+    x_mean, y_mean = weights @ x / total, weights @ y / total
+    weighted = (x - x_mean) * weights[:, None]
+    gram = weighted.T @ (x - x_mean) / total + prior_weight * np.eye(3)
+    cross = weighted.T @ (y - y_mean) / total + prior_weight * prior[:, :3].T
+    linear = np.linalg.solve(gram, cross).T
     return np.column_stack([linear, y_mean - linear @ x_mean])
 
 

@@ -1,41 +1,52 @@
-"""Which window explains a blurry frame: scores in closed form, and the peak of a score curve."""
+"""Which window explains a blurry frame: scores from sums alone, and the peak of a score curve.
+
+The error that the best 3x4 color map leaves follows from covariances of pixels, so that no map is ever applied to a
+picture. `window_errors` scores many frames against many windows through one matrix product; `StepSums` keeps the
+frame-by-frame sums of the few blur-track steps about one frame, from which a window of any place and length is scored.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rb2v.core.blur import WindowMeans
+
+MatrixProduct = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]
+"""Multiplies two float64 matrices, wherever that is fastest."""
+
 _RIDGE = 1e-9
+_SMALLEST_ERROR = 1e-12
+_BLOCK_WINDOWS = 128
 
 
 def window_errors(
-    windows: NDArray[np.floating], frame: NDArray[np.floating], valid: NDArray[np.bool_] | None = None
+    windows: NDArray[np.floating],
+    frames: NDArray[np.floating],
+    valid: NDArray[np.bool_] | None = None,
+    *,
+    product: MatrixProduct = np.matmul,
 ) -> NDArray[np.float64]:
-    """Return the error that is left in every window after the color map that fits it best.
-
-    The residual of the least-squares map follows from the windows' covariance with themselves and with the frame;
-    no map is applied to a pixel.
+    """Return the error that is left in every frame and window after the color map that fits the two best.
 
     Parameters
     ----------
     windows : (P, n, 3) ndarray of float
-        Synthetic blur of P windows, n pixels, linear light in [0, 1].
-    frame : (n, 3) ndarray of float
-        The blurry frame at the same pixels.
-    valid : (n,) ndarray of bool, optional
-        Pixels that count, for example those that are not clipped.
+        Synthetic blur of P windows, n pixels, in [0, 1].
+    frames : (J, n, 3) ndarray of float
+        Blurry frames at the same pixels.
+    valid : (J, n) ndarray of bool, optional
+        Pixels of each frame that count, for example those that are not clipped.
+    product : callable, optional
+        Matrix product; numpy's by default.
 
     Returns
     -------
-    (P,) ndarray of float64
-        Mean squared error per color value, of the best 3x4 map of each window.
-
-    Raises
-    ------
-    ValueError
-        If no pixel counts.
+    (J, P) ndarray of float64
+        Mean squared error per color value, of the best 3x4 map of each pair; NaN for a frame of which no pixel counts.
 
     References
     ----------
@@ -45,29 +56,218 @@ def window_errors(
     --------
     >>> rng = np.random.default_rng(0)
     >>> windows = rng.random((2, 50, 3))
-    >>> window_errors(windows, windows[1] * 0.5 + 0.1).round(6).tolist()[1]
+    >>> window_errors(windows, windows[1:] * 0.5 + 0.1).round(6).tolist()[0][1]
     0.0
     """
-    x = np.asarray(windows, dtype=np.float64)
-    y = np.asarray(frame, dtype=np.float64)
-    if valid is not None:
-        x, y = x[:, valid], y[valid]
-    n = y.shape[0]
-    if n == 0:
-        raise ValueError("no pixel counts")
-    x = x - x.mean(axis=1, keepdims=True)
-    y = y - y.mean(axis=0)
-    gram = np.matmul(x.transpose(0, 2, 1), x) / n
-    cross = np.matmul(x.transpose(0, 2, 1), y) / n
-    # The ridge only keeps a grey window solvable; it is far below one 8-bit level squared.
-    explained = np.einsum("pij,pij->p", cross, np.linalg.solve(gram + _RIDGE * np.eye(3), cross))
-    total = float(np.sum(y * y)) / n
-    return np.asarray(np.maximum(total - explained, 0.0) / 3.0, dtype=np.float64)
+    x, y = _rows(windows), _rows(frames)
+    n_windows, n_frames, n = len(windows), len(frames), x.shape[1]
+    x -= x.mean(axis=1, keepdims=True)
+    counts = np.full(n_frames, float(n))
+    if valid is None:
+        y -= y.mean(axis=1, keepdims=True)
+    else:
+        counts = valid.sum(axis=1).astype(np.float64)
+        y *= np.repeat(valid, 3, axis=0)
+        y -= y.sum(axis=1, keepdims=True) / np.maximum(np.repeat(counts, 3), 1)[:, None]
+        y *= np.repeat(valid, 3, axis=0)
+    # The frame is centered over its own pixels, so that the windows' means do not enter.
+    cross = product(x, y.T).reshape(n_windows, 3, n_frames, 3).transpose(2, 0, 1, 3)
+    stacked = x.reshape(n_windows, 3, n)
+    gram: NDArray[np.float64] = np.matmul(stacked, stacked.transpose(0, 2, 1))[None]
+    if valid is not None and not valid.all():
+        gram = gram - _spoilt_sums(stacked, ~valid, counts, product)
+    total = np.einsum("jcn,jcn->j", y.reshape(n_frames, 3, n), y.reshape(n_frames, 3, n))
+    explained = _explained(gram, cross, np.maximum(counts, 1)[:, None])
+    errors = np.maximum(total[:, None] - explained, 0.0) / (3.0 * np.maximum(counts, 1)[:, None])
+    errors[counts == 0] = np.nan
+    return np.asarray(errors, dtype=np.float64)
+
+
+def _rows(pictures: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return (m, n, c) pictures as (m c, n) rows, one per channel."""
+    m, n, n_channels = pictures.shape
+    return np.array(np.asarray(pictures).transpose(0, 2, 1), dtype=np.float64, order="C").reshape(n_channels * m, n)
+
+
+def _spoilt_sums(
+    windows: NDArray[np.float64], spoilt: NDArray[np.bool_], counts: NDArray[np.float64], product: MatrixProduct
+) -> NDArray[np.float64]:
+    """Return what the pixels that do not count add to each window's covariance with itself, as (J, P, 3, 3)."""
+    n_windows, _, n = windows.shape
+    a, b = np.triu_indices(3)
+    terms = np.concatenate([windows, windows[:, a] * windows[:, b]], axis=1).reshape(-1, n)
+    sums = product(terms, spoilt.T.astype(np.float64)).reshape(n_windows, 9, len(spoilt)).transpose(2, 0, 1)
+    outer = np.empty((len(spoilt), n_windows, 3, 3))
+    outer[..., a, b] = outer[..., b, a] = sums[..., 3:]
+    # Without those pixels the mean of the rest is no longer zero.
+    means = sums[..., :3]
+    return outer + means[..., :, None] * means[..., None, :] / np.maximum(counts, 1)[:, None, None, None]
+
+
+def _explained(
+    gram: NDArray[np.float64], cross: NDArray[np.float64], counts: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return how much of a frame's sum of squares a window explains: the trace of ``cross^T gram^-1 cross``."""
+    # The ridge only keeps a window of a single color solvable.
+    trace = np.trace(gram, axis1=-2, axis2=-1)
+    ridge = (_RIDGE * trace + _SMALLEST_ERROR * counts)[..., None, None] * np.eye(gram.shape[-1])
+    lower = np.asarray(np.linalg.cholesky(gram + ridge), dtype=np.float64)
+    whitened = np.matmul(_inverse_of_lower(lower), cross)
+    return np.asarray(np.einsum("...ab,...ab->...", whitened, whitened), dtype=np.float64)
+
+
+def _inverse_of_lower(lower: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Invert (..., c, c) lower triangles by substitution: a solver is several times slower on so many so small."""
+    inverse = np.zeros_like(lower)
+    for i in range(lower.shape[-1]):
+        inverse[..., i, i] = 1.0 / lower[..., i, i]
+        for j in range(i):
+            partial = np.einsum("...k,...k->...", lower[..., i, j:i], inverse[..., j:i, j])
+            inverse[..., i, j] = -partial * inverse[..., i, i]
+    return inverse
+
+
+def search_errors(
+    windows: NDArray[np.floating] | WindowMeans,
+    frames: NDArray[np.floating],
+    first_positions: NDArray[np.int64],
+    n_windows: int,
+    valid: NDArray[np.bool_] | None = None,
+    *,
+    product: MatrixProduct = np.matmul,
+) -> NDArray[np.float64]:
+    """Score for every frame a range of consecutive windows, a block of windows at a time.
+
+    Parameters
+    ----------
+    windows : (P, n, 3) ndarray of float or WindowMeans
+        Synthetic blur at positions 0..P-1, taken block by block.
+    frames : (J, n, 3) ndarray of float
+        Blurry frames.
+    first_positions : (J,) ndarray of int64
+        First position of each frame's range; it may lie outside of the recording.
+    n_windows : int
+        Length of the range.
+    valid : (J, n) ndarray of bool, optional
+        Pixels of each frame that count.
+    product : callable, optional
+        Matrix product; numpy's by default.
+
+    Returns
+    -------
+    (J, n_windows) ndarray of float64
+        As `window_errors`; NaN where a window is out of range.
+    """
+    errors = np.full((len(frames), n_windows), np.nan)
+    columns = np.arange(n_windows)
+    low = max(int(first_positions.min(initial=0)), 0) // _BLOCK_WINDOWS * _BLOCK_WINDOWS
+    for start in range(low, len(windows), _BLOCK_WINDOWS):
+        stop = min(start + _BLOCK_WINDOWS, len(windows))
+        concerned = np.flatnonzero((first_positions < stop) & (first_positions + n_windows > start))
+        if not len(concerned):
+            continue
+        chosen = None if valid is None or valid[concerned].all() else valid[concerned]
+        block = window_errors(windows[start:stop], frames[concerned], chosen, product=product)
+        positions = first_positions[concerned, None] + columns
+        inside = (positions >= start) & (positions < stop)
+        rows, at = np.nonzero(inside)
+        errors[concerned[rows], at] = block[rows, positions[inside] - start]
+    return errors
+
+
+class StepSums:
+    """Sums of a run of blur-track steps with each other and with one frame.
+
+    Windows of any place and length over the run are scored from these alone, whole steps or not.
+
+    Parameters
+    ----------
+    steps : (K, n, C) ndarray of float
+        Consecutive blur-track frames, n pixels; three colors, and whatever else a frame may be explained by.
+    frame : (n, 3) ndarray of float
+        The blurry frame at the same pixels.
+    valid : (n,) ndarray of bool, optional
+        Pixels that count.
+
+    Raises
+    ------
+    ValueError
+        If no pixel counts.
+    """
+
+    def __init__(
+        self, steps: NDArray[np.floating], frame: NDArray[np.floating], valid: NDArray[np.bool_] | None = None
+    ) -> None:
+        if valid is not None and not valid.all():
+            steps, frame = steps[:, valid], frame[valid]
+        if not frame.shape[0]:
+            raise ValueError("no pixel counts")
+        x, y = _rows(steps), _rows(frame[None])
+        x -= x.mean(axis=1, keepdims=True)
+        y -= y.mean(axis=1, keepdims=True)
+        self._n_steps, self._n = len(steps), x.shape[1]
+        n_channels = steps.shape[2]
+        self._gram = np.matmul(x, x.T).reshape(self._n_steps, n_channels, self._n_steps, n_channels)
+        self._cross = np.matmul(x, y.T).reshape(self._n_steps, n_channels, 3)
+        self._total = float(np.sum(y * y))
+
+    def errors(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the error that is left by the best color map of weighted means of the steps.
+
+        Parameters
+        ----------
+        weights : (W, K) ndarray of float64
+            Weight of each step in each of W windows, see `box_weights`.
+
+        Returns
+        -------
+        (W,) ndarray of float64
+            Mean squared error per color value.
+        """
+        cross = np.tensordot(weights, self._cross, axes=1)
+        half = np.tensordot(weights, self._gram, axes=1)
+        gram = np.einsum("wakb,wk->wab", half, weights)
+        explained = _explained(gram, cross, np.full(len(weights), float(self._n)))
+        return np.asarray(np.maximum(self._total - explained, 0.0) / (3.0 * self._n), dtype=np.float64)
+
+
+def box_weights(n_steps: int, centers: NDArray[np.floating], lengths: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return the share that each step has in exposures, every step standing for the time about it.
+
+    Parameters
+    ----------
+    n_steps : int
+        Steps of the run, K.
+    centers, lengths : (W,) ndarray of float
+        Middle and duration of each exposure, in steps; step k stands for k - 0.5 to k + 0.5.
+
+    Returns
+    -------
+    (W, K) ndarray of float64
+        Rows that sum to 1.
+
+    Raises
+    ------
+    ValueError
+        If an exposure has no length, or reaches beyond the run.
+
+    Examples
+    --------
+    >>> box_weights(3, np.array([1.0]), np.array([2.0])).tolist()
+    [[0.25, 0.5, 0.25]]
+    """
+    low, high = centers - lengths / 2, centers + lengths / 2
+    if np.any(lengths <= 0) or np.any(low < -0.5 - 1e-9) or np.any(high > n_steps - 0.5 + 1e-9):
+        raise ValueError("an exposure must have a length and lie inside the run of steps")
+    edges = np.arange(n_steps + 1) - 0.5
+    covered = np.clip(edges, low[:, None], high[:, None])
+    shares = np.diff(covered, axis=1)
+    return np.asarray(shares / shares.sum(axis=1, keepdims=True), dtype=np.float64)
 
 
 def errors_to_psnr(errors: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return PSNR in dB, for a peak of 1, of mean squared errors."""
-    return np.asarray(-10.0 * np.log10(np.maximum(errors, 1e-12)), dtype=np.float64)
+    return np.asarray(-10.0 * np.log10(np.maximum(errors, _SMALLEST_ERROR)), dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -80,6 +280,8 @@ class Peak:
     """Sub-frame part in -0.5..0.5: the minimum of the parabola through the error and its neighbours'."""
     margin_db: float
     """PSNR above the best window that is not a neighbour; 0 where there is none."""
+    sharpness: float
+    """Curvature of the error at the peak over the error there, per position squared: the estimate's weight."""
     at_edge: bool
     """Whether it is the first or last window tried, so that a better one may lie beyond."""
 
@@ -111,10 +313,11 @@ def find_peak(errors: NDArray[np.float64]) -> Peak:
     psnr = errors_to_psnr(errors)
     margin_db = float(psnr[index] - psnr[others].max()) if others.any() else 0.0
     at_edge = index in (inside[0], inside[-1])
-    offset = 0.0
+    offset, sharpness = 0.0, 0.0
     if not at_edge:
         before, here, after = errors[index - 1 : index + 2]
         curvature = before - 2 * here + after
         if curvature > 0:
             offset = float(np.clip(0.5 * (before - after) / curvature, -0.5, 0.5))
-    return Peak(index, offset, margin_db, at_edge)
+            sharpness = float(curvature / max(here, _SMALLEST_ERROR))
+    return Peak(index, offset, margin_db, sharpness, at_edge)

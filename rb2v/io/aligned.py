@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,14 +21,14 @@ from rb2v.artifacts import (
     AlignedFrame,
     CameraResponse,
     Category,
-    ClockModel,
     Crop,
     Split,
     Take,
+    Timing,
 )
 from rb2v.errors import InputError
 from rb2v.io.hdf5 import create_frames, create_group, create_hdf5, naming_damage, open_hdf5, own_dataset
-from rb2v.io.store import SCHEMA, check_schema, read_json, validate, whole_file, write_json
+from rb2v.io.store import SCHEMA, check_schema, parse_json, read_json, validate, whole_file, write_json
 
 TAKES_FOLDER = "takes"
 MANIFEST_NAME = "manifest.json"
@@ -98,6 +99,20 @@ class ScoreCurves:
     """(n_frames,) each frame's own sub-frame best position; NaN where no window stands out."""
 
 
+@dataclass(frozen=True, eq=False)
+class FrameChecks:
+    """What the blurry frames of a take were judged by, beside their scores; one value per frame, NaN where unknown."""
+
+    clipped_share: NDArray[np.float64]
+    """Share of the frame's pixels that are clipped."""
+    flash: NDArray[np.float64]
+    """Largest relative change of the light from one sharp frame of the window to the next."""
+    gain: NDArray[np.float64]
+    """Light of the blurry frame over that of its window."""
+    interpolation_psnr: NDArray[np.float64]
+    """PSNR, in dB, of the worst part of the window's worst frame when it is made again from frames between."""
+
+
 def aligned_take_path(folder: Path, take_name: str) -> Path:
     """Return the file of a take in an aligned folder."""
     return folder / TAKES_FOLDER / f"{take_name}.h5"
@@ -109,7 +124,8 @@ def write_aligned_take(
     frames: list[AlignedFrame],
     samples: Iterable[AlignedSample],
     curves: ScoreCurves,
-    clock: ClockModel | None,
+    checks: FrameChecks,
+    timing: Timing,
     plate: NDArray[np.uint8] | None = None,
     inputs_sha256: str = "",
 ) -> Path:
@@ -127,8 +143,10 @@ def write_aligned_take(
         One for each accepted frame, in order; drawn one at a time.
     curves : ScoreCurves
         The search's scores.
-    clock : ClockModel or None
-        The line through the take's frames; None where none was found.
+    checks : FrameChecks
+        What the frames were judged by.
+    timing : Timing
+        How the two recordings lie in time.
     plate : (H, W, 3) ndarray of uint8, optional
         The clean background plate in the same geometry and colours.
     inputs_sha256 : str
@@ -143,9 +161,7 @@ def write_aligned_take(
         file.attrs["green_screen"] = take.green_screen
         file.attrs["split"] = take.split or ""
         file.attrs["inputs_sha256"] = inputs_sha256
-        if clock is not None:
-            for name in ("offset_seconds", "drift", "residual_seconds", "n_inliers"):
-                file.attrs[f"clock_{name}"] = getattr(clock, name)
+        file["timing"] = json.dumps(dataclasses.asdict(timing), allow_nan=False)
         file["blurry_index"] = np.array([frame.blurry_index for frame in accepted], dtype=np.int64)
         file["position"] = np.array([frame.position for frame in accepted], dtype=np.int64)
         file["psnr"] = np.array([frame.psnr for frame in accepted], dtype=np.float32)
@@ -155,6 +171,9 @@ def write_aligned_take(
         scores["first_position"] = curves.first_position
         scores["psnr"] = curves.psnr
         scores["peak"] = curves.peak
+        judged = create_group(file, "checks")
+        for field in dataclasses.fields(checks):
+            judged[field.name] = getattr(checks, field.name)
         if plate is not None:
             file["plate"] = plate
         n_written = 0
@@ -217,14 +236,11 @@ class AlignedTakeReader:
         self.green_screen = bool(attributes["green_screen"])
         self.inputs_sha256 = str(attributes["inputs_sha256"])
         self.split: Split | None = _member(attributes["split"], SPLITS) if attributes["split"] else None
-        self.clock = None
-        if "clock_offset_seconds" in attributes:
-            self.clock = ClockModel(
-                offset_seconds=float(attributes["clock_offset_seconds"]),
-                drift=float(attributes["clock_drift"]),
-                residual_seconds=float(attributes["clock_residual_seconds"]),
-                n_inliers=int(attributes["clock_n_inliers"]),
-            )
+        with naming_damage(self._file, "timing"):
+            text = own_dataset(self._file, "timing").asstr()[()]
+        if not isinstance(text, str):
+            raise TypeError("timing is no text")
+        self.timing = validate(Timing, parse_json(text), self.path)
         self.blurry_index = self._array("blurry_index", np.int64, (None,))
         n = len(self.blurry_index)
         if n and self.blurry_index.min() < 0:
@@ -308,6 +324,11 @@ class AlignedTakeReader:
             self._array("scores/psnr", np.float32, (None, None)),
             self._array("scores/peak", np.float64, (None,)),
         )
+
+    def read_checks(self) -> FrameChecks:
+        """Return what the frames were judged by."""
+        names = [field.name for field in dataclasses.fields(FrameChecks)]
+        return FrameChecks(*(self._array(f"checks/{name}", np.float64, (None,)) for name in names))
 
 
 def _member(value: object, allowed: tuple[Any, ...]) -> Any:  # noqa: ANN401 - one of the given

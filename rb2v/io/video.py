@@ -6,6 +6,7 @@ that a full-range BT.709 recording keeps its values.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -142,13 +143,15 @@ def iter_frames(paths: Sequence[Path]) -> Iterator[Frame]:
         start_seconds += last_seconds + step_seconds
 
 
-def read_sound(paths: Sequence[Path]) -> Sound | None:
+def read_sound(paths: Sequence[Path], *, max_seconds: float = math.inf) -> Sound | None:
     """Decode the sound of a recording, or return None where its first file has none.
 
     Parameters
     ----------
     paths : sequence of Path
         The files of one recording in order.
+    max_seconds : float, optional
+        Reading ends about there; all is read by default.
 
     Raises
     ------
@@ -156,7 +159,7 @@ def read_sound(paths: Sequence[Path]) -> Sound | None:
         If a file cannot be decoded.
     """
     chunks: list[NDArray[np.float32]] = []
-    rate, start_seconds = 0, 0.0
+    rate, start_seconds, n_samples = 0, 0.0, 0
     for path in paths:
         with open_container(path) as container:
             stream = container.streams.audio[0] if container.streams.audio else None
@@ -165,10 +168,13 @@ def read_sound(paths: Sequence[Path]) -> Sound | None:
             resampler = av.AudioResampler(format="fltp", layout="mono")
             try:
                 for packet in container.decode(stream):
+                    if n_samples > max_seconds * rate > 0:
+                        break
                     for block in resampler.resample(packet):
                         if not chunks:
                             rate, start_seconds = block.sample_rate, float(block.time or 0.0)
                         chunks.append(block.to_ndarray()[0])
+                        n_samples += len(chunks[-1])
             except av.FFmpegError as error:
                 raise InputError(path, f"its sound cannot be decoded ({error.strerror})") from error
     if not chunks:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from rb2v.core.blur import mean_frame, window_means, window_steps
+from rb2v.core.blur import STEP_LEVELS, WindowMeans, window_steps
 
 
 def test_the_paper_s_window_is_19_blur_track_frames():
@@ -12,12 +12,8 @@ def test_the_paper_s_window_is_19_blur_track_frames():
     assert [step / 3 for step in steps[::3]] == [4, 5, 6, 7, 8, 9, 10]
 
 
-def test_mean_frame():
-    frames = list(np.random.default_rng(0).random((19, 4, 5, 3), dtype=np.float32))
-    mean = mean_frame(frames)
-    assert mean.dtype == np.float32
-    np.testing.assert_allclose(mean, np.mean(np.array(frames, np.float64), axis=0), rtol=1e-6)
-    np.testing.assert_array_equal(mean_frame(frames[:1]), frames[0])
+def store(track):
+    return np.rint(track * STEP_LEVELS).astype(np.uint16)
 
 
 @pytest.mark.parametrize(("frames_per_sequence", "blur_factor"), [(7, 3), (7, 1), (3, 2), (3, 1), (5, 4)])
@@ -25,22 +21,32 @@ def test_mean_frame():
 def test_window_means_are_the_literal_means(frames_per_sequence, blur_factor, n_positions):
     n_steps = (frames_per_sequence - 1) * blur_factor + 1
     n_track = n_steps + (n_positions - 1) * blur_factor
-    track = np.random.default_rng(1).random((n_track, 4, 5, 3), dtype=np.float32)
-    means = list(window_means(iter(track), frames_per_sequence, blur_factor))
-    assert len(means) == n_positions
+    track = np.random.default_rng(1).random((n_track, 20, 3))
+    windows = WindowMeans(store(track), frames_per_sequence, blur_factor)
+    assert len(windows) == n_positions
+    means = windows[0:n_positions]
     for position, mean in enumerate(means):
         steps = window_steps(position, frames_per_sequence, blur_factor)
         assert len(steps) == n_steps
-        np.testing.assert_allclose(mean, track[steps.start : steps.stop].mean(axis=0, dtype=np.float64), rtol=1e-6)
+        np.testing.assert_allclose(mean, track[steps.start : steps.stop].mean(axis=0), atol=1 / STEP_LEVELS)
+        np.testing.assert_allclose(windows[position : position + 1][0], mean, rtol=1e-12)
+
+
+def test_a_slice_ends_with_the_track():
+    windows = WindowMeans(store(np.random.default_rng(2).random((40, 5, 3))), 7, 3)
+    assert len(windows) == 8
+    assert windows[5:100].shape == (3, 5, 3)
 
 
 def test_a_track_shorter_than_a_window_gives_none():
-    track = np.zeros((18, 2, 2, 3), np.float32)
-    assert list(window_means(track, 7, 3)) == []
+    assert len(WindowMeans(np.zeros((18, 4, 3), np.uint16), 7, 3)) == 0
 
 
 def test_rounding_does_not_build_up_along_a_track():
-    rng = np.random.default_rng(2)
-    track = [rng.random((1, 1, 3), dtype=np.float32) * np.float32(1000 if i < 100 else 1) for i in range(3000)]
-    *_, last = window_means(track, 7, 3)
-    np.testing.assert_allclose(last, np.mean(track[-21:-2], axis=0, dtype=np.float64), rtol=1e-6)
+    rng = np.random.default_rng(3)
+    track = rng.random((3000, 1, 3)) * np.where(np.arange(3000) < 2900, 1, 1e-3)[:, None, None]
+    stored = store(track)
+    windows = WindowMeans(stored, 7, 3)
+    last = windows[0 : len(windows)][-1]
+    literal = stored[3 * (len(windows) - 1) :][:19].mean(axis=0, dtype=np.float64) / STEP_LEVELS
+    np.testing.assert_allclose(last, literal, rtol=1e-9)

@@ -4,12 +4,34 @@ import h5py
 import numpy as np
 import pytest
 
-from rb2v.artifacts import AlignedFrame, ClockModel, Take
+from rb2v.artifacts import (
+    AlignedFrame,
+    ClockJump,
+    ClockModel,
+    ExposureEstimate,
+    RollingShutter,
+    SourceOffset,
+    Take,
+    Timing,
+)
 from rb2v.errors import InputError
-from rb2v.io.aligned import AlignedSample, AlignedTakeReader, ScoreCurves, aligned_take_path, write_aligned_take
+from rb2v.io.aligned import (
+    AlignedSample,
+    AlignedTakeReader,
+    FrameChecks,
+    ScoreCurves,
+    aligned_take_path,
+    write_aligned_take,
+)
 
 TAKE = Take("walk", "hand", "anna", True, "test", (), ())
-CLOCK = ClockModel(0.25, 8e-5, 1e-4, 3)
+TIMING = Timing(
+    offsets=(SourceOffset("sound", 0.2501, 0.9), SourceOffset("timecode", -0.9, 0.1)),
+    offset_source="sound",
+    clock=ClockModel(0.25, 8e-5, 1e-4, 3, 2e-6, 0.08, 1e-5, (ClockJump(0.08, 0.16, -1.0),)),
+    exposure=ExposureEstimate(0.0315, 1e-4, 19 / 600, None),
+    rolling_shutter=RollingShutter(3e-3, 2e-4, (2.0, 7.0), (-1e-3, 1e-3), False),
+)
 
 
 def make_frames(n=5):
@@ -49,13 +71,20 @@ def make_curves(n=5):
     return ScoreCurves(np.arange(n, dtype=np.int64) * 8, psnr, np.array([2.2, np.nan, 18.1, np.nan, 34.3]))
 
 
+def make_checks(n=5):
+    values = np.random.default_rng(4).random((4, n))
+    values[3, 0] = np.nan
+    return FrameChecks(*values)
+
+
 def write(path, **changes):
     values = {
         "take": TAKE,
         "frames": make_frames(),
         "samples": iter(make_samples()),
         "curves": make_curves(),
-        "clock": CLOCK,
+        "checks": make_checks(),
+        "timing": TIMING,
         "plate": None,
     }
     return write_aligned_take(path, **(values | changes))
@@ -67,7 +96,7 @@ def test_round_trip(tmp_path):
     assert write(path, plate=plate) == path
     with AlignedTakeReader(path) as reader:
         assert (reader.name, reader.category, reader.subject) == ("walk", "hand", "anna")
-        assert (reader.green_screen, reader.split, reader.clock) == (True, "test", CLOCK)
+        assert (reader.green_screen, reader.split, reader.timing) == (True, "test", TIMING)
         np.testing.assert_array_equal(reader.plate, plate)
         assert len(reader) == 3
         assert reader.blurry_index.tolist() == [0, 2, 4]
@@ -88,16 +117,18 @@ def test_round_trip(tmp_path):
         curves, expected = reader.read_curves(), make_curves()
         for name in ("first_position", "psnr", "peak"):
             np.testing.assert_array_equal(getattr(curves, name), getattr(expected, name))
+        checks, expected = reader.read_checks(), make_checks()
+        for name in ("clipped_share", "flash", "gain", "interpolation_psnr"):
+            np.testing.assert_array_equal(getattr(checks, name), getattr(expected, name))
 
 
 def test_a_take_without_clock_split_or_accepted_frame(tmp_path):
     frames = [frame for frame in make_frames() if not frame.accepted]
     take = Take("walk", "street", "bert", False, None, (), ())
-    with AlignedTakeReader(
-        write(tmp_path / "t.h5", take=take, frames=frames, samples=iter(()), curves=make_curves(2), clock=None)
-    ) as reader:
+    changes = {"curves": make_curves(2), "checks": make_checks(2), "timing": Timing()}
+    with AlignedTakeReader(write(tmp_path / "t.h5", take=take, frames=frames, samples=iter(()), **changes)) as reader:
         assert len(reader) == 0
-        assert reader.clock is None
+        assert reader.timing == Timing()
         assert reader.split is None
         assert reader.plate is None
         assert [row.reason for row in reader.read_frames()] == ["static", "out-of-range"]

@@ -53,7 +53,7 @@ def align(session, raw, out, **changes):
     run(raw, session.calibration, out, AlignConfig(**changes))
     rows = read_alignment(out / "alignment.csv")
     with AlignedTakeReader(aligned_take_path(out, rows[0].take)) as reader:
-        return rows, reader.clock
+        return rows, reader.timing.clock
 
 
 def position_errors(session, rows):
@@ -83,7 +83,7 @@ def test_positions_are_the_true_ones(session, take):
 def test_the_clock_is_the_simulated_one(session, take):
     plan = session.truth.take(take)
     with AlignedTakeReader(aligned_take_path(session.aligned, take)) as reader:
-        clock = reader.clock
+        clock = reader.timing.clock
     assert clock.n_inliers >= 13
     assert clock.residual_seconds < 0.001
     for seconds in (0.0, 0.28, 0.56):
@@ -193,7 +193,7 @@ def test_any_number_of_workers_gives_the_same_bytes(session, tmp_path):
     assert all_bytes(tmp_path / "aligned") == all_bytes(session.aligned)
 
 
-@pytest.mark.parametrize("place", ["rb2v.stages.align.fit_clock", "rb2v.io.aligned.create_frames"])
+@pytest.mark.parametrize("place", ["rb2v.stages.align.timing.fit_clock", "rb2v.io.aligned.create_frames"])
 def test_a_killed_run_goes_on_to_the_same_bytes(session, tmp_path, place):
     # The first take is finished; the second is killed in its search, or while its frames are written.
     script = textwrap.dedent("""
@@ -241,7 +241,7 @@ def test_another_configuration_is_refused_in_the_same_folder(session, tmp_path):
     ("changes", "message"),
     [
         ({"interpolator": "cubic"}, "interpolator must be one of flow, linear"),
-        ({"sync": "smell"}, "sync must be auto, sound or motion"),
+        ({"sync": "smell"}, "sync must be auto, sound, gyro, motion or timecode"),
         ({"tolerance_frames": 0.0}, "tolerance_frames must be a number above 0"),
         ({"min_psnr_db": float("nan")}, "min_psnr_db must be a number above 0"),
     ],

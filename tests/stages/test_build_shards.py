@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from skimage import data as skimage_data
 
-from rb2v.artifacts import AlignedFrame, Crop, Take
+from rb2v.artifacts import AlignedFrame, Crop, Take, Timing
 from rb2v.core.color import encode, from_linear, to_linear
 from rb2v.core.compositing import blur_residual_psnr
 from rb2v.core.metrics import psnr
 from rb2v.errors import ConfigMismatchError, InputError, Rb2vError
 from rb2v.execution import ProcessExecutor, SerialExecutor
-from rb2v.io.aligned import AlignedSample, ScoreCurves, aligned_take_path, write_aligned_take
+from rb2v.io.aligned import AlignedSample, FrameChecks, ScoreCurves, aligned_take_path, write_aligned_take
 from rb2v.io.store import write_json
 from rb2v.io.video import write_image
 from rb2v.shards import ShardReader, read_manifest
@@ -67,7 +67,8 @@ def add_take(folder, name, subject, *, n_samples=3, category="street", split=Non
     curves = ScoreCurves(
         np.zeros(n_frames, np.int64), np.zeros((n_frames, 1), np.float32), np.zeros(n_frames, np.float64)
     )
-    write_aligned_take(aligned_take_path(folder, name), take, frames, samples, curves, None)
+    checks = FrameChecks(*np.zeros((4, n_frames)))
+    write_aligned_take(aligned_take_path(folder, name), take, frames, samples, curves, checks, Timing())
     return name
 
 

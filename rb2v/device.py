@@ -1,0 +1,45 @@
+"""Where large matrices are multiplied: by numpy, or on a GPU through torch."""
+
+from __future__ import annotations
+
+from ctypes.util import find_library
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rb2v.core.temporal import MatrixProduct
+from rb2v.errors import Rb2vError
+
+Device = Literal["auto", "cpu", "cuda"]
+
+
+def make_matrix_product(device: Device) -> MatrixProduct:
+    """Return the matrix product of a device; auto takes CUDA where there is one.
+
+    Raises
+    ------
+    Rb2vError
+        If CUDA is asked for and there is none.
+    """
+    if device == "cpu" or (device == "auto" and not _has_driver()):
+        return np.matmul
+    import torch
+
+    if torch.cuda.is_available():
+        return _multiply_on_gpu
+    if device == "cuda":
+        raise Rb2vError("--device cuda: PyTorch finds no CUDA device")
+    return np.matmul
+
+
+def _has_driver() -> bool:
+    # Looked for by name, because loading torch takes seconds and most machines that align have no GPU.
+    return any(find_library(name) is not None for name in ("cuda", "nvcuda"))
+
+
+def _multiply_on_gpu(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    import torch
+
+    on_gpu = [torch.from_numpy(np.ascontiguousarray(matrix)).cuda() for matrix in (a, b)]
+    return np.asarray((on_gpu[0] @ on_gpu[1]).cpu().numpy(), dtype=np.float64)

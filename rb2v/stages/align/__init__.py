@@ -1,0 +1,12 @@
+"""Alignment: for every blurry frame the window of sharp frames that it integrated, in its geometry and colours.
+
+`stage` runs it take by take; `take` is the order of steps for one take; the steps are modules of their own: `track`
+(frames in the output's geometry), `offset` (coarse synchronisation), `search` (window scores), `timing` (clock,
+exposure, rolling shutter), `photometry` (colour maps and samples), `quality` (why a frame is not accepted).
+"""
+
+from rb2v.stages.align.config import AlignConfig
+from rb2v.stages.align.stage import ALIGNMENT_NAME, TakeRecord, run
+from rb2v.stages.align.track import SharpSource, Track, load_track
+
+__all__ = ["ALIGNMENT_NAME", "AlignConfig", "SharpSource", "TakeRecord", "Track", "load_track", "run"]

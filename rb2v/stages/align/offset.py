@@ -1,0 +1,177 @@
+"""The coarse offset of a take's recordings: what every source says, and which one is believed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from rb2v.artifacts import OffsetSource, Rig, SourceOffset, Take
+from rb2v.core.blur import STEP_LEVELS, WindowMeans
+from rb2v.core.sync import OffsetEstimate, offset_from_gyro, offset_from_motion, offset_from_sound
+from rb2v.io.gopro import read_telemetry, read_timecode
+from rb2v.io.video import read_sound
+from rb2v.stages.align.config import SyncChoice
+from rb2v.stages.align.track import SharpSource
+
+logger = logging.getLogger(__name__)
+
+MIN_CONFIDENCE: Mapping[OffsetSource, float] = {"sound": 1 / 3, "gyro": 0.3, "motion": 0.09, "timecode": 0.0}
+"""Less than this and a source is not believed; in the order in which sources are asked, the most exact first."""
+
+ACCURACY_SECONDS: Mapping[OffsetSource, float] = {"sound": 0.005, "gyro": 0.02, "motion": 0.04, "timecode": 2.5}
+"""How far a source that is right may be off. The clocks of two cameras, which timecodes come from, part by seconds."""
+
+_TIMECODE_CONFIDENCE = 0.1
+# Of the blurry and of the sharp recording: memory must not grow with the take. Offsets up to a minute are found.
+_HEARD_SECONDS = (120.0, 180.0)
+_SEEN_SECONDS = (30.0, 90.0)
+_MOTION_SIZE_PX = 16
+_WINDOWS_AT_ONCE = 256
+_SECONDS_PER_DAY = 86_400.0
+
+
+def estimate_offsets(
+    take: Take,
+    blurry: NDArray[np.uint16],
+    blurry_times: NDArray[np.float64],
+    windows: WindowMeans,
+    sharp: SharpSource,
+    size: tuple[int, int],
+    rig: Rig,
+) -> tuple[SourceOffset, ...]:
+    """Ask every source for the coarse offset; those that cannot tell are left out.
+
+    Parameters
+    ----------
+    take : Take
+        The take, for its files.
+    blurry : (J, h * w, 3) ndarray of uint16
+        Reduced blurry frames.
+    blurry_times : (J,) ndarray of float64
+        Their times in seconds.
+    windows : WindowMeans
+        The synthetic blur of all windows, reduced alike.
+    sharp : SharpSource
+        Tells times of positions.
+    size : tuple of int
+        Width and height of reduced frames.
+    rig : Rig
+        The frame rates.
+
+    Raises
+    ------
+    InputError
+        If a sound track or telemetry is damaged.
+    """
+
+    def motion() -> OffsetEstimate | None:
+        return _from_motion(blurry, blurry_times, windows, sharp, size, rig)
+
+    sources: Mapping[OffsetSource, Callable[[], OffsetEstimate | None]] = {
+        "sound": lambda: _from_sound(take),
+        "gyro": lambda: _from_gyro(take),
+        "motion": motion,
+        "timecode": lambda: _from_timecode(take),
+    }
+    found = []
+    for source, ask in sources.items():
+        try:
+            estimate = ask()
+        except ValueError as error:
+            logger.info("%s: the %s does not tell the offset: %s", take.name, source, error)
+            continue
+        if estimate is not None:
+            found.append(SourceOffset(source, estimate.seconds, estimate.confidence))
+    return tuple(found)
+
+
+def choose_offset(offsets: Sequence[SourceOffset], choice: SyncChoice, take_name: str) -> SourceOffset | None:
+    """Return the source to believe, or None; sources that are clear and disagree with it are said.
+
+    Parameters
+    ----------
+    offsets : sequence of SourceOffset
+        What the sources say.
+    choice : {"auto", "sound", "gyro", "motion", "timecode"}
+        The source to take; auto takes the most exact of those that are clear.
+    take_name : str
+        For the messages.
+    """
+    clear = [offset for offset in offsets if offset.confidence >= MIN_CONFIDENCE[offset.source]]
+    ranked = sorted(clear, key=lambda offset: list(MIN_CONFIDENCE).index(offset.source))
+    chosen = next((offset for offset in ranked if choice in ("auto", offset.source)), None)
+    if chosen is None:
+        what = "nothing" if choice == "auto" else f"the {choice}"
+        logger.warning("%s: %s tells the offset clearly enough", take_name, what)
+        return None
+    for other in clear:
+        apart = abs(other.seconds - chosen.seconds)
+        if apart > ACCURACY_SECONDS[other.source] + ACCURACY_SECONDS[chosen.source]:
+            logger.warning(
+                "%s: the %s says that the sharp camera started %.3f s earlier, the %s says %.3f s",
+                *(take_name, chosen.source, chosen.seconds, other.source, other.seconds),
+            )
+    return chosen
+
+
+def _from_sound(take: Take) -> OffsetEstimate | None:
+    blurry, sharp = (
+        read_sound(paths, max_seconds=seconds)
+        for paths, seconds in zip((take.blurry, take.sharp), _HEARD_SECONDS, strict=True)
+    )
+    if blurry is None or sharp is None:
+        return None
+    found = offset_from_sound(blurry.samples, sharp.samples, blurry.rate, sharp_rate=sharp.rate)
+    return OffsetEstimate(found.seconds + sharp.start_seconds - blurry.start_seconds, found.confidence)
+
+
+def _from_gyro(take: Take) -> OffsetEstimate | None:
+    blurry, sharp = read_telemetry(take.blurry), read_telemetry(take.sharp)
+    if blurry is None or sharp is None or not (len(blurry.gyro) and len(sharp.gyro)):
+        return None
+    heard = [
+        (telemetry.gyro[telemetry.gyro_times < seconds], telemetry.gyro_times[telemetry.gyro_times < seconds])
+        for telemetry, seconds in zip((blurry, sharp), _HEARD_SECONDS, strict=True)
+    ]
+    return offset_from_gyro(*heard[0], *heard[1])
+
+
+def _from_timecode(take: Take) -> OffsetEstimate | None:
+    blurry, sharp = read_timecode(take.blurry[0]), read_timecode(take.sharp[0])
+    if blurry is None or sharp is None:
+        return None
+    # Whoever starts before midnight started earlier.
+    apart = (blurry - sharp + _SECONDS_PER_DAY / 2) % _SECONDS_PER_DAY - _SECONDS_PER_DAY / 2
+    return OffsetEstimate(apart, _TIMECODE_CONFIDENCE)
+
+
+def _from_motion(
+    blurry: NDArray[np.uint16],
+    blurry_times: NDArray[np.float64],
+    windows: WindowMeans,
+    sharp: SharpSource,
+    size: tuple[int, int],
+    rig: Rig,
+) -> OffsetEstimate:
+    n_blurry, n_windows = (
+        round(seconds * fps) for seconds, fps in zip(_SEEN_SECONDS, (rig.blurry_fps, rig.fine_fps), strict=True)
+    )
+    pictures = np.stack([_tiny(frame / STEP_LEVELS, size) for frame in blurry[:n_blurry]])
+    candidates = [
+        _tiny(window, size)
+        for start in range(0, min(len(windows), n_windows), _WINDOWS_AT_ONCE)
+        for window in windows[start : min(start + _WINDOWS_AT_ONCE, n_windows)]
+    ]
+    stride = round(rig.fine_fps / rig.blurry_fps)
+    position, confidence = offset_from_motion(pictures, np.stack(candidates), stride)
+    return OffsetEstimate(sharp.center_time(position) - float(blurry_times[0]), confidence)
+
+
+def _tiny(pixels: NDArray[np.floating], size: tuple[int, int]) -> NDArray[np.float32]:
+    gray = np.asarray(pixels.mean(axis=1).reshape(size[1], size[0]), dtype=np.float32)
+    tiny_size = (min(_MOTION_SIZE_PX, size[0]), min(_MOTION_SIZE_PX, size[1]))
+    return np.asarray(cv2.resize(gray, tiny_size, interpolation=cv2.INTER_AREA), dtype=np.float32).ravel()

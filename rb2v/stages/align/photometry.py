@@ -1,0 +1,86 @@
+"""Colour maps and samples: a frame's window at full size, in the blurry camera's colours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rb2v.core.color import (
+    Response,
+    apply_color_map,
+    encode,
+    fit_color_map,
+    fit_color_map_robustly,
+    to_linear,
+)
+from rb2v.core.metrics import psnr
+from rb2v.io.aligned import AlignedSample
+from rb2v.stages.align.config import AlignConfig
+from rb2v.stages.align.search import CLIPPED_LINEAR
+
+ColorMap = NDArray[np.float64]
+
+_FIT_STRIDE = 3
+
+
+@dataclass(frozen=True, eq=False)
+class ColorPairs:
+    """Corresponding colours of a window's synthetic blur and a blurry frame, at some of the pixels."""
+
+    source: NDArray[np.float32]
+    target: NDArray[np.float32]
+
+
+class Photometry:
+    """How a take's colours are mapped.
+
+    Parameters
+    ----------
+    config : AlignConfig
+        How maps are fitted.
+    response : {"linear", "srgb"} or float
+        The response that was undone.
+    fallback : (3, 4) ndarray
+        The map where a frame says nothing of its colours.
+    """
+
+    def __init__(self, config: AlignConfig, response: Response, fallback: ColorMap) -> None:
+        self._config, self._response, self.fallback = config, response, fallback
+
+    def pairs(self, blur: NDArray[np.float32], image: NDArray[np.uint8]) -> ColorPairs:
+        """Return the colours that a map is fitted to: all, or where fits are robust those that are not clipped."""
+        stride = _FIT_STRIDE if self._config.color_fit == "robust" else 1
+        source = blur[::stride, ::stride].reshape(-1, 3)
+        target = to_linear(np.ascontiguousarray(image[::stride, ::stride]), self._response).reshape(-1, 3)
+        if self._config.color_fit == "robust":
+            kept = np.maximum(source, target).max(axis=1) < CLIPPED_LINEAR
+            source, target = source[kept], target[kept]
+        return ColorPairs(source, target)
+
+    def fit(self, pairs: Sequence[ColorPairs]) -> ColorMap:
+        """Return the map that fits some frames' colours together."""
+        source = np.concatenate([one.source for one in pairs])
+        target = np.concatenate([one.target for one in pairs])
+        if not len(source):
+            return self.fallback
+        if self._config.color_fit == "robust":
+            return fit_color_map_robustly(source, target, self.fallback)
+        try:
+            return fit_color_map(source, target)
+        except ValueError:
+            return self.fallback
+
+    def make_sample(
+        self,
+        blur: NDArray[np.float32],
+        sequence: Sequence[NDArray[np.float32]],
+        image: NDArray[np.uint8],
+        color: ColorMap,
+    ) -> tuple[float, AlignedSample]:
+        """Return the PSNR of the colour-mapped synthetic blur in dB, and the sample."""
+        synthetic = encode(apply_color_map(color, blur), self._response)
+        sharp = np.stack([encode(apply_color_map(color, frame), self._response) for frame in sequence])
+        return psnr(synthetic, image), AlignedSample(image, sharp)

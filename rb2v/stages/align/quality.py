@@ -1,0 +1,148 @@
+"""Why a blurry frame is not accepted: what it was judged by, and the verdict."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import t
+
+from rb2v.artifacts import ClockModel, Rig
+from rb2v.core.blur import STEP_LEVELS, WindowMeans
+from rb2v.io.aligned import FrameChecks
+from rb2v.stages.align.config import AlignConfig
+from rb2v.stages.align.search import Search, unclipped
+from rb2v.stages.align.track import BlurTrack, SharpSource
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a frame was put."""
+
+    position: int
+    position_fine: float
+    error_frames: float
+    """Standard error of the clock there, in fine frames."""
+
+
+def place_frames(
+    search: Search, times: NDArray[np.float64], sharp: SharpSource, clock: ClockModel | None, rig: Rig
+) -> list[Place]:
+    """Return the place of every frame: on the clock's line, or where there is none at its own best window."""
+    # With few frames on the line its errors are themselves not well known.
+    caution = 1.0 if clock is None else float(t.ppf(0.975, max(clock.n_inliers - 2, 1)) / t.ppf(0.975, math.inf))
+    places = []
+    for index, time_seconds in enumerate(times):
+        if clock is None:
+            scores = search.curves.psnr[index]
+            best = int(np.nanargmax(scores)) if not np.all(np.isnan(scores)) else len(scores) // 2
+            position = int(search.curves.first_position[index]) + best
+            places.append(Place(position, float(position), math.inf))
+        else:
+            position_fine = sharp.position_at(clock.sharp_time(float(time_seconds)))
+            error_frames = caution * clock.error_seconds(float(time_seconds)) * rig.fine_fps
+            places.append(Place(round(position_fine), position_fine, error_frames))
+    return places
+
+
+def check_frames(
+    places: list[Place], frames: NDArray[np.uint16], windows: WindowMeans, track: BlurTrack, sharp: SharpSource
+) -> FrameChecks:
+    """Measure what frames are judged by.
+
+    Parameters
+    ----------
+    places : list of Place
+        Where the frames were put.
+    frames : (J, n, 3) ndarray of uint16
+        Reduced blurry frames.
+    windows : WindowMeans
+        The synthetic blur of all windows, reduced alike.
+    track : BlurTrack
+        What was measured while the blur track was made.
+    sharp : SharpSource
+        Which original frames a window lies between.
+    """
+    n = len(places)
+    checks = FrameChecks(*(np.full(n, np.nan) for _ in range(4)))
+    for index, place in enumerate(places):
+        valid = unclipped(frames[index : index + 1])[0]
+        checks.clipped_share[index] = 1.0 - valid.mean()
+        if not 0 <= place.position < len(windows):
+            continue
+        originals = sharp.originals(place.position)
+        checks.flash[index] = np.abs(track.light_changes[originals.start : originals.stop - 1]).max(initial=0.0)
+        psnrs = track.interpolation_psnr[originals.start : originals.stop]
+        checks.interpolation_psnr[index] = np.nan if np.all(np.isnan(psnrs)) else np.nanmin(psnrs)
+        window = windows[place.position : place.position + 1][0][valid]
+        if valid.any() and window.sum() > 0:
+            checks.gain[index] = frames[index][valid].sum() / STEP_LEVELS / window.sum()
+    return checks
+
+
+class Judge:
+    """Gives the reason why a frame is not accepted; the empty one where it is.
+
+    Parameters
+    ----------
+    search : Search
+        What the frames say by themselves.
+    checks : FrameChecks
+        What else they are judged by.
+    clock : ClockModel or None
+        The take's clock.
+    sharp : SharpSource
+        Whether frames are missing.
+    config : AlignConfig
+        The thresholds.
+    """
+
+    def __init__(
+        self, search: Search, checks: FrameChecks, clock: ClockModel | None, sharp: SharpSource, config: AlignConfig
+    ) -> None:
+        self._search, self._checks, self._clock = search, checks, clock
+        self._sharp, self._config = sharp, config
+        known = checks.gain[np.isfinite(checks.gain) & search.confident]
+        self._usual_gain = float(np.median(known)) if len(known) else math.nan
+
+    def can_be_made(self, place: Place) -> bool:
+        """Return whether the window lies inside the sharp recording."""
+        return 0 <= place.position < self._sharp.n_positions
+
+    def reason(self, index: int, place: Place, psnr_db: float) -> str:
+        """Return a key of ``REASONS`` for a frame, given the PSNR of its synthetic blur at full size."""
+        if self._config.positions == "independent":
+            has_scores = not np.all(np.isnan(self._search.curves.psnr[index]))
+            return "" if has_scores and self.can_be_made(place) else "out-of-range"
+        if self._clock is None:
+            return "no-clock"
+        if not self.can_be_made(place):
+            return "out-of-range"
+        if self._sharp.has_gap(place.position):
+            return "dropped-frames"
+        return self._bad_light(index) or self._bad_place(index, place, psnr_db)
+
+    def _bad_light(self, index: int) -> str:
+        config, checks = self._config, self._checks
+        if checks.clipped_share[index] > config.max_clipped_share:
+            return "clipped"
+        if checks.flash[index] > config.max_flash:
+            return "flash"
+        if abs(checks.gain[index] / self._usual_gain - 1) > config.max_gain_change:
+            return "exposure"
+        return ""
+
+    def _bad_place(self, index: int, place: Place, psnr_db: float) -> str:
+        config = self._config
+        off_line = abs(self._search.curves.peak[index] - place.position_fine) > config.tolerance_frames
+        if off_line and self._search.confident[index]:
+            return "inconsistent"
+        if psnr_db < config.min_psnr_db:
+            return "low-psnr"
+        if self._checks.interpolation_psnr[index] < config.min_interpolation_psnr_db:
+            return "interpolation"
+        if np.isnan(self._search.curves.peak[index]):
+            return "static" if place.error_frames > config.max_clock_error_frames else ""
+        return "inconsistent" if off_line or not math.isfinite(place.error_frames) else ""

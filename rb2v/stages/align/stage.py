@@ -1,0 +1,176 @@
+"""The stage: every take of a raw directory, one file each, and the table of all frames."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from rb2v import __version__
+from rb2v.artifacts import AlignedFrame, Calibration, Rig, Take
+from rb2v.device import Device, make_matrix_product
+from rb2v.errors import InputError
+from rb2v.execution import Executor, SerialExecutor
+from rb2v.io.aligned import AlignedManifest, AlignedTakeReader, aligned_take_path, write_aligned_manifest
+from rb2v.io.config import read_raw_directory, read_takes
+from rb2v.io.store import output_folder, read_calibration, write_alignment
+from rb2v.io.video import probe_video, read_image
+from rb2v.stages.align.config import AlignConfig
+from rb2v.stages.align.take import write_take
+
+logger = logging.getLogger(__name__)
+
+ALIGNMENT_NAME = "alignment.csv"
+
+
+@dataclass(frozen=True)
+class TakeRecord:
+    """What came of a take."""
+
+    name: str
+    n_frames: int
+    n_accepted: int
+
+
+def run(
+    raw_dir: Path,
+    calibration_path: Path,
+    out_dir: Path,
+    config: AlignConfig | None = None,
+    *,
+    take_names: Sequence[str] = (),
+    device: Device = "auto",
+    executor: Executor | None = None,
+    on_take: Callable[[TakeRecord, int], None] | None = None,
+) -> Path:
+    """Align every take of a raw directory; takes that are finished are skipped.
+
+    Parameters
+    ----------
+    raw_dir : Path
+        The raw directory.
+    calibration_path : Path
+        The rig's ``calibration.json``.
+    out_dir : Path
+        Where the takes' frames and ``alignment.csv`` are written.
+    config : AlignConfig, optional
+        How windows are looked for.
+    take_names : sequence of str, optional
+        The takes to align; all by default.
+    device : {"auto", "cpu", "cuda"}
+        Where windows are scored; auto takes CUDA where there is one.
+    executor : Executor, optional
+        Where takes are aligned; serial by default.
+    on_take : callable, optional
+        Called with the record of each take that is done, and the number of takes.
+
+    Returns
+    -------
+    Path
+        The table, ``out_dir/alignment.csv``.
+
+    Raises
+    ------
+    InputError
+        If a take is not there, cannot be read, or does not fit the calibration.
+    ConfigMismatchError
+        If the folder was made with another configuration.
+    """
+    config = config or AlignConfig()
+    executor = executor or SerialExecutor()
+    raw = read_raw_directory(raw_dir)
+    calibration = read_calibration(calibration_path)
+    takes = _choose(read_takes(raw_dir), take_names, raw_dir)
+    make_matrix_product(device)  # what is not there is said before anything is written
+    for take in takes:
+        _check_files(take, calibration)
+    manifest = AlignedManifest(
+        rig=raw.rig.name,
+        response=raw.rig.response if config.response is None else config.response,
+        output_size=raw.rig.output_size,
+        crop=calibration.crop,
+        calibration_sha256=hashlib.sha256(calibration_path.read_bytes()).hexdigest(),
+        config=dataclasses.asdict(config),
+        takes=tuple(take.name for take in takes),
+    )
+    # Takes may be added to a session later; everything else decides what a finished take looks like.
+    settings = {"stage": "align", "version": __version__, "rig_settings": dataclasses.asdict(raw.rig)}
+    settings |= {name: value for name, value in dataclasses.asdict(manifest).items() if name != "takes"}
+    with output_folder(out_dir, settings):
+        align = partial(align_take, rig=raw.rig, calibration=calibration, out_dir=out_dir, config=config, device=device)
+        for record in executor.map(align, takes):
+            logger.info("%s: %d of %d frames accepted", record.name, record.n_accepted, record.n_frames)
+            if on_take is not None:
+                on_take(record, len(takes))
+        frames: list[AlignedFrame] = []
+        for take in takes:
+            with AlignedTakeReader(aligned_take_path(out_dir, take.name)) as reader:
+                frames += reader.read_frames()
+        table = write_alignment(out_dir / ALIGNMENT_NAME, frames)
+        # Last, because its presence says that the folder is finished.
+        write_aligned_manifest(out_dir, manifest)
+        return table
+
+
+def _choose(takes: Sequence[Take], names: Sequence[str], raw_dir: Path) -> list[Take]:
+    known = {take.name: take for take in takes}
+    for name in names:
+        if name not in known:
+            raise InputError(raw_dir / "takes", f"has no take {name!r}", expected=", ".join(known))
+    return [take for take in takes if not names or take.name in names]
+
+
+def _check_files(take: Take, calibration: Calibration) -> None:
+    """Check, before anything is computed, that a take's files are of the sizes that the calibration was made for."""
+    plates = (take.plate_blurry, take.plate_sharp)
+    sizes = (calibration.size_blurry, calibration.size_sharp)
+    for paths, plate, size in zip((take.blurry, take.sharp), plates, sizes, strict=True):
+        expected = f"{size[0]}x{size[1]} as in the calibration"
+        for path in paths:
+            info = probe_video(path)
+            if (info.width, info.height) != size:
+                raise InputError(path, f"its frames are {info.width}x{info.height}", expected=expected)
+        if plate is not None:
+            height, width = read_image(plate).shape[:2]
+            if (width, height) != size:
+                raise InputError(plate, f"is {width}x{height}", expected=expected)
+
+
+def _digest_inputs(take: Take) -> str:
+    """Return a digest of all that a take's result depends on, but for the folder's configuration."""
+    digest = hashlib.sha256(repr((take.category, take.subject, take.green_screen, take.split)).encode())
+    for path in (*take.blurry, *take.sharp, take.plate_blurry, take.plate_sharp):
+        digest.update(b"|")
+        if path is not None:
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
+
+
+def align_take(
+    take: Take, rig: Rig, calibration: Calibration, out_dir: Path, config: AlignConfig, device: Device = "auto"
+) -> TakeRecord:
+    """Align one take and write its file, unless it is there already and was made from the same inputs.
+
+    Raises
+    ------
+    InputError
+        If a video cannot be decoded or has another size than the calibration.
+    """
+    path = aligned_take_path(out_dir, take.name)
+    inputs_sha256 = _digest_inputs(take)
+    if not _is_made_from(path, inputs_sha256):
+        write_take(path, take, rig, calibration, config, device, inputs_sha256)
+    with AlignedTakeReader(path) as reader:
+        return TakeRecord(take.name, len(reader.read_frames()), len(reader))
+
+
+def _is_made_from(path: Path, inputs_sha256: str) -> bool:
+    if not path.exists():
+        return False
+    with AlignedTakeReader(path) as reader:
+        return reader.inputs_sha256 == inputs_sha256

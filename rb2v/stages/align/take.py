@@ -1,0 +1,243 @@
+"""One take, step by step: tracks, coarse offset, search, timing, colours, verdicts, the file."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rb2v.artifacts import AlignedFrame, Calibration, Rig, Take, Timing
+from rb2v.core.blur import WindowMeans
+from rb2v.core.color import Response, apply_color_map, encode, to_linear
+from rb2v.core.homography import FrameWarp
+from rb2v.device import Device, make_matrix_product
+from rb2v.errors import InputError
+from rb2v.interpolation import make_interpolator
+from rb2v.io.aligned import AlignedSample, write_aligned_take
+from rb2v.io.gopro import read_telemetry
+from rb2v.io.video import read_image
+from rb2v.stages.align.config import AlignConfig
+from rb2v.stages.align.offset import choose_offset, estimate_offsets
+from rb2v.stages.align.photometry import ColorMap, Photometry
+from rb2v.stages.align.quality import Judge, Place, check_frames, place_frames
+from rb2v.stages.align.search import Search, no_search, search_windows
+from rb2v.stages.align.timing import (
+    estimate_exposure,
+    estimate_rolling_shutter,
+    fit_take_clock,
+    neighbourhoods,
+    row_shifts,
+)
+from rb2v.stages.align.track import SharpSource, load_track, quantize, shrink
+
+_MIN_TRACK_SIZE_PX = 64
+_MAX_TRACK_SCALE = 4
+_MAX_SHARED_COLOR_FRAMES = 24
+
+
+class TakeAlignment:
+    """The alignment of one take.
+
+    Parameters
+    ----------
+    take : Take
+        The take.
+    rig : Rig
+        The rig that recorded it.
+    calibration : Calibration
+        Of that rig.
+    config : AlignConfig
+        How it is aligned.
+    scratch : Path
+        A folder for what does not fit in memory.
+    device : {"auto", "cpu", "cuda"}
+        Where windows are scored.
+
+    Raises
+    ------
+    InputError
+        If a recording cannot be decoded, is of another size than the calibration, or shorter than a window.
+    """
+
+    def __init__(
+        self, take: Take, rig: Rig, calibration: Calibration, config: AlignConfig, scratch: Path, device: Device
+    ) -> None:
+        self._take, self._rig, self._config, self._scratch = take, rig, config, scratch
+        self._product = make_matrix_product(device)
+        self._response: Response = rig.response if config.response is None else config.response
+        crop = dataclasses.astuple(calibration.crop)
+        self._warp_blurry = FrameWarp(np.eye(3), crop, rig.output_size, self._response)
+        self._warp_sharp = FrameWarp(calibration.homography, crop, rig.output_size, self._response)
+        # The checker's map holds in the light that it was measured in.
+        known = calibration.color is not None and self._response == rig.response
+        fallback = calibration.color if known and calibration.color is not None else np.eye(3, 4)
+        self._photometry = Photometry(config, self._response, fallback)
+        self._blurry = load_track(take.blurry, self._warp_blurry, calibration.size_blurry, scratch / "blurry")
+        sharp = load_track(take.sharp, self._warp_sharp, calibration.size_sharp, scratch / "sharp")
+        self._sharp = SharpSource(sharp, rig, make_interpolator(config.interpolator), self._response)
+        if self._sharp.n_positions < 1:
+            raise InputError(take.sharp[0], f"holds {len(sharp.times)} frames", expected="at least one whole window")
+
+    def write(self, path: Path, inputs_sha256: str) -> None:
+        """Align the take and write its file, with the digest of what it was made from."""
+        rig, config, times = self._rig, self._config, self._blurry.times
+        track_size, size = self._reduced_sizes()
+        track = self._sharp.reduce(track_size, size, self._scratch / "steps")
+        windows = WindowMeans(track.steps, rig.frames_per_sequence, rig.blur_factor)
+        small = self._reduce_blurry(track_size, size)
+        offsets = estimate_offsets(self._take, small, times, windows, self._sharp, size, rig)
+        offset = choose_offset(offsets, config.sync, self._take.name)
+        search, timing = no_search(len(times)), Timing(offsets)
+        if offset is not None:
+            search = search_windows(small, times, windows, self._sharp, offset.seconds, rig, config, self._product)
+            timing = dataclasses.replace(timing, offset_source=offset.source)
+        clock = None
+        if config.positions == "clock":
+            clock = fit_take_clock(search, times, self._sharp, rig, config, self._take.name)
+        if clock is not None:
+            nearby = neighbourhoods(small, times, search.confident, track, self._sharp, clock, rig)
+            compensate = config.rolling_shutter == "compensate"
+            timing = dataclasses.replace(
+                timing,
+                clock=clock,
+                exposure=estimate_exposure(nearby, rig, size, self._shutter_seconds(), self._take.name),
+                rolling_shutter=estimate_rolling_shutter(nearby, rig, size, compensate=compensate),
+            )
+        places = place_frames(search, times, self._sharp, clock, rig)
+        checks = check_frames(places, small, windows, track, self._sharp)
+        judge = Judge(search, checks, clock, self._sharp, config)
+        frames = self._write_samples(places, search, judge, timing)
+        samples = self._read_samples()
+        write_aligned_take(
+            path, self._take, frames, samples, search.curves, checks, timing, self._plate(), inputs_sha256
+        )
+
+    def _reduced_sizes(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Return the sizes at which frames are interpolated, and compared, for the search."""
+        output_size = self._rig.output_size
+        if self._config.search == "full":
+            return output_size, output_size
+        scale = max(1, min(_MAX_TRACK_SCALE, min(output_size) // _MIN_TRACK_SIZE_PX))
+        track_size = (output_size[0] // scale, output_size[1] // scale)
+        return track_size, (max(track_size[0] // 2, 1), max(track_size[1] // 2, 1))
+
+    def _reduce_blurry(self, track_size: tuple[int, int], size: tuple[int, int]) -> NDArray[np.uint16]:
+        shape = (len(self._blurry.times), size[0] * size[1], 3)
+        small = np.memmap(self._scratch / "small", dtype=np.uint16, mode="w+", shape=shape)
+        for index, frame in enumerate(self._blurry.frames):
+            # By way of the track's size, as the sharp frames go.
+            linear = shrink(to_linear(np.asarray(frame), self._response), track_size)
+            small[index] = quantize(shrink(linear, size))
+        return small
+
+    def _shutter_seconds(self) -> float | None:
+        telemetry = read_telemetry(self._take.blurry)
+        if telemetry is None or not len(telemetry.shutter_seconds):
+            return None
+        return float(np.median(telemetry.shutter_seconds))
+
+    def _write_samples(
+        self, places: Sequence[Place], search: Search, judge: Judge, timing: Timing
+    ) -> list[AlignedFrame]:
+        """Judge every frame, and lay the samples of those that are accepted aside."""
+        shifts = None
+        if timing.rolling_shutter is not None and timing.rolling_shutter.compensated:
+            shifts = row_shifts(timing.rolling_shutter, self._rig)
+        shared = self._shared_color(places, search, judge, shifts) if self._config.color == "per-take" else None
+        frames = []
+        with self._samples_path.open("wb") as file:
+            for index, place in enumerate(places):
+                color, psnr_db, sample = self._photometry.fallback, math.nan, None
+                if judge.can_be_made(place):
+                    image = np.asarray(self._blurry.frames[index])
+                    blur, sequence = self._sharp.window(place.position, shifts)
+                    color = self._photometry.fit([self._photometry.pairs(blur, image)]) if shared is None else shared
+                    psnr_db, sample = self._photometry.make_sample(blur, sequence, image, color)
+                reason = judge.reason(index, place, psnr_db)
+                if not reason and sample is not None:
+                    file.write(sample.blurry.tobytes())
+                    file.write(sample.sharp.tobytes())
+                frames.append(
+                    AlignedFrame(
+                        take=self._take.name,
+                        blurry_index=index,
+                        blurry_time=float(self._blurry.times[index]),
+                        position=place.position,
+                        position_fine=place.position_fine,
+                        psnr=psnr_db,
+                        margin_db=float(search.margins_db[index]),
+                        accepted=not reason,
+                        reason=reason,
+                        color=color,
+                    )
+                )
+        return frames
+
+    def _shared_color(
+        self,
+        places: Sequence[Place],
+        search: Search,
+        judge: Judge,
+        shifts: NDArray[np.float64] | None,
+    ) -> ColorMap:
+        """Return the colour map that fits the take: through frames spread over those that are clear."""
+        clear = [index for index in np.flatnonzero(search.confident).tolist() if judge.can_be_made(places[index])]
+        chosen = clear[:: max(-(-len(clear) // _MAX_SHARED_COLOR_FRAMES), 1)]
+        if not chosen:
+            return self._photometry.fallback
+        pairs = []
+        for index in chosen:
+            blur, _ = self._sharp.window(places[index].position, shifts)
+            pairs.append(self._photometry.pairs(blur, np.asarray(self._blurry.frames[index])))
+        return self._photometry.fit(pairs)
+
+    @property
+    def _samples_path(self) -> Path:
+        return self._scratch / "samples"
+
+    def _read_samples(self) -> Iterator[AlignedSample]:
+        width, height = self._rig.output_size
+        shape = (1 + self._rig.frames_per_sequence, height, width, 3)
+        with self._samples_path.open("rb") as file:
+            while data := file.read(math.prod(shape)):
+                pictures = np.frombuffer(data, dtype=np.uint8).reshape(shape)
+                yield AlignedSample(pictures[0], pictures[1:])
+
+    def _plate(self) -> NDArray[np.uint8] | None:
+        """Return the clean plate as the blurry camera sees it; the sharp camera's stands in where it is missing."""
+        if self._take.green_screen and self._take.plate_blurry is not None:
+            return self._warp_blurry(read_image(self._take.plate_blurry))
+        if self._take.green_screen and self._take.plate_sharp is not None:
+            linear = to_linear(self._warp_sharp(read_image(self._take.plate_sharp)), self._response)
+            return encode(apply_color_map(self._photometry.fallback, linear), self._response)
+        return None
+
+
+def write_take(
+    path: Path,
+    take: Take,
+    rig: Rig,
+    calibration: Calibration,
+    config: AlignConfig,
+    device: Device,
+    inputs_sha256: str,
+) -> None:
+    """Align one take and write its file whole or not at all; what is laid aside on the way goes beside it.
+
+    Raises
+    ------
+    InputError
+        If a recording cannot be decoded, is of another size than the calibration, or shorter than a window.
+    """
+    scratch = path.with_name(f".partial-{take.name}")
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    try:
+        TakeAlignment(take, rig, calibration, config, scratch, device).write(path, inputs_sha256)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)

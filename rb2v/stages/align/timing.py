@@ -1,0 +1,250 @@
+"""How a take's recordings lie in time: the clock, the exposure that the blur shows, and the rolling shutters."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+from typing import Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from rb2v.artifacts import ClockJump, ClockModel, ExposureEstimate, Rig, RollingShutter
+from rb2v.core.blur import STEP_LEVELS
+from rb2v.core.clock import fit_clock
+from rb2v.core.temporal import StepSums, box_weights
+from rb2v.stages.align.config import AlignConfig
+from rb2v.stages.align.search import Search, unclipped
+from rb2v.stages.align.track import BlurTrack, SharpSource
+
+logger = logging.getLogger(__name__)
+
+_MAX_FRAMES = 64
+_MIN_FRAMES = 8
+_N_GROUPS = 8
+_N_BANDS = 8
+_SHORTEST_STEPS = 3.0
+_MAX_SHIFT_FRAMES = 2.0
+_SHIFT_STEP_FRAMES = 0.25
+_MAX_DRIFT_ERROR = 1.0
+_MIN_SIGNIFICANCE = 3.0
+
+
+def fit_take_clock(
+    search: Search, times: NDArray[np.float64], sharp: SharpSource, rig: Rig, config: AlignConfig, take_name: str
+) -> ClockModel | None:
+    """Fit the clock through the frames whose own peaks are clear; None where too few agree."""
+    confident = search.confident
+    sharp_times = np.array([sharp.center_time(peak) for peak in search.curves.peak[confident]])
+    tolerance_seconds = config.tolerance_frames / rig.fine_fps
+    try:
+        fit = fit_clock(times[confident], sharp_times, tolerance_seconds, search.sharpness[confident])
+    except ValueError as error:
+        logger.warning("%s: %s", take_name, error)
+        return None
+    for jump in fit.jumps:
+        logger.warning(
+            "%s: the recordings part by %.3f s between %.3f s and %.3f s of the blurry one",
+            *(take_name, jump.shift_seconds, jump.after_seconds, jump.before_seconds),
+        )
+    return ClockModel(
+        offset_seconds=fit.offset_seconds,
+        drift=fit.drift,
+        residual_seconds=fit.residual_seconds,
+        n_inliers=int(fit.inliers.sum()),
+        drift_error=min(fit.drift_error, _MAX_DRIFT_ERROR),
+        center_seconds=fit.center_seconds,
+        center_error_seconds=fit.center_error_seconds,
+        jumps=tuple(ClockJump(jump.after_seconds, jump.before_seconds, jump.shift_seconds) for jump in fit.jumps),
+    )
+
+
+class _Part(Protocol):
+    def errors(self, weights: NDArray[np.float64]) -> NDArray[np.float64]: ...
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Neighbourhood:
+    """The blur-track steps about the window that the clock gives a frame."""
+
+    steps: NDArray[np.uint16]
+    frame: NDArray[np.uint16]
+    valid: NDArray[np.bool_]
+    center: float
+    """Middle of the exposure, in steps of the run."""
+
+
+def neighbourhoods(
+    frames: NDArray[np.uint16],
+    times: NDArray[np.float64],
+    confident: NDArray[np.bool_],
+    track: BlurTrack,
+    sharp: SharpSource,
+    clock: ClockModel,
+    rig: Rig,
+) -> list[_Neighbourhood]:
+    """Return the surroundings of some frames, evenly spread over those whose peaks are clear."""
+    reach = math.ceil(_longest_steps(rig) / 2 + _MAX_SHIFT_FRAMES * rig.blur_factor) + 1
+    half = (rig.blur_samples - 1) / 2
+    found = []
+    candidates = np.flatnonzero(confident)
+    for index in candidates[:: max(len(candidates) // _MAX_FRAMES, 1)]:
+        position = sharp.position_at(clock.sharp_time(float(times[index])))
+        middle = position * rig.blur_factor + half
+        first = round(middle) - reach
+        if first < 0 or first + 2 * reach + 1 > len(track.steps):
+            continue
+        if sharp.has_gap(math.floor(position)) or not math.isfinite(clock.error_seconds(float(times[index]))):
+            continue
+        steps = np.asarray(track.steps[first : first + 2 * reach + 1])
+        frame = np.asarray(frames[index])
+        found.append(_Neighbourhood(steps, frame, unclipped(frame[None])[0], middle - first))
+    return found
+
+
+def _longest_steps(rig: Rig) -> float:
+    """Return the longest exposure that the frame rate leaves room for, in blur-track steps."""
+    return rig.sharp_fps * rig.blur_steps_per_frame / rig.blurry_fps + 1
+
+
+def estimate_exposure(
+    nearby: list[_Neighbourhood], rig: Rig, size: tuple[int, int], shutter_seconds: float | None, take_name: str
+) -> ExposureEstimate | None:
+    """Find the length of the exposure under which the frames' blur is explained best.
+
+    Parameters
+    ----------
+    nearby : list
+        What `neighbourhoods` returned.
+    rig : Rig
+        What the synthetic blur spans.
+    size : tuple of int
+        Width and height of the reduced frames.
+    shutter_seconds : float or None
+        What the telemetry says.
+    take_name : str
+        For the messages.
+    """
+    step_seconds = 1 / (rig.sharp_fps * rig.blur_steps_per_frame)
+    lengths = np.arange(_SHORTEST_STEPS, _longest_steps(rig) + 0.5)
+    errors = np.array([_length_errors(one, lengths, size) for one in nearby])
+    found = _minimum(errors, lengths)
+    if found is None:
+        return None
+    estimate = ExposureEstimate(
+        seconds=found[0] * step_seconds,
+        error_seconds=found[1] * step_seconds,
+        assumed_seconds=rig.blur_samples * step_seconds,
+        shutter_seconds=shutter_seconds,
+    )
+    for name, stated in (("rig's", estimate.assumed_seconds), ("telemetry's", shutter_seconds)):
+        if stated is None:
+            continue
+        if abs(estimate.seconds - stated) > max(_MIN_SIGNIFICANCE * estimate.error_seconds, 2 * step_seconds):
+            logger.warning(
+                "%s: the blur looks like an exposure of %.1f ms, the %s is %.1f ms",
+                *(take_name, 1e3 * estimate.seconds, name, 1e3 * stated),
+            )
+    return estimate
+
+
+def _length_errors(one: _Neighbourhood, lengths: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.float64]:
+    # One camera is a little sharper than the other, and resampling blurs the sharp one's frames. That spread is the
+    # same in all directions; the Laplacian takes it up, so that it is not taken for a shorter exposure.
+    steps = one.steps / STEP_LEVELS
+    laplacians = [
+        cv2.Laplacian(step.mean(axis=1).reshape(size[1], size[0]), cv2.CV_64F, borderType=cv2.BORDER_REPLICATE).ravel()
+        for step in steps
+    ]
+    explaining = np.concatenate([steps, np.stack(laplacians)[..., None]], axis=2)
+    sums = StepSums(explaining, one.frame / STEP_LEVELS, one.valid)
+    return sums.errors(box_weights(len(steps), np.full(len(lengths), one.center), lengths))
+
+
+def estimate_rolling_shutter(
+    nearby: list[_Neighbourhood], rig: Rig, size: tuple[int, int], *, compensate: bool
+) -> RollingShutter | None:
+    """Find how much later than the clock line each band of rows is exposed, and the line through the bands.
+
+    Parameters
+    ----------
+    nearby : list
+        What `neighbourhoods` returned.
+    rig : Rig
+        The output's size and the rates.
+    size : tuple of int
+        Width and height of the reduced frames.
+    compensate : bool
+        Whether the sharp frames are going to be made row by row.
+    """
+    width, height = size
+    shifts = np.arange(-_MAX_SHIFT_FRAMES, _MAX_SHIFT_FRAMES + _SHIFT_STEP_FRAMES / 2, _SHIFT_STEP_FRAMES)
+    bands = np.array_split(np.arange(height), _N_BANDS)
+    rows, found = [], []
+    for band in bands:
+        pixels = slice(int(band[0]) * width, (int(band[-1]) + 1) * width)
+        errors = [_shift_errors(one, pixels, shifts, rig) for one in nearby if one.valid[pixels].any()]
+        minimum = _minimum(np.array(errors), shifts)
+        if minimum is not None:
+            rows.append((float(band.mean()) + 0.5) * rig.output_size[1] / height - 0.5)
+            found.append(minimum)
+    if len(found) < 3:
+        return None
+    middles = np.array(rows) - (rig.output_size[1] - 1) / 2
+    values, deviations = np.array(found).T / rig.fine_fps
+    weights = 1 / np.maximum(deviations, 1e-7)
+    design = np.column_stack([middles, np.ones(len(middles))]) * weights[:, None]
+    solution, residuals, _, _ = np.linalg.lstsq(design, values * weights)
+    # Where the bands lie further off a line than their own errors say, those errors are too small.
+    excess = max(float(residuals[0]) / max(len(found) - 2, 1), 1.0) if len(residuals) else 1.0
+    deviation = math.sqrt(float(np.linalg.inv(design.T @ design)[0, 0]) * excess)
+    span = rig.output_size[1] - 1
+    return RollingShutter(
+        skew_seconds=float(solution[0]) * span,
+        error_seconds=deviation * span,
+        band_rows=tuple(rows),
+        band_shifts_seconds=tuple(values.tolist()),
+        compensated=compensate,
+    )
+
+
+def _shift_errors(one: _Neighbourhood, pixels: slice, shifts: NDArray[np.float64], rig: Rig) -> NDArray[np.float64]:
+    sums = StepSums(one.steps[:, pixels] / STEP_LEVELS, one.frame[pixels] / STEP_LEVELS, one.valid[pixels])
+    lengths = np.full(len(shifts), float(rig.blur_samples))
+    return sums.errors(box_weights(len(one.steps), one.center + shifts * rig.blur_factor, lengths))
+
+
+def row_shifts(rolling_shutter: RollingShutter, rig: Rig) -> NDArray[np.float64]:
+    """Return how many fine frames later than the middle row each output row of the blurry camera is exposed, (H,)."""
+    height = rig.output_size[1]
+    middles = (np.arange(height) - (height - 1) / 2) / (height - 1)
+    return np.asarray(middles * rolling_shutter.skew_seconds * rig.fine_fps, dtype=np.float64)
+
+
+def _minimum(errors: NDArray[np.float64], places: NDArray[np.float64]) -> tuple[float, float] | None:
+    """Return where the sum of error curves is least, and the standard error of that, by leaving groups out.
+
+    None where there are too few curves, or the least error lies at an end of what was tried.
+    """
+    if len(errors) < _MIN_FRAMES:
+        return None
+    groups = np.arange(len(errors)) % _N_GROUPS
+    total = errors.sum(axis=0)
+    best = _vertex(total, places)
+    without = [_vertex(total - errors[groups == group].sum(axis=0), places) for group in range(_N_GROUPS)]
+    if best is None or any(one is None for one in without):
+        return None
+    spread = np.array(without, dtype=np.float64)
+    return best, math.sqrt((_N_GROUPS - 1) / _N_GROUPS * float(np.sum(np.square(spread - spread.mean()))))
+
+
+def _vertex(errors: NDArray[np.float64], places: NDArray[np.float64]) -> float | None:
+    index = int(np.argmin(errors))
+    if index in (0, len(errors) - 1):
+        return None
+    before, here, after = errors[index - 1 : index + 2]
+    curvature = before - 2 * here + after
+    step = places[1] - places[0]
+    return float(places[index] + 0.5 * step * (before - after) / curvature) if curvature > 0 else None

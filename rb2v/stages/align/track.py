@@ -1,0 +1,277 @@
+"""A take's recordings in the output's geometry, and the fine and the blur track made from the sharp one."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from rb2v.artifacts import Rig
+from rb2v.core.blur import STEP_LEVELS, window_steps
+from rb2v.core.color import Response, from_linear, to_linear
+from rb2v.core.homography import FrameWarp
+from rb2v.core.temporal import errors_to_psnr
+from rb2v.errors import InputError
+from rb2v.interpolation import Interpolator
+from rb2v.io.video import iter_frames
+
+_N_BLOCKS = 8
+_DARK_LINEAR = 0.01
+_SHIFT_STEP_FRAMES = 0.25
+_GAP_FRAMES = 1.5
+
+
+@dataclass(frozen=True, eq=False)
+class Track:
+    """A recording in the output's geometry, on disk."""
+
+    frames: NDArray[np.uint8]
+    """(n, H, W, 3), a memory map."""
+    times: NDArray[np.float64]
+    """(n,) presentation times in seconds."""
+
+
+def load_track(paths: Sequence[Path], warp: FrameWarp, size: tuple[int, int], scratch: Path) -> Track:
+    """Decode a recording once and warp every frame once.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        The recording's files.
+    warp : FrameWarp
+        Into the output's geometry.
+    size : tuple of int
+        Width and height that the calibration was made for, in pixels.
+    scratch : Path
+        A file for the frames.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be decoded, or its frames are of another size.
+    """
+    times = []
+    shape: tuple[int, ...] = ()
+    with scratch.open("wb") as file:
+        for frame in iter_frames(paths):
+            height, width = frame.image.shape[:2]
+            if (width, height) != size:
+                expected = f"{size[0]}x{size[1]} as in the calibration"
+                raise InputError(paths[0], f"its frames are {width}x{height}", expected=expected)
+            warped = warp(frame.image)
+            shape = warped.shape
+            file.write(warped.tobytes())
+            times.append(frame.time_seconds)
+    frames = np.memmap(scratch, dtype=np.uint8, mode="r", shape=(len(times), *shape))
+    return Track(frames, np.array(times, dtype=np.float64))
+
+
+@dataclass(frozen=True, eq=False)
+class BlurTrack:
+    """The blur track on reduced frames, on disk, and what was measured while it was made."""
+
+    steps: NDArray[np.uint16]
+    """(K, h * w, 3) linear light, 0..65535 for 0..1, a memory map."""
+    size: tuple[int, int]
+    """Width and height of the reduced frames."""
+    light_changes: NDArray[np.float64]
+    """(n - 1,) relative change of the light from each original frame to the next."""
+    interpolation_psnr: NDArray[np.float64]
+    """(n,) PSNR, in dB, of the worst part of each original frame made again from the frames half-way to its
+    neighbours; NaN at the ends."""
+
+
+class SharpSource:
+    """The fine and the blur track of a sharp recording, in linear light, made on demand.
+
+    Parameters
+    ----------
+    track : Track
+        The original track.
+    rig : Rig
+        Upsampling and blur samples.
+    interpolator : Interpolator
+        Makes the frames between.
+    response : {"linear", "srgb"} or float, optional
+        Response that is undone; the rig's by default.
+    """
+
+    def __init__(self, track: Track, rig: Rig, interpolator: Interpolator, response: Response | None = None) -> None:
+        self._track = track
+        self._rig = rig
+        self._interpolator = interpolator
+        self._response: Response = rig.response if response is None else response
+
+    @property
+    def n_positions(self) -> int:
+        """Number of windows that lie inside the recording."""
+        n_fine = (len(self._track.times) - 1) * self._rig.upsampling + 1
+        return max(n_fine - self._rig.frames_per_sequence + 1, 0)
+
+    def center_time(self, position: float) -> float:
+        """Return the time, in seconds, of the middle of the window at a position."""
+        index = (position + (self._rig.frames_per_sequence - 1) / 2) / self._rig.upsampling
+        n = len(self._track.times)
+        if 0 <= index <= n - 1:
+            return float(np.interp(index, np.arange(n), self._track.times))
+        edge = 0 if index < 0 else n - 1
+        return float(self._track.times[edge] + (index - edge) / self._rig.sharp_fps)
+
+    def position_at(self, time_seconds: float) -> float:
+        """Return the position, to a fraction, of the window whose middle is at a time."""
+        times = self._track.times
+        if times[0] <= time_seconds <= times[-1]:
+            index = float(np.interp(time_seconds, times, np.arange(len(times))))
+        else:
+            edge = 0 if time_seconds < times[0] else len(times) - 1
+            index = edge + (time_seconds - float(times[edge])) * self._rig.sharp_fps
+        return index * self._rig.upsampling - (self._rig.frames_per_sequence - 1) / 2
+
+    def originals(self, position: int) -> range:
+        """Return the original frames that the window at a position lies between, both ends included."""
+        rig = self._rig
+        last = -(-(position + rig.frames_per_sequence - 1) // rig.upsampling)
+        return range(position // rig.upsampling, min(last, len(self._track.times) - 1) + 1)
+
+    def has_gap(self, position: int) -> bool:
+        """Return whether the recording lacks frames inside the window at a position."""
+        originals = self.originals(position)
+        steps = np.diff(self._track.times[originals.start : originals.stop])
+        return bool(np.any(steps > _GAP_FRAMES / self._rig.sharp_fps))
+
+    def window(
+        self, position: int, row_shifts: NDArray[np.float64] | None = None
+    ) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
+        """Return the synthetic blur of the window at a position, and its sharp sequence.
+
+        Parameters
+        ----------
+        position : int
+            Fine-track index of ``x_0``.
+        row_shifts : (H,) ndarray of float64, optional
+            How much later each row is taken, in fine frames; not at all by default. Each row is blended from frames
+            at a few shifts; at the recording's ends its first or last frame stands in.
+        """
+        rig = self._rig
+        steps = window_steps(position, rig.frames_per_sequence, rig.blur_factor)
+        shifts, shares = _shift_nodes(row_shifts)
+        wanted = sorted(
+            (step + shift * rig.blur_factor, index, node)
+            for index, step in enumerate(steps)
+            for node, shift in enumerate(shifts)
+        )
+        shape = self._track.frames.shape[1:]
+        blur = np.zeros(shape, dtype=np.float32)
+        sequence = [np.zeros(shape, dtype=np.float32) for _ in range(rig.frames_per_sequence)]
+        frames = self.blur_frames([place for place, _, _ in wanted])
+        for (_, index, node), frame in zip(wanted, frames, strict=True):
+            part = frame if row_shifts is None else frame * shares[node][:, None, None]
+            cv2.accumulate(part, blur)
+            if index % rig.blur_factor == 0:
+                cv2.accumulate(part, sequence[index // rig.blur_factor])
+        return blur / np.float32(len(steps)), sequence
+
+    def blur_frames(self, places: Sequence[float]) -> Iterator[NDArray[np.float32]]:
+        """Yield the blur track at increasing places, in blur-track steps, whole or not."""
+        per_frame = self._rig.blur_steps_per_frame
+        last = len(self._track.times) - 1
+        inside = np.clip(places, 0, last * per_frame)
+        for index, group in itertools.groupby(inside, key=lambda place: min(int(place // per_frame), last)):
+            times = [float(place - index * per_frame) / per_frame for place in group]
+            frame_a = self._linear(index)
+            if max(times) == 0.0:
+                yield from [frame_a] * len(times)
+            else:
+                yield from self._interpolator.between(frame_a, self._linear(index + 1), times)
+
+    def reduce(self, track_size: tuple[int, int], size: tuple[int, int], scratch: Path) -> BlurTrack:
+        """Make the whole blur track small, for the search.
+
+        Parameters
+        ----------
+        track_size : tuple of int
+            Width and height at which frames are interpolated, so large that flow still has something to hold on to.
+        size : tuple of int
+            Width and height of what is kept.
+        scratch : Path
+            A file for the frames.
+        """
+        n, per_frame = len(self._track.times), self._rig.blur_steps_per_frame
+        times = [step / per_frame for step in range(per_frame)]
+        # The frame half-way is needed for the check even where no step of the blur track lies there.
+        asked = times if 0.5 in times else [*times, 0.5]
+        shape = ((n - 1) * per_frame + 1, size[0] * size[1], 3)
+        steps = np.memmap(scratch, dtype=np.uint16, mode="w+", shape=shape)
+        light_changes, psnrs = np.zeros(n - 1), np.full(n, np.nan)
+        frame = self._reduced(0, track_size)
+        kept = _keep(frame, size)
+        middle: NDArray[np.float32] | None = None
+        for index in range(n - 1):
+            following = self._reduced(index + 1, track_size)
+            between = self._interpolator.between(frame, following, asked)
+            for step in range(per_frame):
+                steps[index * per_frame + step] = kept if step == 0 else _keep(between[step], size)
+            half = between[asked.index(0.5)]
+            if middle is not None:
+                again = self._interpolator.between(middle, half, [0.5])[0]
+                psnrs[index] = _worst_block_psnr(again, frame, self._response)
+            kept_following = _keep(following, size)
+            light_changes[index] = _light_change(kept, kept_following)
+            frame, kept, middle = following, kept_following, half
+        steps[-1] = kept
+        return BlurTrack(steps, size, light_changes, psnrs)
+
+    def _reduced(self, index: int, size: tuple[int, int]) -> NDArray[np.float32]:
+        return shrink(self._linear(index), size)
+
+    def _linear(self, index: int) -> NDArray[np.float32]:
+        return to_linear(np.asarray(self._track.frames[index]), self._response)
+
+
+def shrink(image: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+    """Return a picture's means over areas, (h, w, 3) float32; the picture itself where it has that size."""
+    if (image.shape[1], image.shape[0]) == size:
+        return image
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.float32)
+
+
+def quantize(image: NDArray[np.float32]) -> NDArray[np.uint16]:
+    """Return linear light as the (h * w, 3) 16-bit integers in which reduced frames are kept."""
+    levels = np.clip(image, 0, 1) * np.float32(STEP_LEVELS) + np.float32(0.5)
+    return levels.astype(np.uint16).reshape(-1, 3)
+
+
+def _keep(image: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.uint16]:
+    return quantize(shrink(image, size))
+
+
+def _light_change(before: NDArray[np.uint16], after: NDArray[np.uint16]) -> float:
+    # The median tells the light apart from what moves, as long as that covers less than half of the picture.
+    floor = _DARK_LINEAR * STEP_LEVELS
+    ratios = (after.mean(axis=1) + floor) / (before.mean(axis=1) + floor)
+    return float(np.median(ratios)) - 1.0
+
+
+def _worst_block_psnr(made: NDArray[np.float32], frame: NDArray[np.float32], response: Response) -> float:
+    difference = np.square(from_linear(made, response) - from_linear(frame, response)).mean(axis=2)
+    errors = cv2.resize(difference, (_N_BLOCKS, _N_BLOCKS), interpolation=cv2.INTER_AREA)
+    return float(errors_to_psnr(np.array(errors.max(), dtype=np.float64)))
+
+
+def _shift_nodes(
+    row_shifts: NDArray[np.float64] | None,
+) -> tuple[list[float], NDArray[np.float32]]:
+    """Return a few shifts, and the share that each has in every row, as (nodes, H)."""
+    if row_shifts is None:
+        return [0.0], np.ones((1, 1), dtype=np.float32)
+    low, high = float(row_shifts.min()), float(row_shifts.max())
+    n_nodes = max(int(np.ceil((high - low) / _SHIFT_STEP_FRAMES)) + 1, 2)
+    nodes = np.linspace(low, max(high, low + 1e-6), n_nodes)
+    places = (row_shifts - low) / (nodes[1] - nodes[0])
+    shares = np.maximum(1 - np.abs(places - np.arange(n_nodes)[:, None]), 0)
+    return nodes.tolist(), shares.astype(np.float32)
