@@ -7,12 +7,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import irfft, next_fast_len, rfft
+from scipy.ndimage import gaussian_filter1d
 from scipy.signal import butter, fftconvolve, resample_poly, sosfiltfilt
 
 _SOUND_BAND_HZ = (200.0, 8000.0)
+_SOUND_RATES = (1000, 400_000)
+_MAX_COMMON_RATE = 20_000
 _SOUND_SMEAR_SECONDS = 2e-3
 _GYRO_BAND_HZ = (0.5, 20.0)
 _MIN_GYRO_HZ, _MAX_GYRO_HZ = 50.0, 400.0
+_GYRO_SMOOTHING_HZ = 0.3
+_GYRO_FLOOR = 1e-3  # of the power of the strongest frequency; what is weaker may be noise
 _MIN_TURNING = 2e-3  # rad/s; a camera's noise at rest, in this band
 _MIN_OVERLAP_SECONDS = 1.0
 _MIN_OVERLAP_SHARE = 0.2
@@ -54,19 +59,22 @@ def offset_from_sound(
     Raises
     ------
     ValueError
-        If a track is silent or shorter than a tenth of a second.
+        If a track is silent or shorter than a tenth of a second, or a rate is none of sound.
 
     References
     ----------
     .. [1] Knapp and Carter, "The generalized correlation method for estimation of time delay", 1976 (PHAT).
     """
-    sharp_rate = sharp_rate or rate
+    sharp_rate = rate if sharp_rate is None else sharp_rate
+    for track_rate in (rate, sharp_rate):
+        if not _SOUND_RATES[0] <= track_rate <= _SOUND_RATES[1]:
+            raise ValueError(f"a sound track has {track_rate} samples per second")
     if len(blurry) < rate // 10 or len(sharp) < sharp_rate // 10:
         raise ValueError("a sound track is shorter than 0.1 s")
-    common_rate = min(rate, sharp_rate)
+    common_rate = min(rate, sharp_rate, _MAX_COMMON_RATE)
     tracks = [np.asarray(track, dtype=np.float64) for track in (blurry, sharp)]
     tracks = [
-        track if own_rate == common_rate else resample_poly(track, common_rate, own_rate)
+        track if own_rate == common_rate else resample_poly(track - track.mean(), common_rate, own_rate)
         for track, own_rate in zip(tracks, (rate, sharp_rate), strict=True)
     ]
     low_hz, high_hz = _SOUND_BAND_HZ
@@ -172,7 +180,7 @@ def _rate_of(times: NDArray[np.floating]) -> float:
 def _resampled_rotation(
     values: NDArray[np.floating], times: NDArray[np.floating], rate: float
 ) -> tuple[NDArray[np.float64], float]:
-    """Return a rotation at even times, without bias, slow trend and the noise above what a rig does; and its start."""
+    """Return a rotation at even times, without bias and slow trend, all frequencies alike; and its start."""
     distinct, index = np.unique(np.asarray(times, dtype=np.float64), return_index=True)
     rows = np.asarray(values, dtype=np.float64)[index]
     grid = np.arange(distinct[0], distinct[-1], 1 / rate)
@@ -181,7 +189,12 @@ def _resampled_rotation(
     turning = np.asarray(sosfiltfilt(band, even - even.mean(axis=0), axis=0), dtype=np.float64)
     if np.sqrt((turning**2).sum(axis=1).mean()) < _MIN_TURNING:
         raise ValueError("a camera was not turned")
-    return turning, float(distinct[0])
+    # Steps repeat themselves and slow turns are alike at many lags: all frequencies that stand out count the same.
+    n = next_fast_len(2 * len(turning), real=True)
+    spectrum = rfft(turning, n, axis=0)
+    power = gaussian_filter1d((np.abs(spectrum) ** 2).sum(axis=1), _GYRO_SMOOTHING_HZ * n / rate)
+    spectrum /= np.sqrt(power + _GYRO_FLOOR * power.max())[:, None]
+    return np.asarray(irfft(spectrum, n, axis=0)[: len(turning)], dtype=np.float64), float(distinct[0])
 
 
 def offset_from_motion(blurry: NDArray[np.floating], windows: NDArray[np.floating], stride: int) -> tuple[int, float]:
