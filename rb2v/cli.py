@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import logging
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -19,6 +21,9 @@ from rich.text import Text
 
 from rb2v import __version__
 from rb2v.errors import InputError, Rb2vError
+
+if TYPE_CHECKING:
+    from rb2v.stages.align import TakeRecord
 
 app = typer.Typer(
     name="rb2v",
@@ -115,6 +120,17 @@ def _parse_size(text: str, option: str) -> tuple[int, int]:
     if not (width.isdecimal() and height.isdecimal()):
         raise Rb2vError(f"{option}: {text!r} is no size; expected WIDTHxHEIGHT, 448x448 for example")
     return int(width), int(height)
+
+
+def _parse_response(text: str, option: str) -> str | float:
+    if text in ("linear", "srgb"):
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise Rb2vError(
+            f"{option}: {text!r} is no response; expected linear, srgb or the exponent of a gamma"
+        ) from None
 
 
 @contextmanager
@@ -242,18 +258,56 @@ def align(
     raw_dir: RawDir,
     calibration: Annotated[Path, typer.Option(help="The rig's calibration.json.")],
     out: Annotated[Path, typer.Option(help="Folder for the aligned takes and alignment.csv.")],
-    interpolator: Annotated[str, typer.Option(help="flow or linear.")] = "flow",
+    config: Annotated[
+        Path | None, typer.Option(help="YAML file of settings and thresholds; options given here come before it.")
+    ] = None,
+    take: Annotated[list[str] | None, typer.Option(help="Name of a take to align; may be repeated.")] = None,
+    interpolator: Annotated[str | None, typer.Option(help="flow (the default) or linear.")] = None,
     sync: Annotated[
-        Literal["auto", "sound", "motion"], typer.Option(help="Where the coarse offset comes from.")
-    ] = "auto",
-    min_psnr: Annotated[float, typer.Option(help="Frames explained worse than this, in dB, are rejected.")] = 24.0,
+        str | None,
+        typer.Option(help="Where the coarse offset comes from: auto (the default), sound, gyro, motion or timecode."),
+    ] = None,
+    response: Annotated[
+        str | None,
+        typer.Option(
+            help="Response to undo before averaging, in place of the rig's: srgb, the exponent of a gamma, or linear "
+            "to average coded values."
+        ),
+    ] = None,
+    color: Annotated[str | None, typer.Option(help="Colour maps: per-frame (the default) or per-take.")] = None,
+    rolling_shutter: Annotated[
+        str | None, typer.Option(help="report (the default) the cameras' different read-out, or compensate for it.")
+    ] = None,
+    paper: Annotated[
+        bool,
+        typer.Option("--paper", help="As the paper does: coded values, every frame by itself, nothing rejected."),
+    ] = False,
+    min_psnr: Annotated[float | None, typer.Option(help="Frames explained worse than this, in dB, are rejected.")] = (
+        None
+    ),
+    device: Device = "auto",
     workers: Workers = None,
 ) -> None:
     """Find for every blurry frame the sharp frames that it integrated, and map their colours."""
     from rb2v.execution import make_executor
+    from rb2v.io.config import read_settings
     from rb2v.stages import align as stage
 
-    config = _make_config(lambda: stage.AlignConfig(interpolator=interpolator, sync=sync, min_psnr_db=min_psnr))
+    if paper and config is not None:
+        raise Rb2vError("--paper: is a configuration of its own; expected without --config")
+    given = {
+        "interpolator": interpolator,
+        "sync": sync,
+        "response": None if response is None else _parse_response(response, "--response"),
+        "color": color,
+        "rolling_shutter": rolling_shutter,
+        "min_psnr_db": min_psnr,
+    }
+    base = stage.AlignConfig.paper() if paper else stage.AlignConfig()
+    if config is not None:
+        base = read_settings(stage.AlignConfig, config)
+    chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    settings = _make_config(lambda: dataclasses.replace(base, **chosen))
     records: list[stage.TakeRecord] = []
     with _progress() as progress:
         task = progress.add_task("aligning takes", total=None)
@@ -262,10 +316,40 @@ def align(
             records.append(record)
             progress.update(task, completed=len(records), total=n_takes)
 
-        table = stage.run(raw_dir, calibration, out, config, executor=make_executor(workers), on_take=show)
+        written = stage.run(
+            raw_dir,
+            calibration,
+            out,
+            settings,
+            take_names=take or (),
+            device=device,
+            executor=make_executor(workers),
+            on_take=show,
+        )
+    _print_alignment(records)
+    console.print(str(written), soft_wrap=True)
+
+
+def _print_alignment(records: Sequence[TakeRecord]) -> None:
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("take", no_wrap=True)
+    for name in ("frames", "accepted"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for name in ("offset", "drift [ppm]", "exposure [ms]"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("not accepted")
     for record in records:
-        console.print(f"{record.name}: {record.n_accepted} of {record.n_frames} frames accepted")
-    console.print(str(table), soft_wrap=True)
+        clock, exposure = record.timing.clock, record.timing.exposure
+        table.add_row(
+            record.name,
+            str(record.n_frames),
+            str(record.n_accepted),
+            record.timing.offset_source or "-",
+            "-" if clock is None else f"{1e6 * clock.drift:.1f} ± {1e6 * clock.drift_error:.1f}",
+            "-" if exposure is None else f"{1e3 * exposure.seconds:.1f} ± {1e3 * exposure.error_seconds:.1f}",
+            ", ".join(f"{reason}: {n}" for reason, n in record.reasons.items()) or "-",
+        )
+    console.print(table)
 
 
 @app.command(epilog="Example: rb2v build-shards --aligned session/aligned --out session/shards")

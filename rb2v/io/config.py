@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
@@ -20,6 +20,9 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 _YAML_ERRORS = (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError)
 
 _PLAIN_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+
+
+Settings = TypeVar("Settings")
 
 
 class _Strict(BaseModel):
@@ -87,6 +90,24 @@ def _read_versioned_yaml(path: Path) -> dict[str, Any]:
     document = _read_yaml(path)
     check_schema(path, document)
     return {key: value for key, value in document.items() if key != "schema"}
+
+
+def read_settings(settings_type: type[Settings], path: Path) -> Settings:
+    """Read a stage's settings from a YAML file of ``key: value`` lines; keys that are not there have their defaults.
+
+    Parameters
+    ----------
+    settings_type : type
+        The stage's frozen config.
+    path : Path
+        The file.
+
+    Raises
+    ------
+    InputError
+        If a key is unknown, of the wrong kind, or has a value that cannot be.
+    """
+    return validate(settings_type, _read_yaml(path), path)
 
 
 def rig_folders() -> list[Path]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import logging
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from rb2v import __version__
-from rb2v.artifacts import AlignedFrame, Calibration, Rig, Take
+from rb2v.artifacts import AlignedFrame, Calibration, Rig, Take, Timing
 from rb2v.device import Device, make_matrix_product
 from rb2v.errors import InputError
 from rb2v.execution import Executor, SerialExecutor
@@ -34,6 +35,9 @@ class TakeRecord:
     name: str
     n_frames: int
     n_accepted: int
+    reasons: Mapping[str, int]
+    """How many frames were not accepted, by reason."""
+    timing: Timing
 
 
 def run(
@@ -166,7 +170,9 @@ def align_take(
     if not _is_made_from(path, inputs_sha256):
         write_take(path, take, rig, calibration, config, device, inputs_sha256)
     with AlignedTakeReader(path) as reader:
-        return TakeRecord(take.name, len(reader.read_frames()), len(reader))
+        frames = reader.read_frames()
+        reasons = Counter(frame.reason for frame in frames if not frame.accepted)
+        return TakeRecord(take.name, len(frames), len(reader), reasons, reader.timing)
 
 
 def _is_made_from(path: Path, inputs_sha256: str) -> bool:
