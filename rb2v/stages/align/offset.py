@@ -19,7 +19,7 @@ from rb2v.stages.align.track import SharpSource
 
 logger = logging.getLogger(__name__)
 
-MIN_CONFIDENCE: Mapping[OffsetSource, float] = {"sound": 1 / 3, "gyro": 0.3, "motion": 0.09, "timecode": 0.0}
+MIN_CONFIDENCE: Mapping[OffsetSource, float] = {"sound": 1 / 3, "gyro": 0.4, "motion": 0.09, "timecode": 0.0}
 """Less than this and a source is not believed; in the order in which sources are asked, the most exact first."""
 
 ACCURACY_SECONDS: Mapping[OffsetSource, float] = {"sound": 0.005, "gyro": 0.02, "motion": 0.04, "timecode": 2.5}
