@@ -48,12 +48,13 @@ class TakeFidelity:
 
 def report(results: Sequence[TakeFidelity]) -> Section:
     """Return the section on the sharp frames of all takes."""
-    lines = [_line(result) for result in results]
-    limit = TARGETS["sharp_psnr_deficit"].limit
+    lines = [*(_line(result) for result in results), _line_over_all(results)]
+    limit, mean_limit = (TARGETS[name].limit for name in ("sharp_psnr_deficit", "sharp_psnr_deficit_mean"))
     table = make_table(
-        "Mean PSNR against the truth, in dB. The deficit is the oracle's PSNR less ours; its target, at most "
-        f"{limit:g} dB, is for street takes. Below zero ours is nearer, for it fits the colours frame by frame. "
-        "Original frames were recorded, interpolated ones lie between two of them.",
+        "Mean PSNR against the truth, in dB. The deficit is the oracle's PSNR less ours; its target is at most "
+        f"{mean_limit:g} dB in the mean over all frames, and {limit:g} dB for each street take. Below zero ours is "
+        "nearer, for it fits the colours frame by frame. Original frames were recorded, interpolated ones lie between "
+        "two of them.",
         ("Take", "Category", "frames", "ours", "oracle", "deficit", "ours, original", "ours, interpolated"),
         lines,
         n_text_columns=2,
@@ -81,6 +82,28 @@ def _line(result: TakeFidelity) -> list[str | Score]:
         score("sharp_psnr", ours),
         score("sharp_psnr_oracle", oracle),
         score("sharp_psnr_deficit", oracle - ours, checked=result.category == "street"),
+        score("sharp_psnr_original", ours[original]),
+        score("sharp_psnr_interpolated", ours[~original]),
+    ]
+
+
+def _line_over_all(results: Sequence[TakeFidelity]) -> list[str | Score]:
+    ours, oracle, original = (
+        np.concatenate([getattr(result, name).ravel() for result in results])
+        for name in ("ours_db", "oracle_db", "is_original")
+    )
+
+    def score(metric: str, values: NDArray[np.float64], *, checked: bool = False) -> Score:
+        mean = float(values.mean()) if values.size else None
+        return Score(_SUITE, _STAGE, f"{metric}_mean", mean, "dB", checked=checked)
+
+    return [
+        "all takes",
+        "",
+        Score(_SUITE, _STAGE, "frames_compared", ours.size, "frames"),
+        score("sharp_psnr", ours),
+        score("sharp_psnr_oracle", oracle),
+        score("sharp_psnr_deficit", oracle - ours, checked=True),
         score("sharp_psnr_original", ours[original]),
         score("sharp_psnr_interpolated", ours[~original]),
     ]
@@ -173,7 +196,7 @@ class _Oracle:
         }
         warp = FrameWarp(rig.homography, dataclasses.astuple(aligned.crop), self._rig.output_size, self._rig.response)
         track = _load_frames(sharp_video, warp, rig.config.size, needed)
-        self._source = SharpSource(track, aligned.rig, make_interpolator(aligned.interpolator))
+        self._source = SharpSource(track, aligned.rig, make_interpolator(aligned.config.interpolator))
 
     def covers(self, position: int) -> bool:
         """Return whether the window at a position lies inside the recording."""

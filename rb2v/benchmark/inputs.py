@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,16 +14,19 @@ from numpy.typing import NDArray
 from rb2v.artifacts import Calibration, Crop, Rig, Take
 from rb2v.benchmark.reference import TruthRenderer
 from rb2v.core.metrics import psnr
-from rb2v.errors import InputError
-from rb2v.interpolation import INTERPOLATORS
+from rb2v.errors import InputError, Rb2vError
 from rb2v.io.aligned import MANIFEST_NAME, AlignedTakeReader, aligned_take_path, read_aligned_manifest
 from rb2v.io.config import read_raw_directory, read_takes
 from rb2v.io.store import CONFIG_NAME, read_calibration, read_json, validate
 from rb2v.shards import ShardReader, manifest_path, sha256_of
 from rb2v.simulator.rig import TRUTH_NAME, SimulatedRig, TakePlan, Truth, read_truth
+from rb2v.stages.align import AlignConfig
 
 # A frame rendered from its own truth is above 35 dB; with another face alone it is below 20 dB.
 _MIN_SAME_SCENE_DB = 25.0
+
+MAIN_LABEL = "aligned"
+"""What the folder that the data set was built from is called beside others."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +37,8 @@ class Aligned:
     rig: Rig
     crop: Crop
     calibration_sha256: str
-    interpolator: str
+    config: AlignConfig
+    """How its takes were aligned."""
     take_names: tuple[str, ...]
 
     def open_take(self, name: str) -> AlignedTakeReader:
@@ -59,6 +65,14 @@ class Inputs:
     raw: Raw | None
     truth: Truth | None
     truth_dir: Path | None
+    compared: Mapping[str, Aligned]
+    """Other alignments of the same recordings, by label."""
+
+    @property
+    def common_takes(self) -> tuple[str, ...]:
+        """Takes of the aligned folder that every compared folder holds too."""
+        names = () if self.aligned is None else self.aligned.take_names
+        return tuple(name for name in names if all(name in other.take_names for other in self.compared.values()))
 
 
 def read_inputs(
@@ -68,6 +82,7 @@ def read_inputs(
     raw_dir: Path | None,
     calibration_path: Path | None,
     truth_dir: Path | None,
+    compared_dirs: Mapping[str, Path] | None = None,
 ) -> Inputs:
     """Read the inputs.
 
@@ -75,7 +90,14 @@ def read_inputs(
     ------
     InputError
         If one of them cannot be read, or does not belong to the others.
+    Rb2vError
+        If there is nothing to compare other alignments with, or one of them has a label that is taken.
     """
+    compared_dirs = compared_dirs or {}
+    if compared_dirs and aligned_dir is None:
+        raise Rb2vError("alignments can be compared with the one that the data set was built from; it is not given")
+    if MAIN_LABEL in compared_dirs:
+        raise Rb2vError(f"the label {MAIN_LABEL!r} stands for the alignment that the data set was built from")
     inputs = Inputs(
         shards=ShardReader(shards_dir),
         run_dir=run_dir,
@@ -84,6 +106,7 @@ def read_inputs(
         raw=None if raw_dir is None else Raw(read_raw_directory(raw_dir).geometry_pairs, read_takes(raw_dir)),
         truth=None if truth_dir is None else read_truth(truth_dir),
         truth_dir=truth_dir,
+        compared={label: _read_aligned(folder) for label, folder in compared_dirs.items()},
     )
     if run_dir is not None:
         _check_run(run_dir, shards_dir)
@@ -93,6 +116,7 @@ def read_inputs(
             _check_calibration(calibration_path, inputs.aligned)
         if raw_dir is not None and inputs.raw is not None:
             _check_takes(inputs.aligned, {take.name for take in inputs.raw.takes}, raw_dir)
+        _check_compared(inputs, inputs.aligned)
     if truth_dir is not None and inputs.truth is not None:
         _check_truth(inputs, inputs.truth, truth_dir / TRUTH_NAME)
     return inputs
@@ -102,11 +126,14 @@ def _read_aligned(folder: Path) -> Aligned:
     manifest = read_aligned_manifest(folder)
     config_path = folder / CONFIG_NAME
     rig = validate(Rig, read_json(config_path).get("rig_settings"), config_path)
-    interpolator = manifest.config.get("interpolator")
-    if interpolator not in INTERPOLATORS:
-        path, known = folder / MANIFEST_NAME, ", ".join(INTERPOLATORS)
-        raise InputError(path, f"is {interpolator!r}", "config.interpolator", expected=f"one of {known}")
-    return Aligned(folder, rig, manifest.crop, manifest.calibration_sha256, str(interpolator), manifest.takes)
+    # Named as a part of the manifest, so that a message says where it is.
+    config = validate(_Settings, {"config": manifest.config}, folder / MANIFEST_NAME).config
+    return Aligned(folder, rig, manifest.crop, manifest.calibration_sha256, config, manifest.takes)
+
+
+@dataclass(frozen=True)
+class _Settings:
+    config: AlignConfig
 
 
 def _check_run(run_dir: Path, shards_dir: Path) -> None:
@@ -135,6 +162,28 @@ def _check_takes(aligned: Aligned, known: set[str], source: Path) -> None:
     for name in aligned.take_names:
         if name not in known:
             raise InputError(source, f"has no take {name!r}", expected=f"the session that {aligned.folder} is from")
+
+
+def _check_compared(inputs: Inputs, aligned: Aligned) -> None:
+    for other in inputs.compared.values():
+        for path, key, found, wanted in (
+            (other.folder / CONFIG_NAME, "rig_settings", other.rig, aligned.rig),
+            (other.folder / MANIFEST_NAME, "crop", other.crop, aligned.crop),
+        ):
+            for field in dataclasses.fields(wanted):
+                one, expected = getattr(found, field.name), getattr(wanted, field.name)
+                if one != expected:
+                    where = f"{expected!r} as in {aligned.folder}"
+                    raise InputError(path, f"is {one!r}", f"{key}.{field.name}", expected=where)
+        if not set(other.take_names) & set(aligned.take_names):
+            raise InputError(other.folder / MANIFEST_NAME, f"has none of the takes of {aligned.folder}", "takes")
+        for name in sorted(set(other.take_names) & set(aligned.take_names)):
+            with other.open_take(name) as one_reader, aligned.open_take(name) as reader:
+                if one_reader.inputs_sha256 != reader.inputs_sha256:
+                    expected = f"those that {aligned.folder} was made from"
+                    raise InputError(one_reader.path, "was made from other recordings", expected=expected)
+    if not inputs.common_takes:
+        raise Rb2vError(f"the compared alignments ({', '.join(inputs.compared)}) have no take in common")
 
 
 def _check_truth(inputs: Inputs, truth: Truth, path: Path) -> None:

@@ -30,10 +30,11 @@ _DOTS_PER_INCH = 150
 
 @dataclass(frozen=True)
 class Cell:
-    """A table's cell, coloured by whether a target is met."""
+    """A table's cell, coloured by whether a target is met, or where something is to be noticed."""
 
     text: str
     passed: bool | None = None
+    noticed: bool = False
 
 
 @dataclass(frozen=True)
@@ -105,19 +106,34 @@ def make_picture(label: str, image: NDArray[np.uint8]) -> Picture:
     return Picture(label, _data_uri(data.tobytes(), "image/jpeg"))
 
 
-def new_figure(n_axes: int, height_inches: float = 3.0) -> tuple[Figure, list[Axes]]:
-    """Return a figure as wide as the page and its axes, side by side."""
+def new_figure(
+    n_axes: int, height_inches: float = 3.0, *, widths: Sequence[float] | None = None, left_inches: float = 0.75
+) -> tuple[Figure, list[Axes]]:
+    """Return a figure as wide as the page and its axes, side by side.
+
+    Parameters
+    ----------
+    n_axes : int
+        Number of axes.
+    height_inches : float
+        Height of the figure.
+    widths : sequence of float, optional
+        Widths of the axes relative to each other; equal by default.
+    left_inches : float
+        Room on the left, for the first axis's labels.
+    """
     figure = Figure(figsize=(_WIDTH_INCHES, height_inches), dpi=_DOTS_PER_INCH)
     FigureCanvasAgg(figure)
     # Fixed margins: a layout engine draws everything twice.
     figure.subplots_adjust(
-        left=0.75 / _WIDTH_INCHES,
+        left=left_inches / _WIDTH_INCHES,
         right=1 - 0.15 / _WIDTH_INCHES,
         bottom=0.55 / height_inches,
         top=1 - 0.3 / height_inches,
         wspace=0.38,
     )
-    axes = [figure.add_subplot(1, n_axes, index + 1) for index in range(n_axes)]
+    grid = figure.add_gridspec(1, n_axes, width_ratios=widths)
+    axes = [figure.add_subplot(grid[0, index]) for index in range(n_axes)]
     for axis in axes:
         axis.spines[["top", "right"]].set_visible(False)
         axis.grid(alpha=0.25, linewidth=0.6)

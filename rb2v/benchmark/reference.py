@@ -37,6 +37,7 @@ class TruthRenderer:
     def __init__(self, rig: SimulatedRig, plan: TakePlan, crop: Crop, output_size: tuple[int, int]) -> None:
         self._rig, self._plan = rig, plan
         self._scene = rig.scene(plan)
+        self._sharp_frames: dict[int, NDArray[np.uint8]] = {}
         # Only what is shown is rendered, and as much around it as resampling reaches for.
         to_part = np.array([[1, 0, _MARGIN_PX - crop.x], [0, 1, _MARGIN_PX - crop.y], [0, 0, 1]], dtype=np.float64)
         from_part = np.array([[1, 0, crop.x - _MARGIN_PX], [0, 1, crop.y - _MARGIN_PX], [0, 0, 1]], dtype=np.float64)
@@ -66,8 +67,11 @@ class TruthRenderer:
 
     def sharp(self, fine_index: int) -> NDArray[np.uint8]:
         """Return the (H, W, 3) frame of the fine track, as the sharp camera exposes and the blurry one colours it."""
-        linear = self._sharp.expose(self._scene, self._scene_time(fine_index))
-        return self._warp(encode(linear, self._sharp.response))
+        # Kept, because several alignments of a take are held against the same few frames.
+        if fine_index not in self._sharp_frames:
+            linear = self._sharp.expose(self._scene, self._scene_time(fine_index))
+            self._sharp_frames[fine_index] = self._warp(encode(linear, self._sharp.response))
+        return self._sharp_frames[fine_index]
 
     def blurry(self, time_seconds: float) -> NDArray[np.uint8]:
         """Return the (H, W, 3) blurry frame shown at a time."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from rb2v import __version__
@@ -30,6 +30,7 @@ def run(
     raw_dir: Path | None = None,
     calibration_path: Path | None = None,
     truth_dir: Path | None = None,
+    compared_dirs: Mapping[str, Path] | None = None,
     config: BenchmarkConfig | None = None,
     executor: Executor | None = None,
     on_step: Callable[[str], None] | None = None,
@@ -54,6 +55,8 @@ def run(
         The calibration that they were aligned with.
     truth_dir : Path, optional
         The truth, where the session was simulated.
+    compared_dirs : mapping of str to Path, optional
+        Other alignments of the same recordings, by label, that are compared with ``aligned_dir``.
     config : BenchmarkConfig, optional
         How much is compared.
     executor : Executor, optional
@@ -70,13 +73,15 @@ def run(
     ------
     InputError
         If an input cannot be read, or does not belong to the others.
+    Rb2vError
+        If there is nothing to compare other alignments with, or one of them has a label that is taken.
     """
     config, executor = config or BenchmarkConfig(), executor or SerialExecutor()
     step = on_step or (lambda name: None)
     if out_dir.exists() and not out_dir.is_dir():
         raise InputError(out_dir, "is a file", expected="a folder to write to")
     step("reading the inputs")
-    inputs = read_inputs(shards_dir, run_dir, aligned_dir, raw_dir, calibration_path, truth_dir)
+    inputs = read_inputs(shards_dir, run_dir, aligned_dir, raw_dir, calibration_path, truth_dir, compared_dirs)
     sections = _measure(inputs, config, executor, step)
     scores = [score for section in sections for score in section.scores]
     verdicts = summarize(scores)
@@ -95,6 +100,7 @@ def run(
         "version": __version__,
         "rig": manifest.rig,
         "inputs": ["shards", *(name for name, path in given.items() if path is not None)],
+        "compared": list(inputs.compared),
         "config": dataclasses.asdict(config),
         "targets_met": all(verdict.passed for verdict in verdicts) if verdicts else None,
         "scores": [to_document(score) for score in scores],
@@ -135,6 +141,7 @@ def _tell_inputs(inputs: Inputs) -> str:
         "its recordings": inputs.raw,
         "its calibration": inputs.calibration,
         "its aligned takes": inputs.aligned,
+        f"other alignments ({', '.join(inputs.compared)})": inputs.compared or None,
         "a run of the order network": inputs.run_dir,
     }
     return ", ".join(name for name, part in parts.items() if part is not None) or "nothing else"

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from rb2v.benchmark import fidelity, keying
+from rb2v.benchmark import comparison, fidelity, keying
+from rb2v.benchmark.comparison import Outcome
 from rb2v.benchmark.config import BenchmarkConfig
 from rb2v.benchmark.fidelity import TakeFidelity
-from rb2v.benchmark.inputs import Aligned, Inputs
+from rb2v.benchmark.inputs import MAIN_LABEL, Aligned, Inputs
 from rb2v.benchmark.keying import TakeKeying
 from rb2v.benchmark.page import Section
 from rb2v.benchmark.reference import TruthRenderer
 from rb2v.execution import Executor
+from rb2v.io.aligned import AlignedTakeReader
 from rb2v.shards import ShardReader
 from rb2v.simulator.rig import read_truth
 
@@ -27,12 +30,15 @@ class _Item:
     """Given where the sharp frames are to be compared with the truth."""
     matter: str | None
     """Given where its mattes are to be measured."""
+    compared: bool
+    """Whether other alignments of it are to be compared."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Result:
     fidelity: TakeFidelity | None
     keying: TakeKeying | None
+    outcomes: tuple[Outcome, ...]
 
 
 def report(inputs: Inputs, aligned: Aligned, config: BenchmarkConfig, executor: Executor) -> list[Section]:
@@ -44,11 +50,21 @@ def report(inputs: Inputs, aligned: Aligned, config: BenchmarkConfig, executor: 
         If a recording cannot be decoded, or the data set does not fit the aligned takes.
     """
     items = _list_items(inputs, aligned)
-    measure = partial(_measure_take, aligned=aligned, shards=inputs.shards, truth_dir=inputs.truth_dir, config=config)
+    measure = partial(
+        _measure_take,
+        aligned=aligned,
+        others=inputs.compared,
+        shards=inputs.shards,
+        truth_dir=inputs.truth_dir,
+        config=config,
+    )
     results = list(executor.map(measure, items))
     compared = [result.fidelity for result in results if result.fidelity is not None]
     keyed = [result.keying for result in results if result.keying is not None]
     sections = [fidelity.report(compared)] if compared else []
+    if inputs.compared:
+        outcomes = [outcome for result in results for outcome in result.outcomes]
+        sections.append(comparison.report(outcomes, aligned, inputs.compared))
     return [*sections, keying.report(keyed, keying.find_matter(inputs.shards))] if keyed else sections
 
 
@@ -57,31 +73,46 @@ def _list_items(inputs: Inputs, aligned: Aligned) -> list[_Item]:
     if inputs.raw is not None and inputs.truth is not None:
         videos = {take.name: take.sharp for take in inputs.raw.takes}
     in_shards = set(inputs.shards.table["take"])
+    compared = inputs.common_takes if inputs.compared else ()
     items = []
     for name in aligned.take_names:
         with aligned.open_take(name) as reader:
             is_keyed = reader.green_screen and name in in_shards
         matter = keying.find_matter(inputs.shards) if is_keyed else None
-        if matter is not None or name in videos:
-            items.append(_Item(name, videos.get(name), matter))
+        if matter is not None or name in videos or name in compared:
+            items.append(_Item(name, videos.get(name), matter, name in compared))
     return items
 
 
 def _measure_take(
-    item: _Item, aligned: Aligned, shards: ShardReader, truth_dir: Path | None, config: BenchmarkConfig
+    item: _Item,
+    aligned: Aligned,
+    others: Mapping[str, Aligned],
+    shards: ShardReader,
+    truth_dir: Path | None,
+    config: BenchmarkConfig,
 ) -> _Result:
     truth = None if truth_dir is None else read_truth(truth_dir)
     renderer = None
     if truth is not None:
         renderer = TruthRenderer(truth.rig, truth.take(item.name), aligned.crop, aligned.rig.output_size)
-    compared, keyed = None, None
+
+    def compare(reader: AlignedTakeReader) -> TakeFidelity | None:
+        if item.sharp_video is None or truth is None or renderer is None:
+            return None
+        # Every alignment against the same oracle.
+        return fidelity.compare_take(reader, item.sharp_video, aligned, truth.rig, renderer, config.frames_per_take)
+
+    keyed, outcomes = None, []
     with aligned.open_take(item.name) as reader:
-        if item.sharp_video is not None and truth is not None and renderer is not None:
-            compared = fidelity.compare_take(
-                reader, item.sharp_video, aligned, truth.rig, renderer, config.frames_per_take
-            )
+        compared = compare(reader)
         if item.matter is not None:
             keyed = keying.measure_take(
                 reader, shards, aligned.rig.response, renderer, item.matter, config.mattes_per_take
             )
-    return _Result(compared, keyed)
+        if item.compared:
+            outcomes.append(comparison.measure_take(MAIN_LABEL, reader, renderer, compared))
+    for label, other in others.items() if item.compared else ():
+        with other.open_take(item.name) as reader:
+            outcomes.append(comparison.measure_take(label, reader, renderer, compare(reader)))
+    return _Result(compared, keyed, tuple(outcomes))
