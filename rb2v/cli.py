@@ -6,7 +6,7 @@ import dataclasses
 import errno
 import logging
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
@@ -113,6 +113,19 @@ def _parse_milliseconds(text: str, option: str) -> tuple[float, float]:
         expected = "expected BLURRY,SHARP in milliseconds, 8,5 for example"
         raise Rb2vError(f"{option}: {text!r} is no pair of times; {expected}") from None
     return blurry, sharp
+
+
+def _parse_labelled(texts: Iterable[str], option: str) -> dict[str, Path]:
+    folders: dict[str, Path] = {}
+    for text in texts:
+        label, _, folder = text.partition("=")
+        if not (label and folder):
+            expected = "expected LABEL=FOLDER, paper=session/paper for example"
+            raise Rb2vError(f"{option}: {text!r} does not name a folder; {expected}")
+        if label in folders:
+            raise Rb2vError(f"{option}: the label {label!r} is given twice")
+        folders[label] = Path(folder)
+    return folders
 
 
 def _parse_size(text: str, option: str) -> tuple[int, int]:
@@ -458,12 +471,19 @@ def benchmark(
     calibration: Annotated[Path | None, typer.Option(help="The rig's calibration.json.")] = None,
     raw_dir: Annotated[Path | None, typer.Option("--raw-dir", help="The raw directory.")] = None,
     truth: Annotated[Path | None, typer.Option(help="Truth folder of a simulated session.")] = None,
+    compare: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="LABEL=ALIGNED", help="Another alignment of the same recordings; may be given several times."
+        ),
+    ] = None,
     workers: Workers = None,
 ) -> None:
     """Score a data set and a run, against the truth where there is one, and write a report."""
     from rb2v import benchmark as stage
     from rb2v.execution import make_executor
 
+    compared = _parse_labelled(compare or [], "--compare")
     with _progress() as progress:
         task = progress.add_task("scoring", total=None)
         report = stage.run(
@@ -474,6 +494,7 @@ def benchmark(
             raw_dir=raw_dir,
             calibration_path=calibration,
             truth_dir=truth,
+            compared_dirs=compared,
             executor=make_executor(workers),
             on_step=lambda name: progress.update(task, description=name),
         )
