@@ -12,7 +12,10 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from typing import Protocol, TypeVar
+
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -50,7 +53,7 @@ class SerialExecutor:
 
 
 class ProcessExecutor:
-    """Run items in worker processes of this machine, each with one OpenCV thread.
+    """Run items in worker processes of this machine, each with one thread of OpenCV and of the BLAS.
 
     Parameters
     ----------
@@ -80,11 +83,27 @@ class ProcessExecutor:
             initializer=_prepare_worker,
         )
         try:
-            yield from pool.map(fn, items)
+            with _one_blas_thread():
+                results = pool.map(fn, items)
+            yield from results
         except BrokenProcessPool as error:
             raise RuntimeError("a worker process died; run the command again to go on where it was") from error
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _one_blas_thread() -> Iterator[None]:
+    """Let processes that are started in the block have one BLAS thread each, unless the user set another number."""
+    # Where several wait for each other on the same cores, small matrix products take many times as long. A library
+    # reads this once, when it is loaded, so that it must stand in the environment before.
+    added = [name for name in _THREAD_VARIABLES if name not in os.environ]
+    os.environ.update(dict.fromkeys(added, "1"))
+    try:
+        yield
+    finally:
+        for name in added:
+            os.environ.pop(name, None)
 
 
 def _prepare_worker() -> None:

@@ -36,6 +36,10 @@ def opencv_threads(item):
     return cv2.getNumThreads()
 
 
+def blas_threads(item):
+    return os.environ.get("OPENBLAS_NUM_THREADS")
+
+
 def make_lambda(item):
     return lambda: item
 
@@ -131,3 +135,11 @@ def is_running(pid):
         return stat.read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+def test_workers_have_one_blas_thread_unless_the_user_says_otherwise(monkeypatch):
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    assert list(ProcessExecutor(2).map(blas_threads, [0, 1])) == ["1", "1"]
+    assert "OPENBLAS_NUM_THREADS" not in os.environ
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "3")
+    assert list(ProcessExecutor(2).map(blas_threads, [0, 1])) == ["3", "3"]

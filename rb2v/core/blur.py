@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -34,6 +36,16 @@ def window_steps(position: int, frames_per_sequence: int, blur_factor: int) -> r
     return range(first, first + (frames_per_sequence - 1) * blur_factor + 1)
 
 
+class Steps(Protocol):
+    """Blur-track frames that slices can be taken of: an array, or a file of them."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, steps: slice, /) -> NDArray[np.uint16]:
+        """Return consecutive (k, n, 3) frames."""
+        ...
+
+
 class WindowMeans:
     """The synthetic blur of every window over stored blur-track frames, made block by block.
 
@@ -42,15 +54,15 @@ class WindowMeans:
 
     Parameters
     ----------
-    steps : (K, n, 3) ndarray of uint16
-        Blur-track frames, the first at fine-track index 0; 0..65535 stands for 0..1. May be a memory map.
+    steps : Steps
+        (K, n, 3) blur-track frames of uint16, the first at fine-track index 0; 0..65535 stands for 0..1.
     frames_per_sequence : int
         Sharp frames of a sequence (N + 1).
     blur_factor : int
         Blur-track steps per fine-track step.
     """
 
-    def __init__(self, steps: NDArray[np.uint16], frames_per_sequence: int, blur_factor: int) -> None:
+    def __init__(self, steps: Steps, frames_per_sequence: int, blur_factor: int) -> None:
         self._steps = steps
         self._n_samples = (frames_per_sequence - 1) * blur_factor + 1
         self._blur_factor = blur_factor

@@ -20,6 +20,7 @@ import numpy as np
 from rb2v.core.blur import STEP_LEVELS, WindowMeans
 from rb2v.core.color import to_linear
 from rb2v.core.temporal import errors_to_psnr, find_peak, search_errors
+from rb2v.io.frame_file import FrameFile
 from rb2v.stages.align.track import quantize, shrink
 
 SIZE, SMALL, RADIUS, SECONDS = 448, 56, 200, 20
@@ -143,12 +144,15 @@ def compare():
 
 
 def score_from_disk(seconds):
-    """Score a take of random frames, and print the peak memory in MB."""
+    """Score a take whose frames are all the same, and print the peak memory in MB."""
     n_blurry = 25 * seconds
     with tempfile.TemporaryDirectory() as folder:
-        shape = (STRIDE * n_blurry * BLUR_FACTOR + 1, SMALL * SMALL, 3)
-        steps = np.memmap(Path(folder, "steps"), np.uint16, "w+", shape=shape)
-        small = np.memmap(Path(folder, "small"), np.uint16, "w+", shape=(n_blurry, SMALL * SMALL, 3))
+        steps, small = (FrameFile(Path(folder, name), np.uint16) for name in ("steps", "small"))
+        frame = np.random.default_rng(0).integers(0, 65535, (SMALL * SMALL, 3), dtype=np.uint16)
+        for _ in range(n_blurry):
+            small.append(frame)
+            for _ in range(STRIDE * BLUR_FACTOR):
+                steps.append(frame)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         windows = WindowMeans(steps, N_SAMPLES, BLUR_FACTOR)
         scores = []

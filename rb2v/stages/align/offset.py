@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from rb2v.artifacts import OffsetSource, Rig, SourceOffset, Take
 from rb2v.core.blur import STEP_LEVELS, WindowMeans
 from rb2v.core.sync import OffsetEstimate, offset_from_gyro, offset_from_motion, offset_from_sound
+from rb2v.io.frame_file import FrameFile
 from rb2v.io.gopro import read_telemetry, read_timecode
 from rb2v.io.video import read_sound
 from rb2v.stages.align.config import SyncChoice
@@ -36,7 +37,7 @@ _SECONDS_PER_DAY = 86_400.0
 
 def estimate_offsets(
     take: Take,
-    blurry: NDArray[np.uint16],
+    blurry: FrameFile[np.uint16],
     blurry_times: NDArray[np.float64],
     windows: WindowMeans,
     sharp: SharpSource,
@@ -49,7 +50,7 @@ def estimate_offsets(
     ----------
     take : Take
         The take, for its files.
-    blurry : (J, h * w, 3) ndarray of uint16
+    blurry : (J, h * w, 3) FrameFile of uint16
         Reduced blurry frames.
     blurry_times : (J,) ndarray of float64
         Their times in seconds.
@@ -150,7 +151,7 @@ def _from_timecode(take: Take) -> OffsetEstimate | None:
 
 
 def _from_motion(
-    blurry: NDArray[np.uint16],
+    blurry: FrameFile[np.uint16],
     blurry_times: NDArray[np.float64],
     windows: WindowMeans,
     sharp: SharpSource,

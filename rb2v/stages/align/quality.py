@@ -12,6 +12,7 @@ from scipy.stats import t
 from rb2v.artifacts import ClockModel, Rig
 from rb2v.core.blur import STEP_LEVELS, WindowMeans
 from rb2v.io.aligned import FrameChecks
+from rb2v.io.frame_file import FrameFile
 from rb2v.stages.align.config import AlignConfig
 from rb2v.stages.align.search import Search, unclipped
 from rb2v.stages.align.track import BlurTrack, SharpSource
@@ -48,7 +49,7 @@ def place_frames(
 
 
 def check_frames(
-    places: list[Place], frames: NDArray[np.uint16], windows: WindowMeans, track: BlurTrack, sharp: SharpSource
+    places: list[Place], frames: FrameFile[np.uint16], windows: WindowMeans, track: BlurTrack, sharp: SharpSource
 ) -> FrameChecks:
     """Measure what frames are judged by.
 
@@ -56,7 +57,7 @@ def check_frames(
     ----------
     places : list of Place
         Where the frames were put.
-    frames : (J, n, 3) ndarray of uint16
+    frames : (J, n, 3) FrameFile of uint16
         Reduced blurry frames.
     windows : WindowMeans
         The synthetic blur of all windows, reduced alike.

@@ -13,6 +13,7 @@ from rb2v.artifacts import Rig
 from rb2v.core.blur import STEP_LEVELS, WindowMeans
 from rb2v.core.temporal import MatrixProduct, Peak, errors_to_psnr, find_peak, search_errors
 from rb2v.io.aligned import ScoreCurves
+from rb2v.io.frame_file import FrameFile
 from rb2v.stages.align.config import AlignConfig
 from rb2v.stages.align.track import SharpSource
 
@@ -42,7 +43,7 @@ def unclipped(frames: NDArray[np.uint16]) -> NDArray[np.bool_]:
 
 
 def search_windows(
-    frames: NDArray[np.uint16],
+    frames: FrameFile[np.uint16],
     times: NDArray[np.float64],
     windows: WindowMeans,
     sharp: SharpSource,
@@ -55,7 +56,7 @@ def search_windows(
 
     Parameters
     ----------
-    frames : (J, n, 3) ndarray of uint16
+    frames : (J, n, 3) FrameFile of uint16
         Reduced blurry frames.
     times : (J,) ndarray of float64
         Their times in seconds.
@@ -101,7 +102,7 @@ def _empty(n_frames: int, n_windows: int) -> Search:
 def _score(
     search: Search,
     indices: NDArray[np.intp],
-    frames: NDArray[np.uint16],
+    frames: FrameFile[np.uint16],
     windows: WindowMeans,
     config: AlignConfig,
     product: MatrixProduct,
@@ -154,7 +155,7 @@ def _look_further(
     run: NDArray[np.intp],
     expected: NDArray[np.int64],
     radius: int,
-    frames: NDArray[np.uint16],
+    frames: FrameFile[np.uint16],
     windows: WindowMeans,
     config: AlignConfig,
     product: MatrixProduct,

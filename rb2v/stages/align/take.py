@@ -19,6 +19,7 @@ from rb2v.device import Device, make_matrix_product
 from rb2v.errors import InputError
 from rb2v.interpolation import make_interpolator
 from rb2v.io.aligned import AlignedSample, write_aligned_take
+from rb2v.io.frame_file import FrameFile
 from rb2v.io.gopro import read_telemetry
 from rb2v.io.video import read_image
 from rb2v.stages.align.config import AlignConfig
@@ -126,13 +127,12 @@ class TakeAlignment:
         track_size = (output_size[0] // scale, output_size[1] // scale)
         return track_size, (max(track_size[0] // 2, 1), max(track_size[1] // 2, 1))
 
-    def _reduce_blurry(self, track_size: tuple[int, int], size: tuple[int, int]) -> NDArray[np.uint16]:
-        shape = (len(self._blurry.times), size[0] * size[1], 3)
-        small = np.memmap(self._scratch / "small", dtype=np.uint16, mode="w+", shape=shape)
-        for index, frame in enumerate(self._blurry.frames):
+    def _reduce_blurry(self, track_size: tuple[int, int], size: tuple[int, int]) -> FrameFile[np.uint16]:
+        small = FrameFile(self._scratch / "small", np.uint16)
+        for frame in self._blurry.frames:
             # By way of the track's size, as the sharp frames go.
             linear = shrink(to_linear(np.asarray(frame), self._response), track_size)
-            small[index] = quantize(shrink(linear, size))
+            small.append(quantize(shrink(linear, size)))
         return small
 
     def _shutter_seconds(self) -> float | None:

@@ -15,6 +15,7 @@ from rb2v.artifacts import ClockJump, ClockModel, ExposureEstimate, Rig, Rolling
 from rb2v.core.blur import STEP_LEVELS
 from rb2v.core.clock import fit_clock
 from rb2v.core.temporal import StepSums, box_weights
+from rb2v.io.frame_file import FrameFile
 from rb2v.stages.align.config import AlignConfig
 from rb2v.stages.align.search import Search, unclipped
 from rb2v.stages.align.track import BlurTrack, SharpSource
@@ -77,7 +78,7 @@ class _Neighbourhood:
 
 
 def neighbourhoods(
-    frames: NDArray[np.uint16],
+    frames: FrameFile[np.uint16],
     times: NDArray[np.float64],
     confident: NDArray[np.bool_],
     track: BlurTrack,

@@ -18,6 +18,7 @@ from rb2v.core.homography import FrameWarp
 from rb2v.core.temporal import errors_to_psnr
 from rb2v.errors import InputError
 from rb2v.interpolation import Interpolator
+from rb2v.io.frame_file import FrameFile
 from rb2v.io.video import iter_frames
 
 _N_BLOCKS = 8
@@ -30,8 +31,8 @@ _GAP_FRAMES = 1.5
 class Track:
     """A recording in the output's geometry, on disk."""
 
-    frames: NDArray[np.uint8]
-    """(n, H, W, 3), a memory map."""
+    frames: NDArray[np.uint8] | FrameFile[np.uint8]
+    """(n, H, W, 3)."""
     times: NDArray[np.float64]
     """(n,) presentation times in seconds."""
 
@@ -56,18 +57,14 @@ def load_track(paths: Sequence[Path], warp: FrameWarp, size: tuple[int, int], sc
         If a file cannot be decoded, or its frames are of another size.
     """
     times = []
-    shape: tuple[int, ...] = ()
-    with scratch.open("wb") as file:
-        for frame in iter_frames(paths):
-            height, width = frame.image.shape[:2]
-            if (width, height) != size:
-                expected = f"{size[0]}x{size[1]} as in the calibration"
-                raise InputError(paths[0], f"its frames are {width}x{height}", expected=expected)
-            warped = warp(frame.image)
-            shape = warped.shape
-            file.write(warped.tobytes())
-            times.append(frame.time_seconds)
-    frames = np.memmap(scratch, dtype=np.uint8, mode="r", shape=(len(times), *shape))
+    frames = FrameFile(scratch, np.uint8)
+    for frame in iter_frames(paths):
+        height, width = frame.image.shape[:2]
+        if (width, height) != size:
+            expected = f"{size[0]}x{size[1]} as in the calibration"
+            raise InputError(paths[0], f"its frames are {width}x{height}", expected=expected)
+        frames.append(warp(frame.image))
+        times.append(frame.time_seconds)
     return Track(frames, np.array(times, dtype=np.float64))
 
 
@@ -75,8 +72,8 @@ def load_track(paths: Sequence[Path], warp: FrameWarp, size: tuple[int, int], sc
 class BlurTrack:
     """The blur track on reduced frames, on disk, and what was measured while it was made."""
 
-    steps: NDArray[np.uint16]
-    """(K, h * w, 3) linear light, 0..65535 for 0..1, a memory map."""
+    steps: FrameFile[np.uint16]
+    """(K, h * w, 3) linear light, 0..65535 for 0..1."""
     size: tuple[int, int]
     """Width and height of the reduced frames."""
     light_changes: NDArray[np.float64]
@@ -205,8 +202,7 @@ class SharpSource:
         times = [step / per_frame for step in range(per_frame)]
         # The frame half-way is needed for the check even where no step of the blur track lies there.
         asked = times if 0.5 in times else [*times, 0.5]
-        shape = ((n - 1) * per_frame + 1, size[0] * size[1], 3)
-        steps = np.memmap(scratch, dtype=np.uint16, mode="w+", shape=shape)
+        steps = FrameFile(scratch, np.uint16)
         light_changes, psnrs = np.zeros(n - 1), np.full(n, np.nan)
         frame = self._reduced(0, track_size)
         kept = _keep(frame, size)
@@ -215,7 +211,7 @@ class SharpSource:
             following = self._reduced(index + 1, track_size)
             between = self._interpolator.between(frame, following, asked)
             for step in range(per_frame):
-                steps[index * per_frame + step] = kept if step == 0 else _keep(between[step], size)
+                steps.append(kept if step == 0 else _keep(between[step], size))
             half = between[asked.index(0.5)]
             if middle is not None:
                 again = self._interpolator.between(middle, half, [0.5])[0]
@@ -223,7 +219,7 @@ class SharpSource:
             kept_following = _keep(following, size)
             light_changes[index] = _light_change(kept, kept_following)
             frame, kept, middle = following, kept_following, half
-        steps[-1] = kept
+        steps.append(kept)
         return BlurTrack(steps, size, light_changes, psnrs)
 
     def _reduced(self, index: int, size: tuple[int, int]) -> NDArray[np.float32]:

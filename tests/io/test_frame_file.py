@@ -1,0 +1,42 @@
+import numpy as np
+import pytest
+
+from rb2v.io.frame_file import FrameFile
+
+
+@pytest.fixture
+def stack():
+    return np.random.default_rng(0).integers(0, 65535, (9, 4, 5, 3), dtype=np.uint16)
+
+
+def test_frames_come_back_as_they_were(tmp_path, stack):
+    file = FrameFile(tmp_path / "frames", np.uint16)
+    for frame in stack:
+        file.append(frame)
+    assert file.shape == stack.shape
+    assert len(file) == 9
+    keys = (0, 3, -1, slice(2, 5), slice(0, 100), slice(7, 3), slice(0, 9, 4), np.array([8, 0, 0]), np.array([], int))
+    for key in keys:
+        np.testing.assert_array_equal(file[key], stack[key])
+    np.testing.assert_array_equal(np.stack(list(file)), stack)
+    file.append(stack[0])
+    np.testing.assert_array_equal(file[9], stack[0])
+    with pytest.raises(IndexError):
+        file[10]
+
+
+def test_what_is_read_belongs_to_the_reader(tmp_path, stack):
+    file = FrameFile(tmp_path / "frames", np.uint16)
+    file.append(stack[0])
+    file[0][:] = 0
+    np.testing.assert_array_equal(file[0], stack[0])
+
+
+def test_frames_of_another_shape_are_refused(tmp_path, stack):
+    file = FrameFile(tmp_path / "frames", np.uint16)
+    file.append(stack[0])
+    with pytest.raises(ValueError, match="among frames of"):
+        file.append(stack[0, :2])
+    assert len(file) == 1
+    np.testing.assert_array_equal(file[0], stack[0])
+    assert FrameFile(tmp_path / "empty", np.uint8).shape == (0,)
