@@ -109,7 +109,7 @@ def report(outcomes: Sequence[Outcome], aligned: Aligned, others: Mapping[str, A
             "integer position, mean error [fine frames]",
             "integer position, largest error [fine frames]",
             "sub-frame position, mean error [fine frames]",
-            f"more than {limit:g} fine frames off [%]",
+            f"integer position, over {limit:g} off [%]",
         ]
     if has_sharp:
         header += ["sharp frames [dB]", "below the oracle [dB]"]
@@ -119,7 +119,7 @@ def report(outcomes: Sequence[Outcome], aligned: Aligned, others: Mapping[str, A
         )
     tables = (
         make_table("How the other alignments differ from the data set's.", ("Alignment", "Settings"), settings, 2),
-        make_table(caption, header, lines, n_text_columns=2),
+        make_table(caption, header, lines, n_text_columns=2, grouped=True),
     )
     left_out = sorted({name for one in (aligned, *others.values()) for name in one.take_names} - set(takes))
     lead = "The same recordings, aligned otherwise: what each step is worth."

@@ -82,7 +82,8 @@ def _plot_clock(take: AlignedTake) -> Plot:
     shown = accepted[len(accepted) // 2] if accepted else len(frames) // 2
     _draw_curve(left, take, shown, color)
     left.set(xlabel="position [fine frames]", ylabel="PSNR of the window [dB]", title=f"blurry frame {shown}")
-    left.legend(frameon=False, fontsize="small")
+    if left.lines:
+        left.legend(frameon=False, fontsize="small")
 
     # Without the nominal rate, under which nothing of the line could be seen.
     times = take.times
@@ -112,7 +113,8 @@ def _draw_curve(axis: Axes, take: AlignedTake, index: int, color: str) -> None:
     curve = take.curves.psnr[index]
     positions = take.curves.first_position[index] + np.arange(len(curve))
     if np.all(np.isnan(curve)):
-        axis.text(0.5, 0.5, "no window in range", transform=axis.transAxes, ha="center", color=MUTED, fontsize=_SMALL)
+        told = "no offset to search from" if take.timing.offset_source is None else "no window in range"
+        axis.text(0.5, 0.5, told, transform=axis.transAxes, ha="center", color=MUTED, fontsize=_SMALL)
         axis.set(xticks=[], yticks=[])
         return
     axis.plot(positions, curve, color=color, linewidth=1.2)
@@ -139,7 +141,8 @@ def _draw_bands(axis: Axes, take: AlignedTake) -> None:
     axis.set(xlabel="later than the clock line [ms]", ylabel="output row", title="bands of rows")
     axis.set_ylim(height - 0.5, -0.5)
     if found is None:
-        axis.text(0.5, 0.5, "too little moves", transform=axis.transAxes, ha="center", color=MUTED)
+        told = "too little moves" if take.timing.clock else "no clock"
+        axis.text(0.5, 0.5, told, transform=axis.transAxes, ha="center", color=MUTED)
         axis.set_xticks([])
         return
     rows, shifts = np.array(found.band_rows), 1e3 * np.array(found.band_shifts_seconds)
@@ -209,7 +212,10 @@ def _plot_rejected(take: AlignedTake) -> Plot:
     reasons = {take.frames[index].reason for index in shown}
     told = "; ".join(f"{code}: {words}" for code, words in REASONS.items() if code in reasons)
     many = f"{len(shown)} of the {n} frames" if n > len(shown) else "the frame" if n == 1 else f"the {n} frames"
-    caption = f"{take.name}: scores of {many} that {'was' if n == 1 else 'were'} not accepted. {told}."
+    caption = (
+        f"{take.name}: PSNR [dB] of the windows tried, by position [fine frames], for {many} that "
+        f"{'was' if n == 1 else 'were'} not accepted. {told}."
+    )
     return make_plot(caption, figure)
 
 
@@ -238,11 +244,12 @@ def _tell_measure(take: AlignedTake, index: int) -> str:
     off_line = take.curves.peak[index] - frame.position_fine
     measures = {
         "clipped": f"{100 * checks.clipped_share[index]:.0f} % clipped",
-        "flash": f"light changes by {100 * checks.flash[index]:.0f} %",
-        "exposure": f"gain {100 * take.gain_changes[index]:.0f} % off",
+        "flash": f"light changes by {100 * checks.flash[index]:.1f} %",
+        "exposure": f"gain {100 * take.gain_changes[index]:.1f} % off",
         "interpolation": f"{checks.interpolation_psnr[index]:.1f} dB between",
         "low-psnr": f"{frame.psnr:.1f} dB at full size",
         "inconsistent": f"{off_line:+.1f} fine frames off",
-        "static": f"margin {frame.margin_db:.2f} dB",
+        "static": f"stands out by {frame.margin_db:.2f} dB",
+        "no-clock": f"stands out by {frame.margin_db:.2f} dB",
     }
     return measures.get(frame.reason, f"position {frame.position}")

@@ -86,10 +86,23 @@ class Section:
 
 
 def make_table(
-    caption: str, header: Sequence[str], rows: Sequence[Sequence[str | Score | Cell]], n_text_columns: int = 1
+    caption: str,
+    header: Sequence[str],
+    rows: Sequence[Sequence[str | Score | Cell]],
+    n_text_columns: int = 1,
+    *,
+    grouped: bool = False,
 ) -> Table:
-    """Return a table; scores are written without their unit, which belongs in the header."""
+    """Return a table; scores are written without their unit, which belongs in the header.
+
+    Where it is grouped, a first cell that is the same as the one above is left blank.
+    """
     cells = tuple(tuple(_to_cell(value) for value in row) for row in rows)
+    if grouped:
+        above = (None, *(row[0] for row in cells))
+        cells = tuple(
+            (Cell("") if row[0] == last else row[0], *row[1:]) for row, last in zip(cells, above, strict=False)
+        )
     return Table(caption, tuple(header), cells, n_text_columns)
 
 

@@ -54,7 +54,7 @@ def _offsets(takes: Sequence[AlignedTake], *, has_truth: bool) -> tuple[Table, l
     if has_truth:
         header.append("error [ms]")
         caption += " A sound that is clear has a target."
-    return make_table(caption, header, lines, n_text_columns=3), lines
+    return make_table(caption, header, lines, n_text_columns=3, grouped=True), lines
 
 
 def _judge_offset(one: SourceOffset, used: SourceOffset | None) -> Cell:

@@ -85,8 +85,8 @@ def test_a_missed_target_is_shown_as_missed():
     assert "missed by 1 of" in summary
     assert "12.5 %" in summary
     assert 'class="text missed"' in summary
-    assert text.count("class=missed>12.5 missed<") == 1
-    assert text.count("class=met>100.0<") == 1
+    assert text.count('class="missed">12.5 missed<') == 1
+    assert text.count('class="met">100.0<') == 1
 
 
 def test_what_is_told_is_escaped():
