@@ -246,9 +246,7 @@ def main():
     for name, found in reasons.items():
         counts = ", ".join(f"{reason} {found.count(reason)}" for reason in sorted(set(found)))
         off = np.array(wrong[name])
-        print(
-            f"{name}: {counts}; {(off > 0.55).sum()} accepted more than 0.55 frames off, at most {off.max(initial=0):.2f}"
-        )
+        print(f"{name}: {counts}; {(off > 0.55).sum()} accepted lie off, by up to {max(off, default=0):.2f} frames")
     print("\n| margin in dB | frames | best window more than 1 frame off |\n| --- | --- | --- |")
     every_margin, every_error = np.concatenate(margins), np.concatenate(peak_errors)
     for low, high in itertools.pairwise(MARGINS_DB):
