@@ -214,9 +214,8 @@ def test_a_lost_second_of_sharp_frames_whose_times_stay_empty_changes_nothing_el
     assert set(reasons.values()) <= {"dropped-frames", "interpolation"}
     assert "dropped-frames" in reasons.values()
     times = sharp_scene_times(long_session, shown_at[-1] + 1)
-    lost = {row.blurry_index for row in rows if times[119] - 0.015 < row.blurry_time < times[220] + 0.015}
-    assert lost <= set(reasons)
-    assert len(reasons) <= len(lost) + 2, "and at most those beside them"
+    lost = {row.blurry_index for row in rows if times[119] - 0.012 < row.blurry_time < times[220] + 0.012}
+    assert lost <= set(reasons) <= set(range(min(lost) - 2, max(lost) + 3))
     assert errors_by_time(long_session, rows, shown_at)[accepted(rows)].max() <= 0.55
 
 
