@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rb2v.core.blur import WindowMeans
+from rb2v.core.blur import Windows
 
 MatrixProduct = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]
 """Multiplies two float64 matrices, wherever that is fastest."""
@@ -128,7 +128,7 @@ def _inverse_of_lower(lower: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def search_errors(
-    windows: NDArray[np.floating] | WindowMeans,
+    windows: NDArray[np.floating] | Windows,
     frames: NDArray[np.floating],
     first_positions: NDArray[np.int64],
     n_windows: int,
@@ -140,7 +140,7 @@ def search_errors(
 
     Parameters
     ----------
-    windows : (P, n, 3) ndarray of float or WindowMeans
+    windows : (P, n, 3) ndarray of float or Windows
         Synthetic blur at positions 0..P-1, taken block by block.
     frames : (J, n, 3) ndarray of float
         Blurry frames.

@@ -17,7 +17,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from rb2v.core.blur import STEP_LEVELS, WindowMeans
+from rb2v.core.blur import STORED_LEVELS, StepWindows
 from rb2v.core.color import to_linear
 from rb2v.core.temporal import errors_to_psnr, find_peak, search_errors
 from rb2v.io.frame_file import FrameFile
@@ -84,8 +84,8 @@ def blur_track(reduced):
 
 
 def search(steps, small, expected):
-    windows = WindowMeans(steps, N_SAMPLES, BLUR_FACTOR)
-    return search_errors(windows, small / STEP_LEVELS, expected - RADIUS, 2 * RADIUS + 1)
+    windows = StepWindows(steps, N_SAMPLES, BLUR_FACTOR)
+    return search_errors(windows, small / STORED_LEVELS, expected - RADIUS, 2 * RADIUS + 1)
 
 
 def timed(function, *arguments):
@@ -154,11 +154,11 @@ def score_from_disk(seconds):
             for _ in range(STRIDE * BLUR_FACTOR):
                 steps.append(frame)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        windows = WindowMeans(steps, N_SAMPLES, BLUR_FACTOR)
+        windows = StepWindows(steps, N_SAMPLES, BLUR_FACTOR)
         scores = []
         for start in range(0, n_blurry, 256):
             first = STRIDE * np.arange(start, min(start + 256, n_blurry)) - RADIUS
-            some = small[start : start + 256] / STEP_LEVELS
+            some = small[start : start + 256] / STORED_LEVELS
             scores.append(errors_to_psnr(search_errors(windows, some, first, 2 * RADIUS + 1)).astype(np.float32))
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print(f"{after / 1024:.0f} MB at the peak, {before / 1024:.0f} MB before", end="")

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from rb2v.core.blur import STEP_LEVELS, WindowMeans, window_steps
+from rb2v.core.blur import STORED_LEVELS, StepWindows, window_steps
 
 
 def test_the_paper_s_window_is_19_blur_track_frames():
@@ -13,7 +13,7 @@ def test_the_paper_s_window_is_19_blur_track_frames():
 
 
 def store(track):
-    return np.rint(track * STEP_LEVELS).astype(np.uint16)
+    return np.rint(track * STORED_LEVELS).astype(np.uint16)
 
 
 @pytest.mark.parametrize(("frames_per_sequence", "blur_factor"), [(7, 3), (7, 1), (3, 2), (3, 1), (5, 4)])
@@ -22,31 +22,31 @@ def test_window_means_are_the_literal_means(frames_per_sequence, blur_factor, n_
     n_steps = (frames_per_sequence - 1) * blur_factor + 1
     n_track = n_steps + (n_positions - 1) * blur_factor
     track = np.random.default_rng(1).random((n_track, 20, 3))
-    windows = WindowMeans(store(track), frames_per_sequence, blur_factor)
+    windows = StepWindows(store(track), frames_per_sequence, blur_factor)
     assert len(windows) == n_positions
     means = windows[0:n_positions]
     for position, mean in enumerate(means):
         steps = window_steps(position, frames_per_sequence, blur_factor)
         assert len(steps) == n_steps
-        np.testing.assert_allclose(mean, track[steps.start : steps.stop].mean(axis=0), atol=1 / STEP_LEVELS)
+        np.testing.assert_allclose(mean, track[steps.start : steps.stop].mean(axis=0), atol=1 / STORED_LEVELS)
         np.testing.assert_allclose(windows[position : position + 1][0], mean, rtol=1e-12)
 
 
 def test_a_slice_ends_with_the_track():
-    windows = WindowMeans(store(np.random.default_rng(2).random((40, 5, 3))), 7, 3)
+    windows = StepWindows(store(np.random.default_rng(2).random((40, 5, 3))), 7, 3)
     assert len(windows) == 8
     assert windows[5:100].shape == (3, 5, 3)
 
 
 def test_a_track_shorter_than_a_window_gives_none():
-    assert len(WindowMeans(np.zeros((18, 4, 3), np.uint16), 7, 3)) == 0
+    assert len(StepWindows(np.zeros((18, 4, 3), np.uint16), 7, 3)) == 0
 
 
 def test_rounding_does_not_build_up_along_a_track():
     rng = np.random.default_rng(3)
     track = rng.random((3000, 1, 3)) * np.where(np.arange(3000) < 2900, 1, 1e-3)[:, None, None]
     stored = store(track)
-    windows = WindowMeans(stored, 7, 3)
+    windows = StepWindows(stored, 7, 3)
     last = windows[0 : len(windows)][-1]
-    literal = stored[3 * (len(windows) - 1) :][:19].mean(axis=0, dtype=np.float64) / STEP_LEVELS
+    literal = stored[3 * (len(windows) - 1) :][:19].mean(axis=0, dtype=np.float64) / STORED_LEVELS
     np.testing.assert_allclose(last, literal, rtol=1e-9)

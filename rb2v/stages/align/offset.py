@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rb2v.artifacts import OffsetSource, Rig, SourceOffset, Take
-from rb2v.core.blur import STEP_LEVELS, WindowMeans
+from rb2v.core.blur import STORED_LEVELS, Windows
 from rb2v.core.sync import OffsetEstimate, offset_from_gyro, offset_from_motion, offset_from_sound
 from rb2v.io.frame_file import FrameFile
 from rb2v.io.gopro import read_telemetry, read_timecode
@@ -39,7 +39,7 @@ def estimate_offsets(
     take: Take,
     blurry: FrameFile[np.uint16],
     blurry_times: NDArray[np.float64],
-    windows: WindowMeans,
+    windows: Windows,
     sharp: SharpSource,
     size: tuple[int, int],
     rig: Rig,
@@ -54,7 +54,7 @@ def estimate_offsets(
         Reduced blurry frames.
     blurry_times : (J,) ndarray of float64
         Their times in seconds.
-    windows : WindowMeans
+    windows : Windows
         The synthetic blur of all windows, reduced alike.
     sharp : SharpSource
         Tells times of positions.
@@ -153,7 +153,7 @@ def _from_timecode(take: Take) -> OffsetEstimate | None:
 def _from_motion(
     blurry: FrameFile[np.uint16],
     blurry_times: NDArray[np.float64],
-    windows: WindowMeans,
+    windows: Windows,
     sharp: SharpSource,
     size: tuple[int, int],
     rig: Rig,
@@ -161,7 +161,7 @@ def _from_motion(
     n_blurry, n_windows = (
         round(seconds * fps) for seconds, fps in zip(_SEEN_SECONDS, (rig.blurry_fps, rig.fine_fps), strict=True)
     )
-    pictures = np.stack([_tiny(frame / STEP_LEVELS, size) for frame in blurry[:n_blurry]])
+    pictures = np.stack([_tiny(frame / STORED_LEVELS, size) for frame in blurry[:n_blurry]])
     candidates = [
         _tiny(window, size)
         for start in range(0, min(len(windows), n_windows), _WINDOWS_AT_ONCE)

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from scipy.stats import t
 
 from rb2v.artifacts import ClockModel, Rig
-from rb2v.core.blur import STEP_LEVELS, WindowMeans
+from rb2v.core.blur import STORED_LEVELS, Windows
 from rb2v.io.aligned import FrameChecks
 from rb2v.io.frame_file import FrameFile
 from rb2v.stages.align.config import AlignConfig
 from rb2v.stages.align.search import Search, unclipped
-from rb2v.stages.align.track import BlurTrack, SharpSource
+from rb2v.stages.align.track import ReducedTrack, SharpSource
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def place_frames(
 
 
 def check_frames(
-    places: list[Place], frames: FrameFile[np.uint16], windows: WindowMeans, track: BlurTrack, sharp: SharpSource
+    places: list[Place], frames: FrameFile[np.uint16], windows: Windows, track: ReducedTrack, sharp: SharpSource
 ) -> FrameChecks:
     """Measure what frames are judged by.
 
@@ -59,10 +59,10 @@ def check_frames(
         Where the frames were put.
     frames : (J, n, 3) FrameFile of uint16
         Reduced blurry frames.
-    windows : WindowMeans
+    windows : Windows
         The synthetic blur of all windows, reduced alike.
-    track : BlurTrack
-        What was measured while the blur track was made.
+    track : ReducedTrack
+        What was measured while it was made.
     sharp : SharpSource
         Which original frames a window lies between.
     """
@@ -79,7 +79,7 @@ def check_frames(
         checks.interpolation_psnr[index] = np.nan if np.all(np.isnan(psnrs)) else np.nanmin(psnrs)
         window = windows[place.position : place.position + 1][0][valid]
         if valid.any() and window.sum() > 0:
-            checks.gain[index] = frames[index][valid].sum() / STEP_LEVELS / window.sum()
+            checks.gain[index] = frames[index][valid].sum() / STORED_LEVELS / window.sum()
     return checks
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rb2v.artifacts import Rig
-from rb2v.core.blur import STEP_LEVELS, WindowMeans
+from rb2v.core.blur import STORED_LEVELS, Windows
 from rb2v.core.temporal import MatrixProduct, Peak, errors_to_psnr, find_peak, search_errors
 from rb2v.io.aligned import ScoreCurves
 from rb2v.io.frame_file import FrameFile
@@ -39,13 +39,13 @@ class Search:
 
 def unclipped(frames: NDArray[np.uint16]) -> NDArray[np.bool_]:
     """Return which pixels of (J, n, 3) reduced frames are below clipping, as (J, n)."""
-    return np.asarray(frames.max(axis=2) < CLIPPED_LINEAR * STEP_LEVELS)
+    return np.asarray(frames.max(axis=2) < CLIPPED_LINEAR * STORED_LEVELS)
 
 
 def search_windows(
     frames: FrameFile[np.uint16],
     times: NDArray[np.float64],
-    windows: WindowMeans,
+    windows: Windows,
     sharp: SharpSource,
     offset_seconds: float,
     rig: Rig,
@@ -60,7 +60,7 @@ def search_windows(
         Reduced blurry frames.
     times : (J,) ndarray of float64
         Their times in seconds.
-    windows : WindowMeans
+    windows : Windows
         The synthetic blur of all windows, reduced alike.
     sharp : SharpSource
         Tells the position that belongs to a time.
@@ -103,7 +103,7 @@ def _score(
     search: Search,
     indices: NDArray[np.intp],
     frames: FrameFile[np.uint16],
-    windows: WindowMeans,
+    windows: Windows,
     config: AlignConfig,
     product: MatrixProduct,
 ) -> None:
@@ -129,12 +129,12 @@ def _errors(
     first: NDArray[np.int64],
     n_windows: int,
     frames: NDArray[np.uint16],
-    windows: WindowMeans,
+    windows: Windows,
     config: AlignConfig,
     product: MatrixProduct,
 ) -> NDArray[np.float64]:
     valid = unclipped(frames) if config.color_fit == "robust" else None
-    return search_errors(windows, frames / STEP_LEVELS, first, n_windows, valid, product=product)
+    return search_errors(windows, frames / STORED_LEVELS, first, n_windows, valid, product=product)
 
 
 def _is_clear(peak: Peak, errors: NDArray[np.float64], config: AlignConfig) -> bool:
@@ -156,7 +156,7 @@ def _look_further(
     expected: NDArray[np.int64],
     radius: int,
     frames: FrameFile[np.uint16],
-    windows: WindowMeans,
+    windows: Windows,
     config: AlignConfig,
     product: MatrixProduct,
 ) -> None:

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rb2v.artifacts import AlignedFrame, Calibration, Rig, Take, Timing
-from rb2v.core.blur import WindowMeans
 from rb2v.core.color import Response, apply_color_map, encode, to_linear
 from rb2v.core.homography import FrameWarp
 from rb2v.device import Device, make_matrix_product
@@ -88,8 +87,8 @@ class TakeAlignment:
         """Align the take and write its file, with the digest of what it was made from."""
         rig, config, times = self._rig, self._config, self._blurry.times
         track_size, size = self._reduced_sizes()
-        track = self._sharp.reduce(track_size, size, self._scratch / "steps")
-        windows = WindowMeans(track.steps, rig.frames_per_sequence, rig.blur_factor)
+        track = self._sharp.reduce(track_size, size, self._scratch / "reduced", blur_track=config.search == "full")
+        windows = track.windows(rig)
         small = self._reduce_blurry(track_size, size)
         offsets = estimate_offsets(self._take, small, times, windows, self._sharp, size, rig)
         offset = choose_offset(offsets, config.sync, self._take.name)

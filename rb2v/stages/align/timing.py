@@ -5,20 +5,19 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
-from typing import Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from rb2v.artifacts import ClockJump, ClockModel, ExposureEstimate, Rig, RollingShutter
-from rb2v.core.blur import STEP_LEVELS
+from rb2v.core.blur import STORED_LEVELS, cubic_weights
 from rb2v.core.clock import fit_clock
 from rb2v.core.temporal import StepSums, box_weights
 from rb2v.io.frame_file import FrameFile
 from rb2v.stages.align.config import AlignConfig
 from rb2v.stages.align.search import Search, unclipped
-from rb2v.stages.align.track import BlurTrack, SharpSource
+from rb2v.stages.align.track import ReducedTrack, SharpSource
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +30,7 @@ _MAX_SHIFT_FRAMES = 2.0
 _SHIFT_STEP_FRAMES = 0.25
 _MAX_DRIFT_ERROR = 1.0
 _MIN_SIGNIFICANCE = 3.0
+_SMOOTHING_PX = 1.0
 
 
 def fit_take_clock(
@@ -62,46 +62,60 @@ def fit_take_clock(
     )
 
 
-class _Part(Protocol):
-    def errors(self, weights: NDArray[np.float64]) -> NDArray[np.float64]: ...
-
-
 @dataclasses.dataclass(frozen=True, eq=False)
-class _Neighbourhood:
-    """The blur-track steps about the window that the clock gives a frame."""
+class Neighbourhood:
+    """The original frames about the window that the clock gives a blurry frame."""
 
-    steps: NDArray[np.uint16]
-    frame: NDArray[np.uint16]
+    originals: NDArray[np.float64]
+    """(k, n, 3) reduced."""
+    frame: NDArray[np.float64]
+    """(n, 3) the blurry frame, reduced alike."""
     valid: NDArray[np.bool_]
+    """(n,) pixels that are not clipped."""
     center: float
-    """Middle of the exposure, in steps of the run."""
+    """Middle of the exposure, in blur-track steps from the first original frame."""
+    steps_per_original: int
+
+    def weights(self, centers: NDArray[np.float64], lengths: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the weights of the original frames in exposures, given in blur-track steps."""
+        n_steps = (len(self.originals) - 1) * self.steps_per_original + 1
+        between = cubic_weights(np.arange(n_steps) / self.steps_per_original, len(self.originals))
+        return box_weights(n_steps, centers, lengths) @ between
 
 
 def neighbourhoods(
     frames: FrameFile[np.uint16],
     times: NDArray[np.float64],
     confident: NDArray[np.bool_],
-    track: BlurTrack,
+    track: ReducedTrack,
     sharp: SharpSource,
     clock: ClockModel,
     rig: Rig,
-) -> list[_Neighbourhood]:
+) -> list[Neighbourhood]:
     """Return the surroundings of some frames, evenly spread over those whose peaks are clear."""
-    reach = math.ceil(_longest_steps(rig) / 2 + _MAX_SHIFT_FRAMES * rig.blur_factor) + 1
-    half = (rig.blur_samples - 1) / 2
+    per_frame = rig.blur_steps_per_frame
+    reach = math.ceil(_longest_steps(rig) / 2 + _MAX_SHIFT_FRAMES * rig.blur_factor)
     found = []
-    candidates = np.flatnonzero(confident)
+    candidates = np.flatnonzero(confident).tolist()
     for index in candidates[:: max(len(candidates) // _MAX_FRAMES, 1)]:
-        position = sharp.position_at(clock.sharp_time(float(times[index])))
-        middle = position * rig.blur_factor + half
-        first = round(middle) - reach
-        if first < 0 or first + 2 * reach + 1 > len(track.steps):
+        time_seconds = float(times[index])
+        position = sharp.position_at(clock.sharp_time(time_seconds))
+        middle = position * rig.blur_factor + (rig.blur_samples - 1) / 2
+        first, last = math.floor((middle - reach) / per_frame) - 1, math.ceil((middle + reach) / per_frame) + 1
+        if first < 0 or last > sharp.last_original or not math.isfinite(clock.error_seconds(time_seconds)):
             continue
-        if sharp.has_gap(math.floor(position)) or not math.isfinite(clock.error_seconds(float(times[index]))):
+        if sharp.has_gap(math.floor(position)):
             continue
-        steps = np.asarray(track.steps[first : first + 2 * reach + 1])
-        frame = np.asarray(frames[index])
-        found.append(_Neighbourhood(steps, frame, unclipped(frame[None])[0], middle - first))
+        frame = frames[index]
+        found.append(
+            Neighbourhood(
+                track.originals(first, last) / STORED_LEVELS,
+                frame / STORED_LEVELS,
+                unclipped(frame[None])[0],
+                middle - first * per_frame,
+                per_frame,
+            )
+        )
     return found
 
 
@@ -111,7 +125,7 @@ def _longest_steps(rig: Rig) -> float:
 
 
 def estimate_exposure(
-    nearby: list[_Neighbourhood], rig: Rig, size: tuple[int, int], shutter_seconds: float | None, take_name: str
+    nearby: list[Neighbourhood], rig: Rig, size: tuple[int, int], shutter_seconds: float | None, take_name: str
 ) -> ExposureEstimate | None:
     """Find the length of the exposure under which the frames' blur is explained best.
 
@@ -151,21 +165,26 @@ def estimate_exposure(
     return estimate
 
 
-def _length_errors(one: _Neighbourhood, lengths: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.float64]:
+def _length_errors(nearby: Neighbourhood, lengths: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.float64]:
     # One camera is a little sharper than the other, and resampling blurs the sharp one's frames. That spread is the
     # same in all directions; the Laplacian takes it up, so that it is not taken for a shorter exposure.
-    steps = one.steps / STEP_LEVELS
+    smooth = [_smooth(original, size) for original in nearby.originals]
     laplacians = [
-        cv2.Laplacian(step.mean(axis=1).reshape(size[1], size[0]), cv2.CV_64F, borderType=cv2.BORDER_REPLICATE).ravel()
-        for step in steps
+        cv2.Laplacian(picture.mean(axis=2), cv2.CV_64F, borderType=cv2.BORDER_REPLICATE) for picture in smooth
     ]
-    explaining = np.concatenate([steps, np.stack(laplacians)[..., None]], axis=2)
-    sums = StepSums(explaining, one.frame / STEP_LEVELS, one.valid)
-    return sums.errors(box_weights(len(steps), np.full(len(lengths), one.center), lengths))
+    explaining = np.concatenate([np.stack(smooth), np.stack(laplacians)[..., None]], axis=3)
+    sums = StepSums(explaining.reshape(len(smooth), -1, 4), _smooth(nearby.frame, size).reshape(-1, 3), nearby.valid)
+    return sums.errors(nearby.weights(np.full(len(lengths), nearby.center), lengths))
+
+
+def _smooth(pixels: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.float64]:
+    # What moves by more than a pixel from one frame to the next is not followed by cubics in time.
+    picture = pixels.reshape(size[1], size[0], 3)
+    return np.asarray(cv2.GaussianBlur(picture, (0, 0), _SMOOTHING_PX, borderType=cv2.BORDER_REPLICATE))
 
 
 def estimate_rolling_shutter(
-    nearby: list[_Neighbourhood], rig: Rig, size: tuple[int, int], *, compensate: bool
+    nearby: list[Neighbourhood], rig: Rig, size: tuple[int, int], *, compensate: bool
 ) -> RollingShutter | None:
     """Find how much later than the clock line each band of rows is exposed, and the line through the bands.
 
@@ -211,10 +230,11 @@ def estimate_rolling_shutter(
     )
 
 
-def _shift_errors(one: _Neighbourhood, pixels: slice, shifts: NDArray[np.float64], rig: Rig) -> NDArray[np.float64]:
-    sums = StepSums(one.steps[:, pixels] / STEP_LEVELS, one.frame[pixels] / STEP_LEVELS, one.valid[pixels])
-    lengths = np.full(len(shifts), float(rig.blur_samples))
-    return sums.errors(box_weights(len(one.steps), one.center + shifts * rig.blur_factor, lengths))
+def _shift_errors(one: Neighbourhood, pixels: slice, shifts: NDArray[np.float64], rig: Rig) -> NDArray[np.float64]:
+    sums = StepSums(one.originals[:, pixels], one.frame[pixels], one.valid[pixels])
+    return sums.errors(
+        one.weights(one.center + shifts * rig.blur_factor, np.full(len(shifts), float(rig.blur_samples)))
+    )
 
 
 def row_shifts(rolling_shutter: RollingShutter, rig: Rig) -> NDArray[np.float64]:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rb2v.artifacts import Rig
-from rb2v.core.blur import STEP_LEVELS, window_steps
+from rb2v.core.blur import STORED_LEVELS, CubicWindows, StepWindows, Windows, window_steps
 from rb2v.core.color import Response, from_linear, to_linear
 from rb2v.core.homography import FrameWarp
 from rb2v.core.temporal import errors_to_psnr
@@ -69,11 +69,13 @@ def load_track(paths: Sequence[Path], warp: FrameWarp, size: tuple[int, int], sc
 
 
 @dataclass(frozen=True, eq=False)
-class BlurTrack:
-    """The blur track on reduced frames, on disk, and what was measured while it was made."""
+class ReducedTrack:
+    """The sharp recording on reduced frames, on disk, and what was measured while they were made."""
 
-    steps: FrameFile[np.uint16]
-    """(K, h * w, 3) linear light, 0..65535 for 0..1."""
+    frames: FrameFile[np.uint16]
+    """(K, h * w, 3) linear light, 0..65535 for 0..1: the original track, or the whole blur track."""
+    frames_per_original: int
+    """1 where only the original track is stored, else the blur-track steps per original frame."""
     size: tuple[int, int]
     """Width and height of the reduced frames."""
     light_changes: NDArray[np.float64]
@@ -81,6 +83,17 @@ class BlurTrack:
     interpolation_psnr: NDArray[np.float64]
     """(n,) PSNR, in dB, of the worst part of each original frame made again from the frames half-way to its
     neighbours; NaN at the ends."""
+
+    def windows(self, rig: Rig) -> Windows:
+        """Return the synthetic blur of all windows."""
+        if self.frames_per_original > 1:
+            return StepWindows(self.frames, rig.frames_per_sequence, rig.blur_factor)
+        return CubicWindows(self.frames, rig.upsampling, rig.frames_per_sequence, rig.blur_factor)
+
+    def originals(self, first: int, last: int) -> NDArray[np.uint16]:
+        """Return some original frames, both ends included."""
+        stride = self.frames_per_original
+        return self.frames[first * stride : last * stride + 1 : stride]
 
 
 class SharpSource:
@@ -109,6 +122,11 @@ class SharpSource:
         """Number of windows that lie inside the recording."""
         n_fine = (len(self._track.times) - 1) * self._rig.upsampling + 1
         return max(n_fine - self._rig.frames_per_sequence + 1, 0)
+
+    @property
+    def last_original(self) -> int:
+        """Index of the last original frame."""
+        return len(self._track.times) - 1
 
     def center_time(self, position: float) -> float:
         """Return the time, in seconds, of the middle of the window at a position."""
@@ -186,8 +204,10 @@ class SharpSource:
             else:
                 yield from self._interpolator.between(frame_a, self._linear(index + 1), times)
 
-    def reduce(self, track_size: tuple[int, int], size: tuple[int, int], scratch: Path) -> BlurTrack:
-        """Make the whole blur track small, for the search.
+    def reduce(
+        self, track_size: tuple[int, int], size: tuple[int, int], scratch: Path, *, blur_track: bool
+    ) -> ReducedTrack:
+        """Make the whole recording small, for the search.
 
         Parameters
         ----------
@@ -197,21 +217,24 @@ class SharpSource:
             Width and height of what is kept.
         scratch : Path
             A file for the frames.
+        blur_track : bool
+            Whether the blur track is kept, or the original track alone.
         """
         n, per_frame = len(self._track.times), self._rig.blur_steps_per_frame
-        times = [step / per_frame for step in range(per_frame)]
+        times = [step / per_frame for step in range(1, per_frame)] if blur_track else []
         # The frame half-way is needed for the check even where no step of the blur track lies there.
         asked = times if 0.5 in times else [*times, 0.5]
-        steps = FrameFile(scratch, np.uint16)
+        frames = FrameFile(scratch, np.uint16)
         light_changes, psnrs = np.zeros(n - 1), np.full(n, np.nan)
         frame = self._reduced(0, track_size)
         kept = _keep(frame, size)
         middle: NDArray[np.float32] | None = None
         for index in range(n - 1):
+            frames.append(kept)
             following = self._reduced(index + 1, track_size)
             between = self._interpolator.between(frame, following, asked)
-            for step in range(per_frame):
-                steps.append(kept if step == 0 else _keep(between[step], size))
+            for step in range(len(times)):
+                frames.append(_keep(between[step], size))
             half = between[asked.index(0.5)]
             if middle is not None:
                 again = self._interpolator.between(middle, half, [0.5])[0]
@@ -219,8 +242,8 @@ class SharpSource:
             kept_following = _keep(following, size)
             light_changes[index] = _light_change(kept, kept_following)
             frame, kept, middle = following, kept_following, half
-        steps.append(kept)
-        return BlurTrack(steps, size, light_changes, psnrs)
+        frames.append(kept)
+        return ReducedTrack(frames, per_frame if blur_track else 1, size, light_changes, psnrs)
 
     def _reduced(self, index: int, size: tuple[int, int]) -> NDArray[np.float32]:
         return shrink(self._linear(index), size)
@@ -238,7 +261,7 @@ def shrink(image: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.floa
 
 def quantize(image: NDArray[np.float32]) -> NDArray[np.uint16]:
     """Return linear light as the (h * w, 3) 16-bit integers in which reduced frames are kept."""
-    levels = np.clip(image, 0, 1) * np.float32(STEP_LEVELS) + np.float32(0.5)
+    levels = np.clip(image, 0, 1) * np.float32(STORED_LEVELS) + np.float32(0.5)
     return levels.astype(np.uint16).reshape(-1, 3)
 
 
@@ -248,7 +271,7 @@ def _keep(image: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.uint1
 
 def _light_change(before: NDArray[np.uint16], after: NDArray[np.uint16]) -> float:
     # The median tells the light apart from what moves, as long as that covers less than half of the picture.
-    floor = _DARK_LINEAR * STEP_LEVELS
+    floor = _DARK_LINEAR * STORED_LEVELS
     ratios = (after.mean(axis=1) + floor) / (before.mean(axis=1) + floor)
     return float(np.median(ratios)) - 1.0
 
