@@ -16,6 +16,7 @@ _MAX_MEDIAN_FRAMES = 1000
 _MAX_ROUNDS = 100
 _JUMP_REACH = 9
 _MAX_WEIGHT_RATIO = 4.0
+_MAX_DRIFT = 0.2
 
 
 @dataclass(frozen=True)
@@ -171,6 +172,8 @@ def _fit_pieces(
         inliers = near
         if inliers.sum() < max(MIN_FRAMES, n / 2):
             raise ValueError(f"only {int(inliers.sum())} of {n} frames agree on a clock")
+        if abs(slope) > _MAX_DRIFT:
+            raise ValueError(f"the frames agree on clocks that part by {abs(slope):.0%}, which no two cameras do")
         kept = members[inliers].any(axis=0)
         design = np.column_stack([t[inliers], members[inliers][:, kept]])
         root = np.sqrt(weights[inliers])

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.fft import irfft, next_fast_len, rfft
 from scipy.ndimage import gaussian_filter1d
 from scipy.signal import butter, fftconvolve, resample_poly, sosfiltfilt
+from scipy.signal.windows import tukey
 
 _SOUND_BAND_HZ = (200.0, 8000.0)
 _SOUND_RATES = (1000, 400_000)
@@ -18,6 +19,7 @@ _GYRO_BAND_HZ = (0.5, 20.0)
 _MIN_GYRO_HZ, _MAX_GYRO_HZ = 50.0, 400.0
 _GYRO_SMOOTHING_HZ = 0.3
 _GYRO_FLOOR = 1e-3  # of the power of the strongest frequency; what is weaker may be noise
+_GYRO_EDGE_SECONDS = 0.3
 _MIN_TURNING = 2e-3  # rad/s; a camera's noise at rest, in this band
 _MIN_OVERLAP_SECONDS = 1.0
 _MIN_OVERLAP_SHARE = 0.2
@@ -189,6 +191,8 @@ def _resampled_rotation(
     turning = np.asarray(sosfiltfilt(band, even - even.mean(axis=0), axis=0), dtype=np.float64)
     if np.sqrt((turning**2).sum(axis=1).mean()) < _MIN_TURNING:
         raise ValueError("a camera was not turned")
+    # What the band does at the ends is alike in all recordings, and would match them start to start.
+    turning *= tukey(len(turning), min(2 * _GYRO_EDGE_SECONDS * rate / len(turning), 1.0))[:, None]
     # Steps repeat themselves and slow turns are alike at many lags: all frequencies that stand out count the same.
     n = next_fast_len(2 * len(turning), real=True)
     spectrum = rfft(turning, n, axis=0)

@@ -37,7 +37,7 @@ class AlignConfig:
     """Whether a difference of the cameras' read-out is made up for row by row."""
     min_psnr_db: float = 24.0
     """Lower PSNR of the colour-mapped synthetic blur means ``low-psnr``."""
-    min_margin_db: float = 0.05
+    min_margin_db: float = 0.5
     """A score curve whose peak stands out less than this tells no position; the clock does."""
     tolerance_frames: float = 1.0
     """A frame whose own peak lies further off the clock line, in fine frames, is ``inconsistent``."""
@@ -49,7 +49,7 @@ class AlignConfig:
     """A larger relative change of the light between neighbouring sharp frames means ``flash``."""
     max_gain_change: float = 0.15
     """A gain between the cameras further off the take's median, relative to it, means ``exposure``."""
-    min_interpolation_psnr_db: float = 17.0
+    min_interpolation_psnr_db: float = 19.0
     """Lower PSNR of the worst part of a frame that was made again from frames between means ``interpolation``."""
     wide_range_seconds: float = 2.5
     """How far is looked, to either side, for frames of which no window near the coarse offset is clear."""

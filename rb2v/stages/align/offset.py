@@ -106,8 +106,8 @@ def choose_offset(offsets: Sequence[SourceOffset], choice: SyncChoice, take_name
     ranked = sorted(clear, key=lambda offset: list(MIN_CONFIDENCE).index(offset.source))
     chosen = next((offset for offset in ranked if choice in ("auto", offset.source)), None)
     if chosen is None:
-        what = "nothing" if choice == "auto" else f"the {choice}"
-        logger.warning("%s: %s tells the offset clearly enough", take_name, what)
+        what = "nothing tells" if choice == "auto" else f"the {choice} does not tell"
+        logger.warning("%s: %s the offset clearly enough", take_name, what)
         return None
     for other in clear:
         apart = abs(other.seconds - chosen.seconds)

@@ -144,6 +144,7 @@ class Judge:
             return "low-psnr"
         if self._checks.interpolation_psnr[index] < config.min_interpolation_psnr_db:
             return "interpolation"
-        if np.isnan(self._search.curves.peak[index]):
-            return "static" if place.error_frames > config.max_clock_error_frames else ""
-        return "inconsistent" if off_line or not math.isfinite(place.error_frames) else ""
+        if off_line or (np.isfinite(self._search.curves.peak[index]) and not math.isfinite(place.error_frames)):
+            return "inconsistent"
+        # A peak that lies near the line proves little where many windows score alike: the clock has to be known.
+        return "static" if place.error_frames > config.max_clock_error_frames else ""

@@ -100,7 +100,7 @@ class TakeAlignment:
         if config.positions == "clock":
             clock = fit_take_clock(search, times, self._sharp, rig, config, self._take.name)
         if clock is not None:
-            nearby = neighbourhoods(small, times, search.confident, track, self._sharp, clock, rig)
+            nearby = neighbourhoods(small, times, search, track, self._sharp, clock, rig, config)
             compensate = config.rolling_shutter == "compensate"
             timing = dataclasses.replace(
                 timing,

@@ -30,7 +30,6 @@ _MAX_SHIFT_FRAMES = 2.0
 _SHIFT_STEP_FRAMES = 0.25
 _MAX_DRIFT_ERROR = 1.0
 _MIN_SIGNIFICANCE = 3.0
-_SMOOTHING_PX = 1.0
 
 
 def fit_take_clock(
@@ -86,20 +85,22 @@ class Neighbourhood:
 def neighbourhoods(
     frames: FrameFile[np.uint16],
     times: NDArray[np.float64],
-    confident: NDArray[np.bool_],
+    search: Search,
     track: ReducedTrack,
     sharp: SharpSource,
     clock: ClockModel,
     rig: Rig,
+    config: AlignConfig,
 ) -> list[Neighbourhood]:
-    """Return the surroundings of some frames, evenly spread over those whose peaks are clear."""
+    """Return the surroundings of some frames, evenly spread over those whose peaks are clear and lie on the line."""
     per_frame = rig.blur_steps_per_frame
     reach = math.ceil(_longest_steps(rig) / 2 + _MAX_SHIFT_FRAMES * rig.blur_factor)
     found = []
-    candidates = np.flatnonzero(confident).tolist()
-    for index in candidates[:: max(len(candidates) // _MAX_FRAMES, 1)]:
-        time_seconds = float(times[index])
-        position = sharp.position_at(clock.sharp_time(time_seconds))
+    positions = np.array([sharp.position_at(clock.sharp_time(float(time_seconds))) for time_seconds in times])
+    on_line = search.confident & (np.abs(search.curves.peak - positions) <= config.tolerance_frames)
+    candidates = np.flatnonzero(on_line).tolist()
+    for index in candidates[:: max(-(-len(candidates) // _MAX_FRAMES), 1)]:
+        time_seconds, position = float(times[index]), float(positions[index])
         middle = position * rig.blur_factor + (rig.blur_samples - 1) / 2
         first, last = math.floor((middle - reach) / per_frame) - 1, math.ceil((middle + reach) / per_frame) + 1
         if first < 0 or last > sharp.last_original or not math.isfinite(clock.error_seconds(time_seconds)):
@@ -168,19 +169,11 @@ def estimate_exposure(
 def _length_errors(nearby: Neighbourhood, lengths: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.float64]:
     # One camera is a little sharper than the other, and resampling blurs the sharp one's frames. That spread is the
     # same in all directions; the Laplacian takes it up, so that it is not taken for a shorter exposure.
-    smooth = [_smooth(original, size) for original in nearby.originals]
-    laplacians = [
-        cv2.Laplacian(picture.mean(axis=2), cv2.CV_64F, borderType=cv2.BORDER_REPLICATE) for picture in smooth
-    ]
-    explaining = np.concatenate([np.stack(smooth), np.stack(laplacians)[..., None]], axis=3)
-    sums = StepSums(explaining.reshape(len(smooth), -1, 4), _smooth(nearby.frame, size).reshape(-1, 3), nearby.valid)
+    pictures = nearby.originals.reshape(-1, size[1], size[0], 3)
+    laplacians = [cv2.Laplacian(one.mean(axis=2), cv2.CV_64F, borderType=cv2.BORDER_REPLICATE) for one in pictures]
+    explaining = np.concatenate([pictures, np.stack(laplacians)[..., None]], axis=3)
+    sums = StepSums(explaining.reshape(len(pictures), -1, 4), nearby.frame, nearby.valid)
     return sums.errors(nearby.weights(np.full(len(lengths), nearby.center), lengths))
-
-
-def _smooth(pixels: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.float64]:
-    # What moves by more than a pixel from one frame to the next is not followed by cubics in time.
-    picture = pixels.reshape(size[1], size[0], 3)
-    return np.asarray(cv2.GaussianBlur(picture, (0, 0), _SMOOTHING_PX, borderType=cv2.BORDER_REPLICATE))
 
 
 def estimate_rolling_shutter(

@@ -243,6 +243,9 @@ class SharpSource:
             light_changes[index] = _light_change(kept, kept_following)
             frame, kept, middle = following, kept_following, half
         frames.append(kept)
+        # Across a gap nothing was interpolated that a frame's own window needs.
+        gaps = np.diff(self._track.times) > _GAP_FRAMES / self._rig.sharp_fps
+        psnrs[np.append(gaps, False) | np.append(False, gaps)] = np.nan
         return ReducedTrack(frames, per_frame if blur_track else 1, size, light_changes, psnrs)
 
     def _reduced(self, index: int, size: tuple[int, int]) -> NDArray[np.float32]:
