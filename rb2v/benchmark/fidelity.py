@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from rb2v.artifacts import AlignedFrame, Category
+from rb2v.artifacts import AlignedFrame, Camera, Category
 from rb2v.benchmark.inputs import Aligned
 from rb2v.benchmark.page import Gallery, Section, make_picture, make_table
 from rb2v.benchmark.reference import TruthRenderer, spread_indices
@@ -153,17 +153,17 @@ def compare_take(
         return None
     ours_db, oracle_db, is_original, shown = [], [], [], []
     ks = range(aligned.rig.frames_per_sequence)
+    shutter = reader.timing.rolling_shutter
+    rows: Camera = "blurry" if shutter is not None and shutter.compensated else "sharp"
     for index, true_position in true.items():
         frame, best = accepted[index], round(true_position)
         position = _judged_position(frame, true_position)
-        truth_at = {f: renderer.sharp(f) for p in (position, best) for f in range(p, p + len(ks))}
+        truths = [renderer.sharp(position + k, rows) for k in ks]
         sample, oracles = reader.read(index), oracle.sequence(best)
-        ours_db.append([psnr(sample.sharp[k], truth_at[position + k]) for k in ks])
-        oracle_db.append([psnr(oracles[k], truth_at[best + k]) for k in ks])
+        ours_db.append([psnr(sample.sharp[k], truths[k]) for k in ks])
+        oracle_db.append([psnr(oracles[k], renderer.sharp(best + k)) for k in ks])
         is_original.append([(frame.position + k) % aligned.rig.upsampling == 0 for k in ks])
-        shown.append(
-            _Shown(frame, sample.sharp[len(ks) // 2], oracles[len(ks) // 2], truth_at[position + len(ks) // 2])
-        )
+        shown.append(_Shown(frame, sample.sharp[len(ks) // 2], oracles[len(ks) // 2], truths[len(ks) // 2]))
     return TakeFidelity(
         reader.name,
         reader.category,

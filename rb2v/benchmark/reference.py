@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from rb2v.artifacts import Crop
+from rb2v.artifacts import Camera, Crop
 from rb2v.core.color import encode
 from rb2v.core.homography import FrameWarp
 from rb2v.simulator.rig import SimulatedRig, TakePlan
@@ -37,7 +37,7 @@ class TruthRenderer:
     def __init__(self, rig: SimulatedRig, plan: TakePlan, crop: Crop, output_size: tuple[int, int]) -> None:
         self._rig, self._plan = rig, plan
         self._scene = rig.scene(plan)
-        self._sharp_frames: dict[int, NDArray[np.uint8]] = {}
+        self._sharp_frames: dict[tuple[int, Camera], NDArray[np.uint8]] = {}
         # Only what is shown is rendered, and as much around it as resampling reaches for.
         to_part = np.array([[1, 0, _MARGIN_PX - crop.x], [0, 1, _MARGIN_PX - crop.y], [0, 0, 1]], dtype=np.float64)
         from_part = np.array([[1, 0, crop.x - _MARGIN_PX], [0, 1, crop.y - _MARGIN_PX], [0, 0, 1]], dtype=np.float64)
@@ -51,11 +51,12 @@ class TruthRenderer:
             sensor_height=rig.blurry.size[1],
             view_to_sensor=from_part,
         )
+        self._sharp_in_blurry_rows = dataclasses.replace(
+            self._blurry, exposure_seconds=rig.sharp.exposure_seconds, n_instants=rig.sharp.n_instants
+        )
         # Each pixel at the time at which the sharp camera's own row sees it.
         self._sharp = dataclasses.replace(
-            self._blurry,
-            exposure_seconds=rig.sharp.exposure_seconds,
-            n_instants=rig.sharp.n_instants,
+            self._sharp_in_blurry_rows,
             readout_seconds=rig.sharp.readout_seconds,
             sensor_height=rig.sharp.size[1],
             view_to_sensor=np.asarray(np.linalg.solve(rig.homography, from_part), dtype=np.float64),
@@ -65,13 +66,18 @@ class TruthRenderer:
         """Return the fine-track position, to a fraction, of the blurry frame shown at a time."""
         return self._rig.true_position(self._plan, time_seconds)
 
-    def sharp(self, fine_index: int) -> NDArray[np.uint8]:
-        """Return the (H, W, 3) frame of the fine track, as the sharp camera exposes and the blurry one colours it."""
+    def sharp(self, fine_index: int, rows: Camera = "sharp") -> NDArray[np.uint8]:
+        """Return the (H, W, 3) frame of the fine track, as the sharp camera exposes and the blurry one colours it.
+
+        Its rows are read out as those of a camera are: the sharp one, or the blurry one where sharp frames were made
+        up for the difference.
+        """
         # Kept, because several alignments of a take are held against the same few frames.
-        if fine_index not in self._sharp_frames:
-            linear = self._sharp.expose(self._scene, self._scene_time(fine_index))
-            self._sharp_frames[fine_index] = self._warp(encode(linear, self._sharp.response))
-        return self._sharp_frames[fine_index]
+        if (fine_index, rows) not in self._sharp_frames:
+            camera = self._sharp if rows == "sharp" else self._sharp_in_blurry_rows
+            linear = camera.expose(self._scene, self._scene_time(fine_index))
+            self._sharp_frames[fine_index, rows] = self._warp(encode(linear, camera.response))
+        return self._sharp_frames[fine_index, rows]
 
     def blurry(self, time_seconds: float) -> NDArray[np.uint8]:
         """Return the (H, W, 3) blurry frame shown at a time."""

@@ -21,6 +21,7 @@ MatrixProduct = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.
 _RIDGE = 1e-9
 _SMALLEST_ERROR = 1e-12
 _BLOCK_WINDOWS = 128
+_BLOCK_NUMBERS = 1 << 24
 
 
 def window_errors(
@@ -160,9 +161,11 @@ def search_errors(
     """
     errors = np.full((len(frames), n_windows), np.nan)
     columns = np.arange(n_windows)
-    low = max(int(first_positions.min(initial=0)), 0) // _BLOCK_WINDOWS * _BLOCK_WINDOWS
-    for start in range(low, len(windows), _BLOCK_WINDOWS):
-        stop = min(start + _BLOCK_WINDOWS, len(windows))
+    # Large frames in small blocks, so that memory is bounded whatever their size.
+    n_block = min(max(_BLOCK_NUMBERS // max(frames.shape[1] * 3, 1), 1), _BLOCK_WINDOWS)
+    low = max(int(first_positions.min(initial=0)), 0) // n_block * n_block
+    for start in range(low, len(windows), n_block):
+        stop = min(start + n_block, len(windows))
         concerned = np.flatnonzero((first_positions < stop) & (first_positions + n_windows > start))
         if not len(concerned):
             continue

@@ -7,6 +7,8 @@ from scipy.signal import butter, resample_poly, sosfilt, sosfiltfilt
 from scipy.spatial.transform import Rotation
 
 from rb2v.core.sync import offset_from_gyro, offset_from_motion, offset_from_sound
+from rb2v.simulator import instruments
+from rb2v.simulator.scene import Motion, Wave, orbit
 
 RATE = 48_000
 
@@ -256,3 +258,22 @@ def test_cameras_that_are_not_turned_or_not_measured_are_refused():
             offset_from_gyro(values, value_times, *turned)
         with pytest.raises(ValueError, match=message):
             offset_from_gyro(*turned, values, value_times)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_gyros_that_turned_too_evenly_tell_nothing(seed):
+    # Two sines: every lag that is a period of theirs explains them. The truth is an offset of 0.2 s.
+    rng = np.random.default_rng(seed)
+    x, y = orbit(rng, 70.0, 0.55)
+    motion = Motion(x, y, Wave(0.0, 1.5, 0.4, rng.uniform()))
+    times = [np.arange(600) / 200, np.arange(680) / 200]
+    gyros = [
+        instruments.read_gyro(
+            instruments.rotation_speed(motion, own - shift, 720),
+            np.random.default_rng([seed, index]),
+            np.random.default_rng([seed, 2 + index]),
+        )
+        for index, (own, shift) in enumerate(zip(times, (0.0, 0.2), strict=True))
+    ]
+    found = offset_from_gyro(gyros[0], times[0], gyros[1], times[1])
+    assert found.confidence < 0.3 or found.seconds == pytest.approx(0.2, abs=0.02)

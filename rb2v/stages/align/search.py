@@ -21,6 +21,7 @@ CLIPPED_LINEAR = 0.95
 """Linear light from which a pixel counts as clipped."""
 
 _FRAMES_AT_ONCE = 256
+_NUMBERS_AT_ONCE = 1 << 25
 _MIN_LOST_RUN = 4
 
 
@@ -109,8 +110,7 @@ def _score(
 ) -> None:
     """Score some frames in the ranges that the curves start at, and read their peaks."""
     n_windows = search.curves.psnr.shape[1]
-    for start in range(0, len(indices), _FRAMES_AT_ONCE):
-        some = indices[start : start + _FRAMES_AT_ONCE]
+    for some in _batches(indices, frames):
         errors = _errors(search.curves.first_position[some], n_windows, frames[some], windows, config, product)
         for index, row in zip(some, errors, strict=True):
             search.curves.psnr[index] = errors_to_psnr(row)
@@ -123,6 +123,13 @@ def _score(
             if peak.margin_db >= config.min_margin_db:
                 search.curves.peak[index] = search.curves.first_position[index] + peak.index + peak.offset
             search.confident[index] = _is_clear(peak, row, config)
+
+
+def _batches(indices: NDArray[np.intp], frames: FrameFile[np.uint16]) -> Iterator[NDArray[np.intp]]:
+    """Yield as many indices at a time as frames fit well in memory."""
+    n = min(max(_NUMBERS_AT_ONCE // max(math.prod(frames.shape[1:]), 1), 1), _FRAMES_AT_ONCE)
+    for start in range(0, len(indices), n):
+        yield indices[start : start + n]
 
 
 def _errors(
@@ -163,8 +170,7 @@ def _look_further(
     """Move the ranges of frames whose clear window lies further off, as behind a piece that a recording lacks."""
     n_windows = search.curves.psnr.shape[1]
     moved = []
-    for start in range(0, len(run), _FRAMES_AT_ONCE):
-        some = run[start : start + _FRAMES_AT_ONCE]
+    for some in _batches(run, frames):
         first = expected[some] - radius
         errors = _errors(first, 2 * radius + 1, frames[some], windows, config, product)
         for index, low, row in zip(some, first, errors, strict=True):
