@@ -1,10 +1,11 @@
 import dataclasses
+import math
 import pickle
 
 import numpy as np
 import pytest
 
-from rb2v.artifacts import Calibration, CalibrationQuality, ClockModel, Crop, Rig
+from rb2v.artifacts import Calibration, CalibrationQuality, ClockJump, ClockModel, Crop, Rig
 from rb2v.errors import ConfigMismatchError, InputError, Rb2vError
 
 RIG = Rig("r", "a", "b", 25.0, 100.0, None, "srgb", 2, 7, 19, (448, 448), 0.25)
@@ -76,6 +77,21 @@ def test_a_crop_may_touch_the_frame_s_edge():
 def test_sharp_time_is_the_clock_s_line():
     clock = ClockModel(offset_seconds=0.5, drift=1e-3, residual_seconds=0.0, n_inliers=3)
     assert clock.sharp_time(2.0) == pytest.approx(0.5 + 2.002)
+
+
+def test_sharp_time_jumps_half_way_between_the_frames_that_are_known():
+    jumps = (ClockJump(1.0, 1.2, -0.5), ClockJump(3.0, 3.0, 0.25))
+    clock = ClockModel(0.5, 0.0, 0.0, 9, jumps=jumps)
+    found = [clock.sharp_time(seconds) for seconds in (0.0, 1.09, 1.11, 2.9, 3.1)]
+    assert found == pytest.approx([0.5, 1.59, 1.11, 2.9, 3.35])
+
+
+def test_the_clock_is_known_best_at_its_center_and_not_within_a_jump():
+    clock = ClockModel(0.5, 0.0, 0.0, 9, 3e-5, 2.0, 4e-5, (ClockJump(1.0, 1.2, -0.5),))
+    assert clock.error_seconds(2.0) == pytest.approx(4e-5)
+    assert clock.error_seconds(3.0) == pytest.approx(5e-5)
+    assert clock.error_seconds(1.1) == math.inf
+    assert np.isfinite([clock.error_seconds(1.0), clock.error_seconds(1.2)]).all()
 
 
 @pytest.mark.parametrize("kind", [InputError, ConfigMismatchError])

@@ -1,7 +1,10 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
-from rb2v.core.blur import STORED_LEVELS, StepWindows, window_steps
+from rb2v.core.blur import STORED_LEVELS, CubicWindows, StepWindows, cubic_weights, window_steps
 
 
 def test_the_paper_s_window_is_19_blur_track_frames():
@@ -50,3 +53,35 @@ def test_rounding_does_not_build_up_along_a_track():
     last = windows[0 : len(windows)][-1]
     literal = stored[3 * (len(windows) - 1) :][:19].mean(axis=0, dtype=np.float64) / STORED_LEVELS
     np.testing.assert_allclose(last, literal, rtol=1e-9)
+
+
+@pytest.mark.parametrize("n_frames", [1, 2, 3, 9])
+def test_cubic_weights_sum_to_one_and_keep_the_frames_themselves(n_frames):
+    places = np.linspace(0, n_frames - 1, 6 * (n_frames - 1) + 1)
+    weights = cubic_weights(places, n_frames)
+    np.testing.assert_allclose(weights.sum(axis=1), 1)
+    np.testing.assert_allclose(weights[::6], np.eye(n_frames), atol=1e-12)
+
+
+@given(arrays(np.float64, 3, elements=st.floats(-1, 1)))
+def test_cubics_follow_a_parabola_in_time(coefficients):
+    frames, places = np.polyval(coefficients, np.arange(8)), np.linspace(1, 6, 31)
+    np.testing.assert_allclose(cubic_weights(places, 8) @ frames, np.polyval(coefficients, places), atol=1e-9)
+
+
+@pytest.mark.parametrize(("upsampling", "frames_per_sequence", "blur_factor"), [(2, 7, 3), (1, 3, 2), (4, 5, 1)])
+def test_windows_of_original_frames_are_the_means_of_the_cubics(upsampling, frames_per_sequence, blur_factor):
+    originals = store(np.random.default_rng(4).random((14, 20, 3)))
+    per_frame = upsampling * blur_factor
+    steps = np.tensordot(cubic_weights(np.arange(13 * per_frame + 1) / per_frame, 14), originals, axes=1)
+    windows = CubicWindows(originals, upsampling, frames_per_sequence, blur_factor)
+    assert len(windows) == 13 * upsampling + 1 - frames_per_sequence + 1
+    blocks = np.concatenate([windows[0:5], windows[5 : len(windows)]])
+    for position, mean in enumerate(blocks):
+        chosen = window_steps(position, frames_per_sequence, blur_factor)
+        literal = steps[chosen.start : chosen.stop].mean(axis=0) / STORED_LEVELS
+        np.testing.assert_allclose(mean, literal, rtol=1e-9)
+
+
+def test_a_recording_shorter_than_a_window_gives_none():
+    assert len(CubicWindows(np.zeros((3, 4, 3), np.uint16), 2, 7, 3)) == 0

@@ -4,7 +4,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from rb2v.core.color import apply_color_map, delta_e_2000, encode, fit_color_map, from_linear, to_linear
+from rb2v.core.color import (
+    apply_color_map,
+    delta_e_2000,
+    encode,
+    fit_color_map,
+    fit_color_map_robustly,
+    from_linear,
+    to_linear,
+)
 
 RESPONSES = ["linear", "srgb", 0.5, 1.8, 2.2, 2.4, 3.0, 4.5]
 
@@ -143,6 +151,38 @@ def test_colors_that_tell_no_map_are_refused():
         fit_color_map(np.zeros((5, 4)), np.zeros((5, 4)))
     with pytest.raises(ValueError, match="weight"):
         fit_color_map(np.random.default_rng(0).random((5, 3)), np.zeros((5, 3)), np.zeros(5))
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(0, 0.3))
+def test_a_robust_map_is_that_of_the_pairs_that_correspond(seed, share):
+    rng = np.random.default_rng(seed)
+    source = rng.random((2000, 3))
+    mixing = np.eye(3) * 0.9 + rng.uniform(-0.05, 0.05, (3, 3))
+    target = source @ mixing.T + 0.02 + rng.normal(0, 0.004, (2000, 3))
+    wrong = rng.random(2000) < share
+    target[wrong] = rng.random((wrong.sum(), 3))
+    fitted = fit_color_map_robustly(source, target, np.eye(3, 4))
+    np.testing.assert_allclose(fitted, np.column_stack([mixing, np.full(3, 0.02)]), atol=0.004)
+    if share > 0.1:
+        assert np.abs(fit_color_map(source, target) - fitted).max() > 0.01, "least squares is led astray"
+
+
+def test_where_the_colors_say_nothing_the_robust_map_is_the_prior():
+    prior = np.column_stack([np.diag([0.8, 0.9, 0.7]), np.zeros(3)])
+    grey = np.repeat(np.linspace(0.1, 0.9, 200)[:, None], 3, axis=1)
+    fitted = fit_color_map_robustly(grey, grey @ prior[:, :3].T, prior)
+    np.testing.assert_allclose(fitted, prior, atol=2e-3)
+    one_color = np.full((50, 3), 0.5)
+    fitted = fit_color_map_robustly(one_color, one_color * 0.9, prior)
+    np.testing.assert_allclose(fitted[:, :3], prior[:, :3], atol=1e-9)
+    np.testing.assert_allclose(one_color @ fitted[:, :3].T + fitted[:, 3], 0.45, atol=1e-9)
+
+
+def test_robust_maps_need_pairs():
+    with pytest.raises(ValueError, match="no color pair"):
+        fit_color_map_robustly(np.zeros((0, 3)), np.zeros((0, 3)), np.eye(3, 4))
+    with pytest.raises(ValueError, match="equal shapes"):
+        fit_color_map_robustly(np.zeros((5, 3)), np.zeros((4, 3)), np.eye(3, 4))
 
 
 @given(arrays(np.float32, (3, 4), elements=st.floats(-2, 2, width=32)))

@@ -1,0 +1,40 @@
+import os
+
+import numpy as np
+import pytest
+
+from rb2v import device
+from rb2v.errors import Rb2vError
+
+
+def has_gpu():
+    import torch
+
+    return torch.cuda.is_available()
+
+
+@pytest.mark.parametrize("name", ["cpu", "auto"])
+def test_products_are_those_of_numpy(name):
+    rng = np.random.default_rng(0)
+    a, b = rng.random((30, 500)), rng.random((500, 20))
+    np.testing.assert_allclose(device.make_matrix_product(name)(a, b), a @ b, rtol=1e-12)
+
+
+def test_a_device_that_is_not_there_is_named(monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(Rb2vError, match="--device cuda: PyTorch finds no CUDA device"):
+        device.make_matrix_product("cuda")
+    monkeypatch.setattr(device, "_has_driver", lambda: True)
+    assert device.make_matrix_product("auto") is np.matmul, "a driver without a device"
+
+
+def test_products_on_a_gpu_are_those_of_numpy():
+    if not has_gpu() and os.environ.get("RB2V_REQUIRE_GPU") != "1":
+        pytest.skip("there is no GPU here")
+    rng = np.random.default_rng(1)
+    a, b = rng.random((300, 3000)), rng.random((3000, 200))
+    found = device.make_matrix_product("cuda")(a, b)
+    assert found.dtype == np.float64
+    np.testing.assert_allclose(found, a @ b, rtol=1e-12)
