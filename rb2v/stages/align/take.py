@@ -27,10 +27,10 @@ from rb2v.stages.align.photometry import ColorMap, Photometry
 from rb2v.stages.align.quality import Judge, Place, check_frames, place_frames
 from rb2v.stages.align.search import Search, no_search, search_windows
 from rb2v.stages.align.timing import (
+    Neighbourhoods,
     estimate_exposure,
     estimate_rolling_shutter,
     fit_take_clock,
-    neighbourhoods,
     row_shifts,
 )
 from rb2v.stages.align.track import SharpSource, load_track, quantize, shrink
@@ -100,7 +100,7 @@ class TakeAlignment:
         if config.positions == "clock":
             clock = fit_take_clock(search, times, self._sharp, rig, config, self._take.name)
         if clock is not None:
-            nearby = neighbourhoods(small, times, search, track, self._sharp, clock, rig, config)
+            nearby = Neighbourhoods(small, times, search, track, self._sharp, clock, rig, config)
             compensate = config.rolling_shutter == "compensate"
             timing = dataclasses.replace(
                 timing,

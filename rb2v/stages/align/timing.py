@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
+from collections.abc import Iterable, Iterator
 
 import cv2
 import numpy as np
@@ -82,42 +83,65 @@ class Neighbourhood:
         return box_weights(n_steps, centers, lengths) @ between
 
 
-def neighbourhoods(
-    frames: FrameFile[np.uint16],
-    times: NDArray[np.float64],
-    search: Search,
-    track: ReducedTrack,
-    sharp: SharpSource,
-    clock: ClockModel,
-    rig: Rig,
-    config: AlignConfig,
-) -> list[Neighbourhood]:
-    """Return the surroundings of some frames, evenly spread over those whose peaks are clear and lie on the line."""
-    per_frame = rig.blur_steps_per_frame
-    reach = math.ceil(_longest_steps(rig) / 2 + _MAX_SHIFT_FRAMES * rig.blur_factor)
-    found = []
-    positions = np.array([sharp.position_at(clock.sharp_time(float(time_seconds))) for time_seconds in times])
-    on_line = search.confident & (np.abs(search.curves.peak - positions) <= config.tolerance_frames)
-    candidates = np.flatnonzero(on_line).tolist()
-    for index in candidates[:: max(-(-len(candidates) // _MAX_FRAMES), 1)]:
-        time_seconds, position = float(times[index]), float(positions[index])
-        middle = position * rig.blur_factor + (rig.blur_samples - 1) / 2
-        first, last = math.floor((middle - reach) / per_frame) - 1, math.ceil((middle + reach) / per_frame) + 1
-        if first < 0 or last > sharp.last_original or not math.isfinite(clock.error_seconds(time_seconds)):
-            continue
-        if sharp.has_gap(math.floor(position)):
-            continue
-        frame = frames[index]
-        found.append(
-            Neighbourhood(
-                track.originals(first, last) / STORED_LEVELS,
-                frame / STORED_LEVELS,
-                unclipped(frame[None])[0],
-                middle - first * per_frame,
-                per_frame,
-            )
-        )
-    return found
+class Neighbourhoods:
+    """The surroundings of some frames, evenly spread over those whose peaks are clear and lie on the line.
+
+    Each is read when the iteration comes to it, so that only one is in memory.
+
+    Parameters
+    ----------
+    frames : (J, n, 3) FrameFile of uint16
+        Reduced blurry frames.
+    times : (J,) ndarray of float64
+        Their times in seconds.
+    search : Search
+        Whose peaks are clear.
+    track : ReducedTrack
+        The sharp recording, reduced alike.
+    sharp : SharpSource
+        Tells positions of times.
+    clock : ClockModel
+        The line.
+    rig : Rig
+        The rates.
+    config : AlignConfig
+        How near to the line a peak has to lie.
+    """
+
+    def __init__(
+        self,
+        frames: FrameFile[np.uint16],
+        times: NDArray[np.float64],
+        search: Search,
+        track: ReducedTrack,
+        sharp: SharpSource,
+        clock: ClockModel,
+        rig: Rig,
+        config: AlignConfig,
+    ) -> None:
+        self._frames, self._track, self._sharp = frames, track, sharp
+        self._rig = rig
+        self._positions = np.array([sharp.position_at(clock.sharp_time(float(one))) for one in times])
+        known = np.array([math.isfinite(clock.error_seconds(float(one))) for one in times])
+        near = np.abs(search.curves.peak - self._positions) <= config.tolerance_frames
+        candidates = np.flatnonzero(search.confident & known & near)
+        self._chosen = candidates[:: max(-(-len(candidates) // _MAX_FRAMES), 1)].tolist()
+
+    def __iter__(self) -> Iterator[Neighbourhood]:
+        rig, per_frame = self._rig, self._rig.blur_steps_per_frame
+        reach = math.ceil(_longest_steps(rig) / 2 + _MAX_SHIFT_FRAMES * rig.blur_factor)
+        for index in self._chosen:
+            position = float(self._positions[index])
+            middle = position * rig.blur_factor + (rig.blur_samples - 1) / 2
+            first, last = math.floor((middle - reach) / per_frame) - 1, math.ceil((middle + reach) / per_frame) + 1
+            if first < 0 or last > self._sharp.last_original or self._sharp.has_gap(math.floor(position)):
+                continue
+            frame = self._frames[index]
+            valid = unclipped(frame[None])[0]
+            if valid.any():
+                originals = self._track.originals(first, last) / STORED_LEVELS
+                center = middle - first * per_frame
+                yield Neighbourhood(originals, frame / STORED_LEVELS, valid, center, per_frame)
 
 
 def _longest_steps(rig: Rig) -> float:
@@ -126,14 +150,14 @@ def _longest_steps(rig: Rig) -> float:
 
 
 def estimate_exposure(
-    nearby: list[Neighbourhood], rig: Rig, size: tuple[int, int], shutter_seconds: float | None, take_name: str
+    nearby: Iterable[Neighbourhood], rig: Rig, size: tuple[int, int], shutter_seconds: float | None, take_name: str
 ) -> ExposureEstimate | None:
     """Find the length of the exposure under which the frames' blur is explained best.
 
     Parameters
     ----------
-    nearby : list
-        What `neighbourhoods` returned.
+    nearby : iterable of Neighbourhood
+        Frames with what surrounds their windows.
     rig : Rig
         What the synthetic blur spans.
     size : tuple of int
@@ -177,14 +201,14 @@ def _length_errors(nearby: Neighbourhood, lengths: NDArray[np.float64], size: tu
 
 
 def estimate_rolling_shutter(
-    nearby: list[Neighbourhood], rig: Rig, size: tuple[int, int], *, compensate: bool
+    nearby: Iterable[Neighbourhood], rig: Rig, size: tuple[int, int], *, compensate: bool
 ) -> RollingShutter | None:
     """Find how much later than the clock line each band of rows is exposed, and the line through the bands.
 
     Parameters
     ----------
-    nearby : list
-        What `neighbourhoods` returned.
+    nearby : iterable of Neighbourhood
+        Frames with what surrounds their windows.
     rig : Rig
         The output's size and the rates.
     size : tuple of int
@@ -194,12 +218,16 @@ def estimate_rolling_shutter(
     """
     width, height = size
     shifts = np.arange(-_MAX_SHIFT_FRAMES, _MAX_SHIFT_FRAMES + _SHIFT_STEP_FRAMES / 2, _SHIFT_STEP_FRAMES)
-    bands = np.array_split(np.arange(height), _N_BANDS)
+    bands = np.array_split(np.arange(height), min(_N_BANDS, height))
+    errors: list[list[NDArray[np.float64]]] = [[] for _ in bands]
+    for one in nearby:
+        for band, curves in zip(bands, errors, strict=True):
+            pixels = slice(int(band[0]) * width, (int(band[-1]) + 1) * width)
+            if one.valid[pixels].any():
+                curves.append(_shift_errors(one, pixels, shifts, rig))
     rows, found = [], []
-    for band in bands:
-        pixels = slice(int(band[0]) * width, (int(band[-1]) + 1) * width)
-        errors = [_shift_errors(one, pixels, shifts, rig) for one in nearby if one.valid[pixels].any()]
-        minimum = _minimum(np.array(errors), shifts)
+    for band, curves in zip(bands, errors, strict=True):
+        minimum = _minimum(np.array(curves), shifts)
         if minimum is not None:
             rows.append((float(band.mean()) + 0.5) * rig.output_size[1] / height - 0.5)
             found.append(minimum)
