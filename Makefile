@@ -3,6 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo
+ALIGN_AS_PAPER = $(BIN)/rb2v align --paper --take street_train --raw-dir $(DEMO)/raw --calibration $(DEMO)/calibration.json
 
 .PHONY: demo test lint format bench clean
 
@@ -17,10 +18,15 @@ demo: $(VENV)/.installed
 	$(BIN)/rb2v simulate --out $(DEMO)/raw
 	$(BIN)/rb2v calibrate --raw-dir $(DEMO)/raw --out $(DEMO)/calibration.json
 	$(BIN)/rb2v align --raw-dir $(DEMO)/raw --calibration $(DEMO)/calibration.json --out $(DEMO)/aligned
+	$(ALIGN_AS_PAPER) --out $(DEMO)/compared/paper
+	$(ALIGN_AS_PAPER) --response srgb --out $(DEMO)/compared/linear-light
+	$(ALIGN_AS_PAPER) --response srgb --color-fit robust --out $(DEMO)/compared/robust-colors
 	$(BIN)/rb2v build-shards --aligned $(DEMO)/aligned --out $(DEMO)/shards
 	$(BIN)/rb2v train-hypercut --shards $(DEMO)/shards --out $(DEMO)/hypercut
 	$(BIN)/rb2v benchmark --shards $(DEMO)/shards --run $(DEMO)/hypercut --aligned $(DEMO)/aligned \
-		--calibration $(DEMO)/calibration.json --raw-dir $(DEMO)/raw --truth $(DEMO)/truth --out $(DEMO)/report
+		--calibration $(DEMO)/calibration.json --raw-dir $(DEMO)/raw --truth $(DEMO)/truth \
+		--compare paper=$(DEMO)/compared/paper --compare linear-light=$(DEMO)/compared/linear-light \
+		--compare robust-colors=$(DEMO)/compared/robust-colors --out $(DEMO)/report
 
 test: lint
 	$(BIN)/pytest -q

@@ -288,6 +288,12 @@ def align(
         ),
     ] = None,
     color: Annotated[str | None, typer.Option(help="Colour maps: per-frame (the default) or per-take.")] = None,
+    color_fit: Annotated[
+        str | None, typer.Option(help="Colour maps of what corresponds, robust (the default), or of all pixels, plain.")
+    ] = None,
+    positions: Annotated[
+        str | None, typer.Option(help="Positions from the take's clock (the default), or independent frame by frame.")
+    ] = None,
     rolling_shutter: Annotated[
         str | None, typer.Option(help="report (the default) the cameras' different read-out, or compensate for it.")
     ] = None,
@@ -313,6 +319,8 @@ def align(
         "sync": sync,
         "response": None if response is None else _parse_response(response, "--response"),
         "color": color,
+        "color_fit": color_fit,
+        "positions": positions,
         "rolling_shutter": rolling_shutter,
         "min_psnr_db": min_psnr,
     }
