@@ -181,6 +181,10 @@ class ClockJump:
     """Blurry time of the first frame that is known to lie behind it."""
     shift_seconds: float
     """What the sharp camera's time gains there; negative where the sharp recording lost time."""
+    center_seconds: float
+    """Blurry-camera time at which the line behind it is known best."""
+    center_error_seconds: float
+    """Standard error of the sharp-camera time there."""
 
 
 @dataclass(frozen=True)
@@ -198,7 +202,7 @@ class ClockModel:
     drift_error: float = 0.0
     """Standard error of the drift."""
     center_seconds: float = 0.0
-    """Blurry-camera time at which the line is known best."""
+    """Blurry-camera time at which the line, before any jump, is known best."""
     center_error_seconds: float = 0.0
     """Standard error of the sharp-camera time there."""
     jumps: tuple[ClockJump, ...] = ()
@@ -206,18 +210,21 @@ class ClockModel:
 
     def sharp_time(self, blurry_time_seconds: float) -> float:
         """Return the sharp camera's time at a time of the blurry camera, in seconds."""
-        shift = sum(
-            jump.shift_seconds
-            for jump in self.jumps
-            if blurry_time_seconds > (jump.after_seconds + jump.before_seconds) / 2
-        )
+        shift = sum(jump.shift_seconds for jump in self._jumps_before(blurry_time_seconds))
         return self.offset_seconds + (1.0 + self.drift) * blurry_time_seconds + shift
 
     def error_seconds(self, blurry_time_seconds: float) -> float:
         """Return the standard error of `sharp_time`; infinite within a jump, where either side may be right."""
         if any(jump.after_seconds < blurry_time_seconds < jump.before_seconds for jump in self.jumps):
             return math.inf
-        return math.hypot(self.center_error_seconds, self.drift_error * (blurry_time_seconds - self.center_seconds))
+        center, error = self.center_seconds, self.center_error_seconds
+        for jump in self._jumps_before(blurry_time_seconds):
+            center, error = jump.center_seconds, jump.center_error_seconds
+        return math.hypot(error, self.drift_error * (blurry_time_seconds - center))
+
+    def _jumps_before(self, blurry_time_seconds: float) -> list[ClockJump]:
+        middles = [(jump.after_seconds + jump.before_seconds) / 2 for jump in self.jumps]
+        return [jump for jump, middle in zip(self.jumps, middles, strict=True) if blurry_time_seconds > middle]
 
 
 OffsetSource = Literal["sound", "gyro", "motion", "timecode"]
@@ -287,7 +294,7 @@ REASONS: Mapping[str, str] = {
     "flash": "the light changes inside the window",
     "exposure": "one camera's exposure is not what it is in the rest of the take",
     "interpolation": "frames between the recorded ones cannot be made well enough",
-    "static": "no window stands out, because nothing moves, and the clock is not known well enough there",
+    "static": "the clock is not known well enough there, as where nothing moves",
     "low-psnr": "no window explains the blurry frame well enough",
     "inconsistent": "the frame's own best window lies off the take's clock line",
     "no-clock": "too few frames of the take agree on a clock",

@@ -12,10 +12,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from typing import Protocol, TypeVar
-
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -83,33 +80,20 @@ class ProcessExecutor:
             initializer=_prepare_worker,
         )
         try:
-            with _one_blas_thread():
-                results = pool.map(fn, items)
-            yield from results
+            yield from pool.map(fn, items)
         except BrokenProcessPool as error:
             raise RuntimeError("a worker process died; run the command again to go on where it was") from error
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-@contextmanager
-def _one_blas_thread() -> Iterator[None]:
-    """Let processes that are started in the block have one BLAS thread each, unless the user set another number."""
-    # Where several wait for each other on the same cores, small matrix products take many times as long. A library
-    # reads this once, when it is loaded, so that it must stand in the environment before.
-    added = [name for name in _THREAD_VARIABLES if name not in os.environ]
-    os.environ.update(dict.fromkeys(added, "1"))
-    try:
-        yield
-    finally:
-        for name in added:
-            os.environ.pop(name, None)
-
-
 def _prepare_worker() -> None:
     import cv2
+    from threadpoolctl import threadpool_limits
 
+    # Where workers wait for each other on the same cores, small matrix products take many times as long.
     cv2.setNumThreads(1)
+    threadpool_limits(1, "blas")
     threading.Thread(target=_exit_with_parent, daemon=True).start()
 
 

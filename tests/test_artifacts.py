@@ -80,16 +80,17 @@ def test_sharp_time_is_the_clock_s_line():
 
 
 def test_sharp_time_jumps_half_way_between_the_frames_that_are_known():
-    jumps = (ClockJump(1.0, 1.2, -0.5), ClockJump(3.0, 3.0, 0.25))
+    jumps = (ClockJump(1.0, 1.2, -0.5, 2.0, 0.0), ClockJump(3.0, 3.0, 0.25, 4.0, 0.0))
     clock = ClockModel(0.5, 0.0, 0.0, 9, jumps=jumps)
     found = [clock.sharp_time(seconds) for seconds in (0.0, 1.09, 1.11, 2.9, 3.1)]
     assert found == pytest.approx([0.5, 1.59, 1.11, 2.9, 3.35])
 
 
 def test_the_clock_is_known_best_at_its_center_and_not_within_a_jump():
-    clock = ClockModel(0.5, 0.0, 0.0, 9, 3e-5, 2.0, 4e-5, (ClockJump(1.0, 1.2, -0.5),))
-    assert clock.error_seconds(2.0) == pytest.approx(4e-5)
-    assert clock.error_seconds(3.0) == pytest.approx(5e-5)
+    clock = ClockModel(0.5, 0.0, 0.0, 9, 3e-5, 2.0, 4e-5, (ClockJump(1.0, 1.2, -0.5, 5.0, 8e-5),))
+    assert clock.error_seconds(0.0) == pytest.approx(np.hypot(4e-5, 6e-5))
+    assert clock.error_seconds(5.0) == pytest.approx(8e-5)
+    assert clock.error_seconds(7.0) == pytest.approx(1e-4)
     assert clock.error_seconds(1.1) == math.inf
     assert np.isfinite([clock.error_seconds(1.0), clock.error_seconds(1.2)]).all()
 

@@ -66,14 +66,6 @@ class AlignedTake:
         """(n_frames,) times of the blurry frames in seconds."""
         return np.array([frame.blurry_time for frame in self.frames], dtype=np.float64)
 
-    @property
-    def gain_changes(self) -> NDArray[np.float64]:
-        """(n_frames,) how far each frame's gain lies off that of the frames that tell a position, relative to it."""
-        gain = self.checks.gain
-        known = gain[np.isfinite(gain) & np.isfinite(self.curves.peak)]
-        usual = float(np.median(known)) if len(known) else np.nan
-        return np.asarray(np.abs(gain / usual - 1), dtype=np.float64)
-
     def score(self, metric: str, value: float | None, unit: str, *, checked: bool = False) -> Score:
         """Return a figure of this take."""
         return Score(SUITE, STAGE, metric, value, unit, self.name, checked)

@@ -57,7 +57,7 @@ def _check_line(take: AlignedTake) -> list[str | Score]:
     for name, values, unit in (
         ("clipped", 100 * take.checks.clipped_share, "%"),
         ("flash", 100 * take.checks.flash, "%"),
-        ("gain_change", 100 * take.gain_changes, "%"),
+        ("gain_change", 100 * np.abs(take.checks.gain_change), "%"),
         ("interpolation", take.checks.interpolation_psnr, "dB"),
     ):
         known = values[np.isfinite(values)]
@@ -189,7 +189,7 @@ def _shares_of_limits(take: AlignedTake) -> Iterator[tuple[str, NDArray[np.float
     off_line = np.abs(take.curves.peak - [frame.position_fine for frame in take.frames])
     yield f"clipped ≤ {100 * config.max_clipped_share:g} %", checks.clipped_share / config.max_clipped_share
     yield f"flash ≤ {100 * config.max_flash:g} %", checks.flash / config.max_flash
-    yield f"gain ± {100 * config.max_gain_change:g} %", take.gain_changes / config.max_gain_change
+    yield f"gain ± {100 * config.max_gain_change:g} %", np.abs(take.checks.gain_change) / config.max_gain_change
     yield f"off the line ≤ {config.tolerance_frames:g}", off_line / config.tolerance_frames
     with np.errstate(divide="ignore"):
         yield f"PSNR ≥ {config.min_psnr_db:g} dB", config.min_psnr_db / psnrs
@@ -245,11 +245,11 @@ def _tell_measure(take: AlignedTake, index: int) -> str:
     measures = {
         "clipped": f"{100 * checks.clipped_share[index]:.0f} % clipped",
         "flash": f"light changes by {100 * checks.flash[index]:.1f} %",
-        "exposure": f"gain {100 * take.gain_changes[index]:.1f} % off",
+        "exposure": f"gain {100 * checks.gain_change[index]:+.1f} % off",
         "interpolation": f"{checks.interpolation_psnr[index]:.1f} dB between",
         "low-psnr": f"{frame.psnr:.1f} dB at full size",
         "inconsistent": f"{off_line:+.1f} fine frames off",
-        "static": f"stands out by {frame.margin_db:.2f} dB",
+        "static": f"clock known to {checks.clock_error_frames[index]:.2f} fine frames",
         "no-clock": f"stands out by {frame.margin_db:.2f} dB",
     }
     return measures.get(frame.reason, f"position {frame.position}")

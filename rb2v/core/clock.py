@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,11 +23,15 @@ class Jump:
     """A place where one recording lacks time that the other has, so that the line goes on beside itself."""
 
     after_seconds: float
-    """Blurry time of the last frame before it."""
+    """Blurry time of the last inlier before it."""
     before_seconds: float
-    """Blurry time of the first frame behind it."""
+    """Blurry time of the first inlier behind it."""
     shift_seconds: float
     """What the sharp camera's time gains there; negative where the sharp recording lost time."""
+    center_seconds: float
+    """Blurry time at which the piece behind it is known best."""
+    center_error_seconds: float
+    """Standard error of the sharp time there."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +45,7 @@ class ClockFit:
     drift_error: float
     """Standard error of the drift."""
     center_seconds: float
-    """Blurry time at which the line is known best."""
+    """Blurry time at which the line, before any jump, is known best."""
     center_error_seconds: float
     """Standard error of the sharp time there."""
     residual_seconds: float
@@ -89,15 +92,36 @@ def fit_clock(
     lag = sharp_times - blurry_times
     known = _capped(np.ones(n) if weights is None else np.asarray(weights, dtype=np.float64))
     pieces = _split(blurry_times, lag, tolerance_seconds)
-    # A split that most frames do not need is none: pieces whose lines meet become one again.
     while True:
         line = _fit_pieces(blurry_times, lag, known, pieces, tolerance_seconds)
-        shifts = np.diff(line.levels)
-        needless = np.flatnonzero(np.abs(shifts) <= tolerance_seconds)
-        if not len(needless):
-            break
-        pieces = np.where(pieces > needless[0], pieces - 1, pieces)
-    return _describe(blurry_times, lag, known, pieces, line)
+        merged = _merge(pieces, line, tolerance_seconds)
+        if merged is None:
+            return _describe(blurry_times, lag, known, pieces, line)
+        pieces = merged
+
+
+def _merge(pieces: NDArray[np.int64], line: _Line, tolerance: float) -> NDArray[np.int64] | None:
+    """Return the pieces without those that prove no jump; None where all do.
+
+    A piece of which few frames agree is a spoilt stretch, and its frames are outliers of the piece before it. Pieces
+    whose lines meet are one.
+    """
+    n_pieces = int(pieces[-1]) + 1
+    if n_pieces == 1:
+        return None
+    needed = np.maximum(MIN_FRAMES, np.bincount(pieces, minlength=n_pieces) / 2)
+    carried = np.bincount(pieces, weights=line.inliers, minlength=n_pieces) >= needed
+    if not carried.any():
+        return np.zeros_like(pieces)
+    meets = np.append(False, np.abs(np.diff(line.levels)) <= tolerance)
+    # Every other one of those that meet, because a piece that another has joined has a new level.
+    meets[1:] &= ~meets[:-1]
+    own = carried & ~(meets & np.append(False, carried[:-1]))
+    if own.all():
+        return None
+    owners = np.maximum.accumulate(np.where(own, np.arange(n_pieces), -1))
+    owners[owners < 0] = np.flatnonzero(own)[0]
+    return np.asarray(np.unique(owners[pieces], return_inverse=True)[1], dtype=np.int64)
 
 
 def _capped(weights: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -209,33 +233,25 @@ def _describe(
     line: _Line,
 ) -> ClockFit:
     inliers = line.inliers
-    w, t = weights[inliers], times[inliers]
-    center = float(np.average(t, weights=w))
-    n_free = int(pieces[-1]) + 2
-    variance = float(np.sum(w * line.residuals[inliers] ** 2)) / max(int(inliers.sum()) - n_free, 1)
-    spread = sum(
-        float(np.sum(w[own] * (t[own] - np.average(t[own], weights=w[own])) ** 2))
-        for own in (pieces[inliers] == piece for piece in np.unique(pieces[inliers]))
-    )
+    w, t, member = weights[inliers], times[inliers], pieces[inliers]
+    n_pieces = int(pieces[-1]) + 1
+    variance = float(np.sum(w * line.residuals[inliers] ** 2)) / max(int(inliers.sum()) - n_pieces - 1, 1)
+    masses = np.bincount(member, weights=w, minlength=n_pieces)
+    centers = np.bincount(member, weights=w * t, minlength=n_pieces) / masses
+    errors = np.sqrt(variance / masses)
+    spread = float(np.sum(w * (t - centers[member]) ** 2))
+    jumps = []
+    for piece in range(1, n_pieces):
+        ends = float(t[member == piece - 1][-1]), float(t[member == piece][0])
+        shift = float(line.levels[piece] - line.levels[piece - 1])
+        jumps.append(Jump(*ends, shift, float(centers[piece]), float(errors[piece])))
     return ClockFit(
         offset_seconds=float(line.levels[0] - line.slope * line.center),
         drift=line.slope,
         drift_error=float(np.sqrt(variance / spread)) if spread > 0 else np.inf,
-        center_seconds=center,
-        center_error_seconds=float(np.sqrt(variance / w.sum())),
+        center_seconds=float(centers[0]),
+        center_error_seconds=float(errors[0]),
         residual_seconds=1.4826 * float(np.median(np.abs(line.residuals[inliers]))),
-        jumps=tuple(_jumps(times, pieces, line)),
+        jumps=tuple(jumps),
         inliers=inliers,
     )
-
-
-def _jumps(times: NDArray[np.float64], pieces: NDArray[np.int64], line: _Line) -> Sequence[Jump]:
-    firsts = np.flatnonzero(np.diff(pieces)) + 1
-    return [
-        Jump(
-            float(times[first - 1]),
-            float(times[first]),
-            float(line.levels[pieces[first]] - line.levels[pieces[first - 1]]),
-        )
-        for first in firsts
-    ]

@@ -21,7 +21,7 @@ MatrixProduct = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.
 _RIDGE = 1e-9
 _SMALLEST_ERROR = 1e-12
 _BLOCK_WINDOWS = 128
-_BLOCK_NUMBERS = 1 << 24
+_BLOCK_NUMBERS = 1 << 23
 
 
 def window_errors(
@@ -319,8 +319,20 @@ def find_peak(errors: NDArray[np.float64]) -> Peak:
     offset, sharpness = 0.0, 0.0
     if not at_edge:
         before, here, after = errors[index - 1 : index + 2]
-        curvature = before - 2 * here + after
-        if curvature > 0:
-            offset = float(np.clip(0.5 * (before - after) / curvature, -0.5, 0.5))
-            sharpness = float(curvature / max(here, _SMALLEST_ERROR))
+        offset = parabola_vertex(before, here, after)
+        sharpness = float((before - 2 * here + after) / max(here, _SMALLEST_ERROR))
     return Peak(index, offset, margin_db, sharpness, at_edge)
+
+
+def parabola_vertex(before: float, here: float, after: float) -> float:
+    """Return where the parabola through three neighbouring values has its extremum, in steps from the middle one.
+
+    It lies within half a step where the middle value is the least or the greatest; 0 where the three lie on a line.
+
+    Examples
+    --------
+    >>> parabola_vertex(4.0, 1.0, 2.0)
+    0.25
+    """
+    curvature = before - 2 * here + after
+    return float(np.clip(0.5 * (before - after) / curvature, -0.5, 0.5)) if curvature else 0.0

@@ -107,10 +107,12 @@ class FrameChecks:
     """Share of the frame's pixels that are clipped."""
     flash: NDArray[np.float64]
     """Largest relative change of the light from one sharp frame of the window to the next."""
-    gain: NDArray[np.float64]
-    """Light of the blurry frame over that of its window."""
+    gain_change: NDArray[np.float64]
+    """Light of the blurry frame over that of its window, relative to the median of the take, less 1."""
     interpolation_psnr: NDArray[np.float64]
     """PSNR, in dB, of the worst part of the window's worst frame when it is made again from frames between."""
+    clock_error_frames: NDArray[np.float64]
+    """Standard error of the clock at the frame's time, in fine frames, with caution where few frames carry it."""
 
 
 def aligned_take_path(folder: Path, take_name: str) -> Path:
@@ -301,12 +303,21 @@ class AlignedTakeReader:
             sharp = self._sharp[index]
         return AlignedSample(blurry, sharp)
 
+    @property
+    def _n_frames(self) -> int:
+        """Number of blurry frames of the take, accepted or not."""
+        shape = own_dataset(self._file, "frames/color").shape
+        return int(shape[0]) if shape else 0
+
     def read_frames(self) -> list[AlignedFrame]:
         """Return the rows of the alignment table for every blurry frame of the take."""
         colors = self._array("frames/color", np.float64, (None, 3, 4))
         columns = {name: self._array(f"frames/{name}", None, (len(colors),)).tolist() for name in _TABLE_FIELDS}
+        dataset = own_dataset(self._file, "frames/reason")
+        if dataset.shape != (len(colors),):
+            raise InputError(self.path, f"has the shape {dataset.shape}", "frames/reason", expected=f"({len(colors)},)")
         with naming_damage(self._file, "frames/reason"):
-            reasons = own_dataset(self._file, "frames/reason").asstr()[()]
+            reasons = dataset.asstr()[()]
         return [
             AlignedFrame(
                 take=self.name,
@@ -319,16 +330,17 @@ class AlignedTakeReader:
 
     def read_curves(self) -> ScoreCurves:
         """Return the score of every window that was tried."""
+        psnr = self._array("scores/psnr", np.float32, (self._n_frames, None))
         return ScoreCurves(
-            self._array("scores/first_position", np.int64, (None,)),
-            self._array("scores/psnr", np.float32, (None, None)),
-            self._array("scores/peak", np.float64, (None,)),
+            self._array("scores/first_position", np.int64, (self._n_frames,)),
+            psnr,
+            self._array("scores/peak", np.float64, (self._n_frames,)),
         )
 
     def read_checks(self) -> FrameChecks:
         """Return what the frames were judged by."""
         names = [field.name for field in dataclasses.fields(FrameChecks)]
-        return FrameChecks(*(self._array(f"checks/{name}", np.float64, (None,)) for name in names))
+        return FrameChecks(*(self._array(f"checks/{name}", np.float64, (self._n_frames,)) for name in names))
 
 
 def _member(value: object, allowed: tuple[Any, ...]) -> Any:  # noqa: ANN401 - one of the given

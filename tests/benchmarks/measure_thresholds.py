@@ -153,7 +153,6 @@ def measure_take(path, config):
     with AlignedTakeReader(path) as reader:
         rows, checks, curves = reader.read_frames(), reader.read_checks(), reader.read_curves()
         clock = reader.timing.clock
-    gain = checks.gain / np.nanmedian(checks.gain)
     times = np.array([row.blurry_time for row in rows])
     clock_error = np.full(len(rows), np.nan)
     if clock is not None:
@@ -169,7 +168,7 @@ def measure_take(path, config):
         "clock error": np.where(np.isfinite(clock_error), clock_error, np.nan),
         "clipped_share": checks.clipped_share,
         "flash": checks.flash,
-        "gain": np.abs(gain - 1),
+        "gain": np.abs(checks.gain_change),
         "interpolation_psnr": checks.interpolation_psnr,
         "reason": np.array([row.reason or "accepted" for row in rows]),
         "position": np.array([row.position for row in rows]),

@@ -61,6 +61,40 @@ def test_two_jumps_and_the_frames_between():
     assert fit.inliers.all()
 
 
+@given(st.integers(0, 2**32 - 1))
+def test_a_spoilt_stretch_is_no_jump(seed):
+    rng = np.random.default_rng(seed)
+    times = np.arange(300) / 25
+    sharp = 0.3 + times + rng.normal(0, 2e-4, 300)
+    sharp[100:140] += rng.uniform(-1, 1, 40)
+    fit = fit_clock(times, sharp, TOLERANCE)
+    assert fit.jumps == ()
+    assert fit.inliers.sum() >= 260
+    assert fit.offset_seconds == pytest.approx(0.3, abs=2e-4)
+
+
+def test_what_lies_about_a_jump_is_told_by_frames_that_carry_the_line():
+    times = np.arange(250) / 25
+    sharp = 0.3 + times
+    sharp[120:] += 1.0
+    sharp[116:124] += np.linspace(-0.3, 0.3, 8)
+    (jump,) = fit_clock(times, sharp, TOLERANCE).jumps
+    assert jump.after_seconds <= times[119]
+    assert jump.before_seconds >= times[120]
+    assert times[110] < jump.after_seconds < jump.before_seconds < times[130]
+
+
+def test_a_short_piece_is_known_less_well():
+    rng = np.random.default_rng(3)
+    times = np.arange(250) / 25
+    sharp = 0.3 + times + rng.normal(0, 2e-4, 250)
+    sharp[230:] += 0.2
+    fit = fit_clock(times, sharp, TOLERANCE)
+    (jump,) = fit.jumps
+    assert jump.center_error_seconds == pytest.approx(fit.center_error_seconds * np.sqrt(230 / 20), rel=0.05)
+    assert times[230] < jump.center_seconds < times[249]
+
+
 def test_a_fast_clock_does_not_jump():
     fit = fit_clock(TIMES, 0.3 + 1.05 * TIMES, TOLERANCE)
     assert fit.jumps == ()

@@ -2,6 +2,7 @@ import functools
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter1d
 from scipy.ndimage import shift as shift_samples
 from scipy.signal import butter, resample_poly, sosfilt, sosfiltfilt
 from scipy.spatial.transform import Rotation
@@ -154,23 +155,65 @@ def blob(times):
     return (0.2 + np.exp(-squared / 8)).reshape(len(times), -1)
 
 
+def film(first, times):
+    """A blurry recording, 200 fine frames per second, whose frame 0 is at a position; and its steps."""
+    steps = 200 * (times - times[0])
+    return 0.7 * blob((first + steps) / 200) + 0.1, steps
+
+
 @pytest.mark.parametrize("first", [0, 13, 60, -19])
-def test_position_of_a_moving_blob(first):
-    windows = blob(np.arange(260) / 200)
-    blurry = 0.7 * blob((first + 8 * np.arange(25)) / 200) + 0.1
-    position, confidence = offset_from_motion(blurry, windows, 8)
+@pytest.mark.parametrize("fps", [25, 24, 29.97])
+def test_position_of_a_moving_blob(first, fps):
+    blurry, steps = film(first, np.arange(25) / fps)
+    position, confidence = offset_from_motion(blurry, blob(np.arange(260) / 200), steps)
     assert position == first
     assert confidence > 0.09
 
 
+@pytest.mark.parametrize("first", [0, 60, -19])
+@pytest.mark.parametrize("dropped", [[5], [7, 8, 15], [9, 10, 11, 12, 13]])
+def test_dropped_blurry_frames(first, dropped):
+    blurry, steps = film(first, np.delete(3 + np.arange(25) / 24, dropped))
+    position, confidence = offset_from_motion(blurry, blob(np.arange(260) / 200), steps)
+    assert position == first
+    assert confidence > 0.09
+
+
+def wander(n, rng):
+    """16 x 16 grey pictures of a blob that goes anywhere."""
+    path = gaussian_filter1d(rng.standard_normal((n, 2)), 20, axis=0)
+    y, x = np.mgrid[:16, :16]
+    center_x, center_y = (8 + 3 * path / path.std(axis=0)).T
+    return np.exp(-((x - center_x[:, None, None]) ** 2 + (y - center_y[:, None, None]) ** 2) / 8).reshape(n, -1)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_unrelated_motion_has_less_confidence(seed):
+    rng = np.random.default_rng(seed)
+    own, other = wander(2500, rng), wander(2500, rng)
+    steps = np.arange(150) * 25 / 3
+    blurry = own[700 + np.rint(steps).astype(int)]
+    position, confidence = offset_from_motion(blurry, own, steps)
+    assert position == 700
+    assert confidence > 0.4
+    assert offset_from_motion(blurry, other, steps)[1] < 0.3
+
+
 def test_recordings_without_motion_or_length_are_refused():
-    windows, blurry = blob(np.arange(200) / 200), blob(np.arange(20) / 25)
+    windows, blurry, steps = blob(np.arange(200) / 200), blob(np.arange(20) / 25), 8.0 * np.arange(20)
     for still, moving in ((np.ones((20, 256)), windows), (blurry, np.ones((200, 256)))):
         with pytest.raises(ValueError, match="nothing changes"):
-            offset_from_motion(still, moving, 8)
-    for few, windows_given in ((blurry[:2], windows), (blurry, windows[:9])):
+            offset_from_motion(still, moving, steps)
+    for few, few_windows in (
+        (blurry[:0], windows),
+        (blurry[:2], windows),
+        (blurry, windows[:9]),
+        (blurry, windows[:30]),
+    ):
         with pytest.raises(ValueError, match="too short"):
-            offset_from_motion(few, windows_given, 8)
+            offset_from_motion(few, few_windows, steps[: len(few)])
+    with pytest.raises(ValueError, match="20 blurry frames and 19 steps"):
+        offset_from_motion(blurry, windows, steps[1:])
 
 
 def turn(kind, seconds, rng, hz=1000):

@@ -28,7 +28,7 @@ TAKE = Take("walk", "hand", "anna", True, "test", (), ())
 TIMING = Timing(
     offsets=(SourceOffset("sound", 0.2501, 0.9), SourceOffset("timecode", -0.9, 0.1)),
     offset_source="sound",
-    clock=ClockModel(0.25, 8e-5, 1e-4, 3, 2e-6, 0.08, 1e-5, (ClockJump(0.08, 0.16, -1.0),)),
+    clock=ClockModel(0.25, 8e-5, 1e-4, 3, 2e-6, 0.08, 1e-5, (ClockJump(0.08, 0.16, -1.0, 0.5, 2e-5),)),
     exposure=ExposureEstimate(0.0315, 1e-4, 19 / 600, None),
     rolling_shutter=RollingShutter(3e-3, 2e-4, (2.0, 7.0), (-1e-3, 1e-3), False),
 )
@@ -72,7 +72,7 @@ def make_curves(n=5):
 
 
 def make_checks(n=5):
-    values = np.random.default_rng(4).random((4, n))
+    values = np.random.default_rng(4).random((5, n))
     values[3, 0] = np.nan
     return FrameChecks(*values)
 
@@ -118,7 +118,7 @@ def test_round_trip(tmp_path):
         for name in ("first_position", "psnr", "peak"):
             np.testing.assert_array_equal(getattr(curves, name), getattr(expected, name))
         checks, expected = reader.read_checks(), make_checks()
-        for name in ("clipped_share", "flash", "gain", "interpolation_psnr"):
+        for name in ("clipped_share", "flash", "gain_change", "interpolation_psnr", "clock_error_frames"):
             np.testing.assert_array_equal(getattr(checks, name), getattr(expected, name))
 
 
@@ -247,3 +247,20 @@ def read_all(path):
         reader.read(0)
         reader.read_frames()
         reader.read_curves()
+
+
+@pytest.mark.parametrize("name", ["frames/reason", "frames/psnr", "checks/flash", "scores/peak", "scores/psnr"])
+def test_columns_of_another_length_are_named(tmp_path, name):
+    path = write(tmp_path / "t.h5")
+    with h5py.File(path, "r+") as file:
+        short = file[name][:-1]
+        del file[name]
+        file[name] = short
+
+    def read_all(reader):
+        reader.read_frames()
+        reader.read_checks()
+        reader.read_curves()
+
+    with AlignedTakeReader(path) as reader, pytest.raises(InputError, match=name):
+        read_all(reader)

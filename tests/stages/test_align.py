@@ -180,6 +180,39 @@ def test_plates_are_stored_with_green_screen_takes_only(session):
     assert np.median(np.abs(plate.astype(int) - moving)) < 10
 
 
+def test_a_choice_of_takes_leaves_the_others_in_the_table(session, tmp_path):
+    out = tmp_path / "aligned"
+    run(session.raw, session.calibration, out, take_names=("hand_train",))
+    assert {row.take for row in read_alignment(out / "alignment.csv")} == {"hand_train"}
+    run(session.raw, session.calibration, out, take_names=("street_train",))
+    assert all_bytes(out) == all_bytes(session.aligned)
+
+
+def test_a_recording_of_another_rate_than_the_rig_s_is_named(session, raw, tmp_path):
+    path = raw / "takes" / "street_train" / "sharp.mp4"
+    rewrite(path, fps=50.0)
+    with pytest.raises(InputError, match=r"sharp\.mp4: has 50 frames per second; expected 100 as in the rig"):
+        run(raw, session.calibration, tmp_path / "aligned")
+
+
+def test_without_an_offset_the_paper_s_way_has_no_clock_either(session, raw, tmp_path):
+    for camera, fps in (("blurry", 25.0), ("sharp", 100.0)):
+        rewrite(raw / "takes" / "street_train" / f"{camera}.mp4", fps=fps)
+    run(raw, session.calibration, tmp_path / "aligned", dataclasses.replace(AlignConfig.paper(), sync="sound"))
+    assert {row.reason for row in read_alignment(tmp_path / "aligned" / "alignment.csv")} == {"no-clock"}
+
+
+def test_damaged_telemetry_is_said_and_left_out(session, raw, tmp_path, monkeypatch, caplog):
+    def refuse(paths):
+        raise InputError(paths[0], "its telemetry is damaged")
+
+    monkeypatch.setattr("rb2v.stages.align.offset.read_telemetry", refuse)
+    monkeypatch.setattr("rb2v.stages.align.take.read_telemetry", refuse)
+    rows, _ = align(session, raw, tmp_path / "aligned")
+    assert np.mean([row.accepted for row in rows]) >= 0.9
+    assert "its telemetry is damaged" in caplog.text
+
+
 def test_the_manifest_describes_the_folder(session):
     manifest = read_json(session.aligned / "manifest.json")
     assert manifest["takes"] == ["hand_train", "street_train"]

@@ -67,7 +67,7 @@ def add_take(folder, name, subject, *, n_samples=3, category="street", split=Non
     curves = ScoreCurves(
         np.zeros(n_frames, np.int64), np.zeros((n_frames, 1), np.float32), np.zeros(n_frames, np.float64)
     )
-    checks = FrameChecks(*np.zeros((4, n_frames)))
+    checks = FrameChecks(*np.zeros((5, n_frames)))
     write_aligned_take(aligned_take_path(folder, name), take, frames, samples, curves, checks, Timing())
     return name
 

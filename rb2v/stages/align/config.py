@@ -42,7 +42,7 @@ class AlignConfig:
     tolerance_frames: float = 1.0
     """A frame whose own peak lies further off the clock line, in fine frames, is ``inconsistent``."""
     max_clock_error_frames: float = 0.25
-    """A frame that tells no position is ``static`` where the clock's standard error, in fine frames, is larger."""
+    """A frame is ``static`` where the standard error of the clock, in fine frames, is larger."""
     max_clipped_share: float = 0.5
     """More clipped pixels mean ``clipped``."""
     max_flash: float = 0.06
@@ -77,7 +77,7 @@ class AlignConfig:
                 raise ValueError(f"{name} must be a number above 0, got {getattr(self, name)}")
 
     @classmethod
-    def paper(cls, interpolator: str = "flow", sync: SyncChoice = "auto") -> AlignConfig:
+    def paper(cls) -> AlignConfig:
         """Return what the paper describes: each frame by itself, on coded values, nothing rejected that has a window.
 
         Unlike Algorithm 1 as it is printed, which returns the last window, the search keeps its best one.
@@ -87,8 +87,6 @@ class AlignConfig:
         .. [1] Pham et al., "HyperCUT", CVPR 2023, section 4.2, Algorithm 1; supplementary eq. (1).
         """
         return cls(
-            interpolator=interpolator,
-            sync=sync,
             response="linear",
             color="per-frame",
             color_fit="plain",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 
@@ -49,7 +50,12 @@ def place_frames(
 
 
 def check_frames(
-    places: list[Place], frames: FrameFile[np.uint16], windows: Windows, track: ReducedTrack, sharp: SharpSource
+    places: list[Place],
+    frames: FrameFile[np.uint16],
+    windows: Windows,
+    track: ReducedTrack,
+    sharp: SharpSource,
+    confident: NDArray[np.bool_],
 ) -> FrameChecks:
     """Measure what frames are judged by.
 
@@ -65,12 +71,17 @@ def check_frames(
         What was measured while it was made.
     sharp : SharpSource
         Which original frames a window lies between.
+    confident : (J,) ndarray of bool
+        Frames whose gain tells what is usual.
     """
     n = len(places)
-    checks = FrameChecks(*(np.full(n, np.nan) for _ in range(4)))
+    checks = FrameChecks(*(np.full(n, np.nan) for _ in dataclasses.fields(FrameChecks)))
+    gains = np.full(n, np.nan)
     for index, place in enumerate(places):
-        valid = unclipped(frames[index : index + 1])[0]
+        frame = frames[index]
+        valid = unclipped(frame[None])[0]
         checks.clipped_share[index] = 1.0 - valid.mean()
+        checks.clock_error_frames[index] = place.error_frames
         if not 0 <= place.position < len(windows):
             continue
         originals = sharp.originals(place.position)
@@ -79,7 +90,10 @@ def check_frames(
         checks.interpolation_psnr[index] = np.nan if np.all(np.isnan(psnrs)) else np.nanmin(psnrs)
         window = windows[place.position : place.position + 1][0][valid]
         if valid.any() and window.sum() > 0:
-            checks.gain[index] = frames[index][valid].sum() / STORED_LEVELS / window.sum()
+            gains[index] = frame[valid].sum() / STORED_LEVELS / window.sum()
+    known = gains[np.isfinite(gains) & confident]
+    if len(known):
+        checks.gain_change[:] = gains / np.median(known) - 1
     return checks
 
 
@@ -105,16 +119,16 @@ class Judge:
     ) -> None:
         self._search, self._checks, self._clock = search, checks, clock
         self._sharp, self._config = sharp, config
-        known = checks.gain[np.isfinite(checks.gain) & search.confident]
-        self._usual_gain = float(np.median(known)) if len(known) else math.nan
 
     def can_be_made(self, place: Place) -> bool:
-        """Return whether the window lies inside the sharp recording."""
-        return 0 <= place.position < self._sharp.n_positions
+        """Return whether the window is known and lies inside the sharp recording."""
+        return self._search.found_offset and 0 <= place.position < self._sharp.n_positions
 
     def reason(self, index: int, place: Place, psnr_db: float) -> str:
         """Return a key of ``REASONS`` for a frame, given the PSNR of its synthetic blur at full size."""
         if self._config.positions == "independent":
+            if not self._search.found_offset:
+                return "no-clock"
             has_scores = not np.all(np.isnan(self._search.curves.psnr[index]))
             return "" if has_scores and self.can_be_made(place) else "out-of-range"
         if self._clock is None:
@@ -131,7 +145,7 @@ class Judge:
             return "clipped"
         if checks.flash[index] > config.max_flash:
             return "flash"
-        if abs(checks.gain[index] / self._usual_gain - 1) > config.max_gain_change:
+        if abs(checks.gain_change[index]) > config.max_gain_change:
             return "exposure"
         return ""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ CLIPPED_LINEAR = 0.95
 """Linear light from which a pixel counts as clipped."""
 
 _FRAMES_AT_ONCE = 256
-_NUMBERS_AT_ONCE = 1 << 25
+_NUMBERS_AT_ONCE = 1 << 23
 _MIN_LOST_RUN = 4
 
 
@@ -36,6 +37,8 @@ class Search:
     """(J,) curvature of the error at the peak over the error there."""
     confident: NDArray[np.bool_]
     """(J,) whose peaks may tell the clock."""
+    found_offset: bool = True
+    """Whether a coarse offset told where to look."""
 
 
 def unclipped(frames: NDArray[np.uint16]) -> NDArray[np.bool_]:
@@ -88,7 +91,7 @@ def search_windows(
 
 def no_search(n_frames: int) -> Search:
     """Return what is known where no coarse offset is: nothing."""
-    return _empty(n_frames, 1)
+    return dataclasses.replace(_empty(n_frames, 1), found_offset=False)
 
 
 def _empty(n_frames: int, n_windows: int) -> Search:

@@ -88,7 +88,8 @@ def run(
     executor = executor or SerialExecutor()
     raw = read_raw_directory(raw_dir)
     calibration = read_calibration(calibration_path)
-    takes = _choose(read_takes(raw_dir), take_names, raw_dir)
+    known = read_takes(raw_dir)
+    takes = _choose(known, take_names, raw_dir)
     make_matrix_product(device)  # what is not there is said before anything is written
     for take in takes:
         _check_files(take, calibration)
@@ -99,7 +100,7 @@ def run(
         crop=calibration.crop,
         calibration_sha256=hashlib.sha256(calibration_path.read_bytes()).hexdigest(),
         config=dataclasses.asdict(config),
-        takes=tuple(take.name for take in takes),
+        takes=(),
     )
     # Takes may be added to a session later; everything else decides what a finished take looks like.
     settings = {"stage": "align", "version": __version__, "rig_settings": dataclasses.asdict(raw.rig)}
@@ -110,13 +111,16 @@ def run(
             logger.info("%s: %d of %d frames accepted", record.name, record.n_accepted, record.n_frames)
             if on_take is not None:
                 on_take(record, len(takes))
+        # A choice of takes leaves those in the folder that were finished before.
+        finished = [take for take in known if take in takes or _is_finished(take, out_dir)]
         frames: list[AlignedFrame] = []
-        for take in takes:
+        for take in finished:
             with AlignedTakeReader(aligned_take_path(out_dir, take.name)) as reader:
                 frames += reader.read_frames()
         table = write_alignment(out_dir / ALIGNMENT_NAME, frames)
         # Last, because its presence says that the folder is finished.
-        write_aligned_manifest(out_dir, manifest)
+        names = tuple(take.name for take in finished)
+        write_aligned_manifest(out_dir, dataclasses.replace(manifest, takes=names))
         return table
 
 
@@ -173,6 +177,11 @@ def align_take(
         frames = reader.read_frames()
         reasons = Counter(frame.reason for frame in frames if not frame.accepted)
         return TakeRecord(take.name, len(frames), len(reader), reasons, reader.timing)
+
+
+def _is_finished(take: Take, out_dir: Path) -> bool:
+    path = aligned_take_path(out_dir, take.name)
+    return path.exists() and _is_made_from(path, _digest_inputs(take))
 
 
 def _is_made_from(path: Path, inputs_sha256: str) -> bool:

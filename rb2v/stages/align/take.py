@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from rb2v.artifacts import AlignedFrame, Calibration, Rig, Take, Timing
 from rb2v.core.color import Response, apply_color_map, encode, to_linear
@@ -61,7 +62,7 @@ class TakeAlignment:
     Raises
     ------
     InputError
-        If a recording cannot be decoded, is of another size than the calibration, or shorter than a window.
+        If a recording cannot be decoded, is of another size or rate than expected, or shorter than a window.
     """
 
     def __init__(
@@ -77,8 +78,10 @@ class TakeAlignment:
         known = calibration.color is not None and self._response == rig.response
         fallback = calibration.color if known and calibration.color is not None else np.eye(3, 4)
         self._photometry = Photometry(config, self._response, fallback)
-        self._blurry = load_track(take.blurry, self._warp_blurry, calibration.size_blurry, scratch / "blurry")
-        sharp = load_track(take.sharp, self._warp_sharp, calibration.size_sharp, scratch / "sharp")
+        self._blurry = load_track(
+            take.blurry, self._warp_blurry, calibration.size_blurry, rig.blurry_fps, scratch / "blurry"
+        )
+        sharp = load_track(take.sharp, self._warp_sharp, calibration.size_sharp, rig.sharp_fps, scratch / "sharp")
         self._sharp = SharpSource(sharp, rig, make_interpolator(config.interpolator), self._response)
         if self._sharp.n_positions < 1:
             raise InputError(take.sharp[0], f"holds {len(sharp.times)} frames", expected="at least one whole window")
@@ -109,7 +112,7 @@ class TakeAlignment:
                 rolling_shutter=estimate_rolling_shutter(nearby, rig, size, compensate=compensate),
             )
         places = place_frames(search, times, self._sharp, clock, rig)
-        checks = check_frames(places, small, windows, track, self._sharp)
+        checks = check_frames(places, small, windows, track, self._sharp, search.confident)
         judge = Judge(search, checks, clock, self._sharp, config)
         frames = self._write_samples(places, search, judge, timing)
         samples = self._read_samples()
@@ -135,7 +138,10 @@ class TakeAlignment:
         return small
 
     def _shutter_seconds(self) -> float | None:
-        telemetry = read_telemetry(self._take.blurry)
+        try:
+            telemetry = read_telemetry(self._take.blurry)
+        except InputError:
+            return None  # said where the sources of the offset were asked
         if telemetry is None or not len(telemetry.shutter_seconds):
             return None
         return float(np.median(telemetry.shutter_seconds))
@@ -228,15 +234,18 @@ def write_take(
 ) -> None:
     """Align one take and write its file whole or not at all; what is laid aside on the way goes beside it.
 
+    The BLAS has one thread, because the last bits of its sums depend on their number, and so would the file.
+
     Raises
     ------
     InputError
-        If a recording cannot be decoded, is of another size than the calibration, or shorter than a window.
+        If a recording cannot be decoded, is of another size or rate than expected, or shorter than a window.
     """
     scratch = path.with_name(f".partial-{take.name}")
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
     try:
-        TakeAlignment(take, rig, calibration, config, scratch, device).write(path, inputs_sha256)
+        with threadpool_limits(1, "blas"):
+            TakeAlignment(take, rig, calibration, config, scratch, device).write(path, inputs_sha256)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rb2v.artifacts import ClockJump, ClockModel, ExposureEstimate, Rig, RollingShutter
 from rb2v.core.blur import STORED_LEVELS, cubic_weights
 from rb2v.core.clock import fit_clock
-from rb2v.core.temporal import StepSums, box_weights
+from rb2v.core.temporal import StepSums, box_weights, parabola_vertex
 from rb2v.io.frame_file import FrameFile
 from rb2v.stages.align.config import AlignConfig
 from rb2v.stages.align.search import Search, unclipped
@@ -58,7 +58,7 @@ def fit_take_clock(
         drift_error=min(fit.drift_error, _MAX_DRIFT_ERROR),
         center_seconds=fit.center_seconds,
         center_error_seconds=fit.center_error_seconds,
-        jumps=tuple(ClockJump(jump.after_seconds, jump.before_seconds, jump.shift_seconds) for jump in fit.jumps),
+        jumps=tuple(ClockJump(**dataclasses.asdict(jump)) for jump in fit.jumps),
     )
 
 
@@ -129,7 +129,8 @@ class Neighbourhoods:
 
     def __iter__(self) -> Iterator[Neighbourhood]:
         rig, per_frame = self._rig, self._rig.blur_steps_per_frame
-        reach = math.ceil(_longest_steps(rig) / 2 + _MAX_SHIFT_FRAMES * rig.blur_factor)
+        longest = max(_longest_steps(rig), rig.blur_samples)
+        reach = math.ceil(longest / 2 + _MAX_SHIFT_FRAMES * rig.blur_factor)
         for index in self._chosen:
             position = float(self._positions[index])
             middle = position * rig.blur_factor + (rig.blur_samples - 1) / 2
@@ -169,6 +170,8 @@ def estimate_exposure(
     """
     step_seconds = 1 / (rig.sharp_fps * rig.blur_steps_per_frame)
     lengths = np.arange(_SHORTEST_STEPS, _longest_steps(rig) + 0.5)
+    if len(lengths) < 3:
+        return None
     errors = np.array([_length_errors(one, lengths, size) for one in nearby])
     found = _minimum(errors, lengths)
     if found is None:
@@ -214,7 +217,7 @@ def estimate_rolling_shutter(
     size : tuple of int
         Width and height of the reduced frames.
     compensate : bool
-        Whether the sharp frames are going to be made row by row.
+        Whether sharp frames are to be made row by row, if the skew is significant.
     """
     width, height = size
     shifts = np.arange(-_MAX_SHIFT_FRAMES, _MAX_SHIFT_FRAMES + _SHIFT_STEP_FRAMES / 2, _SHIFT_STEP_FRAMES)
@@ -242,12 +245,13 @@ def estimate_rolling_shutter(
     excess = max(float(residuals[0]) / max(len(found) - 2, 1), 1.0) if len(residuals) else 1.0
     deviation = math.sqrt(float(np.linalg.inv(design.T @ design)[0, 0]) * excess)
     span = rig.output_size[1] - 1
+    skew_seconds, error_seconds = float(solution[0]) * span, deviation * span
     return RollingShutter(
-        skew_seconds=float(solution[0]) * span,
-        error_seconds=deviation * span,
+        skew_seconds=skew_seconds,
+        error_seconds=error_seconds,
         band_rows=tuple(rows),
         band_shifts_seconds=tuple(values.tolist()),
-        compensated=compensate,
+        compensated=compensate and abs(skew_seconds) > _MIN_SIGNIFICANCE * error_seconds,
     )
 
 
@@ -286,7 +290,4 @@ def _vertex(errors: NDArray[np.float64], places: NDArray[np.float64]) -> float |
     index = int(np.argmin(errors))
     if index in (0, len(errors) - 1):
         return None
-    before, here, after = errors[index - 1 : index + 2]
-    curvature = before - 2 * here + after
-    step = places[1] - places[0]
-    return float(places[index] + 0.5 * step * (before - after) / curvature) if curvature > 0 else None
+    return float(places[index] + (places[1] - places[0]) * parabola_vertex(*errors[index - 1 : index + 2]))

@@ -23,8 +23,9 @@ from rb2v.io.video import iter_frames
 
 _N_BLOCKS = 8
 _DARK_LINEAR = 0.01
-_SHIFT_STEP_FRAMES = 0.25
+_NODE_STEP_FRAMES = 0.25
 _GAP_FRAMES = 1.5
+_MAX_RATE_DIFFERENCE = 0.02
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +38,7 @@ class Track:
     """(n,) presentation times in seconds."""
 
 
-def load_track(paths: Sequence[Path], warp: FrameWarp, size: tuple[int, int], scratch: Path) -> Track:
+def load_track(paths: Sequence[Path], warp: FrameWarp, size: tuple[int, int], fps: float, scratch: Path) -> Track:
     """Decode a recording once and warp every frame once.
 
     Parameters
@@ -48,13 +49,15 @@ def load_track(paths: Sequence[Path], warp: FrameWarp, size: tuple[int, int], sc
         Into the output's geometry.
     size : tuple of int
         Width and height that the calibration was made for, in pixels.
+    fps : float
+        Frames per second of the rig's camera.
     scratch : Path
         A file for the frames.
 
     Raises
     ------
     InputError
-        If a file cannot be decoded, or its frames are of another size.
+        If a file cannot be decoded, or its frames are of another size or rate.
     """
     times = []
     frames = FrameFile(scratch, np.uint8)
@@ -65,6 +68,11 @@ def load_track(paths: Sequence[Path], warp: FrameWarp, size: tuple[int, int], sc
             raise InputError(paths[0], f"its frames are {width}x{height}", expected=expected)
         frames.append(warp(frame.image))
         times.append(frame.time_seconds)
+    if len(times) > 1:
+        # The median, because frames may be missing.
+        rate = 1 / float(np.median(np.diff(times)))
+        if abs(rate / fps - 1) > _MAX_RATE_DIFFERENCE:
+            raise InputError(paths[0], f"has {rate:.4g} frames per second", expected=f"{fps:g} as in the rig")
     return Track(frames, np.array(times, dtype=np.float64))
 
 
@@ -76,8 +84,6 @@ class ReducedTrack:
     """(K, h * w, 3) linear light, 0..65535 for 0..1: the original track, or the whole blur track."""
     frames_per_original: int
     """1 where only the original track is stored, else the blur-track steps per original frame."""
-    size: tuple[int, int]
-    """Width and height of the reduced frames."""
     light_changes: NDArray[np.float64]
     """(n - 1,) relative change of the light from each original frame to the next."""
     interpolation_psnr: NDArray[np.float64]
@@ -116,6 +122,7 @@ class SharpSource:
         self._rig = rig
         self._interpolator = interpolator
         self._response: Response = rig.response if response is None else response
+        self._indices = np.arange(len(track.times), dtype=np.float64)
 
     @property
     def n_positions(self) -> int:
@@ -133,7 +140,7 @@ class SharpSource:
         index = (position + (self._rig.frames_per_sequence - 1) / 2) / self._rig.upsampling
         n = len(self._track.times)
         if 0 <= index <= n - 1:
-            return float(np.interp(index, np.arange(n), self._track.times))
+            return float(np.interp(index, self._indices, self._track.times))
         edge = 0 if index < 0 else n - 1
         return float(self._track.times[edge] + (index - edge) / self._rig.sharp_fps)
 
@@ -141,7 +148,7 @@ class SharpSource:
         """Return the position, to a fraction, of the window whose middle is at a time."""
         times = self._track.times
         if times[0] <= time_seconds <= times[-1]:
-            index = float(np.interp(time_seconds, times, np.arange(len(times))))
+            index = float(np.interp(time_seconds, times, self._indices))
         else:
             edge = 0 if time_seconds < times[0] else len(times) - 1
             index = edge + (time_seconds - float(times[edge])) * self._rig.sharp_fps
@@ -246,7 +253,7 @@ class SharpSource:
         # Across a gap nothing was interpolated that a frame's own window needs.
         gaps = np.diff(self._track.times) > _GAP_FRAMES / self._rig.sharp_fps
         psnrs[np.append(gaps, False) | np.append(False, gaps)] = np.nan
-        return ReducedTrack(frames, per_frame if blur_track else 1, size, light_changes, psnrs)
+        return ReducedTrack(frames, per_frame if blur_track else 1, light_changes, psnrs)
 
     def _reduced(self, index: int, size: tuple[int, int]) -> NDArray[np.float32]:
         return shrink(self._linear(index), size)
@@ -292,7 +299,7 @@ def _shift_nodes(
     if row_shifts is None:
         return [0.0], np.ones((1, 1), dtype=np.float32)
     low, high = float(row_shifts.min()), float(row_shifts.max())
-    n_nodes = max(int(np.ceil((high - low) / _SHIFT_STEP_FRAMES)) + 1, 2)
+    n_nodes = max(int(np.ceil((high - low) / _NODE_STEP_FRAMES)) + 1, 2)
     nodes = np.linspace(low, max(high, low + 1e-6), n_nodes)
     places = (row_shifts - low) / (nodes[1] - nodes[0])
     shares = np.maximum(1 - np.abs(places - np.arange(n_nodes)[:, None]), 0)
