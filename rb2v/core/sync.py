@@ -11,6 +11,8 @@ from scipy.ndimage import gaussian_filter1d
 from scipy.signal import butter, fftconvolve, resample_poly, sosfiltfilt
 from scipy.signal.windows import tukey
 
+from rb2v.core.temporal import parabola_vertex
+
 _SOUND_BAND_HZ = (200.0, 8000.0)
 _SOUND_RATES = (1000, 400_000)
 _MAX_COMMON_RATE = 20_000
@@ -24,6 +26,7 @@ _MIN_TURNING = 2e-3  # rad/s; a camera's noise at rest, in this band
 _MIN_OVERLAP_SECONDS = 1.0
 _MIN_OVERLAP_SHARE = 0.2
 _GYRO_PEAK_SECONDS = 0.25  # a quarter of a period of 1 Hz, as a hand moves
+_MAX_PAIR_STEPS = 4.0  # blurry frames; what has changed after more is another picture
 
 
 @dataclass(frozen=True)
@@ -201,7 +204,9 @@ def _resampled_rotation(
     return np.asarray(irfft(spectrum, n, axis=0)[: len(turning)], dtype=np.float64), float(distinct[0])
 
 
-def offset_from_motion(blurry: NDArray[np.floating], windows: NDArray[np.floating], stride: int) -> tuple[int, float]:
+def offset_from_motion(
+    blurry: NDArray[np.floating], windows: NDArray[np.floating], steps: NDArray[np.floating]
+) -> tuple[int, float]:
     """Estimate the position of the first blurry frame by comparing what changes from frame to frame.
 
     Parameters
@@ -210,8 +215,8 @@ def offset_from_motion(blurry: NDArray[np.floating], windows: NDArray[np.floatin
         Small grey pictures of the blurry frames, flattened.
     windows : (P, k) ndarray of float
         The same of the synthetic blur at every fine-track position.
-    stride : int
-        Fine-track frames between two blurry frames.
+    steps : (n,) ndarray of float
+        When the blurry frames were taken, in fine-track frames after the first one; increasing, with any gaps.
 
     Returns
     -------
@@ -223,29 +228,39 @@ def offset_from_motion(blurry: NDArray[np.floating], windows: NDArray[np.floatin
     Raises
     ------
     ValueError
-        If a recording is too short, or nothing changes in it.
+        If a recording is too short, nothing changes in it, or there are not as many steps as blurry frames.
     """
-    if len(blurry) < 3 or len(windows) < stride + 2:
+    if len(steps) != len(blurry):
+        raise ValueError(f"there are {len(blurry)} blurry frames and {len(steps)} steps")
+    spacing = np.diff(np.asarray(steps, dtype=np.float64))
+    nominal = float(np.median(spacing)) if len(blurry) >= 3 else np.inf
+    if len(windows) < nominal + 2:
         raise ValueError("a recording is too short")
-    changes = np.diff(np.asarray(blurry, dtype=np.float64), axis=0)
-    window_changes = np.asarray(windows, dtype=np.float64)
-    window_changes = window_changes[stride:] - window_changes[:-stride]
+    at = np.rint(np.asarray(steps, dtype=np.float64) - steps[0]).astype(np.int64)
+    distances = np.diff(at)
+    compared = (distances > 0) & (spacing <= _MAX_PAIR_STEPS * nominal)
     # One brightness gain cannot make up a match: each change is compared in shape.
-    changes, window_changes = _unit_rows(changes), _unit_rows(window_changes)
-    if not changes.any() or not window_changes.any():
+    changes = _unit_rows(np.diff(np.asarray(blurry, dtype=np.float32), axis=0))
+    pictures = np.asarray(windows, dtype=np.float32)
+    positions = np.arange(-at[-1], len(windows))
+    sums, counts = np.zeros(len(positions)), np.zeros(len(positions), dtype=np.int64)
+    windows_change = False
+    for distance in np.unique(distances[compared]):
+        pairs = np.flatnonzero(compared & (distances == distance))
+        window_changes = _unit_rows(pictures[distance:] - pictures[:-distance])
+        windows_change |= bool(window_changes.any())
+        for pair, products in zip(pairs, changes[pairs] @ window_changes.T, strict=True):
+            first = at[-1] - at[pair]
+            sums[first : first + len(products)] += products
+            counts[first : first + len(products)] += 1
+    enough = counts >= max(2, int(compared.sum()) // 2)
+    if not enough.any():
+        raise ValueError("a recording is too short")
+    if not changes[compared].any() or not windows_change:
         raise ValueError("nothing changes in a recording")
-    products = changes @ window_changes.T
-    n, n_positions = products.shape
-    positions = np.arange(-(n * stride) // 2, n_positions - (n * stride) // 2)
-    scores = np.full(len(positions), -np.inf)
-    index = np.arange(n)
-    for i, position in enumerate(positions):
-        at = position + stride * index
-        inside = (at >= 0) & (at < n_positions)
-        if inside.sum() >= max(2, n // 2):
-            scores[i] = products[index[inside], at[inside]].mean()
+    scores, positions = sums[enough] / counts[enough], positions[enough]
     best = int(np.argmax(scores))
-    apart = (np.abs(positions - positions[best]) > stride) & np.isfinite(scores)
+    apart = np.abs(positions - positions[best]) > nominal
     runner_up = float(scores[apart].max()) if apart.any() else 0.0
     return int(positions[best]), _confidence(float(scores[best]), runner_up)
 
@@ -254,15 +269,13 @@ def _confidence(peak: float, runner_up: float) -> float:
     return min(max(1.0 - runner_up / peak, 0.0), 1.0) if peak > 0 else 0.0
 
 
-def _unit_rows(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+def _unit_rows(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.asarray(np.divide(rows, norms, out=np.zeros_like(rows), where=norms > 1e-9), dtype=np.float64)
+    return np.asarray(np.divide(rows, norms, out=np.zeros_like(rows), where=norms > 1e-9), dtype=np.float32)
 
 
 def _vertex(values: NDArray[np.float64], index: int) -> float:
     """Return where, to a fraction of a sample, the parabola through a maximum and its neighbours peaks."""
     if index in (0, len(values) - 1):
         return 0.0
-    before, here, after = values[index - 1 : index + 2]
-    curvature = before - 2 * here + after
-    return float(0.5 * (before - after) / curvature) if curvature < 0 else 0.0
+    return parabola_vertex(*values[index - 1 : index + 2])

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from rb2v.artifacts import OffsetSource, Rig, SourceOffset, Take
 from rb2v.core.blur import STORED_LEVELS, Windows
 from rb2v.core.sync import OffsetEstimate, offset_from_gyro, offset_from_motion, offset_from_sound
+from rb2v.errors import InputError
 from rb2v.io.frame_file import FrameFile
 from rb2v.io.gopro import read_telemetry, read_timecode
 from rb2v.io.video import read_sound
@@ -32,6 +33,7 @@ _HEARD_SECONDS = (120.0, 180.0)
 _SEEN_SECONDS = (30.0, 90.0)
 _MOTION_SIZE_PX = 16
 _WINDOWS_AT_ONCE = 256
+_NUMBERS_AT_ONCE = 1 << 22
 _SECONDS_PER_DAY = 86_400.0
 
 
@@ -44,7 +46,7 @@ def estimate_offsets(
     size: tuple[int, int],
     rig: Rig,
 ) -> tuple[SourceOffset, ...]:
-    """Ask every source for the coarse offset; those that cannot tell are left out.
+    """Ask every source for the coarse offset; those that cannot tell are left out, damaged ones with a warning.
 
     Parameters
     ----------
@@ -62,11 +64,6 @@ def estimate_offsets(
         Width and height of reduced frames.
     rig : Rig
         The frame rates.
-
-    Raises
-    ------
-    InputError
-        If a sound track or telemetry is damaged.
     """
 
     def motion() -> OffsetEstimate | None:
@@ -82,6 +79,9 @@ def estimate_offsets(
     for source, ask in sources.items():
         try:
             estimate = ask()
+        except InputError as error:
+            logger.warning("%s: the %s is damaged and does not tell the offset: %s", take.name, source, error)
+            continue
         except ValueError as error:
             logger.info("%s: the %s does not tell the offset: %s", take.name, source, error)
             continue
@@ -158,17 +158,18 @@ def _from_motion(
     size: tuple[int, int],
     rig: Rig,
 ) -> OffsetEstimate:
-    n_blurry, n_windows = (
-        round(seconds * fps) for seconds, fps in zip(_SEEN_SECONDS, (rig.blurry_fps, rig.fine_fps), strict=True)
-    )
-    pictures = np.stack([_tiny(frame / STORED_LEVELS, size) for frame in blurry[:n_blurry]])
+    n_blurry = min(round(_SEEN_SECONDS[0] * rig.blurry_fps), len(blurry))
+    n_windows = min(round(_SEEN_SECONDS[1] * rig.fine_fps), len(windows))
+    # Large frames in small blocks, so that memory is bounded whatever their size.
+    n_block = max(1, min(_WINDOWS_AT_ONCE, _NUMBERS_AT_ONCE // (3 * size[0] * size[1])))
+    pictures = [_tiny(blurry[index] / STORED_LEVELS, size) for index in range(n_blurry)]
     candidates = [
         _tiny(window, size)
-        for start in range(0, min(len(windows), n_windows), _WINDOWS_AT_ONCE)
-        for window in windows[start : min(start + _WINDOWS_AT_ONCE, n_windows)]
+        for start in range(0, n_windows, n_block)
+        for window in windows[start : min(start + n_block, n_windows)]
     ]
-    stride = round(rig.fine_fps / rig.blurry_fps)
-    position, confidence = offset_from_motion(pictures, np.stack(candidates), stride)
+    steps = (blurry_times[:n_blurry] - blurry_times[0]) * rig.fine_fps
+    position, confidence = offset_from_motion(np.stack(pictures), np.stack(candidates), steps)
     return OffsetEstimate(sharp.center_time(position) - float(blurry_times[0]), confidence)
 
 
