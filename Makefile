@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo
-ALIGN_AS_PAPER = $(BIN)/rb2v align --paper --take street_train --raw-dir $(DEMO)/raw --calibration $(DEMO)/calibration.json
+ALIGN_AS_PAPER = $(BIN)/rb2v align --paper --take street_test --raw-dir $(DEMO)/raw --calibration $(DEMO)/calibration.json
 
 .PHONY: demo test lint format bench clean
 
