@@ -110,7 +110,7 @@ class FrameChecks:
     gain_change: NDArray[np.float64]
     """Light of the blurry frame over that of its window, relative to the median of the take, less 1."""
     interpolation_psnr: NDArray[np.float64]
-    """PSNR, in dB, of the worst part of the window's worst frame when it is made again from frames between."""
+    """PSNR, in dB, of the worst eighth of the window's worst frame when it is made again from frames between."""
     clock_error_frames: NDArray[np.float64]
     """Standard error of the clock at the frame's time, in fine frames, with caution where few frames carry it."""
 

@@ -205,7 +205,7 @@ def test_checks_are_told_with_their_limits(take):
     assert told["flash_max"] == pytest.approx(5.0)
     assert told["flash_median"] == pytest.approx(3.0)
     assert told["interpolation_min"] == pytest.approx(np.nanmin(checks.interpolation_psnr))
-    assert "50 % clipped, 6 % flash, 15 % gain, at least 19 dB" in table.caption
+    assert "50 % clipped, 6 % flash, 15 % gain, at least 16 dB" in table.caption
 
 
 def test_the_true_skew_is_that_of_the_rows_that_are_shown(session):

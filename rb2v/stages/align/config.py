@@ -49,8 +49,8 @@ class AlignConfig:
     """A larger relative change of the light between neighbouring sharp frames means ``flash``."""
     max_gain_change: float = 0.15
     """A gain between the cameras further off the take's median, relative to it, means ``exposure``."""
-    min_interpolation_psnr_db: float = 19.0
-    """Lower PSNR of the worst part of a frame that was made again from frames between means ``interpolation``."""
+    min_interpolation_psnr_db: float = 16.0
+    """Lower PSNR of the worst eighth of a frame made again from frames between means ``interpolation``."""
     wide_range_seconds: float = 2.5
     """How far is looked, to either side, for frames of which no window near the coarse offset is clear."""
 

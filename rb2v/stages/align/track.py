@@ -22,6 +22,7 @@ from rb2v.io.frame_file import FrameFile
 from rb2v.io.video import iter_frames
 
 _N_BLOCKS = 8
+_N_WORST_BLOCKS = 8
 _DARK_LINEAR = 0.01
 _NODE_STEP_FRAMES = 0.25
 _GAP_FRAMES = 1.5
@@ -87,7 +88,7 @@ class ReducedTrack:
     light_changes: NDArray[np.float64]
     """(n - 1,) relative change of the light from each original frame to the next."""
     interpolation_psnr: NDArray[np.float64]
-    """(n,) PSNR, in dB, of the worst part of each original frame made again from the frames half-way to its
+    """(n,) PSNR, in dB, of the worst eighth of each original frame made again from the frames half-way to its
     neighbours; NaN at the ends."""
 
     def windows(self, rig: Rig) -> Windows:
@@ -245,7 +246,7 @@ class SharpSource:
             half = between[asked.index(0.5)]
             if middle is not None:
                 again = self._interpolator.between(middle, half, [0.5])[0]
-                psnrs[index] = _worst_block_psnr(again, frame, self._response)
+                psnrs[index] = _worst_part_psnr(again, frame, self._response)
             kept_following = _keep(following, size)
             light_changes[index] = _light_change(kept, kept_following)
             frame, kept, middle = following, kept_following, half
@@ -286,10 +287,10 @@ def _light_change(before: NDArray[np.uint16], after: NDArray[np.uint16]) -> floa
     return float(np.median(ratios)) - 1.0
 
 
-def _worst_block_psnr(made: NDArray[np.float32], frame: NDArray[np.float32], response: Response) -> float:
+def _worst_part_psnr(made: NDArray[np.float32], frame: NDArray[np.float32], response: Response) -> float:
     difference = np.square(from_linear(made, response) - from_linear(frame, response)).mean(axis=2)
-    errors = cv2.resize(difference, (_N_BLOCKS, _N_BLOCKS), interpolation=cv2.INTER_AREA)
-    return float(errors_to_psnr(np.array(errors.max(), dtype=np.float64)))
+    blocks = np.sort(cv2.resize(difference, (_N_BLOCKS, _N_BLOCKS), interpolation=cv2.INTER_AREA), axis=None)
+    return float(errors_to_psnr(np.array(blocks[-_N_WORST_BLOCKS:].mean(), dtype=np.float64)))
 
 
 def _shift_nodes(
