@@ -269,6 +269,10 @@ class RollingShutter:
     compensated: bool
     """Whether the sharp frames were made row by row for it."""
 
+    def __post_init__(self) -> None:
+        if len(self.band_rows) != len(self.band_shifts_seconds):
+            raise ValueError(f"{len(self.band_rows)} band_rows have {len(self.band_shifts_seconds)} shifts")
+
 
 @dataclass(frozen=True)
 class Timing:

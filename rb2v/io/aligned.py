@@ -17,6 +17,7 @@ from pydantic import Field
 
 from rb2v.artifacts import (
     CATEGORIES,
+    REASONS,
     SPLITS,
     AlignedFrame,
     CameraResponse,
@@ -191,7 +192,19 @@ def write_aligned_take(
     return path
 
 
-_TABLE_FIELDS = ("blurry_index", "blurry_time", "position", "position_fine", "psnr", "margin_db", "accepted")
+_TABLE_FIELDS = {
+    "blurry_index": "i",
+    "blurry_time": "f",
+    "position": "i",
+    "position_fine": "f",
+    "psnr": "f",
+    "margin_db": "f",
+    "accepted": "b",
+}
+_KINDS = {"i": "whole numbers", "f": "numbers", "b": "yes or no"}
+_FINITE_FIELDS = ("frames/blurry_index", "frames/blurry_time", "frames/position", "frames/position_fine")
+_MAX_VALUE = 1e12
+_MAX_TIMING_LETTERS = 1 << 20
 
 
 def _write_table(group: h5py.Group, frames: list[AlignedFrame]) -> None:
@@ -238,11 +251,7 @@ class AlignedTakeReader:
         self.green_screen = bool(attributes["green_screen"])
         self.inputs_sha256 = str(attributes["inputs_sha256"])
         self.split: Split | None = _member(attributes["split"], SPLITS) if attributes["split"] else None
-        with naming_damage(self._file, "timing"):
-            text = own_dataset(self._file, "timing").asstr()[()]
-        if not isinstance(text, str):
-            raise TypeError("timing is no text")
-        self.timing = validate(Timing, parse_json(text), self.path)
+        self.timing = self._read_timing()
         self.blurry_index = self._array("blurry_index", np.int64, (None,))
         n = len(self.blurry_index)
         if n and self.blurry_index.min() < 0:
@@ -259,6 +268,18 @@ class AlignedTakeReader:
             sharp: tuple[int, ...] = tuple(self._sharp.shape or ())
             if len(blurry) != 4 or len(sharp) != 5 or (n, *blurry[1:]) != blurry or (n, sharp[1], *blurry[1:]) != sharp:
                 raise ValueError(f"frames are {blurry} and {sharp} for {n} samples")
+
+    def _read_timing(self) -> Timing:
+        dataset = own_dataset(self._file, "timing")
+        with naming_damage(self._file, "timing"):
+            text = dataset.asstr()[()]
+        if not isinstance(text, str) or len(text) > _MAX_TIMING_LETTERS:
+            raise InputError(self.path, "is no short text", "timing", expected="a JSON document")
+        try:
+            document = parse_json(text)
+        except ValueError as error:
+            raise InputError(self.path, f"is not JSON ({error})", "timing") from error
+        return validate(Timing, document, self.path)
 
     def _array(
         self,
@@ -311,22 +332,38 @@ class AlignedTakeReader:
 
     def read_frames(self) -> list[AlignedFrame]:
         """Return the rows of the alignment table for every blurry frame of the take."""
-        colors = self._array("frames/color", np.float64, (None, 3, 4))
-        columns = {name: self._array(f"frames/{name}", None, (len(colors),)).tolist() for name in _TABLE_FIELDS}
+        n = self._n_frames
+        colors = self._array("frames/color", np.float64, (n, 3, 4))
+        columns = {name: self._column(f"frames/{name}", kind, n) for name, kind in _TABLE_FIELDS.items()}
         dataset = own_dataset(self._file, "frames/reason")
-        if dataset.shape != (len(colors),):
-            raise InputError(self.path, f"has the shape {dataset.shape}", "frames/reason", expected=f"({len(colors)},)")
+        if dataset.shape != (n,):
+            raise InputError(self.path, f"has the shape {dataset.shape}", "frames/reason", expected=f"({n},)")
         with naming_damage(self._file, "frames/reason"):
-            reasons = dataset.asstr()[()]
+            reasons = [str(reason) for reason in dataset.asstr()[()]]
+        for index, (reason, accepted) in enumerate(zip(reasons, columns["accepted"], strict=True)):
+            if reason not in REASONS or accepted != (reason == ""):
+                raise InputError(self.path, f"frame {index}: {reason!r} does not fit the others", "frames/reason")
+        taken = [index for index, kept in zip(columns["blurry_index"], columns["accepted"], strict=True) if kept]
+        if taken != self.blurry_index.tolist():
+            raise InputError(self.path, "names other frames than blurry_index", "frames/accepted")
         return [
             AlignedFrame(
                 take=self.name,
                 **{name: values[index] for name, values in columns.items()},
-                reason=str(reasons[index]),
+                reason=reasons[index],
                 color=colors[index],
             )
-            for index in range(len(colors))
+            for index in range(n)
         ]
+
+    def _column(self, name: str, kind: str, n: int) -> list[Any]:
+        """Return a column of the table as plain values, after a look at their kind."""
+        if own_dataset(self._file, name).dtype.kind != kind:
+            raise InputError(self.path, "holds values of another kind", name, expected=_KINDS[kind])
+        values = self._array(name, None, (n,))
+        if name in _FINITE_FIELDS and not np.all(np.abs(values) < _MAX_VALUE):
+            raise InputError(self.path, "holds a value that cannot be", name, expected="plain numbers")
+        return list(values.tolist())
 
     def read_curves(self) -> ScoreCurves:
         """Return the score of every window that was tried."""

@@ -7,6 +7,7 @@ import dataclasses
 import fcntl
 import io
 import json
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -107,9 +108,16 @@ def parse_json(text: str) -> Any:  # noqa: ANN401 - any JSON value
         If the text is no such document.
     """
     try:
-        return json.loads(text, parse_constant=_refuse_constant)
+        return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is larger than a number can be")
+    return number
 
 
 def _refuse_constant(name: str) -> None:

@@ -264,3 +264,52 @@ def test_columns_of_another_length_are_named(tmp_path, name):
 
     with AlignedTakeReader(path) as reader, pytest.raises(InputError, match=name):
         read_all(reader)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("frames/accepted", np.array([b"yes"] * 5)),
+        ("frames/accepted", np.ones(5)),
+        ("frames/accepted", np.zeros(5, bool)),
+        ("frames/psnr", np.array([b"30"] * 5)),
+        ("frames/blurry_time", np.full(5, np.nan)),
+        ("frames/blurry_time", np.full(5, 1e308)),
+        ("frames/position", np.full(5, 2**62)),
+        ("frames/position_fine", np.full(5, np.inf)),
+        ("frames/reason", np.array([b"hello"] * 5)),
+        ("frames/reason", np.array([b""] * 5)),
+    ],
+)
+def test_values_that_cannot_be_are_named(tmp_path, name, value):
+    path = write(tmp_path / "t.h5")
+    with h5py.File(path, "r+") as file:
+        del file[name]
+        file[name] = value
+    with AlignedTakeReader(path) as reader, pytest.raises(InputError, match="frames/"):
+        reader.read_frames()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "timing: is not JSON"),
+        ("[]", "Input should be an object"),
+        ('{"clock": 3}', "clock"),
+        ('{"offsets": [{"source": "smell", "seconds": 1.0, "confidence": 0.5}]}', "source"),
+        (
+            '{"rolling_shutter": {"skew_seconds": 0.0, "error_seconds": 0.0, "band_rows": [1.0, 2.0], '
+            '"band_shifts_seconds": [0.0], "compensated": false}}',
+            "2 band_rows have 1 shifts",
+        ),
+        ('{"clock": {"offset_seconds": 1e999, "drift": 0.0, "residual_seconds": 0.0, "n_inliers": 3}}', "timing"),
+        (" " * (1 << 21), "timing: is no short text"),
+    ],
+)
+def test_timing_that_cannot_be_is_named(tmp_path, text, message):
+    path = write(tmp_path / "t.h5")
+    with h5py.File(path, "r+") as file:
+        del file["timing"]
+        file["timing"] = text
+    with pytest.raises(InputError, match=message):
+        AlignedTakeReader(path)

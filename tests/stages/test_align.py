@@ -277,6 +277,10 @@ def test_another_configuration_is_refused_in_the_same_folder(session, tmp_path):
         ({"sync": "smell"}, "sync must be auto, sound, gyro, motion or timecode"),
         ({"tolerance_frames": 0.0}, "tolerance_frames must be a number above 0"),
         ({"min_psnr_db": float("nan")}, "min_psnr_db must be a number above 0"),
+        ({"wide_range_seconds": 1e6}, "wide_range_seconds must be at most 60"),
+        ({"color": "per-shot"}, "color must be per-frame or per-take"),
+        ({"response": "log"}, "response must be linear, srgb or the exponent"),
+        ({"response": 0.0}, r"exponent of 0\.1 to 10"),
     ],
 )
 def test_configurations_that_cannot_be(changes, message):

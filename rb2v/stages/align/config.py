@@ -41,7 +41,7 @@ class AlignConfig:
     """A score curve whose peak stands out less than this tells no position; the clock does."""
     tolerance_frames: float = 1.0
     """A frame whose own peak lies further off the clock line, in fine frames, is ``inconsistent``."""
-    max_clock_error_frames: float = 0.25
+    max_clock_error_frames: float = 0.1
     """A frame is ``static`` where the standard error of the clock, in fine frames, is larger."""
     max_clipped_share: float = 0.5
     """More clipped pixels mean ``clipped``."""
@@ -75,6 +75,9 @@ class AlignConfig:
         for name in _POSITIVE:
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be a number above 0, got {getattr(self, name)}")
+        if self.wide_range_seconds > _MAX_RANGE_SECONDS:
+            limit = f"at most {_MAX_RANGE_SECONDS:g}"
+            raise ValueError(f"wide_range_seconds must be {limit}, got {self.wide_range_seconds:g}")
 
     @classmethod
     def paper(cls) -> AlignConfig:
@@ -95,6 +98,7 @@ class AlignConfig:
         )
 
 
+_MAX_RANGE_SECONDS = 60.0
 _POSITIVE = (
     "min_psnr_db",
     "min_margin_db",

@@ -39,6 +39,7 @@ from rb2v.stages.align.track import SharpSource, load_track, quantize, shrink
 _MIN_TRACK_SIZE_PX = 64
 _MAX_TRACK_SCALE = 4
 _MAX_SHARED_COLOR_FRAMES = 24
+_MAX_SHUTTER_SECONDS = 1.0
 
 
 class TakeAlignment:
@@ -142,9 +143,11 @@ class TakeAlignment:
             telemetry = read_telemetry(self._take.blurry)
         except InputError:
             return None  # said where the sources of the offset were asked
-        if telemetry is None or not len(telemetry.shutter_seconds):
+        if telemetry is None:
             return None
-        return float(np.median(telemetry.shutter_seconds))
+        stated = telemetry.shutter_seconds
+        possible = stated[(stated > 0) & (stated <= _MAX_SHUTTER_SECONDS)]
+        return float(np.median(possible)) if len(possible) else None
 
     def _write_samples(
         self, places: Sequence[Place], search: Search, judge: Judge, timing: Timing
