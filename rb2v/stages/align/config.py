@@ -41,7 +41,7 @@ class AlignConfig:
     """A score curve whose peak stands out less than this tells no position; the clock does."""
     tolerance_frames: float = 1.0
     """A frame whose own peak lies further off the clock line, in fine frames, is ``inconsistent``."""
-    max_clock_error_frames: float = 0.1
+    max_clock_error_frames: float = 0.25
     """A frame is ``static`` where the standard error of the clock, in fine frames, is larger."""
     max_clipped_share: float = 0.5
     """More clipped pixels mean ``clipped``."""
