@@ -20,6 +20,7 @@ _MAX_CONDITION = 1e7
 _MAX_ROBUST_ROUNDS = 10
 _BIWEIGHT_REACH = 6.0  # in deviations; wide, because the errors of interpolation have long tails of their own
 _SETTLED_WEIGHT = 0.02
+_MIN_ROBUST_SCALE = 0.01
 
 
 def to_linear(image: NDArray[np.uint8] | NDArray[np.floating], response: Response) -> NDArray[np.float32]:
@@ -203,8 +204,9 @@ def fit_color_map_robustly(
     for _ in range(_MAX_ROBUST_ROUNDS):
         color_map = _fit_with_prior(x, y, weights, np.asarray(prior, dtype=np.float64), prior_weight)
         residuals = np.linalg.norm(x @ color_map[:, :3].T + color_map[:, 3] - y, axis=1)
-        # The median of the norm of a normal vector of three is 1.54 of its deviations; an 8-bit step keeps it above 0.
-        scale = max(float(np.median(residuals)) / 1.54, 1 / 1024)
+        # The median of the norm of a normal vector of three is 1.54 of its deviations. Where most pairs are one flat
+        # surface, a green screen say, it is far smaller than what sharp edges leave, which do correspond.
+        scale = max(float(np.median(residuals)) / 1.54, _MIN_ROBUST_SCALE)
         updated = np.square(np.maximum(1 - np.square(residuals / (_BIWEIGHT_REACH * scale)), 0))
         settled = float(np.max(np.abs(updated - weights))) < _SETTLED_WEIGHT
         weights = updated

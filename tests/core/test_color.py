@@ -178,6 +178,18 @@ def test_where_the_colors_say_nothing_the_robust_map_is_the_prior():
     np.testing.assert_allclose(one_color @ fitted[:, :3].T + fitted[:, 3], 0.45, atol=1e-9)
 
 
+def test_a_flat_majority_does_not_make_outliers_of_the_rest():
+    # Nine tenths are a green screen with hardly any noise, the rest a hand whose edges are interpolated less well.
+    rng = np.random.default_rng(0)
+    screen = np.tile([0.05, 0.35, 0.08], (4500, 1)) + rng.normal(0, 3e-4, (4500, 3))
+    hand = rng.uniform(0.1, 0.6, (500, 3))
+    source, errors = np.concatenate([screen, hand]), np.repeat([3e-4, 0.015], [4500, 500])[:, None]
+    mixing = np.diag([0.9, 0.95, 0.85]) + 0.03
+    target = source @ mixing.T + errors * rng.standard_normal((5000, 3))
+    fitted = fit_color_map_robustly(source, target, np.eye(3, 4))
+    assert np.abs(hand @ (fitted[:, :3] - mixing).T + fitted[:, 3]).mean() < 0.002
+
+
 def test_robust_maps_need_pairs():
     with pytest.raises(ValueError, match="no color pair"):
         fit_color_map_robustly(np.zeros((0, 3)), np.zeros((0, 3)), np.eye(3, 4))
