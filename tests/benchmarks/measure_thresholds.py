@@ -15,6 +15,7 @@ import tempfile
 from collections import defaultdict
 from pathlib import Path
 
+import bench_alignment
 import numpy as np
 import yaml
 from scipy.stats import t
@@ -31,19 +32,7 @@ from rb2v.stages.calibrate import run as calibrate
 CATEGORIES = ("street", "face", "hand")
 SECONDS = 1.0
 FPS = {"blurry": 25.0, "sharp": 100.0}
-RIG = {
-    "schema": 1,
-    "name": "tiny",
-    "blurry": {"model": "simulated", "frame_rate": 25},
-    "sharp": {"model": "simulated", "frame_rate": 100},
-    "mirrored": "auto",
-    "response": "srgb",
-    "upsampling": 2,
-    "frames_per_sequence": 7,
-    "blur_samples": 19,
-    "output_size": [96, 96],
-    "search_range_seconds": 0.1,
-}
+RIG = bench_alignment.RIG | {"search_range_seconds": 0.1}
 SPOILT = {
     "replaced": (3, 15),
     "out of its time": (5, 17),
