@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -14,12 +15,14 @@ from rb2v.core.blur import STORED_LEVELS, Windows
 from rb2v.core.sync import OffsetEstimate, offset_from_gyro, offset_from_motion, offset_from_sound
 from rb2v.errors import InputError
 from rb2v.io.frame_file import FrameFile
-from rb2v.io.gopro import read_telemetry, read_timecode
+from rb2v.io.gopro import Telemetry, read_timecode
 from rb2v.io.video import read_sound
 from rb2v.stages.align.config import SyncChoice
 from rb2v.stages.align.track import SharpSource
 
 logger = logging.getLogger(__name__)
+
+TelemetryReader = Callable[[tuple[Path, ...]], Telemetry | None]
 
 MIN_CONFIDENCE: Mapping[OffsetSource, float] = {"sound": 1 / 3, "gyro": 0.4, "motion": 0.09, "timecode": 0.0}
 """Less than this and a source is not believed; in the order in which sources are asked, the most exact first."""
@@ -39,6 +42,7 @@ _SECONDS_PER_DAY = 86_400.0
 
 def estimate_offsets(
     take: Take,
+    read_telemetry: TelemetryReader,
     blurry: FrameFile[np.uint16],
     blurry_times: NDArray[np.float64],
     windows: Windows,
@@ -52,6 +56,8 @@ def estimate_offsets(
     ----------
     take : Take
         The take, for its files.
+    read_telemetry : callable
+        Reads the telemetry of a recording's files.
     blurry : (J, h * w, 3) FrameFile of uint16
         Reduced blurry frames.
     blurry_times : (J,) ndarray of float64
@@ -71,7 +77,7 @@ def estimate_offsets(
 
     sources: Mapping[OffsetSource, Callable[[], OffsetEstimate | None]] = {
         "sound": lambda: _from_sound(take),
-        "gyro": lambda: _from_gyro(take),
+        "gyro": lambda: _from_gyro(take, read_telemetry),
         "motion": motion,
         "timecode": lambda: _from_timecode(take),
     }
@@ -130,7 +136,7 @@ def _from_sound(take: Take) -> OffsetEstimate | None:
     return OffsetEstimate(found.seconds + sharp.start_seconds - blurry.start_seconds, found.confidence)
 
 
-def _from_gyro(take: Take) -> OffsetEstimate | None:
+def _from_gyro(take: Take, read_telemetry: TelemetryReader) -> OffsetEstimate | None:
     blurry, sharp = read_telemetry(take.blurry), read_telemetry(take.sharp)
     if blurry is None or sharp is None or not (len(blurry.gyro) and len(sharp.gyro)):
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import shutil
 from collections.abc import Iterator, Sequence
@@ -71,6 +72,8 @@ class TakeAlignment:
     ) -> None:
         self._take, self._rig, self._config, self._scratch = take, rig, config, scratch
         self._product = make_matrix_product(device)
+        # The gyro and the shutter stand in the same track, and reading it means reading the whole file.
+        self._read_telemetry = functools.cache(read_telemetry)
         self._response: Response = rig.response if config.response is None else config.response
         crop = dataclasses.astuple(calibration.crop)
         self._warp_blurry = FrameWarp(np.eye(3), crop, rig.output_size, self._response)
@@ -94,7 +97,7 @@ class TakeAlignment:
         track = self._sharp.reduce(track_size, size, self._scratch / "reduced", blur_track=config.search == "full")
         windows = track.windows(rig)
         small = self._reduce_blurry(track_size, size)
-        offsets = estimate_offsets(self._take, small, times, windows, self._sharp, size, rig)
+        offsets = estimate_offsets(self._take, self._read_telemetry, small, times, windows, self._sharp, size, rig)
         offset = choose_offset(offsets, config.sync, self._take.name)
         search, timing = no_search(len(times)), Timing(offsets)
         if offset is not None:
@@ -140,7 +143,7 @@ class TakeAlignment:
 
     def _shutter_seconds(self) -> float | None:
         try:
-            telemetry = read_telemetry(self._take.blurry)
+            telemetry = self._read_telemetry(self._take.blurry)
         except InputError:
             return None  # said where the sources of the offset were asked
         if telemetry is None:
