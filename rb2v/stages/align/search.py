@@ -81,11 +81,12 @@ def search_windows(
     expected = np.array([round(sharp.position_at(offset_seconds + time)) for time in times], dtype=np.int64)
     search = _empty(len(times), 2 * radius + 1)
     search.curves.first_position[:] = expected - radius
-    _score(search, np.arange(len(times)), frames, windows, config, product)
+    scorer = _Scorer(search, frames, windows, config, product)
+    scorer.score(np.arange(len(times)))
     wide = math.ceil(config.wide_range_seconds * rig.fine_fps)
     if wide > radius and config.positions == "clock":
         for run in _lost_runs(search.confident):
-            _look_further(search, run, expected, wide, frames, windows, config, product)
+            scorer.look_further(run, expected, wide)
     return search
 
 
@@ -103,55 +104,6 @@ def _empty(n_frames: int, n_windows: int) -> Search:
     return Search(curves, np.zeros(n_frames), np.zeros(n_frames), np.zeros(n_frames, dtype=bool))
 
 
-def _score(
-    search: Search,
-    indices: NDArray[np.intp],
-    frames: FrameFile[np.uint16],
-    windows: Windows,
-    config: AlignConfig,
-    product: MatrixProduct,
-) -> None:
-    """Score some frames in the ranges that the curves start at, and read their peaks."""
-    n_windows = search.curves.psnr.shape[1]
-    for some in _batches(indices, frames):
-        errors = _errors(search.curves.first_position[some], n_windows, frames[some], windows, config, product)
-        for index, row in zip(some, errors, strict=True):
-            search.curves.psnr[index] = errors_to_psnr(row)
-            if np.all(np.isnan(row)):
-                continue
-            peak = find_peak(row)
-            search.margins_db[index] = peak.margin_db
-            search.sharpness[index] = peak.sharpness
-            search.curves.peak[index] = np.nan
-            if peak.margin_db >= config.min_margin_db:
-                search.curves.peak[index] = search.curves.first_position[index] + peak.index + peak.offset
-            search.confident[index] = _is_clear(peak, row, config)
-
-
-def _batches(indices: NDArray[np.intp], frames: FrameFile[np.uint16]) -> Iterator[NDArray[np.intp]]:
-    """Yield as many indices at a time as frames fit well in memory."""
-    n = min(max(_NUMBERS_AT_ONCE // max(math.prod(frames.shape[1:]), 1), 1), _FRAMES_AT_ONCE)
-    for start in range(0, len(indices), n):
-        yield indices[start : start + n]
-
-
-def _errors(
-    first: NDArray[np.int64],
-    n_windows: int,
-    frames: NDArray[np.uint16],
-    windows: Windows,
-    config: AlignConfig,
-    product: MatrixProduct,
-) -> NDArray[np.float64]:
-    valid = unclipped(frames) if config.color_fit == "robust" else None
-    return search_errors(windows, frames / STORED_LEVELS, first, n_windows, valid, product=product)
-
-
-def _is_clear(peak: Peak, errors: NDArray[np.float64], config: AlignConfig) -> bool:
-    best_db = float(errors_to_psnr(errors[peak.index : peak.index + 1])[0])
-    return not peak.at_edge and peak.margin_db >= config.min_margin_db and best_db >= config.min_psnr_db
-
-
 def _lost_runs(confident: NDArray[np.bool_]) -> Iterator[NDArray[np.intp]]:
     """Yield runs of frames without a clear peak that are too long to be single spoilt frames."""
     lost = np.flatnonzero(~confident)
@@ -160,27 +112,62 @@ def _lost_runs(confident: NDArray[np.bool_]) -> Iterator[NDArray[np.intp]]:
             yield run
 
 
-def _look_further(
-    search: Search,
-    run: NDArray[np.intp],
-    expected: NDArray[np.int64],
-    radius: int,
-    frames: FrameFile[np.uint16],
-    windows: Windows,
-    config: AlignConfig,
-    product: MatrixProduct,
-) -> None:
-    """Move the ranges of frames whose clear window lies further off, as behind a piece that a recording lacks."""
-    n_windows = search.curves.psnr.shape[1]
-    moved = []
-    for some in _batches(run, frames):
-        first = expected[some] - radius
-        errors = _errors(first, 2 * radius + 1, frames[some], windows, config, product)
-        for index, low, row in zip(some, first, errors, strict=True):
-            if np.all(np.isnan(row)):
+class _Scorer:
+    """Scores frames against windows and writes what it finds into a search."""
+
+    def __init__(
+        self,
+        search: Search,
+        frames: FrameFile[np.uint16],
+        windows: Windows,
+        config: AlignConfig,
+        product: MatrixProduct,
+    ) -> None:
+        self._search, self._frames, self._windows = search, frames, windows
+        self._config, self._product = config, product
+
+    def score(self, indices: NDArray[np.intp]) -> None:
+        """Score some frames in the ranges that the curves start at, and read their peaks."""
+        search, curves = self._search, self._search.curves
+        for index, errors in self._errors(indices, curves.first_position[indices], curves.psnr.shape[1]):
+            curves.psnr[index] = errors_to_psnr(errors)
+            if np.all(np.isnan(errors)):
                 continue
-            peak = find_peak(row)
-            if _is_clear(peak, row, config):
-                search.curves.first_position[index] = low + peak.index - n_windows // 2
+            peak = find_peak(errors)
+            search.margins_db[index] = peak.margin_db
+            search.sharpness[index] = peak.sharpness
+            curves.peak[index] = np.nan
+            if peak.margin_db >= self._config.min_margin_db:
+                curves.peak[index] = curves.first_position[index] + peak.index + peak.offset
+            search.confident[index] = self._is_clear(peak, errors)
+
+    def look_further(self, run: NDArray[np.intp], expected: NDArray[np.int64], radius: int) -> None:
+        """Move the ranges of frames whose clear window lies further off, as behind a piece that a recording lacks."""
+        curves, moved = self._search.curves, []
+        for index, errors in self._errors(run, expected[run] - radius, 2 * radius + 1):
+            if np.all(np.isnan(errors)):
+                continue
+            peak = find_peak(errors)
+            if self._is_clear(peak, errors):
+                curves.first_position[index] = expected[index] - radius + peak.index - curves.psnr.shape[1] // 2
                 moved.append(index)
-    _score(search, np.array(moved, dtype=np.intp), frames, windows, config, product)
+        self.score(np.array(moved, dtype=np.intp))
+
+    def _errors(
+        self, indices: NDArray[np.intp], first: NDArray[np.int64], n_windows: int
+    ) -> Iterator[tuple[int, NDArray[np.float64]]]:
+        """Yield frames with the errors of a range of windows, made for as many at a time as fit well in memory."""
+        n = min(max(_NUMBERS_AT_ONCE // max(math.prod(self._frames.shape[1:]), 1), 1), _FRAMES_AT_ONCE)
+        for start in range(0, len(indices), n):
+            some = indices[start : start + n]
+            frames = self._frames[some]
+            valid = unclipped(frames) if self._config.color_fit == "robust" else None
+            errors = search_errors(
+                self._windows, frames / STORED_LEVELS, first[start : start + n], n_windows, valid, product=self._product
+            )
+            yield from zip(some.tolist(), errors, strict=True)
+
+    def _is_clear(self, peak: Peak, errors: NDArray[np.float64]) -> bool:
+        best_db = float(errors_to_psnr(errors[peak.index : peak.index + 1])[0])
+        config = self._config
+        return not peak.at_edge and peak.margin_db >= config.min_margin_db and best_db >= config.min_psnr_db
