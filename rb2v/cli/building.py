@@ -1,162 +1,32 @@
-"""The command line: one command per stage, each a translation of options into a call of the library."""
+"""The commands from recordings to shards."""
 
 from __future__ import annotations
 
 import dataclasses
-import errno
-import logging
-import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.logging import RichHandler
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
-from rich.text import Text
 
-from rb2v import __version__
-from rb2v.errors import InputError, Rb2vError
+from rb2v.cli.shared import (
+    Device,
+    RawDir,
+    Workers,
+    app,
+    console,
+    make_config,
+    parse_milliseconds,
+    parse_response,
+    parse_size,
+    show_progress,
+)
+from rb2v.errors import Rb2vError
 
 if TYPE_CHECKING:
     from rb2v.stages.align import TakeRecord
-
-app = typer.Typer(
-    name="rb2v",
-    help="Blur-to-video data sets from beam-splitter rigs, and HyperCUT trained on them.",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode="rich",
-    pretty_exceptions_enable=False,
-)
-console = Console(highlight=False, markup=False)
-error_console = Console(stderr=True, highlight=False, markup=False)
-
-Config = TypeVar("Config")
-
-RawDir = Annotated[Path, typer.Option("--raw-dir", help="Raw directory: capture.yaml, calibration/, takes/.")]
-Workers = Annotated[int | None, typer.Option(help="Worker processes; one per core by default.", min=1)]
-Device = Annotated[
-    Literal["auto", "cpu", "cuda"], typer.Option(help="Where to compute; auto takes CUDA where there is one.")
-]
-
-EXIT_INPUT_WRONG = 2
-
-# What the user's machine refuses: a full disk, a missing permission, a path that cannot be.
-_OUTSIDE_ERRORS = (
-    *(errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS),
-    *(errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP, errno.EBUSY),
-)
-
-
-def main() -> None:
-    """Run the command line; the user's mistakes end in one message and exit status 2."""
-    try:
-        app()
-    except Rb2vError as error:
-        _print_error(str(error))
-        sys.exit(EXIT_INPUT_WRONG)
-    except OSError as error:
-        if error.errno not in _OUTSIDE_ERRORS:
-            raise
-        where = f"{error.filename}: " if error.filename else ""
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        ending = "; files under their final names are whole, run the command again to go on" if full else ""
-        _print_error(f"{where}{error.strerror}{ending}")
-        sys.exit(EXIT_INPUT_WRONG)
-
-
-def _print_error(message: str) -> None:
-    error_console.print(Text.assemble(("error: ", "bold red"), message), soft_wrap=True)
-
-
-def _show_version(value: bool) -> None:
-    if value:
-        console.print(f"rb2v {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def configure(
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more on the way.")] = False,
-    version: Annotated[
-        bool, typer.Option("--version", help="Print the version and leave.", callback=_show_version, is_eager=True)
-    ] = False,
-) -> None:
-    """Set up what every command shares."""
-    logging.basicConfig(
-        level=logging.INFO if verbose else logging.WARNING,
-        format="%(message)s",
-        handlers=[RichHandler(console=error_console, show_time=False, show_path=False)],
-        force=True,
-    )
-
-
-def _make_config(make: Callable[[], Config]) -> Config:
-    """Return a stage's config; a value that it refuses is the user's mistake."""
-    try:
-        return make()
-    except Rb2vError:
-        raise
-    except ValueError as error:
-        raise Rb2vError(f"options: {error}") from error
-
-
-def _parse_milliseconds(text: str, option: str) -> tuple[float, float]:
-    try:
-        blurry, sharp = (float(part) / 1000 for part in text.split(","))
-    except ValueError:
-        expected = "expected BLURRY,SHARP in milliseconds, 8,5 for example"
-        raise Rb2vError(f"{option}: {text!r} is no pair of times; {expected}") from None
-    return blurry, sharp
-
-
-def _parse_labelled(texts: Iterable[str], option: str) -> dict[str, Path]:
-    folders: dict[str, Path] = {}
-    for text in texts:
-        label, _, folder = text.partition("=")
-        if not (label and folder):
-            expected = "expected LABEL=FOLDER, paper=session/paper for example"
-            raise Rb2vError(f"{option}: {text!r} does not name a folder; {expected}")
-        if label in folders:
-            raise Rb2vError(f"{option}: the label {label!r} is given twice")
-        folders[label] = Path(folder)
-    return folders
-
-
-def _parse_size(text: str, option: str) -> tuple[int, int]:
-    width, _, height = text.lower().partition("x")
-    if not (width.isdecimal() and height.isdecimal()):
-        raise Rb2vError(f"{option}: {text!r} is no size; expected WIDTHxHEIGHT, 448x448 for example")
-    return int(width), int(height)
-
-
-def _parse_response(text: str, option: str) -> str | float:
-    if text in ("linear", "srgb"):
-        return text
-    try:
-        return float(text)
-    except ValueError:
-        raise Rb2vError(
-            f"{option}: {text!r} is no response; expected linear, srgb or the exponent of a gamma"
-        ) from None
-
-
-@contextmanager
-def _progress() -> Iterator[Progress]:
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=error_console, transient=True, disable=not error_console.is_terminal) as progress:
-        yield progress
 
 
 @app.command(epilog="Example: rb2v simulate --out session/raw")
@@ -203,11 +73,11 @@ def simulate(
     for name in categories.split(","):
         if name not in CATEGORIES:
             raise Rb2vError(f"--categories: {name!r} is not a category; expected some of {', '.join(CATEGORIES)}")
-    blurry_readout_seconds, sharp_readout_seconds = _parse_milliseconds(readout_ms, "--readout-ms")
-    config = _make_config(
+    blurry_readout_seconds, sharp_readout_seconds = parse_milliseconds(readout_ms, "--readout-ms")
+    config = make_config(
         lambda: SimulateConfig(
             rig=rig,
-            size=_parse_size(size, "--size"),
+            size=parse_size(size, "--size"),
             seconds=seconds,
             test_seconds=test_seconds or seconds,
             test_takes=test_seconds > 0,
@@ -224,7 +94,7 @@ def simulate(
             seed=seed,
         )
     )
-    with _progress() as progress:
+    with show_progress() as progress:
         task = progress.add_task("recording", total=None)
         truth = run(
             out,
@@ -247,8 +117,8 @@ def calibrate(
     from rb2v.io.store import read_calibration
     from rb2v.stages import calibrate as stage
 
-    config = _make_config(lambda: stage.CalibrateConfig(board_corners=_parse_size(board, "--board")))
-    with _progress() as progress:
+    config = make_config(lambda: stage.CalibrateConfig(board_corners=parse_size(board, "--board")))
+    with show_progress() as progress:
         task = progress.add_task("calibrating", total=None)
         stage.run(raw_dir, out, config, on_step=lambda name: progress.update(task, description=name))
     calibration = read_calibration(out)
@@ -317,7 +187,7 @@ def align(
     given = {
         "interpolator": interpolator,
         "sync": sync,
-        "response": None if response is None else _parse_response(response, "--response"),
+        "response": None if response is None else parse_response(response, "--response"),
         "color": color,
         "color_fit": color_fit,
         "positions": positions,
@@ -328,9 +198,9 @@ def align(
     if config is not None:
         base = read_settings(stage.AlignConfig, config)
     chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    settings = _make_config(lambda: dataclasses.replace(base, **chosen))
+    settings = make_config(lambda: dataclasses.replace(base, **chosen))
     records: list[stage.TakeRecord] = []
-    with _progress() as progress:
+    with show_progress() as progress:
         task = progress.add_task("aligning takes", total=None)
 
         def show(record: stage.TakeRecord, n_takes: int) -> None:
@@ -394,16 +264,16 @@ def build_shards(
     from rb2v.shards import read_manifest
     from rb2v.stages import build_shards as stage
 
-    config = _make_config(
+    config = make_config(
         lambda: stage.BuildShardsConfig(
-            output_size=None if size is None else _parse_size(size, "--size"),
+            output_size=None if size is None else parse_size(size, "--size"),
             test_share=test_share,
             shard_samples=shard_samples,
             matter=matter,
             seed=seed,
         )
     )
-    with _progress() as progress:
+    with show_progress() as progress:
         task = progress.add_task("writing samples", total=None)
         manifest = stage.run(
             aligned,
@@ -416,94 +286,3 @@ def build_shards(
     for split, entry in read_manifest(out).splits.items():
         console.print(f"{split}: {entry.samples} samples in {len(entry.shards)} shards")
     console.print(str(manifest), soft_wrap=True)
-
-
-@app.command(epilog="Example: rb2v train-hypercut --shards session/shards --out session/hypercut")
-def train_hypercut(
-    shards: Annotated[Path, typer.Option(help="Folder that 'rb2v build-shards' wrote.")],
-    out: Annotated[Path, typer.Option(help="Folder for the checkpoint, metrics and order labels.")],
-    arch: Annotated[str, typer.Option(help="Order network: motion or antisymmetric.")] = "motion",
-    loss: Annotated[str, typer.Option(help="Loss: agreement or product.")] = "agreement",
-    steps: Annotated[int, typer.Option(help="Training steps.")] = 400,
-    batch_size: Annotated[int, typer.Option(help="Sequences per step.")] = 16,
-    image_size: Annotated[int, typer.Option(help="Shorter side of the frames that the network sees, in px.")] = 64,
-    lr: Annotated[float, typer.Option(help="Peak learning rate.")] = 2e-3,
-    seed: Annotated[int, typer.Option(help="Seed of weights and batches.")] = 0,
-    device: Device = "auto",
-) -> None:
-    """Train the order network, score it on the test split and label every sequence."""
-    from rb2v.hypercut import train as stage
-    from rb2v.io.store import read_json
-
-    config = _make_config(
-        lambda: stage.TrainHyperCutConfig(
-            arch=arch, loss=loss, steps=steps, batch_size=batch_size, image_size=image_size, lr=lr, seed=seed
-        )
-    )
-    with _progress() as progress:
-        task = progress.add_task("training", total=None)
-        checkpoint = stage.run(
-            shards,
-            out,
-            config,
-            device=device,
-            progress=lambda done, total, label: progress.update(task, completed=done, total=total, description=label),
-        )
-    try:
-        _print_order_scores(read_json(out / "metrics.json"))
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise InputError(out / "metrics.json", "is not what this command writes", str(error)) from error
-    console.print(str(checkpoint), soft_wrap=True)
-
-
-def _print_order_scores(metrics: Mapping[str, Any]) -> None:
-    if metrics["test"] is None:
-        console.print("the test split is empty: nothing to score")
-        return
-    table = Table(title=f"order on {metrics['test_sequences']} test sequences, %")
-    columns = [name for name, value in metrics["test"].items() if isinstance(value, float)]
-    table.add_column("scorer")
-    for name in columns:
-        table.add_column(name.replace("_", " "), justify="right")
-    for scorer, scores in {"network": metrics["test"], **(metrics["controls"] or {})}.items():
-        table.add_row(scorer.replace("_", " "), *(f"{100 * scores[name]:.1f}" for name in columns))
-    console.print(table)
-
-
-@app.command(epilog="Example: rb2v benchmark --shards session/shards --run session/hypercut --out session/report")
-def benchmark(
-    shards: Annotated[Path, typer.Option(help="Folder that 'rb2v build-shards' wrote.")],
-    out: Annotated[Path, typer.Option(help="Folder for results.json, results.csv and report.html.")],
-    run: Annotated[Path | None, typer.Option(help="Folder that 'rb2v train-hypercut' wrote.")] = None,
-    aligned: Annotated[Path | None, typer.Option(help="Folder that 'rb2v align' wrote.")] = None,
-    calibration: Annotated[Path | None, typer.Option(help="The rig's calibration.json.")] = None,
-    raw_dir: Annotated[Path | None, typer.Option("--raw-dir", help="The raw directory.")] = None,
-    truth: Annotated[Path | None, typer.Option(help="Truth folder of a simulated session.")] = None,
-    compare: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="LABEL=ALIGNED", help="Another alignment of the same recordings; may be given several times."
-        ),
-    ] = None,
-    workers: Workers = None,
-) -> None:
-    """Score a data set and a run, against the truth where there is one, and write a report."""
-    from rb2v import benchmark as stage
-    from rb2v.execution import make_executor
-
-    compared = _parse_labelled(compare or [], "--compare")
-    with _progress() as progress:
-        task = progress.add_task("scoring", total=None)
-        report = stage.run(
-            shards,
-            out,
-            run_dir=run,
-            aligned_dir=aligned,
-            raw_dir=raw_dir,
-            calibration_path=calibration,
-            truth_dir=truth,
-            compared_dirs=compared,
-            executor=make_executor(workers),
-            on_step=lambda name: progress.update(task, description=name),
-        )
-    console.print(str(report), soft_wrap=True)

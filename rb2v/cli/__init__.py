@@ -1,0 +1,70 @@
+"""The command line: one command per stage, each a translation of options into a call of the library."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import sys
+from typing import Annotated
+
+import typer
+from rich.logging import RichHandler
+from rich.text import Text
+
+from rb2v import __version__
+from rb2v.cli import building, learning  # noqa: F401 - commands register themselves, in this order
+from rb2v.cli.shared import app, console, error_console
+from rb2v.errors import Rb2vError
+
+__all__ = ["app", "main"]
+
+EXIT_INPUT_WRONG = 2
+
+# What the user's machine refuses: a full disk, a missing permission, a path that cannot be.
+_OUTSIDE_ERRORS = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS),
+    *(errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP, errno.EBUSY),
+)
+
+
+def main() -> None:
+    """Run the command line; the user's mistakes end in one message and exit status 2."""
+    try:
+        app()
+    except Rb2vError as error:
+        _print_error(str(error))
+        sys.exit(EXIT_INPUT_WRONG)
+    except OSError as error:
+        if error.errno not in _OUTSIDE_ERRORS:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        ending = "; files under their final names are whole, run the command again to go on" if full else ""
+        _print_error(f"{where}{error.strerror}{ending}")
+        sys.exit(EXIT_INPUT_WRONG)
+
+
+def _print_error(message: str) -> None:
+    error_console.print(Text.assemble(("error: ", "bold red"), message), soft_wrap=True)
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        console.print(f"rb2v {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def configure(
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more on the way.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and leave.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Set up what every command shares."""
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.WARNING,
+        format="%(message)s",
+        handlers=[RichHandler(console=error_console, show_time=False, show_path=False)],
+        force=True,
+    )

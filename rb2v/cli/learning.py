@@ -1,0 +1,104 @@
+"""The commands that train on shards and score what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from rb2v.cli.shared import Device, Workers, app, console, make_config, parse_labelled, show_progress
+from rb2v.errors import InputError
+
+
+@app.command(epilog="Example: rb2v train-hypercut --shards session/shards --out session/hypercut")
+def train_hypercut(
+    shards: Annotated[Path, typer.Option(help="Folder that 'rb2v build-shards' wrote.")],
+    out: Annotated[Path, typer.Option(help="Folder for the checkpoint, metrics and order labels.")],
+    arch: Annotated[str, typer.Option(help="Order network: motion or antisymmetric.")] = "motion",
+    loss: Annotated[str, typer.Option(help="Loss: agreement or product.")] = "agreement",
+    steps: Annotated[int, typer.Option(help="Training steps.")] = 400,
+    batch_size: Annotated[int, typer.Option(help="Sequences per step.")] = 16,
+    image_size: Annotated[int, typer.Option(help="Shorter side of the frames that the network sees, in px.")] = 64,
+    lr: Annotated[float, typer.Option(help="Peak learning rate.")] = 2e-3,
+    seed: Annotated[int, typer.Option(help="Seed of weights and batches.")] = 0,
+    device: Device = "auto",
+) -> None:
+    """Train the order network, score it on the test split and label every sequence."""
+    from rb2v.hypercut import train as stage
+    from rb2v.io.store import read_json
+
+    config = make_config(
+        lambda: stage.TrainHyperCutConfig(
+            arch=arch, loss=loss, steps=steps, batch_size=batch_size, image_size=image_size, lr=lr, seed=seed
+        )
+    )
+    with show_progress() as progress:
+        task = progress.add_task("training", total=None)
+        checkpoint = stage.run(
+            shards,
+            out,
+            config,
+            device=device,
+            progress=lambda done, total, label: progress.update(task, completed=done, total=total, description=label),
+        )
+    try:
+        _print_order_scores(read_json(out / "metrics.json"))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise InputError(out / "metrics.json", "is not what this command writes", str(error)) from error
+    console.print(str(checkpoint), soft_wrap=True)
+
+
+def _print_order_scores(metrics: Mapping[str, Any]) -> None:
+    if metrics["test"] is None:
+        console.print("the test split is empty: nothing to score")
+        return
+    table = Table(title=f"order on {metrics['test_sequences']} test sequences, %")
+    columns = [name for name, value in metrics["test"].items() if isinstance(value, float)]
+    table.add_column("scorer")
+    for name in columns:
+        table.add_column(name.replace("_", " "), justify="right")
+    for scorer, scores in {"network": metrics["test"], **(metrics["controls"] or {})}.items():
+        table.add_row(scorer.replace("_", " "), *(f"{100 * scores[name]:.1f}" for name in columns))
+    console.print(table)
+
+
+@app.command(epilog="Example: rb2v benchmark --shards session/shards --run session/hypercut --out session/report")
+def benchmark(
+    shards: Annotated[Path, typer.Option(help="Folder that 'rb2v build-shards' wrote.")],
+    out: Annotated[Path, typer.Option(help="Folder for results.json, results.csv and report.html.")],
+    run: Annotated[Path | None, typer.Option(help="Folder that 'rb2v train-hypercut' wrote.")] = None,
+    aligned: Annotated[Path | None, typer.Option(help="Folder that 'rb2v align' wrote.")] = None,
+    calibration: Annotated[Path | None, typer.Option(help="The rig's calibration.json.")] = None,
+    raw_dir: Annotated[Path | None, typer.Option("--raw-dir", help="The raw directory.")] = None,
+    truth: Annotated[Path | None, typer.Option(help="Truth folder of a simulated session.")] = None,
+    compare: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="LABEL=ALIGNED", help="Another alignment of the same recordings; may be given several times."
+        ),
+    ] = None,
+    workers: Workers = None,
+) -> None:
+    """Score a data set and a run, against the truth where there is one, and write a report."""
+    from rb2v import benchmark as stage
+    from rb2v.execution import make_executor
+
+    compared = parse_labelled(compare or [], "--compare")
+    with show_progress() as progress:
+        task = progress.add_task("scoring", total=None)
+        report = stage.run(
+            shards,
+            out,
+            run_dir=run,
+            aligned_dir=aligned,
+            raw_dir=raw_dir,
+            calibration_path=calibration,
+            truth_dir=truth,
+            compared_dirs=compared,
+            executor=make_executor(workers),
+            on_step=lambda name: progress.update(task, description=name),
+        )
+    console.print(str(report), soft_wrap=True)

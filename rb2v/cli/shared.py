@@ -1,0 +1,101 @@
+"""What the commands share: the application, consoles, options, and the reading of what was typed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from rb2v.errors import Rb2vError
+
+app = typer.Typer(
+    name="rb2v",
+    help="Blur-to-video data sets from beam-splitter rigs, and HyperCUT trained on them.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+console = Console(highlight=False, markup=False)
+error_console = Console(stderr=True, highlight=False, markup=False)
+
+Config = TypeVar("Config")
+
+RawDir = Annotated[Path, typer.Option("--raw-dir", help="Raw directory: capture.yaml, calibration/, takes/.")]
+Workers = Annotated[int | None, typer.Option(help="Worker processes; one per core by default.", min=1)]
+Device = Annotated[
+    Literal["auto", "cpu", "cuda"], typer.Option(help="Where to compute; auto takes CUDA where there is one.")
+]
+
+
+def make_config(make: Callable[[], Config]) -> Config:
+    """Return a stage's config; a value that it refuses is the user's mistake."""
+    try:
+        return make()
+    except Rb2vError:
+        raise
+    except ValueError as error:
+        raise Rb2vError(f"options: {error}") from error
+
+
+def parse_milliseconds(text: str, option: str) -> tuple[float, float]:
+    """Read the times of both cameras in milliseconds, and return them in seconds."""
+    try:
+        blurry, sharp = (float(part) / 1000 for part in text.split(","))
+    except ValueError:
+        expected = "expected BLURRY,SHARP in milliseconds, 8,5 for example"
+        raise Rb2vError(f"{option}: {text!r} is no pair of times; {expected}") from None
+    return blurry, sharp
+
+
+def parse_labelled(texts: Iterable[str], option: str) -> dict[str, Path]:
+    """Read ``LABEL=FOLDER`` texts, each label once."""
+    folders: dict[str, Path] = {}
+    for text in texts:
+        label, _, folder = text.partition("=")
+        if not (label and folder):
+            expected = "expected LABEL=FOLDER, paper=session/paper for example"
+            raise Rb2vError(f"{option}: {text!r} does not name a folder; {expected}")
+        if label in folders:
+            raise Rb2vError(f"{option}: the label {label!r} is given twice")
+        folders[label] = Path(folder)
+    return folders
+
+
+def parse_size(text: str, option: str) -> tuple[int, int]:
+    """Read ``WIDTHxHEIGHT``."""
+    width, _, height = text.lower().partition("x")
+    if not (width.isdecimal() and height.isdecimal()):
+        raise Rb2vError(f"{option}: {text!r} is no size; expected WIDTHxHEIGHT, 448x448 for example")
+    return int(width), int(height)
+
+
+def parse_response(text: str, option: str) -> str | float:
+    """Read a camera response: its name, or the exponent of a gamma."""
+    if text in ("linear", "srgb"):
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise Rb2vError(
+            f"{option}: {text!r} is no response; expected linear, srgb or the exponent of a gamma"
+        ) from None
+
+
+@contextmanager
+def show_progress() -> Iterator[Progress]:
+    """Show progress bars on a terminal, and nothing elsewhere."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=error_console, transient=True, disable=not error_console.is_terminal) as progress:
+        yield progress
