@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import h5py
 import hdf5plugin
@@ -13,15 +15,78 @@ import numpy as np
 
 from rb2v.errors import InputError
 
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
 # LZ4 decodes twice as fast as Zstandard on camera frames, for a quarter more bytes; frames are read more than stored.
 _COMPRESSION = hdf5plugin.Blosc(cname="lz4", clevel=5, shuffle=hdf5plugin.Blosc.SHUFFLE)
 
 
 @contextmanager
 def create_hdf5(path: Path) -> Iterator[h5py.File]:
-    """Yield a new HDF5 file; what is written to it alone decides its bytes."""
-    with _one_compression_thread(), h5py.File(path, "w", libver=("v108", "v112")) as file:
-        yield file
+    """Yield a new HDF5 file; what is written to it alone decides its bytes.
+
+    Raises
+    ------
+    OSError
+        If the system refuses a write, because the disk is full for example.
+    """
+    with path.open("w+b", buffering=0) as raw:
+        guarded = _GuardedFile(raw)
+        try:
+            # Since version 1.10 of the format the tables that find the chunks have checksums too.
+            with _one_compression_thread(), h5py.File(guarded, "w", libver=("v110", "v112")) as file:
+                yield file
+        finally:
+            # HDF5's own error says neither that the disk is full nor which one.
+            if guarded.error is not None:
+                raise guarded.error
+
+
+class _GuardedFile(io.RawIOBase):
+    """A file that reports its first failed write, and takes whatever comes after it.
+
+    HDF5 writes what it holds back when a file is closed; where that fails it keeps the file open, and the process dies
+    in its exit.
+    """
+
+    def __init__(self, raw: io.FileIO) -> None:
+        self._raw = raw
+        self.error: OSError | None = None
+
+    def write(self, data: Buffer, /) -> int:
+        view = memoryview(data).cast("B")
+        if self.error is None:
+            with self._noting_error():
+                done = 0
+                while done < len(view):  # a disk that is nearly full takes a part
+                    done += self._raw.write(view[done:])
+        return len(view)
+
+    def truncate(self, size: int | None = None, /) -> int:
+        if self.error is None:
+            with self._noting_error():
+                self._raw.truncate(size)
+        return size or 0
+
+    def readinto(self, buffer: Buffer, /) -> int:
+        n_read = self._raw.readinto(buffer)
+        # After an error what was never written reads as whatever the buffer held: the file is about to be removed.
+        return n_read if self.error is None else memoryview(buffer).nbytes
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        return self._raw.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._raw.tell()
+
+    @contextmanager
+    def _noting_error(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self.error = OSError(error.errno, error.strerror, self._raw.name)
+            raise
 
 
 def open_hdf5(path: Path, expected: str) -> h5py.File:

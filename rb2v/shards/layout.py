@@ -1,0 +1,128 @@
+"""What stands in a shard: the names, types and shapes of its data sets, and the checksum of a sample."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from rb2v.artifacts import CATEGORIES, Category
+from rb2v.errors import InputError
+from rb2v.io.hdf5 import own_dataset
+from rb2v.shards.manifest import Manifest
+
+FRAME_NAMES = ("blurry", "sharp")
+TEXT_NAMES = ("take", "subject", "category")
+NUMBER_TYPES: dict[str, type[np.generic]] = {
+    "blurry_index": np.int64,
+    "position": np.int64,
+    "psnr": np.float32,
+    "color": np.float32,
+    "order": np.int8,
+}
+CHECKSUM_NAME = "checksum"
+"""CRC-32 of each sample; shards of versions before 0.3 have none."""
+
+
+@dataclass(frozen=True, eq=False)
+class ShardSample:
+    """A blurry frame, its sharp sequence, and where they come from."""
+
+    blurry: NDArray[np.uint8]
+    """(H, W, 3) RGB."""
+    sharp: NDArray[np.uint8]
+    """(N + 1, H, W, 3) RGB, after the colour map."""
+    color: NDArray[np.float32]
+    """(3, 4) colour map in linear light."""
+    take: str
+    subject: str
+    category: Category
+    blurry_index: int
+    """Index of the blurry frame in its video."""
+    position: int
+    """Fine-track index of ``x_0``."""
+    psnr: float
+    """PSNR of the colour-mapped synthetic blur against the blurry frame, in dB."""
+    order: int = 0
+    """+1 keep, -1 reverse, 0 not assigned."""
+
+
+def check_sample(sample: ShardSample) -> None:
+    """Check the types, shapes and values of a sample that is to be written.
+
+    Raises
+    ------
+    ValueError
+        If one is not what a shard holds.
+    """
+    blurry, sharp = sample.blurry, sample.sharp
+    if blurry.dtype != np.uint8 or sharp.dtype != np.uint8:
+        raise ValueError(f"frames must be uint8, got {blurry.dtype} and {sharp.dtype}")
+    if blurry.ndim != 3 or blurry.shape[2] != 3 or sharp.shape[1:] != blurry.shape:
+        raise ValueError(f"frames must be (H, W, 3) and (N + 1, H, W, 3), got {blurry.shape} and {sharp.shape}")
+    if sample.color.shape != (3, 4):
+        raise ValueError(f"color must be (3, 4), got {sample.color.shape}")
+    if sample.category not in CATEGORIES:
+        raise ValueError(f"{sample.category!r} is not one of {', '.join(CATEGORIES)}")
+    if sample.order not in (-1, 0, 1):
+        raise ValueError(f"order must be +1, -1 or 0, got {sample.order}")
+
+
+def sample_checksum(sample: ShardSample) -> int:
+    """Return the CRC-32 of all that a shard holds of a sample.
+
+    It runs over the frames, the texts as UTF-8, each ended by a NUL, and the numbers, little-endian, in the order of
+    the shard's data sets.
+    """
+    checksum = 0
+    for name in FRAME_NAMES:
+        checksum = zlib.crc32(np.ascontiguousarray(getattr(sample, name)).data, checksum)
+    for name in TEXT_NAMES:
+        checksum = zlib.crc32(getattr(sample, name).encode() + b"\0", checksum)
+    for name, dtype in NUMBER_TYPES.items():
+        little_endian = np.dtype(dtype).newbyteorder("<")
+        checksum = zlib.crc32(np.ascontiguousarray(getattr(sample, name), dtype=little_endian).data, checksum)
+    return checksum
+
+
+def check_layout(file: h5py.File, path: Path, n_samples: int, manifest: Manifest) -> None:
+    """Check that a shard has the data sets, shapes and types that its manifest calls for.
+
+    Raises
+    ------
+    InputError
+        Naming the first data set that is missing, stored elsewhere, or another.
+    """
+    width, height = manifest.output_size
+    shapes: dict[str, tuple[int, ...]] = {
+        "blurry": (n_samples, height, width, 3),
+        "sharp": (n_samples, manifest.frames_per_sequence, height, width, 3),
+        "color": (n_samples, 3, 4),
+    }
+    optional = (CHECKSUM_NAME,) if CHECKSUM_NAME in file else ()
+    for name in (*FRAME_NAMES, *TEXT_NAMES, *NUMBER_TYPES, *optional):
+        dataset = own_dataset(file, name)
+        shape = shapes.get(name, (n_samples,))
+        if dataset.shape != shape:
+            raise InputError(path, f"has the shape {dataset.shape}", name, expected=str(shape))
+        if not _has_type(dataset, name):
+            raise InputError(path, f"has the type {dataset.dtype}", name, expected=_type_name(name))
+
+
+def _has_type(dataset: h5py.Dataset, name: str) -> bool:
+    if name in TEXT_NAMES:
+        text = h5py.check_string_dtype(dataset.dtype)
+        return text is not None and text.encoding == "utf-8"
+    return bool(dataset.dtype == _number_type(name))
+
+
+def _number_type(name: str) -> np.dtype[np.generic]:
+    return np.dtype(np.uint32 if name == CHECKSUM_NAME else NUMBER_TYPES.get(name, np.uint8))
+
+
+def _type_name(name: str) -> str:
+    return "utf-8 text" if name in TEXT_NAMES else _number_type(name).name

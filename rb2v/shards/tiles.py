@@ -1,0 +1,176 @@
+"""Frames in an HDF5 file, cut into tiles that are compressed one by one.
+
+A tile holds all frames of a sequence, so that what stands still is stored once, and is small, so that a crop is read
+without its surroundings. Tiles are ordinary HDF5 chunks that ``hdf5plugin`` decodes; they are compressed here, because
+the filter cannot be asked to predict pixels from the row above.
+"""
+
+from __future__ import annotations
+
+import struct
+from functools import lru_cache
+
+import h5py
+import hdf5plugin
+import numpy as np
+from numpy.typing import NDArray
+
+MAX_TILE_WIDTH = 64
+"""In pixels: a row of a tile is one element of the filter, which knows elements of at most 255 bytes."""
+MAX_TILE_HEIGHT = 64
+MAX_TILE_ROWS = 224
+"""Rows of all frames of a tile together, unless one frame alone has more than `MAX_TILE_HEIGHT`."""
+
+LZ4_ALLOWANCE = 0.2
+"""Share of a tile's bytes by which LZ4 may be larger than Zstandard, for being decoded in a third of the time."""
+
+_FLETCHER_BYTES = 4
+# A Blosc2 frame of one chunk is a header, the chunk and a trailer; of these only two sizes in the header vary.
+_FRAME_SIZE_OFFSET = 16
+_CHUNK_SIZE_OFFSET = 39
+
+
+def create_tiles(file: h5py.File, name: str, shape: tuple[int, ...]) -> h5py.Dataset:
+    """Create an empty data set of tiled 8-bit frames that grows along its first axis.
+
+    Every tile ends in a Fletcher-32 checksum, by which HDF5 finds a damaged tile when it is read.
+
+    Parameters
+    ----------
+    file : h5py.File
+        The file.
+    name : str
+        Name of the data set.
+    shape : tuple of int
+        Shape of one entry, (H, W, 3) or (T, H, W, 3).
+    """
+    n_frames, height, width = (shape if len(shape) == 4 else (1, *shape))[:3]
+    tile = (_divide(height, max(MAX_TILE_HEIGHT, MAX_TILE_ROWS // n_frames)), _divide(width, MAX_TILE_WIDTH), 3)
+    return file.create_dataset(
+        name,
+        (0, *shape),
+        np.uint8,
+        maxshape=(None, *shape),
+        chunks=(1, *shape[:-3], *tile),
+        fletcher32=True,
+        **hdf5plugin.Blosc2(cname="zstd", clevel=1, filters=hdf5plugin.Blosc2.NOFILTER),
+    )
+
+
+def _divide(length: int, at_most: int) -> int:
+    """Return the length of the fewest equal parts of ``length`` that are no longer than ``at_most``."""
+    return -(-length // -(-length // at_most))
+
+
+def append_tiles(dataset: h5py.Dataset, frames: NDArray[np.uint8]) -> None:
+    """Write one more entry of a data set that `create_tiles` made.
+
+    Parameters
+    ----------
+    dataset : h5py.Dataset
+        The data set; it grows by one.
+    frames : (H, W, 3) or (T, H, W, 3) ndarray of uint8
+        The entry.
+    """
+    index = len(dataset)
+    dataset.resize(index + 1, axis=0)
+    *leading, tile_height, tile_width, _ = dataset.chunks
+    height, width = frames.shape[-3:-1]
+    for y in range(0, height, tile_height):
+        for x in range(0, width, tile_width):
+            tile = frames[..., y : y + tile_height, x : x + tile_width, :]
+            missing = (tile_height - tile.shape[-3], tile_width - tile.shape[-2])
+            if any(missing):  # HDF5 stores whole tiles; what lies beyond the frame is never read
+                padding = [(0, 0)] * (tile.ndim - 3) + [(0, missing[0]), (0, missing[1]), (0, 0)]
+                tile = np.pad(tile, padding, mode="edge")
+            stored = compress_tile(np.ascontiguousarray(tile))
+            offset = (index, *(0,) * (len(leading) - 1), y, x, 0)
+            dataset.id.write_direct_chunk(offset, stored + fletcher32(stored))
+
+
+def compress_tile(tile: NDArray[np.uint8]) -> bytes:
+    """Compress a tile as a Blosc2 frame, losslessly.
+
+    Zstandard codes each pixel's difference from the one above it. Tiles in which little moves are stored by LZ4 as they
+    are, where that is not much larger.
+
+    Parameters
+    ----------
+    tile : (..., h, w, 3) ndarray of uint8
+        At most 85 pixels wide.
+
+    Returns
+    -------
+    bytes
+        A contiguous Blosc2 frame of one chunk, which the HDF5 filter 32026 decodes.
+    """
+    import blosc2
+
+    lz4 = _compress(tile, blosc2.Codec.LZ4, 5, (), 1)
+    if len(lz4) > LZ4_ALLOWANCE * tile.nbytes:
+        row = tile.shape[-2] * tile.shape[-1]
+        zstd = _compress(tile, blosc2.Codec.ZSTD, 1, (blosc2.Filter.SHUFFLE, blosc2.Filter.BYTEDELTA), row)
+        if len(lz4) > len(zstd) + LZ4_ALLOWANCE * tile.nbytes:
+            return _framed(zstd, tile.nbytes)
+    return _framed(lz4, tile.nbytes)
+
+
+def _compress(tile: NDArray[np.uint8], codec: object, level: int, filters: tuple[object, ...], element: int) -> bytes:
+    import blosc2
+
+    compressed: bytes = blosc2.compress2(
+        tile,
+        codec=codec,
+        clevel=level,
+        filters=list(filters) or [blosc2.Filter.NOFILTER],
+        filters_meta=[0] * max(1, len(filters)),
+        typesize=element,
+        blocksize=tile.nbytes,
+        nthreads=1,
+    )
+    return compressed
+
+
+def _framed(chunk: bytes, n_bytes: int) -> bytes:
+    header, trailer = _frame_parts(n_bytes)
+    framed = bytearray(header + chunk + trailer)
+    struct.pack_into(">q", framed, _FRAME_SIZE_OFFSET, len(framed))
+    struct.pack_into(">q", framed, _CHUNK_SIZE_OFFSET, len(chunk))
+    return bytes(framed)
+
+
+@lru_cache
+def _frame_parts(n_bytes: int) -> tuple[bytes, bytes]:
+    """Return what stands before and after the only chunk of a Blosc2 frame.
+
+    The library takes five times as long to make a frame as to fill one in.
+
+    References
+    ----------
+    .. [1] "Blosc2 Contiguous Frame Format", README_CFRAME_FORMAT of c-blosc2.
+    """
+    import blosc2
+
+    chunk = _compress(np.zeros(n_bytes, np.uint8), blosc2.Codec.LZ4, 0, (), 1)
+    settings = {"codec": blosc2.Codec.ZSTD, "clevel": 1, "filters": [blosc2.Filter.NOFILTER], "filters_meta": [0]}
+    frame = blosc2.SChunk(n_bytes, contiguous=True, cparams={**settings, "typesize": 1, "nthreads": 1})
+    frame.insert_chunk(0, chunk)
+    before, after = frame.to_cframe().split(chunk)
+    return before, after
+
+
+def fletcher32(data: bytes) -> bytes:
+    """Return the Fletcher-32 checksum of ``data`` as HDF5 appends it to a chunk.
+
+    Sums run over big-endian 16-bit words, an odd last byte counting as a word's upper half; a sum is 0 only where all
+    words are.
+
+    References
+    ----------
+    .. [1] Fletcher, "An Arithmetic Checksum for Serial Transmissions", IEEE Trans. Communications 30(1), 1982.
+    """
+    words = np.frombuffer(data + b"\0" * (len(data) % 2), dtype=">u2").astype(np.int64)
+    first = int(words.sum())
+    second = int(words @ np.arange(len(words), 0, -1))
+    halves = [(total - 1) % 0xFFFF + 1 if total else 0 for total in (first, second)]
+    return (halves[1] << 16 | halves[0]).to_bytes(_FLETCHER_BYTES, "little")
