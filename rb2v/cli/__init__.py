@@ -12,7 +12,7 @@ from rich.logging import RichHandler
 from rich.text import Text
 
 from rb2v import __version__
-from rb2v.cli import building, learning, verification  # noqa: F401 - commands register themselves, in this order
+from rb2v.cli import building, exchange, inspection, learning, verification  # noqa: F401 - they register themselves
 from rb2v.cli.shared import app, console, error_console
 from rb2v.errors import Rb2vError
 
@@ -20,9 +20,11 @@ __all__ = ["app", "main"]
 
 EXIT_INPUT_WRONG = 2
 
-# What the user's machine refuses: a full disk, a missing permission, a path that cannot be.
+_FULL_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# What the user's machine refuses: a full disk, a missing permission, a path that cannot be, or is gone.
 _OUTSIDE_ERRORS = (
-    *(errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS),
+    *_FULL_ERRORS,
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ESTALE, errno.EIO),
     *(errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP, errno.EBUSY),
 )
 
@@ -38,7 +40,7 @@ def main() -> None:
         if error.errno not in _OUTSIDE_ERRORS:
             raise
         where = f"{error.filename}: " if error.filename else ""
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        full = error.errno in _FULL_ERRORS
         ending = "; files under their final names are whole, run the command again to go on" if full else ""
         _print_error(f"{where}{error.strerror}{ending}")
         sys.exit(EXIT_INPUT_WRONG)

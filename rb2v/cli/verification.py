@@ -22,7 +22,7 @@ def verify(
     """Check the files of a data set against its manifest, and name the samples that are lost."""
     from rb2v.execution import make_executor
     from rb2v.shards import read_manifest
-    from rb2v.shards.verify import verify as run
+    from rb2v.shards import verify as run
 
     with show_progress() as progress:
         task = progress.add_task("checking shards", total=None)
@@ -38,5 +38,5 @@ def verify(
         console.print(str(fault), soft_wrap=True)
     if faults:
         n_lost = sum(len(fault.rows) for fault in faults)
-        raise Rb2vError(f"{shards}: {n_lost} of {n_samples} samples are lost; {len(faults)} faults are named above")
+        raise Rb2vError(f"{shards}: {n_lost} of {n_samples} samples are lost; every fault is named above")
     console.print(f"{n_shards} shards, {n_samples} samples: all as the manifest says", soft_wrap=True)

@@ -13,9 +13,11 @@ from rb2v.shards.manifest import (
     write_manifest,
 )
 from rb2v.shards.reader import ShardReader
+from rb2v.shards.verification import Fault, verify
 from rb2v.shards.writer import ShardSample, write_shard
 
 __all__ = [
+    "Fault",
     "Manifest",
     "Provenance",
     "ShardEntry",
@@ -25,6 +27,7 @@ __all__ = [
     "manifest_path",
     "read_manifest",
     "sha256_of",
+    "verify",
     "write_manifest",
     "write_shard",
 ]

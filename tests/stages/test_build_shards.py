@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 import textwrap
@@ -180,7 +181,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(aligned, tmp_path):
         import rb2v.shards.writer as writer
         from rb2v.stages.build_shards import BuildShardsConfig, run
 
-        check, seen = writer._check_sample, []
+        check, seen = writer.check_sample, []
 
         def die_in_the_second_shard(sample):
             seen.append(sample)
@@ -188,14 +189,15 @@ def test_a_killed_run_goes_on_to_the_same_bytes(aligned, tmp_path):
                 os.kill(os.getpid(), signal.SIGKILL)
             check(sample)
 
-        writer._check_sample = die_in_the_second_shard
+        writer.check_sample = die_in_the_second_shard
         run(Path(sys.argv[1]), Path(sys.argv[2]), BuildShardsConfig(shard_samples=4))
         """
     )
     killed = subprocess.run([sys.executable, "-c", script, aligned, tmp_path / "killed"], check=False)
     assert killed.returncode == -9
-    left = sorted(path.name for path in (tmp_path / "killed").iterdir())
-    assert left == [".partial-train-00001.h5", "config.json", "train-00000.h5"]
+    partial, *left = sorted(path.name for path in (tmp_path / "killed").iterdir())
+    assert re.fullmatch(r"\.partial-\w+-train-00001\.h5", partial)
+    assert left == ["config.json", "train-00000.h5"]
     finished_at = (tmp_path / "killed" / "train-00000.h5").stat().st_mtime_ns
     calls = []
     run(aligned, tmp_path / "killed", config, progress=lambda done, total: calls.append((done, total)))

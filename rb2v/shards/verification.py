@@ -206,7 +206,8 @@ def _is_sound(file: h5py.File, row: int) -> bool:
 
 def _find_lost_rows_apart(path: Path, entry: ShardEntry, manifest: Manifest) -> tuple[int, ...] | None:
     """Do it in a process of its own, and return None where that dies or takes too long."""
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])  # so that one process for every damaged shard costs little
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_send_lost_rows, args=(sender, path, entry, manifest), daemon=True)
     process.start()
