@@ -1,0 +1,203 @@
+"""Data sets in other layouts: shards to them, and them to shards."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from rb2v import __version__
+from rb2v.artifacts import SPLITS, Category, Split
+from rb2v.errors import InputError
+from rb2v.execution import Executor, SerialExecutor
+from rb2v.io.hdf5 import naming_damage, open_hdf5, own_dataset
+from rb2v.io.store import output_folder
+from rb2v.shards import (
+    ShardEntry,
+    ShardReader,
+    SplitEntry,
+    manifest_path,
+    sha256_of,
+    write_manifest,
+    write_shard,
+)
+from rb2v.shards.exchange import huggingface, hypercut, webdataset
+from rb2v.shards.exchange.samples import ImportConfig, ImportPart, ImportPlan, Progress, Source, read_orders
+
+__all__ = ["LAYOUTS", "ImportConfig", "ImportSummary", "Layout", "export_shards", "import_folder"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A form that data sets have elsewhere."""
+
+    recognize: Callable[[Path], bool]
+    """Whether a folder looks like it."""
+    export_shards: Callable[[Source, Path, Executor, Progress], Path]
+    """Writes a data set in this form into a folder, and returns the file that completes it."""
+    plan_import: Callable[[Path, ImportConfig], ImportPlan]
+    """Checks a folder of this form and plans its shards."""
+
+
+LAYOUTS: Mapping[str, Layout] = {
+    hypercut.LAYOUT: Layout(hypercut.recognize, hypercut.export_shards, hypercut.plan_import),
+    webdataset.LAYOUT: Layout(webdataset.recognize, webdataset.export_shards, webdataset.plan_import),
+    huggingface.LAYOUT: Layout(huggingface.recognize, huggingface.export_shards, huggingface.plan_import),
+}
+"""Layouts by name."""
+
+
+@dataclass(frozen=True)
+class ImportSummary:
+    """What an import did."""
+
+    manifest: Path
+    n_val: int
+    """Samples of the partition ``val``, which went where the configuration says."""
+
+
+def export_shards(
+    shards_dir: Path,
+    out_dir: Path,
+    layout: str,
+    *,
+    labels: Path | None = None,
+    executor: Executor | None = None,
+    progress: Progress | None = None,
+) -> Path:
+    """Write a data set in another layout and return the file that completes it; finished files are skipped.
+
+    Parameters
+    ----------
+    shards_dir : Path
+        A folder of shards.
+    out_dir : Path
+        The folder to write, new, empty, or left by an interrupted run on the same shards.
+    layout : str
+        A name of `LAYOUTS`.
+    labels : Path, optional
+        ``order_labels.csv`` of ``rb2v train-hypercut``: orders in place of those of the shards.
+    executor : Executor, optional
+        Where the files are written; here, by default.
+    progress : callable, optional
+        Called with the number of samples written and their total.
+
+    Raises
+    ------
+    InputError
+        If the shards or the labels cannot be used, or the folder holds something else.
+    """
+    reader = ShardReader(shards_dir)
+    if not len(reader):
+        raise InputError(manifest_path(shards_dir), "holds no sample", expected="at least one")
+    orders = tuple(reader.table["order"].tolist()) if labels is None else read_orders(labels, reader)
+    settings = {
+        "export": {
+            "format": layout,
+            "version": __version__,
+            "manifest_sha256": sha256_of(manifest_path(shards_dir)),
+            "labels_sha256": None if labels is None else sha256_of(labels),
+        }
+    }
+    with output_folder(out_dir, settings):
+        return LAYOUTS[layout].export_shards(
+            Source(reader, orders), out_dir, executor or SerialExecutor(), progress or _show_nothing
+        )
+
+
+def import_folder(
+    source_dir: Path,
+    out_dir: Path,
+    config: ImportConfig | None = None,
+    *,
+    layout: str | None = None,
+    executor: Executor | None = None,
+    progress: Progress | None = None,
+) -> ImportSummary:
+    """Turn a folder of another layout into shards; finished shards are skipped.
+
+    Parameters
+    ----------
+    source_dir : Path
+        The folder.
+    out_dir : Path
+        The folder to write, new, empty, or left by an interrupted run on the same data.
+    config : ImportConfig, optional
+        What a layout leaves open.
+    layout : str, optional
+        A name of `LAYOUTS`; by default the one that the folder looks like.
+    executor : Executor, optional
+        Where the shards are written; here, by default.
+    progress : callable, optional
+        Called with the number of samples written and their total.
+
+    Raises
+    ------
+    InputError
+        If the folder cannot be used, or is of no layout or several.
+    """
+    plan = LAYOUTS[layout or _find_layout(source_dir)].plan_import(source_dir, config or ImportConfig())
+    names = []
+    for split in SPLITS:
+        names += [f"{split}-{index:05d}.h5" for index in range(sum(part.split == split for part in plan.parts))]
+    with output_folder(out_dir, dataclasses.asdict(plan.template.provenance)):
+        entries: dict[Split, list[ShardEntry]] = {split: [] for split in SPLITS}
+        counts: dict[Split, Counter[Category]] = {split: Counter() for split in SPLITS}
+        splits_of: defaultdict[str, set[Split]] = defaultdict(set)
+        n_done, n_total = 0, sum(part.samples for part in plan.parts)
+        work = [(out_dir / name, part) for name, part in zip(names, plan.parts, strict=True)]
+        for part, written in zip(plan.parts, (executor or SerialExecutor()).map(_write_part, work), strict=True):
+            entries[part.split].append(written.entry)
+            counts[part.split] += written.categories
+            for subject in written.subjects:
+                splits_of[subject].add(part.split)
+            n_done += part.samples
+            logger.info("%s: %d samples", written.entry.file, part.samples)
+            if progress is not None:
+                progress(n_done, n_total)
+        shared = sorted(subject for subject, splits in splits_of.items() if len(splits) > 1)
+        if shared:
+            raise InputError(source_dir, f"the subject {shared[0]!r} is in both splits", expected="each in one split")
+        splits = {split: SplitEntry(tuple(entries[split]), counts[split]) for split in SPLITS}
+        manifest = write_manifest(out_dir, dataclasses.replace(plan.template, splits=splits))
+    return ImportSummary(manifest, plan.n_val)
+
+
+def _find_layout(folder: Path) -> str:
+    found = [name for name, layout in LAYOUTS.items() if layout.recognize(folder)]
+    if len(found) == 1:
+        return found[0]
+    expected = "metadata.json (hypercut), tar files (webdataset) or a folder data (datasets)"
+    if not folder.is_dir():
+        raise InputError(folder, "there is no such folder", expected=f"one that holds {expected}")
+    if not found:
+        raise InputError(folder, "is of no known layout", expected=expected)
+    raise InputError(folder, f"looks like {' and '.join(found)}", expected="one of them by --format")
+
+
+@dataclass(frozen=True)
+class _Written:
+    entry: ShardEntry
+    categories: Counter[Category]
+    subjects: frozenset[str]
+
+
+def _write_part(item: tuple[Path, ImportPart]) -> _Written:
+    path, part = item
+    if path.is_file():
+        entry = ShardEntry(path.name, part.samples, path.stat().st_size, sha256_of(path))
+    else:
+        entry = write_shard(path, part.read())
+    with open_hdf5(path, "a shard that this command wrote") as file, naming_damage(file, "category"):
+        categories = Counter(own_dataset(file, "category").asstr()[()].tolist())
+        subjects = frozenset(own_dataset(file, "subject").asstr()[()].tolist())
+    return _Written(entry, categories, subjects)
+
+
+def _show_nothing(done: int, total: int) -> None:
+    """Take progress that nobody asked for."""

@@ -1,0 +1,307 @@
+"""What all layouts share: samples drawn from shards, their columns as plain values, frames as PNG, and orders."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import struct
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from rb2v.artifacts import SPLITS, Category, Split
+from rb2v.errors import InputError
+from rb2v.io.store import parse_json, read_text, validate
+from rb2v.shards import Manifest, ShardEntry, ShardReader, ShardSample
+
+Progress = Callable[[int, int], None]
+
+MAX_PNG_BYTES = 2**28
+MAX_PIXELS = 89_000_000
+
+_FLOAT32_MAX = float(np.finfo(np.float32).max)
+_NOT_FINITE = ("nan", "inf", "-inf")
+_PNG_START = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
+_PNG_COLOR = {0: "gray", 2: "RGB", 3: "palette", 4: "gray and alpha", 6: "RGBA"}
+
+
+@dataclass(frozen=True)
+class ShardPart:
+    """One shard of the data set that is exported."""
+
+    split: Split
+    index: int
+    """Of the shard among those of its split."""
+    start: int
+    """Row of its first sample in the reader's table."""
+    samples: int
+
+
+@dataclass(frozen=True)
+class Source:
+    """The data set that is exported; can be sent to workers."""
+
+    reader: ShardReader
+    orders: tuple[int, ...]
+    """Order of every sample."""
+
+    @property
+    def manifest(self) -> Manifest:
+        """The data set's manifest."""
+        return self.reader.manifest
+
+    @property
+    def parts(self) -> list[ShardPart]:
+        """The shards, in the order of the reader's table."""
+        parts, start = [], 0
+        for split in SPLITS:
+            for index, entry in enumerate(self.manifest.splits[split].shards):
+                parts.append(ShardPart(split, index, start, entry.samples))
+                start += entry.samples
+        return parts
+
+    def entry(self, part: ShardPart) -> ShardEntry:
+        """Return the manifest's line of a shard."""
+        return self.manifest.splits[part.split].shards[part.index]
+
+    def read(self, row: int) -> ShardSample:
+        """Return a sample with the order that it is exported with."""
+        return replace(self.reader.read(row), order=self.orders[row])
+
+    def iter_samples(self, part: ShardPart) -> Iterator[ShardSample]:
+        """Yield the samples of a shard."""
+        for row in range(part.start, part.start + part.samples):
+            yield self.read(row)
+
+
+@dataclass(frozen=True)
+class ImportPart:
+    """One shard to write."""
+
+    split: Split
+    samples: int
+    read: Callable[[], Iterator[ShardSample]]
+    """Yields the samples; can be sent to workers."""
+
+
+@dataclass(frozen=True)
+class ImportPlan:
+    """What a folder of another layout becomes."""
+
+    template: Manifest
+    """The manifest to be, without its shards."""
+    parts: Sequence[ImportPart]
+    n_val: int = 0
+    """Samples of a partition that shards do not have."""
+
+
+@dataclass(frozen=True)
+class ImportConfig:
+    """How a folder of another layout becomes shards; only the hypercut layout leaves anything open."""
+
+    val: Literal["train", "test", "skip"] = "test"
+    """Where samples of the partition ``val`` go."""
+    category: Category | None = None
+    """Category of samples that do not tell their own."""
+    shard_samples: int = 128
+    """Most samples of one shard."""
+
+    def __post_init__(self) -> None:
+        if self.shard_samples < 1:
+            raise ValueError(f"shard_samples must be at least 1, got {self.shard_samples}")
+
+
+def _parse_not_finite(value: object) -> object:
+    return float(value) if isinstance(value, str) and value in _NOT_FINITE else value
+
+
+def _check_float32(value: float) -> float:
+    if math.isfinite(value) and abs(value) > _FLOAT32_MAX:
+        raise ValueError("is too large for a 32-bit number")
+    return value
+
+
+def _check_text(value: str) -> str:
+    if not value or "\0" in value:
+        raise ValueError("is empty or holds a NUL")
+    return value
+
+
+_Float32 = Annotated[float, BeforeValidator(_parse_not_finite), AfterValidator(_check_float32)]
+_Int64 = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+_Text = Annotated[str, AfterValidator(_check_text)]
+_Row = tuple[_Float32, _Float32, _Float32, _Float32]
+
+
+class SampleColumns(BaseModel):
+    """All of a sample but its frames, as JSON can hold it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    take: _Text
+    subject: _Text
+    category: Category
+    blurry_index: _Int64
+    position: _Int64
+    psnr: _Float32
+    color: tuple[_Row, _Row, _Row]
+    order: Literal[-1, 0, 1] = 0
+
+    def with_frames(self, blurry: NDArray[np.uint8], sharp: NDArray[np.uint8]) -> ShardSample:
+        """Return the sample that has these columns and frames."""
+        columns = {name: getattr(self, name) for name in COLUMN_NAMES if name != "color"}
+        return ShardSample(blurry=blurry, sharp=sharp, color=np.array(self.color, dtype=np.float32), **columns)
+
+
+COLUMN_NAMES = tuple(SampleColumns.model_fields)
+
+
+def columns_of(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a sample's columns as JSON holds them: numbers that are not finite as text.
+
+    Parameters
+    ----------
+    values : mapping
+        The columns of a `ShardSample` by name; those that are missing stay so.
+    """
+    return {name: _to_plain(values[name]) for name in COLUMN_NAMES if name in values}
+
+
+def _to_plain(value: object) -> object:
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    if isinstance(value, list):
+        return [_to_plain(item) for item in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def parse_columns(text: str, source: Path, key: str) -> SampleColumns:
+    """Read a sample's columns from a JSON text.
+
+    Raises
+    ------
+    InputError
+        If it is not JSON, or a column is missing, unknown or of the wrong kind.
+    """
+    try:
+        document = parse_json(text)
+    except ValueError as error:
+        raise InputError(source, f"is not JSON ({error})", key) from error
+    return check_columns(document, source, key)
+
+
+def check_columns(document: object, source: Path, key: str) -> SampleColumns:
+    """Check a sample's columns.
+
+    Raises
+    ------
+    InputError
+        If a column is missing, unknown or of the wrong kind.
+    """
+    try:
+        return validate(SampleColumns, document, source)
+    except InputError as error:
+        place = key if error.key is None else f"{key}.{error.key}"
+        raise InputError(source, error.problem, place, error.expected) from error
+
+
+def encode_png(frame: NDArray[np.uint8]) -> bytes:
+    """Return a (H, W, 3) RGB frame as PNG at OpenCV's default level."""
+    ok, data = cv2.imencode(".png", cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+    if not ok:
+        raise ValueError(f"OpenCV cannot write a PNG of {frame.shape}")
+    return data.tobytes()
+
+
+def decode_png(data: bytes, size: tuple[int, int], source: Path, key: str | None = None) -> NDArray[np.uint8]:
+    """Return a PNG as a (H, W, 3) RGB frame.
+
+    Parameters
+    ----------
+    data : bytes
+        The file.
+    size : (int, int)
+        Width and height that it must have.
+    source, key
+        Where it comes from, for the message.
+
+    Raises
+    ------
+    InputError
+        If it is no whole PNG of 8-bit RGB, or of another size.
+    """
+    found = png_size(data, source, key)
+    if found != size:
+        raise InputError(source, f"is {found[0]}x{found[1]}", key, f"{size[0]}x{size[1]}, as the others")
+    try:
+        image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error as error:
+        raise InputError(source, f"is damaged ({error.err})", key, "a whole PNG") from error
+    if image is None or image.shape != (size[1], size[0], 3):
+        raise InputError(source, "is damaged", key, "a whole PNG")
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+
+def png_size(data: bytes, source: Path, key: str | None = None) -> tuple[int, int]:
+    """Return width and height of a PNG by its header.
+
+    Raises
+    ------
+    InputError
+        If it is no PNG of 8-bit RGB, or too large.
+    """
+    if not data.startswith(_PNG_START) or len(data) < len(_PNG_START) + 10:
+        raise InputError(source, "is no PNG", key, "an 8-bit RGB PNG")
+    width, height, depth, color = struct.unpack_from(">IIBB", data, len(_PNG_START))
+    if (depth, color) != (8, 2):
+        raise InputError(source, f"is a PNG of {depth}-bit {_PNG_COLOR.get(color, color)}", key, "8-bit RGB")
+    # The header first: a small file may declare a picture that fills the memory.
+    if not 0 < width * height <= MAX_PIXELS:
+        raise InputError(source, f"is {width}x{height}", key, f"at most {MAX_PIXELS // 10**6} megapixels")
+    return width, height
+
+
+def read_orders(path: Path, reader: ShardReader) -> tuple[int, ...]:
+    """Read the order of every sample from a table of labels.
+
+    Parameters
+    ----------
+    path : Path
+        ``order_labels.csv`` as ``rb2v train-hypercut`` writes it.
+    reader : ShardReader
+        The samples.
+
+    Raises
+    ------
+    InputError
+        If it is no such table, or a sample has no label or two.
+    """
+    expected = "the table that 'rb2v train-hypercut' writes"
+    orders: dict[tuple[str, str], int] = {}
+    try:
+        rows = csv.DictReader(io.StringIO(read_text(path)))
+        for name in ("take", "blurry_index", "order"):
+            if name not in (rows.fieldnames or ()):
+                raise InputError(path, "column is missing", name, expected)
+        for line, row in enumerate(rows, start=2):
+            if row["order"] not in ("-1", "0", "1"):
+                raise InputError(path, f"line {line}: {row['order']!r} is no order", "order", "1, -1 or 0")
+            sample = (row["take"], row["blurry_index"])
+            if sample in orders:
+                raise InputError(path, f"line {line}: frame {sample[1]} of take {sample[0]!r} has a label already")
+            orders[sample] = int(row["order"])
+    except csv.Error as error:
+        raise InputError(path, f"is no table ({error})", expected=expected) from error
+    found = []
+    for take, index in zip(reader.table["take"], reader.table["blurry_index"], strict=True):
+        if (take, str(index)) not in orders:
+            raise InputError(path, f"frame {index} of take {take!r} has no label", expected="labels of this data set")
+        found.append(orders[take, str(index)])
+    return tuple(found)
