@@ -133,7 +133,7 @@ def test_a_finished_chain_is_left_as_it_is(session, rig_path):
 UNDER_WAY = {
     "simulate": ("raw", "**/*.mp4"),
     "calibrate": (".", "*"),
-    "align": ("aligned", "takes/.partial-*/*"),
+    "align": ("aligned", "takes/.partial-*/[!.]*"),
     "build-shards": ("shards", ".partial-*"),
     "train-hypercut": ("hypercut", "state.pt"),
     "benchmark": (".", "report"),

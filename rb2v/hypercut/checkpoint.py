@@ -51,7 +51,8 @@ def save_order_network(
     }
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
     with whole_file(path) as temporary:
-        safetensors.torch.save_file(tensors, temporary, metadata={_METADATA_KEY: json.dumps(header)})
+        # Its own writing to files goes to another one, which a kill leaves.
+        temporary.write_bytes(safetensors.torch.save(tensors, metadata={_METADATA_KEY: json.dumps(header)}))
     return path
 
 

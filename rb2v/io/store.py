@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import errno
 import fcntl
 import io
 import json
+import logging
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
@@ -18,12 +20,20 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from rb2v.artifacts import AlignedFrame, Calibration, CalibrationQuality, Crop
-from rb2v.errors import ConfigMismatchError, InputError
+from rb2v.errors import ConfigMismatchError, InputError, Rb2vError
+from rb2v.io.partial import (
+    PARTIAL,
+    create_partial_file,
+    leftovers_in,
+    leftovers_of,
+    remove_leftovers,
+    try_lock,
+)
 
 SCHEMA = 1
 CONFIG_NAME = "config.json"
 
-_PARTIAL = ".partial-"
+logger = logging.getLogger(__name__)
 
 _MAX_SCALE_ERROR = 1e-9
 
@@ -49,25 +59,42 @@ Value = TypeVar("Value")
 def whole_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path that becomes ``path`` when the block ends well, and vanishes otherwise.
 
-    The name is the same at every try, so that what a killed run left is overwritten by the next one. It keeps the
-    suffix, because writers choose a container by it.
+    Every writer has a temporary file of its own, so that writers of the same file do not disturb each other; what
+    killed writers of the file left is removed. The name keeps the suffix, because writers choose a container by it.
+
+    Raises
+    ------
+    Rb2vError
+        If somebody removed the temporary file on the way.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{_PARTIAL}{path.name}")
-    # What stands there may be a link that somebody laid to a file elsewhere.
-    temporary.unlink(missing_ok=True)
+    remove_leftovers(leftovers_of(path))
+    temporary, descriptor = create_partial_file(path)
     try:
         yield temporary
-        _flush(temporary)
-        temporary.replace(path)
+        try:
+            _flush(temporary)
+            temporary.replace(path)
+        except FileNotFoundError as error:
+            problem = "its temporary file was removed while it was written; run the command again"
+            raise Rb2vError(f"{path}: {problem}") from error
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+    finally:
+        os.close(descriptor)
+    _flush(path.parent)
 
 
 def _flush(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # not every file system flushes folders
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def write_text(path: Path, text: str) -> Path:
@@ -251,7 +278,9 @@ def adopt_folder(folder: Path, config: Mapping[str, Any], *, contents: Sequence[
                 key,
                 expected="the same configuration, or another output folder",
             )
-    elif folder.is_dir() and any(not child.name.startswith(_PARTIAL) for child in folder.iterdir()):
+        if remove_leftovers(leftovers_in((folder, *contents))):
+            raise InputError(folder, "a worker of another run is still writing here", expected="to wait for its end")
+    elif folder.is_dir() and any(not child.name.startswith(PARTIAL) for child in folder.iterdir()):
         raise InputError(folder, "is not empty and was not made by this command", expected="a new or empty folder")
     try:
         write_json(path, config)
@@ -263,27 +292,56 @@ def adopt_folder(folder: Path, config: Mapping[str, Any], *, contents: Sequence[
 def output_folder(folder: Path, config: Mapping[str, Any], *, contents: Sequence[Path] = ()) -> Iterator[None]:
     """Adopt a folder, see `adopt_folder`, and keep every other run out of it until the block ends.
 
+    What killed writers left in the folder, and in ``contents``, is removed. Where the file system knows no locks
+    other runs are not kept out, and a warning says so.
+
     Raises
     ------
     InputError
         If another run is writing to the folder; and what `adopt_folder` raises.
     """
-    adopt_folder(folder, config, contents=contents)
-    # The system releases the lock with the process, however that ends.
-    descriptor = os.open(folder / CONFIG_NAME, os.O_RDONLY)
+    path = folder / CONFIG_NAME
+    with _alone_at_start(folder):
+        if path.is_file():
+            # Before it may be replaced, and with it the lock of the run that is writing.
+            os.close(_lock_folder(path))
+        adopt_folder(folder, config, contents=contents)
+        descriptor = _lock_folder(path)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(folder, "another run is writing here", expected="to wait for its end") from error
+        remove_leftovers(leftovers_in((folder, *contents)))
         yield
+        remove_leftovers(leftovers_in((folder, *contents)))
     finally:
         os.close(descriptor)
 
 
+def _lock_folder(path: Path) -> int:
+    """Return a descriptor that locks a folder's configuration; the system releases it with the process."""
+    descriptor = os.open(path, os.O_RDWR)
+    locked = try_lock(descriptor)
+    if locked is False:
+        os.close(descriptor)
+        raise InputError(path.parent, "another run is writing here", expected="to wait for its end")
+    if locked is None:
+        logger.warning("%s: its file system knows no locks; see that no other run writes here", path.parent)
+    return descriptor
+
+
+@contextmanager
+def _alone_at_start(folder: Path) -> Iterator[None]:
+    # Of two runs that start at once, one has to find the other's configuration. Not every file system locks folders.
+    with ExitStack() as stack:
+        with suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+            stack.callback(os.close, descriptor)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+
+
 def _finished_files(folder: Path) -> Iterator[Path]:
     for path in folder.rglob("*"):
-        partial = any(part.startswith(_PARTIAL) for part in path.relative_to(folder).parts)
+        partial = any(part.startswith(PARTIAL) for part in path.relative_to(folder).parts)
         if not partial and (path.is_symlink() or not path.is_dir()):
             yield path
 

@@ -1,6 +1,11 @@
 import dataclasses
 import datetime
+import errno
+import fcntl
 import math
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rb2v.artifacts import AlignedFrame, Calibration, CalibrationQuality, Crop, Rig
-from rb2v.errors import ConfigMismatchError, InputError
+from rb2v.errors import ConfigMismatchError, InputError, Rb2vError
 from rb2v.hypercut.config import TrainHyperCutConfig
 from rb2v.io.aligned import AlignedManifest
+from rb2v.io.partial import scratch_folder
 from rb2v.io.store import (
     ALIGNMENT_COLUMNS,
     adopt_folder,
@@ -441,11 +447,116 @@ def test_a_link_laid_in_the_way_is_not_followed(tmp_path):
 
 def test_two_runs_cannot_write_to_one_folder(tmp_path):
     with output_folder(tmp_path, CONFIG):
-        with pytest.raises(InputError, match="another run is writing here"), output_folder(tmp_path, CONFIG):
-            pass
+        # Of another configuration as well, which would replace the one that is locked: nothing is finished yet.
+        for config in (CONFIG, CONFIG | {"rig": "other"}):
+            with pytest.raises(InputError, match="another run is writing here"), output_folder(tmp_path, config):
+                pass
         assert (tmp_path / "config.json").is_file()
     with output_folder(tmp_path, CONFIG):
         pass
+
+
+def test_writers_of_one_file_do_not_disturb_each_other(tmp_path):
+    path = tmp_path / "a.txt"
+    with whole_file(path) as first:
+        first.write_text("first")
+        with whole_file(path) as second:
+            second.write_text("second")
+        assert path.read_text() == "second"
+        with pytest.raises(RuntimeError), whole_file(path):
+            raise RuntimeError
+        assert first.read_text() == "first"
+    assert path.read_text() == "first"
+    assert names(tmp_path) == ["a.txt"]
+
+
+def kill_in_the_middle(block, folder):
+    """Run a block of code in another process, which kills itself there."""
+    script = """
+    import os, signal, sys
+    from pathlib import Path
+    from rb2v.io.partial import scratch_folder
+    from rb2v.io.store import output_folder, whole_file, write_text
+
+    folder = Path(sys.argv[1])
+    """
+    script = textwrap.dedent(script) + block + "\n    os.kill(os.getpid(), signal.SIGKILL)\n"
+    assert subprocess.run([sys.executable, "-c", script, folder], check=False).returncode == -9
+
+
+def test_what_killed_writers_left_does_not_pile_up(tmp_path):
+    kill_in_the_middle(
+        "with whole_file(folder / 'a.txt') as one, whole_file(folder / 'a.txt') as two,"
+        " whole_file(folder / 'b-a.txt') as three, scratch_folder(folder / 'a.txt') as scratch:\n"
+        "    write_text(scratch / 'deep' / 'frames', 'half')",
+        tmp_path,
+    )
+    assert len(list(tmp_path.glob(".partial-*a.txt"))) == 4
+    write_text(tmp_path / "a.txt", "whole")
+    first, second = names(tmp_path)
+    assert first.endswith("-b-a.txt")
+    assert second == "a.txt"
+
+
+def test_a_run_clears_its_folders_of_what_dead_writers_left_and_nothing_else(tmp_path):
+    out, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
+    adopt_folder(out, CONFIG)
+    kill_in_the_middle(
+        "with whole_file(folder / 'elsewhere' / 'a.mp4'), scratch_folder(folder / 'out' / 'takes' / 'b') as scratch:\n"
+        "    write_text(scratch / 'frames', 'half')",
+        tmp_path,
+    )
+    # As a kill in the middle of its removal leaves it.
+    (out / "takes" / ".partial-0123456789ab-c").mkdir()
+    write_text(elsewhere / "a.partial-b", "mine")
+    with whole_file(out / "alive.txt") as alive, output_folder(out, CONFIG, contents=[elsewhere]):
+        assert names(tmp_path) == sorted(["a.partial-b", "config.json", "elsewhere", "out", "takes", alive.name])
+        alive.write_text("")
+
+
+def test_a_folder_is_not_taken_from_under_a_worker_of_another_configuration(tmp_path):
+    adopt_folder(tmp_path, CONFIG)
+    with whole_file(tmp_path / "a.txt") as temporary:
+        temporary.write_text("of the first configuration")
+        with pytest.raises(InputError, match="a worker of another run is still writing here"):
+            adopt_folder(tmp_path, CONFIG | {"rig": "other"})
+        adopt_folder(tmp_path, CONFIG)
+
+
+def test_a_writer_whose_file_was_removed_says_so(tmp_path):
+    path = write_text(tmp_path / "a.txt", "old")
+
+    def write(path):
+        with whole_file(path) as temporary:
+            temporary.unlink()
+
+    with pytest.raises(Rb2vError, match=r"a\.txt: its temporary file was removed .* run the command again"):
+        write(path)
+    assert names(tmp_path) == ["a.txt"]
+    assert path.read_text() == "old"
+
+
+def test_a_scratch_folder_is_one_writer_s_own(tmp_path):
+    with scratch_folder(tmp_path / "a") as first:
+        (first / "frames").write_text("first")
+        with scratch_folder(tmp_path / "a") as second:
+            assert first != second
+        write_text(tmp_path / "a", "whole")
+        assert (first / "frames").read_text() == "first"
+    assert names(tmp_path) == ["a"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_where_there_are_no_locks_writing_goes_on_and_nothing_is_removed(tmp_path, monkeypatch, caplog, number):
+    def refuse(descriptor, operation):
+        raise OSError(number, "no locks")
+
+    leftover = write_text(tmp_path / ".partial-0123456789ab-a.txt", "of nobody knows whom")
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with output_folder(tmp_path, CONFIG):
+        assert "its file system knows no locks" in caplog.text
+        assert write_text(tmp_path / "a.txt", "whole").read_text() == "whole"
+    assert names(tmp_path) == sorted([leftover.name, "a.txt", "config.json"])
 
 
 @pytest.mark.parametrize("text", ['{"a": NaN}', '{"a": -Infinity}', "[" * 100_000, '{"a": ' + "9" * 5000 + "}"])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from rb2v.interpolation import make_interpolator
 from rb2v.io.aligned import AlignedSample, write_aligned_take
 from rb2v.io.frame_file import FrameFile
 from rb2v.io.gopro import read_telemetry
+from rb2v.io.partial import scratch_folder
 from rb2v.io.video import read_image
 from rb2v.stages.align.config import AlignConfig
 from rb2v.stages.align.offset import choose_offset, estimate_offsets
@@ -247,11 +247,5 @@ def write_take(
     InputError
         If a recording cannot be decoded, is of another size or rate than expected, or shorter than a window.
     """
-    scratch = path.with_name(f".partial-{take.name}")
-    shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir(parents=True)
-    try:
-        with threadpool_limits(1, "blas"):
-            TakeAlignment(take, rig, calibration, config, scratch, device).write(path, inputs_sha256)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    with scratch_folder(path) as scratch, threadpool_limits(1, "blas"):
+        TakeAlignment(take, rig, calibration, config, scratch, device).write(path, inputs_sha256)
