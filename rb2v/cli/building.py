@@ -13,6 +13,7 @@ from rich.table import Table
 
 from rb2v.cli.shared import (
     Device,
+    ExecutorName,
     RawDir,
     Workers,
     app,
@@ -62,6 +63,7 @@ def simulate(
     crf: Annotated[int, typer.Option(help="Constant rate factor of the H.264 encoder; lower is better.")] = 18,
     seed: Annotated[int, typer.Option(help="Seed of everything random.", min=0)] = 0,
     workers: Workers = None,
+    executor: ExecutorName = "auto",
 ) -> None:
     """Simulate a recording session whose answer is known."""
     from rb2v.artifacts import CATEGORIES
@@ -101,7 +103,7 @@ def simulate(
             config,
             photos_dir=photos,
             video=video,
-            executor=make_executor(workers),
+            executor=make_executor(workers, executor),
             on_done=lambda done, total: progress.update(task, completed=done, total=total),
         )
     console.print(f"raw directory: {out}\ntruth: {truth}", soft_wrap=True)
@@ -176,6 +178,7 @@ def align(
     ),
     device: Device = "auto",
     workers: Workers = None,
+    executor: ExecutorName = "auto",
 ) -> None:
     """Find for every blurry frame the sharp frames that it integrated, and map their colours."""
     from rb2v.execution import make_executor
@@ -214,7 +217,7 @@ def align(
             settings,
             take_names=take or (),
             device=device,
-            executor=make_executor(workers),
+            executor=make_executor(workers, executor),
             on_take=show,
         )
     _print_alignment(records)
@@ -258,6 +261,7 @@ def build_shards(
     matter: Annotated[str, typer.Option(help="What tells the foreground: chroma.")] = "chroma",
     seed: Annotated[int, typer.Option(help="Seed of the split and the backgrounds.")] = 0,
     workers: Workers = None,
+    executor: ExecutorName = "auto",
 ) -> None:
     """Replace green screens, split by subject and write HDF5 shards."""
     from rb2v.execution import make_executor
@@ -280,7 +284,7 @@ def build_shards(
             out,
             config,
             backgrounds=backgrounds,
-            executor=make_executor(workers),
+            executor=make_executor(workers, executor),
             progress=lambda done, total: progress.update(task, completed=done, total=total),
         )
     for split, entry in read_manifest(out).splits.items():

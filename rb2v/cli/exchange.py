@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from rb2v.cli.shared import Workers, app, console, make_config, show_progress
+from rb2v.cli.shared import ExecutorName, Workers, app, console, make_config, show_progress
 
 Format = Literal["hypercut", "webdataset", "datasets"]
 
@@ -28,6 +28,7 @@ def export(
         Path | None, typer.Option(help="order_labels.csv of 'rb2v train-hypercut', in place of the shards' orders.")
     ] = None,
     workers: Workers = None,
+    executor: ExecutorName = "auto",
 ) -> None:
     """Write a data set in the layout of another program."""
     from rb2v.execution import make_executor
@@ -40,7 +41,7 @@ def export(
             out,
             format_,
             labels=labels,
-            executor=make_executor(workers),
+            executor=make_executor(workers, executor),
             progress=lambda done, total: progress.update(task, completed=done, total=total),
         )
     for split, entry in read_manifest(shards).splits.items():
@@ -66,6 +67,7 @@ def import_(
     ] = None,
     shard_samples: Annotated[int, typer.Option(help="Most samples of one shard (hypercut).")] = 128,
     workers: Workers = None,
+    executor: ExecutorName = "auto",
 ) -> None:
     """Turn a data set in another layout into shards."""
     from rb2v.execution import make_executor
@@ -79,7 +81,7 @@ def import_(
             out,
             config,
             layout=format_,
-            executor=make_executor(workers),
+            executor=make_executor(workers, executor),
             progress=lambda done, total: progress.update(task, completed=done, total=total),
         )
     for split, entry in read_manifest(out).splits.items():

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from rb2v.cli.shared import Device, Workers, app, console, make_config, parse_labelled, show_progress
+from rb2v.cli.shared import Device, ExecutorName, Workers, app, console, make_config, parse_labelled, show_progress
 from rb2v.errors import InputError
 
 
@@ -81,6 +81,7 @@ def benchmark(
         ),
     ] = None,
     workers: Workers = None,
+    executor: ExecutorName = "auto",
 ) -> None:
     """Score a data set and a run, against the truth where there is one, and write a report."""
     from rb2v import benchmark as stage
@@ -98,7 +99,7 @@ def benchmark(
             calibration_path=calibration,
             truth_dir=truth,
             compared_dirs=compared,
-            executor=make_executor(workers),
+            executor=make_executor(workers, executor),
             on_step=lambda name: progress.update(task, description=name),
         )
     console.print(str(report), soft_wrap=True)

@@ -28,6 +28,15 @@ Config = TypeVar("Config")
 
 RawDir = Annotated[Path, typer.Option("--raw-dir", help="Raw directory: capture.yaml, calibration/, takes/.")]
 Workers = Annotated[int | None, typer.Option(help="Worker processes; one per core by default.", min=1)]
+ExecutorName = Annotated[
+    str,
+    typer.Option(
+        "--executor",
+        metavar="NAME|ADDRESS",
+        help="Where the work runs: serial, processes, dask (a cluster of processes on this machine), the address of a "
+        "Dask scheduler, tcp://host:8786 for example, or auto: serial for one worker and processes otherwise.",
+    ),
+]
 Device = Annotated[
     Literal["auto", "cpu", "cuda"], typer.Option(help="Where to compute; auto takes CUDA where there is one.")
 ]

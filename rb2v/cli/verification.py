@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rb2v.cli.shared import Workers, app, console, show_progress
+from rb2v.cli.shared import ExecutorName, Workers, app, console, show_progress
 from rb2v.errors import Rb2vError
 
 
@@ -18,6 +18,7 @@ def verify(
         bool, typer.Option("--read-all", help="Read every sample, even of shards whose bytes are as the manifest says.")
     ] = False,
     workers: Workers = None,
+    executor: ExecutorName = "auto",
 ) -> None:
     """Check the files of a data set against its manifest, and name the samples that are lost."""
     from rb2v.execution import make_executor
@@ -29,7 +30,7 @@ def verify(
         faults = run(
             shards,
             read_all=read_all,
-            executor=make_executor(workers),
+            executor=make_executor(workers, executor),
             progress=lambda done, total: progress.update(task, completed=done, total=total),
         )
     splits = read_manifest(shards).splits.values()

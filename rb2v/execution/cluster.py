@@ -1,0 +1,194 @@
+# mypy: disable-error-code="no-untyped-call"
+"""Executors that hand their tasks to a Dask scheduler, here or on another machine."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+from distributed import Client, Future, KilledWorker, LocalCluster
+
+from rb2v import __version__
+from rb2v.errors import InputError
+from rb2v.execution.task import MAX_DEATHS, Item, Result, Task, death_message, pack
+
+_CONNECT_SECONDS = 10.0
+_WORKERS_SECONDS = 30.0
+_SIGHT_SECONDS = 10.0
+_POLL_SECONDS = 5.0
+
+
+class LocalClusterExecutor:
+    """Run items in a Dask cluster of processes on this machine, each with one thread.
+
+    The cluster lives as long as a ``map``.
+
+    Parameters
+    ----------
+    n_workers : int
+        Number of processes, at least 1.
+    """
+
+    def __init__(self, n_workers: int) -> None:
+        if n_workers < 1:
+            raise ValueError(f"n_workers must be at least 1, got {n_workers}")
+        self._n_workers = n_workers
+
+    def map(self, fn: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+        """Yield ``fn(item)`` for every item, in order; the item of a worker that died is done again.
+
+        Raises
+        ------
+        RuntimeError
+            If one worker after the other died at the same item, killed for memory for example.
+        """
+        items = list(items)
+        if not items:
+            return
+        with (
+            _silence(),
+            LocalCluster(
+                n_workers=min(self._n_workers, len(items)),
+                threads_per_worker=1,
+                memory_limit=None,
+                host="127.0.0.1",
+                dashboard_address=None,
+                silence_logs=logging.CRITICAL,
+                scheduler_kwargs={"allowed_failures": MAX_DEATHS - 1},
+            ) as cluster,
+            Client(cluster, set_as_default=False) as client,
+        ):
+            yield from _map(client, cluster.scheduler_address, fn, items)
+
+
+class ClusterExecutor:
+    """Run items on the workers of a running Dask scheduler.
+
+    Parameters
+    ----------
+    address : str
+        Where the scheduler listens, ``tcp://host:8786`` for example.
+    """
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+
+    def map(self, fn: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+        """Yield ``fn(item)`` for every item, in order; the item of a worker that died is done again.
+
+        Raises
+        ------
+        InputError
+            If there is no scheduler, it has no workers, or they are of another version, have several threads, or do
+            not see the files.
+        RuntimeError
+            If one worker after the other died at the same item, killed for memory for example.
+        """
+        items = list(items)
+        if not items:
+            return
+        with _silence(), _connect(self._address) as client:
+            _check_workers(client, self._address)
+            yield from _map(client, self._address, fn, items)
+
+
+def _connect(address: str) -> Client:
+    try:
+        return Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)
+    except (OSError, ValueError, TypeError) as error:  # of the connection, and of an address that is none
+        raise InputError(
+            address, f"no scheduler answers there ({error})", expected="the address of a running 'dask scheduler'"
+        ) from error
+
+
+def _check_workers(client: Client, address: str) -> None:
+    try:
+        client.wait_for_workers(1, timeout=_WORKERS_SECONDS)
+    except TimeoutError as error:
+        raise InputError(
+            address, "the scheduler has no workers", expected=f"at least one; 'dask worker {address}' starts it"
+        ) from error
+    workers = _workers(client)
+    for worker, info in workers.items():
+        if info["nthreads"] != 1:
+            # Threads of one process share what makes the bytes of a file certain, and hold each other up.
+            raise InputError(worker, f"the worker has {info['nthreads']} threads", expected="--nthreads 1")
+    for worker, found in client.run(_version, on_error="return").items():
+        if isinstance(found, BaseException):
+            raise InputError(worker, f"the worker cannot import rb2v ({found})", expected=f"rb2v {__version__} there")
+        _check_version(worker, found)
+
+
+def _workers(client: Client) -> dict[str, Any]:
+    return dict(client.scheduler_info(n_workers=-1)["workers"])
+
+
+def _version() -> str:
+    import rb2v
+
+    return rb2v.__version__
+
+
+def _check_version(worker: str, found: str, expected: str = __version__) -> None:
+    if found != expected:
+        raise InputError(worker, f"the worker has rb2v {found}", expected=f"{expected}, as where the command runs")
+
+
+def _map(client: Client, address: str, fn: Callable[[Item], Result], items: list[Item]) -> Iterator[Result]:
+    tasks = [pack(fn, item) for item in items]
+    futures = [client.submit(_perform, task, __version__, pure=False) for task in tasks]
+    try:
+        for item, future in zip(items, futures, strict=True):
+            error = _wait(client, address, future)
+            if isinstance(error, KilledWorker):
+                raise RuntimeError(death_message(item, error.allowed_failures + 1)) from error
+            if error is not None:
+                raise error
+            yield future.result()
+            future.release()
+    finally:
+        client.cancel(futures)
+
+
+def _wait(client: Client, address: str, future: Future[Any]) -> BaseException | None:
+    """Wait for a task as long as there is somebody to do it, and return its exception."""
+    alone_since = None
+    while True:
+        try:
+            return cast(BaseException | None, future.exception(timeout=_POLL_SECONDS))
+        except TimeoutError:
+            alone_since = None if _workers(client) else alone_since or time.monotonic()
+        if alone_since is not None and time.monotonic() - alone_since > _WORKERS_SECONDS:
+            raise InputError(address, "the scheduler has lost its workers", expected="to start them, and to run again")
+
+
+def _perform(task: Task, version: str) -> Any:  # noqa: ANN401 - whatever the function returns
+    _check_version(socket.gethostname(), _version(), version)
+    deadline = time.monotonic() + _SIGHT_SECONDS
+    for path in task.paths:
+        # What was made a moment ago comes into sight late on some network file systems.
+        while not Path(path).exists():
+            if time.monotonic() > deadline:
+                where = f"the worker on {socket.gethostname()} does not see it"
+                raise InputError(path, where, expected="storage that every worker has at the same path")
+            time.sleep(0.2)
+    return task.perform()
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Keep the libraries' own messages away: what the user has to know comes as an error."""
+    names = [name for name in logging.root.manager.loggerDict if name.partition(".")[0] in ("distributed", "tornado")]
+    levels = {name: logging.getLogger(name).level for name in names}
+    for name in names:
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)

@@ -1,0 +1,89 @@
+"""One call on its way to a worker: small, and with paths that mean the same elsewhere."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+MAX_TASK_BYTES = 2**20
+MAX_DEATHS = 3
+"""After so many dead workers a task is given up."""
+
+
+class Executor(Protocol):
+    """Anything that maps a function over items and yields the results in the items' order."""
+
+    def map(self, fn: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+        """Yield ``fn(item)`` for every item, in order; the first exception ends the iteration."""
+        ...
+
+
+@dataclass(frozen=True)
+class Task:
+    """A call, pickled."""
+
+    call: bytes
+    paths: tuple[str, ...]
+    """The paths in the call that are there for its sender."""
+
+    def perform(self) -> Any:  # noqa: ANN401 - whatever the function returns
+        """Call the function, with one thread of OpenCV and of the BLAS.
+
+        Where workers wait for each other on the same cores, small matrix products take many times as long.
+        """
+        import cv2
+        from threadpoolctl import threadpool_limits
+
+        # First, because the limit holds for the libraries that are there, and what is called brings its own.
+        fn, item = pickle.loads(self.call)
+        cv2.setNumThreads(1)
+        with threadpool_limits(1, "blas"):
+            return fn(item)
+
+
+class _TaskPickler(pickle.Pickler):
+    """A pickler that makes paths absolute: on another machine relative ones mean something else."""
+
+    def __init__(self, file: io.BytesIO) -> None:
+        super().__init__(file)
+        self.paths: dict[str, None] = {}
+
+    def reducer_override(self, value: object) -> Any:  # noqa: ANN401 - what pickle asks for
+        if not isinstance(value, Path):
+            return NotImplemented
+        path = value.absolute()
+        if path.exists():
+            self.paths[str(path)] = None
+        return type(path), (str(path),)
+
+
+def pack(fn: Callable[[Item], Result], item: Item) -> Task:
+    """Pickle a call.
+
+    Raises
+    ------
+    ValueError
+        If it is larger than a task may be: tasks carry paths and configurations, and never frames.
+    """
+    buffer = io.BytesIO()
+    pickler = _TaskPickler(buffer)
+    pickler.dump((fn, item))
+    call = buffer.getvalue()
+    if len(call) > MAX_TASK_BYTES:
+        raise ValueError(f"a task of {len(call)} bytes, of at most {MAX_TASK_BYTES}; send paths, not what they hold")
+    return Task(call, tuple(pickler.paths))
+
+
+def death_message(item: object, n_deaths: int) -> str:
+    """Return the message for an item at which one worker after the other died."""
+    name = repr(item)
+    name = name if len(name) <= 120 else name[:117] + "..."
+    times = f"{n_deaths} times at the same task, {name}"
+    return f"a worker process died, {times}; run the command again to go on where it was"
