@@ -50,7 +50,7 @@ _ORDERS = {1: "keep", -1: "reverse", 0: "ignore"}
 _ORDER_VALUES = {"keep": 1, "reverse": -1, "ignore": 0, "random": 0}
 _MIXED_NAME = "RB2V"
 _MAX_METADATA_BYTES = 2**29
-_ID = re.compile(r"([\w.+-]+(?:/[\w.+-]+)*)/(\d{1,9})", re.ASCII)
+_ID = re.compile(r"([\w.+-]+(?:/[\w.+-]+)*)/(\d{1,18})", re.ASCII)
 _FRAME_KEY = re.compile(r"frame\d+_path")
 
 
