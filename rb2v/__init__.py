@@ -15,9 +15,11 @@ _PUBLIC_NAMES = {
     "Rb2vError": "rb2v.errors",
     "ShardDataset": "rb2v.hypercut.data",
     "ShardReader": "rb2v.shards",
+    "ShardSampler": "rb2v.hypercut.sampler",
+    "make_loader": "rb2v.hypercut.loader",
 }
 
-__all__ = ["InputError", "Rb2vError", "ShardDataset", "ShardReader", "__version__"]
+__all__ = ["InputError", "Rb2vError", "ShardDataset", "ShardReader", "ShardSampler", "__version__", "make_loader"]
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - a module attribute can be anything

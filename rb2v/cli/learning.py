@@ -28,6 +28,7 @@ def train_hypercut(
 ) -> None:
     """Train the order network, score it on the test split and label every sequence."""
     from rb2v.hypercut import train as stage
+    from rb2v.hypercut.ranks import is_first_process
     from rb2v.io.store import read_json
 
     config = make_config(
@@ -35,6 +36,9 @@ def train_hypercut(
             arch=arch, loss=loss, steps=steps, batch_size=batch_size, image_size=image_size, lr=lr, seed=seed
         )
     )
+    if not is_first_process():
+        stage.run(shards, out, config, device=device)
+        return
     with show_progress() as progress:
         task = progress.add_task("training", total=None)
         checkpoint = stage.run(

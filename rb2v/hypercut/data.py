@@ -4,27 +4,61 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from os import PathLike
+from typing import Any, Literal, get_args
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, default_collate
+from torch.utils.data._utils.collate import default_collate_fn_map
 
 from rb2v.artifacts import Split
-from rb2v.errors import InputError
+from rb2v.errors import InputError, Rb2vError
+from rb2v.hypercut.batches import allocate_batch
 from rb2v.hypercut.config import MIN_IMAGE_SIZE_PX
 from rb2v.hypercut.order import sequence_pairs
 from rb2v.shards import ShardReader
+from rb2v.shards.order import CropPosition, check_crop, place_crop
 
 CROP_SHARE = 7 / 8
 MAX_GAIN = 1.25
 MAX_OFFSET = 0.1
 
+PixelType = Literal["float32", "uint8"]
 
-class ShardDataset(Dataset[dict[str, Tensor]]):
+
+class Sample(dict[str, Tensor]):
+    """One sample of a `ShardDataset`, by the names of its tensors."""
+
+
+class _Samples(list[Sample]):
+    """Samples that are parts of one batch, which need not be put together again."""
+
+    def __init__(self, batch: dict[str, Tensor]) -> None:
+        super().__init__(
+            Sample({name: values[row] for name, values in batch.items()}) for row in range(len(batch["index"]))
+        )
+        self.batch = batch
+
+
+def _collate(samples: Sequence[Sample], *, collate_fn_map: Any = None) -> dict[str, Tensor]:  # noqa: ANN401
+    if isinstance(samples, _Samples):
+        return samples.batch
+    batch: dict[str, Tensor] = default_collate([dict(sample) for sample in samples])
+    return batch
+
+
+# So that an ordinary DataLoader takes the batch in which the samples were read as it is.
+default_collate_fn_map[Sample] = _collate
+
+
+class ShardDataset(Dataset[Sample]):
     """Samples of a folder of shards as tensors, for a ``DataLoader`` with any number of workers.
+
+    A sample depends on its index, the seed and the epoch alone, and not on the process that reads it. Shards are
+    opened by the process that reads them, when it does.
 
     Parameters
     ----------
@@ -33,20 +67,30 @@ class ShardDataset(Dataset[dict[str, Tensor]]):
     split : {"train", "test"}, optional
         The split to read; both where it is None, train first.
     size : int, optional
-        Shorter side in pixels to which frames are area-resized; smaller frames stay as they are.
+        Shorter side in pixels to which frames, or their crops, are area-resized; smaller ones stay as they are.
     frames : sequence of int, optional
         Which sharp frames to return, in any order; all where it is None.
+    crop : int or (int, int), optional
+        Side of a square, or height and width, of a part to cut from all frames of a sample alike, in pixels of the
+        shards; no more is decoded than the tiles it touches.
+    crop_position : {"random", "center"}
+        Where the crop lies; random ones are drawn anew for every sample and epoch.
+    seed : int
+        What random crops, and the order of a ``ShardSampler``, depend on.
+    dtype : {"float32", "uint8"}
+        Pixels in [0, 1], or as they are stored: a quarter of the bytes to move, for ``pixels.float() / 255`` on the
+        device.
 
     Raises
     ------
-    InputError
-        If the shards cannot be read, or there are no such frames.
+    Rb2vError
+        If the shards cannot be read, there are no such frames, or the crop does not fit into the frames.
 
     Examples
     --------
-    >>> dataset = ShardDataset("shards", "train", size=128)  # doctest: +SKIP
+    >>> dataset = ShardDataset("shards", "train", crop=256)  # doctest: +SKIP
     >>> dataset[0]["sharp"].shape  # doctest: +SKIP
-    torch.Size([7, 3, 128, 128])
+    torch.Size([7, 3, 256, 256])
     """
 
     def __init__(
@@ -56,39 +100,115 @@ class ShardDataset(Dataset[dict[str, Tensor]]):
         *,
         size: int | None = None,
         frames: Sequence[int] | None = None,
+        crop: int | tuple[int, int] | None = None,
+        crop_position: CropPosition = "random",
+        seed: int = 0,
+        dtype: PixelType = "float32",
     ) -> None:
         self.reader = ShardReader(folder, split)
         n_frames = self.reader.manifest.frames_per_sequence
         for frame in frames or ():
             if not 0 <= frame < n_frames:
                 raise InputError(folder, f"sequences have no frame {frame}", "frames", f"0 to {n_frames - 1}")
+        if dtype not in get_args(PixelType):
+            raise InputError("dtype", f"{dtype!r} is not known", expected=" or ".join(get_args(PixelType)))
+        if seed < 0:
+            raise Rb2vError(f"seed must not be negative, got {seed}")
         self.orders = self.reader.table["order"].to_numpy(np.int64)
         self.size = size
         self.frames = None if frames is None else tuple(frames)
+        self.crop = check_crop(str(folder), crop, crop_position, self.reader.manifest.output_size)
+        self.crop_position = crop_position
+        self.seed = seed
+        self.dtype = dtype
+        # In shared memory, so that workers that live through several epochs see it change.
+        self._epoch = _shared(torch.zeros((), dtype=torch.int64))
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if not self._epoch.untyped_storage().is_shared():  # it was pickled to somewhere else than a worker
+            self._epoch = _shared(self._epoch.clone())
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that random crops are drawn for."""
+        return int(self._epoch)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch that random crops are drawn for, in this process and in all workers.
+
+        Parameters
+        ----------
+        epoch : int
+            Not negative.
+        """
+        if epoch < 0:
+            raise Rb2vError(f"epoch must not be negative, got {epoch}")
+        self._epoch.fill_(epoch)
 
     def __len__(self) -> int:
         """Return the number of samples."""
         return len(self.reader)
 
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
+    def __getitem__(self, index: int) -> Sample:
         """Return a sample.
 
         Returns
         -------
         dict of str to tensor
-            ``blurry``, (3, H, W) float32 in [0, 1]; ``sharp``, (k, 3, H, W) likewise; ``order``, +1, -1 or 0 where
-            none is assigned; ``index``, the sample's row in ``reader.table``.
+            ``blurry``, (3, H, W) float32 in [0, 1], or uint8; ``sharp``, (k, 3, H, W) likewise; ``order``, +1, -1 or 0
+            where none is assigned; ``index``, the sample's row in ``reader.table``.
         """
-        blurry = self.reader.read_blurry(index)[None]
-        sharp = self.reader.read_sharp(index, self.frames)
-        if self.size is not None:
-            blurry, sharp = resize_frames(blurry, self.size), resize_frames(sharp, self.size)
-        return {
-            "blurry": to_float(to_tensor(blurry)[0]),
-            "sharp": to_float(to_tensor(sharp)),
-            "order": torch.tensor(self.orders[index]),
-            "index": torch.tensor(index),
-        }
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> list[Sample]:
+        """Return several samples, which ``default_collate`` makes a batch of without copying."""
+        n_frames = self.reader.manifest.frames_per_sequence
+        width, height = self.reader.manifest.output_size
+        crop_height, crop_width = self.crop or (height, width)
+        kept = range(n_frames) if self.frames is None else self.frames
+        # The blurry frame first; the same memory for all samples, because fresh memory is slow to write to.
+        frames = np.empty((1 + n_frames, crop_height, crop_width, 3), dtype=np.uint8)
+        target = (3, *(_shrunk_size(crop_height, crop_width, self.size) or (crop_height, crop_width)))
+        pixels = torch.uint8 if self.dtype == "uint8" else torch.float32
+        batch = allocate_batch(
+            {
+                "blurry": ((len(indices), *target), pixels),
+                "sharp": ((len(indices), len(kept), *target), pixels),
+                "order": ((len(indices),), torch.int64),
+                "index": ((len(indices),), torch.int64),
+            }
+        )
+        blurry, sharp = batch["blurry"].numpy(), batch["sharp"].numpy()
+        for place, index in enumerate(map(int, indices)):
+            crop = place_crop(
+                self.crop, self.crop_position, (width, height), seed=self.seed, epoch=self.epoch, index=index
+            )
+            self.reader.read_blurry(index, crop, out=frames[0])
+            self.reader.read_sharp(index, crop=crop, out=frames[1:])
+            _write_planes(frames[0], self.size, blurry[place])
+            for frame, planes in zip(kept, sharp[place], strict=True):
+                _write_planes(frames[1 + frame], self.size, planes)
+            batch["order"][place] = int(self.orders[index])
+            batch["index"][place] = index
+        return _Samples(batch)
+
+
+def _write_planes(frame: NDArray[np.uint8], size: int | None, planes: NDArray[Any]) -> None:
+    """Write a frame (H, W, 3) to its place (3, h, w) in a batch, with the pixels of that type."""
+    if size is not None:
+        frame = resize_frames(frame[None], size)[0]
+    if planes.dtype == np.uint8:
+        cv2.split(frame, list(planes))
+    else:
+        stored = np.empty(planes.shape, dtype=np.uint8)
+        cv2.split(frame, list(stored))
+        np.divide(stored, np.float32(255), out=planes, dtype=np.float32)
+
+
+def _shared(tensor: Tensor) -> Tensor:
+    shared: Tensor = tensor.share_memory_()  # type: ignore[no-untyped-call]
+    return shared
 
 
 def resize_frames(frames: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
@@ -106,12 +226,19 @@ def resize_frames(frames: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     (T, h, w, 3) ndarray of uint8
         The same aspect, to a pixel.
     """
-    height, width = frames.shape[1:3]
-    scale = size / min(height, width)
-    if scale >= 1:
+    target = _shrunk_size(frames.shape[1], frames.shape[2], size)
+    if target is None:
         return frames
-    target = (round(width * scale), round(height * scale))
-    return np.stack([cv2.resize(frame, target, interpolation=cv2.INTER_AREA) for frame in frames]).astype(np.uint8)
+    return np.stack([cv2.resize(frame, target[::-1], interpolation=cv2.INTER_AREA) for frame in frames]).astype(
+        np.uint8
+    )
+
+
+def _shrunk_size(height: int, width: int, size: int | None) -> tuple[int, int] | None:
+    if size is None or size >= min(height, width):
+        return None
+    scale = size / min(height, width)
+    return round(height * scale), round(width * scale)
 
 
 def to_tensor(frames: NDArray[np.uint8]) -> Tensor:
@@ -162,7 +289,9 @@ def load_sequences(reader: ShardReader, image_size: int, progress: Callable[[int
     return torch.stack(sequences)
 
 
-def draw_batch(sequences: Tensor, batch_size: int, seed: int, step: int) -> tuple[Tensor, Tensor]:
+def draw_batch(
+    sequences: Tensor, batch_size: int, seed: int, step: int, rows: range | None = None
+) -> tuple[Tensor, Tensor]:
     """Draw the augmented pairs of one training step; depends on nothing but its arguments.
 
     Crop, mirroring, direction, brightness and contrast are drawn once per sequence and act alike on all its frames,
@@ -177,23 +306,29 @@ def draw_batch(sequences: Tensor, batch_size: int, seed: int, step: int) -> tupl
         Sequences to draw, without repetition where there are enough.
     seed, step : int
         What the draw depends on.
+    rows : range, optional
+        Rows of the batch to return, as they are in the whole; all where it is None.
 
     Returns
     -------
-    first, second : (batch_size, N / 2, 3, h', w') tensor of float32
+    first, second : (batch_size or len(rows), N / 2, 3, h', w') tensor of float32
         Pairs ``(x_k, x_{N-k})``; values may leave [0, 1] a little.
     """
     rng = np.random.default_rng((seed, step))
     n, _, _, height, width = sequences.shape
     crop_height, crop_width = round(height * CROP_SHARE), round(width * CROP_SHARE)
+    rows = range(batch_size) if rows is None else rows
     batch = []
-    for row in rng.choice(n, batch_size, replace=n < batch_size):
+    for place, index in enumerate(rng.choice(n, batch_size, replace=n < batch_size)):
         top, left = rng.integers(0, (height - crop_height + 1, width - crop_width + 1))
-        sequence = to_float(sequences[row, :, :, top : top + crop_height, left : left + crop_width])
         # Time, rows and columns: a mirrored scene moves just as well, and a reversed one must score the negative.
-        sequence = sequence.flip([axis for axis in (0, 2, 3) if rng.random() < 0.5])
+        flipped = [axis for axis in (0, 2, 3) if rng.random() < 0.5]
         gain = MAX_GAIN ** rng.uniform(-1, 1)
-        batch.append((sequence - 0.5) * gain + (0.5 + rng.uniform(-MAX_OFFSET, MAX_OFFSET)))
+        offset = 0.5 + rng.uniform(-MAX_OFFSET, MAX_OFFSET)
+        if place in rows:
+            sequence = to_float(sequences[index, :, :, top : top + crop_height, left : left + crop_width])
+            batch.append((sequence.flip(flipped) - 0.5) * gain + offset)
     first, second = sequence_pairs(torch.stack(batch))
-    reversed_contrast = torch.from_numpy(rng.random(first.shape[:2]) < 0.5)[..., None, None, None]
+    drawn = rng.random((batch_size, first.shape[1])) < 0.5
+    reversed_contrast = torch.from_numpy(drawn[rows.start : rows.stop])[..., None, None, None]
     return torch.where(reversed_contrast, 1 - first, first), torch.where(reversed_contrast, 1 - second, second)

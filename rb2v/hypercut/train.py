@@ -9,14 +9,13 @@ import logging
 import math
 import pickle
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 
 from rb2v.artifacts import SPLITS
 from rb2v.errors import InputError
@@ -26,6 +25,7 @@ from rb2v.hypercut.data import draw_batch, load_sequences
 from rb2v.hypercut.evaluate import consistency, label_orders, predict, score_predictions
 from rb2v.hypercut.losses import LOSSES
 from rb2v.hypercut.order import make_order_network
+from rb2v.hypercut.ranks import Ranks
 from rb2v.io.store import SCHEMA, output_folder, whole_file, write_json
 from rb2v.shards import ShardReader, manifest_path, sha256_of
 
@@ -59,6 +59,9 @@ def run(
     A stopped run goes on from its last state and ends in the same bytes as one that was never stopped, given the
     same device and number of threads; a finished one is skipped.
 
+    Processes that ``torchrun`` started share every batch and train one network. Only the first of them writes, calls
+    ``progress``, and evaluates; the others return when the training is done.
+
     Parameters
     ----------
     shards_dir : Path
@@ -81,9 +84,43 @@ def run(
     ------
     InputError
         If the shards cannot be read, hold no training sequence, or sequences of fewer than two pairs, ``out_dir``
-        belongs to another run or data set, or there is no such device.
+        belongs to another run or data set, there is no such device, or the processes cannot share a batch.
     """
-    accelerator = _choose_accelerator(device)
+    ranks = Ranks(_available_accelerator(device))
+    with ExitStack() as stack:
+        with ranks.together():
+            _check_device(device)
+            train_reader = _open_training_data(shards_dir)
+            if config.batch_size % ranks.size:
+                problem = f"{config.batch_size} sequences cannot be shared by {ranks.size} processes"
+                raise InputError("options", problem, "batch_size", f"a multiple of {ranks.size}")
+            data_sha256 = sha256_of(manifest_path(shards_dir))
+            settings = {"schema": SCHEMA, "stage": "train-hypercut", **dataclasses.asdict(config)}
+            if ranks.leads:
+                stack.enter_context(output_folder(out_dir, {**settings, "data_sha256": data_sha256}))
+        checkpoint = out_dir / CHECKPOINT_NAME
+        if not ranks.from_first(checkpoint.exists()):
+            _train(train_reader, out_dir, config, data_sha256, ranks, progress if ranks.leads else None)
+        ranks.leave()
+        if ranks.leads:
+            (out_dir / STATE_NAME).unlink(missing_ok=True)
+            if not (out_dir / LABELS_NAME).exists():
+                _evaluate(shards_dir, out_dir, config, ranks.accelerator, progress)
+        return checkpoint
+
+
+def _available_accelerator(device: str) -> str:
+    return "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
+
+
+def _check_device(device: str) -> None:
+    if device not in ("auto", "cpu", "cuda"):
+        raise InputError("device", f"{device!r} is not known", expected="auto, cpu or cuda")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InputError("device", "there is no CUDA device", expected="auto or cpu")
+
+
+def _open_training_data(shards_dir: Path) -> ShardReader:
     train_reader = ShardReader(shards_dir, "train")
     if not len(train_reader):
         raise InputError(manifest_path(shards_dir), "holds no sequence to train on", "splits.train")
@@ -95,24 +132,7 @@ def run(
             "frames_per_sequence",
             f"at least {2 * MIN_PAIRS + 1}",
         )
-    data_sha256 = sha256_of(manifest_path(shards_dir))
-    settings = {"schema": SCHEMA, "stage": "train-hypercut", **dataclasses.asdict(config), "data_sha256": data_sha256}
-    with output_folder(out_dir, settings):
-        checkpoint = out_dir / CHECKPOINT_NAME
-        if not checkpoint.exists():
-            _train(train_reader, out_dir, config, data_sha256, accelerator, progress)
-        (out_dir / STATE_NAME).unlink(missing_ok=True)
-        if not (out_dir / LABELS_NAME).exists():
-            _evaluate(shards_dir, out_dir, config, accelerator, progress)
-        return checkpoint
-
-
-def _choose_accelerator(device: str) -> str:
-    if device not in ("auto", "cpu", "cuda"):
-        raise InputError("device", f"{device!r} is not known", expected="auto, cpu or cuda")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise InputError("device", "there is no CUDA device", expected="auto or cpu")
-    return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    return train_reader
 
 
 def _train(
@@ -120,57 +140,62 @@ def _train(
     out_dir: Path,
     config: TrainHyperCutConfig,
     data_sha256: str,
-    accelerator: str,
+    ranks: Ranks,
     progress: Progress | None,
 ) -> None:
-    fabric = Fabric(
-        accelerator=accelerator,
-        devices=1,
-        precision="bf16-mixed" if accelerator == "cuda" else "32-true",
-        plugins=[LightningEnvironment()],  # one device: a batch system's variables are not meant for this run
-    )
+    with ranks.together():
+        fabric = ranks.make_fabric()
     plain_network = make_order_network(config.arch, config.n_dimensions, config.seed)
     plain_optimizer = torch.optim.AdamW(plain_network.parameters(), weight_decay=config.weight_decay)
     network, optimizer = fabric.setup(plain_network, plain_optimizer)
     loss_of = LOSSES[config.loss]
 
     first_step, skipped, rows = 0, 0, []
-    if (out_dir / STATE_NAME).exists():
+    with ranks.together():
+        found = _read_state(out_dir / STATE_NAME) if ranks.leads and (out_dir / STATE_NAME).exists() else None
+    state = ranks.from_first(found)
+    if state is not None:
         path = out_dir / STATE_NAME
-        state = _read_state(path)
-        if state.get("config") != json.dumps(dataclasses.asdict(config)) or state.get("data_sha256") != data_sha256:
-            raise InputError(path, "is of another run", expected="the state of this run, or none to start anew")
-        try:
-            plain_network.load_state_dict(state["network"])
-            plain_optimizer.load_state_dict(state["optimizer"])
-            first_step, skipped, rows = int(state["step"]), int(state["skipped"]), list(state["rows"])
-        except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
-            raise InputError(path, "holds no state of training; remove it to train from the beginning") from error
-        if not 0 < first_step <= config.steps:
-            raise InputError(path, f"is {first_step}", "step", expected=f"1 to {config.steps}")
-        logger.info("going on at step %d of %d", first_step, config.steps)
+        with ranks.together():
+            if state.get("config") != json.dumps(dataclasses.asdict(config)) or state.get("data_sha256") != data_sha256:
+                raise InputError(path, "is of another run", expected="the state of this run, or none to start anew")
+            try:
+                plain_network.load_state_dict(state["network"])
+                plain_optimizer.load_state_dict(state["optimizer"])
+                first_step, skipped, rows = int(state["step"]), int(state["skipped"]), list(state["rows"])
+            except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+                raise InputError(path, "holds no state of training; remove it to train from the beginning") from error
+            if not 0 < first_step <= config.steps:
+                raise InputError(path, f"is {first_step}", "step", expected=f"1 to {config.steps}")
+        if ranks.leads:
+            logger.info("going on at step %d of %d", first_step, config.steps)
 
-    sequences = load_sequences(reader, config.image_size, _labelled(progress, "reading train sequences"))
+    with ranks.together():
+        sequences = load_sequences(reader, config.image_size, _labelled(progress, "reading train sequences"))
+    share = ranks.share_of(config.batch_size)
     with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
         for step in range(first_step, config.steps):
             rate = learning_rate(config, step)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            first, second = draw_batch(sequences, config.batch_size, config.seed, step)
+            first, second = draw_batch(sequences, config.batch_size, config.seed, step, share)
             scores = network(fabric.to_device(first), fabric.to_device(second))
+            # A mean over sequences: that of all processes is the mean of theirs, and so is its gradient.
             loss = loss_of(scores) + config.score_decay * scores.square().mean()
             optimizer.zero_grad()
             fabric.backward(loss)
             norm = fabric.clip_gradients(network, optimizer, max_norm=MAX_GRADIENT_NORM, error_if_nonfinite=False)
-            if math.isfinite(loss.item()) and norm is not None and torch.isfinite(norm):
+            loss_value = ranks.mean(loss)
+            if math.isfinite(loss_value) and norm is not None and torch.isfinite(norm):
                 optimizer.step()
             else:
                 skipped += 1
-                logger.warning("step %d skipped: its loss or gradient is not finite", step)
+                if ranks.leads:
+                    logger.warning("step %d skipped: its loss or gradient is not finite", step)
 
             done = step + 1
             if done % config.log_every == 0 or done == config.steps:
-                rows.append(_log_row(done, rate, loss.item(), scores.detach().float().cpu().numpy(), skipped))
+                rows.append(_log_row(done, rate, loss_value, ranks.gather(scores), skipped))
             if done % config.checkpoint_every == 0 or done == config.steps:
                 state = {
                     "network": plain_network.state_dict(),
@@ -181,16 +206,24 @@ def _train(
                     "skipped": skipped,
                     "rows": rows,
                 }
-                # The table first: a run stopped between the two goes over these steps again, and writes both.
-                _write_table(out_dir / TRAINING_NAME, pd.DataFrame(rows))
-                with whole_file(out_dir / STATE_NAME) as temporary:
-                    # Through memory: on a full disk torch's own writer fails with an error that does not say so.
-                    buffer = io.BytesIO()
-                    torch.save(state, buffer)
-                    temporary.write_bytes(buffer.getvalue())
+                with ranks.together():
+                    if ranks.leads:
+                        _write_state(out_dir, state)
             if progress is not None:
                 progress(done, config.steps, "training")
-    save_order_network(out_dir / CHECKPOINT_NAME, plain_network.state_dict(), config, data_sha256)
+    with ranks.together():
+        if ranks.leads:
+            save_order_network(out_dir / CHECKPOINT_NAME, plain_network.state_dict(), config, data_sha256)
+
+
+def _write_state(out_dir: Path, state: dict[str, Any]) -> None:
+    # The table first: a run stopped between the two goes over these steps again, and writes both.
+    _write_table(out_dir / TRAINING_NAME, pd.DataFrame(state["rows"]))
+    with whole_file(out_dir / STATE_NAME) as temporary:
+        # Through memory: on a full disk torch's own writer fails with an error that does not say so.
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        temporary.write_bytes(buffer.getvalue())
 
 
 def _read_state(path: Path) -> dict[str, Any]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -16,14 +17,15 @@ from numpy.typing import NDArray
 from rb2v.artifacts import CATEGORIES, SPLITS, Split
 from rb2v.errors import InputError
 from rb2v.io.hdf5 import naming_damage, open_hdf5, own_dataset
+from rb2v.shards.layout import NUMBER_TYPES, TEXT_NAMES, ShardSample, check_layout
 from rb2v.shards.manifest import Manifest, ShardEntry, read_manifest
-from rb2v.shards.writer import FRAME_NAMES, NUMBER_TYPES, TEXT_NAMES, ShardSample
+from rb2v.shards.order import CropPosition, CropSlices, check_crop, draw_order, place_crop
 
 TABLE_COLUMNS = ("take", "subject", "category", "blurry_index", "position", "psnr", "order", "shard", "row")
+MAX_OPEN_SHARDS = 64
+"""Shards that a process keeps open; the one that was not read for the longest time is closed for another."""
 
 _EXPECTED = "a shard that the manifest lists"
-
-CropSlices = tuple[slice, slice]
 
 
 class ShardReader:
@@ -57,10 +59,12 @@ class ShardReader:
         self.table: pd.DataFrame = (
             pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=list(TABLE_COLUMNS))
         )
-        # Plain arrays: looking one value up in a data frame takes longer than reading a small frame.
+        self.shard_sizes: tuple[int, ...] = tuple(entry.samples for entry in entries)
+        """Samples of each shard, in the order of ``table``."""
+        # Plain lists: looking one value up in a data frame takes longer than reading a small frame.
         self._shards: list[str] = self.table["shard"].tolist()
         self._rows: list[int] = self.table["row"].tolist()
-        self._files: dict[str, h5py.File] = {}
+        self._opened: OrderedDict[str, _OpenShard] = OrderedDict()
         self._pid = os.getpid()
 
     def __len__(self) -> int:
@@ -68,15 +72,17 @@ class ShardReader:
         return len(self._rows)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_files": {}}
+        return {**self.__dict__, "_opened": OrderedDict()}
 
-    def read(self, index: int) -> ShardSample:
+    def read(self, index: int, crop: CropSlices | None = None) -> ShardSample:
         """Return a sample.
 
         Parameters
         ----------
         index : int
             A row of ``table``.
+        crop : (slice, slice), optional
+            Rows and columns of its frames to return.
 
         Raises
         ------
@@ -85,16 +91,18 @@ class ShardReader:
         InputError
             If it is damaged.
         """
-        file, row = self._locate(index)
+        shard, row = self._locate(index)
         return ShardSample(
-            blurry=_read_part(file, "blurry", row),
-            sharp=_read_part(file, "sharp", row),
-            color=_read_part(file, "color", row),
-            **{name: _read_part(file, name, row) for name in TEXT_NAMES},
-            **{name: _read_part(file, name, row).item() for name in NUMBER_TYPES if name != "color"},
+            blurry=self.read_blurry(index, crop),
+            sharp=self.read_sharp(index, crop=crop),
+            color=shard.read("color", row),
+            **{name: shard.read(name, row) for name in TEXT_NAMES},
+            **{name: shard.read(name, row).item() for name in NUMBER_TYPES if name != "color"},
         )
 
-    def read_blurry(self, index: int, crop: CropSlices | None = None) -> NDArray[np.uint8]:
+    def read_blurry(
+        self, index: int, crop: CropSlices | None = None, *, out: NDArray[np.uint8] | None = None
+    ) -> NDArray[np.uint8]:
         """Return the blurry frame of a sample.
 
         Parameters
@@ -102,7 +110,9 @@ class ShardReader:
         index : int
             A row of ``table``.
         crop : (slice, slice), optional
-            Rows and columns to return.
+            Rows and columns to return; no more is decoded than the tiles they touch.
+        out : (h, w, 3) ndarray of uint8, optional
+            Contiguous memory to read into, which spares making it.
 
         Returns
         -------
@@ -116,12 +126,16 @@ class ShardReader:
         InputError
             If it is damaged.
         """
-        file, row = self._locate(index)
-        rows, columns = crop or (slice(None), slice(None))
-        return np.asarray(_read_part(file, "blurry", row, rows, columns), dtype=np.uint8)
+        shard, row = self._locate(index)
+        return shard.read_frames("blurry", (row, *(crop or (slice(None), slice(None)))), out)
 
     def read_sharp(
-        self, index: int, frames: Sequence[int] | None = None, crop: CropSlices | None = None
+        self,
+        index: int,
+        frames: Sequence[int] | None = None,
+        crop: CropSlices | None = None,
+        *,
+        out: NDArray[np.uint8] | None = None,
     ) -> NDArray[np.uint8]:
         """Return sharp frames of a sample.
 
@@ -132,7 +146,9 @@ class ShardReader:
         frames : sequence of int, optional
             Which of ``x_0 ... x_N``, in any order; all where it is None.
         crop : (slice, slice), optional
-            Rows and columns to return.
+            Rows and columns to return; no more is decoded than the tiles they touch.
+        out : (N + 1, h, w, 3) ndarray of uint8, optional
+            Contiguous memory to read all frames into, which spares making it.
 
         Returns
         -------
@@ -146,73 +162,127 @@ class ShardReader:
         InputError
             If it is damaged.
         """
-        file, row = self._locate(index)
-        rows, columns = crop or (slice(None), slice(None))
-        if frames is None:
-            return np.asarray(_read_part(file, "sharp", row, slice(None), rows, columns), dtype=np.uint8)
-        for frame in frames:
+        shard, row = self._locate(index)
+        for frame in frames or ():
             if not 0 <= frame < self.manifest.frames_per_sequence:
                 raise IndexError(f"sharp frame {frame} of {self.manifest.frames_per_sequence}")
-        # One by one: a chunk is one frame, and HDF5 can take neither repeated nor unsorted indices.
-        parts = [_read_part(file, "sharp", row, frame, rows, columns) for frame in frames]
-        return np.stack([np.asarray(part, dtype=np.uint8) for part in parts])
+        # All of them at once: a tile holds all frames, and would else be decoded for every one.
+        sharp = shard.read_frames("sharp", (row, slice(None), *(crop or (slice(None), slice(None)))), out)
+        return sharp if frames is None else sharp[list(frames)]
 
-    def _locate(self, index: int) -> tuple[h5py.File, int]:
+    def iterate(
+        self,
+        *,
+        crop: int | tuple[int, int] | None = None,
+        crop_position: CropPosition = "random",
+        seed: int = 0,
+        epoch: int = 0,
+        shuffle: bool = True,
+        window: int | None = None,
+        start: int = 0,
+    ) -> Iterator[ShardSample]:
+        """Yield the samples of one epoch, in the order and with the crops that ``ShardDataset`` has for the same seed.
+
+        Parameters
+        ----------
+        crop : int or (int, int), optional
+            Side of a square, or height and width, of a crop in pixels; whole frames where it is None.
+        crop_position : {"random", "center"}
+            Where the crop lies.
+        seed, epoch : int
+            What order and crops depend on.
+        shuffle : bool
+            Whether to mix the samples.
+        window : int, optional
+            Shards among which samples are mixed, see `draw_order`; all where it is None.
+        start : int
+            Samples to leave out at the beginning: those that were read before.
+
+        Raises
+        ------
+        InputError
+            If the crop is larger than the frames, or a sample is damaged.
+        Rb2vError
+            If another argument is out of range.
+
+        Examples
+        --------
+        >>> for sample in ShardReader("shards", "train").iterate(crop=256, seed=1):  # doctest: +SKIP
+        ...     sample.blurry, sample.sharp
+        """
+        size = self.manifest.output_size
+        checked = check_crop(str(self.folder), crop, crop_position, size)
+        order = draw_order(self.shard_sizes, seed=seed, epoch=epoch, shuffle=shuffle, window=window)
+        if not 0 <= start <= len(order):
+            raise InputError(self.folder, f"there is no sample {start} to start at", "start", f"0 to {len(order)}")
+        # The arguments are checked now, and not when the first sample is asked for.
+        return (
+            self.read(index, place_crop(checked, crop_position, size, seed=seed, epoch=epoch, index=index))
+            for index in order[start:].tolist()
+        )
+
+    def _locate(self, index: int) -> tuple[_OpenShard, int]:
         if not 0 <= index < len(self):
             raise IndexError(f"sample {index} of {len(self)}")
         if self._pid != os.getpid():
             # An HDF5 handle inherited through a fork shares its file position and caches with the parent's.
-            self._files, self._pid = {}, os.getpid()
+            self._opened, self._pid = OrderedDict(), os.getpid()
         name = self._shards[index]
-        if name not in self._files:
-            self._files[name] = open_hdf5(self.folder / name, _EXPECTED)
-        return self._files[name], self._rows[index]
+        if name not in self._opened:
+            while len(self._opened) >= MAX_OPEN_SHARDS:
+                self._opened.popitem(last=False)[1].file.close()
+            self._opened[name] = _OpenShard(open_hdf5(_path_within(self.folder, name), _EXPECTED))
+        self._opened.move_to_end(name)
+        return self._opened[name], self._rows[index]
 
 
-def _read_part(file: h5py.File, name: str, *selection: int | slice) -> Any:  # noqa: ANN401 - text, number or array
-    with naming_damage(file, name):
-        dataset = file[name]
-        return (dataset.asstr() if name in TEXT_NAMES else dataset)[selection]
+class _OpenShard:
+    """An open file and its data sets: to look one up takes as long as to decode a small frame."""
+
+    def __init__(self, file: h5py.File) -> None:
+        self.file = file
+        self._datasets: dict[str, h5py.Dataset] = {}
+
+    def read(self, name: str, *selection: int | slice) -> Any:  # noqa: ANN401 - text, number or array
+        dataset = self._dataset(name)
+        with naming_damage(self.file, name):
+            return (dataset.asstr() if name in TEXT_NAMES else dataset)[selection]
+
+    def read_frames(
+        self, name: str, selection: tuple[int | slice, ...], out: NDArray[np.uint8] | None
+    ) -> NDArray[np.uint8]:
+        if out is None:
+            return np.asarray(self.read(name, *selection), dtype=np.uint8)
+        dataset = self._dataset(name)
+        with naming_damage(self.file, name):
+            dataset.read_direct(out, selection)
+        return out
+
+    def _dataset(self, name: str) -> h5py.Dataset:
+        if name not in self._datasets:
+            self._datasets[name] = own_dataset(self.file, name)
+        return self._datasets[name]
+
+
+def _path_within(folder: Path, name: str) -> Path:
+    path = folder / name
+    if path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):
+        raise InputError(path, "is a link that leads out of the folder", expected="a shard in the folder itself")
+    return path
 
 
 def _read_table(folder: Path, entry: ShardEntry, manifest: Manifest) -> pd.DataFrame:
-    path = folder / entry.file
+    path = _path_within(folder, entry.file)
     if not path.is_file():
         raise InputError(path, "there is no such file", expected=_EXPECTED)
     if path.stat().st_size != entry.bytes:
         raise InputError(path, f"has {path.stat().st_size} bytes", expected=f"{entry.bytes} bytes by the manifest")
     with open_hdf5(path, _EXPECTED) as file:
-        _check_layout(file, path, entry.samples, manifest)
-        columns = {name: _read_part(file, name) for name in (*TEXT_NAMES, *NUMBER_TYPES) if name != "color"}
+        check_layout(file, path, entry.samples, manifest)
+        shard = _OpenShard(file)
+        columns = {name: shard.read(name) for name in (*TEXT_NAMES, *NUMBER_TYPES) if name != "color"}
     for name in sorted(set(columns["category"]) - set(CATEGORIES)):
         raise InputError(path, f"{name!r} is not a category", "category", ", ".join(CATEGORIES))
     if not np.isin(columns["order"], (-1, 0, 1)).all():
         raise InputError(path, "holds another value", "order", "+1, -1 or 0")
     return pd.DataFrame({**columns, "shard": entry.file, "row": np.arange(entry.samples)})[list(TABLE_COLUMNS)]
-
-
-def _check_layout(file: h5py.File, path: Path, n_samples: int, manifest: Manifest) -> None:
-    width, height = manifest.output_size
-    shapes: dict[str, tuple[int, ...]] = {
-        "blurry": (n_samples, height, width, 3),
-        "sharp": (n_samples, manifest.frames_per_sequence, height, width, 3),
-        "color": (n_samples, 3, 4),
-    }
-    for name in (*FRAME_NAMES, *TEXT_NAMES, *NUMBER_TYPES):
-        dataset = own_dataset(file, name)
-        shape = shapes.get(name, (n_samples,))
-        if dataset.shape != shape:
-            raise InputError(path, f"has the shape {dataset.shape}", name, expected=str(shape))
-        if not _has_type(dataset, name):
-            raise InputError(path, f"has the type {dataset.dtype}", name, expected=_type_name(name))
-
-
-def _has_type(dataset: h5py.Dataset, name: str) -> bool:
-    if name in TEXT_NAMES:
-        text = h5py.check_string_dtype(dataset.dtype)
-        return text is not None and text.encoding == "utf-8"
-    return bool(dataset.dtype == np.dtype(NUMBER_TYPES.get(name, np.uint8)))
-
-
-def _type_name(name: str) -> str:
-    return "utf-8 text" if name in TEXT_NAMES else np.dtype(NUMBER_TYPES.get(name, np.uint8)).name

@@ -1,0 +1,135 @@
+"""The processes of one training, as ``torchrun`` starts them: who is who, and how they end together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from numpy.typing import NDArray
+from torch import Tensor
+
+from rb2v.errors import InputError, Rb2vError
+
+
+def is_first_process() -> bool:
+    """Tell whether this process is the one, of those that ``torchrun`` started, that speaks; true without it."""
+    return _from_torchrun("RANK", 0) == 0
+
+
+def _from_torchrun(name: str, alone: int) -> int:
+    return int(os.environ[name]) if dist.is_torchelastic_launched() else alone
+
+
+class Ranks:
+    """The place of this process among those that train together; one alone where ``torchrun`` did not start it.
+
+    Parameters
+    ----------
+    accelerator : {"cpu", "cuda"}
+        Where each process computes.
+    """
+
+    def __init__(self, accelerator: str) -> None:
+        self.accelerator = accelerator
+        self._rank, self.size, self._local_size = (
+            _from_torchrun(name, alone) for name, alone in (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_WORLD_SIZE", 1))
+        )
+        if self.size > 1 and not dist.is_initialized():
+            dist.init_process_group("gloo" if accelerator == "cpu" else "cpu:gloo,cuda:nccl")
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process is the one that writes and speaks."""
+        return self._rank == 0
+
+    def share_of(self, n: int) -> range:
+        """Return this process's part of ``n`` rows that all processes share evenly."""
+        each = n // self.size
+        return range(self._rank * each, (self._rank + 1) * each)
+
+    def make_fabric(self) -> Fabric:
+        """Return what places the network on this process's device, and averages the gradients of all processes."""
+        if self.accelerator == "cuda" and self._local_size > torch.cuda.device_count():
+            problem = f"there are {torch.cuda.device_count()} CUDA devices for {self._local_size} processes"
+            raise InputError("device", problem, expected="no more processes than devices")
+        # Alone, a batch system's variables are not meant for this run.
+        environment: ClusterEnvironment = TorchElasticEnvironment() if self.size > 1 else LightningEnvironment()
+        fabric = Fabric(
+            accelerator=self.accelerator,
+            devices=self._local_size,
+            num_nodes=self.size // self._local_size,
+            strategy="ddp" if self.size > 1 else "auto",
+            precision="bf16-mixed" if self.accelerator == "cuda" else "32-true",
+            plugins=[environment],
+        )
+        if self.size > 1:
+            fabric.launch()
+        return fabric
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Run a block that may fail on some processes only, and end all of them where it does.
+
+        Raises
+        ------
+        Rb2vError or OSError
+            On the first process, the first error of any; the others end silently, with exit status 2.
+        """
+        if self.size == 1:
+            yield
+            return
+        error: Exception | None = None
+        try:
+            yield
+        except (Rb2vError, OSError) as caught:
+            error = caught
+        errors: list[Exception | None] = [None] * self.size
+        dist.all_gather_object(errors, error)
+        failures = [failure for failure in errors if failure is not None]
+        if failures and self.leads:
+            raise failures[0]
+        if failures:
+            self._outlive_first()
+            raise SystemExit(2)
+
+    def from_first(self, value: Any) -> Any:  # noqa: ANN401 - whatever can be pickled
+        """Return the value that the first process gave."""
+        values = [value]
+        if self.size > 1:
+            dist.broadcast_object_list(values, src=0)
+        return values[0]
+
+    def mean(self, value: Tensor) -> float:
+        """Return the mean of the processes' values."""
+        total = value.detach().clone()
+        if self.size > 1:
+            dist.all_reduce(total)
+        return total.item() / self.size
+
+    def gather(self, scores: Tensor) -> NDArray[np.float32]:
+        """Return the rows of all processes, one process after the other."""
+        rows = scores.detach().float()
+        if self.size > 1:
+            parts = [torch.empty_like(rows) for _ in range(self.size)]
+            dist.all_gather(parts, rows)
+            rows = torch.cat(parts)
+        return rows.cpu().numpy()
+
+    def leave(self) -> None:
+        """Take leave of the other processes; none waits for another from here on."""
+        if self.size > 1:
+            dist.destroy_process_group()
+
+    def _outlive_first(self) -> None:
+        # Whoever started the processes ends all of them with the first that fails: it is to say its message before.
+        with suppress(RuntimeError):  # the connection breaks with its end
+            dist.barrier()
