@@ -14,7 +14,9 @@ Format = Literal["hypercut", "webdataset", "datasets"]
 
 @app.command(epilog="Example: rb2v export session/shards --out session/Street --format hypercut")
 def export(
-    shards: Annotated[Path, typer.Argument(help="Folder that 'rb2v build-shards' wrote.", show_default=False)],
+    shards: Annotated[
+        Path, typer.Argument(metavar="SHARDS", help="Folder that 'rb2v build-shards' wrote.", show_default=False)
+    ],
     out: Annotated[Path, typer.Option(help="Folder to write.")],
     format_: Annotated[
         Format,
@@ -63,7 +65,9 @@ def import_(
     ] = "test",
     category: Annotated[
         Literal["street", "face", "hand"] | None,
-        typer.Option(help="Category, where neither the samples nor the data set's name tell it (hypercut)."),
+        typer.Option(
+            help="Category of samples that do not tell their own; by default that in the data set's name (hypercut)."
+        ),
     ] = None,
     shard_samples: Annotated[int, typer.Option(help="Most samples of one shard (hypercut).")] = 128,
     workers: Workers = None,

@@ -109,7 +109,7 @@ class ImportConfig:
     val: Literal["train", "test", "skip"] = "test"
     """Where samples of the partition ``val`` go."""
     category: Category | None = None
-    """Category of samples that do not tell their own."""
+    """Category of samples that do not tell their own; None takes the one in the data set's name."""
     shard_samples: int = 128
     """Most samples of one shard."""
 
