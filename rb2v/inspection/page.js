@@ -107,11 +107,10 @@ function fail(error) {
   at("error").hidden = false;
 }
 
-let thumbnails = []; // addresses of the sharp frames of the sample shown
+let frames = null; // addresses of the frames of the sample shown: blurry, mean, and all sharp ones
 
 function forget() {
-  thumbnails = [];
-  for (const name of ["blurry", "mean"]) delete at("over").dataset[name];
+  frames = null;
   for (const image of document.querySelectorAll("#picture img, #thumbnails img")) image.removeAttribute("src");
 }
 
@@ -126,12 +125,11 @@ async function showSample(sample) {
     return;
   }
   try {
-    const pair = await Promise.all([load(sample, "blurry"), load(sample, "mean")]);
+    const [blurry, mean] = await Promise.all([load(sample, "blurry"), load(sample, "mean")]);
     const names = Array.from({ length: table.frames_per_sequence }, (_, k) => `sharp_${k}`);
     const sharp = await Promise.all(names.map((name) => load(sample, name)));
     if (mine !== request) return;
-    thumbnails = sharp;
-    [at("over").dataset.blurry, at("over").dataset.mean] = pair;
+    frames = { blurry, mean, sharp };
     at("error").hidden = true;
     [...at("thumbnails").children].forEach((button, k) => place(button.firstChild, sharp[k]));
     await draw();
@@ -201,11 +199,10 @@ async function draw() {
   const left = { wipe: "blurry", flicker: flickered ? "mean of sharp" : "blurry", difference: "blurry − mean of sharp, gray where equal", sequence: `x_${state.frame}` };
   at("tag-left").textContent = left[view];
   at("tag-right").textContent = view === "wipe" ? "mean of sharp" : "";
-  const { blurry, mean } = over.dataset;
-  if (!blurry) return;
-  place(over, blurry);
+  if (!frames) return;
+  place(over, frames.blurry);
   if (view !== "difference") {
-    place(under, view === "sequence" ? thumbnails[state.frame] : mean);
+    place(under, view === "sequence" ? frames.sharp[state.frame] : frames.mean);
     return;
   }
   const mine = request;

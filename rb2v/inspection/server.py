@@ -184,6 +184,8 @@ class InspectionServer(ThreadingHTTPServer):
         self.host = host
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
+            if not host:
+                raise OSError("it is empty, which would mean every address")
             super().__init__((host, port), _Handler)
         except (OSError, OverflowError, UnicodeError) as error:
             problem = getattr(error, "strerror", None) or str(error)
