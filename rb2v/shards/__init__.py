@@ -14,7 +14,7 @@ from rb2v.shards.manifest import (
 )
 from rb2v.shards.reader import ShardReader
 from rb2v.shards.verification import Fault, verify
-from rb2v.shards.writer import ShardSample, write_shard
+from rb2v.shards.writer import ShardSample, ensure_shard, write_shard
 
 __all__ = [
     "Fault",
@@ -24,6 +24,7 @@ __all__ = [
     "ShardReader",
     "ShardSample",
     "SplitEntry",
+    "ensure_shard",
     "manifest_path",
     "read_manifest",
     "sha256_of",

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
-from rb2v.io.hdf5 import create_hdf5
+from rb2v.errors import InputError
+from rb2v.io.hdf5 import create_hdf5, open_hdf5, own_dataset
 from rb2v.io.store import whole_file
 from rb2v.shards.layout import (
     CHECKSUM_NAME,
@@ -24,6 +25,36 @@ from rb2v.shards.manifest import ShardEntry, sha256_of
 from rb2v.shards.tiles import append_tiles, create_tiles
 
 __all__ = ["FRAME_NAMES", "NUMBER_TYPES", "TEXT_NAMES", "ShardSample", "write_shard"]
+
+
+def ensure_shard(path: Path, n_samples: int, samples: Callable[[], Iterable[ShardSample]]) -> ShardEntry:
+    """Write a shard unless an earlier run did, and return its line in the manifest.
+
+    Parameters
+    ----------
+    path : Path
+        The shard.
+    n_samples : int
+        How many samples it has. A file that has another number, or cannot be opened, is written anew.
+    samples : callable
+        Returns the samples.
+    """
+    if path.is_file() and _holds(path, n_samples):
+        return _describe(path, n_samples)
+    return write_shard(path, samples())
+
+
+def _holds(path: Path, n_samples: int) -> bool:
+    try:
+        with open_hdf5(path, "a shard") as file:
+            names = (*FRAME_NAMES, *TEXT_NAMES, *NUMBER_TYPES, CHECKSUM_NAME)
+            return all(own_dataset(file, name).shape[:1] == (n_samples,) for name in names)
+    except InputError:
+        return False
+
+
+def _describe(path: Path, n_samples: int) -> ShardEntry:
+    return ShardEntry(path.name, n_samples, path.stat().st_size, sha256_of(path))
 
 
 def write_shard(path: Path, samples: Iterable[ShardSample]) -> ShardEntry:
@@ -71,4 +102,4 @@ def write_shard(path: Path, samples: Iterable[ShardSample]) -> ShardEntry:
         for name, dtype in NUMBER_TYPES.items():
             file.create_dataset(name, data=np.array(rows[name], dtype=dtype))
         file.create_dataset(CHECKSUM_NAME, data=np.array(checksums, dtype=np.uint32))
-    return ShardEntry(path.name, len(checksums), path.stat().st_size, sha256_of(path))
+    return _describe(path, len(checksums))

@@ -33,16 +33,16 @@ from rb2v.shards import (
     ShardEntry,
     ShardSample,
     SplitEntry,
+    ensure_shard,
     sha256_of,
     write_manifest,
-    write_shard,
 )
+from rb2v.shards.plan import samples_per_shard
 
 logger = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
 
-_MAX_SHARD_BYTES = 2**30  # of frames before compression
 # Photographs that come with scikit-image; no picture serves both splits.
 _DEFAULT_BACKGROUNDS: Mapping[Split, tuple[str, ...]] = {
     "train": ("coffee.png", "hubble_deep_field.jpg", "ihc.png", "rocket.jpg"),
@@ -328,8 +328,7 @@ def _cropped(crop: Crop, window: _Window, size: tuple[int, int]) -> Crop:
 def _plan_shards(
     takes: Sequence[_TakeRecord], split_of: Mapping[str, Split], output_size: tuple[int, int], shard_samples: int
 ) -> list[_ShardPlan]:
-    sample_bytes = 3 * output_size[0] * output_size[1] * (1 + takes[0].frames_per_sequence)
-    limit = max(1, min(shard_samples, _MAX_SHARD_BYTES // sample_bytes))
+    limit = samples_per_shard(output_size, takes[0].frames_per_sequence, shard_samples)
     plans: list[_ShardPlan] = []
     for split in SPLITS:
         parts: list[list[tuple[str, int, int]]] = []
@@ -349,10 +348,7 @@ def _plan_shards(
 
 
 def _build_shard(plan: _ShardPlan, recipe: _Recipe) -> ShardEntry:
-    path = recipe.out_dir / plan.file
-    if path.is_file():
-        return ShardEntry(plan.file, plan.samples, path.stat().st_size, sha256_of(path))
-    return write_shard(path, _iter_samples(plan, recipe))
+    return ensure_shard(recipe.out_dir / plan.file, plan.samples, partial(_iter_samples, plan, recipe))
 
 
 def _iter_samples(plan: _ShardPlan, recipe: _Recipe) -> Iterator[ShardSample]:

@@ -207,6 +207,16 @@ def test_a_killed_run_goes_on_to_the_same_bytes(aligned, tmp_path):
     assert calls[-1] == (19, 19)
 
 
+@pytest.mark.parametrize("damage", [lambda content: content[:-100], lambda content: b"", lambda content: b"x" * 2000])
+def test_a_shard_that_is_not_whole_is_written_anew(aligned, tmp_path, damage):
+    run(aligned, tmp_path / "shards")
+    whole = all_bytes(tmp_path / "shards")
+    path = tmp_path / "shards" / "train-00000.h5"
+    path.write_bytes(damage(path.read_bytes()))
+    run(aligned, tmp_path / "shards")
+    assert all_bytes(tmp_path / "shards") == whole
+
+
 def test_a_folder_of_another_configuration_is_refused(aligned, tmp_path):
     run(aligned, tmp_path / "shards")
     with pytest.raises(ConfigMismatchError, match="same configuration, or another output folder"):
