@@ -20,7 +20,8 @@ from rb2v.artifacts import CATEGORIES, SPLITS, Category, Crop, Split
 from rb2v.errors import InputError
 from rb2v.execution import Executor
 from rb2v.io.hdf5 import naming_damage, open_hdf5, own_dataset
-from rb2v.io.store import SCHEMA, check_schema, read_json, validate, whole_file, write_json
+from rb2v.io.partial import scratch_folder
+from rb2v.io.store import SCHEMA, check_schema, read_json, validate, write_json
 from rb2v.shards import Manifest, Provenance, ShardSample, manifest_path, read_manifest, sha256_of, write_manifest
 from rb2v.shards.exchange.samples import (
     MAX_PNG_BYTES,
@@ -122,18 +123,29 @@ def _frame_key(number: int) -> str:
 def _write_pictures(item: tuple[ShardPart, Sequence[str]], source: Source, out_dir: Path) -> list[Any]:
     """Write what is missing of a shard's pictures, and return the samples' colour maps."""
     part, ids = item
-    for row, name in enumerate(ids, start=part.start):
-        paths = [out_dir / path for path in _picture_paths(name, source.manifest.frames_per_sequence).values()]
-        if all(path.is_file() for path in paths):
-            continue
-        sample = source.reader.read(row)
-        for path, frame in zip(paths, (sample.blurry, *sample.sharp), strict=True):
-            if not path.is_file():
-                with whole_file(path) as temporary:
-                    temporary.write_bytes(encode_png(frame))
+    # One folder to lay pictures aside in: looking for leftovers beside each of thousands takes longer than they do.
+    with scratch_folder(out_dir / f"{part.split}-{part.index:05d}") as scratch:
+        for row, name in enumerate(ids, start=part.start):
+            paths = [out_dir / path for path in _picture_paths(name, source.manifest.frames_per_sequence).values()]
+            if all(path.is_file() for path in paths):
+                continue
+            sample = source.reader.read(row)
+            for path, frame in zip(paths, (sample.blurry, *sample.sharp), strict=True):
+                if not path.is_file():
+                    _write_whole(path, encode_png(frame), scratch)
     path = source.reader.folder / source.entry(part).file
     with open_hdf5(path, "a shard that the manifest lists") as file, naming_damage(file, "color"):
         return list(own_dataset(file, "color")[()].tolist())
+
+
+def _write_whole(path: Path, data: bytes, scratch: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = scratch / path.name
+    with temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
 
 
 class _Entry(BaseModel):
