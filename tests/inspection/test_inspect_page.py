@@ -404,6 +404,15 @@ def test_what_cannot_be_shown_says_why_and_the_next_is_shown(browser, server, sa
 
 
 @needs_browser
+def test_no_frame_of_another_sample_stays_beside_an_error(browser, server):
+    browser.open(server.url(sample=DAMAGED - 1))
+    browser.wait_until(f"document.readyState === 'complete' && {LOADED}")
+    browser.press("ArrowRight")
+    browser.wait_until("!document.getElementById('error').hidden")
+    assert browser.evaluate("document.querySelectorAll('img[src]').length") == 0
+
+
+@needs_browser
 def test_a_window_as_narrow_as_a_telephone_shows_everything(page):
     browser = page(sample=0)
     try:
