@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset, default_collate
+from torch.utils.data import Dataset, default_collate, get_worker_info
 from torch.utils.data._utils.collate import default_collate_fn_map
 
 from rb2v.artifacts import Split
@@ -184,8 +184,12 @@ class ShardDataset(Dataset[Sample]):
             crop = place_crop(
                 self.crop, self.crop_position, (width, height), seed=self.seed, epoch=self.epoch, index=index
             )
-            self.reader.read_blurry(index, crop, out=frames[0])
-            self.reader.read_sharp(index, crop=crop, out=frames[1:])
+            try:
+                self.reader.read_blurry(index, crop, out=frames[0])
+                self.reader.read_sharp(index, crop=crop, out=frames[1:])
+            except InputError as error:
+                # Of one argument, because a loader makes its worker's errors again from their text alone.
+                raise (error if get_worker_info() is None else Rb2vError(str(error))) from error
             _write_planes(frames[0], self.size, blurry[place])
             for frame, planes in zip(kept, sharp[place], strict=True):
                 _write_planes(frames[1 + frame], self.size, planes)
