@@ -19,10 +19,10 @@ from rb2v.shards import (
     ShardEntry,
     ShardReader,
     SplitEntry,
+    ensure_shard,
     manifest_path,
     sha256_of,
     write_manifest,
-    write_shard,
 )
 from rb2v.shards.exchange import huggingface, hypercut, webdataset
 from rb2v.shards.exchange.samples import ImportConfig, ImportPart, ImportPlan, Progress, Source, read_orders
@@ -189,10 +189,7 @@ class _Written:
 
 def _write_part(item: tuple[Path, ImportPart]) -> _Written:
     path, part = item
-    if path.is_file():
-        entry = ShardEntry(path.name, part.samples, path.stat().st_size, sha256_of(path))
-    else:
-        entry = write_shard(path, part.read())
+    entry = ensure_shard(path, part.samples, part.read)
     with open_hdf5(path, "a shard that this command wrote") as file, naming_damage(file, "category"):
         categories = Counter(own_dataset(file, "category").asstr()[()].tolist())
         subjects = frozenset(own_dataset(file, "subject").asstr()[()].tolist())
