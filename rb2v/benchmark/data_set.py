@@ -45,7 +45,7 @@ def report(shards: ShardReader) -> Section:
             [
                 str(category),
                 *(
-                    Score(_SUITE, _STAGE, f"psnr_{name}.{category}", float(np.percentile(rows["psnr"], share)), "dB")
+                    Score(_SUITE, _STAGE, f"psnr_{name}.{category}", _percentile(rows["psnr"], share), "dB")
                     for name, share in shares.items()
                 ),
             ]
@@ -58,7 +58,7 @@ def report(shards: ShardReader) -> Section:
             ("Category", "5th percentile", "median", "95th percentile"),
             quality,
         ),
-        *([_plot_psnr(table, categories)] if categories else []),
+        *([_plot_psnr(table, categories)] if table["psnr"].notna().any() else []),
         *(_show(shards, category) for category in categories),
     ]
     width, height = shards.manifest.output_size
@@ -69,11 +69,16 @@ def report(shards: ShardReader) -> Section:
     return Section("Data set", lead, tuple(blocks), tuple(scores))
 
 
+def _percentile(values: pd.Series[float], share: float) -> float | None:
+    """Return a percentile of the values that are known; samples from elsewhere have none."""
+    return float(np.percentile(values.dropna(), share)) if values.notna().any() else None
+
+
 def _plot_psnr(table: pd.DataFrame, categories: Sequence[Category]) -> Plot:
     figure, (axis,) = new_figure(1, 2.6)
     low, high = np.floor(table["psnr"].min()), np.ceil(table["psnr"].max())
     bins = np.linspace(low, max(high, low + 1), 41)
-    values = [table.loc[table["category"] == category, "psnr"].to_numpy() for category in categories]
+    values = [table.loc[table["category"] == category, "psnr"].dropna().to_numpy() for category in categories]
     axis.hist(values, bins.tolist(), stacked=True, label=categories, color=[CATEGORY_COLORS[c] for c in categories])
     axis.set(xlabel="PSNR of the synthetic blur [dB]", ylabel="samples")
     axis.legend(frameon=False)

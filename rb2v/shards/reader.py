@@ -55,7 +55,7 @@ class ShardReader:
         self.split = split
         self.manifest: Manifest = read_manifest(self.folder)
         entries = [entry for name in ([split] if split else SPLITS) for entry in self.manifest.splits[name].shards]
-        tables = [_read_table(self.folder, entry, self.manifest) for entry in entries]
+        tables = [read_table(self.folder, entry, self.manifest) for entry in entries]
         self.table: pd.DataFrame = (
             pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=list(TABLE_COLUMNS))
         )
@@ -231,7 +231,7 @@ class ShardReader:
         if name not in self._opened:
             while len(self._opened) >= MAX_OPEN_SHARDS:
                 self._opened.popitem(last=False)[1].file.close()
-            self._opened[name] = _OpenShard(open_hdf5(_path_within(self.folder, name), _EXPECTED))
+            self._opened[name] = _OpenShard(open_hdf5(path_within(self.folder, name), _EXPECTED))
         self._opened.move_to_end(name)
         return self._opened[name], self._rows[index]
 
@@ -264,15 +264,29 @@ class _OpenShard:
         return self._datasets[name]
 
 
-def _path_within(folder: Path, name: str) -> Path:
+def path_within(folder: Path, name: str) -> Path:
+    """Return the path of a shard, which must lie in the folder itself.
+
+    Raises
+    ------
+    InputError
+        If it is a link that leads elsewhere.
+    """
     path = folder / name
     if path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):
         raise InputError(path, "is a link that leads out of the folder", expected="a shard in the folder itself")
     return path
 
 
-def _read_table(folder: Path, entry: ShardEntry, manifest: Manifest) -> pd.DataFrame:
-    path = _path_within(folder, entry.file)
+def read_table(folder: Path, entry: ShardEntry, manifest: Manifest) -> pd.DataFrame:
+    """Return the samples of one shard, with `TABLE_COLUMNS`; no frame is read.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, cut short, or holds something else than the manifest says.
+    """
+    path = path_within(folder, entry.file)
     if not path.is_file():
         raise InputError(path, "there is no such file", expected=_EXPECTED)
     if path.stat().st_size != entry.bytes:

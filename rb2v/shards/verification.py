@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
 
 import h5py
-import numpy as np
+import pandas as pd
 
-from rb2v.artifacts import CATEGORIES, SPLITS, Split
+from rb2v.artifacts import SPLITS, Split
 from rb2v.errors import InputError
 from rb2v.execution import Executor, SerialExecutor
-from rb2v.io.hdf5 import naming_damage, open_hdf5
+from rb2v.io.hdf5 import open_hdf5
 from rb2v.shards.layout import (
     CHECKSUM_NAME,
     FRAME_NAMES,
@@ -28,6 +26,7 @@ from rb2v.shards.layout import (
     sample_checksum,
 )
 from rb2v.shards.manifest import Manifest, ShardEntry, manifest_path, read_manifest, sha256_of
+from rb2v.shards.reader import TABLE_COLUMNS, path_within, read_table
 
 MAX_SECONDS_PER_SAMPLE = 60.0
 """How long a damaged shard may keep the reader busy, per sample."""
@@ -69,10 +68,8 @@ class _Finding:
     """What the examination of one shard gave."""
 
     fault: Fault | None
-    subjects: frozenset[str] = frozenset()
-    categories: tuple[tuple[str, int], ...] = ()
-    keys: tuple[tuple[str, int], ...] = ()
-    """Take and blurry index of every sample."""
+    table: pd.DataFrame | None = None
+    """The samples of a sound shard."""
 
 
 def verify(
@@ -106,47 +103,41 @@ def verify(
     manifest = read_manifest(folder)
     listed = [(split, entry) for split in SPLITS for entry in manifest.splits[split].shards]
     faults = []
-    findings: dict[Split, list[_Finding]] = {split: [] for split in SPLITS}
+    tables: dict[Split, list[pd.DataFrame]] = {split: [pd.DataFrame(columns=list(TABLE_COLUMNS))] for split in SPLITS}
     examine = partial(_examine, folder=folder, manifest=manifest, read_all=read_all)
     found = (executor or SerialExecutor()).map(examine, [entry for _, entry in listed])
     for n_done, ((split, _), finding) in enumerate(zip(listed, found, strict=True), start=1):
-        findings[split].append(finding)
         if finding.fault is not None:
             faults.append(finding.fault)
+        if finding.table is not None:
+            tables[split].append(finding.table)
         if progress is not None:
             progress(n_done, len(listed))
     if not faults:  # what a lost sample was counted as is not known
-        faults += _check_counts(folder, manifest, findings)
+        faults += _check_counts(folder, manifest, {split: pd.concat(parts) for split, parts in tables.items()})
     names = {entry.file for _, entry in listed}
     strangers = sorted(path.name for path in folder.glob("*.h5") if path.name not in names and path.name[0] != ".")
     return [*faults, *(Fault(name, "the manifest does not list it") for name in strangers)]
 
 
 def _examine(entry: ShardEntry, folder: Path, manifest: Manifest, read_all: bool) -> _Finding:
-    path = folder / entry.file
-    everything = tuple(range(entry.samples))
-
     def lost(problem: str) -> _Finding:
-        return _Finding(Fault(entry.file, problem, everything, entry.samples))
+        return _Finding(Fault(entry.file, problem, tuple(range(entry.samples)), entry.samples))
 
-    if path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):
-        return lost("is a link that leads out of the folder")
-    if not path.is_file():
-        return lost("there is no such file")
-    problem = None
     try:
-        size = path.stat().st_size
-        if size != entry.bytes:
-            problem = f"has {size} bytes; expected {entry.bytes} by the manifest"
-        elif sha256_of(path) != entry.sha256:
-            problem = "its bytes do not have the SHA-256 that the manifest gives"
+        path = path_within(folder, entry.file)
+        if not path.is_file():
+            return lost("there is no such file")
+        problem = _compare_bytes(path, entry)
+        if problem is None:
+            table = read_table(folder, entry, manifest)
+            rows = _find_lost_rows(path, entry, manifest) if read_all else ()
+            fault = Fault(entry.file, "samples do not have their checksums", rows, entry.samples) if rows else None
+            return _Finding(fault, table)
+    except InputError as error:
+        return lost(str(InputError("", error.problem, error.key, error.expected)).removeprefix(": "))
     except OSError as error:
         return lost(f"cannot be read ({error.strerror})")
-    if problem is None:
-        try:
-            return _read_finding(path, entry, manifest, read_all)
-        except InputError as error:
-            return lost(_without_path(error))
     # Apart: what damage makes of a table of the file can lead the HDF5 library anywhere.
     rows = _find_lost_rows_apart(path, entry, manifest)
     if rows is None:
@@ -156,29 +147,11 @@ def _examine(entry: ShardEntry, folder: Path, manifest: Manifest, read_all: bool
     return _Finding(Fault(entry.file, problem, rows, entry.samples))
 
 
-def _read_finding(path: Path, entry: ShardEntry, manifest: Manifest, read_all: bool) -> _Finding:
-    with open_hdf5(path, _EXPECTED) as file:
-        check_layout(file, path, entry.samples, manifest)
-        columns = _read_columns(file)
-        rows = tuple(row for row in range(entry.samples) if not _is_sound(file, row)) if read_all else ()
-    for name in sorted(set(columns["category"]) - set(CATEGORIES)):
-        raise InputError(path, f"{name!r} is not a category", "category", ", ".join(CATEGORIES))
-    if not np.isin(columns["order"], (-1, 0, 1)).all():
-        raise InputError(path, "holds another value", "order", "+1, -1 or 0")
-    return _Finding(
-        Fault(path.name, "samples do not have their checksums", rows, entry.samples) if rows else None,
-        frozenset(columns["subject"]),
-        tuple(sorted(Counter(columns["category"]).items())),
-        tuple(zip(columns["take"], columns["blurry_index"].tolist(), strict=True)),
-    )
-
-
-def _read_columns(file: h5py.File) -> dict[str, Any]:
-    columns = {}
-    for name in (*TEXT_NAMES, "blurry_index", "order"):
-        with naming_damage(file, name):
-            columns[name] = (file[name].asstr() if name in TEXT_NAMES else file[name])[:]
-    return columns
+def _compare_bytes(path: Path, entry: ShardEntry) -> str | None:
+    size = path.stat().st_size
+    if size != entry.bytes:
+        return f"has {size} bytes; expected {entry.bytes} by the manifest"
+    return None if sha256_of(path) == entry.sha256 else "its bytes do not have the SHA-256 that the manifest gives"
 
 
 def _find_lost_rows(path: Path, entry: ShardEntry, manifest: Manifest) -> tuple[int, ...] | None:
@@ -225,27 +198,19 @@ def _send_lost_rows(sender: Connection, path: Path, entry: ShardEntry, manifest:
     sender.send(_find_lost_rows(path, entry, manifest))
 
 
-def _without_path(error: InputError) -> str:
-    return str(InputError("", error.problem, error.key, error.expected)).removeprefix(": ")
-
-
-def _check_counts(folder: Path, manifest: Manifest, findings: dict[Split, list[_Finding]]) -> Iterable[Fault]:
+def _check_counts(folder: Path, manifest: Manifest, tables: Mapping[Split, pd.DataFrame]) -> Iterator[Fault]:
     name = manifest_path(folder).name
-    splits_of: defaultdict[str, set[Split]] = defaultdict(set)
-    seen: Counter[tuple[str, int]] = Counter()
-    for split in SPLITS:
-        counted: Counter[str] = Counter()
-        for finding in findings[split]:
-            counted.update(dict(finding.categories))
-            seen.update(finding.keys)
-            for subject in finding.subjects:
-                splits_of[subject].add(split)
-        said = {category: n for category, n in manifest.splits[split].categories.items() if n}
-        if said != dict(counted):
-            yield Fault(name, f"splits.{split}.categories says {said}, the shards hold {dict(counted)}")
-    yield from _name_first(name, "is in both splits", sorted(s for s, where in splits_of.items() if len(where) > 1))
-    twice = sorted(key for key, n in seen.items() if n > 1)
-    yield from _name_first(name, "stands in the shards more than once", [f"{take}, {index}" for take, index in twice])
+    for split, table in tables.items():
+        said = {category: n for category, n in sorted(manifest.splits[split].categories.items()) if n}
+        counted = table["category"].value_counts().sort_index().to_dict()
+        if said != counted:
+            yield Fault(name, f"splits.{split}.categories says {said}, the shards hold {counted}")
+    train, test = (set(tables[split]["subject"]) for split in SPLITS)
+    yield from _name_first(name, "is in both splits", sorted(train & test))
+    keys = pd.concat(tables.values())[["take", "blurry_index"]]
+    twice = keys[keys.duplicated()].drop_duplicates().sort_values(["take", "blurry_index"])
+    names = [f"{take}, {index}" for take, index in twice.itertuples(index=False)]
+    yield from _name_first(name, "stands in the shards more than once", names)
 
 
 def _name_first(file: str, problem: str, names: Sequence[str]) -> Iterator[Fault]:
