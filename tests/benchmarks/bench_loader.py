@@ -145,7 +145,7 @@ def take_samples(folder, n):
 
 
 def simulate(n):
-    """Return samples of walls of photographs that pass by, with the noise of a camera."""
+    """Return samples of walls of photographs that pass by, noisy and lossily compressed as recordings are."""
     rng = np.random.default_rng(0)
     photos = [load_photo(path) for path in list_photos()]
     samples = []
@@ -155,6 +155,7 @@ def simulate(n):
         linear = np.stack([wall[y : y + SIZE_PX, x : x + SIZE_PX] for y, x in steps])
         noisy = from_linear(np.concatenate([linear.mean(0, keepdims=True), linear]), "srgb") * 255
         frames = np.round(noisy + rng.normal(0, 1.5, noisy.shape)).clip(0, 255).astype(np.uint8)
+        frames = np.stack([cv2.imdecode(cv2.imencode(".jpg", frame)[1], cv2.IMREAD_COLOR) for frame in frames])
         category = ("street", "face", "hand")[index % 3]
         samples.append(
             ShardSample(frames[0], frames[1:], np.eye(3, 4, dtype=np.float32), "wall", "wall", category, index, 0, 40.0)
