@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from rb2v.errors import InputError
+from rb2v.errors import InputError, Rb2vError
 from rb2v.execution import ProcessExecutor, SerialExecutor, make_executor
+
+PARALLEL = pytest.mark.parametrize("name", ["processes", "dask"])
 
 
 def describe(item):
@@ -30,16 +32,28 @@ def die(item):
     return item
 
 
-def opencv_threads(item):
+def die_once(flag):
+    if not flag.exists():
+        flag.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return "done again"
+
+
+def threads(item):
     import cv2
-
-    return cv2.getNumThreads()
-
-
-def blas_threads(item):
+    import scipy.linalg  # noqa: F401 - brings a BLAS of its own
     from threadpoolctl import threadpool_info
 
-    return {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
+    blas = {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
+    return cv2.getNumThreads(), blas
+
+
+def show_path(path):
+    return path
+
+
+def time_out(item):
+    raise TimeoutError("of the task's own")
 
 
 def make_lambda(item):
@@ -64,67 +78,135 @@ def test_checked_serial_meets_what_processes_would():
         list(SerialExecutor().map(fn, [item]))
 
 
-def test_processes_keep_the_order_and_are_other_processes():
-    results = list(ProcessExecutor(2).map(describe, range(5)))
+@PARALLEL
+def test_workers_keep_the_order_and_are_other_processes(name):
+    executor = make_executor(2, name)
+    results = list(executor.map(describe, range(5)))
     assert [item for item, _ in results] == list(range(5))
     pids = {pid for _, pid in results}
     assert os.getpid() not in pids
     assert len(pids) <= 2
-    assert list(ProcessExecutor(2).map(describe, [])) == []
+    assert list(executor.map(describe, [])) == []
 
 
-def test_a_worker_s_error_arrives_whole():
-    results = ProcessExecutor(2).map(refuse, range(4))
+@PARALLEL
+def test_a_worker_s_error_arrives_whole(name):
+    results = make_executor(2, name).map(refuse, range(4))
     assert [next(results), next(results)] == [0, 1]
     with pytest.raises(InputError) as caught:
         next(results)
     assert str(caught.value) == "some.mp4: k: is empty; expected a video"
 
 
-def test_a_dead_worker_is_told_and_not_waited_for():
-    with pytest.raises(RuntimeError, match="worker process died"):
-        list(ProcessExecutor(1).map(die, range(3)))
+@PARALLEL
+def test_a_task_s_own_time_out_is_an_error_like_others(name):
+    with pytest.raises(TimeoutError, match="of the task's own"):
+        list(make_executor(1, name).map(time_out, [0]))
 
 
-def test_workers_leave_the_cores_to_one_another():
-    assert list(ProcessExecutor(1).map(opencv_threads, [0])) == [1]
+@PARALLEL
+def test_a_dead_worker_s_task_is_done_again(name, tmp_path):
+    flags = [tmp_path / "first", tmp_path / "second", tmp_path / "third"]
+    flags[1].touch()
+    assert list(make_executor(2, name).map(die_once, flags)) == ["done again"] * 3
+
+
+@PARALLEL
+def test_a_task_at_which_every_worker_dies_is_named(name):
+    results = make_executor(2, name).map(die, range(3))
+    assert next(results) == 0
+    with pytest.raises(RuntimeError, match="a worker process died, 3 times at the same task, 1; run the command again"):
+        next(results)
+
+
+@PARALLEL
+def test_workers_leave_the_cores_to_one_another(name):
+    assert list(make_executor(2, name).map(threads, [0, 1])) == [(1, {1})] * 2
+
+
+@PARALLEL
+def test_a_worker_gets_paths_that_mean_the_same_elsewhere(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    paths = [Path("here"), tmp_path / "there"]
+    assert list(make_executor(1, name).map(show_path, paths)) == [tmp_path / "here", tmp_path / "there"]
+
+
+@pytest.mark.parametrize(
+    "executor",
+    [SerialExecutor(check_pickle=True), ProcessExecutor(1), make_executor(1, "dask")],
+    ids=lambda executor: type(executor).__name__,
+)
+def test_frames_do_not_travel(executor):
+    with pytest.raises(ValueError, match=r"a task of \d+ bytes, of at most 1048576; send paths") as caught:
+        list(executor.map(show_path, [bytes(2**20)]))
+    assert not isinstance(caught.value, Rb2vError)
 
 
 def test_make_executor():
     assert isinstance(make_executor(1), SerialExecutor)
     assert isinstance(make_executor(2), ProcessExecutor)
+    assert isinstance(make_executor(1, "processes"), ProcessExecutor)
+    assert isinstance(make_executor(None, "serial"), SerialExecutor)
     assert make_executor() is not None
     with pytest.raises(ValueError, match="at least 1"):
         make_executor(-1)
 
 
-def test_workers_end_with_a_killed_parent(tmp_path):
+@pytest.mark.parametrize(
+    ("n_workers", "name", "message"),
+    [
+        (
+            None,
+            "proceses",
+            "--executor: 'proceses' is no executor; expected auto, serial, processes, dask or the address",
+        ),
+        (2, "serial", "--workers: 2 with the serial executor; expected 1"),
+        (2, "tcp://127.0.0.1:8786", "--workers: 2 with a scheduler, whose workers are started apart"),
+    ],
+)
+def test_an_executor_that_cannot_be_made(n_workers, name, message):
+    with pytest.raises(Rb2vError, match=message):
+        make_executor(n_workers, name)
+
+
+@pytest.mark.parametrize("name", ["dask", "tcp://127.0.0.1:8786"])
+def test_without_dask_it_is_said_how_to_install_it(monkeypatch, name):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(Rb2vError, match=r"needs Dask Distributed; install it with pip install 'rb2v\[cluster\]'"):
+        make_executor(None, name)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=["SIGKILL", "SIGINT"])
+@PARALLEL
+def test_workers_end_with_a_killed_parent(name, number, tmp_path):
     module = tmp_path / "napping.py"
     module.write_text(
         textwrap.dedent("""
         import os, sys, time
         from pathlib import Path
-        from rb2v.execution import ProcessExecutor
+        from rb2v.execution import make_executor
 
         def nap(folder):
             Path(folder, str(os.getpid())).touch()
             time.sleep(120)
 
         if __name__ == "__main__":
-            list(ProcessExecutor(1).map(nap, [sys.argv[1]]))
+            list(make_executor(1, sys.argv[2]).map(nap, [sys.argv[1]]))
         """)
     )
     pids = tmp_path / "pids"
     pids.mkdir()
-    process = subprocess.Popen([sys.executable, module, pids])
+    # In a group of its own: Ctrl-C reaches all processes of the terminal's group.
+    command = [sys.executable, module, pids, name]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
     deadline = time.monotonic() + 60
     while not list(pids.iterdir()):
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.05)
     (worker,) = (int(path.name) for path in pids.iterdir())
-    process.kill()
-    process.wait()
+    os.killpg(process.pid, number) if number == signal.SIGINT else process.kill()
+    process.communicate(timeout=60)
     while is_running(worker) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not is_running(worker)
@@ -137,7 +219,3 @@ def is_running(pid):
         return stat.read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
         return False
-
-
-def test_workers_have_one_thread_of_the_blas():
-    assert list(ProcessExecutor(2).map(blas_threads, [0, 1])) == [{1}, {1}]

@@ -3,15 +3,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import signal
 import socket
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any, cast
 
-from distributed import Client, Future, KilledWorker, LocalCluster
+import dask
+from distributed import Client, Future, KilledWorker, LocalCluster, Security
+from distributed.comm.core import connect
 
 from rb2v import __version__
 from rb2v.errors import InputError
@@ -52,18 +58,32 @@ class LocalClusterExecutor:
             return
         with (
             _silence(),
-            LocalCluster(
-                n_workers=min(self._n_workers, len(items)),
+            _start_cluster(min(self._n_workers, len(items))) as cluster,
+            Client(cluster, set_as_default=False) as client,
+        ):
+            yield from _map(client, cluster.scheduler_address, fn, items)
+
+
+def _start_cluster(n_workers: int) -> LocalCluster:
+    # The threads that start here, and with them the workers, inherit that Ctrl-C, which reaches every process of a
+    # terminal, is for the main process to act on.
+    resource_tracker.ensure_running()  # which it would be on the way, and let Ctrl-C in again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        # Under this setting of Dask's the C library asks the system for the memory of every array anew, which takes
+        # longer than the work.
+        with dask.config.set({"distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None}):
+            return LocalCluster(
+                n_workers=n_workers,
                 threads_per_worker=1,
                 memory_limit=None,
                 host="127.0.0.1",
                 dashboard_address=None,
                 silence_logs=logging.CRITICAL,
                 scheduler_kwargs={"allowed_failures": MAX_DEATHS - 1},
-            ) as cluster,
-            Client(cluster, set_as_default=False) as client,
-        ):
-            yield from _map(client, cluster.scheduler_address, fn, items)
+            )
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class ClusterExecutor:
@@ -99,11 +119,21 @@ class ClusterExecutor:
 
 def _connect(address: str) -> Client:
     try:
+        # By hand first: a client that could not connect does not go away quietly. In a thread, as a notebook's own
+        # event loop runs in this one.
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(asyncio.run, _say_hello(address)).result()
         return Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)
-    except (OSError, ValueError, TypeError) as error:  # of the connection, and of an address that is none
+    except (OSError, ValueError, TypeError) as error:  # of the connection, of an address that is none, without a key
         raise InputError(
             address, f"no scheduler answers there ({error})", expected="the address of a running 'dask scheduler'"
         ) from error
+
+
+async def _say_hello(address: str) -> None:
+    arguments = Security().get_connection_args("client")
+    comm = await connect(address, timeout=_CONNECT_SECONDS, **arguments)
+    await comm.close()
 
 
 def _check_workers(client: Client, address: str) -> None:

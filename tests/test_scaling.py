@@ -1,0 +1,283 @@
+import dataclasses
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from rb2v.errors import InputError
+from rb2v.execution import SerialExecutor, cluster, make_executor
+from rb2v.execution.cluster import ClusterExecutor
+from rb2v.io.aligned import aligned_take_path
+from rb2v.stages import align, build_shards
+
+CONFIG = build_shards.BuildShardsConfig(shard_samples=4)
+
+
+@pytest.fixture(scope="module")
+def shards(session, tmp_path_factory):
+    """What one process makes of the session."""
+    folder = tmp_path_factory.mktemp("serial") / "shards"
+    build_shards.run(session.aligned, folder, CONFIG, executor=SerialExecutor())
+    return folder
+
+
+def tree_bytes(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def die_in_a_shard(item, fn, flag):
+    """Do as a worker that is killed in the middle of its second sample, if it is the first to come so far."""
+    from rb2v.shards import writer
+
+    check, seen = writer.check_sample, []
+
+    def check_or_die(sample):
+        seen.append(sample)
+        if len(seen) == 2 and not flag.exists():
+            flag.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        check(sample)
+
+    writer.check_sample = check_or_die
+    try:
+        return fn(item)
+    finally:
+        writer.check_sample = check
+
+
+@dataclasses.dataclass
+class Deadly:
+    """An executor with one worker that dies."""
+
+    name: str
+    flag: object
+
+    def map(self, fn, items):
+        return make_executor(2, self.name).map(partial(die_in_a_shard, fn=fn, flag=self.flag), items)
+
+
+@pytest.mark.parametrize("name", ["processes", "dask"])
+def test_a_worker_killed_in_a_shard_changes_nothing(session, shards, tmp_path, name):
+    flag = tmp_path / "died"
+    build_shards.run(session.aligned, tmp_path / "shards", CONFIG, executor=Deadly(name, flag))
+    assert flag.exists()
+    assert tree_bytes(tmp_path / "shards") == tree_bytes(shards)
+
+
+# What a worker of the cluster imports before it starts.
+DYING = """
+import os, signal
+from pathlib import Path
+from rb2v.shards import writer
+
+def dask_setup(worker, check=writer.check_sample, seen=[], flag=Path(os.environ["FLAG"])):
+    def check_or_die(sample):
+        seen.append(sample)
+        if len(seen) == 2 and not flag.exists():
+            flag.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        check(sample)
+
+    writer.check_sample = check_or_die
+"""
+OTHER_VERSION = "import rb2v\nrb2v.__version__ = '0.0.1'\n"
+WITHOUT_RB2V = """
+import sys
+
+class Nobody:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "rb2v":
+            raise ModuleNotFoundError(f"No module named {name!r}")
+
+sys.meta_path.insert(0, Nobody())
+"""
+
+
+def wait_until(ready, process, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not ready():
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@contextmanager
+def running(arguments, log, env=None):
+    """Run a program of Dask's, and end it and all that it started."""
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", *arguments], stdout=output, stderr=output, env=env, start_new_session=True
+        )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
+
+@pytest.fixture
+def scheduler(tmp_path):
+    """The address of a scheduler without workers."""
+    file = tmp_path / "scheduler.json"
+    arguments = ["distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard"]
+    with running([*arguments, "--scheduler-file", str(file)], tmp_path / "scheduler.log") as process:
+        wait_until(lambda: file.exists() and file.read_text().endswith("}"), process)
+        yield json.loads(file.read_text())["address"]
+
+
+@contextmanager
+def workers(address, folder, *options, preload="", n_workers=1):
+    """Start workers of a scheduler."""
+    script = folder / "preloaded.py"
+    script.write_text(preload)
+    arguments = ["distributed.cli.dask_worker", address, "--no-dashboard", "--host", "127.0.0.1"]
+    arguments += ["--nworkers", str(n_workers), "--local-directory", str(folder / "dask"), "--preload", str(script)]
+    env = os.environ | {"FLAG": str(folder / "died")}
+    with running([*arguments, *options], folder / "workers.log", env) as process:
+        yield process
+
+
+@contextmanager
+def call(arguments, cwd):
+    """Run the command line in a process group of its own, and leave nothing of it."""
+    command = [sys.executable, "-c", "from rb2v.cli import main; main()", *map(str, arguments)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=cwd, text=True, start_new_session=True, **pipes) as process:
+        try:
+            yield process
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def test_workers_of_a_scheduler_one_of_them_killed(session, shards, scheduler, tmp_path):
+    with workers(scheduler, tmp_path, "--nthreads", "1", preload=DYING, n_workers=2):
+        relative = os.path.relpath(session.aligned, tmp_path)
+        arguments = ["build-shards", "--aligned", relative, "--out", "shards", "--shard-samples", "4"]
+        with call([*arguments, "--executor", scheduler], tmp_path) as process:
+            output, errors = process.communicate(timeout=120)
+    assert (process.returncode, errors) == (0, "")
+    assert re.fullmatch(r"train: \d+ samples in \d+ shards\ntest: .*\nshards/manifest\.json\n", output)
+    assert (tmp_path / "died").exists()
+    assert tree_bytes(tmp_path / "shards") == tree_bytes(shards)
+
+
+def test_takes_are_aligned_to_the_same_bytes_and_errors_cross_whole(session, tmp_path):
+    executor = make_executor(2, "dask")
+    align.run(session.raw, session.calibration, tmp_path / "aligned", executor=executor)
+    assert tree_bytes(tmp_path / "aligned") == tree_bytes(session.aligned)
+    victim = aligned_take_path(tmp_path / "aligned", "hand_train")
+    data = bytearray(victim.read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 4096] = bytes(4096)
+    victim.write_bytes(data)
+    with pytest.raises(InputError) as here:
+        build_shards.run(tmp_path / "aligned", tmp_path / "here", CONFIG)
+    with pytest.raises(InputError) as there:
+        build_shards.run(tmp_path / "aligned", tmp_path / "there", CONFIG, executor=executor)
+    assert str(here.value) == str(there.value)
+
+
+@pytest.mark.parametrize(
+    ("preload", "threads", "message"),
+    [
+        (OTHER_VERSION, 1, r"the worker has rb2v 0\.0\.1; expected \S+, as where the command runs"),
+        (WITHOUT_RB2V, 1, r"the worker cannot import rb2v .*No module named 'rb2v.*; expected rb2v"),
+        ("", 2, "the worker has 2 threads; expected --nthreads 1"),
+    ],
+)
+def test_workers_that_would_do_something_else_are_refused(scheduler, tmp_path, preload, threads, message):
+    with (
+        workers(scheduler, tmp_path, "--nthreads", str(threads), preload=preload),
+        pytest.raises(InputError, match=message),
+    ):
+        list(ClusterExecutor(scheduler).map(str, [1]))
+
+
+def test_a_worker_that_does_not_see_a_file_says_so(scheduler, tmp_path):
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    # As another machine, which has a folder of its own under the name.
+    preload = f"""
+from pathlib import Path
+from rb2v.execution import cluster
+
+exists = Path.exists
+Path.exists = lambda path: str(path) != {str(shared)!r} and exists(path)
+cluster._SIGHT_SECONDS = 0.5
+"""
+    expected = "the worker on .* does not see it; expected storage that every worker has at the same path"
+    with (
+        workers(scheduler, tmp_path, "--nthreads", "1", preload=preload),
+        pytest.raises(InputError, match=f"^{re.escape(str(shared))}: {expected}"),
+    ):
+        list(ClusterExecutor(scheduler).map(str, [shared]))
+
+
+def test_a_scheduler_that_loses_its_workers_is_not_waited_for(scheduler, tmp_path, monkeypatch):
+    monkeypatch.setattr(cluster, "_WORKERS_SECONDS", 1.0)
+    monkeypatch.setattr(cluster, "_POLL_SECONDS", 0.5)
+    with pytest.raises(InputError, match="the scheduler has no workers; expected at least one; 'dask worker tcp://"):
+        list(ClusterExecutor(scheduler).map(str, [1]))
+    monkeypatch.setattr(cluster, "_WORKERS_SECONDS", 20.0)
+    with ExitStack() as stack:
+        process = stack.enter_context(workers(scheduler, tmp_path, "--nthreads", "1", "--no-nanny"))
+        results = ClusterExecutor(scheduler).map(time.sleep, [0, 60])
+        assert next(results) is None
+        monkeypatch.setattr(cluster, "_WORKERS_SECONDS", 1.0)
+        os.killpg(process.pid, signal.SIGKILL)
+        with pytest.raises(InputError, match="the scheduler has lost its workers"):
+            next(results)
+
+
+def test_an_address_at_which_nobody_answers(monkeypatch):
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        address = f"tcp://127.0.0.1:{bound.getsockname()[1]}"
+    monkeypatch.setattr(cluster, "_CONNECT_SECONDS", 0.5)
+    for place in (address, "nonsense://host:8786", "tcp://"):
+        with pytest.raises(InputError, match="no scheduler answers there"):
+            list(ClusterExecutor(place).map(str, [1]))
+    assert list(ClusterExecutor(address).map(str, [])) == []
+
+
+def test_ctrl_c_says_nothing_strange_and_a_second_run_goes_on(session, shards, tmp_path):
+    arguments = ["build-shards", "--aligned", session.aligned, "--out", "shards", "--shard-samples", "4"]
+    arguments += ["--executor", "dask", "--workers", "2"]
+    with call(arguments, tmp_path) as process:
+        wait_until(lambda: (tmp_path / "shards" / "train-00000.h5").exists(), process)
+        os.killpg(process.pid, signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode in (1, 130)
+        assert errors.strip() in ("", "Aborted.")
+    with call(arguments, tmp_path) as again:
+        _, errors = again.communicate(timeout=60)
+        assert (again.returncode, errors) == (0, "")
+    assert tree_bytes(tmp_path / "shards") == tree_bytes(shards)
+
+
+def test_kills_at_any_moment(session):
+    script = Path(__file__).parent / "benchmarks" / "check_kills.py"
+    process = subprocess.run(
+        [sys.executable, script, "--kills", "12", "--aligned", session.aligned],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == 0, process.stdout
+    assert "4 kills before a rename\n4 kills after a rename\n4 kills at a random time\n" in process.stdout
+    assert re.search(r"12 kills of two writers of one shard, looked at [1-9]\d* times: always whole", process.stdout)
