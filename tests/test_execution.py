@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from pathlib import Path
 
@@ -102,6 +103,18 @@ def test_a_worker_s_error_arrives_whole(name):
 def test_a_task_s_own_time_out_is_an_error_like_others(name):
     with pytest.raises(TimeoutError, match="of the task's own"):
         list(make_executor(1, name).map(time_out, [0]))
+
+
+def fail_oddly(item):
+    error = ValueError("odd")
+    error.lock = threading.Lock()
+    raise error
+
+
+@PARALLEL
+def test_an_error_that_cannot_travel_is_told_in_words(name):
+    with pytest.raises(RuntimeError, match=r"(?s)a worker failed:.*ValueError: odd"):
+        list(make_executor(1, name).map(fail_oddly, [0]))
 
 
 @PARALLEL

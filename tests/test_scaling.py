@@ -130,13 +130,18 @@ def running(arguments, log, env=None):
 
 
 @pytest.fixture
-def scheduler(tmp_path):
-    """The address of a scheduler without workers."""
+def scheduler_process(tmp_path):
+    """A scheduler without workers, and its address."""
     file = tmp_path / "scheduler.json"
     arguments = ["distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard"]
     with running([*arguments, "--scheduler-file", str(file)], tmp_path / "scheduler.log") as process:
         wait_until(lambda: file.exists() and file.read_text().endswith("}"), process)
-        yield json.loads(file.read_text())["address"]
+        yield process, json.loads(file.read_text())["address"]
+
+
+@pytest.fixture
+def scheduler(scheduler_process):
+    return scheduler_process[1]
 
 
 @contextmanager
@@ -240,6 +245,16 @@ def test_a_scheduler_that_loses_its_workers_is_not_waited_for(scheduler, tmp_pat
         monkeypatch.setattr(cluster, "_WORKERS_SECONDS", 1.0)
         os.killpg(process.pid, signal.SIGKILL)
         with pytest.raises(InputError, match="the scheduler has lost its workers"):
+            next(results)
+
+
+def test_a_scheduler_that_goes_is_not_waited_for(scheduler_process, tmp_path):
+    process, address = scheduler_process
+    with workers(address, tmp_path, "--nthreads", "1", "--death-timeout", "1"):
+        results = ClusterExecutor(address).map(time.sleep, [0, 60])
+        assert next(results) is None
+        process.kill()
+        with pytest.raises(InputError, match="the scheduler is gone; expected to start it, and to run again"):
             next(results)
 
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import pickle
 import signal
 import socket
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import dask
 from distributed import Client, Future, KilledWorker, LocalCluster, Security
@@ -21,7 +22,7 @@ from distributed.comm.core import connect
 
 from rb2v import __version__
 from rb2v.errors import InputError
-from rb2v.execution.task import MAX_DEATHS, Item, Result, Task, death_message, pack
+from rb2v.execution.task import MAX_DEATHS, Item, Outcome, Result, Task, death_message, pack
 
 _CONNECT_SECONDS = 10.0
 _WORKERS_SECONDS = 30.0
@@ -174,40 +175,48 @@ def _map(client: Client, address: str, fn: Callable[[Item], Result], items: list
     futures = [client.submit(_perform, task, __version__, pure=False) for task in tasks]
     try:
         for item, future in zip(items, futures, strict=True):
-            error = _wait(client, address, future)
-            if isinstance(error, KilledWorker):
+            try:
+                outcome: Outcome = pickle.loads(_wait(client, address, future))
+            except KilledWorker as error:
                 raise RuntimeError(death_message(item, error.allowed_failures + 1)) from error
-            if error is not None:
-                raise error
-            yield future.result()
+            except CancelledError as error:
+                raise InputError(address, "the scheduler is gone", expected="to start it, and to run again") from error
+            yield outcome.get()
             future.release()
     finally:
         client.cancel(futures)
 
 
-def _wait(client: Client, address: str, future: Future[Any]) -> BaseException | None:
-    """Wait for a task as long as there is somebody to do it, and return its exception."""
+def _wait(client: Client, address: str, future: Future[bytes]) -> bytes:
+    """Wait for a task as long as there is somebody to do it."""
     alone_since = None
     while True:
         try:
-            return cast(BaseException | None, future.exception(timeout=_POLL_SECONDS))
+            return future.result(timeout=_POLL_SECONDS)
         except TimeoutError:
             alone_since = None if _workers(client) else alone_since or time.monotonic()
         if alone_since is not None and time.monotonic() - alone_since > _WORKERS_SECONDS:
             raise InputError(address, "the scheduler has lost its workers", expected="to start them, and to run again")
 
 
-def _perform(task: Task, version: str) -> Any:  # noqa: ANN401 - whatever the function returns
-    _check_version(socket.gethostname(), _version(), version)
+def _perform(task: Task, version: str) -> bytes:
+    try:
+        _check_version(socket.gethostname(), _version(), version)
+        _check_sight(task.paths)
+    except InputError as error:
+        return pickle.dumps(Outcome(error=error))
+    return task.perform()
+
+
+def _check_sight(paths: Iterable[str]) -> None:
     deadline = time.monotonic() + _SIGHT_SECONDS
-    for path in task.paths:
+    for path in paths:
         # What was made a moment ago comes into sight late on some network file systems.
         while not Path(path).exists():
             if time.monotonic() > deadline:
                 where = f"the worker on {socket.gethostname()} does not see it"
                 raise InputError(path, where, expected="storage that every worker has at the same path")
             time.sleep(0.2)
-    return task.perform()
 
 
 @contextmanager

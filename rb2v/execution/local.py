@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 
-from rb2v.execution.task import MAX_DEATHS, Item, Result, Task, death_message, pack
+from rb2v.execution.task import MAX_DEATHS, Item, Outcome, Result, Task, death_message, pack
 
 
 class SerialExecutor:
@@ -63,8 +63,8 @@ class ProcessExecutor:
         tasks = [pack(fn, item) for item in items]
         waiting = list(range(len(tasks)))[::-1]
         deaths: Counter[int] = Counter()
-        done: dict[int, Future[Result]] = {}
-        running: dict[Future[Result], tuple[int, ProcessPoolExecutor]] = {}
+        done: dict[int, Outcome] = {}
+        running: dict[Future[bytes], tuple[int, ProcessPoolExecutor]] = {}
         # A pool to a worker: who dies takes nobody along, and it is known at which item.
         idle = [_make_worker() for _ in range(min(self._n_workers, len(tasks)))]
         try:
@@ -79,19 +79,20 @@ class ProcessExecutor:
                             waiting.append(next_index)
                     for future in wait(running, return_when=FIRST_COMPLETED).done:
                         finished, worker = running.pop(future)
-                        error = future.exception()
-                        if isinstance(error, BrokenProcessPool):
+                        try:
+                            outcome: Outcome = pickle.loads(future.result())
+                        except BrokenProcessPool as error:
                             worker = _make_worker()
                             deaths[finished] += 1
                             if deaths[finished] == MAX_DEATHS:
                                 raise RuntimeError(death_message(items[finished], MAX_DEATHS)) from error
                             waiting.append(finished)
                         else:
-                            done[finished] = future
-                            if error is not None:  # what comes later is not wanted any more
+                            done[finished] = outcome
+                            if outcome.error is not None:  # what comes later is not wanted any more
                                 waiting = [index for index in waiting if index < finished]
                         idle.append(worker)
-                yield done.pop(index).result()
+                yield done.pop(index).get()
         finally:
             for worker in (*idle, *(worker for _, worker in running.values())):
                 worker.shutdown(cancel_futures=True)

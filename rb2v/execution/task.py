@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,19 +34,48 @@ class Task:
     paths: tuple[str, ...]
     """The paths in the call that are there for its sender."""
 
-    def perform(self) -> Any:  # noqa: ANN401 - whatever the function returns
-        """Call the function, with one thread of OpenCV and of the BLAS.
+    def perform(self) -> bytes:
+        """Call the function, with one thread of OpenCV and of the BLAS, and return the pickled outcome.
 
         Where workers wait for each other on the same cores, small matrix products take many times as long.
         """
         import cv2
         from threadpoolctl import threadpool_limits
 
-        # First, because the limit holds for the libraries that are there, and what is called brings its own.
-        fn, item = pickle.loads(self.call)
-        cv2.setNumThreads(1)
-        with threadpool_limits(1, "blas"):
-            return fn(item)
+        try:
+            # First, because the limit holds for the libraries that are there, and what is called brings its own.
+            fn, item = pickle.loads(self.call)
+            cv2.setNumThreads(1)
+            with threadpool_limits(1, "blas"):
+                return pickle.dumps(Outcome(fn(item)))
+        except Exception as error:
+            return _pickle_error(error)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a call: its result, or its error."""
+
+    result: Any = None
+    error: Exception | None = None
+
+    def get(self) -> Any:  # noqa: ANN401 - whatever the function returned
+        """Return the result, or raise the error."""
+        if self.error is not None:
+            raise self.error
+        return self.result
+
+
+def _pickle_error(error: Exception) -> bytes:
+    """Pickle an error with its traceback as text; one that would not arrive is told in another's words."""
+    text = "".join(traceback.format_exception(error))
+    try:
+        error.add_note(f"in a worker:\n{text}")
+        outcome = pickle.dumps(Outcome(error=error))
+        pickle.loads(outcome)
+    except Exception:
+        return pickle.dumps(Outcome(error=RuntimeError(f"a worker failed:\n{text}")))
+    return outcome
 
 
 class _TaskPickler(pickle.Pickler):
