@@ -16,6 +16,7 @@ from pathlib import Path
 
 import cv2
 import h5py
+from simulated_session import make_aligned
 from threadpoolctl import threadpool_limits
 
 from rb2v.execution import ProcessExecutor, SerialExecutor
@@ -30,16 +31,6 @@ PARTS = {
     "reading aligned takes (h5py)": ("__getitem__",),
     "writing (write, fsync)": ("_io.FileIO' objects", "posix.fsync", "write_direct_chunk"),
 }
-
-
-def simulate_aligned(root):
-    from rb2v.simulator import SimulateConfig, simulate
-    from rb2v.stages import align, calibrate
-
-    simulate(root / "raw", SimulateConfig(seconds=2.0, test_takes=False, categories=("street",)))
-    calibrate.run(root / "raw", root / "calibration.json")
-    align.run(root / "raw", root / "calibration.json", root / "once")
-    return root / "once"
 
 
 def copy_takes(source, target, n_copies):
@@ -93,7 +84,7 @@ def main():
     with tempfile.TemporaryDirectory() as name, threadpool_limits(1):
         cv2.setNumThreads(1)
         root = Path(name)
-        aligned = copy_takes(options.aligned or simulate_aligned(root), root / "aligned", options.copies)
+        aligned = copy_takes(options.aligned or make_aligned(root, seconds=2.0), root / "aligned", options.copies)
         n_samples = 0
         for take in read_aligned_manifest(aligned).takes:
             with AlignedTakeReader(aligned_take_path(aligned, take)) as reader:

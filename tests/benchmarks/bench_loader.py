@@ -14,23 +14,20 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from simulated_session import frames_of, make_shards, spread_samples
 from torch.utils.data import DataLoader, Dataset
 
 from rb2v.artifacts import Crop
-from rb2v.core.color import from_linear
 from rb2v.hypercut.data import ShardDataset
 from rb2v.hypercut.loader import make_loader
 from rb2v.shards import (
     Manifest,
     Provenance,
-    ShardReader,
-    ShardSample,
     SplitEntry,
     write_manifest,
     write_shard,
 )
 from rb2v.shards.order import place_crop
-from rb2v.simulator.textures import list_photos, load_photo, photo_wall
 
 SIZE_PX = 448
 SHARD_SAMPLES = 32
@@ -82,7 +79,8 @@ def main() -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as scratch:
         shards, folder = Path(scratch) / "shards", Path(scratch) / "png"
-        samples = take_samples(arguments.shards, arguments.samples) if arguments.shards else simulate(arguments.samples)
+        source = arguments.shards or make_shards(Path(scratch) / "simulated")
+        samples = spread_samples(source, arguments.samples)
         started = time.perf_counter()
         write_data_set(shards, samples)
         print(f"shards written at {len(samples) / (time.perf_counter() - started):.1f} samples/s")
@@ -92,7 +90,7 @@ def main() -> None:
             f"{len(samples)} samples of 8 x {SIZE_PX}x{SIZE_PX}: PNG {sizes['png']} bytes, shards {sizes['shards']}, "
             f"ratio {sizes['shards'] / sizes['png']:.3f}"
         )
-        memory = np.stack([np.concatenate([sample.blurry[None], sample.sharp]) for sample in samples])
+        memory = frames_of(samples)
         print(f"memcpy {memcpy_rate():.1f} GB/s\n")
         print("dtype    workers     PNG   memory   shards  shards/PNG  shards/memory   (samples/s)")
         for dtype in ("uint8", "float32"):
@@ -136,31 +134,6 @@ def memcpy_rate():
         np.copyto(target, source)
         seconds.append(time.perf_counter() - started)
     return source.nbytes / min(seconds) / 1e9
-
-
-def take_samples(folder, n):
-    reader = ShardReader(folder)
-    chosen = np.linspace(0, len(reader) - 1, n).round().astype(int)
-    return [reader.read(index) for index in chosen]
-
-
-def simulate(n):
-    """Return samples of walls of photographs that pass by, noisy and lossily compressed as recordings are."""
-    rng = np.random.default_rng(0)
-    photos = [load_photo(path) for path in list_photos()]
-    samples = []
-    for index in range(n):
-        wall = photo_wall(photos, (SIZE_PX + 40, SIZE_PX + 40), rng)
-        steps = np.round(np.outer(np.arange(7), rng.uniform(0, 6, 2))).astype(int)
-        linear = np.stack([wall[y : y + SIZE_PX, x : x + SIZE_PX] for y, x in steps])
-        noisy = from_linear(np.concatenate([linear.mean(0, keepdims=True), linear]), "srgb") * 255
-        frames = np.round(noisy + rng.normal(0, 1.5, noisy.shape)).clip(0, 255).astype(np.uint8)
-        frames = np.stack([cv2.imdecode(cv2.imencode(".jpg", frame)[1], cv2.IMREAD_COLOR) for frame in frames])
-        category = ("street", "face", "hand")[index % 3]
-        samples.append(
-            ShardSample(frames[0], frames[1:], np.eye(3, 4, dtype=np.float32), "wall", "wall", category, index, 0, 40.0)
-        )
-    return samples
 
 
 def write_data_set(folder, samples):

@@ -15,31 +15,13 @@ import cv2
 import h5py
 import hdf5plugin
 import numpy as np
+from simulated_session import frames_of, make_shards, spread_samples
 from threadpoolctl import threadpool_limits
 
-from rb2v import ShardReader
 from rb2v.shards import tiles
 
 CROP = 256
 REPEATS = 3
-
-
-def load_samples(folder, n_samples):
-    """Return (n, T, H, W, 3) frames of samples spread over the data set, the blurry one first."""
-    reader = ShardReader(folder)
-    rows = np.random.default_rng(0).permutation(len(reader))[:n_samples]
-    return np.stack([np.concatenate([reader.read_blurry(row)[None], reader.read_sharp(row)]) for row in rows.tolist()])
-
-
-def simulate_samples(root, n_samples):
-    from rb2v.simulator import SimulateConfig, simulate
-    from rb2v.stages import align, build_shards, calibrate
-
-    simulate(root / "raw", SimulateConfig(seconds=1.0, test_takes=False, categories=("street",)))
-    calibrate.run(root / "raw", root / "calibration.json")
-    align.run(root / "raw", root / "calibration.json", root / "aligned")
-    build_shards.run(root / "aligned", root / "shards")
-    return load_samples(root / "shards", n_samples)
 
 
 def time_best(function):
@@ -137,9 +119,7 @@ def main():
     cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory() as name, threadpool_limits(1):
         root = Path(name)
-        samples = (
-            load_samples(options.shards, options.samples) if options.shards else simulate_samples(root, options.samples)
-        )
+        samples = frames_of(spread_samples(options.shards or make_shards(root), options.samples))
         limits = np.array(samples.shape[2:4]) - CROP + 1
         corners = np.random.default_rng(1).integers(0, limits, (len(samples), 2))
         print(f"{len(samples)} samples of {samples.shape[1:]}, {samples[0].nbytes / 1e6:.1f} MB each; ms a sample")

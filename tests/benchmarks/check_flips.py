@@ -12,7 +12,7 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-from bench_shard_format import simulate_samples
+from simulated_session import frames_of, make_aligned, spread_samples
 
 from rb2v.artifacts import Crop
 from rb2v.execution import make_executor
@@ -25,13 +25,15 @@ from rb2v.shards import (
     write_manifest,
     write_shard,
 )
+from rb2v.stages import build_shards
 
 N_SAMPLES = 4
 SIZE = 96
 
 
 def write_sound_shard(root):
-    frames = simulate_samples(root / "session", N_SAMPLES)[:, :, 100 : 100 + SIZE, 100 : 100 + SIZE]
+    build_shards.run(make_aligned(root / "session"), root / "whole")
+    frames = frames_of(spread_samples(root / "whole", N_SAMPLES))[:, :, 100 : 100 + SIZE, 100 : 100 + SIZE]
     samples = [
         ShardSample(
             blurry=sequence[0],
