@@ -17,6 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from rb2v import benchmark
 from rb2v.artifacts import Crop
 from rb2v.cli import main
 from rb2v.errors import InputError, Rb2vError
@@ -335,6 +336,14 @@ def test_a_foreign_data_set_is_imported(foreign, tmp_path, caplog):
     assert manifest.provenance.calibration_sha256 is None
     assert manifest.provenance.config["import"]["metadata_sha256"] == sha256_of(foreign / "metadata.json")
     assert str(tmp_path) not in manifest_path(tmp_path / "shards").read_text()
+
+
+def test_a_foreign_data_set_is_scored_without_a_psnr(foreign, tmp_path):
+    import_folder(foreign, tmp_path / "shards")
+    benchmark.run(tmp_path / "shards", tmp_path / "report")
+    results = pd.read_csv(tmp_path / "report" / "results.csv").set_index("metric")
+    assert results.loc["samples.train.street", "value"] == 2
+    assert results.loc[["psnr_p05.street", "psnr_median.street"], "value"].isna().all()
 
 
 @pytest.mark.parametrize(
