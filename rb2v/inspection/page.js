@@ -5,7 +5,8 @@ const PLAYS = ["reverse", "both", "forward"];
 const FILTERS = ["split", "category", "take"];
 const STEP_MS = 100; // the fine track's 200 frames per second, slowed 20 times
 const FLICKER_MS = 500;
-const MOST_CACHED = 64;
+const MOST_FRAMES = 64; // kept in memory, apart from those of the sample shown
+const MOST_DIFFERENCES = 8;
 
 const at = (id) => document.getElementById(id);
 const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
@@ -74,25 +75,54 @@ function go(step) {
 
 // --- frames
 
-const cache = new Map(); // address of a frame -> promise of a blob's address
+const samples = new Map(); // sample -> name of a frame -> promise of a blob's address
+const differences = new Map(); // sample and gain -> promise of a blob's address
 
-function load(sample, name, gain) {
-  const query = new URLSearchParams({ sample, name, ...(gain ? { gain } : {}) });
-  const address = `/frame?${query}`;
-  let frame = cache.get(address);
-  if (!frame) {
-    frame = fetch(address).then(async (answer) => {
+function keep(kept, key, value) {
+  kept.delete(key); // the last used stands last
+  kept.set(key, value);
+}
+
+function release(frame) {
+  frame.then(URL.revokeObjectURL, () => {});
+}
+
+function fetchFrame(kept, key, fields) {
+  const frame =
+    kept.get(key) ??
+    fetch(`/frame?${new URLSearchParams(fields)}`).then(async (answer) => {
       if (!answer.ok) throw new Error((await answer.text()).trim());
       return URL.createObjectURL(await answer.blob());
     });
-    frame.catch(() => cache.delete(address));
+  if (!kept.has(key)) frame.catch(() => kept.get(key) === frame && kept.delete(key));
+  keep(kept, key, frame);
+  return frame;
+}
+
+function load(sample, name) {
+  keep(samples, sample, samples.get(sample) ?? new Map());
+  const frame = fetchFrame(samples.get(sample), name, { sample, name });
+  // What is on the screen, and what is about to be, stays, however many frames that are.
+  const needed = [sample, state.sample, frames?.sample];
+  let rest = -MOST_FRAMES;
+  for (const [other, own] of samples) if (!needed.includes(other)) rest += own.size;
+  for (const [other, own] of samples) {
+    if (rest <= 0) break;
+    if (needed.includes(other)) continue;
+    samples.delete(other);
+    own.forEach(release);
+    rest -= own.size;
   }
-  cache.delete(address); // the last used stands last
-  cache.set(address, frame);
-  if (cache.size > MOST_CACHED) {
-    const [oldest, url] = cache.entries().next().value;
-    cache.delete(oldest);
-    url.then(URL.revokeObjectURL, () => {});
+  return frame;
+}
+
+function loadDifference(sample, gain) {
+  const frame = fetchFrame(differences, `${sample} ${gain}`, { sample, name: "difference", gain });
+  // Of many that are on the way, the last asked for is the one that will be shown.
+  if (differences.size > MOST_DIFFERENCES) {
+    const [oldest, unused] = differences.entries().next().value;
+    differences.delete(oldest);
+    release(unused);
   }
   return frame;
 }
@@ -107,7 +137,7 @@ function fail(error) {
   at("error").hidden = false;
 }
 
-let frames = null; // addresses of the frames of the sample shown: blurry, mean, and all sharp ones
+let frames = null; // the sample shown, and the addresses of its frames: blurry, mean, and all sharp ones
 
 function forget() {
   frames = null;
@@ -129,7 +159,7 @@ async function showSample(sample) {
     const names = Array.from({ length: table.frames_per_sequence }, (_, k) => `sharp_${k}`);
     const sharp = await Promise.all(names.map((name) => load(sample, name)));
     if (mine !== request) return;
-    frames = { blurry, mean, sharp };
+    frames = { sample, blurry, mean, sharp };
     at("error").hidden = true;
     [...at("thumbnails").children].forEach((button, k) => place(button.firstChild, sharp[k]));
     await draw();
@@ -208,7 +238,7 @@ async function draw() {
   const mine = request;
   const { sample, gain } = state;
   try {
-    const url = await load(sample, "difference", gain);
+    const url = await loadDifference(sample, gain);
     if (mine === request && state.view === view && state.gain === gain) place(under, url);
   } catch (error) {
     if (mine === request) fail(error);

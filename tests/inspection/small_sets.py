@@ -30,8 +30,8 @@ def moving_texture(seed, shift_px, n_sharp=7, size=(HEIGHT, WIDTH)):
     return np.stack([cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA) for part in parts])
 
 
-def make_sample(take, subject, category, blurry_index, *, shift_px=3.0, size=(HEIGHT, WIDTH), **values):
-    sharp = moving_texture(blurry_index, shift_px, size=size)
+def make_sample(take, subject, category, blurry_index, *, shift_px=3.0, n_sharp=7, size=(HEIGHT, WIDTH), **values):
+    sharp = moving_texture(blurry_index, shift_px, n_sharp, size)
     given = {
         "blurry": mean_of_sharp(sharp, "srgb"),
         "sharp": sharp,
@@ -46,12 +46,14 @@ def make_sample(take, subject, category, blurry_index, *, shift_px=3.0, size=(HE
 def write_set(folder, samples, size=(HEIGHT, WIDTH)):
     """Write samples, given per split, and return a reader."""
     splits = {}
+    n_sharp = {len(row.sharp) for rows in samples.values() for row in rows}.pop()
     for split, rows in samples.items():
         counts = {name: sum(row.category == name for row in rows) for name in ("street", "face", "hand")}
         shards = (write_shard(folder / f"{split}-00000.h5", rows),) if rows else ()
         splits[split] = SplitEntry(shards, counts)
     provenance = Provenance("0.1.0", {}, None, {}, "srgb")
-    write_manifest(folder, Manifest("small", size[::-1], Crop(0, 0, *size[::-1]), splits, provenance))
+    crop = Crop(0, 0, *size[::-1])
+    write_manifest(folder, Manifest("small", size[::-1], crop, splits, provenance, frames_per_sequence=n_sharp))
     return ShardReader(folder)
 
 

@@ -362,6 +362,69 @@ def test_the_difference_has_the_gain_of_the_link(page, folder):
     assert browser.evaluate("document.getElementById('over').hidden")
 
 
+COUNT_PICTURES = """(() => {
+  window.n_pictures = 0;
+  const { createObjectURL, revokeObjectURL } = URL;
+  URL.createObjectURL = (blob) => { n_pictures += 1; return createObjectURL(blob); };
+  URL.revokeObjectURL = (url) => { n_pictures -= 1; revokeObjectURL(url); };
+})()"""
+ALL_SHOWN = (
+    "[...document.querySelectorAll('#picture img, #thumbnails img')].every((i) => i.complete && i.naturalWidth > 0)"
+)
+
+
+@needs_browser
+def test_no_gain_takes_the_frames_away(page, folder):
+    browser = page(sample=6, view="difference", gain=64)
+    browser.evaluate(COUNT_PICTURES)
+    sample = ShardReader(folder).read(6)
+    mean = mean_of_sharp(sample.sharp, "srgb")
+    for gain in range(1, 65):
+        before = browser.evaluate("document.getElementById('under').src")
+        browser.evaluate(
+            f"document.getElementById('gain').value = {gain}; "
+            "document.getElementById('gain').dispatchEvent(new Event('input'))"
+        )
+        browser.wait_until(f"document.getElementById('under').src !== '{before}' && {ALL_SHOWN}")
+    np.testing.assert_array_equal(picture_shown(browser, "under"), difference_picture(sample.blurry, mean, 64))
+    assert browser.evaluate("n_pictures") < 16
+    browser.press("1")
+    browser.wait_until(ALL_SHOWN)
+    np.testing.assert_array_equal(picture_shown(browser, "under"), mean)
+    browser.press("4")
+    browser.press(" ")
+    for k in range(7):
+        browser.click(f"#thumbnails button:nth-child({k + 1})")
+        browser.wait_until(ALL_SHOWN)
+        np.testing.assert_array_equal(picture_shown(browser, "under"), sample.sharp[k])
+
+
+@needs_browser
+def test_more_sharp_frames_than_are_kept_are_all_shown(browser, tmp_path):
+    samples = [make_sample("a", "a", "street", index, n_sharp=90, size=(16, 24)) for index in range(6)]
+    reader = write_set(tmp_path, {"train": samples}, size=(16, 24))
+    browser.log.clear()
+    with serving(reader) as server:
+        browser.open(server.url(sample=0, view="sequence", frame=0))
+        browser.wait_until(f"document.readyState === 'complete' && {LOADED}")
+        browser.evaluate(COUNT_PICTURES)
+        for index, key in enumerate([None, *5 * ["ArrowRight"], "ArrowLeft"]):
+            if key is not None:
+                before = browser.evaluate("document.querySelector('#thumbnails button:last-child img').src")
+                browser.press(key)
+                browser.wait_until(f"document.querySelector('#thumbnails button:last-child img').src !== '{before}'")
+            browser.wait_until(ALL_SHOWN)
+            sample = reader.read(min(index, 4 if index == 6 else 5))
+            np.testing.assert_array_equal(picture_shown(browser, "under"), sample.sharp[0])
+        for k in (0, 45, 89):
+            browser.click(f"#thumbnails button:nth-child({k + 1})")
+            browser.wait_until(ALL_SHOWN)
+            np.testing.assert_array_equal(picture_shown(browser, "under"), sample.sharp[k])
+        assert browser.evaluate("n_pictures") < 3 * 92
+        browser.open("about:blank")
+    assert browser.log == []
+
+
 @needs_browser
 def test_filters_and_sort_choose_what_the_arrows_meet(page):
     browser = page(sample=0, view="wipe")
