@@ -105,8 +105,13 @@ def write_text(path: Path, text: str) -> Path:
 
 
 def write_json(path: Path, document: Mapping[str, Any]) -> Path:
-    """Write a JSON document (2-space indent, keys as given, no NaN) whole or not at all, and return its path."""
-    return write_text(path, json.dumps(document, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+    """Write a JSON document whole or not at all, and return its path."""
+    return write_text(path, to_json(document))
+
+
+def to_json(document: Mapping[str, Any]) -> str:
+    """Return a document as JSON: 2-space indent, keys as given, no NaN."""
+    return json.dumps(document, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
 
 
 def read_json(path: Path) -> dict[str, Any]:

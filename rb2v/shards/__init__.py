@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rb2v.shards.layout import ShardSample
 from rb2v.shards.manifest import (
     Manifest,
     Provenance,
@@ -14,7 +15,7 @@ from rb2v.shards.manifest import (
 )
 from rb2v.shards.reader import ShardReader
 from rb2v.shards.verification import Fault, verify
-from rb2v.shards.writer import ShardSample, ensure_shard, write_shard
+from rb2v.shards.writer import ensure_shard, write_shard
 
 __all__ = [
     "Fault",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from rb2v.artifacts import CATEGORIES, Category
 from rb2v.errors import InputError
 from rb2v.io.hdf5 import own_dataset
-from rb2v.shards.manifest import Manifest
+from rb2v.shards.manifest import MAX_SAMPLE_BYTES, Manifest
 
 FRAME_NAMES = ("blurry", "sharp")
 TEXT_NAMES = ("take", "subject", "category")
@@ -89,6 +90,22 @@ def sample_checksum(sample: ShardSample) -> int:
     return checksum
 
 
+def find_lost_rows(file: h5py.File, n_samples: int) -> tuple[int, ...]:
+    """Return the rows of a shard whose samples cannot be read, or do not have their checksums."""
+    return tuple(row for row in range(n_samples) if not _is_sound(file, row))
+
+
+def _is_sound(file: h5py.File, row: int) -> bool:
+    try:
+        values = {
+            name: (file[name].asstr() if name in TEXT_NAMES else file[name])[row]
+            for name in (*FRAME_NAMES, *TEXT_NAMES, *NUMBER_TYPES)
+        }
+        return CHECKSUM_NAME not in file or bool(sample_checksum(ShardSample(**values)) == file[CHECKSUM_NAME][row])
+    except (OSError, RuntimeError, KeyError, TypeError, ValueError, MemoryError):
+        return False
+
+
 def check_layout(file: h5py.File, path: Path, n_samples: int, manifest: Manifest) -> None:
     """Check that a shard has the data sets, shapes and types that its manifest calls for.
 
@@ -111,6 +128,8 @@ def check_layout(file: h5py.File, path: Path, n_samples: int, manifest: Manifest
             raise InputError(path, f"has the shape {dataset.shape}", name, expected=str(shape))
         if not _has_type(dataset, name):
             raise InputError(path, f"has the type {dataset.dtype}", name, expected=_type_name(name))
+        if dataset.chunks is not None and math.prod(dataset.chunks) * dataset.dtype.itemsize > MAX_SAMPLE_BYTES:
+            raise InputError(path, f"has chunks of {dataset.chunks}", name, f"at most {MAX_SAMPLE_BYTES} bytes a chunk")
 
 
 def _has_type(dataset: h5py.Dataset, name: str) -> bool:

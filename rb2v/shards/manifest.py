@@ -13,9 +13,15 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from rb2v.artifacts import CATEGORIES, SPLITS, CameraResponse, Category, Crop, Split
 from rb2v.errors import InputError
-from rb2v.io.store import SCHEMA, check_schema, read_json, validate, write_json
+from rb2v.io.store import SCHEMA, check_schema, read_json, to_json, validate, write_text
 
 MANIFEST_NAME = "manifest.json"
+_DIGEST_KEY = "sha256"
+
+MAX_SAMPLE_BYTES = 2**30
+"""Most bytes of one sample's frames, and of one chunk: more would be a file that is made to exhaust its reader."""
+_MIN_BYTES_PER_SAMPLE = 64
+_MAX_MANIFEST_BYTES = 2**26
 
 _PLAIN_FILE = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 
@@ -136,7 +142,26 @@ def write_manifest(folder: Path, manifest: Manifest) -> Path:
         },
         "provenance": dataclasses.asdict(manifest.provenance),
     }
-    return write_json(manifest_path(folder), document)
+    return write_text(manifest_path(folder), _to_text(document))
+
+
+def _to_text(document: Mapping[str, Any]) -> str:
+    """Return the text of a manifest, which ends in the digest of all that stands before it."""
+    sha256 = hashlib.sha256(to_json(document).encode()).hexdigest()
+    return to_json({**document, _DIGEST_KEY: sha256})
+
+
+def is_as_written(folder: Path) -> bool:
+    """Return whether a manifest has every byte that `write_manifest` wrote; true of those that have no digest yet.
+
+    Raises
+    ------
+    InputError
+        If it is missing or no JSON.
+    """
+    path = manifest_path(folder)
+    document = read_json(path)
+    return document.pop(_DIGEST_KEY, None) is None or path.read_bytes() == _to_text(document).encode()
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -151,9 +176,12 @@ def read_manifest(folder: Path) -> Manifest:
     path = manifest_path(folder)
     if not path.is_file():
         raise InputError(path, "there is no such file", expected="a folder that 'rb2v build-shards' wrote")
+    if path.stat().st_size > _MAX_MANIFEST_BYTES:
+        raise InputError(path, f"has {path.stat().st_size} bytes", expected=f"at most {_MAX_MANIFEST_BYTES}")
     raw = read_json(path)
     check_schema(path, raw)
-    document = validate(_ManifestDocument, {key: value for key, value in raw.items() if key != "schema"}, path)
+    keys = raw.keys() - {"schema", _DIGEST_KEY}
+    document = validate(_ManifestDocument, {key: value for key, value in raw.items() if key in keys}, path)
     manifest = Manifest(
         rig=document.rig,
         output_size=document.output_size,
@@ -162,10 +190,16 @@ def read_manifest(folder: Path) -> Manifest:
         provenance=Provenance(**document.provenance.model_dump()),
         frames_per_sequence=document.frames_per_sequence,
     )
-    names = [shard.file for entry in manifest.splits.values() for shard in entry.shards]
-    for index, name in enumerate(names):
-        if name in names[:index]:
-            raise InputError(path, f"{name!r} is listed twice", "splits")
+    _check_size(manifest, path)
+    seen = set()
+    for shard in (shard for entry in manifest.splits.values() for shard in entry.shards):
+        if shard.file in seen:
+            raise InputError(path, f"{shard.file!r} is listed twice", "splits")
+        if shard.samples * _MIN_BYTES_PER_SAMPLE > shard.bytes:
+            raise InputError(
+                path, f"{shard.file!r} cannot hold {shard.samples} samples in {shard.bytes} bytes", "splits"
+            )
+        seen.add(shard.file)
     for split, entry in manifest.splits.items():
         if sum(entry.categories.values()) != entry.samples:
             raise InputError(
@@ -174,6 +208,13 @@ def read_manifest(folder: Path) -> Manifest:
                 f"splits.{split}",
             )
     return manifest
+
+
+def _check_size(manifest: Manifest, path: Path) -> None:
+    width, height = manifest.output_size
+    if 3 * width * height * (1 + manifest.frames_per_sequence) > MAX_SAMPLE_BYTES:
+        sequence = f"{1 + manifest.frames_per_sequence} frames of {width}x{height}"
+        raise InputError(path, f"{sequence} are no sample", "output_size", f"at most {MAX_SAMPLE_BYTES} bytes a sample")
 
 
 def _to_entry(document: _SplitDocument | None) -> SplitEntry:

@@ -2,36 +2,31 @@
 
 from __future__ import annotations
 
-import multiprocessing
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import dataclasses
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing.connection import Connection
 from pathlib import Path
 
-import h5py
 import pandas as pd
 
 from rb2v.artifacts import SPLITS, Split
 from rb2v.errors import InputError
 from rb2v.execution import Executor, SerialExecutor
 from rb2v.io.hdf5 import open_hdf5
-from rb2v.shards.layout import (
-    CHECKSUM_NAME,
-    FRAME_NAMES,
-    NUMBER_TYPES,
-    TEXT_NAMES,
-    ShardSample,
-    check_layout,
-    sample_checksum,
-)
-from rb2v.shards.manifest import Manifest, ShardEntry, manifest_path, read_manifest, sha256_of
+from rb2v.shards.layout import check_layout, find_lost_rows
+from rb2v.shards.manifest import Manifest, ShardEntry, is_as_written, manifest_path, read_manifest, sha256_of
 from rb2v.shards.reader import TABLE_COLUMNS, path_within, read_table
 
 MAX_SECONDS_PER_SAMPLE = 60.0
-"""How long a damaged shard may keep the reader busy, per sample."""
+"""How long a damaged shard may keep its reader busy, per sample."""
 
 _EXPECTED = "a shard that the manifest lists"
+_READ_APART = "from rb2v.shards.verification import read_apart; read_apart()"
 
 
 @dataclass(frozen=True)
@@ -102,49 +97,53 @@ def verify(
     """
     manifest = read_manifest(folder)
     listed = [(split, entry) for split in SPLITS for entry in manifest.splits[split].shards]
-    faults = []
     tables: dict[Split, list[pd.DataFrame]] = {split: [pd.DataFrame(columns=list(TABLE_COLUMNS))] for split in SPLITS}
-    examine = partial(_examine, folder=folder, manifest=manifest, read_all=read_all)
+    faults: dict[str, Fault] = {}
+    examine = partial(_examine, folder=folder, manifest=dataclasses.replace(manifest, splits={}), read_all=read_all)
     found = (executor or SerialExecutor()).map(examine, [entry for _, entry in listed])
-    for n_done, ((split, _), finding) in enumerate(zip(listed, found, strict=True), start=1):
+    for n_done, ((split, entry), finding) in enumerate(zip(listed, found, strict=True), start=1):
         if finding.fault is not None:
-            faults.append(finding.fault)
+            faults[entry.file] = finding.fault
         if finding.table is not None:
             tables[split].append(finding.table)
         if progress is not None:
             progress(n_done, len(listed))
+    damaged = [entry for _, entry in listed if entry.file in faults and not faults[entry.file].rows]
+    for entry, rows in _find_lost_rows_apart(folder, damaged):
+        faults[entry.file] = _with_loss(faults[entry.file], rows)
+    others = [] if is_as_written(folder) else [Fault(manifest_path(folder).name, "was changed after it was written")]
     if not faults:  # what a lost sample was counted as is not known
-        faults += _check_counts(folder, manifest, {split: pd.concat(parts) for split, parts in tables.items()})
+        others += _check_counts(folder, manifest, {split: pd.concat(parts) for split, parts in tables.items()})
     names = {entry.file for _, entry in listed}
     strangers = sorted(path.name for path in folder.glob("*.h5") if path.name not in names and path.name[0] != ".")
-    return [*faults, *(Fault(name, "the manifest does not list it") for name in strangers)]
+    return [*faults.values(), *others, *(Fault(name, "the manifest does not list it") for name in strangers)]
 
 
 def _examine(entry: ShardEntry, folder: Path, manifest: Manifest, read_all: bool) -> _Finding:
-    def lost(problem: str) -> _Finding:
-        return _Finding(Fault(entry.file, problem, tuple(range(entry.samples)), entry.samples))
+    """Examine a shard; of one whose bytes are not the manifest's, which samples are lost is left open."""
 
+    def fault(problem: str, rows: Iterable[int] = ()) -> _Finding:
+        return _Finding(Fault(entry.file, problem, tuple(rows), entry.samples))
+
+    everything = range(entry.samples)
     try:
         path = path_within(folder, entry.file)
         if not path.is_file():
-            return lost("there is no such file")
+            return fault("there is no such file", everything)
         problem = _compare_bytes(path, entry)
-        if problem is None:
-            table = read_table(folder, entry, manifest)
-            rows = _find_lost_rows(path, entry, manifest) if read_all else ()
-            fault = Fault(entry.file, "samples do not have their checksums", rows, entry.samples) if rows else None
-            return _Finding(fault, table)
+        if problem is not None:
+            return fault(problem)
+        table = read_table(folder, entry, manifest)
+        if read_all:
+            with open_hdf5(path, _EXPECTED) as file:
+                rows = find_lost_rows(file, entry.samples)
+            if rows:
+                return fault("samples do not have their checksums", rows)
+        return _Finding(None, table)
     except InputError as error:
-        return lost(str(InputError("", error.problem, error.key, error.expected)).removeprefix(": "))
+        return fault(str(InputError("", error.problem, error.key, error.expected)).removeprefix(": "), everything)
     except OSError as error:
-        return lost(f"cannot be read ({error.strerror})")
-    # Apart: what damage makes of a table of the file can lead the HDF5 library anywhere.
-    rows = _find_lost_rows_apart(path, entry, manifest)
-    if rows is None:
-        return lost(f"{problem}, and it cannot be read")
-    if not rows:
-        problem += "; yet every sample has its checksum: what the manifest says, or what lies between them, is wrong"
-    return _Finding(Fault(entry.file, problem, rows, entry.samples))
+        return fault(f"cannot be read ({error.strerror})", everything)
 
 
 def _compare_bytes(path: Path, entry: ShardEntry) -> str | None:
@@ -154,48 +153,69 @@ def _compare_bytes(path: Path, entry: ShardEntry) -> str | None:
     return None if sha256_of(path) == entry.sha256 else "its bytes do not have the SHA-256 that the manifest gives"
 
 
-def _find_lost_rows(path: Path, entry: ShardEntry, manifest: Manifest) -> tuple[int, ...] | None:
-    """Return the rows whose samples cannot be read or are not what was written; None where the file cannot be read."""
-    try:
-        with open_hdf5(path, _EXPECTED) as file:
-            check_layout(file, path, entry.samples, manifest)
-            return tuple(row for row in range(entry.samples) if not _is_sound(file, row))
-    except (InputError, OSError, RuntimeError, KeyError):
-        return None
+def _with_loss(fault: Fault, rows: tuple[int, ...] | None) -> Fault:
+    if rows is None:
+        rows, problem = tuple(range(fault.n_samples)), f"{fault.problem}, and it cannot be read"
+    elif not rows:
+        problem = f"{fault.problem}, yet every sample has its checksum: the manifest or what lies between them is wrong"
+    else:
+        problem = fault.problem
+    return Fault(fault.file, problem, rows, fault.n_samples)
 
 
-def _is_sound(file: h5py.File, row: int) -> bool:
-    try:
-        values = {
-            name: (file[name].asstr() if name in TEXT_NAMES else file[name])[row]
-            for name in (*FRAME_NAMES, *TEXT_NAMES, *NUMBER_TYPES)
-        }
-        if CHECKSUM_NAME not in file:
-            return True
-        return bool(sample_checksum(ShardSample(**values)) == file[CHECKSUM_NAME][row])
-    except (OSError, RuntimeError, KeyError, TypeError, ValueError, MemoryError):
-        return False
+def _find_lost_rows_apart(
+    folder: Path, entries: Sequence[ShardEntry]
+) -> Iterator[tuple[ShardEntry, tuple[int, ...] | None]]:
+    """Yield which samples of damaged shards are lost; None where the shard cannot be read.
+
+    They are read in a process of their own: what damage makes of a table of the file can lead the HDF5 library into a
+    crash, or on for ever.
+    """
+    left = list(entries)
+    while left:
+        with subprocess.Popen(
+            [sys.executable, "-c", _READ_APART, str(folder.absolute())],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        ) as child:
+            assert child.stdin is not None
+            assert child.stdout is not None
+            if child.stdout.readline() != "ready\n":
+                raise RuntimeError("damaged shards are read by a process of its own, which did not start")
+            child.stdin.write(json.dumps([dataclasses.asdict(entry) for entry in left]))
+            child.stdin.close()
+            alive = True
+            while left and alive:
+                entry = left.pop(0)
+                timer = threading.Timer(entry.samples * MAX_SECONDS_PER_SAMPLE, child.kill)
+                timer.start()
+                line = child.stdout.readline()
+                timer.cancel()
+                alive = bool(line)
+                rows = json.loads(line) if alive else None
+                yield entry, None if rows is None else tuple(rows)
+            child.kill()
 
 
-def _find_lost_rows_apart(path: Path, entry: ShardEntry, manifest: Manifest) -> tuple[int, ...] | None:
-    """Do it in a process of its own, and return None where that dies or takes too long."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])  # so that one process for every damaged shard costs little
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_send_lost_rows, args=(sender, path, entry, manifest), daemon=True)
-    process.start()
-    sender.close()
-    try:
-        return receiver.recv() if receiver.poll(entry.samples * MAX_SECONDS_PER_SAMPLE) else None
-    except EOFError:
-        return None
-    finally:
-        process.kill()
-        process.join()
-
-
-def _send_lost_rows(sender: Connection, path: Path, entry: ShardEntry, manifest: Manifest) -> None:
-    sender.send(_find_lost_rows(path, entry, manifest))
+def read_apart() -> None:
+    """Read the shards that standard input names, and print a line for each: the rows that are lost, or null."""
+    folder = Path(sys.argv[1])
+    manifest = read_manifest(folder)
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+    for document in json.load(sys.stdin):
+        entry = ShardEntry(**document)
+        try:
+            path = path_within(folder, entry.file)
+            with open_hdf5(path, _EXPECTED) as file:
+                check_layout(file, path, entry.samples, manifest)
+                rows = list(find_lost_rows(file, entry.samples))
+        except (InputError, OSError, RuntimeError, KeyError, MemoryError):
+            rows = None
+        sys.stdout.write(json.dumps(rows) + "\n")
+        sys.stdout.flush()
 
 
 def _check_counts(folder: Path, manifest: Manifest, tables: Mapping[Split, pd.DataFrame]) -> Iterator[Fault]:

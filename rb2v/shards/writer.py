@@ -19,36 +19,43 @@ from rb2v.shards.layout import (
     TEXT_NAMES,
     ShardSample,
     check_sample,
+    find_lost_rows,
     sample_checksum,
 )
 from rb2v.shards.manifest import ShardEntry, sha256_of
 from rb2v.shards.tiles import append_tiles, create_tiles
 
-__all__ = ["FRAME_NAMES", "NUMBER_TYPES", "TEXT_NAMES", "ShardSample", "write_shard"]
 
-
-def ensure_shard(path: Path, n_samples: int, samples: Callable[[], Iterable[ShardSample]]) -> ShardEntry:
+def ensure_shard(
+    path: Path, n_samples: int, samples: Callable[[], Iterable[ShardSample]], known_sha256: str | None = None
+) -> ShardEntry:
     """Write a shard unless an earlier run did, and return its line in the manifest.
 
     Parameters
     ----------
     path : Path
-        The shard.
+        The shard. A file that is there is taken over if it is what an earlier run wrote, and written anew otherwise.
     n_samples : int
-        How many samples it has. A file that has another number, or cannot be opened, is written anew.
+        How many samples it has.
     samples : callable
         Returns the samples.
+    known_sha256 : str, optional
+        Digest of the file that the earlier run wrote; where it is not known, every sample is read and compared with its
+        checksum.
     """
-    if path.is_file() and _holds(path, n_samples):
-        return _describe(path, n_samples)
+    if path.is_file():
+        entry = _describe(path, n_samples)
+        if entry.sha256 == known_sha256 or (known_sha256 is None and _is_sound(path, n_samples)):
+            return entry
     return write_shard(path, samples())
 
 
-def _holds(path: Path, n_samples: int) -> bool:
+def _is_sound(path: Path, n_samples: int) -> bool:
+    names = (*FRAME_NAMES, *TEXT_NAMES, *NUMBER_TYPES, CHECKSUM_NAME)
     try:
         with open_hdf5(path, "a shard") as file:
-            names = (*FRAME_NAMES, *TEXT_NAMES, *NUMBER_TYPES, CHECKSUM_NAME)
-            return all(own_dataset(file, name).shape[:1] == (n_samples,) for name in names)
+            complete = all(own_dataset(file, name).shape[:1] == (n_samples,) for name in names)
+            return complete and not find_lost_rows(file, n_samples)
     except InputError:
         return False
 

@@ -1,15 +1,19 @@
+import dataclasses
 import json
 import shutil
+import subprocess
+import sys
 
 import h5py
 import numpy as np
 import pytest
-from test_shards import edit_manifest, flip_bytes, make_sample, write_folder
+from test_shards import flip_bytes, make_sample, write_folder
 
 from rb2v.cli import main
 from rb2v.errors import InputError
 from rb2v.execution import SerialExecutor
-from rb2v.shards import ShardEntry, SplitEntry, manifest_path, read_manifest, sha256_of, verify, write_manifest
+from rb2v.shards import manifest_path, read_manifest, sha256_of, verify, write_manifest
+from rb2v.shards.layout import sample_checksum
 from rb2v.shards.verification import Fault
 
 N_FLIPS = 200  # tests/benchmarks/check_flips.py makes more
@@ -26,16 +30,21 @@ def chunk_of(path, name, row):
         return file[name].id.get_chunk_info(row)
 
 
+def rewrite_manifest(folder, split, **changes):
+    manifest = read_manifest(folder)
+    entry = dataclasses.replace(manifest.splits[split], **changes)
+    write_manifest(folder, dataclasses.replace(manifest, splits={**manifest.splits, split: entry}))
+
+
 def agree(folder):
     """Let the manifest agree with the shards as they are."""
-
-    def change(document):
-        for split in document["splits"].values():
-            for shard in split["shards"]:
-                path = folder / shard["file"]
-                shard.update(bytes=path.stat().st_size, sha256=sha256_of(path))
-
-    edit_manifest(folder, change)
+    for split, entry in read_manifest(folder).splits.items():
+        shards = [
+            dataclasses.replace(shard, bytes=path.stat().st_size, sha256=sha256_of(path))
+            for shard in entry.shards
+            for path in [folder / shard.file]
+        ]
+        rewrite_manifest(folder, split, shards=tuple(shards))
 
 
 def edit_shard(folder, change):
@@ -116,10 +125,7 @@ def test_another_schema_is_a_fault(folder, change, problem):
 
 
 def test_counts_and_splits_are_compared(folder):
-    def change(document):
-        document["splits"]["train"]["categories"] = {"face": 2, "street": 1}
-
-    edit_manifest(folder, change)
+    rewrite_manifest(folder, "train", categories={"face": 2, "street": 1})
     (fault,) = verify(folder)
     assert str(fault) == (
         "manifest.json: splits.train.categories says {'face': 2, 'street': 1}, the shards hold {'street': 3}"
@@ -146,7 +152,8 @@ def test_a_shard_that_lies_elsewhere_is_refused(folder, tmp_path_factory):
 
 
 def test_a_wrong_digest_in_the_manifest_costs_no_sample(folder):
-    edit_manifest(folder, lambda document: document["splits"]["test"]["shards"][0].update(sha256="0" * 64))
+    (shard,) = read_manifest(folder).splits["test"].shards
+    rewrite_manifest(folder, "test", shards=(dataclasses.replace(shard, sha256="0" * 64),))
     (fault,) = verify(folder)
     assert fault.rows == ()
     assert "every sample has its checksum" in fault.problem
@@ -161,27 +168,75 @@ def test_shards_without_checksums_are_checked_by_their_tiles(folder):
     assert fault.rows == (1,)
 
 
+def changed_rows(path, samples):
+    """The rows that plain h5py cannot read, or reads as something else than was written."""
+    rows = []
+    with h5py.File(path) as file:
+        for row, sample in enumerate(samples):
+            try:
+                found = {name: (d.asstr() if d.dtype.kind == "O" else d)[row] for name, d in file.items()}
+                same = all(np.array_equal(found[name], value) for name, value in vars(sample).items())
+                rows += [] if same and found["checksum"] == sample_checksum(sample) else [row]
+            except (AttributeError, OSError, RuntimeError, KeyError, TypeError, ValueError):
+                rows.append(row)
+    return tuple(rows)
+
+
 @pytest.mark.slow
-def test_every_flipped_byte_is_found(tmp_path):
-    """Each flip in a shard of its own."""
+@pytest.mark.parametrize("manifest_agrees", [False, True])
+def test_flipped_bits_cost_the_samples_that_they_change(tmp_path, manifest_agrees):
+    """Each flip in a shard of its own; SHA-256 finds all of them, and where it agrees the samples' own checksums do."""
     rng = np.random.default_rng(0)
-    samples = [make_sample(index, size=(40, 50)) for index in range(3)]
+    samples = [make_sample(index, size=(40, 50), psnr=30.5) for index in range(3)]
     write_folder(tmp_path, [samples], size=(40, 50))
     sound = (tmp_path / "train-00000.h5").read_bytes()
-    manifest = read_manifest(tmp_path)
-    entry = manifest.splits["train"].shards[0]
-    names = [f"train-{index:05d}.h5" for index in range(N_FLIPS)]
-    for name in names:
+    (entry,) = read_manifest(tmp_path).splits["train"].shards
+    lost, entries = {}, []
+    for index in range(N_FLIPS):
+        path = tmp_path / f"train-{index:05d}.h5"
         damaged = bytearray(sound)
         damaged[rng.integers(len(sound))] ^= 1 << rng.integers(8)
-        (tmp_path / name).write_bytes(damaged)
-    shards = tuple(ShardEntry(name, entry.samples, entry.bytes, entry.sha256) for name in names)
-    write_manifest(
-        tmp_path,
-        manifest.__class__(**{**vars(manifest), "splits": {"train": SplitEntry(shards, {"street": 3 * N_FLIPS})}}),
+        path.write_bytes(damaged)
+        try:
+            lost[path.name] = changed_rows(path, samples)
+        except (OSError, RuntimeError):
+            lost[path.name] = (0, 1, 2)
+        sha256 = sha256_of(path) if manifest_agrees else entry.sha256
+        entries.append(dataclasses.replace(entry, file=path.name, sha256=sha256))
+    rewrite_manifest(tmp_path, "train", shards=tuple(entries), categories={"street": 3 * N_FLIPS})
+    faults = {fault.file: fault for fault in verify(tmp_path, read_all=manifest_agrees)}
+    assert sum(len(rows) == 1 for rows in lost.values()) > 0.8 * N_FLIPS
+    if manifest_agrees:
+        assert {name: faults[name].rows for name in lost if lost[name]} == {n: rows for n, rows in lost.items() if rows}
+    else:
+        assert {name: fault.rows for name, fault in faults.items()} == lost
+
+
+@pytest.mark.parametrize(("old", "new"), [('"srgb"', '"linear"'), ('"rig": "rig"', '"rig": "rIg"'), ("\n}", "\n }")])
+def test_a_manifest_that_was_changed_is_found(folder, old, new):
+    path = manifest_path(folder)
+    assert path.read_text().count(old) == 1
+    path.write_text(path.read_text().replace(old, new))
+    assert verify(folder) == [Fault("manifest.json", "was changed after it was written")]
+
+
+def test_damaged_shards_are_examined_wherever_the_work_runs(folder):
+    """From a script that has no main guard, and by workers that may have no children."""
+    path = folder / "train-00000.h5"
+    flip_bytes(path, chunk_of(path, "sharp", 1).byte_offset)
+    script = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from rb2v.execution import make_executor\n"
+        "from rb2v.shards import verify\n"
+        "print([fault.rows for fault in verify(Path(sys.argv[1]))])\n"
+        "if __name__ == '__main__':\n"
+        "    print([fault.rows for fault in verify(Path(sys.argv[1]), executor=make_executor(2, 'dask'))])\n"
     )
-    faults = verify(tmp_path)
-    assert [fault.file for fault in faults] == names
+    (folder.parent / "check.py").write_text(script)
+    command = [sys.executable, folder.parent / "check.py", folder]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines().count("[(1,)]") >= 2
 
 
 def test_the_command_names_what_is_lost(folder, capsys, monkeypatch):
@@ -194,7 +249,8 @@ def test_the_command_names_what_is_lost(folder, capsys, monkeypatch):
     code, output = run(folder, "--workers", 1)
     assert code in (0, None)
     assert "3 shards, 4 samples: all as the manifest says" in output.out
-    flip_bytes(folder / "train-00001.h5", 5000)
+    path = folder / "train-00001.h5"
+    flip_bytes(path, chunk_of(path, "blurry", 0).byte_offset)
     code, output = run(folder, "--workers", 1)
     assert code == 2
     assert "train-00001.h5: its bytes do not have the SHA-256" in output.out
