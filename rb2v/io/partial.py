@@ -98,22 +98,39 @@ def remove_leftovers(paths: Iterable[Path]) -> bool:
 def _is_alive_or_remove(path: Path) -> bool:
     is_folder = path.is_dir() and not path.is_symlink()
     try:
-        # A link is not followed, and a pipe not waited for.
-        descriptor = os.open(
-            path / _LOCK_NAME if is_folder else path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        )
-    except OSError:
+        descriptor = _open_lock(path / _LOCK_NAME if is_folder else path)
+    except FileNotFoundError:
         with suppress(OSError):
             # A folder without a lock was left by a writer that had come no further, if it is empty.
-            path.rmdir() if is_folder else path.unlink()
+            path.rmdir()
+        return (path / _LOCK_NAME).exists()
+    except OSError as error:
+        if error.errno != errno.ELOOP:  # whoever cannot look cannot tell
+            return True
+        with suppress(OSError):
+            path.unlink()
         return False
     try:
-        locked = try_lock(descriptor)
+        try:
+            locked = try_lock(descriptor)
+        except OSError:  # on NFS, of a file that may not be written here
+            return True
         if locked:
-            _remove_folder(path) if is_folder else path.unlink(missing_ok=True)
+            with suppress(PermissionError):  # dead, and its owner's to remove
+                _remove_folder(path) if is_folder else path.unlink(missing_ok=True)
         return locked is False
     finally:
         os.close(descriptor)
+
+
+def _open_lock(path: Path) -> int:
+    # A link is not followed, and a pipe not waited for.
+    flags = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        return os.open(path, os.O_RDWR | flags)
+    except PermissionError:
+        # Where locks are of this machine's own, a file open for reading tells as well.
+        return os.open(path, os.O_RDONLY | flags)
 
 
 def _create_scratch(path: Path) -> tuple[Path, int]:

@@ -3,6 +3,7 @@ import datetime
 import errno
 import fcntl
 import math
+import os
 import subprocess
 import sys
 import textwrap
@@ -544,6 +545,41 @@ def test_a_scratch_folder_is_one_writer_s_own(tmp_path):
         write_text(tmp_path / "a", "whole")
         assert (first / "frames").read_text() == "first"
     assert names(tmp_path) == ["a"]
+
+
+def refuse_to_open(monkeypatch, path, error, mode=None):
+    """Have a file not open any more, for anything or in one mode."""
+    system_open = os.open
+
+    def open_or_refuse(name, flags, *arguments, **options):
+        if Path(name) == path and mode in (None, flags & os.O_ACCMODE):
+            raise error
+        return system_open(name, flags, *arguments, **options)
+
+    monkeypatch.setattr(os, "open", open_or_refuse)
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EMFILE, errno.ESTALE, errno.EIO])
+def test_a_writer_of_whom_nothing_can_be_known_is_taken_for_alive(tmp_path, monkeypatch, number):
+    folder = tmp_path / "out"
+    adopt_folder(folder, CONFIG)
+    leftover = write_text(folder / ".partial-0123456789ab-a.txt", "of somebody")
+    refuse_to_open(monkeypatch, leftover, OSError(number, "not now"))
+    with pytest.raises(InputError, match="a worker of another run is still writing here"):
+        adopt_folder(folder, CONFIG | {"rig": "other"})
+    write_text(folder / "a.txt", "whole")
+    assert names(folder) == [leftover.name, "a.txt", "config.json"]
+
+
+def test_files_of_other_users_are_removed_when_their_writers_are_dead(tmp_path, monkeypatch):
+    dead = write_text(tmp_path / ".partial-0123456789ab-a.txt", "half")
+    refuse_to_open(monkeypatch, dead, PermissionError(errno.EACCES, "not yours"), os.O_RDWR)
+    with whole_file(tmp_path / "a.txt") as alive:
+        refuse_to_open(monkeypatch, alive, PermissionError(errno.EACCES, "not yours"), os.O_RDWR)
+        write_text(tmp_path / "a.txt", "another's")
+        assert names(tmp_path) == sorted([alive.name, "a.txt"])
+        alive.write_text("whole")
+    assert (tmp_path / "a.txt").read_text() == "whole"
 
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
