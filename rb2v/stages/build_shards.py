@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import logging
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from importlib.util import find_spec
@@ -21,27 +20,14 @@ from rb2v.artifacts import SPLITS, CameraResponse, Category, Crop, Split
 from rb2v.core.color import encode, to_linear
 from rb2v.core.compositing import composite
 from rb2v.errors import InputError
-from rb2v.execution import Executor, SerialExecutor
+from rb2v.execution import Executor
 from rb2v.io.aligned import AlignedSample, AlignedTakeReader, aligned_take_path, read_aligned_manifest
 from rb2v.io.config import IMAGE_SUFFIXES
 from rb2v.io.store import output_folder
 from rb2v.io.video import read_image
 from rb2v.matting import TakeMatter, fit_to_take, make_matter
-from rb2v.shards import (
-    Manifest,
-    Provenance,
-    ShardEntry,
-    ShardSample,
-    SplitEntry,
-    ensure_shard,
-    sha256_of,
-    write_manifest,
-)
-from rb2v.shards.plan import samples_per_shard
-
-logger = logging.getLogger(__name__)
-
-Progress = Callable[[int, int], None]
+from rb2v.shards import Manifest, Provenance, ShardSample, sha256_of
+from rb2v.shards.builder import Progress, ShardPlan, samples_per_shard, write_data_set
 
 # Photographs that come with scikit-image; no picture serves both splits.
 _DEFAULT_BACKGROUNDS: Mapping[Split, tuple[str, ...]] = {
@@ -113,19 +99,7 @@ class _Window:
         return (self.width, self.height) != self.output_size
 
 
-@dataclass(frozen=True)
-class _ShardPlan:
-    """One shard to write."""
-
-    file: str
-    split: Split
-    parts: tuple[tuple[str, int, int], ...]
-    """Takes, and the first and the end of the range of their accepted frames."""
-
-    @property
-    def samples(self) -> int:
-        """Number of samples."""
-        return sum(end - start for _, start, end in self.parts)
+_Part = tuple[str, int, int]  # a take, and the first and the end of the range of its accepted frames
 
 
 @dataclass(frozen=True)
@@ -133,7 +107,6 @@ class _Recipe:
     """What all shards have in common."""
 
     aligned_dir: Path
-    out_dir: Path
     config: BuildShardsConfig
     response: CameraResponse
     aligned_size: tuple[int, int]
@@ -201,31 +174,18 @@ def run(
     )
     settings = {**dataclasses.asdict(provenance), "takes": {take.name: take.digest for take in takes}}
     with output_folder(out_dir, settings):
-        plans = _plan_shards(takes, split_of, window.output_size, config.shard_samples)
-        recipe = _Recipe(aligned_dir, out_dir, config, aligned.response, aligned.output_size, window, pictures)
-        entries: dict[Split, list[ShardEntry]] = {split: [] for split in SPLITS}
-        n_done, n_total = 0, sum(plan.samples for plan in plans)
-        for plan, entry in zip(
-            plans, (executor or SerialExecutor()).map(partial(_build_shard, recipe=recipe), plans), strict=True
-        ):
-            entries[plan.split].append(entry)
-            n_done += entry.samples
-            logger.info("%s: %d samples", entry.file, entry.samples)
-            if progress is not None:
-                progress(n_done, n_total)
-
-        counts: dict[Split, Counter[Category]] = {split: Counter() for split in SPLITS}
-        for take in takes:
-            counts[split_of[take.subject]][take.category] += take.samples
-        manifest = Manifest(
+        recipe = _Recipe(aligned_dir, config, aligned.response, aligned.output_size, window, pictures)
+        limit = samples_per_shard(window.output_size, takes[0].frames_per_sequence, config.shard_samples)
+        template = Manifest(
             rig=aligned.rig,
             output_size=window.output_size,
             crop=_cropped(aligned.crop, window, aligned.output_size),
-            splits={split: SplitEntry(tuple(entries[split]), counts[split]) for split in SPLITS},
+            splits={},
             provenance=provenance,
             frames_per_sequence=takes[0].frames_per_sequence,
         )
-        return write_manifest(out_dir, manifest)
+        plans = list(_plan_shards(takes, split_of, limit, recipe))
+        return write_data_set(out_dir, plans, template, executor=executor, progress=progress)
 
 
 def _read_take(folder: Path, name: str) -> _TakeRecord:
@@ -326,12 +286,10 @@ def _cropped(crop: Crop, window: _Window, size: tuple[int, int]) -> Crop:
 
 
 def _plan_shards(
-    takes: Sequence[_TakeRecord], split_of: Mapping[str, Split], output_size: tuple[int, int], shard_samples: int
-) -> list[_ShardPlan]:
-    limit = samples_per_shard(output_size, takes[0].frames_per_sequence, shard_samples)
-    plans: list[_ShardPlan] = []
+    takes: Sequence[_TakeRecord], split_of: Mapping[str, Split], limit: int, recipe: _Recipe
+) -> Iterator[ShardPlan]:
     for split in SPLITS:
-        parts: list[list[tuple[str, int, int]]] = []
+        parts: list[list[_Part]] = []
         room = 0
         for take in takes:
             start = 0
@@ -343,16 +301,13 @@ def _plan_shards(
                 parts[-1].append((take.name, start, end))
                 room -= end - start
                 start = end
-        plans += [_ShardPlan(f"{split}-{index:05d}.h5", split, tuple(part)) for index, part in enumerate(parts)]
-    return plans
+        for part in parts:
+            samples = sum(end - start for _, start, end in part)
+            yield ShardPlan(split, samples, partial(_iter_samples, part, split, recipe))
 
 
-def _build_shard(plan: _ShardPlan, recipe: _Recipe) -> ShardEntry:
-    return ensure_shard(recipe.out_dir / plan.file, plan.samples, partial(_iter_samples, plan, recipe))
-
-
-def _iter_samples(plan: _ShardPlan, recipe: _Recipe) -> Iterator[ShardSample]:
-    for name, start, end in plan.parts:
+def _iter_samples(parts: Sequence[_Part], split: Split, recipe: _Recipe) -> Iterator[ShardSample]:
+    for name, start, end in parts:
         with AlignedTakeReader(aligned_take_path(recipe.aligned_dir, name)) as reader:
             matter = (
                 fit_to_take(reader, recipe.config.matter, recipe.response, recipe.window.cut)
@@ -363,7 +318,7 @@ def _iter_samples(plan: _ShardPlan, recipe: _Recipe) -> Iterator[ShardSample]:
                 sample = _read_sample(reader, index, recipe)
                 blurry_index = int(reader.blurry_index[index])
                 if matter is not None:
-                    background = _draw_background(recipe.backgrounds[plan.split], recipe, name, blurry_index)
+                    background = _draw_background(recipe.backgrounds[split], recipe, name, blurry_index)
                     sample = _replace_screen(sample, matter, background, recipe)
                 elif recipe.window.resizes:
                     sample = AlignedSample(

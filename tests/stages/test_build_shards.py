@@ -217,6 +217,20 @@ def test_a_shard_that_is_not_whole_is_written_anew(aligned, tmp_path, damage):
     assert all_bytes(tmp_path / "shards") == whole
 
 
+@pytest.mark.parametrize("finished", [True, False])
+def test_a_shard_that_was_damaged_is_not_taken_over(aligned, tmp_path, finished):
+    run(aligned, tmp_path / "shards")
+    whole = all_bytes(tmp_path / "shards")
+    path = tmp_path / "shards" / "train-00000.h5"
+    damaged = bytearray(path.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    path.write_bytes(damaged)
+    if not finished:
+        (tmp_path / "shards" / "manifest.json").unlink()
+    run(aligned, tmp_path / "shards")
+    assert all_bytes(tmp_path / "shards") == whole
+
+
 def test_a_folder_of_another_configuration_is_refused(aligned, tmp_path):
     run(aligned, tmp_path / "shards")
     with pytest.raises(ConfigMismatchError, match="same configuration, or another output folder"):
@@ -354,7 +368,7 @@ def test_the_manifest_is_json_without_machine_paths(aligned, tmp_path):
     path = run(aligned, tmp_path / "shards")
     document = json.loads(path.read_text())
     assert list(document) == [
-        "schema", "rig", "output_size", "frames_per_sequence", "crop", "splits", "provenance",
+        "schema", "rig", "output_size", "frames_per_sequence", "crop", "splits", "provenance", "sha256",
     ]  # fmt: skip
     shard = document["splits"]["train"]["shards"][0]
     assert shard["bytes"] == (path.parent / shard["file"]).stat().st_size
