@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import typer
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.segment import Segment
+from rich.text import Text
 
 from rb2v.errors import Rb2vError
 
@@ -21,8 +23,33 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
-console = Console(highlight=False, markup=False)
-error_console = Console(stderr=True, highlight=False, markup=False)
+
+
+class PlainConsole(Console):
+    """A console that spells out what would steer a terminal: names come from files, and may hold anything."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        """Render anything; control sequences of rich's own pass, those within a text do not."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=_spell_out(segment.text))
+
+    def render_str(self, text: str, **options: Any) -> Text:  # noqa: ANN401 - as the base class has them
+        """Render a text, spelled out before anyone measures how wide it is."""
+        return super().render_str(_spell_out(text), **options)
+
+
+def _spell_out(text: str) -> str:
+    """Return a text with control characters, marks of direction and the like as Python spells them."""
+    if text.isprintable():
+        return text
+    return "".join(
+        letter if letter.isprintable() or letter in "\n\t" else letter.encode("unicode_escape").decode()
+        for letter in text
+    )
+
+
+console = PlainConsole(highlight=False, markup=False, emoji=False)
+error_console = PlainConsole(stderr=True, highlight=False, markup=False, emoji=False)
 
 Config = TypeVar("Config")
 
@@ -101,7 +128,7 @@ def show_progress() -> Iterator[Progress]:
     """Show progress bars on a terminal, and nothing elsewhere."""
     columns = (
         SpinnerColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),

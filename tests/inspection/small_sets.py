@@ -43,7 +43,7 @@ def make_sample(take, subject, category, blurry_index, *, shift_px=3.0, n_sharp=
     return ShardSample(take=take, subject=subject, category=category, blurry_index=blurry_index, **{**given, **values})
 
 
-def write_set(folder, samples, size=(HEIGHT, WIDTH)):
+def write_set(folder, samples, size=(HEIGHT, WIDTH), rig="small"):
     """Write samples, given per split, and return a reader."""
     splits = {}
     n_sharp = {len(row.sharp) for rows in samples.values() for row in rows}.pop()
@@ -53,7 +53,7 @@ def write_set(folder, samples, size=(HEIGHT, WIDTH)):
         splits[split] = SplitEntry(shards, counts)
     provenance = Provenance("0.1.0", {}, None, {}, "srgb")
     crop = Crop(0, 0, *size[::-1])
-    write_manifest(folder, Manifest("small", size[::-1], crop, splits, provenance, frames_per_sequence=n_sharp))
+    write_manifest(folder, Manifest(rig, size[::-1], crop, splits, provenance, frames_per_sequence=n_sharp))
     return ShardReader(folder)
 
 

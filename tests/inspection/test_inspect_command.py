@@ -9,7 +9,7 @@ import urllib.request
 import numpy as np
 import pytest
 from PIL import Image
-from small_sets import HEIGHT, WIDTH, damage, write_takes
+from small_sets import HEIGHT, WIDTH, damage, make_sample, write_set, write_takes
 
 from rb2v.cli import main
 from rb2v.io.video import iter_frames, read_image
@@ -148,6 +148,51 @@ def test_a_damaged_sample_is_named_and_not_written(inspect, tmp_path):
     code, out, _ = inspect(tmp_path / "shards")
     assert code == 0
     assert "1 of the samples drawn cannot be read: 2;" in out
+
+
+STEERING = "a\x1b]0;title\x07\x1b[2J\x9b2J\u202eb"
+SPELLED = r"a\x1b]0;title\x07\x1b[2J\x9b2J\u202eb"
+
+
+@pytest.fixture
+def steering_shards(tmp_path):
+    samples = [make_sample(STEERING, f"s{STEERING}", "street", index) for index in range(2)]
+    write_set(tmp_path / "shards", {"train": samples}, rig=f"r{STEERING}")
+    return tmp_path / "shards"
+
+
+def test_names_do_not_steer_the_terminal(monkeypatch, capsys, inspect, steering_shards):
+    code, out, _ = inspect(steering_shards)
+    assert code == 0
+    assert f"rig r{SPELLED}, built" in out
+    assert f"takes: {SPELLED} 2" in out
+    assert f"subjects: s{SPELLED} 2" in out
+    (steering_shards / f"{STEERING}.h5").touch()
+    code, verified, message = run_rb2v(monkeypatch, capsys, "verify", steering_shards, "--workers", 1)
+    assert code == 2
+    assert f"{SPELLED}.h5: the manifest does not list it" in verified
+    assert {letter for letter in out + verified + message if not letter.isprintable()} == {"\n"}
+
+
+def test_messages_keep_their_own_style_and_no_other(steering_shards):
+    script = "from rb2v.cli import main; main()"
+    environment = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "TERM")}
+    result = subprocess.run(
+        [sys.executable, "-c", script, "inspect", str(steering_shards), "--take", "nobody"],
+        capture_output=True,
+        text=True,
+        env={**environment, "FORCE_COLOR": "1", "TERM": "xterm-256color"},
+        timeout=60,
+        check=False,
+    )
+    assert result.returncode == 2
+    style, message, rest = result.stderr.partition("error: ")
+    assert (style, message) == ("\x1b[1;31m", "error: ")
+    end, _, rest = rest.partition("m")
+    assert end == "\x1b[0"
+    assert "'nobody' is no take of it" in rest
+    assert r"a\x1b]0;title" in rest
+    assert {letter for letter in rest if not letter.isprintable()} == {"\n"}
 
 
 def test_a_busy_port_is_named(inspect, shards):
