@@ -125,8 +125,11 @@ class ShardReader:
             If there is no such sample.
         InputError
             If it is damaged.
+        ValueError
+            If the crop has steps, or ``out`` is of another shape or type.
         """
         shard, row = self._locate(index)
+        self._check_request(crop, out, ())
         return shard.read_frames("blurry", (row, *(crop or (slice(None), slice(None)))), out)
 
     def read_sharp(
@@ -161,11 +164,14 @@ class ShardReader:
             If there is no such sample or frame.
         InputError
             If it is damaged.
+        ValueError
+            If the crop has steps, or ``out`` is of another shape or type.
         """
         shard, row = self._locate(index)
         for frame in frames or ():
             if not 0 <= frame < self.manifest.frames_per_sequence:
                 raise IndexError(f"sharp frame {frame} of {self.manifest.frames_per_sequence}")
+        self._check_request(crop, out, (self.manifest.frames_per_sequence,))
         # All of them at once: a tile holds all frames, and would else be decoded for every one.
         sharp = shard.read_frames("sharp", (row, slice(None), *(crop or (slice(None), slice(None)))), out)
         return sharp if frames is None else sharp[list(frames)]
@@ -220,6 +226,16 @@ class ShardReader:
             self.read(index, place_crop(checked, crop_position, size, seed=seed, epoch=epoch, index=index))
             for index in order[start:].tolist()
         )
+
+    def _check_request(self, crop: CropSlices | None, out: NDArray[np.uint8] | None, leading: tuple[int, ...]) -> None:
+        """Check what the caller asks for, before a failure is taken for the file's."""
+        width, height = self.manifest.output_size
+        rows, columns = crop or (slice(None), slice(None))
+        if any(part.step not in (None, 1) for part in (rows, columns)):
+            raise ValueError(f"a crop has no steps, got {crop}")
+        shape = (*leading, *(len(range(*part.indices(n))) for part, n in ((rows, height), (columns, width))), 3)
+        if out is not None and (out.shape != shape or out.dtype != np.uint8):
+            raise ValueError(f"out must be {shape} of uint8, got {out.shape} of {out.dtype}")
 
     def _locate(self, index: int) -> tuple[_OpenShard, int]:
         if not 0 <= index < len(self):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import json
 import os
 import pickle
 import subprocess
@@ -229,3 +230,35 @@ def test_a_reader_with_open_shards_pickles_without_them(shards):
     reader.read(0)
     assert len(pickle.dumps(reader)) < 20_000
     assert pickle.loads(pickle.dumps(reader)).read(9).take == "take-9"
+
+
+def test_a_callers_mistake_is_not_the_files(shards):
+    reader = ShardReader(shards)
+    for crop, out, message in (
+        ((slice(None, None, 2), slice(None)), None, "no steps"),
+        (None, np.empty((HEIGHT, WIDTH + 1, 3), np.uint8), "must be"),
+        (None, np.empty((HEIGHT, WIDTH, 3), np.float32), "must be"),
+    ):
+        with pytest.raises(ValueError, match=message) as caught:
+            reader.read_blurry(0, crop, out=out)
+        assert not isinstance(caught.value, InputError)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda document: document.update(output_size=[2**15, 2**15]), "output_size: 8 frames of 32768x32768"),
+        (
+            lambda document: document["splits"]["train"].update(
+                shards=[{**document["splits"]["train"]["shards"][0], "samples": 10**9}], categories={"street": 10**9}
+            ),
+            "cannot hold 1000000000 samples",
+        ),
+    ],
+)
+def test_a_manifest_that_promises_too_much_is_refused(copied, change, message):
+    document = json.loads((copied / "manifest.json").read_text())
+    change(document)
+    (copied / "manifest.json").write_text(json.dumps(document))
+    with pytest.raises(InputError, match=message):
+        ShardReader(copied)
