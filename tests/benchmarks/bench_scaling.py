@@ -1,8 +1,9 @@
 """What a data set of 38,000 samples costs on 1, 8 and 64 workers, on paper, from stages measured here.
 
-Run it with ``python tests/benchmarks/bench_scaling.py --raw-dir RAW --calibration CALIBRATION``. The recordings are
-aligned and built into shards by one worker; processor seconds count, so that whatever else the machine does
-matters little. It prints the rates and the rows of the table in docs/scaling.md.
+Run it with ``python tests/benchmarks/bench_scaling.py --raw-dir RAW --calibration CALIBRATION``; without, the session
+of ``make demo`` is simulated and calibrated. The recordings are aligned and built into shards by one worker; processor
+seconds count, so that whatever else the machine does matters little. It prints the rates and the rows of the table in
+docs/scaling.md.
 """
 
 import argparse
@@ -20,6 +21,7 @@ N_SAMPLES = 38_000
 N_WORKERS = (1, 8, 64)
 SHARD_SAMPLES = 128
 TAKE_FRAMES = 25 * 60
+RB2V = (sys.executable, "-c", "from rb2v.cli import main; main()")
 ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
 
@@ -42,10 +44,18 @@ def tree_size(folder, pattern="*"):
     return sum(sizes)
 
 
+def make_recordings(root):
+    """Simulate and calibrate a session; return its folder and the calibration's path."""
+    # In processes of their own: the memory that this one has ever taken would count as that of the stages.
+    subprocess.run([*RB2V, "simulate", "--out", root / "raw"], check=True)
+    subprocess.run([*RB2V, "calibrate", "--raw-dir", root / "raw", "--out", root / "calibration.json"], check=True)
+    return root / "raw", root / "calibration.json"
+
+
 def run_stage(arguments, out):
     """Run a stage, and look every tenth of a second at what it lays aside."""
-    command = [sys.executable, "-c", "from rb2v.cli import main; main()", *map(str, arguments), "--out", str(out)]
-    process = subprocess.Popen([*command, "--executor", "serial"], env=os.environ | ENVIRONMENT)
+    command = [*RB2V, *arguments, "--out", out, "--executor", "serial"]
+    process = subprocess.Popen(command, env=os.environ | ENVIRONMENT)
     scratch = 0
     while True:
         pid, status, usage = os.wait4(process.pid, os.WNOHANG)
@@ -69,15 +79,19 @@ def start_seconds():
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--raw-dir", type=Path, required=True)
-    parser.add_argument("--calibration", type=Path, required=True)
+    parser.add_argument("--raw-dir", type=Path, help="recordings; simulated ones by default")
+    parser.add_argument("--calibration", type=Path, help="of these recordings")
     arguments = parser.parse_args()
+    if (arguments.raw_dir is None) != (arguments.calibration is None):
+        parser.error("--raw-dir and --calibration go together")
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
-        raw = root / "raw"
-        shutil.copytree(arguments.raw_dir, raw)
+        if arguments.raw_dir is None:
+            raw, calibration = make_recordings(root)
+        else:
+            raw, calibration = shutil.copytree(arguments.raw_dir, root / "raw"), arguments.calibration
         start = start_seconds()
-        align = run_stage(["align", "--raw-dir", raw, "--calibration", arguments.calibration], root / "aligned")
+        align = run_stage(["align", "--raw-dir", raw, "--calibration", calibration], root / "aligned")
         build = run_stage(["build-shards", "--aligned", root / "aligned"], root / "shards")
         with (root / "aligned" / "alignment.csv").open(newline="") as file:
             accepted = [row["accepted"] == "1" for row in csv.DictReader(file)]
