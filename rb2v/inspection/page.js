@@ -179,15 +179,16 @@ async function showSample(sample) {
 function describe() {
   const { sample } = state;
   const columns = table.columns;
-  const position = shown.indexOf(sample);
-  at("place").textContent = position < 0 ? `${shown.length} samples` : `${position + 1} of ${shown.length}`;
-  at("previous").disabled = position === 0 || !shown.length;
-  at("next").disabled = position === shown.length - 1 || !shown.length;
+  const place = shown.indexOf(sample);
+  at("place").textContent = place < 0 ? `${shown.length} samples` : `${place + 1} of ${shown.length}`;
+  at("previous").disabled = place === 0 || !shown.length;
+  at("next").disabled = place === shown.length - 1 || !shown.length;
   const rows = [["sample", sample ?? "none"]];
   if (sample !== null && sample < columns.split.length) {
     for (const name of ["split", "category", "take", "subject", "blurry_index", "position"]) rows.push([name, columns[name][sample]]);
     if (table.period) {
-      const phase = ((columns.position[sample] % table.period) + table.period) % table.period;
+      const [position, period] = [BigInt(columns.position[sample]), BigInt(table.period)];
+      const phase = ((position % period) + period) % period;
       rows.push(["phase", `${phase} (position mod ${table.period})`]);
     }
     const psnr = columns.psnr[sample];

@@ -45,6 +45,7 @@ _PAGE_FILES = {
 _CACHED_SAMPLES = 4  # a page asks for all frames of a sample at once
 _PNG_LEVEL = 1  # the way is short: time counts more than size
 _IDLE_SECONDS = 60
+_MOST_WHOLE = 2**53
 _HEADERS = {
     # Frames arrive by fetch, because that brings the message of one that cannot be read, and are shown as blobs.
     "Content-Security-Policy": (
@@ -91,8 +92,10 @@ class DataSet:
         columns = {"split": sample_splits(self._reader).tolist()}
         for name in table.columns:
             columns[name] = table[name].tolist()
-        # JSON has no infinity, and JavaScript no whole numbers beyond 2 to the 53.
+        # JSON has no infinity, and JavaScript no whole numbers beyond 2 to the 53: those go as text.
         columns["psnr"] = [round(value, 3) if math.isfinite(value) else None for value in columns["psnr"]]
+        for name in ("blurry_index", "position"):
+            columns[name] = [value if abs(value) < _MOST_WHOLE else str(value) for value in columns[name]]
         document = {
             "rig": manifest.rig,
             "version": manifest.provenance.version,

@@ -90,6 +90,25 @@ def test_a_psnr_that_json_does_not_know_is_null(tmp_path):
         assert json.loads(get(server, "/table.json")[2])["columns"]["psnr"] == [None, None, 31.5]
 
 
+# What a double cannot tell from its neighbors, and the last number that it can.
+INDICES = (2**53 - 1, 2**53 + 1)
+POSITIONS = (2**63 - 1, 3 - 2**63)
+
+
+def write_far_samples(folder):
+    near = [make_sample("near", "a", "street", k) for k in range(3)]
+    pairs = zip(INDICES, POSITIONS, strict=True)
+    far = [make_sample("far", "a", "street", index, position=position, psnr=30.0) for index, position in pairs]
+    return write_set(folder, {"train": near + far})
+
+
+def test_whole_numbers_that_json_readers_round_are_text(tmp_path):
+    with serving(write_far_samples(tmp_path)) as server:
+        columns = json.loads(get(server, "/table.json")[2])["columns"]
+    assert columns["blurry_index"] == [0, 1, 2, INDICES[0], str(INDICES[1])]
+    assert columns["position"] == [5, 13, 21, *map(str, POSITIONS)]
+
+
 @pytest.mark.parametrize(
     ("target", "status"),
     [
@@ -453,6 +472,17 @@ def test_a_take_named_like_markup_is_text(page):
     browser = page(sample=7)
     assert browser.evaluate("[...document.querySelectorAll('dd')].some((dd) => dd.textContent === '<b>nod</b>')")
     assert browser.evaluate("document.querySelectorAll('dd b, option b').length") == 0
+
+
+@needs_browser
+def test_large_numbers_are_shown_to_the_last_digit(browser, tmp_path):
+    with serving(write_far_samples(tmp_path)) as server:
+        for sample, index, position in zip((3, 4), INDICES, POSITIONS, strict=True):
+            browser.open(server.url(sample=sample))
+            browser.wait_until(f"document.readyState === 'complete' && {LOADED}")
+            values = browser.evaluate("[...document.querySelectorAll('#columns dd')].map((dd) => dd.textContent)")
+            assert {str(index), str(position), f"{position % 8} (position mod 8)"} <= set(values)
+        browser.open("about:blank")
 
 
 @needs_browser
