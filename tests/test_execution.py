@@ -150,7 +150,7 @@ def test_a_worker_gets_paths_that_mean_the_same_elsewhere(name, tmp_path, monkey
     ids=lambda executor: type(executor).__name__,
 )
 def test_frames_do_not_travel(executor):
-    with pytest.raises(ValueError, match=r"a task of \d+ bytes, of at most 1048576; send paths") as caught:
+    with pytest.raises(ValueError, match=r"show_path: a task of \d+ bytes, of at most 1048576; send paths") as caught:
         list(executor.map(show_path, [bytes(2**20)]))
     assert not isinstance(caught.value, Rb2vError)
 

@@ -9,7 +9,7 @@ import pickle
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import dask
-from distributed import Client, Future, KilledWorker, LocalCluster, Security
+from distributed import Client, Future, KilledWorker, LocalCluster, Security, get_worker
 from distributed.comm.core import connect
 
 from rb2v import __version__
 from rb2v.errors import InputError
-from rb2v.execution.task import MAX_DEATHS, Item, Outcome, Result, Task, death_message, pack
+from rb2v.execution.local import LocalExecutor
+from rb2v.execution.task import MAX_DEATHS, Outcome, Task, WorkerExecutor
 
 _CONNECT_SECONDS = 10.0
 _WORKERS_SECONDS = 30.0
@@ -30,39 +31,19 @@ _SIGHT_SECONDS = 10.0
 _POLL_SECONDS = 5.0
 
 
-class LocalClusterExecutor:
-    """Run items in a Dask cluster of processes on this machine, each with one thread.
+class LocalClusterExecutor(LocalExecutor):
+    """Run items in a Dask cluster of processes, each with one thread, see `LocalExecutor`.
 
     The cluster lives as long as a ``map``.
-
-    Parameters
-    ----------
-    n_workers : int
-        Number of processes, at least 1.
     """
 
-    def __init__(self, n_workers: int) -> None:
-        if n_workers < 1:
-            raise ValueError(f"n_workers must be at least 1, got {n_workers}")
-        self._n_workers = n_workers
-
-    def map(self, fn: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-        """Yield ``fn(item)`` for every item, in order; the item of a worker that died is done again.
-
-        Raises
-        ------
-        RuntimeError
-            If one worker after the other died at the same item, killed for memory for example.
-        """
-        items = list(items)
-        if not items:
-            return
+    def _perform(self, tasks: list[Task]) -> Generator[Outcome, None, None]:
         with (
             _silence(),
-            _start_cluster(min(self._n_workers, len(items))) as cluster,
+            _start_cluster(min(self._n_workers, len(tasks))) as cluster,
             Client(cluster, set_as_default=False) as client,
         ):
-            yield from _map(client, cluster.scheduler_address, fn, items)
+            yield from _perform_all(client, cluster.scheduler_address, tasks)
 
 
 def _start_cluster(n_workers: int) -> LocalCluster:
@@ -87,7 +68,7 @@ def _start_cluster(n_workers: int) -> LocalCluster:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-class ClusterExecutor:
+class ClusterExecutor(WorkerExecutor):
     """Run items on the workers of a running Dask scheduler.
 
     Parameters
@@ -99,23 +80,10 @@ class ClusterExecutor:
     def __init__(self, address: str) -> None:
         self._address = address
 
-    def map(self, fn: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-        """Yield ``fn(item)`` for every item, in order; the item of a worker that died is done again.
-
-        Raises
-        ------
-        InputError
-            If there is no scheduler, it has no workers, or they are of another version, have several threads, or do
-            not see the files.
-        RuntimeError
-            If one worker after the other died at the same item, killed for memory for example.
-        """
-        items = list(items)
-        if not items:
-            return
+    def _perform(self, tasks: list[Task]) -> Generator[Outcome, None, None]:
         with _silence(), _connect(self._address) as client:
             _check_workers(client, self._address)
-            yield from _map(client, self._address, fn, items)
+            yield from _perform_all(client, self._address, tasks)
 
 
 def _connect(address: str) -> Client:
@@ -144,11 +112,8 @@ def _check_workers(client: Client, address: str) -> None:
         raise InputError(
             address, "the scheduler has no workers", expected=f"at least one; 'dask worker {address}' starts it"
         ) from error
-    workers = _workers(client)
-    for worker, info in workers.items():
-        if info["nthreads"] != 1:
-            # Threads of one process share what makes the bytes of a file certain, and hold each other up.
-            raise InputError(worker, f"the worker has {info['nthreads']} threads", expected="--nthreads 1")
+    for worker, info in _workers(client).items():
+        _check_threads(worker, info["nthreads"])
     for worker, found in client.run(_version, on_error="return").items():
         if isinstance(found, BaseException):
             raise InputError(worker, f"the worker cannot import rb2v ({found})", expected=f"rb2v {__version__} there")
@@ -157,6 +122,12 @@ def _check_workers(client: Client, address: str) -> None:
 
 def _workers(client: Client) -> dict[str, Any]:
     return dict(client.scheduler_info(n_workers=-1)["workers"])
+
+
+def _check_threads(worker: str, n_threads: int) -> None:
+    if n_threads != 1:
+        # Threads of one process share what makes the bytes of a file certain, and hold each other up.
+        raise InputError(worker, f"the worker has {n_threads} threads", expected="--nthreads 1")
 
 
 def _version() -> str:
@@ -170,18 +141,17 @@ def _check_version(worker: str, found: str, expected: str = __version__) -> None
         raise InputError(worker, f"the worker has rb2v {found}", expected=f"{expected}, as where the command runs")
 
 
-def _map(client: Client, address: str, fn: Callable[[Item], Result], items: list[Item]) -> Iterator[Result]:
-    tasks = [pack(fn, item) for item in items]
+def _perform_all(client: Client, address: str, tasks: list[Task]) -> Generator[Outcome, None, None]:
     futures = [client.submit(_perform, task, __version__, pure=False) for task in tasks]
     try:
-        for item, future in zip(items, futures, strict=True):
+        for task, future in zip(tasks, futures, strict=True):
             try:
                 outcome: Outcome = pickle.loads(_wait(client, address, future))
             except KilledWorker as error:
-                raise RuntimeError(death_message(item, error.allowed_failures + 1)) from error
+                raise task.death(error.allowed_failures + 1) from error
             except CancelledError as error:
                 raise InputError(address, "the scheduler is gone", expected="to start it, and to run again") from error
-            yield outcome.get()
+            yield outcome
             future.release()
     finally:
         client.cancel(futures)
@@ -201,7 +171,10 @@ def _wait(client: Client, address: str, future: Future[bytes]) -> bytes:
 
 def _perform(task: Task, version: str) -> bytes:
     try:
-        _check_version(socket.gethostname(), _version(), version)
+        # Again, because workers come and go while a command runs.
+        worker = get_worker()
+        _check_threads(worker.address, worker.state.nthreads)
+        _check_version(worker.address, _version(), version)
         _check_sight(task.paths)
     except InputError as error:
         return pickle.dumps(Outcome(error=error))

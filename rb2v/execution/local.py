@@ -7,11 +7,12 @@ import os
 import pickle
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from typing import Self
 
-from rb2v.execution.task import MAX_DEATHS, Item, Outcome, Result, Task, death_message, pack
+from rb2v.execution.task import MAX_DEATHS, Item, Outcome, Result, Task, WorkerExecutor, pack
 
 
 class SerialExecutor:
@@ -37,8 +38,8 @@ class SerialExecutor:
                 yield fn(item)
 
 
-class ProcessExecutor:
-    """Run items in worker processes of this machine, each with one thread of OpenCV and of the BLAS.
+class LocalExecutor(WorkerExecutor):
+    """Run items in worker processes of this machine.
 
     Parameters
     ----------
@@ -51,51 +52,80 @@ class ProcessExecutor:
             raise ValueError(f"n_workers must be at least 1, got {n_workers}")
         self._n_workers = n_workers
 
-    def map(self, fn: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-        """Yield ``fn(item)`` for every item, in order; the item of a worker that died is done again.
 
-        Raises
-        ------
-        RuntimeError
-            If one worker after the other died at the same item, killed for memory for example.
-        """
-        items = list(items)
-        tasks = [pack(fn, item) for item in items]
+class ProcessExecutor(LocalExecutor):
+    """Run items in processes that the command starts, see `LocalExecutor`."""
+
+    def _perform(self, tasks: list[Task]) -> Generator[Outcome, None, None]:
         waiting = list(range(len(tasks)))[::-1]
-        deaths: Counter[int] = Counter()
         done: dict[int, Outcome] = {}
-        running: dict[Future[bytes], tuple[int, ProcessPoolExecutor]] = {}
-        # A pool to a worker: who dies takes nobody along, and it is known at which item.
-        idle = [_make_worker() for _ in range(min(self._n_workers, len(tasks)))]
-        try:
+        with _Workers(min(self._n_workers, len(tasks))) as workers:
             for index in range(len(tasks)):
                 while index not in done:
-                    while idle and waiting:
-                        worker, next_index = idle.pop(), waiting.pop()
-                        try:
-                            running[worker.submit(Task.perform, tasks[next_index])] = next_index, worker
-                        except BrokenProcessPool:  # it died while it had nothing to do
-                            idle.append(_make_worker())
-                            waiting.append(next_index)
-                    for future in wait(running, return_when=FIRST_COMPLETED).done:
-                        finished, worker = running.pop(future)
-                        try:
-                            outcome: Outcome = pickle.loads(future.result())
-                        except BrokenProcessPool as error:
-                            worker = _make_worker()
-                            deaths[finished] += 1
-                            if deaths[finished] == MAX_DEATHS:
-                                raise RuntimeError(death_message(items[finished], MAX_DEATHS)) from error
-                            waiting.append(finished)
-                        else:
-                            done[finished] = outcome
-                            if outcome.error is not None:  # what comes later is not wanted any more
-                                waiting = [index for index in waiting if index < finished]
-                        idle.append(worker)
-                yield done.pop(index).get()
-        finally:
-            for worker in (*idle, *(worker for _, worker in running.values())):
-                worker.shutdown(cancel_futures=True)
+                    while waiting and workers.any_idle:
+                        following = waiting.pop()
+                        workers.submit(following, tasks[following])
+                    finished = workers.collect()
+                    done |= finished
+                    # What comes after an error is not wanted any more.
+                    end = min((one for one, outcome in finished.items() if outcome.error is not None), default=None)
+                    waiting = [one for one in waiting if end is None or one < end]
+                yield done.pop(index)
+
+
+class _Workers:
+    """Processes that take a task each. A pool to each: who dies takes nobody along, and it is known at which task."""
+
+    def __init__(self, n_workers: int) -> None:
+        self._idle = [_make_worker() for _ in range(n_workers)]
+        self._running: dict[Future[bytes], tuple[int, Task, ProcessPoolExecutor]] = {}
+        self._deaths: Counter[int] = Counter()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for worker in (*self._idle, *(worker for _, _, worker in self._running.values())):
+            worker.shutdown(cancel_futures=True)
+
+    @property
+    def any_idle(self) -> bool:
+        """Whether a task would be begun at once."""
+        return bool(self._idle)
+
+    def submit(self, index: int, task: Task) -> None:
+        """Give a task to an idle worker."""
+        while True:
+            worker = self._idle.pop()
+            try:
+                future = worker.submit(Task.perform, task)
+            except BrokenProcessPool:  # it died while it had nothing to do
+                self._replace(worker)
+            else:
+                self._running[future] = index, task, worker
+                return
+
+    def collect(self) -> dict[int, Outcome]:
+        """Wait for a worker, and return what is done by now; the task of a worker that died is done again."""
+        outcomes = {}
+        for future in wait(self._running, return_when=FIRST_COMPLETED).done:
+            index, task, worker = self._running.pop(future)
+            try:
+                pickled = future.result()
+            except BrokenProcessPool as error:
+                self._replace(worker)
+                self._deaths[index] += 1
+                if self._deaths[index] == MAX_DEATHS:
+                    raise task.death(MAX_DEATHS) from error
+                self.submit(index, task)
+            else:
+                self._idle.append(worker)
+                outcomes[index] = pickle.loads(pickled)
+        return outcomes
+
+    def _replace(self, worker: ProcessPoolExecutor) -> None:
+        self._idle.append(_make_worker())
+        worker.shutdown()
 
 
 def _make_worker() -> ProcessPoolExecutor:

@@ -1,12 +1,15 @@
-"""One call on its way to a worker: small, and with paths that mean the same elsewhere."""
+"""Calls on their way to workers: small, and with paths that mean the same elsewhere."""
 
 from __future__ import annotations
 
 import io
 import pickle
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -33,6 +36,14 @@ class Task:
     call: bytes
     paths: tuple[str, ...]
     """The paths in the call that are there for its sender."""
+
+    def death(self, n_deaths: int) -> RuntimeError:
+        """Return the error of a task at which one worker after the other died."""
+        _, item = pickle.loads(self.call)
+        name = repr(item)
+        name = name if len(name) <= 120 else name[:117] + "..."
+        times = f"{n_deaths} times at the same task, {name}"
+        return RuntimeError(f"a worker process died, {times}; run the command again to go on where it was")
 
     def perform(self) -> bytes:
         """Call the function, with one thread of OpenCV and of the BLAS, and return the pickled outcome.
@@ -107,13 +118,39 @@ def pack(fn: Callable[[Item], Result], item: Item) -> Task:
     pickler.dump((fn, item))
     call = buffer.getvalue()
     if len(call) > MAX_TASK_BYTES:
-        raise ValueError(f"a task of {len(call)} bytes, of at most {MAX_TASK_BYTES}; send paths, not what they hold")
+        size = f"a task of {len(call)} bytes, of at most {MAX_TASK_BYTES}"
+        raise ValueError(f"{_name(fn)}: {size}; send paths, not what they hold")
     return Task(call, tuple(pickler.paths))
 
 
-def death_message(item: object, n_deaths: int) -> str:
-    """Return the message for an item at which one worker after the other died."""
-    name = repr(item)
-    name = name if len(name) <= 120 else name[:117] + "..."
-    times = f"{n_deaths} times at the same task, {name}"
-    return f"a worker process died, {times}; run the command again to go on where it was"
+def _name(fn: Callable[..., Any]) -> str:
+    while isinstance(fn, partial):
+        fn = fn.func
+    return getattr(fn, "__qualname__", type(fn).__qualname__)
+
+
+class WorkerExecutor(ABC):
+    """Run items in worker processes, each with one thread of OpenCV and of the BLAS."""
+
+    def map(self, fn: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+        """Yield ``fn(item)`` for every item, in order; the item of a worker that died is done again.
+
+        Raises
+        ------
+        ValueError
+            If a task is larger than a task may be.
+        InputError
+            If there is no scheduler, it has no workers, or they are of another version, have several threads, or do
+            not see the files.
+        RuntimeError
+            If one worker after the other died at the same item, killed for memory for example.
+        """
+        tasks = [pack(fn, item) for item in items]
+        if tasks:
+            with closing(self._perform(tasks)) as outcomes:
+                for outcome in outcomes:
+                    yield outcome.get()
+
+    @abstractmethod
+    def _perform(self, tasks: list[Task]) -> Generator[Outcome, None, None]:
+        """Yield the outcomes of tasks, of which there is one at least, in order."""
