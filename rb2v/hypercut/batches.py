@@ -1,15 +1,17 @@
 """Batches whose tensors lie in one piece of memory, which a loader's worker shares with the process that trains.
 
 A fresh page of shared memory costs more than the decoding of what is written to it, so a worker writes to the same
-pieces again and again: the first byte of a piece says that a batch lies in it, and is cleared by whoever lets go of the
-batch's last tensor, in whichever process.
+pieces again and again. The first byte of a piece says whether it may: it is set before a batch leaves the worker, and
+cleared by the receiver when the batch's last tensor, or the last view of one, is gone.
 """
 
 from __future__ import annotations
 
 import math
+import os
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -22,72 +24,104 @@ Layout = Mapping[str, tuple[tuple[int, ...], torch.dtype]]
 MAX_PIECES = 16
 """Pieces that a worker keeps; batches that find all of them taken have memory of their own."""
 
+_FREE, _TAKEN, _LOST = 0, 1, 2
 _ALIGNMENT = 64
 
-_pieces: list[Tensor] = []
+_kept: list[Tensor] = []
+"""The pieces of this process, where it is a worker."""
+
+_held: dict[int, Tensor] = {}
+"""The pieces of workers in which this process holds batches, by their ids."""
 
 
-class SharedBatch(dict[str, Tensor]):
-    """Tensors in a piece of shared memory, which cross to another process as that piece and arrive as a plain dict."""
+@dataclass(frozen=True, eq=False)
+class _SentBatch:
+    """A written piece on its way, which arrives in the other process as the tensors that lie in it."""
 
-    def __init__(self, piece: Tensor, layout: Layout) -> None:
-        tensors, self._lease = _lay_out(piece, layout)
-        super().__init__(tensors)
-        self._piece, self._layout = piece, layout
+    piece: Tensor
+    layout: Layout
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # From now on it is the receiver who lets go of the piece.
-        self._lease.detach()
-        return _receive, (self._piece, self._layout)
+        return _receive, (self.piece, self.layout)
 
 
-def allocate_batch(layout: Layout) -> dict[str, Tensor]:
-    """Return tensors to be written to: in shared memory within a loader's worker, in ordinary memory elsewhere.
+def make_batch(layout: Layout, write: Callable[[dict[str, Tensor]], None]) -> Any:  # noqa: ANN401 - see Returns
+    """Write a batch where it needs no copy any more.
 
     Parameters
     ----------
     layout : mapping of str to (shape, dtype)
         The tensors by name.
+    write : callable
+        Called once with these tensors, contiguous and of any content.
 
     Returns
     -------
     dict of str to tensor
-        Contiguous tensors of any content.
+        The tensors; in a loader's worker, an object that the process that receives it finds to be this dict.
     """
     if get_worker_info() is None:
-        return {name: torch.empty(shape, dtype=dtype) for name, (shape, dtype) in layout.items()}
-    return SharedBatch(_take_piece(_ALIGNMENT + sum(_padded_size(*part) for part in layout.values())), layout)
+        batch = empty_batch(layout)
+        write(batch)
+        return batch
+    piece = _free_piece(_ALIGNMENT + sum(_padded_size(*part) for part in layout.values()))
+    write(_lay_out(piece, layout))
+    piece[0] = _TAKEN
+    return _SentBatch(piece, layout)
 
 
-def _take_piece(n_bytes: int) -> Tensor:
-    free = [piece for piece in _pieces if not piece[0]]
-    for piece in free:
-        if len(piece) >= n_bytes:
+def empty_batch(layout: Layout) -> dict[str, Tensor]:
+    """Return tensors of any content in ordinary memory."""
+    return {name: torch.empty(shape, dtype=dtype) for name, (shape, dtype) in layout.items()}
+
+
+def share(tensor: Tensor) -> Tensor:
+    """Move a tensor to memory that processes can share."""
+    shared: Tensor = tensor.share_memory_()  # type: ignore[no-untyped-call]
+    return shared
+
+
+def _free_piece(n_bytes: int) -> Tensor:
+    # What is lost, or free but too small for the batches that come now, is kept no longer.
+    _kept[:] = [piece for piece in _kept if piece[0] == _TAKEN or (piece[0] == _FREE and len(piece) >= n_bytes)]
+    for piece in _kept:
+        if piece[0] == _FREE:
             return piece
-        _pieces[:] = [other for other in _pieces if other is not piece]
-    # Shared from the beginning: to share a tensor later is to copy it.
-    storage = torch.UntypedStorage._new_shared(n_bytes, device="cpu")  # type: ignore[no-untyped-call]
-    piece = torch.empty(0, dtype=torch.uint8).set_(storage)
-    if len(_pieces) < MAX_PIECES:
-        _pieces.append(piece)
+    piece = share(torch.zeros(n_bytes, dtype=torch.uint8))
+    if len(_kept) < MAX_PIECES:
+        _kept.append(piece)
     return piece
 
 
 def _receive(piece: Tensor, layout: Layout) -> dict[str, Tensor]:
-    return _lay_out(piece, layout)[0]
-
-
-def _lay_out(piece: Tensor, layout: Layout) -> tuple[dict[str, Tensor], weakref.finalize[..., Any]]:
+    # Tensors made from an array hold it for as long as one of them lives, or a view of one.
     memory = piece.numpy()
-    memory[0] = 1
-    # Tensors made from the array hold it for as long as one of them lives, or a view of one.
-    lease = weakref.finalize(memory, piece.__setitem__, 0, 0)
-    lease.atexit = False
-    whole, offset, tensors = torch.from_numpy(memory), _ALIGNMENT, {}
+    _held[id(piece)] = piece
+    weakref.finalize(memory, _let_go, id(piece)).atexit = False
+    return _lay_out(torch.from_numpy(memory), layout)
+
+
+def _let_go(key: int) -> None:
+    piece = _held.pop(key, None)
+    if piece is not None:
+        piece[0] = _FREE
+
+
+def _lose_held() -> None:
+    # A forked process holds the same batches, and neither it nor this one knows when the other lets go of them.
+    while _held:
+        _held.popitem()[1][0] = _LOST
+
+
+os.register_at_fork(before=_lose_held)
+
+
+def _lay_out(memory: Tensor, layout: Layout) -> dict[str, Tensor]:
+    offset, tensors = _ALIGNMENT, {}
     for name, (shape, dtype) in layout.items():
-        tensors[name] = whole[offset : offset + math.prod(shape) * dtype.itemsize].view(dtype).view(shape)
+        tensors[name] = memory[offset : offset + math.prod(shape) * dtype.itemsize].view(dtype).view(shape)
         offset += _padded_size(shape, dtype)
-    return tensors, lease
+    return tensors
 
 
 def _padded_size(shape: tuple[int, ...], dtype: torch.dtype) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from typing import Any, Literal, get_args
 
@@ -11,12 +11,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset, default_collate, get_worker_info
-from torch.utils.data._utils.collate import default_collate_fn_map
+from torch.utils.data import Dataset, get_worker_info
 
 from rb2v.artifacts import Split
 from rb2v.errors import InputError, Rb2vError
-from rb2v.hypercut.batches import allocate_batch
+from rb2v.hypercut.batches import Layout, empty_batch, share
 from rb2v.hypercut.config import MIN_IMAGE_SIZE_PX
 from rb2v.hypercut.order import sequence_pairs
 from rb2v.shards import ShardReader
@@ -29,32 +28,7 @@ MAX_OFFSET = 0.1
 PixelType = Literal["float32", "uint8"]
 
 
-class Sample(dict[str, Tensor]):
-    """One sample of a `ShardDataset`, by the names of its tensors."""
-
-
-class _Samples(list[Sample]):
-    """Samples that are parts of one batch, which need not be put together again."""
-
-    def __init__(self, batch: dict[str, Tensor]) -> None:
-        super().__init__(
-            Sample({name: values[row] for name, values in batch.items()}) for row in range(len(batch["index"]))
-        )
-        self.batch = batch
-
-
-def _collate(samples: Sequence[Sample], *, collate_fn_map: Any = None) -> dict[str, Tensor]:  # noqa: ANN401
-    if isinstance(samples, _Samples):
-        return samples.batch
-    batch: dict[str, Tensor] = default_collate([dict(sample) for sample in samples])
-    return batch
-
-
-# So that an ordinary DataLoader takes the batch in which the samples were read as it is.
-default_collate_fn_map[Sample] = _collate
-
-
-class ShardDataset(Dataset[Sample]):
+class ShardDataset(Dataset[dict[str, Tensor]]):
     """Samples of a folder of shards as tensors, for a ``DataLoader`` with any number of workers.
 
     A sample depends on its index, the seed and the epoch alone, and not on the process that reads it. Shards are
@@ -122,12 +96,12 @@ class ShardDataset(Dataset[Sample]):
         self.seed = seed
         self.dtype = dtype
         # In shared memory, so that workers that live through several epochs see it change.
-        self._epoch = _shared(torch.zeros((), dtype=torch.int64))
+        self._epoch = share(torch.zeros((), dtype=torch.int64))
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         if not self._epoch.untyped_storage().is_shared():  # it was pickled to somewhere else than a worker
-            self._epoch = _shared(self._epoch.clone())
+            self._epoch = share(self._epoch.clone())
 
     @property
     def epoch(self) -> int:
@@ -150,7 +124,7 @@ class ShardDataset(Dataset[Sample]):
         """Return the number of samples."""
         return len(self.reader)
 
-    def __getitem__(self, index: int) -> Sample:
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
         """Return a sample.
 
         Returns
@@ -159,31 +133,41 @@ class ShardDataset(Dataset[Sample]):
             ``blurry``, (3, H, W) float32 in [0, 1], or uint8; ``sharp``, (k, 3, H, W) likewise; ``order``, +1, -1 or 0
             where none is assigned; ``index``, the sample's row in ``reader.table``.
         """
-        return self.__getitems__([index])[0]
+        batch = empty_batch(self.batch_layout(1))
+        self.write_batch([index], batch)
+        return {name: values[0] for name, values in batch.items()}
 
-    def __getitems__(self, indices: Sequence[int]) -> list[Sample]:
-        """Return several samples, which ``default_collate`` makes a batch of without copying."""
+    def batch_layout(self, n_samples: int) -> Layout:
+        """Return shape and type of the tensors of a batch, whose rows are its samples."""
+        height, width = self._read_size()
+        target = (3, *(_shrunk_size(height, width, self.size) or (height, width)))
+        n_frames = self.reader.manifest.frames_per_sequence if self.frames is None else len(self.frames)
+        pixels = torch.uint8 if self.dtype == "uint8" else torch.float32
+        return {
+            "blurry": ((n_samples, *target), pixels),
+            "sharp": ((n_samples, n_frames, *target), pixels),
+            "order": ((n_samples,), torch.int64),
+            "index": ((n_samples,), torch.int64),
+        }
+
+    def write_batch(self, indices: Sequence[int], batch: Mapping[str, Tensor]) -> None:
+        """Read samples into the rows of a batch.
+
+        Parameters
+        ----------
+        indices : sequence of int
+            The samples.
+        batch : mapping of str to tensor
+            Tensors as `batch_layout` describes them for so many samples.
+        """
         n_frames = self.reader.manifest.frames_per_sequence
-        width, height = self.reader.manifest.output_size
-        crop_height, crop_width = self.crop or (height, width)
+        output_size = self.reader.manifest.output_size
         kept = range(n_frames) if self.frames is None else self.frames
         # The blurry frame first; the same memory for all samples, because fresh memory is slow to write to.
-        frames = np.empty((1 + n_frames, crop_height, crop_width, 3), dtype=np.uint8)
-        target = (3, *(_shrunk_size(crop_height, crop_width, self.size) or (crop_height, crop_width)))
-        pixels = torch.uint8 if self.dtype == "uint8" else torch.float32
-        batch = allocate_batch(
-            {
-                "blurry": ((len(indices), *target), pixels),
-                "sharp": ((len(indices), len(kept), *target), pixels),
-                "order": ((len(indices),), torch.int64),
-                "index": ((len(indices),), torch.int64),
-            }
-        )
+        frames = np.empty((1 + n_frames, *self._read_size(), 3), dtype=np.uint8)
         blurry, sharp = batch["blurry"].numpy(), batch["sharp"].numpy()
         for place, index in enumerate(map(int, indices)):
-            crop = place_crop(
-                self.crop, self.crop_position, (width, height), seed=self.seed, epoch=self.epoch, index=index
-            )
+            crop = place_crop(self.crop, self.crop_position, output_size, seed=self.seed, epoch=self.epoch, index=index)
             try:
                 self.reader.read_blurry(index, crop, out=frames[0])
                 self.reader.read_sharp(index, crop=crop, out=frames[1:])
@@ -195,7 +179,10 @@ class ShardDataset(Dataset[Sample]):
                 _write_planes(frames[1 + frame], self.size, planes)
             batch["order"][place] = int(self.orders[index])
             batch["index"][place] = index
-        return _Samples(batch)
+
+    def _read_size(self) -> tuple[int, int]:
+        width, height = self.reader.manifest.output_size
+        return self.crop or (height, width)
 
 
 def _write_planes(frame: NDArray[np.uint8], size: int | None, planes: NDArray[Any]) -> None:
@@ -208,11 +195,6 @@ def _write_planes(frame: NDArray[np.uint8], size: int | None, planes: NDArray[An
         stored = np.empty(planes.shape, dtype=np.uint8)
         cv2.split(frame, list(stored))
         np.divide(stored, np.float32(255), out=planes, dtype=np.float32)
-
-
-def _shared(tensor: Tensor) -> Tensor:
-    shared: Tensor = tensor.share_memory_()  # type: ignore[no-untyped-call]
-    return shared
 
 
 def resize_frames(frames: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:

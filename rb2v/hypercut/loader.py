@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset, default_collate
 
+from rb2v.hypercut.batches import make_batch
 from rb2v.hypercut.data import ShardDataset
 from rb2v.hypercut.sampler import ShardSampler
+
+
+class _Batches(Dataset[Any]):
+    """A data set's samples as whole batches, for a loader whose ``collate_fn`` is `_pass_on`."""
+
+    def __init__(self, dataset: ShardDataset) -> None:
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitems__(self, indices: Sequence[int]) -> Any:  # noqa: ANN401 - see make_batch
+        return make_batch(self.dataset.batch_layout(len(indices)), partial(self.dataset.write_batch, indices))
+
+
+def _pass_on(batch: Any) -> Any:  # noqa: ANN401 - see make_batch
+    return batch
 
 
 class ShardLoader(DataLoader[dict[str, Tensor]]):
@@ -20,6 +39,11 @@ class ShardLoader(DataLoader[dict[str, Tensor]]):
     def __init__(self, dataset: ShardDataset, batch_size: int, sampler: ShardSampler, **options: Any) -> None:  # noqa: ANN401 - the options of DataLoader
         self._position = sampler.start
         super().__init__(dataset, batch_size, sampler=sampler, **options)
+        # Whole batches are what `default_collate` makes of samples; who makes something else of them gets the samples.
+        self._whole: DataLoader[Any] | None = None
+        if type(dataset) is ShardDataset and batch_size and options.get("collate_fn") in (None, default_collate):
+            options["collate_fn"] = _pass_on
+            self._whole = DataLoader(_Batches(dataset), batch_size, sampler=sampler, **options)
 
     @property
     def epoch(self) -> int:
@@ -35,7 +59,7 @@ class ShardLoader(DataLoader[dict[str, Tensor]]):
     def __iter__(self) -> Iterator[dict[str, Tensor]]:  # type: ignore[override]
         """Yield the epoch's batches; after `load_state_dict`, those that are left."""
         self._position = self.sampler.start
-        for batch in super().__iter__():
+        for batch in super().__iter__() if self._whole is None else self._whole:
             self._position = min(self._position + (self.batch_size or 1), len(self.sampler))
             yield batch
 
@@ -76,7 +100,8 @@ def make_loader(
     workers : int
         Processes that read; they live as long as the loader. The calling process reads where it is 0.
     **options
-        Further options of ``DataLoader``.
+        Further options of ``DataLoader``. Given a ``collate_fn``, or a data set of a class of its own, workers read
+        sample by sample, which is slower.
 
     Returns
     -------

@@ -1,5 +1,7 @@
+import copy
 import itertools
 import json
+import multiprocessing
 import pickle
 import re
 from pathlib import Path
@@ -8,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from textures import write_data_set
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import DataLoader, Subset, default_collate
 
 import rb2v
 from rb2v.errors import InputError, Rb2vError
@@ -117,6 +119,72 @@ def assert_same_batches(found, expected):
         assert all(torch.equal(one[name], other[name]) for name in one)
 
 
+def darken(samples):
+    for sample in samples:
+        sample["blurry"].floor_divide_(2)
+        sample["sharp"] = 255 - sample["sharp"]
+    return default_collate(samples)
+
+
+def darken_batch(samples):
+    batch = default_collate(samples)
+    batch["blurry"] //= 2
+    batch["sharp"] = 255 - batch["sharp"]
+    return batch
+
+
+def tell_places(samples):
+    return {"place": torch.arange(len(samples)), **default_collate(samples)}
+
+
+def identity(samples):
+    return samples
+
+
+class DarkDataset(rb2v.ShardDataset):
+    def __getitem__(self, index):
+        return darken([super().__getitem__(index)])
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+class TestCollation:
+    @pytest.mark.parametrize("collate", [darken, darken_batch])
+    def test_may_change_what_was_read(self, tiny_shards, collate, workers):
+        dataset = rb2v.ShardDataset(tiny_shards, dtype="uint8")
+        order = list(rb2v.ShardSampler(dataset))
+        ours = rb2v.make_loader(dataset, 3, workers=workers, collate_fn=collate)
+        plain = DataLoader(dataset, 3, sampler=order, num_workers=workers, collate_fn=collate)
+        expected = {
+            "blurry": torch.stack([dataset[index]["blurry"] // 2 for index in order]),
+            "sharp": torch.stack([255 - dataset[index]["sharp"] for index in order]),
+            "order": torch.zeros(16, dtype=torch.int64),
+            "index": torch.tensor(order),
+        }
+        for loader in (ours, plain):
+            found = batches_of(loader)
+            assert_same_batches([{name: torch.cat([batch[name] for batch in found]) for name in expected}], [expected])
+
+    def test_may_add_tensors(self, tiny_shards, workers):
+        dataset = rb2v.ShardDataset(tiny_shards, dtype="uint8")
+        for batch in DataLoader(dataset, 4, num_workers=workers, collate_fn=tell_places):
+            assert batch["place"].tolist() == [0, 1, 2, 3]
+            assert torch.equal(batch["blurry"][1], dataset[int(batch["index"][1])]["blurry"])
+
+    def test_may_be_left_to_the_process_that_trains(self, tiny_shards, workers):
+        dataset = rb2v.ShardDataset(tiny_shards, dtype="uint8")
+        samples = [dataset[index] for index in range(16)]
+        expected = [default_collate(samples[start : start + 2]) for start in range(0, 16, 2)]
+        loader = DataLoader(dataset, 2, num_workers=workers, collate_fn=identity, persistent_workers=workers > 0)
+        for _ in range(8):
+            assert_same_batches([default_collate(samples) for samples in loader], expected)
+
+    def test_of_a_data_set_that_changes_its_samples(self, tiny_shards, workers):
+        loader = rb2v.make_loader(DarkDataset(tiny_shards, dtype="uint8"), 4, workers=workers)
+        stored = rb2v.ShardDataset(tiny_shards, dtype="uint8")
+        batch = next(iter(loader))
+        assert torch.equal(batch["sharp"][2, 0], 255 - stored[int(batch["index"][2])]["sharp"])
+
+
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 class TestWorkers:
     @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
@@ -151,6 +219,34 @@ class TestWorkers:
         for views in held:
             for view, batch in zip(views, expected, strict=True):
                 assert torch.equal(view, batch["sharp"][:, 1:3, ..., 4:])
+
+    def test_do_not_write_to_batches_that_a_forked_process_holds(self, tiny_shards):
+        loader = rb2v.make_loader(rb2v.ShardDataset(tiny_shards, dtype="uint8"), 1, workers=1, prefetch_factor=1)
+        context = multiprocessing.get_context("fork")
+        released = context.Event()
+        held = [next(iter(loader))["sharp"]]
+        expected = held[0].clone()
+
+        def compare():
+            released.wait(30)
+            raise SystemExit(0 if torch.equal(held[0], expected) else 1)
+
+        child = context.Process(target=compare)
+        child.start()
+        held.clear()
+        for epoch in range(3):
+            loader.set_epoch(epoch)
+            list(loader)
+        released.set()
+        child.join(30)
+        assert child.exitcode == 0
+
+    def test_give_batches_that_can_be_copied_and_sent_on(self, tiny_shards):
+        dataset = rb2v.ShardDataset(tiny_shards, crop=16)
+        expected = batches_of(rb2v.make_loader(dataset, 2, workers=0))
+        loader = rb2v.make_loader(dataset, 2, workers=1)
+        assert_same_batches([copy.deepcopy(batch) for batch in loader], expected)
+        assert_same_batches([pickle.loads(pickle.dumps(batch)) for batch in loader], expected)
 
     def test_write_to_the_same_memory_again(self, tiny_shards):
         dataset = rb2v.ShardDataset(tiny_shards, crop=16)
