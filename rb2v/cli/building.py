@@ -22,6 +22,7 @@ from rb2v.cli.shared import (
     parse_milliseconds,
     parse_response,
     parse_size,
+    print_splits,
     show_progress,
 )
 from rb2v.errors import Rb2vError
@@ -96,15 +97,14 @@ def simulate(
             seed=seed,
         )
     )
-    with show_progress() as progress:
-        task = progress.add_task("recording", total=None)
+    with show_progress("recording") as show:
         truth = run(
             out,
             config,
             photos_dir=photos,
             video=video,
             executor=make_executor(workers, executor),
-            on_done=lambda done, total: progress.update(task, completed=done, total=total),
+            on_done=show,
         )
     console.print(f"raw directory: {out}\ntruth: {truth}", soft_wrap=True)
 
@@ -120,9 +120,8 @@ def calibrate(
     from rb2v.stages import calibrate as stage
 
     config = make_config(lambda: stage.CalibrateConfig(board_corners=parse_size(board, "--board")))
-    with show_progress() as progress:
-        task = progress.add_task("calibrating", total=None)
-        stage.run(raw_dir, out, config, on_step=lambda name: progress.update(task, description=name))
+    with show_progress("calibrating") as show:
+        stage.run(raw_dir, out, config, on_step=lambda name: show(label=name))
     calibration = read_calibration(out)
     quality = calibration.quality
     crop = calibration.crop
@@ -203,12 +202,11 @@ def align(
     chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     settings = make_config(lambda: dataclasses.replace(base, **chosen))
     records: list[stage.TakeRecord] = []
-    with show_progress() as progress:
-        task = progress.add_task("aligning takes", total=None)
+    with show_progress("aligning takes") as show:
 
-        def show(record: stage.TakeRecord, n_takes: int) -> None:
+        def count(record: stage.TakeRecord, n_takes: int) -> None:
             records.append(record)
-            progress.update(task, completed=len(records), total=n_takes)
+            show(len(records), n_takes)
 
         written = stage.run(
             raw_dir,
@@ -218,7 +216,7 @@ def align(
             take_names=take or (),
             device=device,
             executor=make_executor(workers, executor),
-            on_take=show,
+            on_take=count,
         )
     _print_alignment(records)
     console.print(str(written), soft_wrap=True)
@@ -265,7 +263,6 @@ def build_shards(
 ) -> None:
     """Replace green screens, split by subject and write HDF5 shards."""
     from rb2v.execution import make_executor
-    from rb2v.shards import read_manifest
     from rb2v.stages import build_shards as stage
 
     config = make_config(
@@ -277,16 +274,14 @@ def build_shards(
             seed=seed,
         )
     )
-    with show_progress() as progress:
-        task = progress.add_task("writing samples", total=None)
+    with show_progress("writing samples") as show:
         manifest = stage.run(
             aligned,
             out,
             config,
             backgrounds=backgrounds,
             executor=make_executor(workers, executor),
-            progress=lambda done, total: progress.update(task, completed=done, total=total),
+            progress=show,
         )
-    for split, entry in read_manifest(out).splits.items():
-        console.print(f"{split}: {entry.samples} samples in {len(entry.shards)} shards")
+    print_splits(out)
     console.print(str(manifest), soft_wrap=True)

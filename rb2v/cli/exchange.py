@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from rb2v.cli.shared import ExecutorName, Workers, app, console, make_config, show_progress
+from rb2v.cli.shared import ExecutorName, Workers, app, console, make_config, print_splits, show_progress
 
 Format = Literal["hypercut", "webdataset", "datasets"]
 
@@ -34,20 +34,18 @@ def export(
 ) -> None:
     """Write a data set in the layout of another program."""
     from rb2v.execution import make_executor
-    from rb2v.shards import exchange, read_manifest
+    from rb2v.shards import exchange
 
-    with show_progress() as progress:
-        task = progress.add_task("exporting samples", total=None)
+    with show_progress("exporting samples") as show:
         written = exchange.export_shards(
             shards,
             out,
             format_,
             labels=labels,
             executor=make_executor(workers, executor),
-            progress=lambda done, total: progress.update(task, completed=done, total=total),
+            progress=show,
         )
-    for split, entry in read_manifest(shards).splits.items():
-        console.print(f"{split}: {entry.samples} samples")
+    print_splits(shards, with_shards=False)
     console.print(str(written), soft_wrap=True)
 
 
@@ -75,21 +73,19 @@ def import_(
 ) -> None:
     """Turn a data set in another layout into shards."""
     from rb2v.execution import make_executor
-    from rb2v.shards import exchange, read_manifest
+    from rb2v.shards import exchange
 
     config = make_config(lambda: exchange.ImportConfig(val=val, category=category, shard_samples=shard_samples))
-    with show_progress() as progress:
-        task = progress.add_task("writing samples", total=None)
+    with show_progress("writing samples") as show:
         summary = exchange.import_folder(
             source,
             out,
             config,
             layout=format_,
             executor=make_executor(workers, executor),
-            progress=lambda done, total: progress.update(task, completed=done, total=total),
+            progress=show,
         )
-    for split, entry in read_manifest(out).splits.items():
-        console.print(f"{split}: {entry.samples} samples in {len(entry.shards)} shards")
+    print_splits(out)
     if summary.n_val:
         where = "left out" if val == "skip" else f"among those of {val}"
         console.print(f"val: {summary.n_val} samples, {where}")

@@ -69,11 +69,8 @@ def inspect(
         return
     if out is not None:
         inspection.check_report_folder(out)
-    with show_progress() as progress:
-        task = progress.add_task("measuring motion", total=None)
-        summary = inspection.summarize(
-            reader, chosen, seed=seed, on_sample=lambda done, total: progress.update(task, completed=done, total=total)
-        )
+    with show_progress("measuring motion") as show:
+        summary = inspection.summarize(reader, chosen, seed=seed, on_sample=show)
     _print_summary(summary)
     if out is not None:
         console.print(str(inspection.write_report(out, reader, chosen, summary, seed=seed)), soft_wrap=True)

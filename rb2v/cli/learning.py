@@ -39,15 +39,8 @@ def train_hypercut(
     if not is_first_process():
         stage.run(shards, out, config, device=device)
         return
-    with show_progress() as progress:
-        task = progress.add_task("training", total=None)
-        checkpoint = stage.run(
-            shards,
-            out,
-            config,
-            device=device,
-            progress=lambda done, total, label: progress.update(task, completed=done, total=total, description=label),
-        )
+    with show_progress("training") as show:
+        checkpoint = stage.run(shards, out, config, device=device, progress=show)
     try:
         _print_order_scores(read_json(out / "metrics.json"))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -92,8 +85,7 @@ def benchmark(
     from rb2v.execution import make_executor
 
     compared = parse_labelled(compare or [], "--compare")
-    with show_progress() as progress:
-        task = progress.add_task("scoring", total=None)
+    with show_progress("scoring") as show:
         report = stage.run(
             shards,
             out,
@@ -104,6 +96,6 @@ def benchmark(
             truth_dir=truth,
             compared_dirs=compared,
             executor=make_executor(workers, executor),
-            on_step=lambda name: progress.update(task, description=name),
+            on_step=lambda name: show(label=name),
         )
     console.print(str(report), soft_wrap=True)

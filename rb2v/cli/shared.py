@@ -124,8 +124,19 @@ def parse_response(text: str, option: str) -> str | float:
 
 
 @contextmanager
-def show_progress() -> Iterator[Progress]:
-    """Show progress bars on a terminal, and nothing elsewhere."""
+def show_progress(label: str) -> Iterator[Callable[..., None]]:
+    """Show a progress bar on a terminal, and nothing elsewhere.
+
+    Parameters
+    ----------
+    label : str
+        What goes on.
+
+    Yields
+    ------
+    callable
+        ``show(done, total, label)`` moves the bar; each may be left out or None, and stays as it was.
+    """
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}", markup=False),
@@ -134,4 +145,18 @@ def show_progress() -> Iterator[Progress]:
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=error_console, transient=True, disable=not error_console.is_terminal) as progress:
-        yield progress
+        task = progress.add_task(label, total=None)
+
+        def show(done: int | None = None, total: int | None = None, label: str | None = None) -> None:
+            progress.update(task, completed=done, total=total, description=label)
+
+        yield show
+
+
+def print_splits(shards: Path, *, with_shards: bool = True) -> None:
+    """Print how many samples, and in how many shards, each split of a data set holds."""
+    from rb2v.shards import read_manifest
+
+    for split, entry in read_manifest(shards).splits.items():
+        ending = f" in {len(entry.shards)} shards" if with_shards else ""
+        console.print(f"{split}: {entry.samples} samples{ending}")

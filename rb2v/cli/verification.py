@@ -25,13 +25,12 @@ def verify(
     from rb2v.shards import read_manifest
     from rb2v.shards import verify as run
 
-    with show_progress() as progress:
-        task = progress.add_task("checking shards", total=None)
+    with show_progress("checking shards") as show:
         faults = run(
             shards,
             read_all=read_all,
             executor=make_executor(workers, executor),
-            progress=lambda done, total: progress.update(task, completed=done, total=total),
+            progress=show,
         )
     splits = read_manifest(shards).splits.values()
     n_shards, n_samples = sum(len(split.shards) for split in splits), sum(split.samples for split in splits)
