@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -145,13 +145,20 @@ def import_folder(
     names = []
     for split in SPLITS:
         names += [f"{split}-{index:05d}.h5" for index in range(sum(part.split == split for part in plan.parts))]
+    executor = executor or SerialExecutor()
+    splits_of: defaultdict[str, set[Split]] = defaultdict(set)
+    # Before hours of work. It is asked again of what was written.
+    told = [part for part in plan.parts if part.read_subjects is not None]
+    for part, subjects in zip(told, executor.map(_read_subjects, told), strict=True):
+        for subject in subjects:
+            splits_of[subject].add(part.split)
+    _check_subjects(splits_of, source_dir)
     with output_folder(out_dir, dataclasses.asdict(plan.template.provenance)):
         entries: dict[Split, list[ShardEntry]] = {split: [] for split in SPLITS}
         counts: dict[Split, Counter[Category]] = {split: Counter() for split in SPLITS}
-        splits_of: defaultdict[str, set[Split]] = defaultdict(set)
         n_done, n_total = 0, sum(part.samples for part in plan.parts)
         work = [(out_dir / name, part) for name, part in zip(names, plan.parts, strict=True)]
-        for part, written in zip(plan.parts, (executor or SerialExecutor()).map(_write_part, work), strict=True):
+        for part, written in zip(plan.parts, executor.map(_write_part, work), strict=True):
             entries[part.split].append(written.entry)
             counts[part.split] += written.categories
             for subject in written.subjects:
@@ -160,12 +167,20 @@ def import_folder(
             logger.info("%s: %d samples", written.entry.file, part.samples)
             if progress is not None:
                 progress(n_done, n_total)
-        shared = sorted(subject for subject, splits in splits_of.items() if len(splits) > 1)
-        if shared:
-            raise InputError(source_dir, f"the subject {shared[0]!r} is in both splits", expected="each in one split")
+        _check_subjects(splits_of, source_dir)
         splits = {split: SplitEntry(tuple(entries[split]), counts[split]) for split in SPLITS}
         manifest = write_manifest(out_dir, dataclasses.replace(plan.template, splits=splits))
     return ImportSummary(manifest, plan.n_val)
+
+
+def _read_subjects(part: ImportPart) -> frozenset[str]:
+    return part.read_subjects() if part.read_subjects is not None else frozenset()
+
+
+def _check_subjects(splits_of: Mapping[str, Collection[Split]], source: Path) -> None:
+    shared = sorted(subject for subject, splits in splits_of.items() if len(splits) > 1)
+    if shared:
+        raise InputError(source, f"the subject {shared[0]!r} is in both splits", expected="each in one split")
 
 
 def _find_layout(folder: Path) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from rb2v.shards.exchange.packs import Packing, export_packs, plan_packs
 from rb2v.shards.exchange.samples import (
     COLUMN_NAMES,
     MAX_PNG_BYTES,
+    MAX_TEXT_BYTES,
     ImportConfig,
     ImportPlan,
     Progress,
@@ -27,9 +29,11 @@ from rb2v.shards.exchange.samples import (
     decode_png,
     encode_png,
 )
+from rb2v.shards.manifest import MAX_SAMPLE_BYTES
 
 if TYPE_CHECKING:
     import pyarrow
+    from pyarrow import parquet
 
 LAYOUT = "datasets"
 CARD_NAME = "README.md"
@@ -141,34 +145,59 @@ def _row_of(sample: ShardSample) -> dict[str, Any]:
     return {**pictures, **columns, "color": sample.color.tolist()}
 
 
-def _read_parquet(path: Path, manifest: Manifest) -> Iterator[ShardSample]:
+def _read_parquet(path: Path, size: tuple[int, int], n_sharp: int) -> Iterator[ShardSample]:
+    schema = _schema(n_sharp)
+    with _open_parquet(path) as file:
+        if not file.schema_arrow.equals(schema):
+            raise InputError(path, "has other columns", expected=", ".join(schema.names))
+        # One row at a time, because a small file can hold one large value many times.
+        for index, batch in enumerate(file.iter_batches(batch_size=1)):
+            _check_cells(batch, path, index)
+            yield _sample_of(batch.to_pylist()[0], index, path, size, n_sharp)
+
+
+def _read_subjects(path: Path) -> frozenset[str]:
+    with _open_parquet(path) as file:
+        subjects = set()
+        if "subject" in file.schema_arrow.names and file.schema_arrow.field("subject").type == "string":
+            for index, batch in enumerate(file.iter_batches(batch_size=1, columns=["subject"])):
+                _check_cells(batch, path, index)
+                subjects.add(batch.column(0)[0].as_py())
+        return frozenset(subjects - {None})
+
+
+@contextmanager
+def _open_parquet(path: Path) -> Iterator[parquet.ParquetFile]:
     import pyarrow as pa
     from pyarrow import parquet
 
-    schema = _schema(manifest.frames_per_sequence)
     try:
         with parquet.ParquetFile(path) as file:
-            if not file.schema_arrow.equals(schema):
-                raise InputError(path, "has other columns", expected=", ".join(schema.names))
-            # One row at a time, because a small file can hold one large value many times.
-            for index, batch in enumerate(file.iter_batches(batch_size=1)):
-                yield _sample_of(batch.to_pylist()[0], index, path, manifest)
+            yield file
     except InputError:
         raise
     except (pa.ArrowException, OSError, ValueError) as error:
         raise InputError(path, f"is damaged, or no Parquet file ({error})") from error
 
 
-def _sample_of(row: dict[str, Any], index: int, path: Path, manifest: Manifest) -> ShardSample:
+def _check_cells(row: pyarrow.RecordBatch, path: Path, index: int) -> None:
+    """Check that the cells of one row are no larger than they ever need to be, before they become objects."""
+    for name, cell in zip(row.schema.names, row.columns, strict=True):
+        limit = MAX_TEXT_BYTES if name in COLUMN_NAMES else MAX_PNG_BYTES
+        if cell.nbytes > limit:
+            raise InputError(path, "is too large", f"row {index}.{name}", f"at most {limit} bytes")
+    if row.nbytes > MAX_SAMPLE_BYTES:
+        raise InputError(path, "is too large", f"row {index}", f"at most {MAX_SAMPLE_BYTES} bytes")
+
+
+def _sample_of(row: dict[str, Any], index: int, path: Path, size: tuple[int, int], n_sharp: int) -> ShardSample:
     columns = check_columns({name: row[name] for name in COLUMN_NAMES}, path, f"row {index}")
     frames = []
-    for name in _frame_names(manifest.frames_per_sequence):
+    for name in _frame_names(n_sharp):
         picture = row[name] or {}
         if picture.get("bytes") is None or picture.get("path") is not None:
             raise InputError(path, "is missing, or stored outside the file", f"row {index}.{name}", "a picture in it")
-        if len(picture["bytes"]) > MAX_PNG_BYTES:
-            raise InputError(path, "is too large", f"row {index}.{name}", f"at most {MAX_PNG_BYTES} bytes")
-        frames.append(decode_png(picture["bytes"], manifest.output_size, path, f"row {index}.{name}"))
+        frames.append(decode_png(picture["bytes"], size, path, f"row {index}.{name}"))
     return columns.with_frames(frames[0], np.stack(frames[1:]))
 
 
@@ -198,4 +227,4 @@ def _card(manifest: Manifest) -> str:
     )
 
 
-_PACKING = Packing(LAYOUT, "{split}-{index:05d}.parquet", _DATA, _write_parquet, _read_parquet)
+_PACKING = Packing(LAYOUT, "{split}-{index:05d}.parquet", _DATA, _write_parquet, _read_parquet, _read_subjects)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
+import pickle
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,7 +21,6 @@ from rb2v import __version__
 from rb2v.artifacts import CATEGORIES, SPLITS, Category, Crop, Split
 from rb2v.errors import InputError
 from rb2v.execution import Executor
-from rb2v.io.hdf5 import naming_damage, open_hdf5, own_dataset
 from rb2v.io.partial import scratch_folder
 from rb2v.io.store import SCHEMA, check_schema, read_json, validate, write_json
 from rb2v.shards import Manifest, Provenance, ShardSample, manifest_path, read_manifest, sha256_of, write_manifest
@@ -35,8 +36,11 @@ from rb2v.shards.exchange.samples import (
     columns_of,
     decode_png,
     encode_png,
+    find_inside,
+    is_whole_png,
     png_size,
 )
+from rb2v.shards.manifest import MAX_SAMPLE_BYTES
 from rb2v.shards.plan import samples_per_shard
 
 logger = logging.getLogger(__name__)
@@ -51,7 +55,12 @@ _ORDERS = {1: "keep", -1: "reverse", 0: "ignore"}
 _ORDER_VALUES = {"keep": 1, "reverse": -1, "ignore": 0, "random": 0}
 _MIXED_NAME = "RB2V"
 _MAX_METADATA_BYTES = 2**29
-_ID = re.compile(r"([\w.+-]+(?:/[\w.+-]+)*)/(\d{1,18})", re.ASCII)
+_ID = re.compile(r"([\w.+-]+(?:/[\w.+-]+)*)/(\d{1,19})", re.ASCII)
+_MAX_INDEX = 2**63 - 1
+_MAX_TASK_BYTES = 2**19
+"""Of what the list says of a shard's samples, which a worker is told; half of what an executor takes."""
+_TASK_SAMPLES = 1000
+"""Most samples whose pictures one task writes."""
 _FRAME_KEY = re.compile(r"frame\d+_path")
 
 
@@ -63,6 +72,8 @@ def recognize(folder: Path) -> bool:
 def export_shards(source: Source, out_dir: Path, executor: Executor, progress: Progress) -> Path:
     """Write the pictures, what the layout has no room for, and ``metadata.json``, and return its path.
 
+    Pictures that are whole by the checksums in them are skipped.
+
     Raises
     ------
     InputError
@@ -71,9 +82,14 @@ def export_shards(source: Source, out_dir: Path, executor: Executor, progress: P
     ids = _make_ids(source)
     table, parts = source.reader.table, source.parts
     colors: list[Any] = []
-    write = partial(_write_pictures, source=source, out_dir=out_dir)
-    items = [(part, ids[part.start : part.start + part.samples]) for part in parts]
-    for found in executor.map(write, items):
+    size, n_sharp = source.manifest.output_size, source.manifest.frames_per_sequence
+    items, n_listed = [], 0
+    for part in parts:
+        for start in range(0, part.samples, _TASK_SAMPLES):
+            chosen = ids[n_listed : n_listed + min(_TASK_SAMPLES, part.samples - start)]
+            items.append((replace(part, orders=b""), start, chosen))
+            n_listed += len(chosen)
+    for found in executor.map(partial(_write_pictures, out_dir, size, n_sharp), items):
         colors += found
         progress(len(colors), len(ids))
     columns = {}
@@ -82,7 +98,6 @@ def export_shards(source: Source, out_dir: Path, executor: Executor, progress: P
     write_manifest(out_dir / EXTRAS_FOLDER, replace(source.manifest, splits={}))
     write_json(out_dir / EXTRAS_FOLDER / COLUMNS_NAME, {"schema": SCHEMA, "data": columns})
     splits = [part.split for part in parts for _ in range(part.samples)]
-    n_sharp = source.manifest.frames_per_sequence
     entries = [
         {"id": name, "order": _ORDERS[order], "partition": split, **_picture_paths(name, n_sharp)}
         for name, order, split in zip(ids, source.orders, splits, strict=True)
@@ -120,22 +135,26 @@ def _frame_key(number: int) -> str:
     return f"frame{number:03d}_path"
 
 
-def _write_pictures(item: tuple[ShardPart, Sequence[str]], source: Source, out_dir: Path) -> list[Any]:
-    """Write what is missing of a shard's pictures, and return the samples' colour maps."""
-    part, ids = item
+def _write_pictures(
+    out_dir: Path, size: tuple[int, int], n_sharp: int, item: tuple[ShardPart, int, Sequence[str]]
+) -> list[Any]:
+    """Write what is missing of the pictures of a shard's samples from a row on, and return their colour maps."""
+    part, start, ids = item
+    missing: dict[int, list[tuple[int, Path]]] = {}
+    for row, name in enumerate(ids, start):
+        paths = [out_dir / path for path in _picture_paths(name, n_sharp).values()]
+        if lost := [(number, path) for number, path in enumerate(paths) if not _holds_picture(path, size)]:
+            missing[row] = lost
     # One folder to lay pictures aside in: looking for leftovers beside each of thousands takes longer than they do.
-    with scratch_folder(out_dir / f"{part.split}-{part.index:05d}") as scratch:
-        for row, name in enumerate(ids, start=part.start):
-            paths = [out_dir / path for path in _picture_paths(name, source.manifest.frames_per_sequence).values()]
-            if all(path.is_file() for path in paths):
-                continue
-            sample = source.reader.read(row)
-            for path, frame in zip(paths, (sample.blurry, *sample.sharp), strict=True):
-                if not path.is_file():
-                    _write_whole(path, encode_png(frame), scratch)
-    path = source.reader.folder / source.entry(part).file
-    with open_hdf5(path, "a shard that the manifest lists") as file, naming_damage(file, "color"):
-        return list(own_dataset(file, "color")[()].tolist())
+    with scratch_folder(out_dir / f"{part.split}-{part.index:05d}-{start:08d}") as scratch:
+        for lost, (blurry, sharp) in zip(missing.values(), part.read_frames(missing), strict=True):
+            for number, path in lost:
+                _write_whole(path, encode_png(sharp[number - 1] if number else blurry), scratch)
+    return part.read_colors(slice(start, start + len(ids)))
+
+
+def _holds_picture(path: Path, size: tuple[int, int]) -> bool:
+    return path.is_file() and is_whole_png(path.read_bytes(), size)
 
 
 def _write_whole(path: Path, data: bytes, scratch: Path) -> None:
@@ -199,10 +218,10 @@ def plan_import(folder: Path, config: ImportConfig) -> ImportPlan:
         If the list or what stands beside it is malformed, a picture is missing or outside the folder, samples share an
         id, or their category is not known.
     """
-    path = folder / METADATA_NAME
+    path = find_inside(folder, METADATA_NAME)
     metadata = validate(_Metadata, _read_bounded(path), path)
     make_columns: Callable[[str, str, int], SampleColumns]
-    if (folder / EXTRAS_FOLDER).exists():
+    if os.path.lexists(folder / EXTRAS_FOLDER):
         make_columns = partial(_find_own_columns, _read_columns(folder), folder)
     else:
         make_columns = partial(_make_foreign_columns, _find_category(metadata.name, config, path))
@@ -211,7 +230,7 @@ def plan_import(folder: Path, config: ImportConfig) -> ImportPlan:
     for number, entry in enumerate(metadata.data):
         place = f"data.{number}"
         parsed = _ID.fullmatch(entry.id)
-        if parsed is None:
+        if parsed is None or int(parsed[2]) > _MAX_INDEX:
             raise InputError(path, f"{entry.id!r} is no id", f"{place}.id", "folder/index, 00000/0000 for example")
         key = (parsed[1], int(parsed[2]))
         if key in seen:
@@ -227,7 +246,10 @@ def plan_import(folder: Path, config: ImportConfig) -> ImportPlan:
         listed.append(_Listed(target, place, paths, columns.model_copy(update={"order": order})))
     if not listed:
         raise InputError(path, "holds no sample" + (" but those of val" if n_val else ""), "data", "at least one")
-    _check_pictures(folder, path, listed)
+    root = os.path.realpath(folder)
+    for sample in listed:
+        for name in sample.paths:
+            find_inside(folder, name, path, sample.place, root=root)
     template = _make_template(folder, metadata, config, listed[0])
     return ImportPlan(template, _plan_parts(folder, _separate_subjects(listed, path), template, config), n_val)
 
@@ -239,14 +261,15 @@ def _read_bounded(path: Path) -> dict[str, Any]:
 
 
 def _read_columns(folder: Path) -> Mapping[str, SampleColumns]:
-    path = folder / EXTRAS_FOLDER / COLUMNS_NAME
+    path = find_inside(folder, f"{EXTRAS_FOLDER}/{COLUMNS_NAME}")
     raw = _read_bounded(path)
     check_schema(path, raw)
     return validate(_ColumnsDocument, {key: value for key, value in raw.items() if key != "schema"}, path).data
 
 
 def _find_category(name: str, config: ImportConfig, path: Path) -> Category:
-    named = [category for category in CATEGORIES if category in name.lower()]
+    words = re.split(r"[\W\d_]+", name.lower())
+    named = [category for category in CATEGORIES if category in words]
     if config.category is None and len(named) != 1:
         raise InputError(
             path, f"{name!r} does not tell the category", "name", f"one of {', '.join(CATEGORIES)} by --category"
@@ -297,18 +320,6 @@ def _check_paths(entry: _Entry, n_sharp: int, source: Path, place: str) -> tuple
     return tuple(str(path) for path in paths.values())
 
 
-def _check_pictures(folder: Path, source: Path, listed: Sequence[_Listed]) -> None:
-    """See that every picture is there, and that no link leads out of the folder."""
-    root = os.path.realpath(folder)
-    for entry in listed:
-        for path in entry.paths:
-            real = os.path.realpath(folder / path)
-            if not real.startswith(root.rstrip("/") + "/"):
-                raise InputError(source, f"{path!r} leads out of the folder", entry.place)
-            if not os.path.isfile(real):  # noqa: PTH113 - asks nothing more of long names than whether they are there
-                raise InputError(folder / path, "there is no such file", entry.place, "a PNG")
-
-
 def _make_template(folder: Path, metadata: _Metadata, config: ImportConfig, first: _Listed) -> Manifest:
     extras = folder / EXTRAS_FOLDER
     imported: dict[str, Any] = {
@@ -319,6 +330,7 @@ def _make_template(folder: Path, metadata: _Metadata, config: ImportConfig, firs
         "shard_samples": config.shard_samples,
     }
     if extras.exists():
+        find_inside(folder, f"{EXTRAS_FOLDER}/{manifest_path(extras).name}")
         manifest = read_manifest(extras)
         if manifest.frames_per_sequence != metadata.frame_per_seq:
             raise InputError(
@@ -336,6 +348,11 @@ def _make_template(folder: Path, metadata: _Metadata, config: ImportConfig, firs
         )
         return replace(manifest, splits={}, provenance=provenance)
     size = png_size(_read_picture(folder / first.paths[0]), folder / first.paths[0])
+    n_frames = 1 + metadata.frame_per_seq
+    # All frames of a sample are in memory at once, and a small file can be named as each of them.
+    if 3 * size[0] * size[1] * n_frames > MAX_SAMPLE_BYTES:
+        problem = f"has {n_frames} frames of {size[0]}x{size[1]}"
+        raise InputError(folder / METADATA_NAME, problem, first.place, f"at most {MAX_SAMPLE_BYTES} bytes a sample")
     return Manifest(
         rig="imported",
         output_size=size,
@@ -380,14 +397,34 @@ def _separate_subjects(listed: Sequence[_Listed], source: Path) -> list[_Listed]
 
 
 def _plan_parts(folder: Path, listed: Sequence[_Listed], template: Manifest, config: ImportConfig) -> list[ImportPart]:
-    limit = samples_per_shard(template.output_size, template.frames_per_sequence, config.shard_samples)
-    parts = []
-    for split in SPLITS:
-        entries = [entry for entry in listed if entry.split == split]
-        for start in range(0, len(entries), limit):
-            chosen = entries[start : start + limit]
-            parts.append(ImportPart(split, len(chosen), partial(_read_samples, folder, chosen, template.output_size)))
-    return parts
+    size, n_sharp = template.output_size, template.frames_per_sequence
+    limit = samples_per_shard(size, n_sharp, config.shard_samples)
+    return [
+        ImportPart(split, len(chosen), partial(_read_samples, folder, chosen, size))
+        for split in SPLITS
+        for chosen in _divide([entry for entry in listed if entry.split == split], limit, folder / METADATA_NAME)
+    ]
+
+
+def _divide(listed: Sequence[_Listed], limit: int, source: Path) -> Iterator[list[_Listed]]:
+    """Yield runs of samples that are no longer than a limit, and can be told to a worker."""
+    chosen: list[_Listed] = []
+    weighed = io.BytesIO()
+    # One pickler to a run, which like the task's own notes only once what the samples share.
+    pickler = pickle.Pickler(weighed)
+    for entry in listed:
+        pickler.dump(entry)
+        if chosen and (len(chosen) == limit or weighed.tell() > _MAX_TASK_BYTES):
+            yield chosen
+            chosen, weighed = [], io.BytesIO()
+            pickler = pickle.Pickler(weighed)
+            pickler.dump(entry)
+        if weighed.tell() > _MAX_TASK_BYTES:
+            problem = f"says {weighed.tell()} bytes"
+            raise InputError(source, problem, entry.place, f"at most {_MAX_TASK_BYTES} of a sample")
+        chosen.append(entry)
+    if chosen:
+        yield chosen
 
 
 def _read_samples(folder: Path, listed: Sequence[_Listed], size: tuple[int, int]) -> Iterator[ShardSample]:

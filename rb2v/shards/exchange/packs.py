@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from rb2v import __version__
 from rb2v.artifacts import SPLITS, Split
@@ -14,7 +14,6 @@ from rb2v.errors import InputError
 from rb2v.execution import Executor
 from rb2v.io.store import whole_file
 from rb2v.shards import (
-    Manifest,
     ShardEntry,
     ShardSample,
     SplitEntry,
@@ -23,7 +22,15 @@ from rb2v.shards import (
     sha256_of,
     write_manifest,
 )
-from rb2v.shards.exchange.samples import ImportPart, ImportPlan, Progress, ShardPart, Source
+from rb2v.shards.exchange.samples import (
+    ImportPart,
+    ImportPlan,
+    Progress,
+    ShardPart,
+    Source,
+    find_inside,
+)
+from rb2v.shards.layout import sample_checksum
 
 
 @dataclass(frozen=True)
@@ -38,12 +45,17 @@ class Packing:
     """Where the files stand, below the folder that is exported to; empty for the folder itself."""
     write: Callable[[Path, Iterable[ShardSample], ShardPart], None]
     """Writes one file."""
-    read: Callable[[Path, Manifest], Iterator[ShardSample]]
-    """Yields the samples of one file."""
+    read: Callable[[Path, tuple[int, int], int], Iterator[ShardSample]]
+    """Yields the samples of one file, given width and height of the frames, and the sharp frames of a sample."""
+    read_subjects: Callable[[Path], frozenset[str]]
+    """Returns the subjects in one file, without a look at the frames."""
 
 
 def export_packs(source: Source, out_dir: Path, packing: Packing, executor: Executor, progress: Progress) -> Path:
-    """Write one file per shard and the manifest, and return its path; finished files are skipped.
+    """Write one file per shard and the manifest, and return its path; files that are whole are skipped.
+
+    A file is whole if it has the digest that the manifest of an earlier run gives, or, where that run was interrupted
+    before, if reading it gives the very samples of the shard.
 
     Parameters
     ----------
@@ -60,8 +72,14 @@ def export_packs(source: Source, out_dir: Path, packing: Packing, executor: Exec
     """
     entries: dict[Split, list[ShardEntry]] = {split: [] for split in SPLITS}
     parts, n_done = source.parts, 0
-    write = partial(_write_pack, source=source, folder=out_dir / packing.folder, packing=packing)
-    for part, entry in zip(parts, executor.map(write, parts), strict=True):
+    known = _read_digests(out_dir)
+    items = []
+    for part in parts:
+        name = packing.file_name.format(split=part.split, index=part.index)
+        items.append((part, out_dir / packing.folder / name, known.get(name)))
+    manifest = source.manifest
+    write = partial(_write_pack, packing, manifest.output_size, manifest.frames_per_sequence)
+    for part, entry in zip(parts, executor.map(write, items), strict=True):
         entries[part.split].append(entry)
         n_done += part.samples
         progress(n_done, len(source.reader))
@@ -69,12 +87,42 @@ def export_packs(source: Source, out_dir: Path, packing: Packing, executor: Exec
     return write_manifest(out_dir, dataclasses.replace(source.manifest, splits=splits))
 
 
-def _write_pack(part: ShardPart, source: Source, folder: Path, packing: Packing) -> ShardEntry:
-    path = folder / packing.file_name.format(split=part.split, index=part.index)
-    if not path.is_file():
-        with whole_file(path) as temporary:
-            packing.write(temporary, source.iter_samples(part), part)
+def _read_digests(folder: Path) -> dict[str, str]:
+    """Return the digests of an earlier run's files by name; none where it was interrupted before it listed them."""
+    try:
+        splits = read_manifest(folder).splits
+    except InputError:
+        return {}
+    return {entry.file: entry.sha256 for split in splits.values() for entry in split.shards}
+
+
+def _write_pack(
+    packing: Packing, size: tuple[int, int], n_sharp: int, item: tuple[ShardPart, Path, str | None]
+) -> ShardEntry:
+    part, path, known_sha256 = item
+    if path.is_file():
+        sha256 = sha256_of(path)
+        whole = _holds(packing.read(path, size, n_sharp), part) if known_sha256 is None else sha256 == known_sha256
+        if whole:
+            return ShardEntry(path.name, part.samples, path.stat().st_size, sha256)
+    with whole_file(path) as temporary:
+        packing.write(temporary, part.read(), part)
     return ShardEntry(path.name, part.samples, path.stat().st_size, sha256_of(path))
+
+
+def _holds(samples: Iterator[ShardSample], part: ShardPart) -> bool:
+    expected = part.read()
+    while True:
+        # The shard outside of the block: what is wrong with it is an error of the export.
+        wanted = next(expected, None)
+        try:
+            found = next(samples, None)
+        except InputError:
+            return False
+        if wanted is None or found is None:
+            return wanted is found
+        if sample_checksum(found) != sample_checksum(wanted):
+            return False
 
 
 def plan_packs(folder: Path, packing: Packing) -> ImportPlan:
@@ -90,20 +138,20 @@ def plan_packs(folder: Path, packing: Packing) -> ImportPlan:
     Raises
     ------
     InputError
-        If the manifest or a file that it lists is missing, or the manifest cannot be used.
+        If the manifest or a file that it lists is missing or outside the folder, or the manifest cannot be used.
     """
-    if not manifest_path(folder).is_file():
+    if not manifest_path(folder).exists():
         expected = f"a folder that 'rb2v export --format {packing.layout}' wrote"
         raise InputError(manifest_path(folder), "there is no such file", expected=expected)
+    find_inside(folder, manifest_path(folder).name)
     manifest = read_manifest(folder)
+    size, n_sharp = manifest.output_size, manifest.frames_per_sequence
     parts = []
     for split in SPLITS:
         for entry in manifest.splits[split].shards:
-            path = folder / packing.folder / entry.file
-            # A link could lead to any file of the machine.
-            if not path.is_file() or path.is_symlink():
-                raise InputError(path, "there is no such file", expected="a file that the manifest lists")
-            parts.append(ImportPart(split, entry.samples, partial(_read_pack, path, entry, manifest, packing)))
+            path = find_inside(folder, str(PurePosixPath(packing.folder, entry.file)))
+            read = partial(_read_pack, path, entry, size, n_sharp, packing)
+            parts.append(ImportPart(split, entry.samples, read, partial(packing.read_subjects, path)))
     provenance = dataclasses.replace(
         manifest.provenance,
         version=__version__,
@@ -115,11 +163,13 @@ def plan_packs(folder: Path, packing: Packing) -> ImportPlan:
     return ImportPlan(dataclasses.replace(manifest, splits={}, provenance=provenance), parts)
 
 
-def _read_pack(path: Path, entry: ShardEntry, manifest: Manifest, packing: Packing) -> Iterator[ShardSample]:
+def _read_pack(
+    path: Path, entry: ShardEntry, size: tuple[int, int], n_sharp: int, packing: Packing
+) -> Iterator[ShardSample]:
     if (path.stat().st_size, sha256_of(path)) != (entry.bytes, entry.sha256):
         raise InputError(path, "is damaged, or not the file that the manifest lists", "sha256", entry.sha256)
     n_read = 0
-    for sample in packing.read(path, manifest):
+    for sample in packing.read(path, size, n_sharp):
         n_read += 1
         if n_read > entry.samples:
             break

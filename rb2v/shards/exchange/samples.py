@@ -5,25 +5,33 @@ from __future__ import annotations
 import csv
 import io
 import math
+import os
 import struct
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import cv2
+import h5py
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from rb2v.artifacts import SPLITS, Category, Split
 from rb2v.errors import InputError
+from rb2v.io.hdf5 import naming_damage, open_hdf5, own_dataset
 from rb2v.io.store import parse_json, read_text, validate
 from rb2v.shards import Manifest, ShardEntry, ShardReader, ShardSample
+from rb2v.shards.layout import FRAME_NAMES, NUMBER_TYPES, TEXT_NAMES
+from rb2v.shards.reader import path_within
 
 Progress = Callable[[int, int], None]
 
 MAX_PNG_BYTES = 2**28
+MAX_TEXT_BYTES = 2**20
+"""Of what a file says of one sample beside the frames: a thousand times what is ever said."""
 MAX_PIXELS = 89_000_000
 
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
@@ -34,19 +42,76 @@ _PNG_COLOR = {0: "gray", 2: "RGB", 3: "palette", 4: "gray and alpha", 6: "RGBA"}
 
 @dataclass(frozen=True)
 class ShardPart:
-    """One shard of the data set that is exported."""
+    """One shard of the data set that is exported; can be sent to workers."""
 
+    folder: Path
+    """Where the shards are."""
+    entry: ShardEntry
+    """The manifest's line of the shard."""
     split: Split
     index: int
     """Of the shard among those of its split."""
-    start: int
-    """Row of its first sample in the reader's table."""
-    samples: int
+    orders: bytes
+    """Order of every sample, as 8-bit numbers."""
+
+    @property
+    def samples(self) -> int:
+        """How many samples the shard has."""
+        return self.entry.samples
+
+    def read(self) -> Iterator[ShardSample]:
+        """Yield the samples with the orders that they are exported with.
+
+        Raises
+        ------
+        InputError
+            If the shard is missing or damaged, or is a link out of its folder.
+        """
+        orders = np.frombuffer(self.orders, dtype=np.int8)
+        names = (*FRAME_NAMES, *TEXT_NAMES, *NUMBER_TYPES)
+        for row, values in enumerate(self._read_rows(names, range(self.samples))):
+            numbers = {name: values[name].item() for name in NUMBER_TYPES if name != "color"}
+            yield ShardSample(**{**values, **numbers, "order": int(orders[row])})
+
+    def read_frames(self, rows: Iterable[int]) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
+        """Yield blurry and sharp frames of samples.
+
+        Raises
+        ------
+        InputError
+            As `read`.
+        """
+        for values in self._read_rows(FRAME_NAMES, rows):
+            yield values["blurry"], values["sharp"]
+
+    def read_colors(self, rows: slice) -> list[Any]:
+        """Return the colour maps of samples as nested lists.
+
+        Raises
+        ------
+        InputError
+            As `read`.
+        """
+        with self._open() as file, naming_damage(file, "color"):
+            return list(own_dataset(file, "color")[rows].tolist())
+
+    def _read_rows(self, names: Sequence[str], rows: Iterable[int]) -> Iterator[dict[str, Any]]:
+        with self._open() as file:
+            datasets = {name: own_dataset(file, name) for name in names}
+            for row in rows:
+                values = {}
+                for name, dataset in datasets.items():
+                    with naming_damage(file, name):
+                        values[name] = (dataset.asstr() if name in TEXT_NAMES else dataset)[row]
+                yield values
+
+    def _open(self) -> h5py.File:
+        return open_hdf5(path_within(self.folder, self.entry.file), "a shard that the manifest lists")
 
 
 @dataclass(frozen=True)
 class Source:
-    """The data set that is exported; can be sent to workers."""
+    """The data set that is exported; its parts go to workers, and not the table of all samples."""
 
     reader: ShardReader
     orders: tuple[int, ...]
@@ -60,25 +125,14 @@ class Source:
     @property
     def parts(self) -> list[ShardPart]:
         """The shards, in the order of the reader's table."""
-        parts, start = [], 0
+        orders, start = np.array(self.orders, dtype=np.int8).tobytes(), 0
+        parts = []
         for split in SPLITS:
             for index, entry in enumerate(self.manifest.splits[split].shards):
-                parts.append(ShardPart(split, index, start, entry.samples))
-                start += entry.samples
+                stop = start + entry.samples
+                parts.append(ShardPart(self.reader.folder, entry, split, index, orders[start:stop]))
+                start = stop
         return parts
-
-    def entry(self, part: ShardPart) -> ShardEntry:
-        """Return the manifest's line of a shard."""
-        return self.manifest.splits[part.split].shards[part.index]
-
-    def read(self, row: int) -> ShardSample:
-        """Return a sample with the order that it is exported with."""
-        return replace(self.reader.read(row), order=self.orders[row])
-
-    def iter_samples(self, part: ShardPart) -> Iterator[ShardSample]:
-        """Yield the samples of a shard."""
-        for row in range(part.start, part.start + part.samples):
-            yield self.read(row)
 
 
 @dataclass(frozen=True)
@@ -89,6 +143,8 @@ class ImportPart:
     samples: int
     read: Callable[[], Iterator[ShardSample]]
     """Yields the samples; can be sent to workers."""
+    read_subjects: Callable[[], frozenset[str]] | None = None
+    """Returns the subjects without a look at the frames; None where no subject can be in both splits."""
 
 
 @dataclass(frozen=True)
@@ -266,6 +322,53 @@ def png_size(data: bytes, source: Path, key: str | None = None) -> tuple[int, in
     if not 0 < width * height <= MAX_PIXELS:
         raise InputError(source, f"is {width}x{height}", key, f"at most {MAX_PIXELS // 10**6} megapixels")
     return width, height
+
+
+def is_whole_png(data: bytes, size: tuple[int, int]) -> bool:
+    """Return whether a file is a PNG of a size that nothing was cut off or changed in since it was written.
+
+    By the checksum of every chunk, so without decoding it.
+    """
+    if not data.startswith(_PNG_START) or struct.unpack_from(">II", data.ljust(24), 16) != size:
+        return False
+    start, kind = 8, b""
+    while kind != b"IEND" and start + 12 <= len(data):
+        (length,) = struct.unpack_from(">I", data, start)
+        kind, end = data[start + 4 : start + 8], start + 8 + length
+        if data[end : end + 4] != struct.pack(">I", zlib.crc32(memoryview(data)[start + 4 : end])):
+            return False
+        start = end + 4
+    return kind == b"IEND" and start == len(data)
+
+
+def find_inside(
+    folder: Path, name: str, source: Path | None = None, key: str | None = None, *, root: str | None = None
+) -> Path:
+    """Return the path of a file that has to lie in a folder.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder; may be a link itself.
+    name : str
+        The file's path below it.
+    source, key
+        What names the file, for the message where a link leads out; the file itself by default.
+    root : str, optional
+        Where the folder really is, where it is known: to find out takes as long as all else.
+
+    Raises
+    ------
+    InputError
+        If there is no such file, or a link on the way leads out of the folder: to any file of the machine.
+    """
+    path = folder / name
+    real = os.path.realpath(path)
+    if not real.startswith((root or os.path.realpath(folder)).rstrip("/") + "/"):
+        raise InputError(source or path, f"{name!r} leads out of the folder", key, "a file in the folder itself")
+    if not os.path.isfile(real):  # noqa: PTH113 - asks nothing more of long names than whether they are there
+        raise InputError(path, "there is no such file", key)
+    return path
 
 
 def read_orders(path: Path, reader: ShardReader) -> tuple[int, ...]:

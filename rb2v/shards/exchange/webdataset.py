@@ -6,7 +6,7 @@ import io
 import json
 import re
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
 
@@ -14,13 +14,15 @@ import numpy as np
 
 from rb2v.errors import InputError
 from rb2v.execution import Executor
-from rb2v.shards import Manifest, ShardSample
+from rb2v.shards import ShardSample
 from rb2v.shards.exchange.packs import Packing, export_packs, plan_packs
 from rb2v.shards.exchange.samples import (
     MAX_PNG_BYTES,
+    MAX_TEXT_BYTES,
     ImportConfig,
     ImportPlan,
     Progress,
+    SampleColumns,
     ShardPart,
     Source,
     columns_of,
@@ -28,6 +30,7 @@ from rb2v.shards.exchange.samples import (
     encode_png,
     parse_columns,
 )
+from rb2v.shards.manifest import MAX_SAMPLE_BYTES
 
 LAYOUT = "webdataset"
 
@@ -73,36 +76,50 @@ def _add(archive: tarfile.TarFile, name: str, data: bytes) -> None:
     archive.addfile(member, io.BytesIO(data))
 
 
-def _read_tar(path: Path, manifest: Manifest) -> Iterator[ShardSample]:
-    names = ["blurry.png", *(f"sharp_{index}.png" for index in range(manifest.frames_per_sequence))]
+def _read_tar(path: Path, size: tuple[int, int], n_sharp: int) -> Iterator[ShardSample]:
+    names = ["blurry.png", *(f"sharp_{index}.png" for index in range(n_sharp))]
     for key, members in groupby(_iter_members(path), key=lambda member: member[0]):
         parts: dict[str, bytes] = {}
         for _, name, data in members:
             if name in parts or name not in (*names, "json"):
                 raise InputError(path, "stands twice, or is no part of a sample", f"{key}.{name}")
             parts[name] = data
+            if sum(map(len, parts.values())) > MAX_SAMPLE_BYTES:
+                raise InputError(path, "is too large", key, f"at most {MAX_SAMPLE_BYTES} bytes in a sample")
         for name in (*names, "json"):
             if name not in parts:
                 raise InputError(path, "is missing", f"{key}.{name}")
-        try:
-            text = parts["json"].decode()
-        except UnicodeDecodeError as error:
-            raise InputError(path, "is not UTF-8 text", f"{key}.json") from error
-        columns = parse_columns(text, path, f"{key}.json")
-        blurry, *sharp = (decode_png(parts[name], manifest.output_size, path, f"{key}.{name}") for name in names)
+        columns = _parse_json(parts["json"], path, key)
+        blurry, *sharp = (decode_png(parts[name], size, path, f"{key}.{name}") for name in names)
         yield columns.with_frames(blurry, np.stack(sharp))
 
 
-def _iter_members(path: Path) -> Iterator[tuple[str, str, bytes]]:
-    """Yield key, name and bytes of every part; nothing is unpacked to disk."""
+def _read_subjects(path: Path) -> frozenset[str]:
+    members = _iter_members(path, wanted=("json",))
+    return frozenset(_parse_json(data, path, key).subject for key, _, data in members)
+
+
+def _parse_json(data: bytes, path: Path, key: str) -> SampleColumns:
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        raise InputError(path, "is not UTF-8 text", f"{key}.json") from error
+    return parse_columns(text, path, f"{key}.json")
+
+
+def _iter_members(path: Path, wanted: Container[str] | None = None) -> Iterator[tuple[str, str, bytes]]:
+    """Yield key, name and bytes of the parts with a name that is wanted, or of all; nothing is unpacked to disk."""
     try:
         with tarfile.open(path, "r:") as archive:
             while (member := archive.next()) is not None:
                 parsed = _MEMBER.fullmatch(member.name)
                 if parsed is None or member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE):
                     raise InputError(path, "is no part of a sample", repr(member.name))
-                if member.size > MAX_PNG_BYTES:
-                    raise InputError(path, f"has {member.size} bytes", member.name, f"at most {MAX_PNG_BYTES}")
+                if wanted is not None and parsed[2] not in wanted:
+                    continue
+                limit = MAX_TEXT_BYTES if parsed[2] == "json" else MAX_PNG_BYTES
+                if member.size > limit:
+                    raise InputError(path, f"has {member.size} bytes", member.name, f"at most {limit}")
                 file = archive.extractfile(member)
                 data = b"" if file is None else file.read()
                 yield parsed[1], parsed[2], data
@@ -112,4 +129,4 @@ def _iter_members(path: Path) -> Iterator[tuple[str, str, bytes]]:
         raise InputError(path, f"is damaged, or no tar file ({error})") from error
 
 
-_PACKING = Packing(LAYOUT, "{split}-{index:06d}.tar", "", _write_tar, _read_tar)
+_PACKING = Packing(LAYOUT, "{split}-{index:06d}.tar", "", _write_tar, _read_tar, _read_subjects)
