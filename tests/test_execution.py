@@ -91,6 +91,14 @@ def test_workers_keep_the_order_and_are_other_processes(name):
 
 
 @PARALLEL
+def test_two_run_at_once(name):
+    outer = make_executor(1, name).map(refuse, [0, 1])
+    assert next(outer) == 0
+    assert list(make_executor(1, name).map(refuse, [0, 1])) == [0, 1]
+    assert next(outer) == 1
+
+
+@PARALLEL
 def test_a_worker_s_error_arrives_whole(name):
     results = make_executor(2, name).map(refuse, range(4))
     assert [next(results), next(results)] == [0, 1]

@@ -62,7 +62,8 @@ def _start_cluster(n_workers: int) -> LocalCluster:
                 host="127.0.0.1",
                 dashboard_address=None,
                 silence_logs=logging.CRITICAL,
-                scheduler_kwargs={"allowed_failures": MAX_DEATHS - 1},
+                # Without a dashboard it listens all the same, and two commands want two ports.
+                scheduler_kwargs={"allowed_failures": MAX_DEATHS - 1, "dashboard_address": "127.0.0.1:0"},
             )
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
