@@ -148,7 +148,8 @@ def import_folder(
     executor = executor or SerialExecutor()
     splits_of: defaultdict[str, set[Split]] = defaultdict(set)
     # Before hours of work. It is asked again of what was written.
-    told = [part for part in plan.parts if part.read_subjects is not None]
+    n_splits = len({part.split for part in plan.parts})
+    told = [part for part in plan.parts if n_splits > 1 and part.read_subjects is not None]
     for part, subjects in zip(told, executor.map(_read_subjects, told), strict=True):
         for subject in subjects:
             splits_of[subject].add(part.split)
