@@ -1,4 +1,5 @@
 import dataclasses
+import inspect
 import json
 import os
 import re
@@ -34,8 +35,11 @@ def tree_bytes(folder):
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def die_in_a_shard(item, fn, flag):
-    """Do as a worker that is killed in the middle of its second sample, if it is the first to come so far."""
+def become_deadly(flag):
+    """Have this process killed in the middle of its second sample, if it is the first to come so far."""
+    import os
+    import signal
+
     from rb2v.shards import writer
 
     check, seen = writer.check_sample, []
@@ -48,47 +52,31 @@ def die_in_a_shard(item, fn, flag):
         check(sample)
 
     writer.check_sample = check_or_die
-    try:
-        return fn(item)
-    finally:
-        writer.check_sample = check
+
+
+def die_in_a_shard(item, fn, flag):
+    become_deadly(flag)
+    return fn(item)
 
 
 @dataclasses.dataclass
 class Deadly:
     """An executor with one worker that dies."""
 
-    name: str
     flag: object
 
     def map(self, fn, items):
-        return make_executor(2, self.name).map(partial(die_in_a_shard, fn=fn, flag=self.flag), items)
+        return make_executor(2, "processes").map(partial(die_in_a_shard, fn=fn, flag=self.flag), items)
 
 
-@pytest.mark.parametrize("name", ["processes", "dask"])
-def test_a_worker_killed_in_a_shard_changes_nothing(session, shards, tmp_path, name):
+def test_a_worker_killed_in_a_shard_changes_nothing(session, shards, tmp_path):
     flag = tmp_path / "died"
-    build_shards.run(session.aligned, tmp_path / "shards", CONFIG, executor=Deadly(name, flag))
+    build_shards.run(session.aligned, tmp_path / "shards", CONFIG, executor=Deadly(flag))
     assert flag.exists()
     assert tree_bytes(tmp_path / "shards") == tree_bytes(shards)
 
 
-# What a worker of the cluster imports before it starts.
-DYING = """
-import os, signal
-from pathlib import Path
-from rb2v.shards import writer
-
-def dask_setup(worker, check=writer.check_sample, seen=[], flag=Path(os.environ["FLAG"])):
-    def check_or_die(sample):
-        seen.append(sample)
-        if len(seen) == 2 and not flag.exists():
-            flag.touch()
-            os.kill(os.getpid(), signal.SIGKILL)
-        check(sample)
-
-    writer.check_sample = check_or_die
-"""
+# What workers of a cluster import before they start.
 OTHER_VERSION = "import rb2v\nrb2v.__version__ = '0.0.1'\n"
 WITHOUT_RB2V = """
 import sys
@@ -111,11 +99,11 @@ def wait_until(ready, process, seconds=60):
 
 
 @contextmanager
-def running(arguments, log, env=None):
+def running(arguments, log):
     """Run a program of Dask's, and end it and all that it started."""
     with log.open("w") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", *arguments], stdout=output, stderr=output, env=env, start_new_session=True
+            [sys.executable, "-m", *arguments], stdout=output, stderr=output, start_new_session=True
         )
     try:
         yield process
@@ -151,8 +139,7 @@ def workers(address, folder, *options, preload="", n_workers=1):
     script.write_text(preload)
     arguments = ["distributed.cli.dask_worker", address, "--no-dashboard", "--host", "127.0.0.1"]
     arguments += ["--nworkers", str(n_workers), "--local-directory", str(folder / "dask"), "--preload", str(script)]
-    env = os.environ | {"FLAG": str(folder / "died")}
-    with running([*arguments, *options], folder / "workers.log", env) as process:
+    with running([*arguments, *options], folder / "workers.log") as process:
         yield process
 
 
@@ -170,7 +157,8 @@ def call(arguments, cwd):
 
 
 def test_workers_of_a_scheduler_one_of_them_killed(session, shards, scheduler, tmp_path):
-    with workers(scheduler, tmp_path, "--nthreads", "1", preload=DYING, n_workers=2):
+    deadly = f"{inspect.getsource(become_deadly)}\nbecome_deadly(pathlib.Path({str(tmp_path / 'died')!r}))\n"
+    with workers(scheduler, tmp_path, "--nthreads", "1", preload=f"import pathlib\n{deadly}", n_workers=2):
         relative = os.path.relpath(session.aligned, tmp_path)
         arguments = ["build-shards", "--aligned", relative, "--out", "shards", "--shard-samples", "4"]
         with call([*arguments, "--executor", scheduler], tmp_path) as process:
@@ -248,14 +236,27 @@ def test_a_scheduler_that_loses_its_workers_is_not_waited_for(scheduler, tmp_pat
             next(results)
 
 
+def test_workers_that_join_later_are_checked_as_well(scheduler, tmp_path):
+    with workers(scheduler, tmp_path, "--nthreads", "1", "--no-nanny") as process:
+        results = ClusterExecutor(scheduler).map(time.sleep, [0, 60])
+        assert next(results) is None
+        os.killpg(process.pid, signal.SIGKILL)
+    with (
+        workers(scheduler, tmp_path, "--nthreads", "2"),
+        pytest.raises(InputError, match="the worker has 2 threads; expected --nthreads 1"),
+    ):
+        next(results)
+
+
 def test_a_scheduler_that_goes_is_not_waited_for(scheduler_process, tmp_path):
     process, address = scheduler_process
-    with workers(address, tmp_path, "--nthreads", "1", "--death-timeout", "1"):
+    with workers(address, tmp_path, "--nthreads", "1", "--no-nanny") as worker:
         results = ClusterExecutor(address).map(time.sleep, [0, 60])
         assert next(results) is None
         process.kill()
         with pytest.raises(InputError, match="the scheduler is gone; expected to start it, and to run again"):
             next(results)
+        os.killpg(worker.pid, signal.SIGKILL)  # it would wait for its task
 
 
 def test_an_address_at_which_nobody_answers(monkeypatch):
@@ -287,12 +288,12 @@ def test_ctrl_c_says_nothing_strange_and_a_second_run_goes_on(session, shards, t
 def test_kills_at_any_moment(session):
     script = Path(__file__).parent / "benchmarks" / "check_kills.py"
     process = subprocess.run(
-        [sys.executable, script, "--kills", "12", "--aligned", session.aligned],
+        [sys.executable, script, "--kills", "6", "--aligned", session.aligned],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         check=False,
     )
     assert process.returncode == 0, process.stdout
-    assert "4 kills before a rename\n4 kills after a rename\n4 kills at a random time\n" in process.stdout
-    assert re.search(r"12 kills of two writers of one shard, looked at [1-9]\d* times: always whole", process.stdout)
+    assert "2 kills before a rename\n2 kills after a rename\n2 kills at a random time\n" in process.stdout
+    assert re.search(r"6 kills of two writers of one shard, looked at [1-9]\d* times: always whole", process.stdout)
