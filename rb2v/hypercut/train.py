@@ -10,6 +10,7 @@ import math
 import pickle
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +136,15 @@ def _open_training_data(shards_dir: Path) -> ShardReader:
     return train_reader
 
 
+@dataclass
+class _Done:
+    """What of a training is behind it."""
+
+    step: int = 0
+    skipped: int = 0
+    rows: list[dict[str, float]] = field(default_factory=list)
+
+
 def _train(
     reader: ShardReader,
     out_dir: Path,
@@ -150,31 +160,12 @@ def _train(
     network, optimizer = fabric.setup(plain_network, plain_optimizer)
     loss_of = LOSSES[config.loss]
 
-    first_step, skipped, rows = 0, 0, []
-    with ranks.together():
-        found = _read_state(out_dir / STATE_NAME) if ranks.leads and (out_dir / STATE_NAME).exists() else None
-    state = ranks.from_first(found)
-    if state is not None:
-        path = out_dir / STATE_NAME
-        with ranks.together():
-            if state.get("config") != json.dumps(dataclasses.asdict(config)) or state.get("data_sha256") != data_sha256:
-                raise InputError(path, "is of another run", expected="the state of this run, or none to start anew")
-            try:
-                plain_network.load_state_dict(state["network"])
-                plain_optimizer.load_state_dict(state["optimizer"])
-                first_step, skipped, rows = int(state["step"]), int(state["skipped"]), list(state["rows"])
-            except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
-                raise InputError(path, "holds no state of training; remove it to train from the beginning") from error
-            if not 0 < first_step <= config.steps:
-                raise InputError(path, f"is {first_step}", "step", expected=f"1 to {config.steps}")
-        if ranks.leads:
-            logger.info("going on at step %d of %d", first_step, config.steps)
-
+    done = _resume(out_dir, config, data_sha256, ranks, plain_network, plain_optimizer)
     with ranks.together():
         sequences = load_sequences(reader, config.image_size, _labelled(progress, "reading train sequences"))
     share = ranks.share_of(config.batch_size)
     with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
-        for step in range(first_step, config.steps):
+        for step in range(done.step, config.steps):
             rate = learning_rate(config, step)
             for group in optimizer.param_groups:
                 group["lr"] = rate
@@ -189,31 +180,73 @@ def _train(
             if math.isfinite(loss_value) and norm is not None and torch.isfinite(norm):
                 optimizer.step()
             else:
-                skipped += 1
+                done.skipped += 1
                 if ranks.leads:
                     logger.warning("step %d skipped: its loss or gradient is not finite", step)
 
-            done = step + 1
-            if done % config.log_every == 0 or done == config.steps:
-                rows.append(_log_row(done, rate, loss_value, ranks.gather(scores), skipped))
-            if done % config.checkpoint_every == 0 or done == config.steps:
-                state = {
-                    "network": plain_network.state_dict(),
-                    "optimizer": plain_optimizer.state_dict(),
-                    "config": json.dumps(dataclasses.asdict(config)),
-                    "data_sha256": data_sha256,
-                    "step": done,
-                    "skipped": skipped,
-                    "rows": rows,
-                }
-                with ranks.together():
-                    if ranks.leads:
-                        _write_state(out_dir, state)
+            done.step = step + 1
+            if done.step % config.log_every == 0 or done.step == config.steps:
+                done.rows.append(_log_row(done.step, rate, loss_value, ranks.gather(scores), done.skipped))
+            if done.step % config.checkpoint_every == 0 or done.step == config.steps:
+                _save(out_dir, config, data_sha256, ranks, plain_network, plain_optimizer, done)
             if progress is not None:
-                progress(done, config.steps, "training")
+                progress(done.step, config.steps, "training")
     with ranks.together():
         if ranks.leads:
             save_order_network(out_dir / CHECKPOINT_NAME, plain_network.state_dict(), config, data_sha256)
+
+
+def _resume(
+    out_dir: Path,
+    config: TrainHyperCutConfig,
+    data_sha256: str,
+    ranks: Ranks,
+    network: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+) -> _Done:
+    path = out_dir / STATE_NAME
+    with ranks.together():
+        found = _read_state(path) if ranks.leads and path.exists() else None
+    state = ranks.from_first(found)
+    if state is None:
+        return _Done()
+    with ranks.together():
+        if state.get("config") != json.dumps(dataclasses.asdict(config)) or state.get("data_sha256") != data_sha256:
+            raise InputError(path, "is of another run", expected="the state of this run, or none to start anew")
+        try:
+            network.load_state_dict(state["network"])
+            optimizer.load_state_dict(state["optimizer"])
+            done = _Done(int(state["step"]), int(state["skipped"]), list(state["rows"]))
+        except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise InputError(path, "holds no state of training; remove it to train from the beginning") from error
+        if not 0 < done.step <= config.steps:
+            raise InputError(path, f"is {done.step}", "step", expected=f"1 to {config.steps}")
+    if ranks.leads:
+        logger.info("going on at step %d of %d", done.step, config.steps)
+    return done
+
+
+def _save(
+    out_dir: Path,
+    config: TrainHyperCutConfig,
+    data_sha256: str,
+    ranks: Ranks,
+    network: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    done: _Done,
+) -> None:
+    state = {
+        "network": network.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "config": json.dumps(dataclasses.asdict(config)),
+        "data_sha256": data_sha256,
+        "step": done.step,
+        "skipped": done.skipped,
+        "rows": done.rows,
+    }
+    with ranks.together():
+        if ranks.leads:
+            _write_state(out_dir, state)
 
 
 def _write_state(out_dir: Path, state: dict[str, Any]) -> None:
