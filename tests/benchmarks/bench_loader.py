@@ -1,8 +1,8 @@
 """How fast samples with random crops come from shards, from PNG folders and from memory.
 
 One run writes the same samples as shards and as PNG files, eight a sample, and reads them in the same order with the
-same crops into the same tensors: PNG and memory through a plain DataLoader, which stacks the crops of its samples, and shards
-through make_loader. Each figure is the best of several passes; the ratios are of figures of one run.
+same crops into the same tensors: PNG and memory through a plain DataLoader, which stacks the crops of its samples, and
+shards through make_loader. Each figure is the best of several passes; the ratios are of figures of one run.
 """
 
 from __future__ import annotations
