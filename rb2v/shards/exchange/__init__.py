@@ -3,33 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
-from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rb2v import __version__
-from rb2v.artifacts import SPLITS, Category, Split
+from rb2v.artifacts import Split
 from rb2v.errors import InputError
 from rb2v.execution import Executor, SerialExecutor
-from rb2v.io.hdf5 import naming_damage, open_hdf5, own_dataset
 from rb2v.io.store import output_folder
-from rb2v.shards import (
-    ShardEntry,
-    ShardReader,
-    SplitEntry,
-    ensure_shard,
-    manifest_path,
-    sha256_of,
-    write_manifest,
-)
+from rb2v.shards import ShardReader, manifest_path, sha256_of
+from rb2v.shards.builder import Progress, write_data_set
 from rb2v.shards.exchange import huggingface, hypercut, webdataset
-from rb2v.shards.exchange.samples import ImportConfig, ImportPart, ImportPlan, Progress, Source, read_orders
+from rb2v.shards.exchange.samples import ImportConfig, ImportPart, ImportPlan, Source, read_orders
 
 __all__ = ["LAYOUTS", "ImportConfig", "ImportSummary", "Layout", "export_shards", "import_folder"]
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -142,35 +131,10 @@ def import_folder(
         If the folder cannot be used, or is of no layout or several.
     """
     plan = LAYOUTS[layout or _find_layout(source_dir)].plan_import(source_dir, config or ImportConfig())
-    names = []
-    for split in SPLITS:
-        names += [f"{split}-{index:05d}.h5" for index in range(sum(part.split == split for part in plan.parts))]
     executor = executor or SerialExecutor()
-    splits_of: defaultdict[str, set[Split]] = defaultdict(set)
-    # Before hours of work. It is asked again of what was written.
-    n_splits = len({part.split for part in plan.parts})
-    told = [part for part in plan.parts if n_splits > 1 and part.read_subjects is not None]
-    for part, subjects in zip(told, executor.map(_read_subjects, told), strict=True):
-        for subject in subjects:
-            splits_of[subject].add(part.split)
-    _check_subjects(splits_of, source_dir)
+    _check_subjects(plan.parts, executor, source_dir)  # before hours of work
     with output_folder(out_dir, dataclasses.asdict(plan.template.provenance)):
-        entries: dict[Split, list[ShardEntry]] = {split: [] for split in SPLITS}
-        counts: dict[Split, Counter[Category]] = {split: Counter() for split in SPLITS}
-        n_done, n_total = 0, sum(part.samples for part in plan.parts)
-        work = [(out_dir / name, part) for name, part in zip(names, plan.parts, strict=True)]
-        for part, written in zip(plan.parts, executor.map(_write_part, work), strict=True):
-            entries[part.split].append(written.entry)
-            counts[part.split] += written.categories
-            for subject in written.subjects:
-                splits_of[subject].add(part.split)
-            n_done += part.samples
-            logger.info("%s: %d samples", written.entry.file, part.samples)
-            if progress is not None:
-                progress(n_done, n_total)
-        _check_subjects(splits_of, source_dir)
-        splits = {split: SplitEntry(tuple(entries[split]), counts[split]) for split in SPLITS}
-        manifest = write_manifest(out_dir, dataclasses.replace(plan.template, splits=splits))
+        manifest = write_data_set(out_dir, plan.parts, plan.template, executor=executor, progress=progress)
     return ImportSummary(manifest, plan.n_val)
 
 
@@ -178,8 +142,14 @@ def _read_subjects(part: ImportPart) -> frozenset[str]:
     return part.read_subjects() if part.read_subjects is not None else frozenset()
 
 
-def _check_subjects(splits_of: Mapping[str, Collection[Split]], source: Path) -> None:
-    shared = sorted(subject for subject, splits in splits_of.items() if len(splits) > 1)
+def _check_subjects(parts: Sequence[ImportPart], executor: Executor, source: Path) -> None:
+    if len({part.split for part in parts}) < 2:
+        return
+    told = [part for part in parts if part.read_subjects is not None]
+    subjects_of: defaultdict[Split, set[str]] = defaultdict(set)
+    for part, subjects in zip(told, executor.map(_read_subjects, told), strict=True):
+        subjects_of[part.split] |= subjects
+    shared = sorted(subjects_of["train"] & subjects_of["test"])
     if shared:
         raise InputError(source, f"the subject {shared[0]!r} is in both splits", expected="each in one split")
 
@@ -194,22 +164,6 @@ def _find_layout(folder: Path) -> str:
     if not found:
         raise InputError(folder, "is of no known layout", expected=expected)
     raise InputError(folder, f"looks like {' and '.join(found)}", expected="one of them by --format")
-
-
-@dataclass(frozen=True)
-class _Written:
-    entry: ShardEntry
-    categories: Counter[Category]
-    subjects: frozenset[str]
-
-
-def _write_part(item: tuple[Path, ImportPart]) -> _Written:
-    path, part = item
-    entry = ensure_shard(path, part.samples, part.read)
-    with open_hdf5(path, "a shard that this command wrote") as file, naming_damage(file, "category"):
-        categories = Counter(own_dataset(file, "category").asstr()[()].tolist())
-        subjects = frozenset(own_dataset(file, "subject").asstr()[()].tolist())
-    return _Written(entry, categories, subjects)
 
 
 def _show_nothing(done: int, total: int) -> None:

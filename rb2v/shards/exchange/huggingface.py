@@ -15,6 +15,7 @@ from rb2v.errors import InputError, Rb2vError
 from rb2v.execution import Executor
 from rb2v.io.store import write_text
 from rb2v.shards import Manifest, ShardSample
+from rb2v.shards.builder import Progress
 from rb2v.shards.exchange.packs import Packing, export_packs, plan_packs
 from rb2v.shards.exchange.samples import (
     COLUMN_NAMES,
@@ -22,7 +23,6 @@ from rb2v.shards.exchange.samples import (
     MAX_TEXT_BYTES,
     ImportConfig,
     ImportPlan,
-    Progress,
     ShardPart,
     Source,
     check_columns,

@@ -24,12 +24,12 @@ from rb2v.execution import Executor
 from rb2v.io.partial import scratch_folder
 from rb2v.io.store import SCHEMA, check_schema, read_json, validate, write_json
 from rb2v.shards import Manifest, Provenance, ShardSample, manifest_path, read_manifest, sha256_of, write_manifest
+from rb2v.shards.builder import Progress, samples_per_shard
 from rb2v.shards.exchange.samples import (
     MAX_PNG_BYTES,
     ImportConfig,
     ImportPart,
     ImportPlan,
-    Progress,
     SampleColumns,
     ShardPart,
     Source,
@@ -41,7 +41,6 @@ from rb2v.shards.exchange.samples import (
     png_size,
 )
 from rb2v.shards.manifest import MAX_SAMPLE_BYTES
-from rb2v.shards.plan import samples_per_shard
 
 logger = logging.getLogger(__name__)
 

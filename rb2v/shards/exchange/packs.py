@@ -22,10 +22,10 @@ from rb2v.shards import (
     sha256_of,
     write_manifest,
 )
+from rb2v.shards.builder import Progress
 from rb2v.shards.exchange.samples import (
     ImportPart,
     ImportPlan,
-    Progress,
     ShardPart,
     Source,
     find_inside,

@@ -24,10 +24,9 @@ from rb2v.errors import InputError
 from rb2v.io.hdf5 import naming_damage, open_hdf5, own_dataset
 from rb2v.io.store import parse_json, read_text, validate
 from rb2v.shards import Manifest, ShardEntry, ShardReader, ShardSample
+from rb2v.shards.builder import ShardPlan
 from rb2v.shards.layout import FRAME_NAMES, NUMBER_TYPES, TEXT_NAMES
 from rb2v.shards.reader import path_within
-
-Progress = Callable[[int, int], None]
 
 MAX_PNG_BYTES = 2**28
 MAX_TEXT_BYTES = 2**20
@@ -136,13 +135,9 @@ class Source:
 
 
 @dataclass(frozen=True)
-class ImportPart:
-    """One shard to write."""
+class ImportPart(ShardPlan):
+    """A shard that is to be written from another layout."""
 
-    split: Split
-    samples: int
-    read: Callable[[], Iterator[ShardSample]]
-    """Yields the samples; can be sent to workers."""
     read_subjects: Callable[[], frozenset[str]] | None = None
     """Returns the subjects without a look at the frames; None where no subject can be in both splits."""
 
@@ -152,7 +147,7 @@ class ImportPlan:
     """What a folder of another layout becomes."""
 
     template: Manifest
-    """The manifest to be, without its shards."""
+    """The manifest to be, without splits."""
     parts: Sequence[ImportPart]
     n_val: int = 0
     """Samples of a partition that shards do not have."""

@@ -15,13 +15,13 @@ import numpy as np
 from rb2v.errors import InputError
 from rb2v.execution import Executor
 from rb2v.shards import ShardSample
+from rb2v.shards.builder import Progress
 from rb2v.shards.exchange.packs import Packing, export_packs, plan_packs
 from rb2v.shards.exchange.samples import (
     MAX_PNG_BYTES,
     MAX_TEXT_BYTES,
     ImportConfig,
     ImportPlan,
-    Progress,
     SampleColumns,
     ShardPart,
     Source,
