@@ -295,5 +295,8 @@ def test_kills_at_any_moment(session):
         check=False,
     )
     assert process.returncode == 0, process.stdout
-    assert "2 kills before a rename\n2 kills after a rename\n2 kills at a random time\n" in process.stdout
+    kills = [int(n) for n in re.findall(r"^(\d+) kills (?:before|after|at) ", process.stdout, re.MULTILINE)]
+    assert len(kills) == 3
+    assert min(kills) > 0
+    assert sum(kills) >= 6
     assert re.search(r"6 kills of two writers of one shard, looked at [1-9]\d* times: always whole", process.stdout)

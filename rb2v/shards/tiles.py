@@ -25,6 +25,7 @@ LZ4_ALLOWANCE = 0.2
 """Share of a tile's bytes by which LZ4 may be larger than Zstandard, for being decoded in a third of the time."""
 
 _FLETCHER_BYTES = 4
+_FLETCHER_WEIGHTS = np.arange(2**15, 0, -1, dtype=np.float64)  # of as many words as floats add up exactly
 # A Blosc2 frame of one chunk is a header, the chunk and a trailer; of these only two sizes in the header vary.
 _FRAME_SIZE_OFFSET = 16
 _CHUNK_SIZE_OFFSET = 39
@@ -169,8 +170,11 @@ def fletcher32(data: bytes) -> bytes:
     ----------
     .. [1] Fletcher, "An Arithmetic Checksum for Serial Transmissions", IEEE Trans. Communications 30(1), 1982.
     """
-    words = np.frombuffer(data + b"\0" * (len(data) % 2), dtype=">u2").astype(np.int64)
-    first = int(words.sum())
-    second = int(words @ np.arange(len(words), 0, -1))
+    words = np.frombuffer(data + b"\0" * (len(data) % 2), dtype=">u2").astype(np.float64)
+    first = second = 0
+    for start in range(0, len(words), len(_FLETCHER_WEIGHTS)):
+        block = words[start : start + len(_FLETCHER_WEIGHTS)]
+        second += first * len(block) + int(block @ _FLETCHER_WEIGHTS[-len(block) :])
+        first += int(block.sum())
     halves = [(total - 1) % 0xFFFF + 1 if total else 0 for total in (first, second)]
     return (halves[1] << 16 | halves[0]).to_bytes(_FLETCHER_BYTES, "little")
