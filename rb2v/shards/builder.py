@@ -5,16 +5,15 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rb2v.artifacts import SPLITS, Category, Split
-from rb2v.errors import InputError
 from rb2v.execution import Executor, SerialExecutor
 from rb2v.io.hdf5 import naming_damage, open_hdf5, own_dataset
 from rb2v.shards.layout import ShardSample
-from rb2v.shards.manifest import Manifest, ShardEntry, SplitEntry, manifest_path, read_manifest, write_manifest
+from rb2v.shards.manifest import Manifest, ShardEntry, SplitEntry, read_digests, write_manifest
 from rb2v.shards.writer import ensure_shard
 
 logger = logging.getLogger(__name__)
@@ -80,7 +79,7 @@ def write_data_set(
     Path
         The manifest.
     """
-    known = _read_digests(out_dir)
+    known = read_digests(out_dir)
     entries: defaultdict[Split, list[ShardEntry]] = defaultdict(list)
     counts: defaultdict[Split, Counter[Category]] = defaultdict(Counter)
     n_done, n_total = 0, sum(plan.samples for plan in plans)
@@ -99,17 +98,6 @@ def write_data_set(
             progress(n_done, n_total)
     splits = {split: SplitEntry(tuple(entries[split]), counts[split]) for split in SPLITS}
     return write_manifest(out_dir, dataclasses.replace(template, splits=splits))
-
-
-def _read_digests(out_dir: Path) -> Mapping[str, str]:
-    """Return the digests of the shards that an earlier run wrote, if it came to its end."""
-    if not manifest_path(out_dir).exists():
-        return {}
-    try:
-        splits = read_manifest(out_dir).splits.values()
-    except InputError:
-        return {}
-    return {entry.file: entry.sha256 for split in splits for entry in split.shards}
 
 
 def _write(task: tuple[Path, ShardPlan, str | None]) -> tuple[ShardEntry, Counter[Category]]:

@@ -210,6 +210,15 @@ def read_manifest(folder: Path) -> Manifest:
     return manifest
 
 
+def read_digests(folder: Path) -> dict[str, str]:
+    """Return the digests of an earlier run's files by name; none where it was interrupted before it listed them."""
+    try:
+        splits = read_manifest(folder).splits.values()
+    except InputError:
+        return {}
+    return {shard.file: shard.sha256 for entry in splits for shard in entry.shards}
+
+
 def _check_size(manifest: Manifest, path: Path) -> None:
     width, height = manifest.output_size
     if 3 * width * height * (1 + manifest.frames_per_sequence) > MAX_SAMPLE_BYTES:

@@ -31,6 +31,7 @@ from rb2v.shards.exchange.samples import (
     find_inside,
 )
 from rb2v.shards.layout import sample_checksum
+from rb2v.shards.manifest import read_digests
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def export_packs(source: Source, out_dir: Path, packing: Packing, executor: Exec
     """
     entries: dict[Split, list[ShardEntry]] = {split: [] for split in SPLITS}
     parts, n_done = source.parts, 0
-    known = _read_digests(out_dir)
+    known = read_digests(out_dir)
     items = []
     for part in parts:
         name = packing.file_name.format(split=part.split, index=part.index)
@@ -85,15 +86,6 @@ def export_packs(source: Source, out_dir: Path, packing: Packing, executor: Exec
         progress(n_done, len(source.reader))
     splits = {split: SplitEntry(tuple(entries[split]), source.manifest.splits[split].categories) for split in SPLITS}
     return write_manifest(out_dir, dataclasses.replace(source.manifest, splits=splits))
-
-
-def _read_digests(folder: Path) -> dict[str, str]:
-    """Return the digests of an earlier run's files by name; none where it was interrupted before it listed them."""
-    try:
-        splits = read_manifest(folder).splits
-    except InputError:
-        return {}
-    return {entry.file: entry.sha256 for split in splits.values() for entry in split.shards}
 
 
 def _write_pack(
