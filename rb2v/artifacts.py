@@ -302,6 +302,7 @@ REASONS: Mapping[str, str] = {
     "low-psnr": "no window explains the blurry frame well enough",
     "inconsistent": "the frame's own best window lies off the take's clock line",
     "no-clock": "too few frames of the take agree on a clock",
+    "matte": "with the green screen replaced, the blurry frame would not be the mean of the sharp ones",
 }
 """Why a blurry frame was not accepted, by the code in the table's ``reason`` column."""
 
@@ -327,3 +328,6 @@ class AlignedFrame:
     """A key of ``REASONS``."""
     color: NDArray[np.float64] = field(default_factory=lambda: np.eye(3, 4))
     """(3, 4) colour map in linear light."""
+    composite_psnr: float = math.nan
+    """The least PSNR, in dB, in linear light, of the mean of the sharp composites against the blurry one, whatever
+    background stands behind; NaN where no green screen is replaced."""

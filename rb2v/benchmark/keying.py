@@ -18,7 +18,7 @@ from rb2v.core.compositing import blur_residual_psnr
 from rb2v.core.metrics import alpha_errors
 from rb2v.errors import InputError
 from rb2v.io.aligned import AlignedSample, AlignedTakeReader
-from rb2v.matting import Matte, fit_to_take
+from rb2v.matting import Matte, fit_to_take, make_matter
 from rb2v.shards import ShardReader, manifest_path
 
 _SUITE, _STAGE = "mattes", "build-shards"
@@ -147,7 +147,7 @@ def measure_take(
     kept = [index for index, frame in enumerate(frames) if frame.blurry_index in rows]
     if not kept:
         raise InputError(reader.path, "none of its frames is in the shards", expected="the take they were built from")
-    matter = fit_to_take(reader, matter_name, response)
+    matter = fit_to_take(reader, make_matter(matter_name), response)
     chosen = [kept[index] for index in spread_indices(len(kept), n_samples)]
     residuals: list[tuple[float, float]] = []
     errors: dict[str, list[dict[str, float]]] = {"sharp": [], "blurry": []}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -81,3 +83,47 @@ def blur_residual_psnr(sharp_linear: NDArray[np.floating], blurry_linear: NDArra
     .. [1] Pham et al., "HyperCUT", CVPR 2023, eq. (1).
     """
     return psnr(np.mean(sharp_linear, axis=0, dtype=np.float64), blurry_linear)
+
+
+def lowest_composite_psnr(
+    sharp_premultiplied_linear: NDArray[np.floating],
+    sharp_alpha: NDArray[np.floating],
+    blurry_premultiplied_linear: NDArray[np.floating],
+    blurry_alpha: NDArray[np.floating],
+) -> float:
+    """Return the PSNR of eq. (1) that composites reach or exceed whatever background stands behind.
+
+    In every pixel and channel the residual is a linear function of the background's light, and so largest for black or
+    for white.
+
+    Parameters
+    ----------
+    sharp_premultiplied_linear : (N + 1, H, W, 3) ndarray of float
+        Foregrounds of the sharp sequence times their share, RGB in linear light.
+    sharp_alpha : (N + 1, H, W) ndarray of float
+        Their shares, 0..1.
+    blurry_premultiplied_linear : (H, W, 3) ndarray of float
+        Foreground of the blurry frame, likewise.
+    blurry_alpha : (H, W) ndarray of float
+        Its share.
+
+    Returns
+    -------
+    float
+        In dB, in linear light; infinite where both agree.
+
+    References
+    ----------
+    .. [1] Pham et al., "HyperCUT", CVPR 2023, eq. (1).
+
+    Examples
+    --------
+    >>> black, half = np.zeros((1, 1, 1, 3)), np.full((1, 1, 1), 0.5)
+    >>> round(lowest_composite_psnr(black, half, black[0], half[0] - 0.1), 6)
+    20.0
+    """
+    over_black = sharp_premultiplied_linear.mean(axis=0) - blurry_premultiplied_linear
+    over_white = over_black - spread_to_rgb(sharp_alpha.mean(axis=0) - blurry_alpha)
+    worst = np.maximum(np.square(over_black), np.square(over_white))
+    mse = float(worst.mean(dtype=np.float64))
+    return float("inf") if mse == 0 else -10.0 * math.log10(mse)

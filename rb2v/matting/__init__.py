@@ -1,13 +1,14 @@
 """Matters: the foreground of a take and its share in every pixel.
 
-To add one, write a module with a class like `Matter` and give it a line in `MATTERS`; values are loaders, so that
-listing the names imports nothing heavy.
+To add one, write a module with a class like `Matter` and give it a line in `MATTERS`; values are loaders, which get the
+file of weights, if any, so that listing the names imports nothing heavy.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -15,9 +16,9 @@ from numpy.typing import NDArray
 
 from rb2v.core.color import Response
 from rb2v.errors import InputError, Rb2vError
-from rb2v.io.aligned import AlignedTakeReader
+from rb2v.io.aligned import AlignedSample
 
-_FIT_SAMPLES = 6  # of a take, from which its screen is learnt
+_FIT_SAMPLES = 8  # of a take, from which its screen is learnt
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,52 +76,92 @@ class Matter(Protocol):
         ...
 
 
-def _load_chroma() -> Matter:
+class SampleSource(Protocol):
+    """The samples of a take that is aligned, or being aligned."""
+
+    @property
+    def path(self) -> Path:
+        """The file that messages name."""
+        ...
+
+    @property
+    def plate(self) -> NDArray[np.uint8] | None:
+        """(H, W, 3) clean background plate in the samples' geometry and colours."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def read(self, index: int, /) -> AlignedSample:
+        """Return a sample."""
+        ...
+
+
+def _load_chroma(weights: Path | None) -> Matter:
     from rb2v.matting.chroma import ChromaMatter
 
+    if weights is not None:
+        raise Rb2vError(f"{weights}: the matter 'chroma' takes no weights; expected without --weights")
     return ChromaMatter()
 
 
-MATTERS: Mapping[str, Callable[[], Matter]] = {"chroma": _load_chroma}
-"""Loaders of the matters, by name."""
+MATTERS: Mapping[str, Callable[[Path | None], Matter]] = {"chroma": _load_chroma}
+"""Loaders of the matters, by name; they are given the file of weights, or None."""
 
 
-def make_matter(name: str) -> Matter:
-    """Return a matter by its name.
+def check_matter(name: str) -> None:
+    """Check that there is a matter of a name.
 
     Raises
     ------
     Rb2vError
-        If there is none of this name.
+        If there is none.
 
     Examples
     --------
-    >>> make_matter("crhoma")
+    >>> check_matter("crhoma")
     Traceback (most recent call last):
     ...
     rb2v.errors.Rb2vError: 'crhoma' is no matter; expected one of chroma
     """
     if name not in MATTERS:
         raise Rb2vError(f"{name!r} is no matter; expected one of {', '.join(MATTERS)}")
-    return MATTERS[name]()
+
+
+def make_matter(name: str, weights: Path | None = None) -> Matter:
+    """Return a matter by its name.
+
+    Parameters
+    ----------
+    name : str
+        A key of ``MATTERS``.
+    weights : Path, optional
+        File of the network's weights, for a matter that has one.
+
+    Raises
+    ------
+    Rb2vError
+        If there is none of this name, weights are given that it does not take or are missing, or they cannot be read.
+    """
+    check_matter(name)
+    return MATTERS[name](weights)
 
 
 def fit_to_take(
-    reader: AlignedTakeReader,
-    matter_name: str,
+    samples: SampleSource,
+    matter: Matter,
     response: Response,
     cut: Callable[[NDArray[np.uint8]], NDArray[np.uint8]] | None = None,
 ) -> TakeMatter:
-    """Return a matter that has learnt the background of an aligned take.
+    """Return a matter that has learnt the background of a take.
 
     It learns from the same frames whoever asks, so that a take is keyed alike wherever it is keyed.
 
     Parameters
     ----------
-    reader : AlignedTakeReader
-        The take.
-    matter_name : str
-        A key of ``MATTERS``.
+    samples : SampleSource
+        The take's samples.
+    matter : Matter
+        What is to learn it.
     response : {"linear", "srgb"} or float
         The camera's response.
     cut : callable, optional
@@ -131,14 +172,14 @@ def fit_to_take(
     InputError
         If the take shows no such background.
     """
-    indices = np.unique(np.linspace(0, len(reader) - 1, _FIT_SAMPLES).round().astype(int))
-    sequences = [reader.read(int(index)).sharp for index in indices]
+    indices = np.unique(np.linspace(0, len(samples) - 1, _FIT_SAMPLES).round().astype(int))
+    sequences = [samples.read(int(index)).sharp for index in indices]
     frames = np.concatenate([sequence[:: len(sequence) - 1] for sequence in sequences])
-    plate = reader.plate
+    plate = samples.plate
     if cut is not None:
         frames, plate = cut(frames), None if plate is None else cut(plate)
     try:
-        return make_matter(matter_name).fit(frames, response, plate)
+        return matter.fit(frames, response, plate)
     except Rb2vError as error:
         expected = "a take before a green screen, or green_screen: false"
-        raise InputError(reader.path, str(error), "green_screen", expected) from error
+        raise InputError(samples.path, str(error), "green_screen", expected) from error

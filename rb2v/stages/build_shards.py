@@ -25,7 +25,7 @@ from rb2v.io.aligned import AlignedSample, AlignedTakeReader, aligned_take_path,
 from rb2v.io.config import IMAGE_SUFFIXES
 from rb2v.io.store import output_folder
 from rb2v.io.video import read_image
-from rb2v.matting import TakeMatter, fit_to_take, make_matter
+from rb2v.matting import TakeMatter, check_matter, fit_to_take, make_matter
 from rb2v.shards import Manifest, Provenance, ShardSample, sha256_of
 from rb2v.shards.builder import Progress, ShardPlan, samples_per_shard, write_data_set
 
@@ -60,7 +60,7 @@ class BuildShardsConfig:
             raise ValueError(f"shard_samples must be at least 1, got {self.shard_samples}")
         if self.seed < 0:
             raise ValueError(f"seed must not be negative, got {self.seed}")
-        make_matter(self.matter)
+        check_matter(self.matter)
 
 
 @dataclass(frozen=True)
@@ -310,7 +310,7 @@ def _iter_samples(parts: Sequence[_Part], split: Split, recipe: _Recipe) -> Iter
     for name, start, end in parts:
         with AlignedTakeReader(aligned_take_path(recipe.aligned_dir, name)) as reader:
             matter = (
-                fit_to_take(reader, recipe.config.matter, recipe.response, recipe.window.cut)
+                fit_to_take(reader, make_matter(recipe.config.matter), recipe.response, recipe.window.cut)
                 if reader.green_screen
                 else None
             )
