@@ -99,6 +99,8 @@ def _print_summary(summary: Summary) -> None:
         soft_wrap=True,
     )
     _print_histogram("PSNR of the synthetic blur [dB]", summary.psnr)
+    if summary.composite_psnr.counts:
+        _print_histogram("PSNR of eq. (1) where the green screen was replaced [dB]", summary.composite_psnr)
     if summary.phases is not None:
         console.print(f"\nposition modulo {len(summary.phases)} [fine frames]")
         _print_bars({str(phase): count for phase, count in enumerate(summary.phases)})

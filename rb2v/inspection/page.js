@@ -3,6 +3,7 @@
 const VIEWS = ["wipe", "flicker", "difference", "sequence"];
 const PLAYS = ["reverse", "both", "forward"];
 const FILTERS = ["split", "category", "take"];
+const SORTS = { "psnr-up": ["psnr", 1], "psnr-down": ["psnr", -1], "composite-up": ["composite_psnr", 1] };
 const STEP_MS = 100; // the fine track's 200 frames per second, slowed 20 times
 const FLICKER_MS = 500;
 const MOST_FRAMES = 64; // kept in memory, apart from those of the sample shown
@@ -33,7 +34,7 @@ function readHash() {
   state.wipe = number("wipe", 0, 1, 0.5);
   state.gain = Math.round(number("gain", 1, table.max_gain, 4));
   state.play = word("play", PLAYS, "both");
-  state.sort = word("sort", ["psnr-up", "psnr-down"], "");
+  state.sort = word("sort", Object.keys(SORTS), "");
   for (const name of FILTERS) state[name] = word(name, table.columns[name], "");
   playing = !calm && !fields.has("frame");
   state.frame = Math.round(number("frame", 0, table.frames_per_sequence - 1, 0));
@@ -61,8 +62,8 @@ function filter() {
   shown = columns.split.map((_, index) => index);
   for (const name of FILTERS) if (state[name]) shown = shown.filter((index) => columns[name][index] === state[name]);
   if (state.sort) {
-    const sign = state.sort === "psnr-up" ? 1 : -1;
-    const key = (index) => columns.psnr[index] ?? sign * Infinity;
+    const [name, sign] = SORTS[state.sort];
+    const key = (index) => columns[name][index] ?? sign * Infinity;
     shown.sort((a, b) => (key(a) === key(b) ? a - b : sign * (key(a) - key(b))));
   }
 }
@@ -193,6 +194,8 @@ function describe() {
     }
     const psnr = columns.psnr[sample];
     rows.push(["psnr", psnr === null ? "not finite" : `${psnr.toFixed(2)} dB`]);
+    const composite = columns.composite_psnr[sample];
+    if (composite !== null) rows.push(["composite psnr", `${composite.toFixed(2)} dB`]);
     rows.push(["order", { 1: "+1 keep", "-1": "−1 reverse", 0: "not assigned" }[columns.order[sample]]]);
     rows.push(["shard", `${columns.shard[sample]}, row ${columns.row[sample]}`]);
   }

@@ -227,8 +227,12 @@ def plot_histograms(summary: Summary) -> Figure:
     FigureCanvasAgg(figure)
     categories, psnr, phase, motion = figure.subplots(2, 2).ravel()
     _plot_categories(categories, summary)
-    _plot_bins(psnr, summary.psnr, _ACCENT)
+    _plot_bins(psnr, summary.psnr, _ACCENT, "of the synthetic blur")
     psnr.set(xlabel="PSNR of the synthetic blur [dB]", ylabel="samples")
+    if summary.composite_psnr.counts:
+        _plot_bins(psnr, summary.composite_psnr, _CATEGORY_COLORS["face"], "of eq. (1) in composites")
+        psnr.legend(frameon=False)
+        psnr.set(xlabel="PSNR [dB]")
     if summary.phases is None:
         phase.text(0.5, 0.5, "no take has two samples", ha="center", transform=phase.transAxes)
     else:

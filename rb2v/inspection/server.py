@@ -93,7 +93,8 @@ class DataSet:
         for name in table.columns:
             columns[name] = table[name].tolist()
         # JSON has no infinity, and JavaScript no whole numbers beyond 2 to the 53: those go as text.
-        columns["psnr"] = [round(value, 3) if math.isfinite(value) else None for value in columns["psnr"]]
+        for name in ("psnr", "composite_psnr"):
+            columns[name] = [round(value, 3) if math.isfinite(value) else None for value in columns[name]]
         for name in ("blurry_index", "position"):
             columns[name] = [value if abs(value) < _MOST_WHOLE else str(value) for value in columns[name]]
         document = {

@@ -97,6 +97,8 @@ class Summary:
     """Samples per order: +1 keep, -1 reverse, 0 not assigned."""
     psnr: Histogram
     """PSNR of the colour-mapped synthetic blur, in dB."""
+    composite_psnr: Histogram
+    """PSNR of the mean of the sharp frames, in dB, in linear light, of samples whose green screen was replaced."""
     phases: tuple[int, ...] | None
     """Samples per position phase, see `position_period`; None where the period is not known."""
     motion: Motion
@@ -157,6 +159,7 @@ def summarize(
         subjects=_count(table["subject"]),
         orders={order: int((table["order"] == order).sum()) for order in (1, -1, 0)},
         psnr=bin_values(table["psnr"]),
+        composite_psnr=bin_values(table["composite_psnr"].dropna()),
         phases=(
             tuple(np.bincount(table["position"] % period, minlength=period).tolist())
             if period is not None and period <= _MOST_PHASES

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -201,6 +202,7 @@ _TABLE_FIELDS = {
     "margin_db": "f",
     "accepted": "b",
 }
+_LATER_FIELDS = {"composite_psnr": "f"}  # files of versions before 0.4 lack them: not a number
 _KINDS = {"i": "whole numbers", "f": "numbers", "b": "yes or no"}
 _FINITE_FIELDS = ("frames/blurry_index", "frames/blurry_time", "frames/position", "frames/position_fine")
 _MAX_VALUE = 1e12
@@ -208,7 +210,7 @@ _MAX_TIMING_LETTERS = 1 << 20
 
 
 def _write_table(group: h5py.Group, frames: list[AlignedFrame]) -> None:
-    for name in _TABLE_FIELDS:
+    for name in (*_TABLE_FIELDS, *_LATER_FIELDS):
         group[name] = np.array([getattr(frame, name) for frame in frames])
     group["color"] = np.array([frame.color for frame in frames], dtype=np.float64).reshape(-1, 3, 4)
     group["reason"] = np.array([frame.reason for frame in frames], dtype=h5py.string_dtype())
@@ -335,6 +337,10 @@ class AlignedTakeReader:
         n = self._n_frames
         colors = self._array("frames/color", np.float64, (n, 3, 4))
         columns = {name: self._column(f"frames/{name}", kind, n) for name, kind in _TABLE_FIELDS.items()}
+        for name, kind in _LATER_FIELDS.items():
+            with naming_damage(self._file, "frames"):
+                there = f"frames/{name}" in self._file
+            columns[name] = self._column(f"frames/{name}", kind, n) if there else [math.nan] * n
         dataset = own_dataset(self._file, "frames/reason")
         if dataset.shape != (n,):
             raise InputError(self.path, f"has the shape {dataset.shape}", "frames/reason", expected=f"({n},)")

@@ -49,7 +49,9 @@ ALIGNMENT_COLUMNS = (
     "accepted",
     "reason",
     *_COLOR_COLUMNS,
+    "composite_psnr",
 )
+_LATER_COLUMNS = ("composite_psnr",)  # tables of versions before 0.4 lack them
 
 Document = TypeVar("Document")
 Value = TypeVar("Value")
@@ -457,6 +459,7 @@ def _to_row(frame: AlignedFrame) -> list[object]:
         int(frame.accepted),
         frame.reason,
         *(f"{value:.9g}" for value in frame.color.ravel()),
+        "" if math.isnan(frame.composite_psnr) else f"{frame.composite_psnr:.4f}",
     ]
 
 
@@ -472,9 +475,10 @@ def read_alignment(path: Path) -> list[AlignedFrame]:
         raise InputError(path, "there is no such file", expected="the table that 'rb2v align' writes")
     reader = csv.DictReader(io.StringIO(read_text(path)))
     try:
-        missing = [name for name in ALIGNMENT_COLUMNS if name not in (reader.fieldnames or ())]
+        needed = [name for name in ALIGNMENT_COLUMNS if name not in _LATER_COLUMNS]
+        missing = [name for name in needed if name not in (reader.fieldnames or ())]
         if missing:
-            raise InputError(path, "column is missing", missing[0], expected=", ".join(ALIGNMENT_COLUMNS))
+            raise InputError(path, "column is missing", missing[0], expected=", ".join(needed))
         return [_from_row(row, path, line) for line, row in enumerate(reader, start=2)]
     except csv.Error as error:
         raise InputError(path, f"is no table ({error})", expected="the table that 'rb2v align' writes") from error
@@ -501,4 +505,5 @@ def _from_row(row: Mapping[str, str | None], path: Path, line: int) -> AlignedFr
         accepted=bool(parsed("accepted", int)),
         reason=row["reason"] or "",
         color=np.array([parsed(name, float) for name in _COLOR_COLUMNS]).reshape(3, 4),
+        composite_psnr=parsed("composite_psnr", float) if row.get("composite_psnr") else math.nan,
     )

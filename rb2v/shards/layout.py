@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import zlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from rb2v.artifacts import CATEGORIES, Category
 from rb2v.errors import InputError
-from rb2v.io.hdf5 import own_dataset
+from rb2v.io.hdf5 import naming_damage, own_dataset
 from rb2v.shards.manifest import MAX_SAMPLE_BYTES, Manifest
 
 FRAME_NAMES = ("blurry", "sharp")
@@ -24,7 +25,10 @@ NUMBER_TYPES: dict[str, type[np.generic]] = {
     "psnr": np.float32,
     "color": np.float32,
     "order": np.int8,
+    "composite_psnr": np.float32,
 }
+LATER_NAMES = ("composite_psnr",)
+"""Numbers that shards of versions before 0.4 lack; they are then not a number, and no part of the checksum."""
 CHECKSUM_NAME = "checksum"
 """CRC-32 of each sample; shards of versions before 0.3 have none."""
 
@@ -50,6 +54,9 @@ class ShardSample:
     """PSNR of the colour-mapped synthetic blur against the blurry frame, in dB."""
     order: int = 0
     """+1 keep, -1 reverse, 0 not assigned."""
+    composite_psnr: float = math.nan
+    """PSNR, in dB, in linear light, of the mean of the sharp frames against the blurry one, both as they are stored,
+    where a green screen was replaced behind them; NaN where none was."""
 
 
 def check_sample(sample: ShardSample) -> None:
@@ -73,11 +80,31 @@ def check_sample(sample: ShardSample) -> None:
         raise ValueError(f"order must be +1, -1 or 0, got {sample.order}")
 
 
-def sample_checksum(sample: ShardSample) -> int:
+def names_in(file: h5py.File) -> tuple[str, ...]:
+    """Return the names of the data sets that a shard should have, apart from the checksums.
+
+    Raises
+    ------
+    InputError
+        If the file is damaged.
+    """
+    with naming_damage(file, "/"):
+        lacking = [name for name in LATER_NAMES if name not in file]
+    return tuple(name for name in (*FRAME_NAMES, *TEXT_NAMES, *NUMBER_TYPES) if name not in lacking)
+
+
+def sample_checksum(sample: ShardSample, numbers: Collection[str] = tuple(NUMBER_TYPES)) -> int:
     """Return the CRC-32 of all that a shard holds of a sample.
 
     It runs over the frames, the texts as UTF-8, each ended by a NUL, and the numbers, little-endian, in the order of
     the shard's data sets.
+
+    Parameters
+    ----------
+    sample : ShardSample
+        The sample.
+    numbers : collection of str
+        Names of the numbers that the shard holds.
     """
     checksum = 0
     for name in FRAME_NAMES:
@@ -85,6 +112,8 @@ def sample_checksum(sample: ShardSample) -> int:
     for name in TEXT_NAMES:
         checksum = zlib.crc32(getattr(sample, name).encode() + b"\0", checksum)
     for name, dtype in NUMBER_TYPES.items():
+        if name not in numbers:
+            continue
         little_endian = np.dtype(dtype).newbyteorder("<")
         checksum = zlib.crc32(np.ascontiguousarray(getattr(sample, name), dtype=little_endian).data, checksum)
     return checksum
@@ -97,11 +126,10 @@ def find_lost_rows(file: h5py.File, n_samples: int) -> tuple[int, ...]:
 
 def _is_sound(file: h5py.File, row: int) -> bool:
     try:
-        values = {
-            name: (file[name].asstr() if name in TEXT_NAMES else file[name])[row]
-            for name in (*FRAME_NAMES, *TEXT_NAMES, *NUMBER_TYPES)
-        }
-        return CHECKSUM_NAME not in file or bool(sample_checksum(ShardSample(**values)) == file[CHECKSUM_NAME][row])
+        values = {name: (file[name].asstr() if name in TEXT_NAMES else file[name])[row] for name in names_in(file)}
+        if CHECKSUM_NAME not in file:
+            return True
+        return bool(sample_checksum(ShardSample(**values), values) == file[CHECKSUM_NAME][row])
     except (OSError, RuntimeError, KeyError, TypeError, ValueError, MemoryError):
         return False
 
@@ -121,7 +149,7 @@ def check_layout(file: h5py.File, path: Path, n_samples: int, manifest: Manifest
         "color": (n_samples, 3, 4),
     }
     optional = (CHECKSUM_NAME,) if CHECKSUM_NAME in file else ()
-    for name in (*FRAME_NAMES, *TEXT_NAMES, *NUMBER_TYPES, *optional):
+    for name in (*names_in(file), *optional):
         dataset = own_dataset(file, name)
         shape = shapes.get(name, (n_samples,))
         if dataset.shape != shape:

@@ -17,11 +17,22 @@ from numpy.typing import NDArray
 from rb2v.artifacts import CATEGORIES, SPLITS, Split
 from rb2v.errors import InputError
 from rb2v.io.hdf5 import naming_damage, open_hdf5, own_dataset
-from rb2v.shards.layout import NUMBER_TYPES, TEXT_NAMES, ShardSample, check_layout
+from rb2v.shards.layout import LATER_NAMES, NUMBER_TYPES, TEXT_NAMES, ShardSample, check_layout, names_in
 from rb2v.shards.manifest import Manifest, ShardEntry, read_manifest
 from rb2v.shards.order import CropPosition, CropSlices, check_crop, draw_order, place_crop
 
-TABLE_COLUMNS = ("take", "subject", "category", "blurry_index", "position", "psnr", "order", "shard", "row")
+TABLE_COLUMNS = (
+    "take",
+    "subject",
+    "category",
+    "blurry_index",
+    "position",
+    "psnr",
+    "order",
+    "composite_psnr",
+    "shard",
+    "row",
+)
 MAX_OPEN_SHARDS = 64
 """Shards that a process keeps open; the one that was not read for the longest time is closed for another."""
 
@@ -97,7 +108,7 @@ class ShardReader:
             sharp=self.read_sharp(index, crop=crop),
             color=shard.read("color", row),
             **{name: shard.read(name, row) for name in TEXT_NAMES},
-            **{name: shard.read(name, row).item() for name in NUMBER_TYPES if name != "color"},
+            **{name: shard.read(name, row).item() for name in shard.plain_numbers},
         )
 
     def read_blurry(
@@ -257,6 +268,7 @@ class _OpenShard:
 
     def __init__(self, file: h5py.File) -> None:
         self.file = file
+        self.plain_numbers = tuple(name for name in names_in(file) if name in NUMBER_TYPES and name != "color")
         self._datasets: dict[str, h5py.Dataset] = {}
 
     def read(self, name: str, *selection: int | slice) -> Any:  # noqa: ANN401 - text, number or array
@@ -310,9 +322,11 @@ def read_table(folder: Path, entry: ShardEntry, manifest: Manifest) -> pd.DataFr
     with open_hdf5(path, _EXPECTED) as file:
         check_layout(file, path, entry.samples, manifest)
         shard = _OpenShard(file)
-        columns = {name: shard.read(name) for name in (*TEXT_NAMES, *NUMBER_TYPES) if name != "color"}
+        columns = {name: shard.read(name) for name in (*TEXT_NAMES, *shard.plain_numbers)}
     for name in sorted(set(columns["category"]) - set(CATEGORIES)):
         raise InputError(path, f"{name!r} is not a category", "category", ", ".join(CATEGORIES))
     if not np.isin(columns["order"], (-1, 0, 1)).all():
         raise InputError(path, "holds another value", "order", "+1, -1 or 0")
-    return pd.DataFrame({**columns, "shard": entry.file, "row": np.arange(entry.samples)})[list(TABLE_COLUMNS)]
+    lacking = {name: np.full(entry.samples, np.nan, NUMBER_TYPES[name]) for name in LATER_NAMES if name not in columns}
+    table = pd.DataFrame({**columns, **lacking, "shard": entry.file, "row": np.arange(entry.samples)})
+    return table[list(TABLE_COLUMNS)]

@@ -87,7 +87,9 @@ def test_the_table_holds_every_column(server, folder):
 def test_a_psnr_that_json_does_not_know_is_null(tmp_path):
     samples = [make_sample("a", "a", "street", 0, psnr=float(value)) for value in ("inf", "nan", "31.5")]
     with serving(write_set(tmp_path, {"train": samples})) as server:
-        assert json.loads(get(server, "/table.json")[2])["columns"]["psnr"] == [None, None, 31.5]
+        columns = json.loads(get(server, "/table.json")[2])["columns"]
+        assert columns["psnr"] == [None, None, 31.5]
+        assert columns["composite_psnr"] == [None] * 3
 
 
 # What a double cannot tell from its neighbors, and the last number that it can.
@@ -465,6 +467,23 @@ def test_filters_and_sort_choose_what_the_arrows_meet(page):
     browser.wait_until("!document.getElementById('error').hidden")
     assert text(browser, "#error") == "no sample passes the filters"
     assert not browser.evaluate("document.getElementById('under').hasAttribute('src')")
+
+
+@needs_browser
+def test_the_worst_composites_come_first_where_they_are_asked_for(tmp_path, browser):
+    values = (float("nan"), 44.0, 38.5)
+    samples = [make_sample("a", "a", "hand", index, composite_psnr=value) for index, value in enumerate(values)]
+    write_set(tmp_path, {"train": samples})
+    with serving(ShardReader(tmp_path)) as server:
+        browser.open(server.url(sort="composite-up"))
+        browser.wait_until(f"document.readyState === 'complete' && {LOADED}")
+        shown = "[...document.querySelectorAll('dd')].map((dd) => dd.textContent)"
+        for sample, value in (("2", "38.50 dB"), ("1", "44.00 dB"), ("0", None)):
+            browser.wait_until(f"{shown}[0] === '{sample}'")
+            terms = browser.evaluate("[...document.querySelectorAll('dt')].map((dt) => dt.textContent)")
+            found = dict(zip(terms, browser.evaluate(shown), strict=True))
+            assert found.get("composite psnr") == value
+            browser.click("#next")
 
 
 @needs_browser

@@ -1,4 +1,5 @@
 import json
+import math
 
 import numpy as np
 import pytest
@@ -40,6 +41,14 @@ def test_a_summary_counts_what_was_written(reader):
     assert sum(summary.psnr.counts) == 9
     assert summary.motion.indices == tuple(range(9))
     assert json.loads(json.dumps(summary.to_document(), allow_nan=False))["orders"] == {"+1": 9, "-1": 0, "0": 0}
+
+
+def test_composites_are_counted_where_a_screen_was_replaced(tmp_path, reader):
+    assert summarize(reader).composite_psnr.counts == ()
+    samples = [make_sample("a", "a", "hand", k, composite_psnr=psnr) for k, psnr in enumerate((math.nan, 41.0, 45.0))]
+    histogram = summarize(write_set(tmp_path, {"train": samples})).composite_psnr
+    assert (sum(histogram.counts), histogram.n_not_finite) == (2, 0)
+    assert histogram.edges[0] <= 41 < 45 < histogram.edges[-1]
 
 
 def test_samples_are_narrowed_down_and_keep_their_index(reader):

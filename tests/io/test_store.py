@@ -363,6 +363,7 @@ def make_frame(take, index, **changes):
         "accepted": True,
         "reason": "",
         "color": np.random.default_rng(index).random((3, 4)),
+        "composite_psnr": (math.nan, 41.25)[index % 2],
     }
     return AlignedFrame(**(values | changes))
 
@@ -388,10 +389,29 @@ def test_alignment_round_trip(tmp_path):
         assert row.position_fine == pytest.approx(frame.position_fine, abs=1e-4)
         assert row.psnr == pytest.approx(frame.psnr, abs=1e-4, nan_ok=True)
         np.testing.assert_allclose(row.color, frame.color, rtol=1e-8)
+        assert row.composite_psnr == pytest.approx(frame.composite_psnr, abs=1e-4, nan_ok=True)
     assert write_alignment(tmp_path / "again.csv", read).read_bytes() == path.read_bytes()
     header = path.read_text().splitlines()[0]
     columns = "take,blurry_index,blurry_time,position,position_fine,psnr,margin_db,accepted,reason,"
-    assert header == columns + ",".join(f"m{row}{column}" for row in range(3) for column in range(4))
+    colors = ",".join(f"m{row}{column}" for row in range(3) for column in range(4))
+    assert header == f"{columns}{colors},composite_psnr"
+    assert [line.rsplit(",", 1)[1] for line in path.read_text().splitlines()[1:]] == ["41.2500", "", "", "41.2500"]
+
+
+def test_a_table_of_an_older_version_has_no_composites(tmp_path):
+    path = write_alignment(tmp_path / "alignment.csv", [make_frame("a", 1), make_frame("a", 2)])
+    path.write_text("".join(line.rsplit(",", 1)[0] + "\n" for line in path.read_text().splitlines()))
+    assert [(row.blurry_index, math.isnan(row.composite_psnr)) for row in read_alignment(path)] == [
+        (1, True),
+        (2, True),
+    ]
+
+
+def test_a_composite_that_is_no_number_is_named(tmp_path):
+    path = write_alignment(tmp_path / "alignment.csv", [make_frame("a", 1)])
+    path.write_text(path.read_text().replace("41.2500", "high"))
+    with pytest.raises(InputError, match=r"alignment\.csv: composite_psnr: line 2: 'high' is not a number"):
+        read_alignment(path)
 
 
 def test_an_alignment_of_no_frame(tmp_path):

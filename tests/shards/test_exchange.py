@@ -13,6 +13,7 @@ import tarfile
 from dataclasses import replace
 
 import cv2
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -58,6 +59,7 @@ def make_sample(seed, *, n_sharp=7, **values):
         "position": 8 * seed + 3,
         "psnr": 31.25 + seed,
         "order": (-1, 0, 1)[seed % 3],
+        "composite_psnr": 40.5 + seed,
     }
     return ShardSample(**{**given, **values})
 
@@ -154,6 +156,7 @@ class TestEveryLayout:
     )
     def test_all_values_come_back(self, tmp_path, layout, text, index, position, psnr, color, n_sharp):
         columns = {"take": text, "subject": text, "blurry_index": index, "position": position, "psnr": psnr}
+        columns["composite_psnr"] = -psnr
         color = np.array(color, dtype=np.float32).reshape(3, 4)
         for name in ("shards", "out", "back"):
             shutil.rmtree(tmp_path / name, ignore_errors=True)
@@ -758,7 +761,9 @@ def assert_are_samples(pixels, columns, n_samples):
         np.testing.assert_array_equal(frames, [expected.blurry, *expected.sharp])
         np.testing.assert_array_equal(np.float32(values.pop("color")), expected.color)
         assert values == {name: getattr(expected, name) for name in values}
-        assert sorted(values) == ["blurry_index", "category", "order", "position", "psnr", "subject", "take"]
+        assert sorted(values) == [
+            "blurry_index", "category", "composite_psnr", "order", "position", "psnr", "subject", "take",
+        ]  # fmt: skip
 
 
 def test_webdataset_reads_the_tar_files(shards, tmp_path):
@@ -946,6 +951,53 @@ def replace_cell(name, value):
         return table.from_pylist(rows, schema=table.schema)
 
     return change
+
+
+def without_composites(folder, layout):
+    """Turn an export into one of a version that knew of no composites."""
+    if layout == "hypercut":
+        path = folder / "rb2v" / "columns.json"
+        document = json.loads(path.read_text())
+        for columns in document["data"].values():
+            del columns["composite_psnr"]
+        path.write_text(json.dumps(document))
+    for path in folder.glob("*.tar"):
+
+        def strip(members):
+            for index, (name, data) in enumerate(members):
+                if name.endswith(".json"):
+                    columns = {key: value for key, value in json.loads(data).items() if key != "composite_psnr"}
+                    members[index] = (name, json.dumps(columns).encode())
+
+        rewrite_tar(path, strip)
+    for path in folder.glob("data/*.parquet"):
+        rewrite_parquet(path, lambda table: table.drop_columns("composite_psnr"))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_an_export_of_an_older_version_is_imported(shards, tmp_path, layout):
+    export_shards(shards, tmp_path / "out", layout)
+    without_composites(tmp_path / "out", layout)
+    import_folder(tmp_path / "out", tmp_path / "back")
+    found, expected = ShardReader(tmp_path / "back").table, ShardReader(shards).table
+    assert np.isnan(found["composite_psnr"]).all()
+    columns = ["take", "blurry_index", "position", "psnr", "order"]
+    assert found[columns].equals(expected[columns])
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_shards_of_an_older_version_are_exported(tmp_path, layout):
+    sample = make_sample(0)
+    older = write_shards(tmp_path / "older", [[sample]])
+    with h5py.File(older / "train-00000.h5", "a") as file:
+        del file["composite_psnr"]
+    agree(older / "train-00000.h5")
+    export_shards(older, tmp_path / "out", layout)
+    import_folder(tmp_path / "out", tmp_path / "back")
+    found = ShardReader(tmp_path / "back").read(0)
+    assert np.isnan(found.composite_psnr)
+    assert (found.take, found.psnr) == (sample.take, sample.psnr)
+    np.testing.assert_array_equal(found.sharp, sample.sharp)
 
 
 @pytest.mark.parametrize(

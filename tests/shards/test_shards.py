@@ -39,6 +39,7 @@ def make_sample(seed, *, size=(12, 10), n_sharp=7, **values):
         "position": 8 * seed + 3,
         "psnr": 31.25 + seed,
         "order": (-1, 0, 1)[seed % 3],
+        "composite_psnr": 40.5 + seed,
     }
     return ShardSample(**{**given, **values})
 
@@ -105,7 +106,7 @@ def test_samples_stand_in_the_order_of_splits_and_shards(folder):
     for index in range(4):
         assert_same(reader.read(index), make_sample(index))
     assert list(reader.table) == [
-        "take", "subject", "category", "blurry_index", "position", "psnr", "order", "shard", "row",
+        "take", "subject", "category", "blurry_index", "position", "psnr", "order", "composite_psnr", "shard", "row",
     ]  # fmt: skip
     assert reader.table["shard"].tolist() == ["train-00000.h5"] * 2 + ["train-00001.h5", "test-00000.h5"]
     assert reader.table["row"].tolist() == [0, 1, 0, 0]
@@ -145,13 +146,23 @@ def test_a_shard_reads_with_plain_h5py(folder):
             "psnr": ("f", (2,)),
             "color": ("f", (2, 3, 4)),
             "order": ("i", (2,)),
+            "composite_psnr": ("f", (2,)),
             "checksum": ("u", (2,)),
         }
         assert file["sharp"].chunks == (1, 7, 12, 10, 3)
         np.testing.assert_array_equal(file["sharp"][1], make_sample(1).sharp)
         assert file["order"].dtype == np.int8
-        assert file["psnr"].dtype == file["color"].dtype == np.float32
+        assert file["psnr"].dtype == file["color"].dtype == file["composite_psnr"].dtype == np.float32
         assert h5py.check_string_dtype(file["take"].dtype).encoding == "utf-8"
+
+
+def test_a_shard_of_an_older_version_is_read(folder):
+    break_shard(folder, lambda file: file.pop("composite_psnr"))
+    reader = ShardReader(folder)
+    assert np.isnan(reader.table["composite_psnr"]).tolist() == [True, True, False, False]
+    assert np.isnan(reader.read(1).composite_psnr)
+    assert reader.read(1).psnr == make_sample(1).psnr
+    assert reader.read(2).composite_psnr == make_sample(2).composite_psnr
 
 
 def test_same_samples_give_same_bytes(tmp_path, monkeypatch):

@@ -1,8 +1,10 @@
 import dataclasses
 import json
 import shutil
+import struct
 import subprocess
 import sys
+import zlib
 
 import h5py
 import numpy as np
@@ -58,6 +60,36 @@ def test_a_sound_data_set_has_no_faults(folder):
     assert verify(folder, progress=lambda done, total: seen.append((done, total))) == []
     assert seen == [(1, 3), (2, 3), (3, 3)]
     assert verify(folder, read_all=True, executor=SerialExecutor(check_pickle=True)) == []
+
+
+def older_checksum(sample):
+    """As it was defined before composites were measured."""
+    texts = b"".join(text.encode() + b"\0" for text in (sample.take, sample.subject, sample.category))
+    numbers = struct.pack(
+        "<qqf12fb", sample.blurry_index, sample.position, sample.psnr, *sample.color.flat, sample.order
+    )
+    return zlib.crc32(sample.blurry.tobytes() + sample.sharp.tobytes() + texts + numbers)
+
+
+def test_a_shard_of_an_older_version_is_sound(folder):
+    def make_older(file):
+        del file["composite_psnr"]
+        file["checksum"][...] = [older_checksum(make_sample(index)) for index in range(2)]
+
+    edit_shard(folder, make_older)
+    assert verify(folder, read_all=True) == []
+
+
+def test_a_shard_that_lost_its_composites_is_found(folder):
+    edit_shard(folder, lambda file: file.pop("composite_psnr"))
+    (fault,) = verify(folder, read_all=True)
+    assert (fault.file, fault.rows) == ("train-00000.h5", (0, 1))
+
+
+def test_a_composite_that_changed_is_found(folder):
+    edit_shard(folder, lambda file: file["composite_psnr"].__setitem__(1, 60.0))
+    (fault,) = verify(folder, read_all=True)
+    assert (fault.file, fault.rows) == ("train-00000.h5", (1,))
 
 
 @pytest.mark.parametrize("name", ["blurry", "sharp"])

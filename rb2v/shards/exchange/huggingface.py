@@ -29,6 +29,7 @@ from rb2v.shards.exchange.samples import (
     decode_png,
     encode_png,
 )
+from rb2v.shards.layout import LATER_NAMES
 from rb2v.shards.manifest import MAX_SAMPLE_BYTES
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ _TYPES = {
     "position": "int64",
     "psnr": "float32",
     "order": "int8",
+    "composite_psnr": "float32",
 }
 
 
@@ -148,7 +150,10 @@ def _row_of(sample: ShardSample) -> dict[str, Any]:
 def _read_parquet(path: Path, size: tuple[int, int], n_sharp: int) -> Iterator[ShardSample]:
     schema = _schema(n_sharp)
     with _open_parquet(path) as file:
-        if not file.schema_arrow.equals(schema):
+        older = schema
+        for name in LATER_NAMES:
+            older = older.remove(older.get_field_index(name))
+        if not (file.schema_arrow.equals(schema) or file.schema_arrow.equals(older)):
             raise InputError(path, "has other columns", expected=", ".join(schema.names))
         # One row at a time, because a small file can hold one large value many times.
         for index, batch in enumerate(file.iter_batches(batch_size=1)):
@@ -191,7 +196,7 @@ def _check_cells(row: pyarrow.RecordBatch, path: Path, index: int) -> None:
 
 
 def _sample_of(row: dict[str, Any], index: int, path: Path, size: tuple[int, int], n_sharp: int) -> ShardSample:
-    columns = check_columns({name: row[name] for name in COLUMN_NAMES}, path, f"row {index}")
+    columns = check_columns({name: row[name] for name in COLUMN_NAMES if name in row}, path, f"row {index}")
     frames = []
     for name in _frame_names(n_sharp):
         picture = row[name] or {}
@@ -222,7 +227,9 @@ def _card(manifest: Manifest) -> str:
         "| `position` | fine-track index of `sharp_0`; -1 where it is not known |\n"
         "| `psnr` | of the synthetic blur against the blurry frame, dB; NaN where it is not known |\n"
         "| `color` | the 3x4 colour map used, in linear light; NaN where it is not known |\n"
-        "| `order` | 1 keep, -1 reverse, 0 not assigned |\n\n"
+        "| `order` | 1 keep, -1 reverse, 0 not assigned |\n"
+        "| `composite_psnr` | where a green screen was replaced: of the mean of the sharp frames against the blurry "
+        "frame, in linear light, dB; NaN elsewhere |\n\n"
         "Written by rb2v; `manifest.json` tells where the data come from.\n"
     )
 

@@ -25,7 +25,7 @@ from rb2v.io.hdf5 import naming_damage, open_hdf5, own_dataset
 from rb2v.io.store import parse_json, read_text, validate
 from rb2v.shards import Manifest, ShardEntry, ShardReader, ShardSample
 from rb2v.shards.builder import ShardPlan
-from rb2v.shards.layout import FRAME_NAMES, NUMBER_TYPES, TEXT_NAMES
+from rb2v.shards.layout import FRAME_NAMES, NUMBER_TYPES, TEXT_NAMES, names_in
 from rb2v.shards.reader import path_within
 
 MAX_PNG_BYTES = 2**28
@@ -69,7 +69,7 @@ class ShardPart:
         orders = np.frombuffer(self.orders, dtype=np.int8)
         names = (*FRAME_NAMES, *TEXT_NAMES, *NUMBER_TYPES)
         for row, values in enumerate(self._read_rows(names, range(self.samples))):
-            numbers = {name: values[name].item() for name in NUMBER_TYPES if name != "color"}
+            numbers = {name: value.item() for name, value in values.items() if name in NUMBER_TYPES and name != "color"}
             yield ShardSample(**{**values, **numbers, "order": int(orders[row])})
 
     def read_frames(self, rows: Iterable[int]) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
@@ -96,7 +96,7 @@ class ShardPart:
 
     def _read_rows(self, names: Sequence[str], rows: Iterable[int]) -> Iterator[dict[str, Any]]:
         with self._open() as file:
-            datasets = {name: own_dataset(file, name) for name in names}
+            datasets = {name: own_dataset(file, name) for name in names_in(file) if name in names}
             for row in rows:
                 values = {}
                 for name, dataset in datasets.items():
@@ -204,6 +204,7 @@ class SampleColumns(BaseModel):
     psnr: _Float32
     color: tuple[_Row, _Row, _Row]
     order: Literal[-1, 0, 1] = 0
+    composite_psnr: _Float32 = math.nan
 
     def with_frames(self, blurry: NDArray[np.uint8], sharp: NDArray[np.uint8]) -> ShardSample:
         """Return the sample that has these columns and frames."""
