@@ -35,6 +35,7 @@ DEFAULT_PICTURES: Mapping[Split, tuple[str, ...]] = {
 _MIN_SHARE = 0.6  # of a picture's height or width that a crop shows, where it is large enough
 _MIN_COVER = 0.5  # of a frame, that a picture has to have in pixels each way
 _MAX_DEFOCUS_PX = 2.0  # radius in the frame
+_MAX_PICTURES = 4096  # whose names travel with every shard to be built
 _MAX_BYTES = 512 << 20  # of a file
 _MAX_BRIGHTENING = 2.0
 _MAX_TINT = 1.2
@@ -74,19 +75,26 @@ def find_pictures(
     Raises
     ------
     InputError
-        If there is no such folder, or too few different pictures of it can be used.
+        If there is no such folder, or too few different pictures of it can be used, or it holds more than 4096.
     """
     if not splits:
         return {}
     if folder is None:
-        paths = {split: [packaged_picture(name) for name in DEFAULT_PICTURES[split]] for split in sorted(splits)}
-        return {split: tuple(Picture(path, _digest(_read_bytes(path))) for path in paths[split]) for split in paths}
+        packaged = {split: map(packaged_picture, DEFAULT_PICTURES[split]) for split in sorted(splits)}
+        return {
+            split: tuple(Picture(path, _digest(_read_bytes(path))) for path in packaged[split]) for split in packaged
+        }
     if not folder.is_dir():
         raise InputError(folder, "there is no such folder", expected="a folder of pictures")
+    paths = sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and not path.is_dir()
+    )
+    if len(paths) > _MAX_PICTURES:
+        raise InputError(folder, f"holds {len(paths)} pictures", expected=f"at most {_MAX_PICTURES}")
     pictures, thumbnails = [], []
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() not in IMAGE_SUFFIXES or path.name.startswith(".") or path.is_dir():
-            continue
+    for path in paths:
         try:
             picture, image = _check_picture(path, size)
         except InputError as error:
