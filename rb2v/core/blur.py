@@ -36,6 +36,27 @@ def window_steps(position: int, frames_per_sequence: int, blur_factor: int) -> r
     return range(first, first + (frames_per_sequence - 1) * blur_factor + 1)
 
 
+def step_weights(frames_per_sequence: int, blur_factor: int = 3) -> NDArray[np.float64]:
+    """Return the weights of a sequence's frames in the mean over its blur track, between whose frames all is linear.
+
+    Parameters
+    ----------
+    frames_per_sequence : int
+        Sharp frames of a sequence (N + 1).
+    blur_factor : int
+        Blur-track steps per fine-track step.
+
+    Examples
+    --------
+    >>> (19 * step_weights(7)).round(9).tolist()
+    [2.0, 3.0, 3.0, 3.0, 3.0, 3.0, 2.0]
+    """
+    weights = np.full(frames_per_sequence, float(blur_factor))
+    if frames_per_sequence > 1:
+        weights[[0, -1]] = (blur_factor + 1) / 2
+    return np.asarray(weights / weights.sum(), dtype=np.float64)
+
+
 class Frames(Protocol):
     """Stored frames that slices can be taken of: an array, or a file of them."""
 

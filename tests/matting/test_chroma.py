@@ -137,7 +137,7 @@ def test_lamps_that_flicker_leave_alpha_alone():
 
 def test_the_screen_is_found_behind_a_foreground_that_never_leaves():
     sharp, *_ = make_scene(COLORS["skin"])
-    screen = make_matter("chroma").fit(sharp[3:4], "srgb").screen_linear
+    screen = make_matter("chroma").fit(sharp[3:4], "srgb").backdrop.linear
     np.testing.assert_allclose(screen, make_screen(), atol=0.04)
 
 

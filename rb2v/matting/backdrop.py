@@ -1,0 +1,273 @@
+"""What stands behind the foreground of a green-screen take: the screen, its shading, and the studio beside it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property, reduce
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from rb2v.errors import Rb2vError
+
+Plane = NDArray[np.float32]
+
+GREEN: tuple[int, ...] = (1,)
+YELLOW: tuple[int, ...] = (0, 1)
+"""Channels in which a screen stands above the others: green alone, or with red for a yellow-green cloth."""
+
+_GRID_CELLS = 112  # colours of screen and foreground vary slowly, and are kept on a grid of about this many cells
+_SHADING_CELLS, _MIN_SHADING_PX = 28, 16  # so do shadows and lamps, but slower than any soft edge of a foreground
+_EDGE_PX = 8  # about what is no screen, that may be a mixture
+_MIN_GREENNESS = 0.25  # gap between a screen's high and low channels relative to green, in linear light
+_MIN_GREEN = 0.02  # darker is no screen, but a border or a stand
+_MIN_SCREEN_SHARE = 0.1  # of the pixels
+_MAX_HUE_DISTANCE = 0.2  # of red and blue, relative to green
+_MIN_STUDIO_SHARE = 0.005  # of the pixels; less is noise along the screen's rim
+_STILL = 0.02  # spread over the frames, in linear light, below which the studio beside the screen stands still
+_SHADING_LIMITS = (0.25, 2.0)  # brightness of the screen in a frame, relative to the take's
+_PLATE_SIGMA_PX = 1.5
+
+
+@dataclass(frozen=True, eq=False)
+class Backdrop:
+    """What a take's frames would show without their foreground."""
+
+    linear: NDArray[np.float32]
+    """(H, W, 3) RGB in linear light."""
+    high: tuple[int, ...]
+    """`GREEN` or `YELLOW`."""
+    studio: Plane | None
+    """(H, W) share, 0..1, of what is not screen but stands still beside it; None where the screen fills the picture."""
+
+    @cached_property
+    def grid(self) -> tuple[int, int]:
+        """Width and height, in cells, of the grid on which slowly varying colours are kept."""
+        return grid_size(self.linear.shape[:2], _GRID_CELLS)
+
+    @cached_property
+    def grid_linear(self) -> NDArray[np.float32]:
+        """(h, w, 3) the backdrop on that grid."""
+        return shrink(self.linear, self.grid)
+
+    @cached_property
+    def screen_share(self) -> Plane:
+        """(h, w) share of each cell of the grid that is screen."""
+        if self.studio is None:
+            return np.ones(self.grid[::-1], dtype=np.float32)
+        return 1 - shrink(self.studio, self.grid)
+
+    def measure_gain(self, grid_linear: NDArray[np.float32]) -> np.float32:
+        """Return how much brighter a frame's screen is than the backdrop, for lamps flicker and exposure drifts."""
+        ratio, is_screen = self._compare(grid_linear)
+        if np.count_nonzero(is_screen) < 0.02 * is_screen.size:
+            return np.float32(1)
+        return np.float32(np.median(ratio[is_screen]))
+
+    def measure_shading(self, grid_linear: NDArray[np.float32]) -> Plane:
+        """Return, on the grid, how bright the screen is beside the backdrop: less where a shadow falls.
+
+        Parameters
+        ----------
+        grid_linear : (h, w, 3) ndarray of float32
+            A frame, or the mean of a few, on the grid and freed from its gain.
+        """
+        ratio, is_screen = self._compare(grid_linear)
+        sides = self.linear.shape[:2]
+        cell_px = max(sides) / max(self.grid)
+        seen = erode(is_screen.astype(np.uint8), max(1, round(_EDGE_PX / cell_px))).astype(np.float32)
+        size = grid_size(sides, max(1, min(_SHADING_CELLS, min(sides) // _MIN_SHADING_PX)))
+        total = cv2.GaussianBlur(shrink(ratio * seen, size), (0, 0), 1.0)
+        weight = cv2.GaussianBlur(shrink(seen, size), (0, 0), 1.0)
+        trust = np.float32(0.05)  # in the backdrop itself, where no screen is seen
+        return enlarge(np.asarray((total + trust) / (weight + trust), dtype=np.float32), self.grid)
+
+    def _compare(self, grid_linear: NDArray[np.float32]) -> tuple[Plane, NDArray[np.bool_]]:
+        green = self.grid_linear[..., 1:2]
+        ratio = np.asarray(grid_linear[..., 1:2] / np.maximum(green, np.float32(1e-3)), dtype=np.float32)
+        low, high = _SHADING_LIMITS
+        is_screen = (np.abs(grid_linear - ratio * self.grid_linear) < 0.1 * ratio * green).all(axis=-1)
+        is_screen &= (ratio[..., 0] > low) & (ratio[..., 0] < high) & (self.screen_share > 0.99)
+        return ratio[..., 0], is_screen
+
+
+def estimate_backdrop(
+    frames_linear: list[NDArray[np.float32]], plate_linear: NDArray[np.float32] | None = None
+) -> Backdrop:
+    """Find what stands behind the foreground, in a clean plate or else in the frames.
+
+    Parameters
+    ----------
+    frames_linear : list of (H, W, 3) ndarray of float32
+        A few frames from all over the take, in linear light.
+    plate_linear : (H, W, 3) ndarray of float32, optional
+        A frame without foreground.
+
+    Raises
+    ------
+    Rb2vError
+        If no green screen is seen.
+    """
+    if plate_linear is not None:
+        hue, high = _find_hue([plate_linear])
+        screen = _close(_near(plate_linear, hue))
+        studio = _soften_studio(screen)
+        smooth = cv2.GaussianBlur(plate_linear, (0, 0), _PLATE_SIGMA_PX)
+        return Backdrop(np.asarray(smooth, dtype=np.float32), high, studio)
+    hue, high = _find_hue(frames_linear)
+    frames_linear = _level(frames_linear, hue)
+    near = [_near(frame, hue) for frame in frames_linear]
+    surface = _median_screen(frames_linear, near)
+    studio = _find_studio(frames_linear, np.any(near, axis=0))
+    if studio is not None:
+        beside = np.median(np.stack(frames_linear), axis=0)
+        surface = surface + studio[..., None] * (beside - surface)
+    return Backdrop(np.ascontiguousarray(surface, dtype=np.float32), high, studio)
+
+
+def color_difference(image_linear: NDArray[np.float32], high: tuple[int, ...]) -> Plane:
+    """Return by how much the least of the high channels stands above the greatest of the others."""
+    planes = cv2.split(image_linear)
+    least = reduce(np.minimum, [planes[channel] for channel in high])
+    greatest = reduce(np.maximum, [planes[channel] for channel in range(3) if channel not in high])
+    return np.asarray(least - greatest, dtype=np.float32)
+
+
+def grid_size(shape: tuple[int, ...], n_cells: int) -> tuple[int, int]:
+    """Return width and height of a grid whose shorter side has about so many cells."""
+    step = max(1, min(shape[:2]) // n_cells)
+    return -(-shape[1] // step), -(-shape[0] // step)
+
+
+def shrink(image: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+    """Return the means of a picture's parts."""
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.float32)
+
+
+def enlarge(image: NDArray[np.float32], size: tuple[int, ...]) -> NDArray[np.float32]:
+    """Return a picture between whose pixels there are others now."""
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_LINEAR), dtype=np.float32)
+
+
+def erode(mask: NDArray[np.uint8], radius: int) -> NDArray[np.uint8]:
+    """Take a margin off a mask."""
+    return np.asarray(cv2.erode(mask, np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)), dtype=np.uint8)
+
+
+def _find_hue(frames_linear: list[NDArray[np.float32]]) -> tuple[tuple[float, float], tuple[int, ...]]:
+    """Return the screen's red and blue relative to its green, preferring what lies along the borders."""
+    height, width = frames_linear[0].shape[:2]
+    inset = max(1, min(height, width) // 10)
+    border = np.ones((height, width), dtype=bool)
+    border[inset:-inset, inset:-inset] = False
+    pixels = np.stack(frames_linear)
+    red, green, blue = np.moveaxis(pixels, -1, 0)
+    gap = np.maximum(green - np.maximum(red, blue), np.minimum(red, green) - blue)
+    is_green = (green >= np.maximum(red, blue)) & (gap > np.maximum(_MIN_GREENNESS * green, 0.01))
+    share = float(is_green.mean())
+    if share < _MIN_SCREEN_SHARE:
+        raise Rb2vError(f"no green screen is seen: {share:.0%} of the picture is green")
+    along_border = is_green & border
+    chosen = pixels[along_border if along_border.sum() > 0.2 * border.sum() * len(pixels) else is_green]
+    hue = float(np.median(chosen[:, 0] / chosen[:, 1])), float(np.median(chosen[:, 2] / chosen[:, 1]))
+    color = np.array([[[hue[0], 1.0, hue[1]]]], dtype=np.float32)
+    gaps = {high: color_difference(color, high).item() for high in (GREEN, YELLOW)}
+    return hue, max(gaps, key=gaps.__getitem__)
+
+
+def _near(image_linear: NDArray[np.float32], hue: tuple[float, float]) -> NDArray[np.bool_]:
+    red, green, blue = np.moveaxis(image_linear, -1, 0)
+    near = (np.abs(red - hue[0] * green) < _MAX_HUE_DISTANCE * green) & (green > _MIN_GREEN)
+    return np.asarray(near & (np.abs(blue - hue[1] * green) < _MAX_HUE_DISTANCE * green))
+
+
+def _level(frames_linear: list[NDArray[np.float32]], hue: tuple[float, float]) -> list[NDArray[np.float32]]:
+    """Bring the frames to one brightness of the screen, which lamps and exposure may change by half."""
+    levels = [
+        float(np.median(frame[..., 1][near])) if near.any() else np.nan
+        for frame, near in ((frame, _near(frame, hue)) for frame in frames_linear)
+    ]
+    middle = float(np.nanmedian(levels))
+    return [
+        frame if np.isnan(level) else frame * np.float32(middle / level)
+        for frame, level in zip(frames_linear, levels, strict=True)
+    ]
+
+
+def _median_screen(frames_linear: list[NDArray[np.float32]], near: list[NDArray[np.bool_]]) -> NDArray[np.float32]:
+    """Return the screen's colour at every pixel: the median over frames, smoothly filled in where it is never seen."""
+    height, width = frames_linear[0].shape[:2]
+    grid = grid_size((height, width), _GRID_CELLS)
+    margin = max(1, min(height, width) // 200)
+    seen = [shrink(erode(mask.astype(np.uint8), margin).astype(np.float32), grid) for mask in near]
+    hidden = np.stack(seen) < 0.99
+    if hidden.mean() > 1 - _MIN_SCREEN_SHARE / 2:
+        raise Rb2vError(f"no green screen is seen: {1 - hidden.mean():.0%} of the picture has its color")
+    stack, never = np.stack([shrink(frame, grid) for frame in frames_linear]), np.asarray(hidden.all(axis=0))
+    stack[hidden] = np.nan
+    stack[:, never] = 0
+    surface = np.nanmedian(stack, axis=0)
+    typical = np.stack([np.median(plane[~never]) for plane in np.moveaxis(surface, -1, 0)])
+    filled = _fill(surface, (~never).astype(np.float32), typical)
+    return enlarge(np.asarray(cv2.GaussianBlur(filled, (3, 3), 0), dtype=np.float32), (width, height))
+
+
+def _find_studio(frames_linear: list[NDArray[np.float32]], ever_screen: NDArray[np.bool_]) -> Plane | None:
+    """Return what lies outside the screen's outline and never changes."""
+    sure = erode(ever_screen.astype(np.uint8), max(1, min(ever_screen.shape) // 200))
+    points = np.argwhere(sure)[:, ::-1]
+    height, width = ever_screen.shape
+    corners = []
+    # A subject that stands on the lower border may hide the screen's lower corners.
+    if ever_screen[height // 2 :, :2].any():
+        corners.append([0, height - 1])
+    if ever_screen[height // 2 :, -2:].any():
+        corners.append([width - 1, height - 1])
+    if corners:
+        points = np.concatenate([points, corners])
+    outline = np.zeros((height, width), dtype=np.uint8)
+    cv2.fillConvexPoly(outline, cv2.convexHull(points.astype(np.int32)), 1)
+    spread = np.stack(frames_linear).std(axis=0).max(axis=-1)
+    still = cv2.blur((spread < _STILL).astype(np.float32), (9, 9)) > 0.5
+    return _soften_studio((outline > 0) | ~still)
+
+
+def _close(screen: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Fill the holes that wrinkles and noise leave in a screen, and drop specks of its hue elsewhere."""
+    radius = max(1, min(screen.shape) // 60)
+    kernel = np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)
+    padded = cv2.copyMakeBorder(screen.astype(np.uint8), *4 * (radius,), cv2.BORDER_REPLICATE)
+    closed = cv2.morphologyEx(cv2.morphologyEx(padded, cv2.MORPH_CLOSE, kernel), cv2.MORPH_OPEN, kernel)
+    return np.asarray(closed[radius:-radius, radius:-radius] > 0)
+
+
+def _soften_studio(screen: NDArray[np.bool_]) -> Plane | None:
+    if np.mean(~screen) < _MIN_STUDIO_SHARE:
+        return None
+    # The rim of the screen is a mixture, and better told from the studio.
+    studio = 1 - erode(screen.astype(np.uint8), 2)
+    return np.asarray(cv2.GaussianBlur(studio.astype(np.float32), (5, 5), 0), dtype=np.float32)
+
+
+def _fill(values: NDArray[np.float32], weight: Plane, prior: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Fill in values where their weight is 0, smoothly from all around (pull-push over a pyramid).
+
+    References
+    ----------
+    .. [1] Gortler et al., "The Lumigraph", SIGGRAPH 1996, section 3.4.
+    """
+    pyramid = [np.concatenate([values * weight[..., None], weight[..., None]], axis=-1)]
+    while max(pyramid[-1].shape[:2]) > 1:
+        height, width = pyramid[-1].shape[:2]
+        half = (-(-width // 2), -(-height // 2))
+        pyramid.append(shrink(pyramid[-1], half))
+    filled = np.broadcast_to(prior, (*pyramid[-1].shape[:2], 3)).astype(np.float32)
+    for level in reversed(pyramid):
+        height, width = level.shape[:2]
+        coarse = enlarge(filled, (width, height))
+        known = level[..., 3:4]
+        own = level[..., :3] / np.maximum(known, np.float32(1e-6))
+        trust = np.minimum(4 * known, 1)
+        filled = np.asarray(trust * own + (1 - trust) * coarse, dtype=np.float32)
+    return filled

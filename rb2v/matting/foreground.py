@@ -1,0 +1,194 @@
+"""The colours of the foreground around every place, and the linear function of the colour that is the screen's share.
+
+In linear light a pixel on the foreground's edge, or swept by it, is ``x = (1 - t) F + t G``, with the screen's colour
+``G`` at that place and its share ``t``. Where ``F`` is drawn from the opaque foreground nearby, with mean ``mu`` and
+covariance ``S``, the best linear estimate of ``t`` is the one that is 1 on ``G``, 0 on ``mu``, and varies least over
+the foreground's colours: ``t = w (x - mu)`` with ``w ~ S^-1 (G - mu)``. One function for all frames of a sequence
+keeps the mean of its shares the share of its mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from rb2v.matting.backdrop import YELLOW, Backdrop, Plane, color_difference, enlarge, shrink
+
+LUMA = np.array([[0.2126, 0.7152, 0.0722]], dtype=np.float32)
+"""Weights of linear RGB in luminance (ITU-R BT.709)."""
+
+_PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
+_OPAQUE_BY_DIFFERENCE = 0.15  # screen share by the classic colour difference, up to which a cell may be opaque
+_OPAQUE = 0.1  # the same by the local foreground
+_SURE_DEPTH = 3.0  # in cells, from which on a cell is surely foreground alone
+_SKIN_DIFFERENCE, _SKIN_STRANGENESS = 0.6, 0.08
+_PALETTE_BINS = 16
+_MIN_PALETTE_SHARE = 5e-4
+_FAR_TRUST = np.float32(0.02)  # weight of what is around beside a cell that is all foreground
+_BRIGHTNESS_SPREAD = 0.3  # of the foreground's light about its mean, relative to it: folds and shadows
+_COLOR_SPREAD = 0.03  # in any direction, at the least
+_LUMA_NOISE, _CHROMA_NOISE = 0.01, 0.05  # codecs keep less of the colour than of the brightness
+_GREY = 0.02  # added to the foreground's colour, which has no hue where it is black
+
+
+@dataclass(frozen=True, eq=False)
+class LocalForeground:
+    """The foreground's colours on a grid."""
+
+    mean_linear: NDArray[np.float32]
+    """(h, w, 3)"""
+    weights: NDArray[np.float32]
+    """(h, w, 3) of linear RGB in the screen's share."""
+    offset: Plane
+    """(h, w) what is taken off the weighted sum."""
+
+    def share(self, image_linear: NDArray[np.float32]) -> Plane:
+        """Return the screen's share in every pixel of an (H, W, 3) picture; beyond 0..1 where colours are others."""
+        size = image_linear.shape[1::-1]
+        return np.asarray(weigh(enlarge(self.weights, size), image_linear) - enlarge(self.offset, size), np.float32)
+
+
+class ForegroundModel:
+    """What is known of a take's foreground: which colours it has, and so where it may be opaque.
+
+    Parameters
+    ----------
+    grids_linear : sequence of (h, w, 3) ndarray of float32
+        A few frames from all over the take on the backdrop's grid, in linear light, with its screen as bright.
+    backdrop : Backdrop
+        What stands behind it.
+    """
+
+    def __init__(self, grids_linear: Sequence[NDArray[np.float32]], backdrop: Backdrop) -> None:
+        self._backdrop = backdrop
+        counts = np.zeros((_PALETTE_BINS,) * 3)
+        for grid in grids_linear:
+            deep = self._inside(self._find_opaque(grid, backdrop.grid_linear)) >= 1
+            np.add.at(counts, _bins(grid[deep]), 1)
+        self._palette = counts >= max(_MIN_PALETTE_SHARE * counts.sum(), 2)
+
+    def learn(self, grids_linear: Sequence[NDArray[np.float32]], screen_linear: NDArray[np.float32]) -> LocalForeground:
+        """Learn the foreground's colours in a few frames, where it is found by them, and again by what was learnt.
+
+        Parameters
+        ----------
+        grids_linear : sequence of (h, w, 3) ndarray of float32
+            The frames, like those of the model.
+        screen_linear : (h, w, 3) ndarray of float32
+            The screen's colour in them, on the grid.
+        """
+        known = [self._palette[_bins(grid)] for grid in grids_linear]
+        found = [self._find_opaque(grid, screen_linear) for grid in grids_linear]
+        for _ in range(2):
+            opaque = [self._inside(mask | is_known) for mask, is_known in zip(found, known, strict=True)]
+            local = learn_local_foreground(grids_linear, opaque, screen_linear)
+            found = [np.sum(local.weights * grid, axis=-1) - local.offset < _OPAQUE for grid in grids_linear]
+        return local
+
+    def _find_opaque(self, grid_linear: NDArray[np.float32], screen_linear: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Return which cells may be foreground alone, by the classic colour difference."""
+        high = self._backdrop.high
+        difference = color_difference(grid_linear, high)
+        difference /= np.maximum(color_difference(screen_linear, high), np.float32(0.01))
+        found = difference < _OPAQUE_BY_DIFFERENCE
+        if high == YELLOW:
+            # Skin is yellow too, but no mixture of this screen and something grey.
+            found |= (difference < _SKIN_DIFFERENCE) & (_strangeness(grid_linear, screen_linear) > _SKIN_STRANGENESS)
+        return np.asarray(found)
+
+    def _inside(self, found: NDArray[np.bool_]) -> Plane:
+        """Return how sure it is that cells are foreground alone: the more, the deeper they lie in what was found."""
+        padded = np.pad(found, 1, mode="edge").astype(np.uint8)
+        depth = cv2.distanceTransform(padded, cv2.DIST_L2, 3)[1:-1, 1:-1]
+        return np.asarray(np.clip((depth - 1) / _SURE_DEPTH, 0, 1) * self._backdrop.screen_share, dtype=np.float32)
+
+
+def learn_local_foreground(
+    grids_linear: Sequence[NDArray[np.float32]], opaque: Sequence[Plane], screen_linear: NDArray[np.float32]
+) -> LocalForeground:
+    """Learn the foreground's colours around every cell from where it is opaque.
+
+    Parameters
+    ----------
+    grids_linear : sequence of (h, w, 3) ndarray of float32
+        Frames on the grid, in linear light.
+    opaque : sequence of (h, w) ndarray of float32
+        Which of their cells are foreground alone.
+    screen_linear : (h, w, 3) ndarray of float32
+        The screen's colour.
+    """
+    moments = _gather(grids_linear, opaque)
+    mean, covariance = moments[..., 1:4], np.empty((*moments.shape[:2], 3, 3))
+    for index, (row, column) in enumerate(_PAIRS, start=4):
+        value = moments[..., index] - mean[..., row] * mean[..., column]
+        covariance[..., row, column] = covariance[..., column, row] = value
+    color = (mean + np.float32(_GREY)).astype(np.float64)
+    luma = LUMA[0] / np.linalg.norm(LUMA)
+    along_luma = np.outer(luma, luma)
+    covariance += _BRIGHTNESS_SPREAD**2 * color[..., :, None] * color[..., None, :]
+    covariance += _COLOR_SPREAD**2 * np.eye(3)
+    covariance += _LUMA_NOISE**2 * along_luma + _CHROMA_NOISE**2 * (np.eye(3) - along_luma)
+    difference = (screen_linear - mean).astype(np.float64)
+    weights = np.linalg.solve(covariance, difference[..., None])[..., 0]
+    weights /= np.maximum(np.sum(weights * difference, axis=-1, keepdims=True), 1e-6)
+    offset = np.sum(weights * mean, axis=-1)
+    return LocalForeground(np.ascontiguousarray(mean), weights.astype(np.float32), offset.astype(np.float32))
+
+
+def weigh(weights: NDArray[np.float32], image: NDArray[np.float32]) -> Plane:
+    """Return the weighted sum of the channels of an (H, W, 3) picture, with weights of their own in every pixel."""
+    return np.asarray(cv2.transform(weights * image, np.ones((1, 3), np.float32)), dtype=np.float32)
+
+
+def _gather(grids_linear: Sequence[NDArray[np.float32]], opaque: Sequence[Plane]) -> NDArray[np.float32]:
+    """Return (h, w, 10) moments of the opaque colours about every cell: 1, mean, products of channels.
+
+    Where a cell shows no foreground, its moments are those of the cells around, and of ever wider surroundings.
+    """
+    total = np.zeros((*opaque[0].shape, 10), dtype=np.float32)
+    for grid, mask in zip(grids_linear, opaque, strict=True):
+        covered = grid * mask[..., None]
+        total[..., 0] += mask
+        total[..., 1:4] += covered
+        for index, (row, column) in enumerate(_PAIRS, start=4):
+            total[..., index] += covered[..., row] * grid[..., column]
+    total /= len(grids_linear)
+    pyramid = [total]
+    while max(pyramid[-1].shape[:2]) > 1:
+        height, width = pyramid[-1].shape[:2]
+        pyramid.append(_by_fours(pyramid[-1], (-(-width // 2), -(-height // 2)), shrink))
+    # Nothing opaque anywhere: anything grey.
+    gathered = np.array([[[1, 0.2, 0.2, 0.2, 0.05, 0.04, 0.04, 0.05, 0.04, 0.05]]], dtype=np.float32)
+    for level in reversed(pyramid):
+        height, width = level.shape[:2]
+        around = _by_fours(gathered, (width, height), enlarge)
+        gathered = (level + _FAR_TRUST * around) / (level[..., :1] + _FAR_TRUST)
+    return gathered
+
+
+def _by_fours(
+    planes: NDArray[np.float32], size: tuple[int, int], resize: Callable[..., NDArray[np.float32]]
+) -> NDArray[np.float32]:
+    # OpenCV is fast with up to four channels.
+    parts = [
+        resize(np.ascontiguousarray(planes[..., start : start + 4]), size) for start in range(0, planes.shape[-1], 4)
+    ]
+    return np.concatenate(parts, axis=-1)
+
+
+def _strangeness(grid_linear: NDArray[np.float32], screen_linear: NDArray[np.float32]) -> Plane:
+    """Return how far colours lie off the plane of the screen's colour and grey, relative to their brightness."""
+    across = np.cross(screen_linear, np.ones(3, dtype=np.float32))
+    across /= np.linalg.norm(across, axis=-1, keepdims=True)
+    distance = np.abs(np.sum(across * grid_linear, axis=-1))
+    return np.asarray(distance / (np.linalg.norm(grid_linear, axis=-1) + 0.05), dtype=np.float32)
+
+
+def _bins(colors_linear: NDArray[np.float32]) -> tuple[NDArray[np.int64], ...]:
+    # Square roots, so that bins are about equally wide to the eye.
+    indices = (np.sqrt(np.clip(colors_linear, 0, 1)) * (_PALETTE_BINS - 1e-3)).astype(np.int64)
+    return tuple(np.moveaxis(indices, -1, 0))
