@@ -30,6 +30,8 @@ from rb2v.errors import Rb2vError
 if TYPE_CHECKING:
     from rb2v.stages.align import TakeRecord
 
+Weights = Annotated[Path | None, typer.Option(help="File of the matter's weights, for one that has some.")]
+
 
 @app.command(epilog="Example: rb2v simulate --out session/raw")
 def simulate(
@@ -175,6 +177,14 @@ def align(
     min_psnr: Annotated[float | None, typer.Option(help="Frames explained worse than this, in dB, are rejected.")] = (
         None
     ),
+    matter: Annotated[
+        str | None, typer.Option(help="What tells the foreground of green-screen takes: chroma (the default).")
+    ] = None,
+    weights: Weights = None,
+    min_composite_psnr: Annotated[
+        float | None,
+        typer.Option(help="Green-screen frames that fulfil eq. (1) worse than this, in dB, once keyed, are rejected."),
+    ] = None,
     device: Device = "auto",
     workers: Workers = None,
     executor: ExecutorName = "auto",
@@ -195,6 +205,8 @@ def align(
         "positions": positions,
         "rolling_shutter": rolling_shutter,
         "min_psnr_db": min_psnr,
+        "matter": matter,
+        "min_composite_psnr_db": min_composite_psnr,
     }
     base = stage.AlignConfig.paper() if paper else stage.AlignConfig()
     if config is not None:
@@ -213,6 +225,7 @@ def align(
             calibration,
             out,
             settings,
+            weights=weights,
             take_names=take or (),
             device=device,
             executor=make_executor(workers, executor),
@@ -256,7 +269,10 @@ def build_shards(
         0.2
     ),
     shard_samples: Annotated[int, typer.Option(help="Most samples of one shard.")] = 128,
-    matter: Annotated[str, typer.Option(help="What tells the foreground: chroma.")] = "chroma",
+    matter: Annotated[
+        str | None, typer.Option(help="What tells the foreground of green-screen takes; as aligned by default.")
+    ] = None,
+    weights: Weights = None,
     seed: Annotated[int, typer.Option(help="Seed of the split and the backgrounds.")] = 0,
     workers: Workers = None,
     executor: ExecutorName = "auto",
@@ -279,6 +295,7 @@ def build_shards(
             aligned,
             out,
             config,
+            weights=weights,
             backgrounds=backgrounds,
             executor=make_executor(workers, executor),
             progress=show,

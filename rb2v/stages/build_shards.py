@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import logging
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,18 +18,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rb2v import __version__
-from rb2v.artifacts import SPLITS, CameraResponse, Category, Crop, Split
+from rb2v.artifacts import REASONS, SPLITS, CameraResponse, Category, Crop, Split
 from rb2v.core.color import encode, to_linear
-from rb2v.core.compositing import composite
+from rb2v.core.compositing import blur_residual_psnr, composite
 from rb2v.errors import InputError
-from rb2v.execution import Executor
-from rb2v.io.aligned import AlignedSample, AlignedTakeReader, aligned_take_path, read_aligned_manifest
+from rb2v.execution import Executor, SerialExecutor
+from rb2v.io.aligned import (
+    MANIFEST_NAME,
+    AlignedManifest,
+    AlignedSample,
+    AlignedTakeReader,
+    aligned_take_path,
+    read_aligned_manifest,
+)
 from rb2v.io.config import IMAGE_SUFFIXES
-from rb2v.io.store import output_folder
+from rb2v.io.store import output_folder, validate
 from rb2v.io.video import read_image
 from rb2v.matting import TakeMatter, check_matter, fit_to_take, make_matter
 from rb2v.shards import Manifest, Provenance, ShardSample, sha256_of
 from rb2v.shards.builder import Progress, ShardPlan, samples_per_shard, write_data_set
+from rb2v.stages.align.config import AlignConfig
+from rb2v.stages.align.matte import digest_weights, measure_composites
+
+logger = logging.getLogger(__name__)
+
+_BROKEN = REASONS["matte"]
 
 # Photographs that come with scikit-image; no picture serves both splits.
 _DEFAULT_BACKGROUNDS: Mapping[Split, tuple[str, ...]] = {
@@ -46,8 +61,8 @@ class BuildShardsConfig:
     """Share of the subjects of a category that go to the test split, where their takes do not say."""
     shard_samples: int = 128
     """Most samples of one shard."""
-    matter: str = "chroma"
-    """What tells the foreground of green-screen takes."""
+    matter: str | None = None
+    """What tells the foreground of green-screen takes; None takes what they were aligned with."""
     seed: int = 0
     """Seed of the split and the backgrounds."""
 
@@ -60,7 +75,8 @@ class BuildShardsConfig:
             raise ValueError(f"shard_samples must be at least 1, got {self.shard_samples}")
         if self.seed < 0:
             raise ValueError(f"seed must not be negative, got {self.seed}")
-        check_matter(self.matter)
+        if self.matter is not None:
+            check_matter(self.matter)
 
 
 @dataclass(frozen=True)
@@ -76,6 +92,8 @@ class _TakeRecord:
     frames_per_sequence: int
     digest: str
     """Of everything but the frames."""
+    is_judged: bool
+    """Whether every accepted frame's composites were measured, where its screen is to be replaced."""
 
 
 @dataclass(frozen=True)
@@ -93,13 +111,39 @@ class _Window:
         part = frames[..., self.y : self.y + self.height, self.x : self.x + self.width, :]
         return np.ascontiguousarray(part)
 
+    def keeps_all(self, size: tuple[int, int]) -> bool:
+        """Return whether the part is the whole of frames of a width and height."""
+        return (self.x, self.y, self.width, self.height) == (0, 0, *size)
+
     @property
     def resizes(self) -> bool:
         """Whether the part is not of the output size yet."""
         return (self.width, self.height) != self.output_size
 
 
-_Part = tuple[str, int, int]  # a take, and the first and the end of the range of its accepted frames
+_Part = tuple[str, Sequence[int]]  # a take, and some of its accepted frames
+
+
+@dataclass(frozen=True)
+class _AlignedMatter:
+    """What the align stage says of mattes in its configuration; the defaults are for folders that it left without."""
+
+    matter: str = "chroma"
+    weights_sha256: str | None = None
+    min_composite_psnr_db: float = AlignConfig.min_composite_psnr_db
+
+
+@dataclass(frozen=True)
+class _Keying:
+    """How green-screen takes are keyed."""
+
+    matter: str
+    weights: Path | None
+    weights_sha256: str | None
+    as_aligned: bool
+    """Whether the takes were judged by the same matter."""
+    least_db: float
+    """Samples whose composites reach less are left out."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +155,7 @@ class _Recipe:
     response: CameraResponse
     aligned_size: tuple[int, int]
     window: _Window
+    keying: _Keying
     backgrounds: Mapping[Split, tuple[Path, ...]]
 
 
@@ -119,11 +164,15 @@ def run(
     out_dir: Path,
     config: BuildShardsConfig | None = None,
     *,
+    weights: Path | None = None,
     backgrounds: Path | None = None,
     executor: Executor | None = None,
     progress: Progress | None = None,
 ) -> Path:
     """Build a data set and return its manifest; finished shards are skipped.
+
+    Green-screen takes that were not judged by the same matter and weights when they were aligned, or of which only a
+    part is kept, are judged before the shards are planned.
 
     Parameters
     ----------
@@ -133,6 +182,8 @@ def run(
         The folder to write, new, empty, or left by an interrupted run of the same configuration.
     config : BuildShardsConfig, optional
         How to build.
+    weights : Path, optional
+        File of the matter's weights, for one that has some.
     backgrounds : Path, optional
         A folder of pictures to put behind green-screen takes; photographs of scikit-image by default.
     executor : Executor, optional
@@ -143,9 +194,11 @@ def run(
     Raises
     ------
     InputError
-        If the aligned takes or the backgrounds cannot be used, no frame was accepted, or a subject is in both splits.
+        If the aligned takes or the backgrounds cannot be used, no sample is accepted, a subject is in both splits, or
+        the weights are not those that the takes were aligned with.
     """
     config = config or BuildShardsConfig()
+    executor = executor or SerialExecutor()
     aligned = read_aligned_manifest(aligned_dir)
     takes = [_read_take(aligned_dir, name) for name in sorted(aligned.takes)]
     takes = [take for take in takes if take.samples]
@@ -157,24 +210,27 @@ def run(
     green_splits = {split_of[take.subject] for take in takes if take.green_screen}
     pictures = _find_backgrounds(backgrounds, green_splits, config)
     window = _fit_window(aligned.output_size, config.output_size, aligned_dir)
+    keying = _choose_keying(aligned, aligned_dir, config, weights, is_needed=bool(green_splits))
+    build = {
+        **dataclasses.asdict(config),
+        "matter": keying.matter,
+        "weights_sha256": keying.weights_sha256,
+        "backgrounds": {split: {path.name: sha256_of(path) for path in paths} for split, paths in pictures.items()},
+    }
     provenance = Provenance(
         version=__version__,
-        config={
-            "align": aligned.config,
-            "build_shards": {
-                **dataclasses.asdict(config),
-                "backgrounds": {
-                    split: {path.name: sha256_of(path) for path in paths} for split, paths in pictures.items()
-                },
-            },
-        },
+        config={"align": aligned.config, "build_shards": build},
         calibration_sha256=aligned.calibration_sha256,
         seeds={"build_shards": config.seed},
         response=aligned.response,
     )
     settings = {**dataclasses.asdict(provenance), "takes": {take.name: take.digest for take in takes}}
     with output_folder(out_dir, settings):
-        recipe = _Recipe(aligned_dir, config, aligned.response, aligned.output_size, window, pictures)
+        recipe = _Recipe(aligned_dir, config, aligned.response, aligned.output_size, window, keying, pictures)
+        kept = _choose_samples(takes, recipe, executor)
+        left_out = {take.name: take.samples - len(kept[take.name]) for take in takes}
+        build |= {"left_out": {name: n_samples for name, n_samples in left_out.items() if n_samples}}
+        provenance = dataclasses.replace(provenance, config={"align": aligned.config, "build_shards": build})
         limit = samples_per_shard(window.output_size, takes[0].frames_per_sequence, config.shard_samples)
         template = Manifest(
             rig=aligned.rig,
@@ -184,7 +240,7 @@ def run(
             provenance=provenance,
             frames_per_sequence=takes[0].frames_per_sequence,
         )
-        plans = list(_plan_shards(takes, split_of, limit, recipe))
+        plans = list(_plan_shards(takes, kept, split_of, limit, recipe))
         return write_data_set(out_dir, plans, template, executor=executor, progress=progress)
 
 
@@ -205,7 +261,56 @@ def _read_take(folder: Path, name: str) -> _TakeRecord:
             samples=len(reader),
             frames_per_sequence=len(reader.read(0).sharp) if len(reader) else 0,
             digest=digest.hexdigest(),
+            is_judged=not reader.green_screen
+            or not any(frame.accepted and math.isnan(frame.composite_psnr) for frame in reader.read_frames()),
         )
+
+
+def _choose_keying(
+    aligned: AlignedManifest, aligned_dir: Path, config: BuildShardsConfig, weights: Path | None, *, is_needed: bool
+) -> _Keying:
+    """Return the matter that was asked for, or that the takes were aligned with, once it is known to be there."""
+    path = aligned_dir / MANIFEST_NAME
+    names = {field.name for field in dataclasses.fields(_AlignedMatter)}
+    said = validate(_AlignedMatter, {name: value for name, value in aligned.config.items() if name in names}, path)
+    matter = config.matter or said.matter
+    if not is_needed:
+        return _Keying(matter, None, None, True, said.min_composite_psnr_db)
+    if config.matter is None and said.weights_sha256 is not None and weights is None:
+        problem = f"the takes were keyed by the matter {matter!r} with weights of SHA-256 {said.weights_sha256}"
+        raise InputError(path, problem, "weights_sha256", "that file as --weights, or another --matter")
+    make_matter(matter, weights)
+    weights_sha256 = digest_weights(weights)
+    as_aligned = (matter, weights_sha256) == (said.matter, said.weights_sha256)
+    if config.matter is None and weights is not None and not as_aligned:
+        expected = f"{said.weights_sha256} by {path}, or the matter as --matter, to judge the takes anew"
+        raise InputError(weights, f"has the SHA-256 {weights_sha256}", expected=expected)
+    return _Keying(matter, weights, weights_sha256, as_aligned, said.min_composite_psnr_db)
+
+
+def _choose_samples(takes: Sequence[_TakeRecord], recipe: _Recipe, executor: Executor) -> dict[str, Sequence[int]]:
+    """Return which accepted frames of each take become samples, after a look at those that were not judged so yet."""
+    kept: dict[str, Sequence[int]] = {take.name: range(take.samples) for take in takes}
+    as_aligned = recipe.keying.as_aligned and recipe.window.keeps_all(recipe.aligned_size)
+    asked = [take for take in takes if take.green_screen and not (as_aligned and take.is_judged)]
+    for take, indices in zip(asked, executor.map(partial(_judge_take, recipe), [t.name for t in asked]), strict=True):
+        if len(indices) < take.samples:
+            kept[take.name] = indices
+            n_left_out = take.samples - len(indices)
+            logger.warning("%s: %d of %d samples are left out: %s", take.name, n_left_out, take.samples, _BROKEN)
+    if not any(map(len, kept.values())):
+        problem = f"no composite reaches {recipe.keying.least_db:g} dB by the matter {recipe.keying.matter!r}"
+        raise InputError(recipe.aligned_dir, problem, expected="at least one")
+    return kept
+
+
+def _judge_take(recipe: _Recipe, name: str) -> tuple[int, ...]:
+    """Return the accepted frames of a take whose composites are what eq. (1) says."""
+    with AlignedTakeReader(aligned_take_path(recipe.aligned_dir, name)) as reader:
+        _read_sample(reader, 0, recipe)  # whose size is checked
+        matter = make_matter(recipe.keying.matter, recipe.keying.weights)
+        psnrs = measure_composites(reader, matter, recipe.response, recipe.window.cut)
+        return tuple(index for index, psnr_db in enumerate(psnrs) if psnr_db >= recipe.keying.least_db)
 
 
 def _split_subjects(takes: Sequence[_TakeRecord], config: BuildShardsConfig, aligned_dir: Path) -> dict[str, Split]:
@@ -286,40 +391,45 @@ def _cropped(crop: Crop, window: _Window, size: tuple[int, int]) -> Crop:
 
 
 def _plan_shards(
-    takes: Sequence[_TakeRecord], split_of: Mapping[str, Split], limit: int, recipe: _Recipe
+    takes: Sequence[_TakeRecord],
+    kept: Mapping[str, Sequence[int]],
+    split_of: Mapping[str, Split],
+    limit: int,
+    recipe: _Recipe,
 ) -> Iterator[ShardPlan]:
     for split in SPLITS:
         parts: list[list[_Part]] = []
         room = 0
         for take in takes:
-            start = 0
-            while split_of[take.subject] == split and start < take.samples:
+            left = kept[take.name]
+            while split_of[take.subject] == split and left:
                 if room == 0:
                     parts.append([])
                     room = limit
-                end = min(take.samples, start + room)
-                parts[-1].append((take.name, start, end))
-                room -= end - start
-                start = end
+                chosen, left = left[:room], left[room:]
+                parts[-1].append((take.name, chosen))
+                room -= len(chosen)
         for part in parts:
-            samples = sum(end - start for _, start, end in part)
+            samples = sum(len(indices) for _, indices in part)
             yield ShardPlan(split, samples, partial(_iter_samples, part, split, recipe))
 
 
 def _iter_samples(parts: Sequence[_Part], split: Split, recipe: _Recipe) -> Iterator[ShardSample]:
-    for name, start, end in parts:
+    for name, indices in parts:
         with AlignedTakeReader(aligned_take_path(recipe.aligned_dir, name)) as reader:
-            matter = (
-                fit_to_take(reader, make_matter(recipe.config.matter), recipe.response, recipe.window.cut)
-                if reader.green_screen
-                else None
-            )
-            for index in range(start, end):
+            matter = None
+            if reader.green_screen:
+                unfitted = make_matter(recipe.keying.matter, recipe.keying.weights)
+                matter = fit_to_take(reader, unfitted, recipe.response, recipe.window.cut)
+            for index in indices:
                 sample = _read_sample(reader, index, recipe)
+                composite_psnr = math.nan
                 blurry_index = int(reader.blurry_index[index])
                 if matter is not None:
                     background = _draw_background(recipe.backgrounds[split], recipe, name, blurry_index)
                     sample = _replace_screen(sample, matter, background, recipe)
+                    light = (to_linear(frames, recipe.response) for frames in (sample.sharp, sample.blurry))
+                    composite_psnr = blur_residual_psnr(*light)
                 elif recipe.window.resizes:
                     sample = AlignedSample(
                         _finish(to_linear(sample.blurry, recipe.response), recipe),
@@ -335,6 +445,7 @@ def _iter_samples(parts: Sequence[_Part], split: Split, recipe: _Recipe) -> Iter
                     blurry_index=blurry_index,
                     position=int(reader.position[index]),
                     psnr=float(reader.psnr[index]),
+                    composite_psnr=composite_psnr,
                 )
 
 

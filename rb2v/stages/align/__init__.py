@@ -2,7 +2,8 @@
 
 `stage` runs it take by take; `take` is the order of steps for one take; the steps are modules of their own: `track`
 (frames in the output's geometry), `offset` (coarse synchronisation), `search` (window scores), `timing` (clock,
-exposure, rolling shutter), `photometry` (colour maps and samples), `quality` (why a frame is not accepted).
+exposure, rolling shutter), `photometry` (colour maps and samples), `quality` (why a frame is not accepted), `matte`
+(whether its green screen can be replaced).
 """
 
 from rb2v.stages.align.config import AlignConfig

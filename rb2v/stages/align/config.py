@@ -8,6 +8,7 @@ from typing import Literal, get_args
 
 from rb2v.artifacts import CameraResponse
 from rb2v.interpolation import INTERPOLATORS
+from rb2v.matting import check_matter
 
 SyncChoice = Literal["auto", "sound", "gyro", "motion", "timecode"]
 
@@ -51,6 +52,10 @@ class AlignConfig:
     """A gain between the cameras further off the take's median, relative to it, means ``exposure``."""
     min_interpolation_psnr_db: float = 16.0
     """Lower PSNR of the worst eighth of a frame made again from frames between means ``interpolation``."""
+    matter: str = "chroma"
+    """What tells the foreground of green-screen takes."""
+    min_composite_psnr_db: float = 30.0
+    """Lower PSNR of eq. (1) with the green screen replaced, by whatever, means ``matte``; 0 takes all."""
     wide_range_seconds: float = 2.5
     """How far is looked, to either side, for frames of which no window near the coarse offset is clear."""
 
@@ -72,6 +77,9 @@ class AlignConfig:
             raise ValueError(f"response must be linear, srgb or the exponent of a gamma, got {self.response!r}")
         if isinstance(self.response, (int, float)) and not 0.1 <= self.response <= 10:
             raise ValueError(f"response must be an exponent of 0.1 to 10, got {self.response}")
+        check_matter(self.matter)
+        if not 0 <= self.min_composite_psnr_db < math.inf:
+            raise ValueError(f"min_composite_psnr_db must be a number of at least 0, got {self.min_composite_psnr_db}")
         for name in _POSITIVE:
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be a number above 0, got {getattr(self, name)}")
@@ -95,6 +103,7 @@ class AlignConfig:
             color_fit="plain",
             positions="independent",
             search="full",
+            min_composite_psnr_db=0.0,
         )
 
 

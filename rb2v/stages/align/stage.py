@@ -10,17 +10,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from rb2v import __version__
 from rb2v.artifacts import AlignedFrame, Calibration, Rig, Take, Timing
 from rb2v.device import Device, make_matrix_product
-from rb2v.errors import InputError
+from rb2v.errors import InputError, Rb2vError
 from rb2v.execution import Executor, SerialExecutor
 from rb2v.io.aligned import AlignedManifest, AlignedTakeReader, aligned_take_path, write_aligned_manifest
 from rb2v.io.config import read_raw_directory, read_takes
 from rb2v.io.store import output_folder, read_calibration, write_alignment
 from rb2v.io.video import probe_video, read_image
+from rb2v.matting import make_matter
 from rb2v.stages.align.config import AlignConfig
+from rb2v.stages.align.matte import digest_weights
 from rb2v.stages.align.take import write_take
 
 logger = logging.getLogger(__name__)
@@ -46,6 +49,7 @@ def run(
     out_dir: Path,
     config: AlignConfig | None = None,
     *,
+    weights: Path | None = None,
     take_names: Sequence[str] = (),
     device: Device = "auto",
     executor: Executor | None = None,
@@ -63,6 +67,8 @@ def run(
         Where the takes' frames and ``alignment.csv`` are written.
     config : AlignConfig, optional
         How windows are looked for.
+    weights : Path, optional
+        File of the matter's weights, for one that has some.
     take_names : sequence of str, optional
         The takes to align; all by default.
     device : {"auto", "cpu", "cuda"}
@@ -80,7 +86,10 @@ def run(
     Raises
     ------
     InputError
-        If a take is not there, cannot be read, or does not fit the calibration.
+        If a take is not there, cannot be read, does not fit the calibration, or shows no screen where its description
+        says that there is one. What is found in one take while it is aligned leaves the others to be finished first.
+    Rb2vError
+        If that is so in several takes, or the matter's weights cannot be used.
     ConfigMismatchError
         If the folder was made with another configuration.
     """
@@ -90,7 +99,9 @@ def run(
     calibration = read_calibration(calibration_path)
     known = read_takes(raw_dir)
     takes = _choose(known, take_names, raw_dir)
-    make_matrix_product(device)  # what is not there is said before anything is written
+    # What is not there is said before anything is written.
+    make_matrix_product(device)
+    make_matter(config.matter, weights)
     for take in takes:
         _check_files(take, calibration)
     manifest = AlignedManifest(
@@ -99,18 +110,32 @@ def run(
         output_size=raw.rig.output_size,
         crop=calibration.crop,
         calibration_sha256=hashlib.sha256(calibration_path.read_bytes()).hexdigest(),
-        config=dataclasses.asdict(config),
+        config={**dataclasses.asdict(config), "weights_sha256": digest_weights(weights)},
         takes=(),
     )
     # Takes may be added to a session later; everything else decides what a finished take looks like.
     settings = {"stage": "align", "version": __version__, "rig_settings": dataclasses.asdict(raw.rig)}
     settings |= {name: value for name, value in dataclasses.asdict(manifest).items() if name != "takes"}
     with output_folder(out_dir, settings):
-        align = partial(align_take, rig=raw.rig, calibration=calibration, out_dir=out_dir, config=config, device=device)
+        align = partial(
+            _try_take,
+            rig=raw.rig,
+            calibration=calibration,
+            out_dir=out_dir,
+            config=config,
+            device=device,
+            weights=weights,
+        )
+        faults = []
         for record in executor.map(align, takes):
+            if isinstance(record, InputError):
+                faults.append(record)
+                continue
             logger.info("%s: %d of %d frames accepted", record.name, record.n_accepted, record.n_frames)
             if on_take is not None:
                 on_take(record, len(takes))
+        if faults:
+            raise faults[0] if len(faults) == 1 else Rb2vError("\n".join(dict.fromkeys(map(str, faults))))
         # A choice of takes leaves those in the folder that were finished before.
         finished = [take for take in known if take in takes or _is_finished(take, out_dir)]
         frames: list[AlignedFrame] = []
@@ -159,20 +184,35 @@ def _digest_inputs(take: Take) -> str:
     return digest.hexdigest()
 
 
+def _try_take(take: Take, **options: Any) -> TakeRecord | InputError:  # noqa: ANN401 - of `align_take`
+    """Return what is wrong with a take in place of raising it, which would keep the takes behind it waiting."""
+    try:
+        return align_take(take, **options)
+    except InputError as error:
+        return error
+
+
 def align_take(
-    take: Take, rig: Rig, calibration: Calibration, out_dir: Path, config: AlignConfig, device: Device = "auto"
+    take: Take,
+    rig: Rig,
+    calibration: Calibration,
+    out_dir: Path,
+    config: AlignConfig,
+    device: Device = "auto",
+    weights: Path | None = None,
 ) -> TakeRecord:
     """Align one take and write its file, unless it is there already and was made from the same inputs.
 
     Raises
     ------
     InputError
-        If a video cannot be decoded or has another size than the calibration.
+        If a video cannot be decoded or has another size than the calibration, or no screen is seen in a green-screen
+        take.
     """
     path = aligned_take_path(out_dir, take.name)
     inputs_sha256 = _digest_inputs(take)
     if not _is_made_from(path, inputs_sha256):
-        write_take(path, take, rig, calibration, config, device, inputs_sha256)
+        write_take(path, take, rig, calibration, config, device, inputs_sha256, weights)
     with AlignedTakeReader(path) as reader:
         frames = reader.read_frames()
         reasons = Counter(frame.reason for frame in frames if not frame.accepted)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +18,14 @@ from rb2v.core.homography import FrameWarp
 from rb2v.device import Device, make_matrix_product
 from rb2v.errors import InputError
 from rb2v.interpolation import make_interpolator
-from rb2v.io.aligned import AlignedSample, write_aligned_take
+from rb2v.io.aligned import write_aligned_take
 from rb2v.io.frame_file import FrameFile
 from rb2v.io.gopro import read_telemetry
 from rb2v.io.partial import scratch_folder
 from rb2v.io.video import read_image
+from rb2v.matting import make_matter
 from rb2v.stages.align.config import AlignConfig
+from rb2v.stages.align.matte import LaidAside, reject_broken_composites
 from rb2v.stages.align.offset import choose_offset, estimate_offsets
 from rb2v.stages.align.photometry import ColorMap, Photometry
 from rb2v.stages.align.quality import Judge, Place, check_frames, place_frames
@@ -60,6 +62,8 @@ class TakeAlignment:
         A folder for what does not fit in memory.
     device : {"auto", "cpu", "cuda"}
         Where windows are scored.
+    weights : Path, optional
+        The matter's weights.
 
     Raises
     ------
@@ -68,9 +72,17 @@ class TakeAlignment:
     """
 
     def __init__(
-        self, take: Take, rig: Rig, calibration: Calibration, config: AlignConfig, scratch: Path, device: Device
+        self,
+        take: Take,
+        rig: Rig,
+        calibration: Calibration,
+        config: AlignConfig,
+        scratch: Path,
+        device: Device,
+        weights: Path | None = None,
     ) -> None:
         self._take, self._rig, self._config, self._scratch = take, rig, config, scratch
+        self._weights = weights
         self._product = make_matrix_product(device)
         # The gyro and the shutter stand in the same track, and reading it means reading the whole file.
         self._read_telemetry = functools.cache(read_telemetry)
@@ -118,10 +130,14 @@ class TakeAlignment:
         places = place_frames(search, times, self._sharp, clock, rig)
         checks = check_frames(places, small, windows, track, self._sharp, search.confident)
         judge = Judge(search, checks, clock, self._sharp, config)
-        frames = self._write_samples(places, search, judge, timing)
-        samples = self._read_samples()
+        frames, samples = self._make_samples(places, search, judge, timing)
+        if self._take.green_screen:
+            matter = make_matter(config.matter, self._weights)
+            frames, samples = reject_broken_composites(
+                frames, samples, matter, self._response, config.min_composite_psnr_db
+            )
         write_aligned_take(
-            path, self._take, frames, samples, search.curves, checks, timing, self._plate(), inputs_sha256
+            path, self._take, frames, samples, search.curves, checks, timing, samples.plate, inputs_sha256
         )
 
     def _reduced_sizes(self) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -152,42 +168,42 @@ class TakeAlignment:
         possible = stated[(stated > 0) & (stated <= _MAX_SHUTTER_SECONDS)]
         return float(np.median(possible)) if len(possible) else None
 
-    def _write_samples(
+    def _make_samples(
         self, places: Sequence[Place], search: Search, judge: Judge, timing: Timing
-    ) -> list[AlignedFrame]:
+    ) -> tuple[list[AlignedFrame], LaidAside]:
         """Judge every frame, and lay the samples of those that are accepted aside."""
         shifts = None
         if timing.rolling_shutter is not None and timing.rolling_shutter.compensated:
             shifts = row_shifts(timing.rolling_shutter, self._rig)
         shared = self._shared_color(places, search, judge, shifts) if self._config.color == "per-take" else None
         frames = []
-        with self._samples_path.open("wb") as file:
-            for index, place in enumerate(places):
-                color, psnr_db, sample = self._photometry.fallback, math.nan, None
-                if judge.can_be_made(place):
-                    image = np.asarray(self._blurry.frames[index])
-                    blur, sequence = self._sharp.window(place.position, shifts)
-                    color = self._photometry.fit([self._photometry.pairs(blur, image)]) if shared is None else shared
-                    psnr_db, sample = self._photometry.make_sample(blur, sequence, image, color)
-                reason = judge.reason(index, place, psnr_db)
-                if not reason and sample is not None:
-                    file.write(sample.blurry.tobytes())
-                    file.write(sample.sharp.tobytes())
-                frames.append(
-                    AlignedFrame(
-                        take=self._take.name,
-                        blurry_index=index,
-                        blurry_time=float(self._blurry.times[index]),
-                        position=place.position,
-                        position_fine=place.position_fine,
-                        psnr=psnr_db,
-                        margin_db=float(search.margins_db[index]),
-                        accepted=not reason,
-                        reason=reason,
-                        color=color,
-                    )
+        laid_aside = FrameFile(self._scratch / "samples", np.uint8)
+        for index, place in enumerate(places):
+            color, psnr_db, sample = self._photometry.fallback, math.nan, None
+            if judge.can_be_made(place):
+                image = np.asarray(self._blurry.frames[index])
+                blur, sequence = self._sharp.window(place.position, shifts)
+                color = self._photometry.fit([self._photometry.pairs(blur, image)]) if shared is None else shared
+                psnr_db, sample = self._photometry.make_sample(blur, sequence, image, color)
+            reason = judge.reason(index, place, psnr_db)
+            if not reason and sample is not None:
+                laid_aside.append(np.concatenate([sample.blurry[None], sample.sharp]))
+            frames.append(
+                AlignedFrame(
+                    take=self._take.name,
+                    blurry_index=index,
+                    blurry_time=float(self._blurry.times[index]),
+                    position=place.position,
+                    position_fine=place.position_fine,
+                    psnr=psnr_db,
+                    margin_db=float(search.margins_db[index]),
+                    accepted=not reason,
+                    reason=reason,
+                    color=color,
                 )
-        return frames
+            )
+        description = self._take.blurry[0].with_name("take.yaml")
+        return frames, LaidAside(description, self._plate(), laid_aside, range(len(laid_aside)))
 
     def _shared_color(
         self,
@@ -207,18 +223,6 @@ class TakeAlignment:
             pairs.append(self._photometry.pairs(blur, np.asarray(self._blurry.frames[index])))
         return self._photometry.fit(pairs)
 
-    @property
-    def _samples_path(self) -> Path:
-        return self._scratch / "samples"
-
-    def _read_samples(self) -> Iterator[AlignedSample]:
-        width, height = self._rig.output_size
-        shape = (1 + self._rig.frames_per_sequence, height, width, 3)
-        with self._samples_path.open("rb") as file:
-            while data := file.read(math.prod(shape)):
-                pictures = np.frombuffer(data, dtype=np.uint8).reshape(shape)
-                yield AlignedSample(pictures[0], pictures[1:])
-
     def _plate(self) -> NDArray[np.uint8] | None:
         """Return the clean plate as the blurry camera sees it; the sharp camera's stands in where it is missing."""
         if self._take.green_screen and self._take.plate_blurry is not None:
@@ -237,6 +241,7 @@ def write_take(
     config: AlignConfig,
     device: Device,
     inputs_sha256: str,
+    weights: Path | None = None,
 ) -> None:
     """Align one take and write its file whole or not at all; what is laid aside on the way goes beside it.
 
@@ -245,7 +250,8 @@ def write_take(
     Raises
     ------
     InputError
-        If a recording cannot be decoded, is of another size or rate than expected, or shorter than a window.
+        If a recording cannot be decoded, is of another size or rate than expected, or shorter than a window; or if no
+        screen is seen in a green-screen take.
     """
     with scratch_folder(path) as scratch, threadpool_limits(1, "blas"):
-        TakeAlignment(take, rig, calibration, config, scratch, device).write(path, inputs_sha256)
+        TakeAlignment(take, rig, calibration, config, scratch, device, weights).write(path, inputs_sha256)

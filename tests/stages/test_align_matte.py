@@ -1,0 +1,204 @@
+"""Green screens in the align stage: what is measured of their composites, what is rejected, and what cannot be used."""
+
+import hashlib
+import math
+import shutil
+import sys
+
+import numpy as np
+import pytest
+from sessions import write_rig
+
+from rb2v.cli import main
+from rb2v.errors import ConfigMismatchError, InputError, Rb2vError
+from rb2v.execution import ProcessExecutor, SerialExecutor
+from rb2v.io.aligned import AlignedTakeReader, aligned_take_path
+from rb2v.io.store import read_alignment, read_json
+from rb2v.io.video import write_image
+from rb2v.matting import MATTERS, Matte, make_matter
+from rb2v.stages.align import AlignConfig, run
+from rb2v.stages.align.matte import measure_composites
+
+
+@pytest.fixture
+def raw(session, tmp_path):
+    """A copy of the take before a green screen, to be changed."""
+    root = tmp_path / "raw"
+    shutil.copytree(session.raw / "takes" / "hand_train", root / "takes" / "hand_train")
+    write_rig(root / "rig.yaml")
+    (root / "capture.yaml").write_text("schema: 1\nrig: rig.yaml\n")
+    return root
+
+
+class HalvingMatter:
+    """A matter whose weights say what part of the blurry frame's foreground it finds."""
+
+    def __init__(self, weights):
+        if weights is None or not weights.is_file():
+            raise Rb2vError(f"{weights}: holds no weights; expected --weights FILE")
+        self._share = np.float32(weights.read_text())
+
+    def fit(self, frames, response, plate=None):
+        self._fitted = make_matter("chroma").fit(frames, response, plate)
+        return self
+
+    def matte(self, sharp, blurry):
+        of_sharp, of_blurry = self._fitted.matte(sharp, blurry)
+        return of_sharp, Matte(self._share * of_blurry.alpha, self._share * of_blurry.premultiplied_linear)
+
+
+@pytest.fixture
+def halving(monkeypatch, tmp_path):
+    monkeypatch.setitem(MATTERS, "halving", HalvingMatter)
+    for share in ("1.0", "0.5"):
+        (tmp_path / share).write_text(share)
+    return tmp_path
+
+
+def run_rb2v(monkeypatch, capsys, *arguments):
+    """Run a command in this process; return its exit status, standard output and standard error."""
+    monkeypatch.setattr(sys, "argv", ["rb2v", *map(str, arguments)])
+    monkeypatch.setenv("COLUMNS", "400")
+    with pytest.raises(SystemExit) as stop:
+        main()
+    captured = capsys.readouterr()
+    return stop.value.code or 0, captured.out, captured.err
+
+
+def all_bytes(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_composites_are_measured_where_there_is_a_screen(session):
+    rows = read_alignment(session.aligned / "alignment.csv")
+    accepted = [row for row in rows if row.accepted]
+    assert all(math.isnan(row.composite_psnr) for row in rows if row.take == "street_train" or not row.accepted)
+    hands = [row.composite_psnr for row in accepted if row.take == "hand_train"]
+    assert len(hands) > 10
+    assert min(hands) > 30
+    with AlignedTakeReader(aligned_take_path(session.aligned, "hand_train")) as reader:
+        stored = [frame.composite_psnr for frame in reader.read_frames() if frame.accepted]
+    assert stored == pytest.approx(hands, abs=1e-4)
+
+
+def test_what_breaks_when_its_screen_is_replaced_is_rejected(session, raw, tmp_path):
+    before = {row.blurry_index: row for row in read_alignment(session.aligned / "alignment.csv") if "hand" in row.take}
+    least_db = float(np.median([row.composite_psnr for row in before.values() if row.accepted]))
+    run(raw, session.calibration, tmp_path / "aligned", AlignConfig(min_composite_psnr_db=least_db))
+    rows = read_alignment(tmp_path / "aligned" / "alignment.csv")
+    accepted = [row for row in rows if row.accepted]
+    rejected = [row for row in rows if row.reason == "matte"]
+    assert min(len(accepted), len(rejected)) > 3
+    assert len(accepted) + len(rejected) == sum(row.accepted for row in before.values())
+    assert all(row.composite_psnr >= least_db for row in accepted)
+    assert all(row.composite_psnr < least_db for row in rejected)
+    whole = AlignedTakeReader(aligned_take_path(session.aligned, "hand_train"))
+    part = AlignedTakeReader(aligned_take_path(tmp_path / "aligned", "hand_train"))
+    with whole, part:
+        assert part.blurry_index.tolist() == [row.blurry_index for row in accepted]
+        for index, blurry_index in enumerate(part.blurry_index):
+            same = whole.read(whole.blurry_index.tolist().index(blurry_index))
+            np.testing.assert_array_equal(part.read(index).blurry, same.blurry)
+            np.testing.assert_array_equal(part.read(index).sharp, same.sharp)
+        # Whoever keys the take later learns its screen from what is left, and finds what was accepted.
+        again = list(measure_composites(part, make_matter("chroma"), "srgb"))
+        assert again == [frame.composite_psnr for frame in part.read_frames() if frame.accepted]
+
+
+def test_a_take_may_lose_all_of_its_frames(session, raw, tmp_path):
+    run(raw, session.calibration, tmp_path / "aligned", AlignConfig(min_composite_psnr_db=90.0))
+    rows = read_alignment(tmp_path / "aligned" / "alignment.csv")
+    assert {row.reason for row in rows if math.isfinite(row.composite_psnr)} == {"matte"}
+    with AlignedTakeReader(aligned_take_path(tmp_path / "aligned", "hand_train")) as reader:
+        assert len(reader) == 0
+
+
+def test_the_paper_rejects_nothing(session, raw, halving, tmp_path):
+    paper = AlignConfig.paper()
+    config = AlignConfig(positions=paper.positions, min_composite_psnr_db=paper.min_composite_psnr_db, matter="halving")
+    run(raw, session.calibration, tmp_path / "aligned", config, weights=halving / "0.5")
+    rows = read_alignment(tmp_path / "aligned" / "alignment.csv")
+    assert {row.reason for row in rows} <= {"", "out-of-range"}
+    assert max(row.composite_psnr for row in rows if row.accepted) < 20
+
+
+def test_the_bytes_do_not_depend_on_the_workers(session, tmp_path):
+    out = tmp_path / "aligned"
+    run(session.raw, session.calibration, out, executor=ProcessExecutor(2))
+    assert all_bytes(out) == all_bytes(session.aligned)
+
+
+def test_a_take_without_its_screen_is_named_and_the_others_go_on(session, raw, tmp_path, monkeypatch, capsys):
+    wrong = raw / "takes" / "a_wrong"
+    shutil.copytree(session.raw / "takes" / "street_train", wrong)
+    description = (wrong / "take.yaml").read_text()
+    assert "green_screen: false" in description
+    (wrong / "take.yaml").write_text(description.replace("green_screen: false", "green_screen: true"))
+    out = tmp_path / "aligned"
+    command = ("align", "--raw-dir", raw, "--calibration", session.calibration, "--out", out, "--workers", 1)
+    status, _, error = run_rb2v(monkeypatch, capsys, *command)
+    assert status == 2
+    assert f"{wrong / 'take.yaml'}: green_screen: no green screen is seen" in error
+    assert error.rstrip().endswith("; expected a take before a green screen, or green_screen: false")
+    assert [path.name for path in (out / "takes").iterdir()] == ["hand_train.h5"]
+    assert not (out / "manifest.json").exists()
+    finished_at = aligned_take_path(out, "hand_train").stat().st_mtime_ns
+    (wrong / "take.yaml").write_text(description)
+    assert run_rb2v(monkeypatch, capsys, *command)[0] == 0
+    assert read_json(out / "manifest.json")["takes"] == ["a_wrong", "hand_train"]
+    assert aligned_take_path(out, "hand_train").stat().st_mtime_ns == finished_at
+
+
+def test_all_takes_without_their_screens_are_named(session, raw, tmp_path):
+    for name in ("a_wrong", "b_wrong"):
+        shutil.copytree(session.raw / "takes" / "street_train", raw / "takes" / name)
+        path = raw / "takes" / name / "take.yaml"
+        path.write_text(path.read_text().replace("green_screen: false", "green_screen: true"))
+    with pytest.raises(Rb2vError) as caught:
+        run(raw, session.calibration, tmp_path / "aligned", executor=SerialExecutor(check_pickle=True))
+    first, second = str(caught.value).splitlines()
+    assert "a_wrong/take.yaml: green_screen: " in first
+    assert "b_wrong/take.yaml: green_screen: " in second
+    assert aligned_take_path(tmp_path / "aligned", "hand_train").is_file()
+
+
+def test_a_plate_of_another_size_is_refused_before_anything_is_written(session, raw, tmp_path):
+    plate = raw / "takes" / "hand_train" / "plate_sharp.png"
+    write_image(plate, np.full((120, 160, 3), 90, np.uint8))
+    with pytest.raises(InputError, match=r"plate_sharp\.png: is 160x120; expected 192x160 as in the calibration"):
+        run(raw, session.calibration, tmp_path / "aligned")
+    assert not (tmp_path / "aligned").exists()
+
+
+def test_weights_are_known_by_their_digest(session, raw, halving, tmp_path):
+    out, config = tmp_path / "aligned", AlignConfig(matter="halving")
+    with pytest.raises(Rb2vError, match="None: holds no weights"):
+        run(raw, session.calibration, out, config)
+    assert not out.exists()
+    run(raw, session.calibration, out, config, weights=halving / "1.0")
+    for name in ("config.json", "manifest.json"):
+        found = read_json(out / name)["config"]
+        assert (found["matter"], found["weights_sha256"]) == ("halving", hashlib.sha256(b"1.0").hexdigest())
+        assert str(tmp_path) not in (out / name).read_text()
+    with pytest.raises(ConfigMismatchError, match=r"config\.weights_sha256: the folder was made with"):
+        run(raw, session.calibration, out, config, weights=halving / "0.5")
+    run(raw, session.calibration, tmp_path / "half", config, weights=halving / "0.5")
+    rows = read_alignment(tmp_path / "half" / "alignment.csv")
+    assert not any(row.accepted for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--matter", "magic"), "'magic' is no matter; expected one of "),
+        (("--weights", "net.pt"), "net.pt: the matter 'chroma' takes no weights"),
+        (("--min-composite-psnr", "-1"), "min_composite_psnr_db must be a number of at least 0"),
+        (("--min-composite-psnr", "nan"), "min_composite_psnr_db must be a number of at least 0"),
+    ],
+)
+def test_wrong_options_end_in_one_message(session, raw, tmp_path, monkeypatch, capsys, options, message):
+    command = ("align", "--raw-dir", raw, "--calibration", session.calibration, "--out", tmp_path / "aligned")
+    status, _, error = run_rb2v(monkeypatch, capsys, *command, *options)
+    assert (status, len(error.splitlines())) == (2, 1)
+    assert message in error
+    assert not (tmp_path / "aligned").exists()
