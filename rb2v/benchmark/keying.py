@@ -175,10 +175,10 @@ class _TrueAlphas:
 
 
 def _render_alphas(renderer: TruthRenderer, frame: AlignedFrame, n_sharp: int) -> _TrueAlphas | None:
-    blurry = renderer.blurry_alpha(frame.blurry_time)
-    sharp = {k: renderer.sharp_alpha(frame.position + k) for k in (0, n_sharp // 2, n_sharp - 1)}
-    known = {k: alpha for k, alpha in sharp.items() if alpha is not None}
-    return None if blurry is None else _TrueAlphas(known, blurry)
+    blurry = renderer.blurry_matte(frame.blurry_time)
+    sharp = {k: renderer.sharp_matte(frame.position + k) for k in (0, n_sharp // 2, n_sharp - 1)}
+    known = {k: matte.alpha for k, matte in sharp.items() if matte is not None}
+    return None if blurry is None else _TrueAlphas(known, blurry.alpha)
 
 
 def _blur_residual(sample: AlignedSample, response: CameraResponse) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +10,8 @@ from numpy.typing import NDArray
 from rb2v.artifacts import Camera, Crop
 from rb2v.core.color import encode
 from rb2v.core.homography import FrameWarp
+from rb2v.matting import Matte
+from rb2v.simulator.camera import SimulatedCamera
 from rb2v.simulator.rig import SimulatedRig, TakePlan
 
 _MARGIN_PX = 8
@@ -74,7 +75,7 @@ class TruthRenderer:
         """
         # Kept, because several alignments of a take are held against the same few frames.
         if (fine_index, rows) not in self._sharp_frames:
-            camera = self._sharp if rows == "sharp" else self._sharp_in_blurry_rows
+            camera = self._sharp_camera(rows)
             linear = camera.expose(self._scene, self._scene_time(fine_index))
             self._sharp_frames[fine_index, rows] = self._warp(encode(linear, camera.response))
         return self._sharp_frames[fine_index, rows]
@@ -83,27 +84,42 @@ class TruthRenderer:
         """Return the (H, W, 3) blurry frame shown at a time."""
         return self._warp(encode(self._blurry.expose(self._scene, time_seconds), self._blurry.response))
 
-    def sharp_alpha(self, fine_index: int) -> NDArray[np.float32] | None:
-        """Return the (H, W) opacity in a frame of the fine track; None where there is no green screen."""
-        return self._warp_alpha(self._sharp.expose_alpha, self._scene_time(fine_index))
+    def sharp_matte(self, fine_index: int, rows: Camera = "sharp") -> Matte | None:
+        """Return the true matte of `sharp`: what a perfect matter would find in it.
 
-    def blurry_alpha(self, time_seconds: float) -> NDArray[np.float32] | None:
-        """Return the (H, W) opacity in the blurry frame shown at a time; None where there is no green screen."""
-        return self._warp_alpha(self._blurry.expose_alpha, time_seconds)
+        Parameters
+        ----------
+        fine_index : int
+            On the fine track.
+        rows : {"sharp", "blurry"}
+            As for `sharp`.
+
+        Returns
+        -------
+        Matte or None
+            Alpha (H, W) and the foreground's light times alpha (H, W, 3), without the light that the screen spills on
+            it, in the blurry camera's colours; None where nobody knows what is foreground.
+        """
+        return self._matte(self._sharp_camera(rows), self._scene_time(fine_index))
+
+    def blurry_matte(self, time_seconds: float) -> Matte | None:
+        """Return the true matte of the blurry frame shown at a time; see `sharp_matte`."""
+        return self._matte(self._blurry, time_seconds)
+
+    def _sharp_camera(self, rows: Camera) -> SimulatedCamera:
+        return self._sharp if rows == "sharp" else self._sharp_in_blurry_rows
 
     def _scene_time(self, fine_index: int) -> float:
         # The simulator shows its frame i at i / fps exactly.
         return self._rig.scene_time(self._plan, fine_index / self._rig.rig.fine_fps)
 
-    def _warp_alpha(
-        self, expose_alpha: Callable[..., NDArray[np.float32] | None], time_seconds: float
-    ) -> NDArray[np.float32] | None:
-        alpha = expose_alpha(self._scene, time_seconds)
-        if alpha is None:
+    def _matte(self, camera: SimulatedCamera, time_seconds: float) -> Matte | None:
+        exposed = camera.expose_foreground(self._scene, time_seconds)
+        if exposed is None:
             return None
-        # As a grey picture, so that it takes the frames' own way; 8 bits cost at most 0.002.
-        gray = np.repeat(np.rint(alpha * 255).astype(np.uint8)[..., None], 3, axis=2)
-        return self._warp(gray)[..., 0].astype(np.float32) / np.float32(255)
+        # Cubic resampling overshoots a little.
+        foreground = np.maximum(self._warp.warp_linear(exposed), 0)
+        return Matte(np.minimum(foreground[..., 3], 1), np.ascontiguousarray(foreground[..., :3]))
 
 
 def spread_indices(n: int, n_wanted: int) -> list[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.box import SIMPLE_HEAD
@@ -45,6 +45,14 @@ def simulate(
     video: Annotated[
         Path | None, typer.Option(help="A real clip as the scene, each of its frames one tick of the 600 fps track.")
     ] = None,
+    green_screen: Annotated[
+        bool, typer.Option("--green-screen", help="The clip of --video was filmed before a green screen.")
+    ] = False,
+    screen: Annotated[
+        Literal["full", "small"],
+        typer.Option(help="Green screen of face and hand takes: full, or small with a studio around it."),
+    ] = "full",
+    plates: Annotated[bool, typer.Option("--plates/--no-plates", help="Clean plates of green-screen takes.")] = True,
     mirrored: Annotated[bool, typer.Option("--mirrored/--not-mirrored", help="Mirror one of the views.")] = True,
     drift_ppm: Annotated[float, typer.Option(help="How much faster the sharp camera's clock runs.")] = 80.0,
     max_offset: Annotated[
@@ -96,6 +104,8 @@ def simulate(
             blurry_readout_seconds=blurry_readout_seconds,
             sharp_readout_seconds=sharp_readout_seconds,
             motion=motion,
+            screen=screen,
+            plates=plates,
             seed=seed,
         )
     )
@@ -105,6 +115,7 @@ def simulate(
             config,
             photos_dir=photos,
             video=video,
+            green_screen=green_screen,
             executor=make_executor(workers, executor),
             on_done=show,
         )

@@ -236,13 +236,19 @@ class FrameWarp:
 
     def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return the (height, width, 3) uint8 output for an (H, W, 3) uint8 frame."""
-        linear = to_linear(image, self._response)
+        return encode(self.warp_linear(to_linear(image, self._response)), self._response)
+
+    def warp_linear(self, linear: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the (height, width, C) output for an (H, W, C) picture in linear light, which nothing rounds or clips.
+
+        Light times opacity and opacity itself, say, are resampled as what they are seen in.
+        """
         if self._sigma_px > 0.2:
             linear = np.asarray(cv2.GaussianBlur(linear, (0, 0), self._sigma_px), dtype=np.float32)
         warped = cv2.warpPerspective(
             linear, self._to_output, self._size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
         )
-        return encode(np.asarray(warped, dtype=np.float32), self._response)
+        return np.asarray(warped, dtype=np.float32)
 
 
 def crop_homography(crop: tuple[int, int, int, int], size: tuple[int, int]) -> Homography:

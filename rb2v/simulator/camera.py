@@ -87,29 +87,37 @@ class SimulatedCamera:
             total /= np.float32(len(instants))
         return np.asarray(cv2.transform(total, self.mixing.astype(np.float32)), dtype=np.float32)
 
-    def expose_alpha(self, scene: Scene, center_seconds: float) -> NDArray[np.float32] | None:
-        """Return the (H, W) foreground opacity that an exposure sees; None where there is no green screen.
+    def expose_foreground(self, scene: Scene, center_seconds: float) -> NDArray[np.float32] | None:
+        """Return what an exposure sees of the foreground alone, noise-free and without what the screen spills on it.
+
+        Returns
+        -------
+        (H, W, 4) ndarray of float32, or None
+            Linear light times opacity in this sensor's colours, and opacity; None where the scene knows no foreground.
 
         Raises
         ------
         ValueError
             As by :meth:`expose`.
         """
-        total = np.zeros((self.size[1], self.size[0]), dtype=np.float32)
+        total = np.zeros((self.size[1], self.size[0], 4), dtype=np.float32)
         if self.readout_seconds:
             for part in self._read_out(scene, center_seconds):
-                opacity = scene.alpha(part.instant, part.scene_to_view, part.size)
-                if opacity is None:
+                layer = scene.foreground(part.instant, part.scene_to_view, part.size)
+                if layer is None:
                     return None
-                total[part.rows] += part.weights * opacity
-            return total
-        instants = scene.instants(center_seconds, self.exposure_seconds, self.n_instants)
-        for instant in instants:
-            opacity = scene.alpha(float(instant), self.scene_to_view, self.size)
-            if opacity is None:
-                return None
-            total += opacity
-        return total / np.float32(len(instants))
+                total[part.rows] += part.weights[..., None] * layer
+        else:
+            instants = scene.instants(center_seconds, self.exposure_seconds, self.n_instants)
+            for instant in instants:
+                layer = scene.foreground(float(instant), self.scene_to_view, self.size)
+                if layer is None:
+                    return None
+                cv2.accumulate(layer, total)
+            total /= np.float32(len(instants))
+        mixing = np.eye(4, dtype=np.float32)
+        mixing[:3, :3] = self.mixing
+        return np.asarray(cv2.transform(total, mixing), dtype=np.float32)
 
     def row_delays(self) -> NDArray[np.float64]:
         """Return how much later than the frame's time each pixel's centre of exposure is, in seconds.

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import yaml
@@ -35,13 +35,16 @@ from rb2v.io.store import (
 from rb2v.io.video import Sound, write_image, write_video
 from rb2v.simulator import instruments, targets, textures
 from rb2v.simulator.camera import NoiseBank, SimulatedCamera
-from rb2v.simulator.scene import ClipScene, LayeredScene, Scene, street_scene, studio_scene
+from rb2v.simulator.scene import ClipScene, LayeredScene, Scene, street_scene
+from rb2v.simulator.studio import studio_scene
 
 logger = logging.getLogger(__name__)
 
 TRUTH_NAME = "truth.json"
-SCENES_VERSION = 2
+SCENES_VERSION = 3
 """Raised whenever a configuration comes to give other recordings, so that an older truth is not rendered wrongly."""
+
+Screen = Literal["full", "small"]
 
 _SOUND_RATE = 48_000
 _N_BOARDS = 6
@@ -89,6 +92,10 @@ class SimulateConfig:
     """Rolling shutter of the sharp camera, likewise."""
     motion: float = 1.0
     """Multiplies the amplitude of every movement, the rig's included; with 0 takes stand still."""
+    screen: Screen = "full"
+    """How far the green screen reaches: over the whole picture, or over its middle with a studio around it."""
+    plates: bool = True
+    """Whether there are clean plates of green-screen takes."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -114,6 +121,8 @@ class SimulateConfig:
                 raise ValueError(f"{name} must be a number of at least 0, got {getattr(self, name)}")
         if not 0 <= self.motion <= _MAX_MOTION:
             raise ValueError(f"motion must lie within 0..{_MAX_MOTION:g}, got {self.motion}")
+        if self.screen not in get_args(Screen):
+            raise ValueError(f"screen must be one of {', '.join(get_args(Screen))}, got {self.screen!r}")
         if not self.categories:
             raise ValueError("categories must name at least one category")
 
@@ -136,7 +145,7 @@ class TakePlan:
     @property
     def green_screen(self) -> bool:
         """Whether the take is shot before a green screen."""
-        return self.clip is None and self.category != "street"
+        return self.category != "street"
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,7 +179,13 @@ class SimulatedRig:
         if plan.category == "street":
             scene = street_scene(self.photos, self.config.size, plan.scene_seed)
         else:
-            scene = studio_scene(self.photos, self.config.size, plan.scene_seed, hand=plan.category == "hand")
+            scene = studio_scene(
+                self.photos,
+                self.config.size,
+                plan.scene_seed,
+                hand=plan.category == "hand",
+                small_screen=self.config.screen == "small",
+            )
         return scene.with_motion(self.config.motion)
 
     def scene_time(self, plan: TakePlan, sharp_time_seconds: float) -> float:
@@ -268,8 +283,11 @@ def _mixing(rng: np.random.Generator) -> NDArray[np.float64]:
     return np.asarray(mixing * rng.uniform(0.88, 1.0, (3, 1)), dtype=np.float64)
 
 
-def plan_takes(config: SimulateConfig, video: Path | None = None) -> tuple[TakePlan, ...]:
-    """Return the takes of a configuration: per category one for training and one for the test, or one clip."""
+def plan_takes(config: SimulateConfig, video: Path | None = None, green_screen: bool = False) -> tuple[TakePlan, ...]:
+    """Return the takes of a configuration: per category one for training and one for the test, or one clip.
+
+    A clip is a street, or a face where it was filmed before a green screen.
+    """
     rng = np.random.default_rng([config.seed, 2])
 
     def offset() -> float:
@@ -277,8 +295,8 @@ def plan_takes(config: SimulateConfig, video: Path | None = None) -> tuple[TakeP
 
     if video is not None:
         seconds = ClipScene(video, (64, 64)).duration_seconds
-        plan = TakePlan("clip_train", "street", "clip", "train", seconds, 0, offset(), str(video.resolve()))
-        return (plan,)
+        category: Category = "face" if green_screen else "street"
+        return (TakePlan("clip_train", category, "clip", "train", seconds, 0, offset(), str(video.resolve())),)
     splits: tuple[Split, ...] = ("train", "test") if config.test_takes else ("train",)
     return tuple(
         TakePlan(
@@ -301,6 +319,7 @@ def simulate(
     *,
     photos_dir: Path | None = None,
     video: Path | None = None,
+    green_screen: bool = False,
     executor: Executor | None = None,
     on_done: Callable[[int, int], None] | None = None,
 ) -> Path:
@@ -316,6 +335,8 @@ def simulate(
         Folder of pictures to take textures from, in place of those that scikit-image ships.
     video : Path, optional
         A clip that becomes the scene of a single take, one of its frames per tick of the 600 fps blur track.
+    green_screen : bool
+        Whether the clip was filmed before a green screen; it has no clean plate, and its foreground nobody knows.
     executor : Executor, optional
         Where recordings are rendered; serial by default.
     on_done : callable, optional
@@ -333,8 +354,12 @@ def simulate(
         than its ticks.
     ConfigMismatchError
         If the folders were made with another configuration.
+    Rb2vError
+        If a green screen is said to be in a clip, and there is no clip.
     """
     executor = executor or SerialExecutor()
+    if green_screen and video is None:
+        raise Rb2vError("green_screen is about a clip, and none is given; expected a video beside it")
     if out_dir.exists() and not out_dir.is_dir():
         raise InputError(out_dir, "is a file", expected="a folder to write to")
     truth_dir = out_dir.resolve().parent / "truth"
@@ -344,9 +369,10 @@ def simulate(
     rig = build_rig(config, photos)
     if video is not None:
         _check_clip(video, config)
-    plans = plan_takes(config, video)
+    plans = plan_takes(config, video, green_screen)
     record = dataclasses.asdict(config) | _digests(rig)
     record["video"] = None if video is None else _digest(video)
+    record["green_screen"] = green_screen
     if not (truth_dir / CONFIG_NAME).exists() and out_dir.is_dir() and any(out_dir.iterdir()):
         raise InputError(out_dir, "is not empty and its truth is missing", expected="a new or empty folder")
     with output_folder(truth_dir, record, contents=(out_dir,)):
@@ -448,7 +474,7 @@ def _record(out_dir: Path, rig: SimulatedRig, plan: TakePlan, which: Camera) -> 
     folder = out_dir / "takes" / plan.name
     name = f"{plan.name}/{which}.mp4"
     scene = rig.scene(plan)
-    if plan.green_screen and isinstance(scene, LayeredScene):
+    if rig.config.plates and plan.green_screen and isinstance(scene, LayeredScene):
         plate_path = folder / f"plate_{which}.png"
         if not plate_path.exists():
             noise = NoiseBank(np.random.default_rng([rig.config.seed, 5, plan.scene_seed, which == "sharp"]))

@@ -6,7 +6,7 @@ A scene lives on a plane whose unit is a pixel of the reference view, with the o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -24,11 +24,9 @@ CLIP_TICKS_PER_SECOND = 600.0
 CLIP_LEAD_TICKS = 9
 """Ticks before time 0, so that the first blurry exposure, 19 ticks long, lies inside the clip."""
 
-_GREEN_LINEAR = np.array([0.045, 0.36, 0.075], dtype=np.float32)
-
 # As matrices of OpenCV's transform: numpy's broadcasting over a last axis of 3 is several times slower.
 _LIGHT = np.eye(3, 4, dtype=np.float32)
-_TRANSPARENCY = np.tile(np.array([0, 0, 0, -1, 1], dtype=np.float32), (3, 1))
+_TRANSPARENCY = np.tile(np.array([0, 0, 0, -1, 1], dtype=np.float32), (4, 1))
 
 
 class Scene(Protocol):
@@ -42,10 +40,16 @@ class Scene(Protocol):
         """Return the (height, width, 3) linear light at an instant, seen through a homography."""
         ...
 
-    def alpha(
+    def foreground(
         self, time_seconds: float, scene_to_view: Homography, size: tuple[int, int]
     ) -> NDArray[np.float32] | None:
-        """Return the (height, width) opacity of the foreground; None where there is no green screen."""
+        """Return the foreground alone; None where there is no green screen, or nobody knows what is foreground.
+
+        Returns
+        -------
+        (height, width, 4) ndarray of float32, or None
+            Its linear light times its opacity, without what the screen spills on it, and its opacity.
+        """
         ...
 
 
@@ -71,6 +75,10 @@ class Wave:
         """Return the same wave with its amplitude multiplied."""
         return Wave(self.center, self.amplitude * share, self.frequency_hz, self.phase)
 
+    def moved(self, distance: float) -> Wave:
+        """Return the same wave about another middle."""
+        return Wave(self.center + distance, self.amplitude, self.frequency_hz, self.phase)
+
 
 @dataclass(frozen=True)
 class Motion:
@@ -93,6 +101,10 @@ class Motion:
         """Return the same path with every movement about its middle multiplied."""
         return Motion(*(wave.scaled(share) for wave in (self.x_px, self.y_px, self.angle_degrees, self.scale)))
 
+    def moved(self, x_px: float, y_px: float) -> Motion:
+        """Return the same path at another place."""
+        return Motion(self.x_px.moved(x_px), self.y_px.moved(y_px), self.angle_degrees, self.scale)
+
 
 def orbit(rng: np.random.Generator, radius_px: float, frequency_hz: float) -> tuple[Wave, Wave]:
     """Return x and y of an elliptic path, on which the speed never falls to zero."""
@@ -104,10 +116,6 @@ def orbit(rng: np.random.Generator, radius_px: float, frequency_hz: float) -> tu
     )
 
 
-def _shifted(wave: Wave, center: float) -> Wave:
-    return Wave(center, wave.amplitude, wave.frequency_hz, wave.phase)
-
-
 @dataclass(frozen=True, eq=False)
 class Mover:
     """A cut-out and its path."""
@@ -115,28 +123,61 @@ class Mover:
     rgba: NDArray[np.float32]
     """(h, w, 4) linear light times opacity, and opacity."""
     motion: Motion
+    seen: NDArray[np.float32] | None = None
+    """The same in the light that the screen spills on it, as cameras see it; None where there is no such light."""
 
-    def draw(
-        self, picture: NDArray[np.float32], time_seconds: float, scene_to_view: Homography, opacity: bool = False
+    def draw(self, picture: NDArray[np.float32], time_seconds: float, scene_to_view: Homography) -> None:
+        """Lay the cut-out, as cameras see it, over an (H, W, 3) picture in place."""
+        self._lay(self.rgba if self.seen is None else self.seen, picture, time_seconds, scene_to_view)
+
+    def draw_foreground(self, picture: NDArray[np.float32], time_seconds: float, scene_to_view: Homography) -> None:
+        """Lay the cut-out itself over an (H, W, 4) picture of light times opacity, and opacity, in place."""
+        self._lay(self.rgba, picture, time_seconds, scene_to_view)
+
+    def _lay(
+        self, rgba: NDArray[np.float32], picture: NDArray[np.float32], time_seconds: float, scene_to_view: Homography
     ) -> None:
-        """Lay the cut-out over a picture in place; with ``opacity``, over an (H, W) opacity instead."""
-        height, width = self.rgba.shape[:2]
-        own_to_view = scene_to_view @ self.motion.at(time_seconds) @ _centering(width, height)
-        corners = warp_points(own_to_view, np.array([[0, 0], [width, 0], [0, height], [width, height]], dtype=float))
-        low = np.maximum(np.floor(corners.min(axis=0)).astype(int) - 1, 0)
-        high = np.minimum(np.ceil(corners.max(axis=0)).astype(int) + 2, (picture.shape[1], picture.shape[0]))
-        if np.any(high <= low):
+        place = _place(rgba.shape, picture, scene_to_view @ self.motion.at(time_seconds))
+        if place is None:
             return
-        to_region = np.array([[1, 0, -low[0]], [0, 1, -low[1]], [0, 0, 1]], dtype=np.float64) @ own_to_view
-        region = picture[low[1] : high[1], low[0] : high[0]]
-        size = (int(high[0] - low[0]), int(high[1] - low[1]))
-        if opacity:
-            layer = cv2.warpPerspective(np.ascontiguousarray(self.rgba[..., 3]), to_region, size)
-            region[:] = layer + region * (1 - layer)
+        region, to_region = place
+        layer = cv2.warpPerspective(rgba, to_region, region.shape[1::-1])
+        n_channels = region.shape[2]
+        region *= cv2.transform(layer, _TRANSPARENCY[:n_channels])
+        region += cv2.transform(layer, _LIGHT) if n_channels == 3 else layer
+
+
+@dataclass(frozen=True, eq=False)
+class Shadow:
+    """What a mover takes of the light on the wall behind it."""
+
+    shade: NDArray[np.float32]
+    """(h, w) share of the light, 0 along the edge."""
+    motion: Motion
+
+    def draw(self, picture: NDArray[np.float32], time_seconds: float, scene_to_view: Homography) -> None:
+        """Darken an (H, W, 3) picture in place."""
+        place = _place(self.shade.shape, picture, scene_to_view @ self.motion.at(time_seconds))
+        if place is None:
             return
-        layer = cv2.warpPerspective(self.rgba, to_region, size)
-        region *= cv2.transform(layer, _TRANSPARENCY)
-        region += cv2.transform(layer, _LIGHT)
+        region, to_region = place
+        left = 1 - cv2.warpPerspective(self.shade, to_region, region.shape[1::-1])
+        region *= cv2.cvtColor(left, cv2.COLOR_GRAY2RGB)
+
+
+def _place(
+    shape: tuple[int, ...], picture: NDArray[np.float32], to_view: Homography
+) -> tuple[NDArray[np.float32], Homography] | None:
+    """Return the part of a picture that a texture covers, and the way from the texture's pixels to that part's."""
+    height, width = shape[:2]
+    own_to_view = to_view @ _centering(width, height)
+    corners = warp_points(own_to_view, np.array([[0, 0], [width, 0], [0, height], [width, height]], dtype=float))
+    low = np.maximum(np.floor(corners.min(axis=0)).astype(int) - 1, 0)
+    high = np.minimum(np.ceil(corners.max(axis=0)).astype(int) + 2, (picture.shape[1], picture.shape[0]))
+    if np.any(high <= low):
+        return None
+    to_region = np.array([[1, 0, -low[0]], [0, 1, -low[1]], [0, 0, 1]], dtype=np.float64) @ own_to_view
+    return picture[low[1] : high[1], low[0] : high[0]], to_region
 
 
 def _centering(width: int, height: int) -> Homography:
@@ -160,7 +201,11 @@ class LayeredScene:
     """From the plane to the reference view."""
     green_screen: bool = False
     """Whether the movers stand before a green screen."""
-    _kept_walls: dict[tuple[bytes, tuple[int, int]], NDArray[np.float32]] = field(default_factory=dict, repr=False)
+    shadows: Sequence[Shadow] = ()
+    """On the wall, behind all movers."""
+    _kept_walls: dict[tuple[bytes, tuple[int, int]], NDArray[np.float32]] = field(
+        default_factory=dict, init=False, repr=False
+    )
 
     def instants(self, center_seconds: float, exposure_seconds: float, n_instants: int) -> NDArray[np.float64]:
         """Return the times, in seconds, whose mean is an exposure."""
@@ -170,6 +215,8 @@ class LayeredScene:
         """Return the (height, width, 3) linear light at an instant, seen through a homography."""
         view = scene_to_view @ self.rig_motion.at(time_seconds)
         picture = self._render_wall(view, size).copy()
+        for shadow in self.shadows:
+            shadow.draw(picture, time_seconds, view)
         for mover in self.movers:
             mover.draw(picture, time_seconds, view)
         return picture
@@ -185,22 +232,23 @@ class LayeredScene:
             self._kept_walls[key] = np.asarray(wall, dtype=np.float32)
         return self._kept_walls[key]
 
-    def alpha(
+    def foreground(
         self, time_seconds: float, scene_to_view: Homography, size: tuple[int, int]
     ) -> NDArray[np.float32] | None:
-        """Return the (height, width) opacity of the movers; None where there is no green screen."""
+        """Return the movers alone, without what the screen spills on them; None where there is no green screen."""
         if not self.green_screen:
             return None
         view = scene_to_view @ self.rig_motion.at(time_seconds)
-        opacity = np.zeros((size[1], size[0]), dtype=np.float32)
+        picture = np.zeros((size[1], size[0], 4), dtype=np.float32)
         for mover in self.movers:
-            mover.draw(opacity, time_seconds, view, opacity=True)
-        return opacity
+            mover.draw_foreground(picture, time_seconds, view)
+        return picture
 
     def with_motion(self, share: float) -> LayeredScene:
         """Return the same scene with every movement multiplied; with 0 it stands still."""
-        movers = [Mover(mover.rgba, mover.motion.scaled(share)) for mover in self.movers]
-        return LayeredScene(self.wall, movers, self.rig_motion.scaled(share), self.green_screen)
+        movers = [replace(mover, motion=mover.motion.scaled(share)) for mover in self.movers]
+        shadows = [replace(shadow, motion=shadow.motion.scaled(share)) for shadow in self.shadows]
+        return LayeredScene(self.wall, movers, self.rig_motion.scaled(share), self.green_screen, shadows)
 
     def without_movers(self) -> LayeredScene:
         """Return the same scene empty, as a clean plate shows it."""
@@ -230,8 +278,8 @@ def street_scene(photos: Sequence[Path], size: tuple[int, int], seed: int) -> La
         alpha = textures.ellipse_alpha(shape) if index % 2 else textures.polygon_alpha(shape, rng)
         x, y = orbit(rng, height * rng.uniform(0.1, 0.3), rng.uniform(0.4, 0.9))
         motion = Motion(
-            _shifted(x, width * rng.uniform(-0.3, 0.3)),
-            _shifted(y, height * rng.uniform(-0.3, 0.3)),
+            x.moved(width * rng.uniform(-0.3, 0.3)),
+            y.moved(height * rng.uniform(-0.3, 0.3)),
             angle_degrees=Wave(rng.uniform(-180, 180), 25.0, rng.uniform(0.2, 0.5), rng.uniform()),
             scale=Wave(1.0, 0.1, rng.uniform(0.2, 0.5), rng.uniform()),
         )
@@ -239,64 +287,6 @@ def street_scene(photos: Sequence[Path], size: tuple[int, int], seed: int) -> La
     x, y = orbit(rng, height * 0.13, 0.55)
     rig_motion = Motion(x, y, Wave(0.0, 1.5, 0.4, rng.uniform()), Wave(1.0, 0.02, 0.3, rng.uniform()))
     return LayeredScene(wall, movers, rig_motion)
-
-
-def studio_scene(photos: Sequence[Path], size: tuple[int, int], seed: int, *, hand: bool) -> LayeredScene:
-    """Build a green-screen scene: an unevenly lit screen and before it a face-like or a hand-like foreground.
-
-    Parameters
-    ----------
-    photos : sequence of Path
-        Textures.
-    size : tuple of int
-        Width and height of the reference view in pixels.
-    seed : int
-        Decides everything else.
-    hand : bool
-        A fast hand in place of a head on its shoulders.
-    """
-    rng = np.random.default_rng(seed)
-    height = size[1]
-    pictures = [textures.load_photo(path) for path in photos]
-    screen = _green_screen((int(size[0] * 1.2), int(height * 1.2)), rng)
-    movers = []
-    if hand:
-        shape = (int(height * 0.5), int(height * 0.62))
-        x, y = orbit(rng, height * 0.14, 0.9)
-        swing = Wave(0.0, 12.0, rng.uniform(0.6, 1.0), rng.uniform())
-        photo = _without_green(pictures[int(rng.integers(len(pictures)))])
-        movers.append(Mover(textures.sprite(photo, textures.hand_alpha(shape), rng), Motion(x, y, swing)))
-    else:
-        x, y = orbit(rng, height * 0.07, 0.6)
-        body, head = (int(height * 0.75), int(height * 0.55)), (int(height * 0.42), int(height * 0.55))
-        photo = _without_green(pictures[int(rng.integers(len(pictures)))])
-        torso = Motion(Wave(0.0, x.amplitude / 2, x.frequency_hz, x.phase), Wave(height * 0.34))
-        movers.append(Mover(textures.sprite(photo, textures.ellipse_alpha(body), rng), torso))
-        nod = Wave(0.0, 12.0, rng.uniform(0.5, 0.8), rng.uniform())
-        # The first photograph that scikit-image ships is a portrait.
-        photo = _without_green(pictures[0])
-        movers.append(
-            Mover(
-                textures.sprite(photo, textures.ellipse_alpha(head), rng),
-                Motion(x, _shifted(y, -height * 0.08), nod),
-            )
-        )
-    return LayeredScene(screen, movers, Motion(Wave(), Wave()), green_screen=True)
-
-
-def _green_screen(size: tuple[int, int], rng: np.random.Generator) -> NDArray[np.float32]:
-    width, height = size
-    x, y = np.meshgrid(np.linspace(-1, 1, width, dtype=np.float32), np.linspace(-1, 1, height, dtype=np.float32))
-    tilt_x, tilt_y, fall = rng.uniform(-0.12, 0.12), rng.uniform(-0.12, 0.12), rng.uniform(0.05, 0.15)
-    shading = 1.0 + tilt_x * x + tilt_y * y - fall * (x**2 + y**2)
-    return np.asarray(shading[..., None] * _GREEN_LINEAR, dtype=np.float32)
-
-
-def _without_green(photo: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the photograph with green held to the larger of red and blue: nobody wears the screen's colour."""
-    limited = photo.copy()
-    np.minimum(limited[..., 1], np.maximum(limited[..., 0], limited[..., 2]), out=limited[..., 1])
-    return limited
 
 
 class ClipScene:
@@ -347,7 +337,7 @@ class ClipScene:
         view = scene_to_view @ _centering(width, height)
         return np.asarray(cv2.warpPerspective(linear, view, size, borderMode=cv2.BORDER_REFLECT_101), dtype=np.float32)
 
-    def alpha(
+    def foreground(
         self, time_seconds: float, scene_to_view: Homography, size: tuple[int, int]
     ) -> NDArray[np.float32] | None:
         """Return None: what is foreground in a real clip nobody knows."""

@@ -19,7 +19,8 @@ from rb2v.io.video import read_image
 _PACKAGED_PHOTOS = ("astronaut.png", "brick.png", "chelsea.png", "coffee.png", "rocket.jpg")
 
 # The lens: a point of the scene is at least this wide, so that bilinear sampling of a texture loses nothing more.
-_LENS_SIGMA_PX = 0.8
+LENS_SIGMA_PX = 0.8
+_RIM_PX = 4  # empty around a shape
 
 
 def list_photos(folder: Path | None = None) -> list[Path]:
@@ -43,7 +44,7 @@ def list_photos(folder: Path | None = None) -> list[Path]:
 def load_photo(path: Path) -> NDArray[np.float32]:
     """Read a photograph as (H, W, 3) float32 linear light, softened by the lens and kept off black and clipping."""
     linear = to_linear(read_image(path), "srgb")
-    return np.asarray(0.02 + 0.88 * cv2.GaussianBlur(linear, (0, 0), _LENS_SIGMA_PX), dtype=np.float32)
+    return np.asarray(0.02 + 0.88 * cv2.GaussianBlur(linear, (0, 0), LENS_SIGMA_PX), dtype=np.float32)
 
 
 def photo_wall(
@@ -76,7 +77,7 @@ def photo_wall(
             visible = wall[top : top + tile_height, max(left, 0) : left + tile.shape[1]]
             visible[:] = tile[: visible.shape[0], max(-left, 0) :][:, : visible.shape[1]]
             left += tile.shape[1]
-    return np.asarray(cv2.GaussianBlur(wall, (0, 0), _LENS_SIGMA_PX), dtype=np.float32)
+    return np.asarray(cv2.GaussianBlur(wall, (0, 0), LENS_SIGMA_PX), dtype=np.float32)
 
 
 def _random_crop(photo: NDArray[np.float32], size: tuple[int, int], rng: np.random.Generator) -> NDArray[np.float32]:
@@ -150,6 +151,52 @@ def hand_alpha(size: tuple[int, int]) -> NDArray[np.float32]:
     return _soften(mask)
 
 
+def lay_strands(
+    rgba: NDArray[np.float32],
+    paths: NDArray[np.float64],
+    widths_px: NDArray[np.float64],
+    colors: NDArray[np.float64],
+    rng: np.random.Generator,
+) -> None:
+    """Lay strands of hair or thread over a texture in place; the later half of each is half as wide.
+
+    Parameters
+    ----------
+    rgba : (h, w, 4) ndarray of float32
+        Linear light times opacity, and opacity.
+    paths : (n, k, 2) ndarray of float64
+        Places (x, y) along every strand in pixels, from its root to its tip. Strands that leave the texture are left
+        out.
+    widths_px : (n,) ndarray of float64
+        Widths at the roots. The lens spreads a strand that is narrower than a pixel, so that much is seen through it.
+    colors : (m, 3) ndarray of float64
+        Linear light; each is given to an equal part of the strands, one over the other.
+    rng : numpy.random.Generator
+        Decides how opaque the strands of a color are.
+    """
+    height, width = rgba.shape[:2]
+    # What would be cut off at the rim is left out.
+    within = ((paths > _RIM_PX) & (paths < np.array([width, height]) - 1 - _RIM_PX)).all(axis=(1, 2))
+    paths, widths_px = paths[within], widths_px[within]
+    oversampling = max(4, -(-1200 // height))
+    # OpenCV counts in sixteenths of a pixel here.
+    points = np.rint(16 * ((paths + 0.5) * oversampling - 0.5)).astype(np.int32)
+    thickness = np.maximum(np.rint(widths_px * oversampling), 1).astype(int)
+    half = points.shape[1] // 2
+    for color, chosen in zip(colors, np.array_split(np.arange(len(paths)), len(colors)), strict=True):
+        mask = np.zeros((height * oversampling, width * oversampling), dtype=np.uint8)
+        for index in chosen:
+            root, tip, n = points[index, : half + 1], points[index, half:], int(thickness[index])
+            cv2.polylines(mask, [root], False, 255, n, cv2.LINE_8, 4)
+            cv2.polylines(mask, [tip], False, 255, max(n // 2, 1), cv2.LINE_8, 4)
+        cover = cv2.resize(mask.astype(np.float32) / 255, (width, height), interpolation=cv2.INTER_AREA)
+        opacity = np.float32(rng.uniform(0.7, 1.0))
+        alpha = np.asarray(opacity * cv2.GaussianBlur(cover, (0, 0), LENS_SIGMA_PX), dtype=np.float32)
+        _clear_rim(alpha)
+        rgba *= 1 - alpha[..., None]
+        rgba += alpha[..., None] * np.append(color, 1.0).astype(np.float32)
+
+
 def _fill(polygons: Sequence[NDArray[np.float64]], size: tuple[int, int]) -> NDArray[np.float32]:
     mask = np.zeros((size[1], size[0]), dtype=np.uint8)
     cv2.fillPoly(mask, [np.rint(points).astype(np.int32) for points in polygons], 255, cv2.LINE_AA)
@@ -158,9 +205,13 @@ def _fill(polygons: Sequence[NDArray[np.float64]], size: tuple[int, int]) -> NDA
 
 def _soften(mask: NDArray[np.uint8]) -> NDArray[np.float32]:
     # Edges are twice as soft as the lens, and nothing of the shape touches the rim of its picture.
-    mask[:4] = mask[-4:] = 0
-    mask[:, :4] = mask[:, -4:] = 0
-    alpha = cv2.GaussianBlur(mask.astype(np.float32) / 255, (0, 0), 2 * _LENS_SIGMA_PX)
+    mask[:_RIM_PX] = mask[-_RIM_PX:] = 0
+    mask[:, :_RIM_PX] = mask[:, -_RIM_PX:] = 0
+    alpha = np.asarray(cv2.GaussianBlur(mask.astype(np.float32) / 255, (0, 0), 2 * LENS_SIGMA_PX), dtype=np.float32)
+    _clear_rim(alpha)
+    return alpha
+
+
+def _clear_rim(alpha: NDArray[np.float32]) -> None:
     alpha[0] = alpha[-1] = 0
     alpha[:, 0] = alpha[:, -1] = 0
-    return np.asarray(alpha, dtype=np.float32)

@@ -190,11 +190,11 @@ def test_the_renderer_shows_what_was_recorded(session, shards):
         with aligned.open_take(name) as reader:
             frame = next(frame for frame in reader.read_frames() if frame.accepted)
             assert psnr(reader.read(0).blurry, renderer.blurry(frame.blurry_time)) > 30
-        alphas = renderer.blurry_alpha(frame.blurry_time), renderer.sharp_alpha(frame.position)
+        mattes = renderer.blurry_matte(frame.blurry_time), renderer.sharp_matte(frame.position)
         if name == "street_train":
-            assert alphas == (None, None)
+            assert mattes == (None, None)
         else:
-            assert all(0.02 < alpha.mean() < 0.9 and alpha.min() >= 0 and alpha.max() <= 1 for alpha in alphas)
+            assert all(0.02 < m.alpha.mean() < 0.9 and m.alpha.min() >= 0 and m.alpha.max() <= 1 for m in mattes)
 
 
 def test_mattes_are_measured_for_green_screens_only(values):

@@ -279,26 +279,96 @@ def test_a_green_screen_picture_is_its_foreground_over_the_screen(session, which
     rig = session.truth.rig
     scene, camera = rig.scene(session.truth.take("hand_train")), rig.camera(which)
     assert scene.green_screen
-    other_screen = LayeredScene(scene.wall[:, :, ::-1].copy(), scene.movers, scene.rig_motion, green_screen=True)
-    alpha = camera.expose_alpha(scene, 0.3)
+    scenes = [scene, dataclasses.replace(scene, wall=scene.wall[:, :, [1, 0, 2]].copy())]
+    foreground = camera.expose_foreground(scene, 0.3)
+    alpha = foreground[..., 3:]
     assert alpha.min() == 0
     assert alpha.max() == pytest.approx(1, abs=1e-3)
     assert ((alpha > 0.05) & (alpha < 0.95)).any()
-    # What of the screen is seen is 1 - alpha, whatever the screen is.
-    screens = [camera.expose(s.without_movers(), 0.3) for s in (scene, other_screen)]
-    pictures = [camera.expose(s, 0.3) for s in (scene, other_screen)]
-    seen = (1 - alpha[..., None]) * (screens[0] - screens[1])
-    np.testing.assert_allclose(pictures[0] - pictures[1], seen, atol=2e-4)
-    foreground = pictures[0] - (1 - alpha[..., None]) * screens[0]
-    assert foreground.min() > -1e-4
+    # What of the screen is seen is what the shadow leaves of 1 - alpha, whatever the screen is.
+    screens = [camera.expose(s.without_movers(), 0.3) for s in scenes]
+    pictures = [camera.expose(s, 0.3) for s in scenes]
+    bright = np.abs(screens[0] - screens[1]) > 0.05
+    seen = (pictures[0] - pictures[1])[bright] / (screens[0] - screens[1])[bright]
+    through = np.broadcast_to(1 - alpha, bright.shape)[bright]
+    assert (seen < through + 2e-3).all()
+    assert (seen > 0.75 * through - 2e-3).all()
+    assert seen[through > 0.999].min() < 0.85, "the shadow"
+    # What is seen of the foreground is more than itself: the screen throws some of its light on it.
+    lit = dataclasses.replace(scene, wall=np.zeros_like(scene.wall))
+    spill = camera.expose(lit, 0.3) - foreground[..., :3]
+    screen_light = screens[0][40:-40, 40:-40].mean(axis=(0, 1))
+    inside = alpha[..., 0] > 0.999
+    share = spill[..., 1] / np.maximum(alpha[..., 0], 1e-3) / screen_light[1]
+    assert spill.min() > -1e-5
+    assert 0.02 < share[inside].min() < 0.05
+    assert 0.09 < share[(alpha[..., 0] > 0.1) & (alpha[..., 0] < 0.9)].mean() < 0.15
     plate = read_image(session.raw / "takes" / "hand_train" / f"plate_{which}.png")
     expected = encode(screens[0] * camera.aperture[..., None], "srgb")
     assert np.abs(plate.astype(int) - expected)[20:-20, 20:-20].mean() < 2
 
 
+@pytest.mark.parametrize(("category", "least"), [("face", 0.02), ("hand", 0.02)])
+def test_much_of_a_foreground_s_edge_is_finer_than_the_lens_resolves(mount, category, least):
+    (plan,) = plan_takes(dataclasses.replace(mount.config, categories=(category,)))
+    scene = mount.scene(plan)
+    alpha = mount.sharp.expose_foreground(scene, 0.3)[..., 3]
+    # Strands are thinner than a core of 7 pixels, which a head, a body and a palm outlast.
+    core = cv2.morphologyEx(alpha, cv2.MORPH_OPEN, np.ones((7, 7), np.uint8))
+    fine = alpha - core
+    assert (fine > 0.1).mean() > least
+    assert ((fine > 0.1) & (alpha < 0.9)).sum() > 0.5 * (fine > 0.1).sum(), "most of it is seen through"
+    for mover in scene.movers:
+        assert np.abs(mover.rgba[[0, -1]]).max() == 0
+        assert np.abs(mover.rgba[:, [0, -1]]).max() == 0
+        assert mover.rgba[..., 3].max() <= 1 + 1e-6
+        assert (mover.rgba[..., :3] <= mover.rgba[..., 3:] + 1e-6).all()
+
+
+def test_shadows_move_with_what_throws_them(mount):
+    (plan,) = plan_takes(dataclasses.replace(mount.config, categories=("hand",)))
+    scene, camera = mount.scene(plan), mount.sharp
+
+    def middles(time_seconds):
+        screen = camera.expose(scene.without_movers(), time_seconds)[..., 1]
+        shade = 1 - camera.expose(dataclasses.replace(scene, movers=()), time_seconds)[..., 1] / screen
+        assert 0.15 < shade.max() <= 0.25 + 1e-4
+        alpha = camera.expose_foreground(scene, time_seconds)[..., 3]
+        rows, columns = np.indices(shade.shape)
+        return [np.array([(columns * w).sum(), (rows * w).sum()]) / w.sum() for w in (shade, alpha)]
+
+    (shade, hand), (later_shade, later_hand) = middles(0.1), middles(0.2)
+    np.testing.assert_allclose(later_shade - shade, later_hand - hand, atol=0.5)
+    assert np.linalg.norm(later_hand - hand) > 4
+
+
+@pytest.mark.parametrize("category", ["face", "hand"])
+def test_a_small_screen_stands_in_a_studio_without_green(mount, category):
+    (plan,) = plan_takes(dataclasses.replace(mount.config, categories=(category,)))
+    small = dataclasses.replace(mount, config=dataclasses.replace(mount.config, screen="small"))
+    scene = small.scene(plan)
+    camera = dataclasses.replace(mount.sharp, mixing=np.eye(3), scene_to_view=mount.blurry.scene_to_view)
+    wall = camera.expose(scene.without_movers(), 0.0)
+    is_green = wall[..., 1] > 2 * wall[..., [0, 2]].max(axis=-1)
+    height, width = is_green.shape
+    rows, columns = np.flatnonzero(is_green.mean(axis=1) > 0.3), np.flatnonzero(is_green.mean(axis=0) > 0.3)
+    assert np.array_equal(columns, np.arange(columns[0], columns[-1] + 1))
+    assert 0.5 * width < len(columns) < 0.65 * width
+    assert (columns[0] + columns[-1]) / 2 == pytest.approx((width - 1) / 2, abs=1)
+    assert rows[0] > 0.1 * height
+    assert rows[-1] == height - 1
+    around = np.ones_like(is_green)
+    around[rows[0] - 2 :, columns[0] - 2 : columns[-1] + 3] = False
+    assert (wall[around][:, 1] <= wall[around][:, [0, 2]].max(axis=-1) + 1e-3).all()
+    assert wall[around].std() > 0.05
+    over_edge = [(camera.expose_foreground(scene, t)[around][:, 3] > 0.5).sum() for t in np.linspace(0, 2, 9)]
+    assert max(over_edge) > 0
+    assert np.mean(over_edge) < 0.03 * height * width
+
+
 def test_a_street_has_no_foreground(session):
     rig = session.truth.rig
-    assert rig.blurry.expose_alpha(rig.scene(session.truth.take("street_train")), 0.0) is None
+    assert rig.blurry.expose_foreground(rig.scene(session.truth.take("street_train")), 0.0) is None
 
 
 @pytest.fixture(scope="module")
@@ -421,8 +491,8 @@ class Changing:
     def render(self, time_seconds, scene_to_view, size):
         return np.full((size[1], size[0], 3), self.light(time_seconds), np.float32)
 
-    def alpha(self, time_seconds, scene_to_view, size):
-        return self.render(time_seconds, scene_to_view, size)[..., 0]
+    def foreground(self, time_seconds, scene_to_view, size):
+        return np.full((size[1], size[0], 4), self.light(time_seconds), np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -449,7 +519,9 @@ def test_each_row_of_a_rolling_shutter_has_an_exposure_of_its_own(mount, which, 
     centers = 0.3 + readout_seconds * (np.arange(height) / (height - 1) - 0.5)
     rising = camera.expose(Changing(lambda t: 2 * t), 0.3)
     np.testing.assert_allclose(rising, np.broadcast_to(2 * centers[:, None, None], rising.shape), atol=1e-6)
-    np.testing.assert_allclose(camera.expose_alpha(Changing(lambda t: 2 * t), 0.3), rising[..., 0], atol=1e-6)
+    np.testing.assert_allclose(
+        camera.expose_foreground(Changing(lambda t: 2 * t), 0.3)[..., 3], rising[..., 0], atol=1e-6
+    )
     # The mean of a square knows how long the exposure is: its variance is that of a box.
     spread = camera.expose(Changing(lambda t: (1e3 * (t - 0.3)) ** 2), 0.3)[:, 0, 0] - (1e3 * (centers - 0.3)) ** 2
     box = (1e3 * camera.exposure_seconds) ** 2 / 12
@@ -502,7 +574,7 @@ def test_a_part_of_a_view_is_read_out_as_the_whole(mount):
     )
     for exposed, whole in (
         (part.expose(scene, 0.2), camera.expose(scene, 0.2)[20:120, 30:150]),
-        (part.expose_alpha(scene, 0.2), camera.expose_alpha(scene, 0.2)[20:120, 30:150]),
+        (part.expose_foreground(scene, 0.2), camera.expose_foreground(scene, 0.2)[20:120, 30:150]),
     ):
         assert np.abs(exposed - whole).max() < 0.01
         assert np.abs(exposed - whole).mean() < 2e-4
