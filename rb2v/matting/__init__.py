@@ -104,7 +104,13 @@ def _load_chroma(weights: Path | None) -> Matter:
     return ChromaMatter()
 
 
-MATTERS: Mapping[str, Callable[[Path | None], Matter]] = {"chroma": _load_chroma}
+def _load_background(weights: Path | None) -> Matter:
+    from rb2v.matting.background import load_matter
+
+    return load_matter(weights)
+
+
+MATTERS: Mapping[str, Callable[[Path | None], Matter]] = {"chroma": _load_chroma, "background": _load_background}
 """Loaders of the matters, by name; they are given the file of weights, or None."""
 
 
@@ -121,7 +127,7 @@ def check_matter(name: str) -> None:
     >>> check_matter("crhoma")
     Traceback (most recent call last):
     ...
-    rb2v.errors.Rb2vError: 'crhoma' is no matter; expected one of chroma
+    rb2v.errors.Rb2vError: 'crhoma' is no matter; expected one of chroma, background
     """
     if name not in MATTERS:
         raise Rb2vError(f"{name!r} is no matter; expected one of {', '.join(MATTERS)}")

@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+import safetensors.torch
+from bgm_files import random_state
 
 from rb2v.core.color import encode, from_linear, to_linear
 from rb2v.core.compositing import blur_residual_psnr, composite
@@ -46,11 +48,19 @@ def linear_light(frames, response="srgb"):
     return np.stack([to_linear(frame, response) for frame in frames])
 
 
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """Files of random weights, for matters that need some."""
+    path = tmp_path_factory.mktemp("weights") / "random.safetensors"
+    safetensors.torch.save_file(random_state(), path)
+    return {"background": path}
+
+
 @pytest.mark.parametrize("name", MATTERS)
-def test_every_matter_finds_the_foreground_of_a_plain_scene(name):
-    sharp, blurry, alpha = make_scene(COLORS["skin"])
+def test_every_matter_gives_mattes_of_the_right_form(name, weights):
+    sharp, blurry, _ = make_scene(COLORS["skin"])
     plate = encode(make_screen(), "srgb")
-    matter = make_matter(name).fit(sharp, "srgb", plate)
+    matter = make_matter(name, weights.get(name)).fit(sharp, "srgb", plate)
     sharp_matte, blurry_matte = matter.matte(sharp, blurry)
     for matte, shape in ((sharp_matte, (7, SIZE, SIZE)), (blurry_matte, (SIZE, SIZE))):
         assert matte.alpha.dtype == matte.premultiplied_linear.dtype == np.float32
@@ -58,10 +68,16 @@ def test_every_matter_finds_the_foreground_of_a_plain_scene(name):
         assert matte.premultiplied_linear.shape == (*shape, 3)
         assert matte.alpha.min() >= 0
         assert matte.alpha.max() <= 1
-    assert alpha_errors(sharp_matte.alpha, alpha).mad < 0.03
-    assert alpha_errors(blurry_matte.alpha, alpha.mean(axis=0)).mad < 0.03
     again = matter.matte(sharp, blurry)[0]
     np.testing.assert_array_equal(again.alpha, sharp_matte.alpha)
+
+
+def test_the_foreground_of_a_plain_scene_is_found_with_its_plate():
+    sharp, blurry, alpha = make_scene(COLORS["skin"])
+    matter = make_matter("chroma").fit(sharp, "srgb", encode(make_screen(), "srgb"))
+    sharp_matte, blurry_matte = matter.matte(sharp, blurry)
+    assert alpha_errors(sharp_matte.alpha, alpha).mad < 0.03
+    assert alpha_errors(blurry_matte.alpha, alpha.mean(axis=0)).mad < 0.03
 
 
 def test_an_unknown_matter_is_refused():

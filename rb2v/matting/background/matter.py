@@ -1,0 +1,179 @@
+"""The matter ``background``: the network's mattes of sharp frames, and what follows from them for the blurry frame."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from rb2v.core.blur import step_weights
+from rb2v.core.color import Response, from_linear, to_linear
+from rb2v.core.compositing import spread_to_rgb
+from rb2v.errors import Rb2vError
+from rb2v.matting import Matte
+from rb2v.matting.background.network import MattingNetwork, Refinement, choose_scale
+from rb2v.matting.background.weights import load_network
+
+Plane = NDArray[np.float32]
+
+_MOVED = 0.1  # range of a pixel's alpha over the sharp frames, from which on foreground moves through it
+_NEARBY = np.float32(0.1)  # weight of a pixel's surroundings in the colour of its foreground
+_MIN_CONTRAST = 1e-3  # squared distance of foreground and plate in linear light, below which neither is told apart
+
+
+def load_matter(weights: Path | None) -> BackgroundMatter:
+    """Return the matter with the weights of a file.
+
+    Raises
+    ------
+    Rb2vError
+        If no file is given, or it holds no weights of this network.
+    """
+    if weights is None:
+        raise Rb2vError("the matter 'background' has no weights of its own; expected --weights FILE")
+    return BackgroundMatter(load_network(weights))
+
+
+class BackgroundMatter:
+    """Tell the foreground of a take by its clean plate.
+
+    Parameters
+    ----------
+    network : MattingNetwork
+        In evaluation mode, on the CPU.
+    """
+
+    def __init__(self, network: MattingNetwork) -> None:
+        self._network = network
+
+    def fit(self, frames: NDArray[np.uint8], response: Response, plate: NDArray[np.uint8] | None = None) -> PlateMatter:
+        """Take the plate of a take.
+
+        Parameters
+        ----------
+        frames : (T, H, W, 3) ndarray of uint8
+            A few frames from all over the take; only their size matters.
+        response : {"linear", "srgb"} or float
+            The camera response that is coded in the frames.
+        plate : (H, W, 3) ndarray of uint8, optional
+            A frame without foreground.
+
+        Raises
+        ------
+        Rb2vError
+            If there is no plate, or it is not of the frames' size.
+        """
+        if plate is None:
+            raise Rb2vError("there is no clean plate, which the matter 'background' needs")
+        if plate.shape != frames.shape[1:]:
+            sizes = [f"{shape[1]}x{shape[0]}" for shape in (plate.shape, frames.shape[1:])]
+            raise Rb2vError(f"the clean plate is {sizes[0]}, its frames are {sizes[1]}")
+        return PlateMatter(self._network, plate, response)
+
+
+class PlateMatter:
+    """The background matter of one take.
+
+    Parameters
+    ----------
+    network : MattingNetwork
+        In evaluation mode, on the CPU.
+    plate : (H, W, 3) ndarray of uint8
+        A frame without foreground.
+    response : {"linear", "srgb"} or float
+        The camera response that is coded in the frames.
+    """
+
+    def __init__(self, network: MattingNetwork, plate: NDArray[np.uint8], response: Response) -> None:
+        self._network = network
+        self._response = response
+        self._plate_linear = to_linear(plate, response)
+        self._plate = self._show(plate)
+
+    def matte(self, sharp: NDArray[np.uint8], blurry: NDArray[np.uint8]) -> tuple[Matte, Matte]:
+        """Return the mattes of a sharp sequence and of its blurry frame; see `TakeMatter.matte`."""
+        mattes = [self._matte_sharp(frame) for frame in sharp]
+        alphas, foregrounds = (np.stack(parts) for parts in zip(*mattes, strict=True))
+        means = [_mean_over_window(stack) for stack in (alphas, foregrounds, _to_linear_all(sharp, self._response))]
+        return Matte(alphas, foregrounds), self._matte_blurry(to_linear(blurry, self._response), alphas, *means)
+
+    def _show(self, frame: NDArray[np.uint8]) -> Tensor:
+        """Return a frame as the network sees it: coded as sRGB."""
+        if self._response == "srgb":
+            coded = frame.astype(np.float32) / np.float32(255)
+        else:
+            coded = from_linear(to_linear(frame, self._response), "srgb")
+        return torch.from_numpy(coded).permute(2, 0, 1)[None].contiguous()
+
+    def _matte_sharp(self, frame: NDArray[np.uint8]) -> tuple[Plane, NDArray[np.float32]]:
+        with torch.inference_mode(), _one_thread():
+            scale = choose_scale(*frame.shape[:2])
+            alpha, color, _ = self._network(self._show(frame), self._plate, scale, Refinement())
+        share = alpha[0, 0].numpy().copy()
+        del color
+        return share, _bound(to_linear(frame, self._response) - spread_to_rgb(1 - share) * self._plate_linear, share)
+
+    def _matte_blurry(
+        self,
+        image_linear: NDArray[np.float32],
+        alphas: Plane,
+        alpha: Plane,
+        foreground: NDArray[np.float32],
+        mean_linear: NDArray[np.float32],
+    ) -> Matte:
+        """Matte the blurry frame: the mean of the sharp mattes, and the light that the sharp frames leave out between.
+
+        Where foreground sweeps over the plate, more or less light than the sharp frames' mean is more or less of the
+        foreground; where nothing moves, the means stand as they are.
+        """
+        left_out = image_linear - mean_linear
+        radius = max(1, min(alpha.shape) // 50)
+        swept = _dilate(np.ptp(alphas, axis=0) > _MOVED, radius)
+        contrast = _spread_color(foreground, alpha, radius) - self._plate_linear
+        gain = (contrast * left_out).sum(axis=-1) / np.maximum(np.square(contrast).sum(axis=-1), _MIN_CONTRAST)
+        share = np.clip(alpha + swept * gain, 0, 1).astype(np.float32)
+        change = spread_to_rgb(np.maximum(swept, alpha)) * left_out + spread_to_rgb(share - alpha) * self._plate_linear
+        return Matte(share, _bound(foreground + change, share))
+
+
+def _dilate(mask: NDArray[np.bool_], radius: int) -> Plane:
+    kernel = np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)
+    return np.asarray(cv2.dilate(mask.astype(np.float32), kernel), dtype=np.float32)
+
+
+def _spread_color(premultiplied: NDArray[np.float32], alpha: Plane, radius: int) -> NDArray[np.float32]:
+    """Return the foreground's colour: a pixel's own, or that of its surroundings where it shows little of it."""
+    near, near_alpha = (cv2.GaussianBlur(image, (0, 0), radius) for image in (premultiplied, alpha))
+    total = np.maximum(alpha + _NEARBY * near_alpha, np.float32(1e-4))
+    return np.asarray((premultiplied + _NEARBY * near) / spread_to_rgb(total), dtype=np.float32)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let torch compute on one thread: takes are spread over the cores already, and sums keep their order."""
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(n_threads)
+
+
+def _to_linear_all(frames: NDArray[np.uint8], response: Response) -> NDArray[np.float32]:
+    return np.stack([to_linear(frame, response) for frame in frames])
+
+
+def _bound(premultiplied_linear: NDArray[np.float32], alpha: Plane) -> NDArray[np.float32]:
+    """Hold light times share between darkness and full light."""
+    return np.clip(premultiplied_linear, 0, spread_to_rgb(alpha))
+
+
+def _mean_over_window(frames: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Average sharp frames as the blur track does, whose frames between two sharp ones are linear in time."""
+    return np.asarray(np.tensordot(step_weights(len(frames)), frames, axes=1), dtype=np.float32)

@@ -1,0 +1,407 @@
+"""Train the network on generated composites: ``rb2v train-matting``."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import io
+import json
+import logging
+import math
+import pickle
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from rb2v.core.metrics import alpha_errors
+from rb2v.errors import InputError, Rb2vError
+from rb2v.io.store import SCHEMA, output_folder, whole_file, write_json
+from rb2v.matting.background.composites import Composite, Pictures, draw_composite, find_pictures
+from rb2v.matting.background.network import (
+    BACKBONES,
+    Coarse,
+    MattingNetwork,
+    Prediction,
+    Refinement,
+    hold,
+    make_network,
+)
+from rb2v.matting.background.weights import digest, load_network, save_network
+
+CHECKPOINT_NAME = "checkpoint.safetensors"
+STATE_NAME = "state.pt"
+TRAINING_NAME = "metrics.csv"
+METRICS_NAME = "metrics.json"
+
+MIN_SIZE_PX = 32
+_SCALE = 0.5  # of the base network while the refiner is trained; pictures are twice as large then
+_BASE_SHARE = 0.75  # of the steps, before the refiner joins in
+_BASE_SLOWDOWN = 0.2  # of the base network's learning rate from then on
+_MAX_GRADIENT_NORM = 1.0
+_HELD_OUT_STREAM = 2**32  # as a seed's step: one that training never comes to
+
+logger = logging.getLogger(__name__)
+
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class TrainMattingConfig:
+    """Configuration of the training.
+
+    Raises
+    ------
+    Rb2vError
+        If a value is out of range, or names no backbone.
+    """
+
+    backbone: str = "mobilenetv2"
+    """A key of ``BACKBONES``."""
+    size: int = 256
+    """Side of the pictures that the base network is trained on, in pixels."""
+    steps: int = 20_000
+    """The first three quarters train the base network, the others both."""
+    batch_size: int = 4
+    """Composites per step; at least two, for batch norm."""
+    lr: float = 5e-4
+    """Peak learning rate of Adam; rises over the warm-up and falls along a cosine, anew when the refiner joins in."""
+    warmup_steps: int = 50
+    seed: int = 0
+    n_held_out: int = 32
+    """Composites of held-out pictures, on which the network is scored in the end."""
+    checkpoint_every: int = 100
+    """Steps between two states from which a stopped run can go on."""
+    log_every: int = 10
+    """Steps between two rows of metrics.csv."""
+
+    def __post_init__(self) -> None:
+        if self.backbone not in BACKBONES:
+            raise Rb2vError(f"backbone: {self.backbone!r} is not known; expected {' or '.join(BACKBONES)}")
+        limits = {
+            "size": (MIN_SIZE_PX, 2048),
+            "steps": (1, 10**9),
+            "batch_size": (2, 1024),
+            "warmup_steps": (0, 10**9),
+            "seed": (0, 2**32 - 1),
+            "n_held_out": (1, 10**6),
+            "checkpoint_every": (1, 10**9),
+            "log_every": (1, 10**9),
+        }
+        for name, (least, most) in limits.items():
+            if not least <= getattr(self, name) <= most:
+                raise Rb2vError(f"{name} must be {least} to {most}, got {getattr(self, name)}")
+        if self.size % 4:
+            raise Rb2vError(f"size must be a multiple of 4, got {self.size}")
+        if not 0 < self.lr < math.inf:
+            raise Rb2vError(f"lr must be a positive number, got {self.lr}")
+
+    @property
+    def base_steps(self) -> int:
+        """Steps before the refiner joins in."""
+        return int(_BASE_SHARE * self.steps)
+
+
+def run(
+    out_dir: Path,
+    config: TrainMattingConfig,
+    *,
+    foregrounds: Path | None = None,
+    backgrounds: Path | None = None,
+    init: Path | None = None,
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> Path:
+    """Train a network and score it on composites of pictures that were held out.
+
+    A stopped run goes on from its last state and ends in the same bytes as one that was never stopped, given the
+    same device and number of threads; a finished one is skipped.
+
+    Parameters
+    ----------
+    out_dir : Path
+        A new folder, or the folder of this very run.
+    config : TrainMattingConfig
+        What to train, and how.
+    foregrounds : Path, optional
+        Folder of RGBA pictures; random shapes cut out of photographs by default.
+    backgrounds : Path, optional
+        Folder of pictures; the photographs that scikit-image ships by default.
+    init : Path, optional
+        Weights to start from.
+    device : {"auto", "cpu", "cuda"}
+        Where to train; "auto" takes CUDA where there is one.
+    progress : callable, optional
+        Called with the work done, all of it, and what it is.
+
+    Returns
+    -------
+    Path
+        The checkpoint.
+
+    Raises
+    ------
+    InputError
+        If pictures or weights cannot be read, ``out_dir`` belongs to another run, or there is no such device.
+    """
+    place = _choose_device(device)
+    start = None if init is None else _read_start(init, config)
+    label = _labelled(progress, "reading pictures")
+    pictures, data_sha256 = find_pictures(foregrounds, backgrounds, label)
+    settings = {
+        "schema": SCHEMA,
+        "stage": "train-matting",
+        **dataclasses.asdict(config),
+        "data_sha256": data_sha256,
+        "init_sha256": None if init is None else digest(init),
+    }
+    training, held_out = pictures.split()
+    checkpoint = out_dir / CHECKPOINT_NAME
+    with output_folder(out_dir, settings):
+        if not checkpoint.exists():
+            network = start or make_network(config.backbone, config.seed)
+            _train(network.to(place), training, out_dir, config, settings, progress)
+        (out_dir / STATE_NAME).unlink(missing_ok=True)
+        if not (out_dir / METRICS_NAME).exists():
+            network = copy.deepcopy(load_network(checkpoint)).to(place)
+            # Last, because its presence says that the run is finished.
+            write_json(out_dir / METRICS_NAME, {"schema": SCHEMA, **_score(network, held_out, config, progress)})
+    return checkpoint
+
+
+def _choose_device(device: str) -> str:
+    if device not in ("auto", "cpu", "cuda"):
+        raise InputError("device", f"{device!r} is not known", expected="auto, cpu or cuda")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InputError("device", "there is no CUDA device", expected="auto or cpu")
+    return "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
+
+
+def _read_start(init: Path, config: TrainMattingConfig) -> MattingNetwork:
+    loaded = load_network(init)
+    if loaded.backbone_name != config.backbone:
+        raise InputError(init, f"is a {loaded.backbone_name} network", "backbone", expected=config.backbone)
+    return copy.deepcopy(loaded).requires_grad_(requires_grad=True)
+
+
+@dataclass
+class _Done:
+    """What of a training is behind it."""
+
+    step: int = 0
+    skipped: int = 0
+    rows: list[dict[str, float]] = field(default_factory=list)
+
+
+def _train(
+    network: MattingNetwork,
+    pictures: Pictures,
+    out_dir: Path,
+    config: TrainMattingConfig,
+    settings: dict[str, Any],
+    progress: Progress | None,
+) -> None:
+    place = next(network.parameters()).device
+    base = [p for name, p in network.named_parameters() if not name.startswith("refiner.")]
+    optimizer = torch.optim.Adam([{"params": base}, {"params": list(network.refiner.parameters())}], lr=config.lr)
+    done = _resume(out_dir / STATE_NAME, network, optimizer, config, settings)
+    network.train()
+    with _private_randomness(place), torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
+        for step in range(done.step, config.steps):
+            rates = _learning_rates(config, step)
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate
+            refines = step >= config.base_steps
+            truth = _draw_batch(pictures, config.batch_size, config.size * (2 if refines else 1), (config.seed, step))
+            torch.manual_seed(_seed_of(config.seed, step))  # of drop-out
+            losses = _measure(network, truth.to(place), refines)
+            loss = torch.stack(list(losses.values())).sum()
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            norm = torch.nn.utils.clip_grad_norm_(network.parameters(), _MAX_GRADIENT_NORM)
+            if torch.isfinite(loss) and torch.isfinite(norm):
+                optimizer.step()
+            else:
+                done.skipped += 1
+                logger.warning("step %d skipped: its loss or gradient is not finite", step)
+
+            done.step = step + 1
+            if done.step % config.log_every == 0 or done.step == config.steps:
+                parts = {name: float(value.detach()) for name, value in losses.items()}
+                done.rows.append({"step": done.step, "lr": max(rates), "loss": float(loss.detach()), **parts})
+            if done.step % config.checkpoint_every == 0 or done.step == config.steps:
+                _save(out_dir, network, optimizer, settings, done)
+            if progress is not None:
+                progress(done.step, config.steps, "training")
+    save_network(out_dir / CHECKPOINT_NAME, network, settings)
+
+
+@contextmanager
+def _private_randomness(place: torch.device) -> Iterator[None]:
+    with torch.random.fork_rng(devices=[torch.cuda.current_device()] if place.type == "cuda" else []):
+        yield
+
+
+def _seed_of(*entropy: int) -> int:
+    return int(np.random.default_rng(entropy).integers(2**63))
+
+
+def _learning_rates(config: TrainMattingConfig, step: int) -> tuple[float, float]:
+    """Return the rates of the base network and of the refiner."""
+    refines = step >= config.base_steps
+    first, n_steps = (config.base_steps, config.steps - config.base_steps) if refines else (0, config.base_steps)
+    warm_up = min(1.0, (step - first + 1) / (config.warmup_steps + 1))
+    rate = config.lr * warm_up * 0.5 * (1 + math.cos(math.pi * (step - first) / n_steps))
+    return (_BASE_SLOWDOWN * rate, rate) if refines else (rate, 0.0)
+
+
+@dataclass(frozen=True, eq=False)
+class _Batch:
+    """Composites as (B, C, H, W) tensors."""
+
+    picture: Tensor
+    plate: Tensor
+    alpha: Tensor
+    foreground: Tensor
+
+    def to(self, place: torch.device) -> _Batch:
+        return _Batch(*(getattr(self, entry.name).to(place) for entry in dataclasses.fields(self)))
+
+
+def _draw_batch(pictures: Pictures, n_composites: int, size_px: int, seed: tuple[int, ...]) -> _Batch:
+    rng = np.random.default_rng(seed)
+    return _stack([draw_composite(pictures, size_px, rng) for _ in range(n_composites)])
+
+
+def _stack(composites: list[Composite]) -> _Batch:
+    def stack(images: list[Any]) -> Tensor:
+        stacked = torch.from_numpy(np.stack(images).astype(np.float32))
+        return stacked[:, None] if stacked.ndim == 3 else stacked.permute(0, 3, 1, 2).contiguous()
+
+    return _Batch(*(stack([getattr(one, entry.name) for one in composites]) for entry in dataclasses.fields(_Batch)))
+
+
+def _measure(network: MattingNetwork, truth: _Batch, refines: bool) -> dict[str, Tensor]:
+    """Return the parts of the loss of a batch."""
+    if not refines:
+        return _measure_base(network.estimate(truth.picture, truth.plate), truth)
+    # Over the whole picture, because squares give the same, slower; see Refinement.
+    prediction: Prediction = network(truth.picture, truth.plate, _SCALE, Refinement("full"))
+    small = _Batch(*(_shrink(getattr(truth, entry.name)) for entry in dataclasses.fields(truth)))
+    base = _measure_base(prediction.coarse, small)
+    fine = _measure_matte(prediction.alpha, prediction.foreground, truth)
+    return {name: value + fine.get(name, 0) for name, value in base.items()}
+
+
+def _shrink(image: Tensor) -> Tensor:
+    return F.interpolate(image, scale_factor=_SCALE, mode="bilinear", align_corners=False)
+
+
+def _measure_base(coarse: Coarse, truth: _Batch) -> dict[str, Tensor]:
+    foreground = hold(truth.picture + coarse.residual)
+    true_error = (coarse.alpha.detach() - truth.alpha).abs()
+    return _measure_matte(coarse.alpha, foreground, truth) | {"error": F.mse_loss(coarse.error, true_error)}
+
+
+def _measure_matte(alpha: Tensor, foreground: Tensor, truth: _Batch) -> dict[str, Tensor]:
+    seen = truth.alpha > 0
+    return {
+        "alpha": F.l1_loss(alpha, truth.alpha),
+        "gradient": F.l1_loss(_sobel(alpha), _sobel(truth.alpha)),
+        "foreground": F.l1_loss(foreground * seen, truth.foreground * seen),
+    }
+
+
+def _sobel(alpha: Tensor) -> Tensor:
+    """Return the gradient of (B, 1, H, W) planes, per pixel, as (B, 2, H, W)."""
+    along, across = torch.tensor([-0.5, 0.0, 0.5]), torch.tensor([0.25, 0.5, 0.25])
+    kernels = torch.stack([torch.outer(across, along), torch.outer(along, across)])[:, None]
+    return F.conv2d(F.pad(alpha, (1, 1, 1, 1), mode="replicate"), kernels.to(alpha))
+
+
+def _score(
+    network: MattingNetwork, pictures: Pictures, config: TrainMattingConfig, progress: Progress | None
+) -> dict[str, float]:
+    """Return the mean errors over composites of held-out pictures."""
+    place = next(network.parameters()).device
+    rng = np.random.default_rng((config.seed, _HELD_OUT_STREAM))
+    rows = []
+    for index in range(config.n_held_out):
+        truth = _stack([draw_composite(pictures, 2 * config.size, rng)]).to(place)
+        with torch.inference_mode():
+            prediction: Prediction = network(truth.picture, truth.plate, _SCALE, Refinement())
+        errors = alpha_errors(prediction.alpha.cpu().numpy(), truth.alpha.cpu().numpy())
+        seen = truth.alpha > 0
+        difference = ((prediction.foreground - truth.foreground).abs() * seen).sum() / (3 * seen.sum()).clamp(min=1)
+        rows.append({"alpha_mad": errors.mad, "alpha_mse": errors.mse, "foreground_mad": float(difference)})
+        if progress is not None:
+            progress(index + 1, config.n_held_out, "scoring")
+    means = pd.DataFrame(rows).mean()
+    return {"n_held_out": config.n_held_out, **{str(name): float(value) for name, value in means.items()}}
+
+
+def _resume(
+    path: Path,
+    network: MattingNetwork,
+    optimizer: torch.optim.Optimizer,
+    config: TrainMattingConfig,
+    settings: dict[str, Any],
+) -> _Done:
+    if not path.exists():
+        return _Done()
+    problem = "holds no state of training; remove it to train from the beginning"
+    try:
+        state: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        raise InputError(path, "cannot be read; remove it to train from the beginning") from error
+    if not isinstance(state, dict):
+        raise InputError(path, problem)
+    if state.get("settings") != json.dumps(settings):
+        raise InputError(path, "is of another run", expected="the state of this run, or none to start anew")
+    try:
+        network.load_state_dict(state["network"])
+        optimizer.load_state_dict(state["optimizer"])
+        done = _Done(int(state["step"]), int(state["skipped"]), list(state["rows"]))
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise InputError(path, problem) from error
+    if not 0 < done.step <= config.steps:
+        raise InputError(path, f"is {done.step}", "step", expected=f"1 to {config.steps}")
+    logger.info("going on at step %d of %d", done.step, config.steps)
+    return done
+
+
+def _save(
+    out_dir: Path,
+    network: MattingNetwork,
+    optimizer: torch.optim.Optimizer,
+    settings: dict[str, Any],
+    done: _Done,
+) -> None:
+    state = {
+        "network": network.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "settings": json.dumps(settings),
+        "step": done.step,
+        "skipped": done.skipped,
+        "rows": done.rows,
+    }
+    # The table first: a run stopped between the two goes over these steps again, and writes both.
+    with whole_file(out_dir / TRAINING_NAME) as temporary:
+        table = pd.DataFrame(done.rows)
+        table.to_csv(temporary, index=False, lineterminator="\n", float_format="%.9g")
+    with whole_file(out_dir / STATE_NAME) as temporary:
+        # Through memory: on a full disk torch's own writer fails with an error that does not say so.
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        temporary.write_bytes(buffer.getvalue())
+
+
+def _labelled(progress: Progress | None, label: str) -> Callable[[int, int], None] | None:
+    return None if progress is None else lambda done, total: progress(done, total, label)
