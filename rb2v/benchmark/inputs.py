@@ -126,8 +126,9 @@ def _read_aligned(folder: Path) -> Aligned:
     manifest = read_aligned_manifest(folder)
     config_path = folder / CONFIG_NAME
     rig = validate(Rig, read_json(config_path).get("rig_settings"), config_path)
+    settings = {name: value for name, value in manifest.config.items() if name != "weights_sha256"}
     # Named as a part of the manifest, so that a message says where it is.
-    config = validate(_Settings, {"config": manifest.config}, folder / MANIFEST_NAME).config
+    config = validate(_Settings, {"config": settings}, folder / MANIFEST_NAME).config
     return Aligned(folder, rig, manifest.crop, manifest.calibration_sha256, config, manifest.takes)
 
 
