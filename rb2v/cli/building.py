@@ -275,6 +275,9 @@ def build_shards(
     backgrounds: Annotated[
         Path | None, typer.Option(help="Folder of pictures to put behind green-screen takes.")
     ] = None,
+    light_match: Annotated[
+        bool, typer.Option("--light-match", help="Bring each background nearer to its foreground's light.")
+    ] = False,
     size: Annotated[str | None, typer.Option(help="Frame size; as aligned by default.")] = None,
     test_share: Annotated[float, typer.Option(help="Share of subjects for the test split, where takes are silent.")] = (
         0.2
@@ -298,6 +301,7 @@ def build_shards(
             test_share=test_share,
             shard_samples=shard_samples,
             matter=matter,
+            light_match=light_match,
             seed=seed,
         )
     )

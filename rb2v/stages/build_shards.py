@@ -9,8 +9,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
-from importlib.util import find_spec
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -31,11 +30,10 @@ from rb2v.io.aligned import (
     aligned_take_path,
     read_aligned_manifest,
 )
-from rb2v.io.config import IMAGE_SUFFIXES
 from rb2v.io.store import output_folder, validate
-from rb2v.io.video import read_image
 from rb2v.matting import TakeMatter, check_matter, fit_to_take, make_matter
-from rb2v.shards import Manifest, Provenance, ShardSample, sha256_of
+from rb2v.matting.backgrounds import Picture, draw_background, find_pictures, match_light
+from rb2v.shards import Manifest, Provenance, ShardSample
 from rb2v.shards.builder import Progress, ShardPlan, samples_per_shard, write_data_set
 from rb2v.stages.align.config import AlignConfig
 from rb2v.stages.align.matte import digest_weights, measure_composites
@@ -43,12 +41,6 @@ from rb2v.stages.align.matte import digest_weights, measure_composites
 logger = logging.getLogger(__name__)
 
 _BROKEN = REASONS["matte"]
-
-# Photographs that come with scikit-image; no picture serves both splits.
-_DEFAULT_BACKGROUNDS: Mapping[Split, tuple[str, ...]] = {
-    "train": ("coffee.png", "hubble_deep_field.jpg", "ihc.png", "rocket.jpg"),
-    "test": ("chelsea.png", "retina.jpg"),
-}
 
 
 @dataclass(frozen=True)
@@ -58,13 +50,15 @@ class BuildShardsConfig:
     output_size: tuple[int, int] | None = None
     """Width and height of the frames in pixels; None keeps the aligned takes'."""
     test_share: float = 0.2
-    """Share of the subjects of a category that go to the test split, where their takes do not say."""
+    """Share for the test split: of the subjects of a category, where their takes do not say, and of the backgrounds."""
     shard_samples: int = 128
     """Most samples of one shard."""
     matter: str | None = None
     """What tells the foreground of green-screen takes; None takes what they were aligned with."""
+    light_match: bool = False
+    """Whether a background's brightness and white balance are brought nearer to the foreground's."""
     seed: int = 0
-    """Seed of the split and the backgrounds."""
+    """Seed of the split of the subjects, and of what is drawn from the backgrounds."""
 
     def __post_init__(self) -> None:
         if self.output_size is not None and min(self.output_size) < 1:
@@ -156,7 +150,7 @@ class _Recipe:
     aligned_size: tuple[int, int]
     window: _Window
     keying: _Keying
-    backgrounds: Mapping[Split, tuple[Path, ...]]
+    backgrounds: Mapping[Split, tuple[Picture, ...]]
 
 
 def run(
@@ -208,14 +202,14 @@ def run(
         raise InputError(aligned_dir, "takes differ in the number of sharp frames", expected="takes of one rig")
     split_of = _split_subjects(takes, config, aligned_dir)
     green_splits = {split_of[take.subject] for take in takes if take.green_screen}
-    pictures = _find_backgrounds(backgrounds, green_splits, config)
     window = _fit_window(aligned.output_size, config.output_size, aligned_dir)
+    pictures = find_pictures(backgrounds, green_splits, (window.width, window.height), config.test_share)
     keying = _choose_keying(aligned, aligned_dir, config, weights, is_needed=bool(green_splits))
     build = {
         **dataclasses.asdict(config),
         "matter": keying.matter,
         "weights_sha256": keying.weights_sha256,
-        "backgrounds": {split: {path.name: sha256_of(path) for path in paths} for split, paths in pictures.items()},
+        "backgrounds": {split: {one.path.name: one.sha256 for one in found} for split, found in pictures.items()},
     }
     provenance = Provenance(
         version=__version__,
@@ -342,31 +336,6 @@ def _split_subjects(takes: Sequence[_TakeRecord], config: BuildShardsConfig, ali
     return split_of
 
 
-def _find_backgrounds(
-    folder: Path | None, splits: set[Split], config: BuildShardsConfig
-) -> dict[Split, tuple[Path, ...]]:
-    """Return the pictures for the green-screen takes of each split, each read once to see that it can be."""
-    if not splits:
-        return {}
-    if folder is None:
-        spec = find_spec("skimage")
-        data = Path(spec.origin).parent / "data" if spec is not None and spec.origin else Path()
-        chosen = {split: tuple(data / name for name in _DEFAULT_BACKGROUNDS[split]) for split in sorted(splits)}
-    else:
-        if not folder.is_dir():
-            raise InputError(folder, "there is no such folder", expected="a folder of pictures")
-        paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
-        if len(paths) < len(splits):
-            raise InputError(folder, f"holds {len(paths)} pictures", expected=f"at least {len(splits)}, one per split")
-        paths.sort(key=lambda path: hashlib.sha256(f"{config.seed}/{path.name}".encode()).digest())
-        n_test = min(max(1, round(config.test_share * len(paths))), len(paths) - 1) if len(splits) > 1 else 0
-        chosen = {"test": tuple(sorted(paths[:n_test])), "train": tuple(sorted(paths[n_test:]))}
-        chosen = chosen if len(splits) > 1 else {next(iter(splits)): tuple(sorted(paths))}
-    for path in (path for paths in chosen.values() for path in paths):
-        read_image(path)
-    return chosen
-
-
 def _fit_window(size: tuple[int, int], output_size: tuple[int, int] | None, source: Path) -> _Window:
     """Return the largest central part that has the output's aspect."""
     width, height = size
@@ -426,7 +395,7 @@ def _iter_samples(parts: Sequence[_Part], split: Split, recipe: _Recipe) -> Iter
                 composite_psnr = math.nan
                 blurry_index = int(reader.blurry_index[index])
                 if matter is not None:
-                    background = _draw_background(recipe.backgrounds[split], recipe, name, blurry_index)
+                    background = _draw_background(recipe, split, name, blurry_index)
                     sample = _replace_screen(sample, matter, background, recipe)
                     light = (to_linear(frames, recipe.response) for frames in (sample.sharp, sample.blurry))
                     composite_psnr = blur_residual_psnr(*light)
@@ -459,33 +428,19 @@ def _read_sample(reader: AlignedTakeReader, index: int, recipe: _Recipe) -> Alig
     return AlignedSample(recipe.window.cut(sample.blurry), recipe.window.cut(sample.sharp))
 
 
-def _draw_background(paths: Sequence[Path], recipe: _Recipe, take: str, blurry_index: int) -> NDArray[np.float32]:
-    """Draw a part of a picture in linear light, the same for all frames of a sample whoever draws it."""
-    name_words = np.frombuffer(hashlib.sha256(take.encode()).digest(), dtype=np.uint32)
-    rng = np.random.default_rng([recipe.config.seed, blurry_index, *name_words.tolist()])
-    picture = _read_picture(paths[int(rng.integers(len(paths)))])
-    width, height = recipe.window.width, recipe.window.height
-    scale = min(picture.shape[1] / width, picture.shape[0] / height) * rng.uniform(0.6, 1.0)
-    part_width, part_height = max(1, int(width * scale)), max(1, int(height * scale))
-    x = int(rng.integers(picture.shape[1] - part_width + 1))
-    y = int(rng.integers(picture.shape[0] - part_height + 1))
-    part = picture[y : y + part_height, x : x + part_width]
-    if rng.random() < 0.5:
-        part = part[:, ::-1]
-    part_linear = to_linear(np.ascontiguousarray(part), "srgb")
-    interpolation = cv2.INTER_AREA if scale > 1 else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(part_linear, (width, height), interpolation=interpolation), dtype=np.float32)
-
-
-@lru_cache(maxsize=8)
-def _read_picture(path: Path) -> NDArray[np.uint8]:
-    return read_image(path)
+def _draw_background(recipe: _Recipe, split: Split, take: str, blurry_index: int) -> NDArray[np.float32]:
+    window = recipe.window
+    scale = window.width / window.output_size[0]
+    size = (window.width, window.height)
+    return draw_background(recipe.backgrounds[split], size, recipe.config.seed, take, blurry_index, scale)
 
 
 def _replace_screen(
     sample: AlignedSample, matter: TakeMatter, background_linear: NDArray[np.float32], recipe: _Recipe
 ) -> AlignedSample:
     sharp, blurry = matter.matte(sample.sharp, sample.blurry)
+    if recipe.config.light_match:
+        background_linear = match_light(background_linear, blurry)
     return AlignedSample(
         _finish(composite(blurry.premultiplied_linear, blurry.alpha, background_linear), recipe),
         np.stack(
