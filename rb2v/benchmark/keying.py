@@ -189,7 +189,7 @@ def _blur_residual(sample: AlignedSample, response: CameraResponse) -> float:
 def _measure(alpha: NDArray[np.float32], true: NDArray[np.float32]) -> dict[str, float]:
     errors = alpha_errors(alpha, true)
     soft = (true > _SOFT[0]) & (true < _SOFT[1])
-    mad_soft = alpha_errors(alpha[soft], true[soft]).mad if soft.any() else math.nan
+    mad_soft = float(np.abs(alpha - true)[soft].mean()) if soft.any() else math.nan
     return {"mad": errors.mad, "mse": errors.mse, "sad": errors.sad, "mad_soft": mad_soft}
 
 
