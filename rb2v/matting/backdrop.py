@@ -18,7 +18,7 @@ YELLOW: tuple[int, ...] = (0, 1)
 """Channels in which a screen stands above the others: green alone, or with red for a yellow-green cloth."""
 
 _GRID_CELLS = 112  # colours of screen and foreground vary slowly, and are kept on a grid of about this many cells
-_SHADING_CELLS, _MIN_SHADING_PX = 28, 16  # so do shadows and lamps, but slower than any soft edge of a foreground
+_SHADING_SIGMA_PX = 8.0
 _EDGE_PX = 8  # about what is no screen, that may be a mixture
 _MIN_GREENNESS = 0.25  # gap between a screen's high and low channels relative to green, in linear light
 _MIN_GREEN = 0.02  # darker is no screen, but a border or a stand
@@ -74,14 +74,10 @@ class Backdrop:
             A frame, or the mean of a few, on the grid and freed from its gain.
         """
         ratio, is_screen = self._compare(grid_linear)
-        sides = self.linear.shape[:2]
-        cell_px = max(sides) / max(self.grid)
+        cell_px = max(self.linear.shape[:2]) / max(self.grid)
         seen = erode(is_screen.astype(np.uint8), max(1, round(_EDGE_PX / cell_px))).astype(np.float32)
-        size = grid_size(sides, max(1, min(_SHADING_CELLS, min(sides) // _MIN_SHADING_PX)))
-        total = cv2.GaussianBlur(shrink(ratio * seen, size), (0, 0), 1.0)
-        weight = cv2.GaussianBlur(shrink(seen, size), (0, 0), 1.0)
-        trust = np.float32(0.05)  # in the backdrop itself, where no screen is seen
-        return enlarge(np.asarray((total + trust) / (weight + trust), dtype=np.float32), self.grid)
+        shading = _fill(ratio[..., None], seen, np.ones(1, dtype=np.float32))
+        return np.asarray(cv2.GaussianBlur(shading, (0, 0), _SHADING_SIGMA_PX / cell_px), dtype=np.float32)
 
     def _compare(self, grid_linear: NDArray[np.float32]) -> tuple[Plane, NDArray[np.bool_]]:
         green = self.grid_linear[..., 1:2]
@@ -251,7 +247,7 @@ def _soften_studio(screen: NDArray[np.bool_]) -> Plane | None:
 
 
 def _fill(values: NDArray[np.float32], weight: Plane, prior: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Fill in values where their weight is 0, smoothly from all around (pull-push over a pyramid).
+    """Fill in (h, w, n) values where their weight is 0, smoothly from all around (pull-push over a pyramid).
 
     References
     ----------
@@ -262,12 +258,12 @@ def _fill(values: NDArray[np.float32], weight: Plane, prior: NDArray[np.float32]
         height, width = pyramid[-1].shape[:2]
         half = (-(-width // 2), -(-height // 2))
         pyramid.append(shrink(pyramid[-1], half))
-    filled = np.broadcast_to(prior, (*pyramid[-1].shape[:2], 3)).astype(np.float32)
+    filled = np.broadcast_to(prior, (*pyramid[-1].shape[:2], len(prior))).astype(np.float32)
     for level in reversed(pyramid):
         height, width = level.shape[:2]
-        coarse = enlarge(filled, (width, height))
-        known = level[..., 3:4]
-        own = level[..., :3] / np.maximum(known, np.float32(1e-6))
+        coarse = enlarge(filled, (width, height)).reshape(height, width, len(prior))
+        known = level[..., -1:]
+        own = level[..., :-1] / np.maximum(known, np.float32(1e-6))
         trust = np.minimum(4 * known, 1)
         filled = np.asarray(trust * own + (1 - trust) * coarse, dtype=np.float32)
     return filled

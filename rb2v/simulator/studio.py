@@ -121,7 +121,7 @@ def _hand(pictures: Sequence[Texture], height: int, rng: np.random.Generator) ->
 
 
 def _with_hair(face: Texture, height: int, rng: np.random.Generator) -> Texture:
-    """Return a head on a larger ground, with long hair behind it, a parting over it, and loose strands around it."""
+    """Return a head on a larger ground, with hair behind it, a parting over it, and loose strands around it."""
     head_height, head_width = face.shape[:2]
     half = np.array([0.42 * head_width, 0.42 * head_height])
     width_px, height_px = int(height * 0.76), int(height * 0.92)
@@ -150,12 +150,12 @@ def _with_hair(face: Texture, height: int, rng: np.random.Generator) -> Texture:
     cap = textures.ellipse_alpha((int(head_width * 1.06), int(head_height * 0.9)))
     top, left = int(center[1] - 0.56 * cap.shape[0]), int(center[0] - 0.5 * cap.shape[1])
     hair[top : top + cap.shape[0], left : left + cap.shape[1]] = cap[..., None] * np.append(colors.mean(axis=0), 1.0)
-    lay(420, 110, (0.85, 1.05), (0.12, 0.4), comb=1.0, pull=2.5, curl=0.4)
+    lay(900, 110, (0.8, 1.02), (0.06, 0.16), comb=1.0, pull=2.5, curl=0.4)
     top, left = (height_px - head_height) // 2, (width_px - head_width) // 2
     under = hair[top : top + head_height, left : left + head_width]
     under[:] = face + under * (1 - face[..., 3:])
-    lay(300, 80, (0.75, 1.02), (0.08, 0.3), comb=2.5, pull=1.5, curl=0.4)
-    lay(140, 130, (0.9, 1.05), (0.03, 0.16), comb=0.3, pull=0.5, curl=1.4)
+    lay(300, 80, (0.75, 1.0), (0.05, 0.14), comb=2.5, pull=1.5, curl=0.4)
+    lay(120, 130, (0.9, 1.05), (0.03, 0.1), comb=0.3, pull=0.5, curl=1.4)
     return hair
 
 
