@@ -183,6 +183,20 @@ def test_the_mean_of_resampled_frames_is_the_resampled_mean():
     assert psnr(mean_of_warped, warp(mean)) > 45
 
 
+def test_linear_light_is_resampled_as_frames_are_and_stays_as_fine_as_it_is():
+    rng = np.random.default_rng(0)
+    frame = cv2.GaussianBlur(rng.integers(0, 256, (60, 80, 3), dtype=np.uint8), (0, 0), 2)
+    warp = FrameWarp(mirror_homography(80), (13, 7, 40, 40), (30, 30), "srgb")
+    linear = to_linear(frame, "srgb")
+    np.testing.assert_array_equal(encode(warp.warp_linear(linear), "srgb"), warp(frame))
+    # Four channels as one, any scale, nothing rounded and nothing clipped.
+    four = np.dstack([linear, 5 - 10 * linear[..., :1]])
+    warped = warp.warp_linear(four)
+    assert warped.dtype == np.float32
+    np.testing.assert_allclose(warped[..., 3], 5 - 10 * warped[..., 0], atol=1e-5)
+    np.testing.assert_allclose(warp.warp_linear(linear * np.float32(1e-4)), 1e-4 * warped[..., :3], atol=1e-9)
+
+
 def test_crop_homography_maps_corners_to_corners():
     corners = np.array([[99.5, 49.5], [139.5, 79.5]])
     np.testing.assert_allclose(

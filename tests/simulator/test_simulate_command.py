@@ -5,8 +5,12 @@ import numpy as np
 import pytest
 from sessions import write_rig
 
+from rb2v.artifacts import Crop
+from rb2v.benchmark.reference import TruthRenderer
 from rb2v.cli import main
+from rb2v.io.config import read_takes
 from rb2v.io.video import write_video
+from rb2v.simulator import read_truth
 
 
 @pytest.fixture
@@ -28,7 +32,7 @@ def run(tmp_path, monkeypatch, capsys):
 
 
 def test_options_are_what_is_simulated(run, tmp_path):
-    options = "--blurry-exposure-ms 12.5 --readout-ms 8,4.5 --motion 0.5 --max-offset 0.06 --crf 30"
+    options = "--blurry-exposure-ms 12.5 --readout-ms 8,4.5 --motion 0.5 --max-offset 0.06 --crf 30 --screen small"
     assert run(*options.split()) == (0, "")
     document = json.loads((tmp_path / "session" / "truth" / "truth.json").read_text())
     stated = {
@@ -40,6 +44,7 @@ def test_options_are_what_is_simulated(run, tmp_path):
         "crf": 30,
     }
     assert {key: document["config"][key] for key in stated} == pytest.approx(stated)
+    assert document["config"]["screen"] == "small"
     assert document["readout_seconds"] == pytest.approx({"blurry": 0.008, "sharp": 0.0045})
     assert 0.05 <= document["takes"][0]["offset_seconds"] <= 0.06
 
@@ -55,6 +60,7 @@ def test_options_are_what_is_simulated(run, tmp_path):
         ("--readout-ms 8,nan", "options: sharp_readout_seconds must be a number of at least 0"),
         ("--motion -1", "options: motion must lie within 0..10"),
         ("--max-offset -1", "options: max_offset_seconds must be a number of at least 0"),
+        ("--green-screen", "green_screen is about a clip, and none is given"),
         ("--crf 52", "options: crf must lie within 0..51"),
     ],
 )
@@ -72,3 +78,33 @@ def test_a_clip_with_a_shutter_of_its_own_is_refused(run, tmp_path):
     status, said = run("--video", str(clip), "--readout-ms", "0,5")
     assert status == 2
     assert "clip.mp4: a clip cannot be shown with sharp_readout_seconds = 0.005; expected " in said
+
+
+def test_plates_are_left_out_where_they_are_not_wanted(run, tmp_path):
+    assert run("--no-plates") == (0, "")
+    take = tmp_path / "session" / "raw" / "takes" / "hand_train"
+    assert sorted(path.name for path in take.iterdir()) == ["blurry.mp4", "sharp.mp4", "take.yaml"]
+    status, said = run("--plates")
+    assert status == 2
+    assert "plates" in said
+    assert not list(take.glob("*.png"))
+
+
+def test_a_clip_that_was_filmed_before_a_green_screen(run, tmp_path):
+    frames = np.full((30, 48, 64, 3), (30, 160, 60), np.uint8)
+    for index, frame in enumerate(frames):
+        frame[10:30, index : index + 20] = 90
+    clip = write_video(tmp_path / "clip.mp4", frames, 30.0)
+    assert run("--video", str(clip), "--green-screen") == (0, "")
+    (take,) = read_takes(tmp_path / "session" / "raw")
+    assert (take.category, take.green_screen, take.plate_blurry, take.plate_sharp) == ("face", True, None, None)
+    truth = read_truth(tmp_path / "session" / "truth")
+    (plan,) = truth.takes
+    assert plan.green_screen
+    assert truth.rig.blurry.expose_foreground(truth.rig.scene(plan), 0.0) is None
+    renderer = TruthRenderer(truth.rig, plan, Crop(8, 8, 48, 48), (48, 48))
+    assert renderer.sharp_matte(8) is None
+    assert renderer.blurry_matte(0.0) is None
+    status, said = run("--video", str(clip))
+    assert status == 2
+    assert "green_screen" in said

@@ -150,6 +150,7 @@ def test_a_folder_of_something_else_is_not_written_to(small_config, tmp_path):
         ({"blurry_exposure_seconds": float("nan")}, "blurry_exposure_seconds must be a number above 0"),
         ({"blurry_readout_seconds": -1e-3}, "blurry_readout_seconds must be a number of at least 0"),
         ({"sharp_readout_seconds": float("inf")}, "sharp_readout_seconds must be a number of at least 0"),
+        ({"screen": "tiny"}, "screen must be one of full, small, got 'tiny'"),
         ({"motion": -0.1}, "motion"),
         ({"motion": float("nan")}, "motion"),
     ],
