@@ -448,7 +448,7 @@ class TestMatter:
         sharp, blurry, plate, _, truth = expose(3, 6)
         sharp_matte, blurry_matte = BackgroundMatter(KnownColor()).fit(sharp, "srgb", plate).matte(sharp, blurry)
         stripes = alpha_errors(sharp_matte.alpha.mean(axis=0), truth).mad
-        assert alpha_errors(blurry_matte.alpha, truth).mad < 0.1 * stripes
+        assert alpha_errors(blurry_matte.alpha, truth).mad < 0.2 * stripes
 
     @pytest.mark.parametrize("n_frames", [1, 3, 7])
     def test_the_blurry_matte_is_the_mean_where_the_blurry_frame_is(self, n_frames):

@@ -24,7 +24,8 @@ Plane = NDArray[np.float32]
 
 _MOVED = 0.1  # range of a pixel's alpha over the sharp frames, from which on foreground moves through it
 _NEARBY = np.float32(0.1)  # weight of a pixel's surroundings in the colour of its foreground
-_MIN_CONTRAST = 1e-3  # squared distance of foreground and plate in linear light, below which neither is told apart
+_MIN_CONTRAST = 1e-2  # squared distance of foreground and plate in linear light, below which they are told apart less
+_UNSURE = np.float32(0.03)  # change of alpha that is as likely an error of a sharp matte as light between sharp frames
 
 
 def load_matter(weights: Path | None) -> BackgroundMatter:
@@ -114,9 +115,8 @@ class PlateMatter:
     def _matte_sharp(self, frame: NDArray[np.uint8]) -> tuple[Plane, NDArray[np.float32]]:
         with torch.inference_mode(), _one_thread():
             scale = choose_scale(*frame.shape[:2])
-            alpha, color, _ = self._network(self._show(frame), self._plate, scale, Refinement())
+            alpha, *_ = self._network(self._show(frame), self._plate, scale, Refinement())
         share = alpha[0, 0].numpy().copy()
-        del color
         return share, _bound(to_linear(frame, self._response) - spread_to_rgb(1 - share) * self._plate_linear, share)
 
     def _matte_blurry(
@@ -136,9 +136,11 @@ class PlateMatter:
         radius = max(1, min(alpha.shape) // 50)
         swept = _dilate(np.ptp(alphas, axis=0) > _MOVED, radius)
         contrast = _spread_color(foreground, alpha, radius) - self._plate_linear
-        gain = (contrast * left_out).sum(axis=-1) / np.maximum(np.square(contrast).sum(axis=-1), _MIN_CONTRAST)
+        gain = (contrast * left_out).sum(axis=-1)
+        gain /= np.maximum(np.square(contrast).sum(axis=-1), _MIN_CONTRAST)
+        gain *= gain**2 / (gain**2 + _UNSURE**2)
         share = np.clip(alpha + swept * gain, 0, 1).astype(np.float32)
-        change = spread_to_rgb(np.maximum(swept, alpha)) * left_out + spread_to_rgb(share - alpha) * self._plate_linear
+        change = spread_to_rgb(np.maximum(share, alpha)) * left_out + spread_to_rgb(share - alpha) * self._plate_linear
         return Matte(share, _bound(foreground + change, share))
 
 
