@@ -189,7 +189,8 @@ def align(
         None
     ),
     matter: Annotated[
-        str | None, typer.Option(help="What tells the foreground of green-screen takes: chroma (the default).")
+        str | None,
+        typer.Option(help="What tells the foreground of green-screen takes: chroma (the default) or background."),
     ] = None,
     weights: Weights = None,
     min_composite_psnr: Annotated[

@@ -128,6 +128,11 @@ class _AlignedMatter:
 
 
 @dataclass(frozen=True)
+class _AlignedSettings:
+    config: _AlignedMatter
+
+
+@dataclass(frozen=True)
 class _Keying:
     """How green-screen takes are keyed."""
 
@@ -266,13 +271,15 @@ def _choose_keying(
     """Return the matter that was asked for, or that the takes were aligned with, once it is known to be there."""
     path = aligned_dir / MANIFEST_NAME
     names = {field.name for field in dataclasses.fields(_AlignedMatter)}
-    said = validate(_AlignedMatter, {name: value for name, value in aligned.config.items() if name in names}, path)
+    settings = {name: value for name, value in aligned.config.items() if name in names}
+    # Named as a part of the manifest, so that a message says where it is.
+    said = validate(_AlignedSettings, {"config": settings}, path).config
     matter = config.matter or said.matter
     if not is_needed:
         return _Keying(matter, None, None, True, said.min_composite_psnr_db)
     if config.matter is None and said.weights_sha256 is not None and weights is None:
         problem = f"the takes were keyed by the matter {matter!r} with weights of SHA-256 {said.weights_sha256}"
-        raise InputError(path, problem, "weights_sha256", "that file as --weights, or another --matter")
+        raise InputError(path, problem, "config.weights_sha256", "that file as --weights, or another --matter")
     make_matter(matter, weights)
     weights_sha256 = digest_weights(weights)
     as_aligned = (matter, weights_sha256) == (said.matter, said.weights_sha256)

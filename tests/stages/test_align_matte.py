@@ -83,7 +83,8 @@ def test_composites_are_measured_where_there_is_a_screen(session):
 
 def test_what_breaks_when_its_screen_is_replaced_is_rejected(session, raw, tmp_path):
     before = {row.blurry_index: row for row in read_alignment(session.aligned / "alignment.csv") if "hand" in row.take}
-    least_db = float(np.median([row.composite_psnr for row in before.values() if row.accepted]))
+    found = sorted(row.composite_psnr for row in before.values() if row.accepted)
+    least_db = float(np.mean(found[len(found) // 2 - 1 : len(found) // 2 + 1]))  # the table rounds
     run(raw, session.calibration, tmp_path / "aligned", AlignConfig(min_composite_psnr_db=least_db))
     rows = read_alignment(tmp_path / "aligned" / "alignment.csv")
     accepted = [row for row in rows if row.accepted]

@@ -156,7 +156,7 @@ def test_weights_are_those_that_the_takes_were_aligned_with(tmp_path, halving, m
     status, _, error = run_rb2v(monkeypatch, capsys, *command)
     assert (status, len(error.splitlines())) == (2, 1)
     said = f"the takes were keyed by the matter 'halving' with weights of SHA-256 {sha256}"
-    assert f"manifest.json: weights_sha256: {said}" in error
+    assert f"manifest.json: config.weights_sha256: {said}" in error
     assert "; expected that file as --weights, or another --matter" in error
     status, _, error = run_rb2v(monkeypatch, capsys, *command, "--weights", halving / "0.5")
     assert (status, len(error.splitlines())) == (2, 1)
@@ -179,9 +179,9 @@ def test_takes_without_a_screen_need_no_weights(tmp_path, halving):
     ("config", "message"),
     [
         ({"matter": "magic"}, "'magic' is no matter"),
-        ({"matter": 3}, "manifest.json: matter: "),
-        ({"weights_sha256": 3}, "manifest.json: weights_sha256: "),
-        ({"min_composite_psnr_db": "high"}, "manifest.json: min_composite_psnr_db: "),
+        ({"matter": 3}, "manifest.json: config.matter: "),
+        ({"weights_sha256": 3}, "manifest.json: config.weights_sha256: "),
+        ({"min_composite_psnr_db": "high"}, "manifest.json: config.min_composite_psnr_db: "),
     ],
 )
 def test_an_aligned_folder_that_says_what_cannot_be_is_refused(tmp_path, config, message):
