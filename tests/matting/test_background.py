@@ -97,19 +97,17 @@ class TestNetwork:
             changed = (module(picture) != module(touched)).any(dim=1)[0].any(dim=0).nonzero()[:, 0]
         assert changed.tolist() == [4 - reach, 4, 4 + reach]
 
-    def test_squares_give_what_the_whole_picture_gives(self, network):
-        full, squares = predict(network), predict(network, "thresholding", threshold=-1.0)
+    @pytest.mark.parametrize("n_squares", [10, 30, 100, 256])
+    def test_squares_give_what_the_whole_picture_gives(self, network, n_squares):
+        full, coarse = predict(network), predict(network, "thresholding", threshold=1.0)
+        sampled = predict(network, "sampling", sample_pixels=16 * n_squares)
         assert full.alpha.std() > 0.01
-        torch.testing.assert_close(squares.alpha, full.alpha)
-        torch.testing.assert_close(squares.foreground, full.foreground)
-
-    def test_as_many_squares_are_refined_as_asked_for(self, network):
-        untouched = predict(network, "thresholding", threshold=1.0)
-        for n_pixels in (16, 160):
-            sampled = predict(network, "sampling", sample_pixels=n_pixels)
-            changed = (sampled.foreground != untouched.foreground).any(dim=1)[0]
-            squares = changed.reshape(16, 4, 16, 4).any(dim=3).any(dim=1)
-            assert squares.sum() == n_pixels // 16
+        refined = (sampled.foreground != coarse.foreground).any(dim=1)[0].reshape(16, 4, 16, 4).any(dim=3).any(dim=1)
+        assert refined.sum() == min(n_squares, (full.coarse.error > 0).sum())
+        mask = refined.repeat_interleave(4, 0).repeat_interleave(4, 1)
+        for name in ("alpha", "foreground"):
+            wanted = torch.where(mask, getattr(full, name), getattr(coarse, name))
+            torch.testing.assert_close(getattr(sampled, name), wanted)
 
     def test_the_most_doubtful_squares_are_refined(self, network):
         untouched = predict(network, "thresholding", threshold=1.0)

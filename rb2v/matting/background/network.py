@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 N_HIDDEN = 32
 _PATCH_PX = 4  # the refiner decides for squares of this side
+_MANY_PATCHES = 1 / 8  # share of the patches, beyond which margins cost more than refining the whole picture
 _N_PICTURES = 6  # channels of the picture and of its plate
 
 # Expansion, channels, blocks and stride; the last stride of the original is traded for dilation.
@@ -344,8 +345,13 @@ class _Refiner(nn.Module):
             out = self._refine(_add_margin(half, half_margin), _add_margin(pictures, margin))
         else:
             out = _resize(seen[:, N_HIDDEN:], full_size)
-            where = _choose_patches(coarse.error, (full_size[0] // _PATCH_PX, full_size[1] // _PATCH_PX), refinement)
-            if len(where[0]):
+            chosen = _choose_patches(coarse.error, (full_size[0] // _PATCH_PX, full_size[1] // _PATCH_PX), refinement)
+            n_chosen = int(chosen.sum())
+            if n_chosen > _MANY_PATCHES * chosen.numel():
+                whole = self._refine(_add_margin(half, half_margin), _add_margin(pictures, margin))
+                out = torch.where(F.interpolate(chosen[:, None].to(out), size=full_size) > 0, whole, out)
+            elif n_chosen:
+                where = torch.where(chosen)
                 patches = _cut_patches(half, where, _PATCH_PX // 2, half_margin)
                 refined = self._refine(patches, _cut_patches(pictures, where, _PATCH_PX, margin))
                 out = _put_patches(out, where, refined)
@@ -363,15 +369,16 @@ Where = tuple[Tensor, ...]
 """Picture, row and column of chosen patches."""
 
 
-def _choose_patches(error: Tensor, size: tuple[int, int], refinement: Refinement) -> Where:
+def _choose_patches(error: Tensor, size: tuple[int, int], refinement: Refinement) -> Tensor:
+    """Return a (B, rows, columns) mask of the patches to refine."""
     error = _resize(error, size)[:, 0]
     if refinement.mode == "thresholding":
-        return torch.where(error > refinement.threshold)
+        return error > refinement.threshold
     flat = error.flatten(1)
     n_patches = min(refinement.sample_pixels // _PATCH_PX**2, flat.shape[1])
     chosen = torch.zeros_like(flat, dtype=torch.bool)
     chosen.scatter_(1, flat.topk(n_patches, dim=1).indices, value=True)
-    return torch.where((chosen & (flat > 0)).view_as(error))
+    return (chosen & (flat > 0)).view_as(error)
 
 
 def _add_margin(image: Tensor, margin: int) -> Tensor:
