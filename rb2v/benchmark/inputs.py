@@ -67,6 +67,10 @@ class Inputs:
     truth_dir: Path | None
     compared: Mapping[str, Aligned]
     """Other alignments of the same recordings, by label."""
+    weights: Path | None = None
+    """File of the weights that the data set's mattes were made with."""
+    backgrounds_dir: Path | None = None
+    """Folder of the pictures that the data set was built with."""
 
     @property
     def common_takes(self) -> tuple[str, ...]:
@@ -83,6 +87,8 @@ def read_inputs(
     calibration_path: Path | None,
     truth_dir: Path | None,
     compared_dirs: Mapping[str, Path] | None = None,
+    weights: Path | None = None,
+    backgrounds_dir: Path | None = None,
 ) -> Inputs:
     """Read the inputs.
 
@@ -107,6 +113,8 @@ def read_inputs(
         truth=None if truth_dir is None else read_truth(truth_dir),
         truth_dir=truth_dir,
         compared={label: _read_aligned(folder) for label, folder in compared_dirs.items()},
+        weights=weights,
+        backgrounds_dir=backgrounds_dir,
     )
     if run_dir is not None:
         _check_run(run_dir, shards_dir)

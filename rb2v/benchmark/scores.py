@@ -15,7 +15,19 @@ from rb2v.io.store import whole_file
 
 COLUMNS = ("suite", "stage", "take", "metric", "value", "unit", "target", "passed")
 
-_DECIMALS = {"": 5, "0..1": 2, "dB": 2, "%": 1, "px": 3, "fine frames": 3, "s": 4, "ms": 2, "ppm": 1, "CIEDE2000": 3}
+_DECIMALS = {
+    "": 5,
+    "0..1": 2,
+    "dB": 2,
+    "%": 1,
+    "% of edges": 3,
+    "px": 3,
+    "fine frames": 3,
+    "s": 4,
+    "ms": 2,
+    "ppm": 1,
+    "CIEDE2000": 3,
+}
 _SIGNS = {"<=": "≤", ">=": "≥", "==": "="}
 
 
@@ -60,6 +72,12 @@ TARGETS: Mapping[str, Target] = {
     "position_error_max": Target("Alignment: largest error of the integer position", "<=", 0.55),
     "sharp_psnr_deficit": Target("Sharp frames of street takes: PSNR below the oracle's", "<=", 1.0),
     "sharp_psnr_deficit_mean": Target("Sharp frames: PSNR below the oracle's, mean over all takes", "<=", 0.5),
+    "alpha_mad.sharp": Target("Mattes: mean absolute difference of alpha, sharp frames", "<=", 0.01),
+    "alpha_mad.blurry": Target("Mattes: mean absolute difference of alpha, blurry frames", "<=", 0.01),
+    "composite_fidelity.sharp": Target("Composites: PSNR in the foreground, sharp frames", ">=", 36.0),
+    "composite_fidelity.blurry": Target("Composites: PSNR in the foreground, blurry frames", ">=", 36.0),
+    "composite_psnr.median": Target("Composites: PSNR of eq. (1), median of the samples", ">=", 38.0),
+    "green_fringe": Target("Composites: pixels near edges with the screen's hue", "<=", 0.1),
     "network.hit": Target("Order network: hit on the held-out split", ">=", 90.0),
     "network.labels_flipped": Target("Order network: labels flipped by reversing the input", ">=", 99.0),
 }

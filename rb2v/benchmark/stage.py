@@ -31,6 +31,8 @@ def run(
     calibration_path: Path | None = None,
     truth_dir: Path | None = None,
     compared_dirs: Mapping[str, Path] | None = None,
+    weights: Path | None = None,
+    backgrounds_dir: Path | None = None,
     config: BenchmarkConfig | None = None,
     executor: Executor | None = None,
     on_step: Callable[[str], None] | None = None,
@@ -57,6 +59,10 @@ def run(
         The truth, where the session was simulated.
     compared_dirs : mapping of str to Path, optional
         Other alignments of the same recordings, by label, that are compared with ``aligned_dir``.
+    weights : Path, optional
+        File of the weights that the data set's mattes were made with, where its matter has some.
+    backgrounds_dir : Path, optional
+        Folder of the pictures that the data set was built with, where they are not the packaged ones.
     config : BenchmarkConfig, optional
         How much is compared.
     executor : Executor, optional
@@ -81,7 +87,17 @@ def run(
     if out_dir.exists() and not out_dir.is_dir():
         raise InputError(out_dir, "is a file", expected="a folder to write to")
     step("reading the inputs")
-    inputs = read_inputs(shards_dir, run_dir, aligned_dir, raw_dir, calibration_path, truth_dir, compared_dirs)
+    inputs = read_inputs(
+        shards_dir,
+        run_dir,
+        aligned_dir,
+        raw_dir,
+        calibration_path,
+        truth_dir,
+        compared_dirs,
+        weights,
+        backgrounds_dir,
+    )
     sections = _measure(inputs, config, executor, step)
     scores = [score for section in sections for score in section.scores]
     verdicts = summarize(scores)

@@ -12,7 +12,7 @@ from rb2v.benchmark.comparison import Outcome
 from rb2v.benchmark.config import BenchmarkConfig
 from rb2v.benchmark.fidelity import TakeFidelity
 from rb2v.benchmark.inputs import MAIN_LABEL, Aligned, Inputs
-from rb2v.benchmark.keying import TakeKeying
+from rb2v.benchmark.keying import Keying, TakeKeying
 from rb2v.benchmark.page import Section
 from rb2v.benchmark.reference import TruthRenderer
 from rb2v.execution import Executor
@@ -28,7 +28,7 @@ class _Item:
     name: str
     sharp_video: tuple[Path, ...] | None
     """Given where the sharp frames are to be compared with the truth."""
-    matter: str | None
+    keying: Keying | None
     """Given where its mattes are to be measured."""
     compared: bool
     """Whether other alignments of it are to be compared."""
@@ -65,7 +65,11 @@ def report(inputs: Inputs, aligned: Aligned, config: BenchmarkConfig, executor: 
     if inputs.compared:
         outcomes = [outcome for result in results for outcome in result.outcomes]
         sections.append(comparison.report(outcomes, aligned, inputs.compared))
-    return [*sections, keying.report(keyed, keying.find_matter(inputs.shards))] if keyed else sections
+    return [*sections, keying.report(keyed, _find_keying(inputs))] if keyed else sections
+
+
+def _find_keying(inputs: Inputs) -> Keying:
+    return keying.find_keying(inputs.shards, inputs.weights, inputs.backgrounds_dir)
 
 
 def _list_items(inputs: Inputs, aligned: Aligned) -> list[_Item]:
@@ -78,9 +82,9 @@ def _list_items(inputs: Inputs, aligned: Aligned) -> list[_Item]:
     for name in aligned.take_names:
         with aligned.open_take(name) as reader:
             is_keyed = reader.green_screen and name in in_shards
-        matter = keying.find_matter(inputs.shards) if is_keyed else None
-        if matter is not None or name in videos or name in compared:
-            items.append(_Item(name, videos.get(name), matter, name in compared))
+        keyed = _find_keying(inputs) if is_keyed else None
+        if keyed is not None or name in videos or name in compared:
+            items.append(_Item(name, videos.get(name), keyed, name in compared))
     return items
 
 
@@ -106,9 +110,9 @@ def _measure_take(
     keyed, outcomes = None, []
     with aligned.open_take(item.name) as reader:
         compared = compare(reader)
-        if item.matter is not None:
+        if item.keying is not None:
             keyed = keying.measure_take(
-                reader, shards, aligned.rig.response, renderer, item.matter, config.mattes_per_take
+                reader, shards, aligned.rig.response, renderer, item.keying, config.mattes_per_take
             )
         if item.compared:
             outcomes.append(comparison.measure_take(MAIN_LABEL, reader, renderer, compared))

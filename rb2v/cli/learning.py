@@ -111,6 +111,12 @@ def benchmark(
             metavar="LABEL=ALIGNED", help="Another alignment of the same recordings; may be given several times."
         ),
     ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="Weights that the data set was keyed with, where its matter has some.")
+    ] = None,
+    backgrounds: Annotated[
+        Path | None, typer.Option(help="Folder of pictures that the data set was built with, if not the default.")
+    ] = None,
     workers: Workers = None,
     executor: ExecutorName = "auto",
 ) -> None:
@@ -129,6 +135,8 @@ def benchmark(
             calibration_path=calibration,
             truth_dir=truth,
             compared_dirs=compared,
+            weights=weights,
+            backgrounds_dir=backgrounds,
             executor=make_executor(workers, executor),
             on_step=lambda name: show(label=name),
         )

@@ -31,8 +31,8 @@ from rb2v.io.aligned import (
     read_aligned_manifest,
 )
 from rb2v.io.store import output_folder, validate
-from rb2v.matting import TakeMatter, check_matter, fit_to_take, make_matter
-from rb2v.matting.backgrounds import Picture, draw_background, find_pictures, match_light
+from rb2v.matting import Matte, TakeMatter, check_matter, fit_to_take, make_matter
+from rb2v.matting.backgrounds import Picture, draw_background, find_pictures, locate_pictures, match_light
 from rb2v.shards import Manifest, Provenance, ShardSample
 from rb2v.shards.builder import Progress, ShardPlan, samples_per_shard, write_data_set
 from rb2v.stages.align.config import AlignConfig
@@ -402,15 +402,17 @@ def _iter_samples(parts: Sequence[_Part], split: Split, recipe: _Recipe) -> Iter
                 composite_psnr = math.nan
                 blurry_index = int(reader.blurry_index[index])
                 if matter is not None:
-                    background = _draw_background(recipe, split, name, blurry_index)
+                    pictures, seed = recipe.backgrounds[split], recipe.config.seed
+                    background = _draw_background(pictures, recipe.window, seed, name, blurry_index)
                     sample = _replace_screen(sample, matter, background, recipe)
                     light = (to_linear(frames, recipe.response) for frames in (sample.sharp, sample.blurry))
                     composite_psnr = blur_residual_psnr(*light)
                 elif recipe.window.resizes:
-                    sample = AlignedSample(
-                        _finish(to_linear(sample.blurry, recipe.response), recipe),
-                        np.stack([_finish(to_linear(frame, recipe.response), recipe) for frame in sample.sharp]),
-                    )
+                    frames = [
+                        _finish(to_linear(frame, recipe.response), recipe.window, recipe.response)
+                        for frame in (sample.blurry, *sample.sharp)
+                    ]
+                    sample = AlignedSample(frames[0], np.stack(frames[1:]))
                 yield ShardSample(
                     blurry=sample.blurry,
                     sharp=sample.sharp,
@@ -435,32 +437,136 @@ def _read_sample(reader: AlignedTakeReader, index: int, recipe: _Recipe) -> Alig
     return AlignedSample(recipe.window.cut(sample.blurry), recipe.window.cut(sample.sharp))
 
 
-def _draw_background(recipe: _Recipe, split: Split, take: str, blurry_index: int) -> NDArray[np.float32]:
-    window = recipe.window
+def _draw_background(
+    pictures: Sequence[Picture], window: _Window, seed: int, take: str, blurry_index: int
+) -> NDArray[np.float32]:
     scale = window.width / window.output_size[0]
-    size = (window.width, window.height)
-    return draw_background(recipe.backgrounds[split], size, recipe.config.seed, take, blurry_index, scale)
+    return draw_background(pictures, (window.width, window.height), seed, take, blurry_index, scale)
 
 
 def _replace_screen(
     sample: AlignedSample, matter: TakeMatter, background_linear: NDArray[np.float32], recipe: _Recipe
 ) -> AlignedSample:
     sharp, blurry = matter.matte(sample.sharp, sample.blurry)
+    window, response = recipe.window, recipe.response
     if recipe.config.light_match:
         background_linear = match_light(background_linear, blurry)
     return AlignedSample(
-        _finish(composite(blurry.premultiplied_linear, blurry.alpha, background_linear), recipe),
+        _finish(composite(blurry.premultiplied_linear, blurry.alpha, background_linear), window, response),
         np.stack(
             [
-                _finish(composite(foreground, alpha, background_linear), recipe)
+                _finish(composite(foreground, alpha, background_linear), window, response)
                 for foreground, alpha in zip(sharp.premultiplied_linear, sharp.alpha, strict=True)
             ]
         ),
     )
 
 
-def _finish(image_linear: NDArray[np.float32], recipe: _Recipe) -> NDArray[np.uint8]:
+def _finish(image_linear: NDArray[np.float32], window: _Window, response: CameraResponse) -> NDArray[np.uint8]:
     """Bring a picture to the output size in linear light, where the mean of frames stays their mean, and code it."""
-    if recipe.window.resizes:
-        image_linear = np.asarray(cv2.resize(image_linear, recipe.window.output_size, interpolation=cv2.INTER_AREA))
-    return encode(image_linear, recipe.response)
+    if window.resizes:
+        image_linear = np.asarray(cv2.resize(image_linear, window.output_size, interpolation=cv2.INTER_AREA))
+    return encode(image_linear, response)
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """What a manifest says of the backgrounds."""
+
+    seed: int
+    light_match: bool
+    backgrounds: Mapping[Split, Mapping[str, str]]
+
+
+class Recompositor:
+    """Lays other foregrounds over the very backgrounds that the samples of a data set have.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        Of the data set.
+    source : Path
+        The manifest's file, which messages name.
+    aligned_size : tuple of int
+        Width and height of the aligned frames in pixels.
+    response : {"linear", "srgb"} or float
+        The camera's response.
+    pictures_dir : Path, optional
+        The folder that the data set was built with; the packaged pictures by default.
+
+    Raises
+    ------
+    InputError
+        If the manifest does not say what was drawn, or a picture is not the one that was drawn from.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        source: Path,
+        aligned_size: tuple[int, int],
+        response: CameraResponse,
+        pictures_dir: Path | None = None,
+    ) -> None:
+        build = manifest.provenance.config.get("build_shards")
+        names = {field.name for field in dataclasses.fields(_Drawn)}
+        said = {name: value for name, value in build.items() if name in names} if isinstance(build, dict) else {}
+        self._drawn = validate(_Drawn, said, source)
+        self._pictures = {
+            split: locate_pictures(digests, pictures_dir) for split, digests in self._drawn.backgrounds.items()
+        }
+        self._window = _fit_window(aligned_size, manifest.output_size, source)
+        self._response = response
+
+    def cut(self, frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return the part of aligned (..., H, W, 3) frames that was kept, and keyed."""
+        return self._window.cut(frames)
+
+    def cut_alpha(self, alpha: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the same part of (H, W) alphas."""
+        window = self._window
+        return alpha[window.y : window.y + window.height, window.x : window.x + window.width]
+
+    def background(self, split: Split, take: str, blurry_index: int, blurry: Matte) -> NDArray[np.float32]:
+        """Return the background of a sample.
+
+        Parameters
+        ----------
+        split : {"train", "test"}
+            Where the sample is.
+        take : str
+            Its take.
+        blurry_index : int
+            Index of its blurry frame.
+        blurry : Matte
+            Of that frame, to which the light was matched where that was asked for.
+
+        Returns
+        -------
+        (H, W, 3) ndarray of float32
+            RGB in linear light, as large as what `cut` returns.
+        """
+        pictures = self._pictures[split]
+        background_linear = _draw_background(pictures, self._window, self._drawn.seed, take, blurry_index)
+        return match_light(background_linear, blurry) if self._drawn.light_match else background_linear
+
+    def lay(self, matte: Matte, background_linear: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """Return the composite of one frame, as the data set would hold it.
+
+        Parameters
+        ----------
+        matte : Matte
+            Of one frame, as large as the aligned frames or as what `cut` returns.
+        background_linear : (H, W, 3) ndarray of float32
+            See `background`.
+
+        Returns
+        -------
+        (height, width, 3) ndarray of uint8
+            RGB, of the data set's size.
+        """
+        alpha, foreground = matte.alpha, matte.premultiplied_linear
+        if alpha.shape != background_linear.shape[:2]:
+            planes = [self.cut_alpha(foreground[..., channel]) for channel in range(3)]
+            alpha, foreground = self.cut_alpha(alpha), np.stack(planes, axis=-1)
+        return _finish(composite(foreground, alpha, background_linear), self._window, self._response)

@@ -18,7 +18,8 @@ from rb2v.execution import SerialExecutor
 from rb2v.io.aligned import AlignedSample
 from rb2v.io.config import read_takes
 from rb2v.io.store import read_alignment, read_calibration, read_json, write_calibration, write_json
-from rb2v.shards import manifest_path, sha256_of
+from rb2v.io.video import write_image
+from rb2v.shards import ShardReader, manifest_path, sha256_of
 from rb2v.stages import build_shards
 
 CONFIG = BenchmarkConfig(frames_per_take=3, mattes_per_take=2, grid_points=15)
@@ -198,13 +199,66 @@ def test_the_renderer_shows_what_was_recorded(session, shards):
 
 
 def test_mattes_are_measured_for_green_screens_only(values):
-    takes = {take for take, metric in values if metric.startswith(("alpha_", "blur_residual"))}
-    assert takes == {"hand_train"}
-    assert 0 < values["hand_train", "alpha_mad.sharp"] < 0.05
-    assert values["hand_train", "alpha_sad.sharp"] == pytest.approx(
-        96 * 96 * values["hand_train", "alpha_mad.sharp"], rel=1e-4
-    )
+    parts = ("alpha_", "plain_key", "blur_residual", "composite_", "green_fringe")
+    assert {take for take, metric in values if metric.startswith(parts)} == {"hand_train"}
+    for kind in ("sharp", "blurry"):
+        assert 0 < values["hand_train", f"alpha_mad.{kind}"] < 0.05
+        for prefix in ("", "plain_key."):
+            mad = values["hand_train", f"{prefix}alpha_mad.{kind}"]
+            assert values["hand_train", f"{prefix}alpha_sad.{kind}"] == pytest.approx(96 * 96 * mad, rel=1e-4)
+        for name in ("mad", "mse", "gradient", "connectivity", "mad_soft"):
+            ours, plain = (values["hand_train", f"{prefix}alpha_{name}.{kind}"] for prefix in ("", "plain_key."))
+            assert 0 < ours < plain
     assert values["hand_train", "blur_residual.composite"] > 30
+    assert values["hand_train", "composite_psnr.worst"] <= values["hand_train", "composite_psnr.median"]
+
+
+def test_composites_are_held_against_the_true_foreground(values):
+    for kind in ("sharp", "blurry"):
+        ours, plain = (values["hand_train", f"{prefix}composite_fidelity.{kind}"] for prefix in ("", "plain_key."))
+        assert ours > plain + 1
+        assert 28 < ours < 50
+        assert values["hand_train", f"aligned_fidelity.{kind}"] > 28
+    assert values["hand_train", "green_fringe"] < 0.1 < values["hand_train", "plain_key.green_fringe"]
+
+
+def test_all_samples_are_asked_for_the_worst(values, shards, report):
+    rows = ShardReader(shards).table
+    stored = rows["composite_psnr"][rows["take"] == "hand_train"]
+    assert len(stored) > 3
+    assert values["hand_train", "composite_psnr.worst"] == pytest.approx(stored.min(), rel=1e-5)
+    assert values["hand_train", "composite_psnr.median"] == pytest.approx(stored.median(), rel=1e-5)
+    text = (report / "report.html").read_text()
+    worst = rows["blurry_index"][stored.idxmin()]
+    assert f"hand_train, blurry frame {worst}: the worst of {len(stored)} samples" in text
+    for view in ("y", "x0", "x3", "x6"):
+        for label in (f"{view} as aligned", f"alpha of {view}", f"foreground of {view}", f"{view} in the shards"):
+            assert text.count(f">{label}<") == 2
+
+
+def test_pictures_of_one_s_own_are_drawn_again_where_they_are_given(session, shards, tmp_path):
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for index in range(3):
+        rng = np.random.default_rng(index)
+        write_image(
+            pictures / f"{index}.png", np.kron(rng.integers(0, 200, (6, 6, 3)), np.ones((20, 20, 1))).astype("u1")
+        )
+    build_shards.run(session.aligned, tmp_path / "shards", backgrounds=pictures)
+    given = {"aligned_dir": session.aligned, "truth_dir": session.root / "truth", "config": CONFIG}
+
+    def fidelities(**changes):
+        path = run(tmp_path / "shards", tmp_path / "out", **given, **changes)
+        scores = read_json(path.with_name("results.json"))["scores"]
+        return [score["value"] for score in scores if score["metric"].startswith("composite_fidelity")]
+
+    assert fidelities() == []
+    assert min(fidelities(backgrounds_dir=pictures)) > 28
+    with pytest.raises(InputError, match="cannot be read") as caught:
+        fidelities(backgrounds_dir=tmp_path)
+    assert caught.value.source.startswith(str(tmp_path))
+    with pytest.raises(InputError, match="is not what the data set was keyed with"):
+        fidelities(weights=pictures / "0.png")
 
 
 def test_the_order_network_s_answers_are_read(values):
@@ -223,7 +277,7 @@ def test_the_order_network_s_answers_are_read(values):
 def test_a_missed_target_is_written_down(report):
     document = read_json(report / "results.json")
     missed = {score["metric"] for score in document["scores"] if score["passed"] is False}
-    assert missed == {"network.hit", "network.labels_flipped"}
+    assert {"network.hit", "network.labels_flipped"} <= missed
     assert document["targets_met"] is False
     assert "missed" in (report / "report.html").read_text()
 
@@ -257,7 +311,7 @@ def test_what_is_not_given_is_not_told(session, shards, run_dir, tmp_path, given
     assert {score["suite"] for score in document["scores"]} == suites
     if "truth_dir" not in given:
         metrics = {score["metric"] for score in document["scores"] if score["passed"] is not None}
-        assert metrics <= {"network.hit", "network.labels_flipped"}
+        assert metrics <= {"network.hit", "network.labels_flipped", "composite_psnr.median", "green_fringe"}
         assert not any("alpha" in score["metric"] for score in document["scores"])
     assert (document["targets_met"] is None) == (not any(s["passed"] is not None for s in document["scores"]))
 

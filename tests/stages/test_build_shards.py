@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import re
 import subprocess
@@ -16,11 +17,19 @@ from rb2v.core.compositing import blur_residual_psnr
 from rb2v.core.metrics import psnr
 from rb2v.errors import ConfigMismatchError, InputError, Rb2vError
 from rb2v.execution import ProcessExecutor, SerialExecutor
-from rb2v.io.aligned import AlignedSample, FrameChecks, ScoreCurves, aligned_take_path, write_aligned_take
+from rb2v.io.aligned import (
+    AlignedSample,
+    AlignedTakeReader,
+    FrameChecks,
+    ScoreCurves,
+    aligned_take_path,
+    write_aligned_take,
+)
 from rb2v.io.store import write_json
 from rb2v.io.video import write_image
+from rb2v.matting import Matte, fit_to_take, make_matter
 from rb2v.shards import ShardReader, read_manifest
-from rb2v.stages.build_shards import BuildShardsConfig, run
+from rb2v.stages.build_shards import BuildShardsConfig, Recompositor, run
 
 WIDTH, HEIGHT = 48, 40
 SCREEN = np.array([0.08, 0.45, 0.12])
@@ -296,6 +305,33 @@ def test_light_is_matched_on_request(aligned, tmp_path):
         assert after[0] > after[2] + 10
         light = np.stack([to_linear(frame, "srgb") for frame in one.sharp])
         assert blur_residual_psnr(light, to_linear(one.blurry, "srgb")) > 38
+
+
+@pytest.mark.parametrize("values", [{}, {"light_match": True, "seed": 3}, {"output_size": (20, 20)}])
+def test_composites_can_be_made_again_from_the_manifest(aligned, tmp_path, values):
+    pictures = make_pictures(tmp_path / "pictures", 3)
+    path = run(aligned, tmp_path / "shards", BuildShardsConfig(**values), backgrounds=pictures)
+    again = Recompositor(read_manifest(path.parent), path, (WIDTH, HEIGHT), "srgb", pictures)
+    for split, take in (("train", "take-g"), ("test", "take-h")):
+        reader = ShardReader(path.parent, split)
+        with AlignedTakeReader(aligned_take_path(aligned, take)) as aligned_reader:
+            matter = fit_to_take(aligned_reader, make_matter("chroma"), "srgb", again.cut)
+            for index, row in enumerate(np.flatnonzero(reader.table["take"] == take)):
+                sample, stored = aligned_reader.read(index), reader.read(int(row))
+                sharp, blurry = matter.matte(again.cut(sample.sharp), again.cut(sample.blurry))
+                background = again.background(split, take, stored.blurry_index, blurry)
+                np.testing.assert_array_equal(again.lay(blurry, background), stored.blurry)
+                for k in range(7):
+                    matte = Matte(sharp.alpha[k], sharp.premultiplied_linear[k])
+                    np.testing.assert_array_equal(again.lay(matte, background), stored.sharp[k])
+
+
+def test_composites_of_data_from_elsewhere_cannot_be_made_again(aligned, tmp_path):
+    path = run(aligned, tmp_path / "shards")
+    manifest = read_manifest(path.parent)
+    other = dataclasses.replace(manifest, provenance=dataclasses.replace(manifest.provenance, config={}))
+    with pytest.raises(InputError, match="seed"):
+        Recompositor(other, path, (WIDTH, HEIGHT), "srgb")
 
 
 def test_frames_are_cropped_and_averaged_in_linear_light(tmp_path):
