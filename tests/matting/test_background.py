@@ -344,11 +344,20 @@ class TestHostileFiles:
         with pytest.raises(InputError, match="is a compressed archive"):
             load_network(rewrite(plain_file, tmp_path / "w.pth", {}, compress=True))
 
-    def test_a_changed_byte_in_an_archive_is_noticed(self, script_file, tmp_path):
-        content = bytearray(script_file.read_bytes())
-        content[len(content) // 2] ^= 1
+    def test_a_changed_byte_is_noticed(self, script_file, plain_file, tmp_path):
+        for source in (script_file, plain_file):
+            content = bytearray(source.read_bytes())
+            content[len(content) // 2] ^= 1
+            (tmp_path / "w.pth").write_bytes(content)
+            with pytest.raises(InputError, match="is damaged"):
+                load_network(tmp_path / "w.pth")
+
+    def test_an_archive_in_several_parts_is_refused(self, plain_file, tmp_path):
+        content = bytearray(plain_file.read_bytes())
+        locator = content.rindex(b"PK\x06\x07")
+        content[locator + 16] = 2
         (tmp_path / "w.pth").write_bytes(content)
-        with pytest.raises(InputError, match="is damaged"):
+        with pytest.raises(InputError, match="is damaged or cut short"):
             load_network(tmp_path / "w.pth")
 
     def test_tensors_without_memory_are_refused(self, state, tmp_path):

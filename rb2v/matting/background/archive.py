@@ -86,9 +86,9 @@ class _Mark:
 
 def is_torchscript(path: Path) -> bool:
     """Tell whether a file is a zip archive with TorchScript's parts."""
-    if not zipfile.is_zipfile(path):
-        return False
     try:
+        if not zipfile.is_zipfile(path):
+            return False
         with zipfile.ZipFile(path) as archive:
             return any(name.endswith("/constants.pkl") for name in archive.namelist())
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:

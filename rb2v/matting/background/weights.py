@@ -134,9 +134,11 @@ def _read_state_dict(path: Path) -> dict[str, Tensor]:
     try:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
-                is_packed = any(info.compress_type != zipfile.ZIP_STORED for info in archive.infolist())
-            if is_packed:
-                raise InputError(path, "is a compressed archive, which torch does not write", expected=EXPECTED)
+                if any(info.compress_type != zipfile.ZIP_STORED for info in archive.infolist()):
+                    raise InputError(path, "is a compressed archive, which torch does not write", expected=EXPECTED)
+                damaged = archive.testzip()  # torch does not look at checksums
+                if damaged is not None:
+                    raise InputError(path, "is damaged", damaged[:80], expected=EXPECTED)
         state: Any = torch.load(path, map_location="cpu", weights_only=True)
     except InputError:
         raise
