@@ -24,6 +24,7 @@ _MIN_GREENNESS = 0.25  # gap between a screen's high and low channels relative t
 _MIN_GREEN = 0.02  # darker is no screen, but a border or a stand
 _MIN_SCREEN_SHARE = 0.1  # of the pixels
 _MAX_HUE_DISTANCE = 0.2  # of red and blue, relative to green
+_HAIR_CELLS, _MIN_BESIDE = 12, 0.8  # how far around the screen is looked for, and how bright it is in a hair's place
 _MIN_STUDIO_SHARE = 0.005  # of the pixels; less is noise along the screen's rim
 _STILL = 0.02  # spread over the frames, in linear light, below which the studio beside the screen stands still
 _SHADING_LIMITS = (0.25, 2.0)  # brightness of the screen in a frame, relative to the take's
@@ -196,16 +197,20 @@ def _median_screen(frames_linear: list[NDArray[np.float32]], near: list[NDArray[
     height, width = frames_linear[0].shape[:2]
     grid = grid_size((height, width), _GRID_CELLS)
     margin = max(1, min(height, width) // 200)
-    seen = [shrink(erode(mask.astype(np.uint8), margin).astype(np.float32), grid) for mask in near]
-    hidden = np.stack(seen) < 0.99
-    if hidden.mean() > 1 - _MIN_SCREEN_SHARE / 2:
-        raise Rb2vError(f"no green screen is seen: {1 - hidden.mean():.0%} of the picture has its color")
-    stack, never = np.stack([shrink(frame, grid) for frame in frames_linear]), np.asarray(hidden.all(axis=0))
-    stack[hidden] = np.nan
+    stack = np.stack([shrink(frame, grid) for frame in frames_linear])
+    seen = np.stack([shrink(erode(mask.astype(np.uint8), margin).astype(np.float32), grid) for mask in near]) > 0.99
+    # Dark hair over the screen has its hue too, but the screen beside it is brighter.
+    reach = np.ones((2 * _HAIR_CELLS + 1, 2 * _HAIR_CELLS + 1), np.uint8)
+    green = np.where(seen, stack[..., 1], 0)
+    seen &= green > _MIN_BESIDE * np.stack([cv2.dilate(plane, reach) for plane in green])
+    if seen.mean() < _MIN_SCREEN_SHARE / 2:
+        raise Rb2vError(f"no green screen is seen: {seen.mean():.0%} of the picture has its color")
+    never = ~seen.any(axis=0)
+    stack[~seen] = np.nan
     stack[:, never] = 0
-    surface = np.nanmedian(stack, axis=0)
+    surface = np.asarray(np.nanmedian(stack, axis=0), dtype=np.float32)
     typical = np.stack([np.median(plane[~never]) for plane in np.moveaxis(surface, -1, 0)])
-    filled = _fill(surface, (~never).astype(np.float32), typical)
+    filled = _fill(surface, np.asarray(~never, dtype=np.float32), typical)
     return enlarge(np.asarray(cv2.GaussianBlur(filled, (3, 3), 0), dtype=np.float32), (width, height))
 
 

@@ -19,13 +19,11 @@ from rb2v.matting.backdrop import (
     estimate_backdrop,
     shrink,
 )
-from rb2v.matting.foreground import LUMA, ForegroundModel, LocalForeground, weigh
-from rb2v.matting.softness import measure_softness, sharpen
+from rb2v.matting.foreground import ForegroundModel, LocalForeground, weigh
 
 _MAX_GLARE = np.float32(1.15)  # brightest the screen can be, relative to its estimate
-_INNER_PX, _OUTER_PX = 6.0, 8.0  # reach of soft edges into the foreground, and of hair out of it
-_SOFTNESS_FRAMES = 4
-_EDGE_COLOR_TRUST = np.float32(0.5)  # in the surroundings' colour, against the pixel's own, under a soft edge
+_INNER_PX, _OUTER_PX = 8.0, 6.0  # reach of soft edges into the foreground, and of hair out of it
+_SOFTNESS_PX = 2.0  # what lens, colour planes, codec and resampling take from an edge, as a Gaussian's sigma
 
 
 class ChromaMatter:
@@ -51,9 +49,7 @@ class ChromaMatter:
         frames_linear = [to_linear(frame, response) for frame in frames]
         backdrop = estimate_backdrop(frames_linear, None if plate is None else to_linear(plate, response))
         foreground = ForegroundModel([_normalize(frame, backdrop)[2] for frame in frames_linear], backdrop)
-        chosen = frames_linear[:: max(len(frames_linear) // _SOFTNESS_FRAMES, 1)]
-        softness_px = measure_softness(_key_roughly(frame, backdrop, foreground) for frame in chosen)
-        return ChromaKey(backdrop, foreground, response, softness_px)
+        return ChromaKey(backdrop, foreground, response)
 
 
 class ChromaKey:
@@ -67,15 +63,11 @@ class ChromaKey:
         What is known of the foreground.
     response : {"linear", "srgb"} or float
         The camera response that is coded in the frames.
-    softness_px : float
-        How much softer the colours of the frames are than their brightness, as the sigma of a Gaussian: most codecs
-        keep colours at half the size.
     """
 
-    def __init__(self, backdrop: Backdrop, foreground: ForegroundModel, response: Response, softness_px: float) -> None:
+    def __init__(self, backdrop: Backdrop, foreground: ForegroundModel, response: Response) -> None:
         self.backdrop = backdrop
         self._foreground = foreground
-        self.softness_px = softness_px
         self._response = response
 
     def matte(self, sharp: NDArray[np.uint8], blurry: NDArray[np.uint8]) -> tuple[Matte, Matte]:
@@ -85,7 +77,6 @@ class ChromaKey:
         shading = self.backdrop.measure_shading(np.mean(grids, axis=0))
         local = self._foreground.learn(grids, self.backdrop.grid_linear * shading[..., None])
         behind = self.backdrop.linear * spread_to_rgb(enlarge(shading, (width, height)))
-        foreground = enlarge(local.mean_linear, (width, height))
 
         sharp_matte = _empty_matte((n_sharp, height, width))
         mean_linear = np.zeros((height, width, 3), dtype=np.float32)
@@ -93,14 +84,14 @@ class ChromaKey:
         for index, weight in enumerate(step_weights(n_sharp)):
             share = self._key(pictures[index], local)
             alpha, light = sharp_matte.alpha[index], sharp_matte.premultiplied_linear[index]
-            self._lift(pictures[index], share, behind, foreground, gains[index], alpha, light)
+            self._lift(pictures[index], share, behind, gains[index], alpha, light)
             cv2.scaleAdd(pictures[index], weight, mean_linear, mean_linear)
             cv2.scaleAdd(share, weight, mean_share, mean_share)
 
         picture, gain, _ = self._normalize(blurry)
         share = self._key_blurry(picture, mean_linear, mean_share, local)
         blurry_matte = _empty_matte((height, width))
-        self._lift(picture, share, behind, foreground, gain, blurry_matte.alpha, blurry_matte.premultiplied_linear)
+        self._lift(picture, share, behind, gain, blurry_matte.alpha, blurry_matte.premultiplied_linear)
         return sharp_matte, blurry_matte
 
     def _normalize(self, frame: NDArray[np.uint8]) -> tuple[NDArray[np.float32], np.float32, NDArray[np.float32]]:
@@ -108,7 +99,7 @@ class ChromaKey:
         return _normalize(to_linear(frame, self._response), self.backdrop)
 
     def _key(self, picture: NDArray[np.float32], local: LocalForeground) -> Plane:
-        share = _settle(sharpen(_bound(local.share(picture)), self.softness_px))
+        share = _settle(_sharpen(_bound(local.share(picture))))
         studio = self.backdrop.studio
         return share if studio is None else share + studio * (self._key_studio(picture) - share)
 
@@ -143,7 +134,6 @@ class ChromaKey:
         picture: NDArray[np.float32],
         share: Plane,
         behind: NDArray[np.float32],
-        foreground: NDArray[np.float32],
         gain: np.float32,
         alpha: Plane,
         light: NDArray[np.float32],
@@ -151,11 +141,6 @@ class ChromaKey:
         """Take the backdrop's light off a picture, and what it spills on the foreground, into the given arrays."""
         np.subtract(1, np.minimum(share, 1), out=alpha)
         np.subtract(picture, behind * spread_to_rgb(share), out=light)
-        # Under a soft edge the difference keeps the pixel's brightness, and takes some of its colour from beside.
-        strange = light - foreground * spread_to_rgb(alpha)
-        strange -= spread_to_rgb(np.asarray(cv2.transform(strange, LUMA), dtype=np.float32))
-        strange *= spread_to_rgb(np.clip(4 * share, 0, 1) * _EDGE_COLOR_TRUST)
-        light -= strange
         if self.backdrop.high == GREEN:
             light[..., 1] -= np.maximum(color_difference(light, GREEN), 0) * alpha
         np.maximum(light, 0, out=light)
@@ -176,17 +161,13 @@ def _normalize(
     return image_linear * (1 / gain), gain, grid_linear * (1 / gain)
 
 
-def _key_roughly(
-    image_linear: NDArray[np.float32], backdrop: Backdrop, foreground: ForegroundModel
-) -> tuple[Plane, Plane]:
-    """Return the screen's share in a frame, and its luminance."""
-    picture, _, grid = _normalize(image_linear, backdrop)
-    share = foreground.learn([grid], backdrop.grid_linear).share(picture)
-    return _bound(share), np.asarray(cv2.transform(picture, LUMA), dtype=np.float32)
-
-
 def _bound(share: Plane) -> Plane:
     return np.clip(share, np.float32(-0.1), _MAX_GLARE)
+
+
+def _sharpen(share: Plane) -> Plane:
+    """Give an edge back what it lost on the way, by unsharp masking: a linear filter, under which a mean stays one."""
+    return np.asarray(2 * share - cv2.GaussianBlur(share, (0, 0), _SOFTNESS_PX), dtype=np.float32)
 
 
 def _settle(share: Plane) -> Plane:

@@ -18,9 +18,6 @@ from numpy.typing import NDArray
 
 from rb2v.matting.backdrop import YELLOW, Backdrop, Plane, color_difference, enlarge, shrink
 
-LUMA = np.array([[0.2126, 0.7152, 0.0722]], dtype=np.float32)
-"""Weights of linear RGB in luminance (ITU-R BT.709)."""
-
 _PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
 _OPAQUE_BY_DIFFERENCE = 0.15  # screen share by the classic colour difference, up to which a cell may be opaque
 _OPAQUE = 0.1  # the same by the local foreground
@@ -28,10 +25,9 @@ _SURE_DEPTH = 3.0  # in cells, from which on a cell is surely foreground alone
 _SKIN_DIFFERENCE, _SKIN_STRANGENESS = 0.6, 0.08
 _PALETTE_BINS = 16
 _MIN_PALETTE_SHARE = 5e-4
-_FAR_TRUST = np.float32(0.02)  # weight of what is around beside a cell that is all foreground
-_BRIGHTNESS_SPREAD = 0.3  # of the foreground's light about its mean, relative to it: folds and shadows
-_COLOR_SPREAD = 0.03  # in any direction, at the least
-_LUMA_NOISE, _CHROMA_NOISE = 0.01, 0.05  # codecs keep less of the colour than of the brightness
+_FAR_TRUST = np.float32(0.05)  # weight of what is around beside a cell that is all foreground
+_BRIGHTNESS_SPREAD = 1.0  # of the foreground's light about its mean, relative to it: folds and shadows
+_COLOR_SPREAD = 0.035  # in any direction, at the least, with the noise
 _GREY = 0.02  # added to the foreground's colour, which has no hue where it is black
 
 
@@ -127,11 +123,8 @@ def learn_local_foreground(
         value = moments[..., index] - mean[..., row] * mean[..., column]
         covariance[..., row, column] = covariance[..., column, row] = value
     color = (mean + np.float32(_GREY)).astype(np.float64)
-    luma = LUMA[0] / np.linalg.norm(LUMA)
-    along_luma = np.outer(luma, luma)
     covariance += _BRIGHTNESS_SPREAD**2 * color[..., :, None] * color[..., None, :]
     covariance += _COLOR_SPREAD**2 * np.eye(3)
-    covariance += _LUMA_NOISE**2 * along_luma + _CHROMA_NOISE**2 * (np.eye(3) - along_luma)
     difference = (screen_linear - mean).astype(np.float64)
     weights = np.linalg.solve(covariance, difference[..., None])[..., 0]
     weights /= np.maximum(np.sum(weights * difference, axis=-1, keepdims=True), 1e-6)
