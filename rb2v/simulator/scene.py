@@ -24,10 +24,6 @@ CLIP_TICKS_PER_SECOND = 600.0
 CLIP_LEAD_TICKS = 9
 """Ticks before time 0, so that the first blurry exposure, 19 ticks long, lies inside the clip."""
 
-# As matrices of OpenCV's transform: numpy's broadcasting over a last axis of 3 is several times slower.
-_LIGHT = np.eye(3, 4, dtype=np.float32)
-_TRANSPARENCY = np.tile(np.array([0, 0, 0, -1, 1], dtype=np.float32), (4, 1))
-
 
 class Scene(Protocol):
     """Anything that can be rendered at an instant."""
@@ -142,9 +138,9 @@ class Mover:
             return
         region, to_region = place
         layer = cv2.warpPerspective(rgba, to_region, region.shape[1::-1])
-        n_channels = region.shape[2]
-        region *= cv2.transform(layer, _TRANSPARENCY[:n_channels])
-        region += cv2.transform(layer, _LIGHT) if n_channels == 3 else layer
+        # By planes: numpy's broadcasting over a last axis of 3 is several times slower.
+        region *= cv2.merge([1 - cv2.extractChannel(layer, 3)] * region.shape[2])
+        region += cv2.cvtColor(layer, cv2.COLOR_RGBA2RGB) if region.shape[2] == 3 else layer
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,8 +157,7 @@ class Shadow:
         if place is None:
             return
         region, to_region = place
-        left = 1 - cv2.warpPerspective(self.shade, to_region, region.shape[1::-1])
-        region *= cv2.cvtColor(left, cv2.COLOR_GRAY2RGB)
+        region *= cv2.merge([1 - cv2.warpPerspective(self.shade, to_region, region.shape[1::-1])] * 3)
 
 
 def _place(

@@ -309,16 +309,17 @@ def test_a_green_screen_picture_is_its_foreground_over_the_screen(session, which
     assert np.abs(plate.astype(int) - expected)[20:-20, 20:-20].mean() < 2
 
 
-@pytest.mark.parametrize(("category", "least"), [("face", 0.02), ("hand", 0.02)])
-def test_much_of_a_foreground_s_edge_is_finer_than_the_lens_resolves(mount, category, least):
-    (plan,) = plan_takes(dataclasses.replace(mount.config, categories=(category,)))
-    scene = mount.scene(plan)
-    alpha = mount.sharp.expose_foreground(scene, 0.3)[..., 3]
+@pytest.mark.parametrize("category", ["face", "hand"])
+def test_much_of_a_foreground_s_edge_is_finer_than_the_lens_resolves(mount, category):
+    rig = build_rig(dataclasses.replace(mount.config, size=(480, 400), categories=(category,)), mount.photos)
+    scene = rig.scene(plan_takes(rig.config)[0])
+    alpha = rig.sharp.expose_foreground(scene, 0.3)[..., 3]
     # Strands are thinner than a core of 7 pixels, which a head, a body and a palm outlast.
     core = cv2.morphologyEx(alpha, cv2.MORPH_OPEN, np.ones((7, 7), np.uint8))
-    fine = alpha - core
-    assert (fine > 0.1).mean() > least
-    assert ((fine > 0.1) & (alpha < 0.9)).sum() > 0.5 * (fine > 0.1).sum(), "most of it is seen through"
+    is_fine, is_soft = alpha - core > 0.1, (alpha > 0.05) & (alpha < 0.95)
+    assert is_fine.mean() > 0.01
+    assert (is_fine & is_soft).sum() > 0.2 * is_soft.sum()
+    assert (is_fine & is_soft).sum() > 0.8 * is_fine.sum(), "most of it is seen through"
     for mover in scene.movers:
         assert np.abs(mover.rgba[[0, -1]]).max() == 0
         assert np.abs(mover.rgba[:, [0, -1]]).max() == 0
