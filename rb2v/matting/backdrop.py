@@ -26,7 +26,8 @@ _MIN_SCREEN_SHARE = 0.1  # of the pixels
 _MAX_HUE_DISTANCE = 0.2  # of red and blue, relative to green
 _HAIR_CELLS, _MIN_BESIDE = 12, 0.8  # how far around the screen is looked for, and how bright it is in a hair's place
 _MIN_STUDIO_SHARE = 0.005  # of the pixels; less is noise along the screen's rim
-_STILL = 0.02  # spread over the frames, in linear light, below which the studio beside the screen stands still
+_STILL = 0.02  # median deviation, in linear light, below which the studio beside the screen stands still
+_STUDIO_REACH_PX = 2  # by which its edges may seem to lie elsewhere: codecs, noise, a rig that was touched
 _SHADING_LIMITS = (0.25, 2.0)  # brightness of the screen in a frame, relative to the take's
 _PLATE_SIGMA_PX = 1.5
 
@@ -46,6 +47,13 @@ class Backdrop:
     def grid(self) -> tuple[int, int]:
         """Width and height, in cells, of the grid on which slowly varying colours are kept."""
         return grid_size(self.linear.shape[:2], _GRID_CELLS)
+
+    @cached_property
+    def studio_limits(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """(H, W, 3) least and greatest light nearby, within which a pixel of the studio may lie."""
+        around = np.ones((2 * _STUDIO_REACH_PX + 1,) * 2, np.uint8)
+        low, high = cv2.erode(self.linear, around), cv2.dilate(self.linear, around)
+        return np.asarray(low, dtype=np.float32), np.asarray(high, dtype=np.float32)
 
     @cached_property
     def grid_linear(self) -> NDArray[np.float32]:
@@ -110,15 +118,17 @@ def estimate_backdrop(
         hue, high = _find_hue([plate_linear])
         screen = _close(_near(plate_linear, hue))
         studio = _soften_studio(screen)
-        smooth = cv2.GaussianBlur(plate_linear, (0, 0), _PLATE_SIGMA_PX)
-        return Backdrop(np.asarray(smooth, dtype=np.float32), high, studio)
+        linear = np.asarray(cv2.GaussianBlur(plate_linear, (0, 0), _PLATE_SIGMA_PX), dtype=np.float32)
+        if studio is not None:
+            linear += studio[..., None] * (plate_linear - linear)
+        return Backdrop(linear, high, studio)
     hue, high = _find_hue(frames_linear)
     frames_linear = _level(frames_linear, hue)
     near = [_near(frame, hue) for frame in frames_linear]
     surface = _median_screen(frames_linear, near)
-    studio = _find_studio(frames_linear, np.any(near, axis=0))
+    beside = np.median(frames_linear, axis=0)
+    studio = _find_studio(frames_linear, beside, np.any(near, axis=0))
     if studio is not None:
-        beside = np.median(np.stack(frames_linear), axis=0)
         surface = surface + studio[..., None] * (beside - surface)
     return Backdrop(np.ascontiguousarray(surface, dtype=np.float32), high, studio)
 
@@ -214,7 +224,9 @@ def _median_screen(frames_linear: list[NDArray[np.float32]], near: list[NDArray[
     return enlarge(np.asarray(cv2.GaussianBlur(filled, (3, 3), 0), dtype=np.float32), (width, height))
 
 
-def _find_studio(frames_linear: list[NDArray[np.float32]], ever_screen: NDArray[np.bool_]) -> Plane | None:
+def _find_studio(
+    frames_linear: list[NDArray[np.float32]], beside: NDArray[np.float32], ever_screen: NDArray[np.bool_]
+) -> Plane | None:
     """Return what lies outside the screen's outline and never changes."""
     sure = erode(ever_screen.astype(np.uint8), max(1, min(ever_screen.shape) // 200))
     points = np.argwhere(sure)[:, ::-1]
@@ -229,8 +241,9 @@ def _find_studio(frames_linear: list[NDArray[np.float32]], ever_screen: NDArray[
         points = np.concatenate([points, corners])
     outline = np.zeros((height, width), dtype=np.uint8)
     cv2.fillConvexPoly(outline, cv2.convexHull(points.astype(np.int32)), 1)
-    spread = np.stack(frames_linear).std(axis=0).max(axis=-1)
-    still = cv2.blur((spread < _STILL).astype(np.float32), (9, 9)) > 0.5
+    # What passes before it now and then does not move the median.
+    deviation = np.median([np.abs(frame - beside).max(axis=-1) for frame in frames_linear], axis=0)
+    still = cv2.blur((deviation < _STILL).astype(np.float32), (9, 9)) > 0.5
     return _soften_studio((outline > 0) | ~still)
 
 

@@ -104,8 +104,9 @@ class ChromaKey:
         return share if studio is None else share + studio * (self._key_studio(picture) - share)
 
     def _key_studio(self, picture: NDArray[np.float32]) -> Plane:
-        """Return the share of what stands beside the screen, by how little a pixel differs from it."""
-        difference = cv2.absdiff(picture, self.backdrop.linear).max(axis=-1)
+        """Return the share of what stands beside the screen, by how little a pixel differs from what is seen there."""
+        low, high = self.backdrop.studio_limits
+        difference = np.maximum(low - picture, picture - high).max(axis=-1)
         brightness = self.backdrop.linear.max(axis=-1)
         alpha = np.clip((difference - 0.02 - 0.05 * brightness) / (0.04 + 0.1 * brightness), 0, 1)
         smooth = cv2.GaussianBlur(cv2.medianBlur(alpha.astype(np.float32), 5), (0, 0), 1.0)
