@@ -21,6 +21,7 @@ _GRID_CELLS = 112  # colours of screen and foreground vary slowly, and are kept 
 _SHADING_SIGMA_PX = 8.0
 _EDGE_PX = 8  # about what is no screen, that may be a mixture
 _MIN_GREENNESS = 0.25  # gap between a screen's high and low channels relative to green, in linear light
+_MIN_GREEN_TO_RED = 0.8  # yellow-green cloth is more red than green through some cameras, skin far more
 _MIN_GREEN = 0.02  # darker is no screen, but a border or a stand
 _MIN_SCREEN_SHARE = 0.1  # of the pixels
 _MAX_HUE_DISTANCE = 0.2  # of red and blue, relative to green
@@ -171,7 +172,7 @@ def _find_hue(frames_linear: list[NDArray[np.float32]]) -> tuple[tuple[float, fl
     pixels = np.stack(frames_linear)
     red, green, blue = np.moveaxis(pixels, -1, 0)
     gap = np.maximum(green - np.maximum(red, blue), np.minimum(red, green) - blue)
-    is_green = (green >= np.maximum(red, blue)) & (gap > np.maximum(_MIN_GREENNESS * green, 0.01))
+    is_green = (green >= np.maximum(_MIN_GREEN_TO_RED * red, blue)) & (gap > np.maximum(_MIN_GREENNESS * green, 0.01))
     share = float(is_green.mean())
     if share < _MIN_SCREEN_SHARE:
         raise Rb2vError(f"no green screen is seen: {share:.0%} of the picture is green")

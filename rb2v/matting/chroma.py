@@ -144,7 +144,8 @@ class ChromaKey:
         np.subtract(picture, behind * spread_to_rgb(share), out=light)
         if self.backdrop.high == GREEN:
             light[..., 1] -= np.maximum(color_difference(light, GREEN), 0) * alpha
-        np.maximum(light, 0, out=light)
+        # Nothing is darker than black or brighter than white: noise of the screen does not become a veil.
+        np.clip(light, 0, spread_to_rgb(alpha), out=light)
         light *= gain
 
 
