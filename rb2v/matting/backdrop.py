@@ -22,6 +22,8 @@ _SHADING_SIGMA_PX = 8.0
 _EDGE_PX = 8  # about what is no screen, that may be a mixture
 _MIN_GREENNESS = 0.25  # gap between a screen's high and low channels relative to green, in linear light
 _MIN_GREEN_TO_RED = 0.8  # yellow-green cloth is more red than green through some cameras, skin far more
+_HUE_BINS, _HUE_RANGE = [25, 20], [[0.0, 1.25], [0.0, 1.0]]  # of red and blue, relative to green
+_BORDER_WEIGHT = 3.0  # of what lies along the picture's borders, where a screen is seen rather than a foreground
 _MIN_GREEN = 0.02  # darker is no screen, but a border or a stand
 _MIN_SCREEN_SHARE = 0.1  # of the pixels
 _MAX_HUE_DISTANCE = 0.2  # of red and blue, relative to green
@@ -176,9 +178,14 @@ def _find_hue(frames_linear: list[NDArray[np.float32]]) -> tuple[tuple[float, fl
     share = float(is_green.mean())
     if share < _MIN_SCREEN_SHARE:
         raise Rb2vError(f"no green screen is seen: {share:.0%} of the picture is green")
-    along_border = is_green & border
-    chosen = pixels[along_border if along_border.sum() > 0.2 * border.sum() * len(pixels) else is_green]
-    hue = float(np.median(chosen[:, 0] / chosen[:, 1])), float(np.median(chosen[:, 2] / chosen[:, 1]))
+    ratios = pixels[is_green][:, [0, 2]] / pixels[is_green][:, 1:2]
+    weights = np.where(np.broadcast_to(border, is_green.shape)[is_green], _BORDER_WEIGHT, 1.0)
+    # The hue that most of them share: a studio has other green and yellow things in it.
+    counts, *edges = np.histogram2d(ratios[:, 0], ratios[:, 1], _HUE_BINS, _HUE_RANGE, weights=weights)
+    peak = np.unravel_index(np.argmax(cv2.GaussianBlur(counts, (5, 5), 0)), counts.shape)
+    center = [edge[index : index + 2].mean() for edge, index in zip(edges, peak, strict=True)]
+    alike = ratios[(np.abs(ratios - center) < _MAX_HUE_DISTANCE).all(axis=1)]
+    hue = float(np.median(alike[:, 0])), float(np.median(alike[:, 1]))
     color = np.array([[[hue[0], 1.0, hue[1]]]], dtype=np.float32)
     gaps = {high: color_difference(color, high).item() for high in (GREEN, YELLOW)}
     return hue, max(gaps, key=gaps.__getitem__)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import reduce
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -106,8 +108,8 @@ class ChromaKey:
     def _key_studio(self, picture: NDArray[np.float32]) -> Plane:
         """Return the share of what stands beside the screen, by how little a pixel differs from what is seen there."""
         low, high = self.backdrop.studio_limits
-        difference = np.maximum(low - picture, picture - high).max(axis=-1)
-        brightness = self.backdrop.linear.max(axis=-1)
+        difference = reduce(np.maximum, cv2.split(np.maximum(low - picture, picture - high)))
+        brightness = reduce(np.maximum, cv2.split(self.backdrop.linear))
         alpha = np.clip((difference - 0.02 - 0.05 * brightness) / (0.04 + 0.1 * brightness), 0, 1)
         smooth = cv2.GaussianBlur(cv2.medianBlur(alpha.astype(np.float32), 5), (0, 0), 1.0)
         return np.asarray(1 - smooth, dtype=np.float32)
