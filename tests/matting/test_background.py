@@ -1,6 +1,7 @@
 import io
 import pickle
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from rb2v.errors import InputError, Rb2vError
 from rb2v.matting import make_matter
 from rb2v.matting.background import BackgroundMatter
 from rb2v.matting.background.network import Coarse, MattingNetwork, Prediction, Refinement
-from rb2v.matting.background.weights import load_network
+from rb2v.matting.background.weights import digest, load_network, save_network
 
 SIZE = 64
 
@@ -250,6 +251,37 @@ class TestWeights:
             path.write_bytes(source.read_bytes()[: int(share * source.stat().st_size)])
             with pytest.raises(InputError, match="cut"):
                 load_network(path)
+
+    @pytest.mark.parametrize("half_precision", [False, True])
+    def test_what_is_saved_is_loaded(self, network, half_precision, tmp_path):
+        path = save_network(tmp_path / "w.safetensors", network, {"steps": 3}, half_precision=half_precision)
+        again = save_network(tmp_path / "again.safetensors", network, {"steps": 3}, half_precision=half_precision)
+        assert path.read_bytes() == again.read_bytes()
+        for name, tensor in load_network(path).named_parameters():
+            wanted = network.get_parameter(name)
+            assert torch.equal(tensor, wanted.half().float() if half_precision else wanted), name
+
+
+class TestShippedWeights:
+    PATH = Path(__file__).resolve().parents[2] / "models" / "background_mobilenetv2.safetensors"
+
+    def test_the_card_names_the_file(self):
+        assert digest(self.PATH) in self.PATH.with_suffix(".md").read_text()
+        assert self.PATH.stat().st_size < 12e6
+
+    @pytest.mark.parametrize("color", [(0.05, 0.5, 0.1), (0.6, 0.1, 0.1)])
+    @pytest.mark.parametrize("screen", [(0.06, 0.25, 0.08), (0.3, 0.3, 0.35)])
+    def test_a_foreground_is_found_whatever_its_color_and_the_screen_s(self, color, screen):
+        y, x = np.mgrid[:192, :192]
+        alpha = np.clip(50 - np.hypot(x - 100, y - 90), 0, 1)
+        texture = 0.8 + 0.2 * np.sin(x / 5) * np.sin(y / 7)
+        plate = np.ones((192, 192, 1)) * np.array(screen)
+        light = alpha[..., None] * texture[..., None] * np.array(color) + (1 - alpha[..., None]) * plate
+        frame = encode(light, "srgb")
+        matter = make_matter("background", self.PATH).fit(frame[None], "srgb", encode(plate, "srgb"))
+        sharp, blurry = matter.matte(frame[None], frame)
+        assert alpha_errors(sharp.alpha[0], alpha).mad < 0.03
+        assert alpha_errors(blurry.alpha, alpha).mad < 0.03
 
 
 def rewrite(source, path, changes, *, compress=False):
