@@ -454,7 +454,7 @@ class TestMatter:
             np.testing.assert_array_equal(matte.premultiplied_linear, repeated.premultiplied_linear)
 
     def test_without_weights_it_is_refused(self):
-        with pytest.raises(Rb2vError, match=r"the matter 'background' has no weights.*; expected --weights FILE"):
+        with pytest.raises(Rb2vError, match=r"the matter 'background' needs weights; expected --weights FILE"):
             make_matter("background")
 
     def test_without_a_plate_of_its_size_a_take_is_refused(self):

@@ -37,7 +37,7 @@ def load_matter(weights: Path | None) -> BackgroundMatter:
         If no file is given, or it holds no weights of this network.
     """
     if weights is None:
-        raise Rb2vError("the matter 'background' has no weights of its own; expected --weights FILE")
+        raise Rb2vError("the matter 'background' needs weights; expected --weights FILE, see models/README.md")
     return BackgroundMatter(load_network(weights))
 
 
