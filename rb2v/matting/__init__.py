@@ -6,6 +6,7 @@ file of weights, if any, so that listing the names imports nothing heavy.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,9 @@ class Matte:
     """(..., H, W) share of the foreground in 0..1."""
     premultiplied_linear: NDArray[np.float32]
     """(..., H, W, 3) foreground's light times its share: linear RGB, freed from the old background's light."""
+    explained_psnr: float = math.nan
+    """PSNR, in dB, in linear light, of the foreground laid back over what stood behind it, against the picture: low
+    where a part of the foreground was lost. Of blurry frames only; NaN elsewhere."""
 
 
 class TakeMatter(Protocol):
@@ -48,13 +52,16 @@ class TakeMatter(Protocol):
         -------
         sharp, blurry : Matte
             With shapes (N + 1, H, W) and (H, W). Where the blurry frame is the mean of the sharp ones in linear light,
-            so are alpha and foreground.
+            so are alpha and foreground, but for what a matter does to settle noise.
         """
         ...
 
 
 class Matter(Protocol):
     """A way to tell a take's foreground from its background."""
+
+    needs: str
+    """What a take has to have, for the message where it has it not."""
 
     def fit(self, frames: NDArray[np.uint8], response: Response, plate: NDArray[np.uint8] | None = None) -> TakeMatter:
         """Learn the background of a take.
@@ -187,5 +194,4 @@ def fit_to_take(
     try:
         return matter.fit(frames, response, plate)
     except Rb2vError as error:
-        expected = "a take before a green screen, or green_screen: false"
-        raise InputError(samples.path, str(error), "green_screen", expected) from error
+        raise InputError(samples.path, str(error), "green_screen", matter.needs) from error

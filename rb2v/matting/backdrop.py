@@ -29,7 +29,7 @@ _MIN_SCREEN_SHARE = 0.1  # of the pixels
 _MAX_HUE_DISTANCE = 0.2  # of red and blue, relative to green
 _HAIR_CELLS, _MIN_BESIDE = 12, 0.8  # how far around the screen is looked for, and how bright it is in a hair's place
 _MIN_STUDIO_SHARE = 0.005  # of the pixels; less is noise along the screen's rim
-_STILL = 0.02  # median deviation, in linear light, below which the studio beside the screen stands still
+_STILL = 0.1  # median deviation, relative to the light, below which the studio beside the screen stands still
 _STUDIO_REACH_PX = 2  # by which its edges may seem to lie elsewhere: codecs, noise, a rig that was touched
 _SHADING_LIMITS = (0.25, 2.0)  # brightness of the screen in a frame, relative to the take's
 _PLATE_SIGMA_PX = 1.5
@@ -235,24 +235,21 @@ def _median_screen(frames_linear: list[NDArray[np.float32]], near: list[NDArray[
 def _find_studio(
     frames_linear: list[NDArray[np.float32]], beside: NDArray[np.float32], ever_screen: NDArray[np.bool_]
 ) -> Plane | None:
-    """Return what lies outside the screen's outline and never changes."""
+    """Return what lies outside the screen's outline and never changes, where the screen ends inside the picture.
+
+    That is seen where it touches neither the left border nor the right one anywhere: before a screen that fills the
+    picture a foreground may hide any of its corners.
+    """
     sure = erode(ever_screen.astype(np.uint8), max(1, min(ever_screen.shape) // 200))
-    points = np.argwhere(sure)[:, ::-1]
-    height, width = ever_screen.shape
-    corners = []
-    # A subject that stands on the lower border may hide the screen's lower corners.
-    if ever_screen[height // 2 :, :2].any():
-        corners.append([0, height - 1])
-    if ever_screen[height // 2 :, -2:].any():
-        corners.append([width - 1, height - 1])
-    if corners:
-        points = np.concatenate([points, corners])
-    outline = np.zeros((height, width), dtype=np.uint8)
-    cv2.fillConvexPoly(outline, cv2.convexHull(points.astype(np.int32)), 1)
+    strip = max(1, ever_screen.shape[1] // 50)
+    if sure[:, :strip].any() or sure[:, -strip:].any():
+        return None
+    outline = np.zeros(ever_screen.shape, dtype=np.uint8)
+    cv2.fillConvexPoly(outline, cv2.convexHull(np.argwhere(sure)[:, ::-1].astype(np.int32)), 1)
     # What passes before it now and then does not move the median.
     deviation = np.median([np.abs(frame - beside).max(axis=-1) for frame in frames_linear], axis=0)
-    still = cv2.blur((deviation < _STILL).astype(np.float32), (9, 9)) > 0.5
-    return _soften_studio((outline > 0) | ~still)
+    still = deviation < _STILL * (beside.max(axis=-1) + _STILL)
+    return _soften_studio((outline > 0) | (cv2.blur(still.astype(np.float32), (9, 9)) <= 0.5))
 
 
 def _close(screen: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from rb2v.core.blur import step_weights
 from rb2v.core.color import Response, to_linear
-from rb2v.core.compositing import spread_to_rgb
+from rb2v.core.compositing import composite, spread_to_rgb
+from rb2v.core.metrics import psnr
 from rb2v.matting import Matte
 from rb2v.matting.backdrop import (
     GREEN,
@@ -30,6 +31,8 @@ _SOFTNESS_PX = 2.0  # what lens, colour planes, codec and resampling take from a
 
 class ChromaMatter:
     """Key a green screen; the screen's colour and shading come from the take itself."""
+
+    needs = "a take before a green screen, or green_screen: false"
 
     def fit(self, frames: NDArray[np.uint8], response: Response, plate: NDArray[np.uint8] | None = None) -> ChromaKey:
         """Find the screen's colour at every pixel, in the plate or else in the frames.
@@ -92,9 +95,18 @@ class ChromaKey:
 
         picture, gain, _ = self._normalize(blurry)
         share = self._key_blurry(picture, mean_linear, mean_share, local)
-        blurry_matte = _empty_matte((height, width))
-        self._lift(picture, share, behind, gain, blurry_matte.alpha, blurry_matte.premultiplied_linear)
-        return sharp_matte, blurry_matte
+        alpha, light = np.empty((height, width), dtype=np.float32), np.empty((height, width, 3), dtype=np.float32)
+        self._lift(picture, share, behind, gain, alpha, light)
+        laid_back = composite(light / gain, alpha, behind)
+        # Spilled green is not part of what is laid back.
+        told = [channel for channel in range(3) if channel not in self.backdrop.high] if self._has_spill else [0, 1, 2]
+        explained_psnr = psnr(laid_back[..., told], picture[..., told])
+        return sharp_matte, Matte(alpha, light, explained_psnr)
+
+    @property
+    def _has_spill(self) -> bool:
+        """Whether the screen's light can be told from the foreground's own: yellow it cannot, which skin is too."""
+        return self.backdrop.high == GREEN
 
     def _normalize(self, frame: NDArray[np.uint8]) -> tuple[NDArray[np.float32], np.float32, NDArray[np.float32]]:
         """Return a frame in linear light with the screen as bright as the backdrop's, its gain, and it on the grid."""
@@ -144,11 +156,11 @@ class ChromaKey:
         """Take the backdrop's light off a picture, and what it spills on the foreground, into the given arrays."""
         np.subtract(1, np.minimum(share, 1), out=alpha)
         np.subtract(picture, behind * spread_to_rgb(share), out=light)
-        if self.backdrop.high == GREEN:
+        if self._has_spill:
             light[..., 1] -= np.maximum(color_difference(light, GREEN), 0) * alpha
+        light *= gain
         # Nothing is darker than black or brighter than white: noise of the screen does not become a veil.
         np.clip(light, 0, spread_to_rgb(alpha), out=light)
-        light *= gain
 
 
 def _empty_matte(shape: tuple[int, ...]) -> Matte:

@@ -22,7 +22,8 @@ _PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
 _OPAQUE_BY_DIFFERENCE = 0.15  # screen share by the classic colour difference, up to which a cell may be opaque
 _OPAQUE = 0.1  # the same by the local foreground
 _SURE_DEPTH = 3.0  # in cells, from which on a cell is surely foreground alone
-_SKIN_DIFFERENCE, _SKIN_STRANGENESS = 0.6, 0.08
+_SKIN_STRANGENESS, _SKIN_PURITY = 0.08, 0.7  # before yellow screens, relative to the screen's own purity
+_SURE_STRANGENESS = 0.15
 _PALETTE_BINS = 16
 _MIN_PALETTE_SHARE = 5e-4
 _FAR_TRUST = np.float32(0.05)  # weight of what is around beside a cell that is all foreground
@@ -88,12 +89,16 @@ class ForegroundModel:
     def _find_opaque(self, grid_linear: NDArray[np.float32], screen_linear: NDArray[np.float32]) -> NDArray[np.bool_]:
         """Return which cells may be foreground alone, by the classic colour difference."""
         high = self._backdrop.high
-        difference = color_difference(grid_linear, high)
-        difference /= np.maximum(color_difference(screen_linear, high), np.float32(0.01))
+        own = color_difference(grid_linear, high)
+        difference = own / np.maximum(color_difference(screen_linear, high), np.float32(0.01))
         found = difference < _OPAQUE_BY_DIFFERENCE
         if high == YELLOW:
-            # Skin is yellow too, but no mixture of this screen and something grey.
-            found |= (difference < _SKIN_DIFFERENCE) & (_strangeness(grid_linear, screen_linear) > _SKIN_STRANGENESS)
+            # Skin and fair hair are yellow too, but no mixture of this screen and something grey.
+            strangeness = _strangeness(grid_linear, screen_linear)
+            purity = own / np.maximum(grid_linear[..., 1], np.float32(0.01))
+            purity /= color_difference(screen_linear, high) / screen_linear[..., 1]
+            found |= (strangeness > _SKIN_STRANGENESS) & (purity < _SKIN_PURITY)
+            found |= strangeness > _SURE_STRANGENESS
         return np.asarray(found)
 
     def _inside(self, found: NDArray[np.bool_]) -> Plane:

@@ -135,6 +135,50 @@ def test_one_key_serves_a_whole_sequence(alphas):
     np.testing.assert_allclose(of_reversed.alpha, of_blurry.alpha, atol=2e-3)
 
 
+@pytest.mark.parametrize("at", ["upper corner", "both sides", "top"])
+def test_dark_cloth_at_the_border_of_a_full_screen_is_kept(at):
+    """Outside the outline of what is seen of the screen, and hardly changing."""
+    sway = 2 * np.arange(7)
+    masks = {
+        "upper corner": [np.clip(60 + k - X - Y, 0, 1) for k in sway],
+        "both sides": [np.clip(np.maximum(Y - 70 - k, 0), 0, 1) for k in sway / 7],
+        "top": [np.clip(50 + k - Y, 0, 1) for k in sway],
+    }
+    alphas = np.stack(masks[at])
+    sharp, blurry = shoot(alphas, np.broadcast_to(GREEN, (SIZE, SIZE, 3)), np.array([0.012, 0.012, 0.02]))
+    matte, _ = key(sharp, blurry)
+    assert matte.alpha[alphas == 1].mean() > 0.97
+
+
+@pytest.mark.parametrize("color", [(0.45, 0.25, 0.17), (0.75, 0.52, 0.35), (0.45, 0.33, 0.15), (0.5, 0.38, 0.22)])
+@pytest.mark.parametrize("screen", [(0.3, 0.36, 0.08), (0.15, 0.18, 0.04), (0.2, 0.2, 0.05)])
+def test_skin_and_fair_hair_before_a_yellow_green_cloth(alphas, screen, color):
+    sharp, blurry = shoot(alphas, np.broadcast_to(np.array(screen), (SIZE, SIZE, 3)), np.array(color))
+    matte, blurry_matte = key(sharp, blurry)
+    assert matte.alpha[alphas == 1].mean() > 0.97
+    assert alpha_errors(matte.alpha, alphas).mad < 0.02
+    assert blurry_matte.explained_psnr > 35
+
+
+@pytest.mark.parametrize("lamps", ["of the screen", "of the studio"])
+def test_bright_foregrounds_keep_their_colour_when_lamps_fade(alphas, lamps):
+    bright = np.array([0.8, 0.78, 0.75])
+    matter = make_matter("chroma").fit(shoot(alphas, np.broadcast_to(GREEN, (SIZE, SIZE, 3)), bright)[0], "srgb")
+    color = bright if lamps == "of the screen" else 0.5 * bright
+    sharp, blurry = shoot(alphas, np.broadcast_to(0.5 * GREEN, (SIZE, SIZE, 3)), color)
+    for matte, where in zip(matter.matte(sharp, blurry), (alphas == 1, alphas.min(axis=0) == 1), strict=True):
+        np.testing.assert_allclose(matte.premultiplied_linear[where].mean(axis=0), color, atol=0.02)
+
+
+def test_a_lost_foreground_is_told(alphas):
+    screen = np.broadcast_to(GREEN, (SIZE, SIZE, 3))
+    matter = make_matter("chroma").fit(shoot(alphas, screen)[0], "srgb")
+    _, sane = matter.matte(*shoot(alphas, screen))
+    assert sane.explained_psnr > 40
+    sharp, blurry = shoot(alphas, screen, np.array([0.3, 0.95, 0.4]))  # a foreground of the screen's own colour
+    assert matter.matte(sharp, blurry)[1].explained_psnr < 25
+
+
 @pytest.mark.parametrize("with_plate", [True, False])
 def test_a_lemur_over_shaded_green(shared_data, with_plate):
     pictures = shared_data / "matting"

@@ -50,6 +50,8 @@ class BackgroundMatter:
         In evaluation mode, on the CPU.
     """
 
+    needs = "a take with plate_blurry.png or plate_sharp.png, aligned with it"
+
     def __init__(self, network: MattingNetwork) -> None:
         self._network = network
 
