@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -60,7 +61,7 @@ class _CaptureDocument(_Strict):
 
 class _TakeDocument(_Strict):
     category: Category
-    subject: Annotated[str, Field(min_length=1)]
+    subject: Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]+$")]
     green_screen: bool
     split: Split | None = None
     blurry: Annotated[list[str], Field(min_length=1)] | None = None
@@ -73,6 +74,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
             # A few lines of aliases to aliases stand for more than any memory holds.
             raise InputError(path, "holds an alias (*name)", expected="plain values")
+        _check_keys(path, yaml.compose(text, yaml.SafeLoader))
         document = yaml.safe_load(text)
     except _YAML_ERRORS as error:
         if isinstance(error, InputError):
@@ -84,6 +86,18 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(document, dict) or not all(isinstance(key, str) for key in document):
         raise InputError(path, "holds no mapping", expected="lines of 'key: value'")
     return document
+
+
+def _check_keys(path: Path, node: yaml.Node | None) -> None:
+    """Check that no mapping has a key twice, of which YAML's reader would take the last one."""
+    if not isinstance(node, yaml.MappingNode):
+        return
+    seen = set()
+    for key, value in node.value:
+        if key.value in seen:
+            raise InputError(path, f"is given twice, the second time in line {key.start_mark.line + 1}", str(key.value))
+        seen.add(key.value)
+        _check_keys(path, value)
 
 
 def _read_versioned_yaml(path: Path) -> dict[str, Any]:
@@ -231,7 +245,7 @@ def read_take(folder: Path) -> Take:
         raise InputError(folder.parent, f"{name!r} is no name for a take", expected="letters, digits and . _ -")
     document = validate(_TakeDocument, _read_yaml(path), path)
     chapters = {camera: _find_videos(folder, camera, getattr(document, camera), path) for camera in CAMERAS}
-    plates = {camera: folder / f"plate_{camera}.png" for camera in CAMERAS}
+    plates = {camera: _find_plate(folder / f"plate_{camera}.png") for camera in CAMERAS}
     return Take(
         name=folder.name,
         category=document.category,
@@ -240,9 +254,17 @@ def read_take(folder: Path) -> Take:
         split=document.split,
         blurry=chapters["blurry"],
         sharp=chapters["sharp"],
-        plate_blurry=plates["blurry"] if plates["blurry"].is_file() else None,
-        plate_sharp=plates["sharp"] if plates["sharp"].is_file() else None,
+        plate_blurry=plates["blurry"],
+        plate_sharp=plates["sharp"],
     )
+
+
+def _find_plate(path: Path) -> Path | None:
+    if path.is_file():
+        return path
+    if os.path.lexists(path):
+        raise InputError(path, "is no file", expected="a picture, or nothing of this name")
+    return None
 
 
 def _find_videos(folder: Path, camera: str, listed: list[str] | None, take_path: Path) -> tuple[Path, ...]:

@@ -26,6 +26,7 @@ _HUE_BINS, _HUE_RANGE = [25, 20], [[0.0, 1.25], [0.0, 1.0]]  # of red and blue, 
 _BORDER_WEIGHT = 3.0  # of what lies along the picture's borders, where a screen is seen rather than a foreground
 _MIN_GREEN = 0.02  # darker is no screen, but a border or a stand
 _MIN_SCREEN_SHARE = 0.1  # of the pixels
+_MIN_SEEN_SHARE = 0.02  # of the frames' pixels, where a plate shows the screen
 _MAX_HUE_DISTANCE = 0.2  # of red and blue, relative to green
 _HAIR_CELLS, _MIN_BESIDE = 12, 0.8  # how far around the screen is looked for, and how bright it is in a hair's place
 _MIN_STUDIO_SHARE = 0.005  # of the pixels; less is noise along the screen's rim
@@ -115,10 +116,16 @@ def estimate_backdrop(
     Raises
     ------
     Rb2vError
-        If no green screen is seen.
+        If no green screen is seen, or another in the plate than in the frames.
     """
     if plate_linear is not None:
-        hue, high = _find_hue([plate_linear])
+        try:
+            hue, high = _find_hue([plate_linear])
+        except Rb2vError as error:
+            raise Rb2vError(f"the clean plate (plate_blurry.png or plate_sharp.png): {error}") from error
+        seen = float(np.mean([_near(frame, hue) for frame in frames_linear]))
+        if seen < _MIN_SEEN_SHARE:
+            raise Rb2vError(f"the screen of the clean plate is not seen: {seen:.0%} of the frames has its color")
         screen = _close(_near(plate_linear, hue))
         studio = _soften_studio(screen)
         linear = np.asarray(cv2.GaussianBlur(plate_linear, (0, 0), _PLATE_SIGMA_PX), dtype=np.float32)

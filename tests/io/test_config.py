@@ -232,6 +232,7 @@ def test_chapters_keep_their_order_and_plates_are_found(raw):
         ({"category": "steet"}, "category: 'steet': .*'street', 'face' or 'hand'"),
         ({"categroy": "street"}, "categroy: is not a known key; expected one of category, subject"),
         ({"subject": ""}, "subject: '': "),
+        ({"subject": "a\0b"}, "subject: "),
         ({"subject": 7}, "subject: 7: .*string"),
         ({"green_screen": "no"}, "green_screen: 'no': .*boolean"),
         ({"green_screen": 1}, "green_screen: 1: .*boolean"),
@@ -317,3 +318,17 @@ def test_values_that_yaml_itself_trips_over(raw, text):
     (raw / "capture.yaml").write_text(f"schema: 1\n{text}\n")
     with pytest.raises(InputError, match=r"capture\.yaml: is not YAML"):
         read_raw_directory(raw)
+
+
+def test_a_key_that_is_given_twice(raw):
+    path = raw / "takes" / "walk" / "take.yaml"
+    path.write_text("category: hand\nsubject: anna\ngreen_screen: yes\ngreen_screen: no\n")
+    with pytest.raises(InputError, match=r"take.yaml: green_screen: is given twice, the second time in line 4"):
+        read_takes(raw)
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, lambda path: path.symlink_to("nowhere.png")])
+def test_a_plate_that_is_no_file(raw, make):
+    make(raw / "takes" / "walk" / "plate_blurry.png")
+    with pytest.raises(InputError, match=r"plate_blurry.png: is no file; expected a picture"):
+        read_takes(raw)

@@ -6,6 +6,7 @@ import pytest
 
 from rb2v.core.color import encode, to_linear
 from rb2v.core.metrics import alpha_errors
+from rb2v.errors import Rb2vError
 from rb2v.io.video import iter_frames
 from rb2v.matting import make_matter
 
@@ -168,6 +169,21 @@ def test_bright_foregrounds_keep_their_colour_when_lamps_fade(alphas, lamps):
     sharp, blurry = shoot(alphas, np.broadcast_to(0.5 * GREEN, (SIZE, SIZE, 3)), color)
     for matte, where in zip(matter.matte(sharp, blurry), (alphas == 1, alphas.min(axis=0) == 1), strict=True):
         np.testing.assert_allclose(matte.premultiplied_linear[where].mean(axis=0), color, atol=0.02)
+
+
+@pytest.mark.parametrize("gray", [0.0, 0.2])
+def test_a_plate_without_a_screen_is_named(alphas, gray):
+    sharp, _ = shoot(alphas, np.broadcast_to(GREEN, (SIZE, SIZE, 3)))
+    plate = encode(np.full((SIZE, SIZE, 3), gray), "srgb")
+    with pytest.raises(Rb2vError, match=r"clean plate .*: no green screen is seen: 0% of the picture is green"):
+        make_matter("chroma").fit(sharp, "srgb", plate)
+
+
+def test_a_plate_of_a_screen_that_the_take_does_not_show_is_refused(alphas):
+    sharp, _ = shoot(alphas, np.full((SIZE, SIZE, 3), 0.2))
+    plate = encode(np.broadcast_to(GREEN, (SIZE, SIZE, 3)), "srgb")
+    with pytest.raises(Rb2vError, match="the screen of the clean plate is not seen"):
+        make_matter("chroma").fit(sharp, "srgb", plate)
 
 
 def test_a_lost_foreground_is_told(alphas):
