@@ -85,7 +85,7 @@ class _TakeRecord:
     samples: int
     frames_per_sequence: int
     digest: str
-    """Of everything but the frames."""
+    """Of everything but the frames, for which the digest of what they were made from stands."""
     is_judged: bool
     """Whether every accepted frame's composites were measured, where its screen is to be replaced."""
 
@@ -248,8 +248,10 @@ def _read_take(folder: Path, name: str) -> _TakeRecord:
     with AlignedTakeReader(path) as reader:
         if reader.name != name:
             raise InputError(path, f"holds the take {reader.name!r}", expected=name)
-        digest = hashlib.sha256(repr((reader.category, reader.subject, reader.green_screen, reader.split)).encode())
-        for column in (reader.blurry_index, reader.position, reader.psnr, reader.color):
+        said = (reader.category, reader.subject, reader.green_screen, reader.split, reader.inputs_sha256)
+        digest = hashlib.sha256(repr(said).encode())
+        plate = np.empty(0, dtype=np.uint8) if reader.plate is None else reader.plate
+        for column in (reader.blurry_index, reader.position, reader.psnr, reader.color, plate):
             digest.update(np.ascontiguousarray(column).tobytes())
         return _TakeRecord(
             name=name,

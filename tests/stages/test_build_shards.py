@@ -7,6 +7,7 @@ import textwrap
 from pathlib import Path
 
 import cv2
+import h5py
 import numpy as np
 import pytest
 from skimage import data as skimage_data
@@ -246,6 +247,18 @@ def test_a_folder_of_another_configuration_is_refused(aligned, tmp_path):
         run(aligned, tmp_path / "shards", BuildShardsConfig(seed=1))
     add_take(aligned, "take-a", "anna", n_samples=4)
     with pytest.raises(ConfigMismatchError, match=r"takes\.take-a: the folder was made with"):
+        run(aligned, tmp_path / "shards")
+
+
+@pytest.mark.parametrize("change", ["plate", "recording"])
+def test_shards_of_a_take_that_was_aligned_anew_are_not_kept(aligned, tmp_path, change):
+    run(aligned, tmp_path / "shards")
+    with h5py.File(aligned_take_path(aligned, "take-g"), "a") as file:
+        if change == "plate":
+            file["plate"] = np.full((HEIGHT, WIDTH, 3), 100, np.uint8)
+        else:
+            file.attrs["inputs_sha256"] = "1" * 64
+    with pytest.raises(ConfigMismatchError, match=r"config\.json: takes\.take-g: the folder was made with "):
         run(aligned, tmp_path / "shards")
 
 
