@@ -122,6 +122,8 @@ def packaged_picture(name: str) -> Path:
 def locate_pictures(digests: Mapping[str, str], folder: Path | None = None) -> tuple[Picture, ...]:
     """Return the pictures that a manifest lists for a split, as `find_pictures` returned them.
 
+    Those of a folder are held against their digests when they are drawn, for there may be thousands of which few are.
+
     Parameters
     ----------
     digests : mapping of str to str
@@ -132,16 +134,18 @@ def locate_pictures(digests: Mapping[str, str], folder: Path | None = None) -> t
     Raises
     ------
     InputError
-        If a picture is missing or has changed.
+        If a picture is missing, or a packaged one is another.
     """
     located = []
     for name, sha256 in sorted(digests.items()):
         if name in ("", ".", "..") or set(name) & set("/\\\0"):
             raise InputError("backgrounds", f"{name!r} is no file name")
-        path = packaged_picture(name) if folder is None else folder / name
-        if _digest(_read_bytes(path)) != sha256:
-            raise InputError(path, "is not the picture that the data set was built with")
-        located.append(Picture(path, sha256))
+        picture = Picture(packaged_picture(name) if folder is None else folder / name, sha256)
+        if folder is None:
+            _read_listed(picture)
+        elif not picture.path.is_file():
+            raise InputError(picture.path, "cannot be read", expected="a picture")
+        located.append(picture)
     return tuple(located)
 
 
@@ -173,11 +177,11 @@ def draw_background(
     Raises
     ------
     InputError
-        If the picture cannot be read any more.
+        If the picture cannot be read any more, or is another.
     """
     name_words = np.frombuffer(hashlib.sha256(take.encode()).digest(), dtype=np.uint32)
     rng = np.random.default_rng([seed, blurry_index, *name_words.tolist()])
-    picture_linear = _load_linear(pictures[int(rng.integers(len(pictures)))].path, size)
+    picture_linear = _load_linear(pictures[int(rng.integers(len(pictures)))], size)
     width, height = size
     cover = min(picture_linear.shape[1] / width, picture_linear.shape[0] / height)
     # Not enlarged for the sake of a smaller part.
@@ -246,6 +250,14 @@ def _read_bytes(path: Path) -> bytes:
         raise InputError(path, "cannot be read", expected="a picture") from error
 
 
+def _read_listed(picture: Picture) -> bytes:
+    data = _read_bytes(picture.path)
+    if _digest(data) != picture.sha256:
+        expected = f"SHA-256 {picture.sha256}"
+        raise InputError(picture.path, "is not the picture that the data set was built with", expected=expected)
+    return data
+
+
 def _decode(path: Path, data: bytes, size: tuple[int, int]) -> NDArray[np.uint8]:
     """Return a picture upright and as RGB; a JPEG no larger than crops of it need."""
     try:
@@ -280,9 +292,9 @@ def _side(size: tuple[int, int]) -> int:
 
 
 @lru_cache(maxsize=8)
-def _load_linear(path: Path, size: tuple[int, int]) -> NDArray[np.float32]:
+def _load_linear(picture: Picture, size: tuple[int, int]) -> NDArray[np.float32]:
     """Return a picture in linear light, no larger than crops of it need."""
-    image_linear = to_linear(_decode(path, _read_bytes(path), size), "srgb")
+    image_linear = to_linear(_decode(picture.path, _read_listed(picture), size), "srgb")
     height, width = image_linear.shape[:2]
     excess = min(width / size[0], height / size[1]) * _MIN_SHARE
     if excess > 1:

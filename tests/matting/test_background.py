@@ -489,6 +489,22 @@ class TestMatter:
         stripes = alpha_errors(sharp_matte.alpha.mean(axis=0), truth).mad
         assert alpha_errors(blurry_matte.alpha, truth).mad < 0.2 * stripes
 
+    def test_what_a_matte_loses_is_told(self):
+        """The foreground laid back over its plate is the blurry frame, unless the network finds only a part of it."""
+        sharp, blurry, plate, *_ = expose(20, 1.5)
+
+        class Blind(KnownColor):
+            def __call__(self, *inputs):
+                found = super().__call__(*inputs)
+                return found._replace(alpha=torch.zeros_like(found.alpha))
+
+        sharp_matte, whole = BackgroundMatter(KnownColor()).fit(sharp, "srgb", plate).matte(sharp, blurry)
+        _, lost = BackgroundMatter(Blind()).fit(sharp, "srgb", plate).matte(sharp, blurry)
+        missing = to_linear(blurry, "srgb") - to_linear(plate, "srgb")
+        assert np.isnan(sharp_matte.explained_psnr)
+        assert whole.explained_psnr > 35
+        assert lost.explained_psnr == pytest.approx(-10 * np.log10(np.square(missing).mean()), abs=0.1)
+
     @pytest.mark.parametrize("n_frames", [1, 3, 7])
     def test_the_blurry_matte_is_the_mean_where_the_blurry_frame_is(self, n_frames):
         sharp, _, plate, *_ = expose(20, 1.5)

@@ -243,12 +243,30 @@ def test_a_picture_that_changed_is_refused(folder):
     assert locate_pictures(digests, folder) == chosen
     name = sorted(digests)[0]
     save(folder / name, make_photo(77))
+    (changed,) = locate_pictures({name: digests[name]}, folder)
     with pytest.raises(InputError, match="is not the picture that the data set was built with") as caught:
-        locate_pictures(digests, folder)
+        draw_background([changed], SIZE, 0, "t", 0)
     assert caught.value.source == str(folder / name)
     (folder / name).unlink()
     with pytest.raises(InputError, match="cannot be read"):
         locate_pictures(digests, folder)
+
+
+def test_a_picture_that_took_another_s_place_is_drawn_as_it_is_now(tmp_path):
+    path = save(tmp_path / "pictures" / "a.png", make_photo(1))
+    (before,) = find_pictures(path.parent, {"train"}, SIZE, 0.0)["train"]
+    seen = draw_background([before], SIZE, 0, "t", 0)
+    save(path, 255 - make_photo(1))
+    (after,) = find_pictures(path.parent, {"train"}, SIZE, 0.0)["train"]
+    assert after.sha256 != before.sha256
+    assert np.abs(draw_background([after], SIZE, 0, "t", 0) - seen).mean() > 0.1
+
+
+def test_pictures_that_are_not_drawn_are_not_read(folder):
+    digests = {path.name: "0" * 64 for path in folder.iterdir()}
+    assert len(locate_pictures(digests, folder)) == len(digests)
+    with pytest.raises(InputError, match=r"coffee\.png: is not the picture"):
+        locate_pictures({"coffee.png": "0" * 64})
 
 
 @pytest.mark.parametrize("name", ["../a.png", "/etc/a.png", "x\\a.png", "..", "a\0.png"])

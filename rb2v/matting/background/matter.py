@@ -14,7 +14,8 @@ from torch import Tensor
 
 from rb2v.core.blur import step_weights
 from rb2v.core.color import Response, from_linear, to_linear
-from rb2v.core.compositing import spread_to_rgb
+from rb2v.core.compositing import composite, spread_to_rgb
+from rb2v.core.metrics import psnr
 from rb2v.errors import Rb2vError
 from rb2v.matting import Matte
 from rb2v.matting.background.network import MattingNetwork, Refinement, choose_scale
@@ -143,7 +144,8 @@ class PlateMatter:
         gain *= gain**2 / (gain**2 + _UNSURE**2)
         share = np.clip(alpha + swept * gain, 0, 1).astype(np.float32)
         change = spread_to_rgb(np.maximum(share, alpha)) * left_out + spread_to_rgb(share - alpha) * self._plate_linear
-        return Matte(share, _bound(foreground + change, share))
+        light = _bound(foreground + change, share)
+        return Matte(share, light, psnr(composite(light, share, self._plate_linear), image_linear))
 
 
 def _dilate(mask: NDArray[np.bool_], radius: int) -> Plane:
