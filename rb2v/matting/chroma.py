@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import reduce
 
 import cv2
@@ -11,7 +12,6 @@ from numpy.typing import NDArray
 from rb2v.core.blur import step_weights
 from rb2v.core.color import Response, to_linear
 from rb2v.core.compositing import composite, spread_to_rgb
-from rb2v.core.metrics import psnr
 from rb2v.matting import Matte
 from rb2v.matting.backdrop import (
     GREEN,
@@ -24,6 +24,7 @@ from rb2v.matting.backdrop import (
 )
 from rb2v.matting.foreground import ForegroundModel, LocalForeground, weigh
 
+_LEARN_STRIDE = 2  # the foreground has the same colours in the sharp frames between
 _MAX_GLARE = np.float32(1.15)  # brightest the screen can be, relative to its estimate
 _INNER_PX, _OUTER_PX = 8.0, 6.0  # reach of soft edges into the foreground, and of hair out of it
 _SOFTNESS_PX = 2.0  # what lens, colour planes, codec and resampling take from an edge, as a Gaussian's sigma
@@ -80,7 +81,7 @@ class ChromaKey:
         n_sharp, height, width = sharp.shape[:3]
         pictures, gains, grids = zip(*map(self._normalize, sharp), strict=True)
         shading = self.backdrop.measure_shading(np.mean(grids, axis=0))
-        local = self._foreground.learn(grids, self.backdrop.grid_linear * shading[..., None])
+        local = self._foreground.learn(grids[::_LEARN_STRIDE], self.backdrop.grid_linear * shading[..., None])
         behind = self.backdrop.linear * spread_to_rgb(enlarge(shading, (width, height)))
 
         sharp_matte = _empty_matte((n_sharp, height, width))
@@ -97,10 +98,12 @@ class ChromaKey:
         share = self._key_blurry(picture, mean_linear, mean_share, local)
         alpha, light = np.empty((height, width), dtype=np.float32), np.empty((height, width, 3), dtype=np.float32)
         self._lift(picture, share, behind, gain, alpha, light)
-        laid_back = composite(light / gain, alpha, behind)
+        left = composite(light / gain, alpha, behind)
+        left -= picture
         # Spilled green is not part of what is laid back.
-        told = [channel for channel in range(3) if channel not in self.backdrop.high] if self._has_spill else [0, 1, 2]
-        explained_psnr = psnr(laid_back[..., told], picture[..., told])
+        told = [plane for channel, plane in enumerate(cv2.split(left)) if not (self._has_spill and channel == 1)]
+        mse = sum(cv2.norm(plane, cv2.NORM_L2SQR) for plane in told) / (len(told) * height * width)
+        explained_psnr = math.inf if mse == 0 else -10 * math.log10(mse)
         return sharp_matte, Matte(alpha, light, explained_psnr)
 
     @property
@@ -155,12 +158,17 @@ class ChromaKey:
     ) -> None:
         """Take the backdrop's light off a picture, and what it spills on the foreground, into the given arrays."""
         np.subtract(1, np.minimum(share, 1), out=alpha)
-        np.subtract(picture, behind * spread_to_rgb(share), out=light)
+        cv2.multiply(behind, spread_to_rgb(share), dst=light)
+        cv2.subtract(picture, light, dst=light)
         if self._has_spill:
-            light[..., 1] -= np.maximum(color_difference(light, GREEN), 0) * alpha
-        light *= gain
+            spill = np.maximum(color_difference(light, GREEN), 0)
+            spill *= alpha
+            light[..., 1] -= spill
+        if gain != 1:
+            light *= gain
         # Nothing is darker than black or brighter than white: noise of the screen does not become a veil.
-        np.clip(light, 0, spread_to_rgb(alpha), out=light)
+        np.maximum(light, 0, out=light)
+        np.minimum(light, spread_to_rgb(alpha), out=light)
 
 
 def _empty_matte(shape: tuple[int, ...]) -> Matte:
@@ -195,7 +203,11 @@ def _settle(share: Plane) -> Plane:
 
 
 def _distance_to(mask: NDArray[np.bool_]) -> Plane:
-    return np.asarray(cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 3), dtype=np.float32)
+    """Return about how far, in pixels, every pixel lies from a mask: measured at half the size."""
+    height, width = mask.shape
+    small = cv2.resize(mask.astype(np.uint8) * 255, (-(-width // 2), -(-height // 2)), interpolation=cv2.INTER_AREA)
+    distance = cv2.distanceTransform((small == 0).astype(np.uint8), cv2.DIST_L2, 3)
+    return 2 * enlarge(distance, (width, height))
 
 
 def _smooth_ends(share: Plane) -> Plane:

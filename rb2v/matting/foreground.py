@@ -122,19 +122,39 @@ def learn_local_foreground(
     screen_linear : (h, w, 3) ndarray of float32
         The screen's colour.
     """
-    moments = _gather(grids_linear, opaque)
-    mean, covariance = moments[..., 1:4], np.empty((*moments.shape[:2], 3, 3))
-    for index, (row, column) in enumerate(_PAIRS, start=4):
-        value = moments[..., index] - mean[..., row] * mean[..., column]
-        covariance[..., row, column] = covariance[..., column, row] = value
-    color = (mean + np.float32(_GREY)).astype(np.float64)
-    covariance += _BRIGHTNESS_SPREAD**2 * color[..., :, None] * color[..., None, :]
-    covariance += _COLOR_SPREAD**2 * np.eye(3)
-    difference = (screen_linear - mean).astype(np.float64)
-    weights = np.linalg.solve(covariance, difference[..., None])[..., 0]
-    weights /= np.maximum(np.sum(weights * difference, axis=-1, keepdims=True), 1e-6)
-    offset = np.sum(weights * mean, axis=-1)
-    return LocalForeground(np.ascontiguousarray(mean), weights.astype(np.float32), offset.astype(np.float32))
+    moments = np.moveaxis(_gather(grids_linear, opaque).astype(np.float64), -1, 0)
+    mean = moments[1:4]
+    color = mean + _GREY
+    covariance = [
+        product - mean[row] * mean[column] + _BRIGHTNESS_SPREAD**2 * color[row] * color[column]
+        for product, (row, column) in zip(moments[4:], _PAIRS, strict=True)
+    ]
+    for index, (row, column) in enumerate(_PAIRS):
+        if row == column:
+            covariance[index] = covariance[index] + _COLOR_SPREAD**2
+    difference = np.moveaxis(screen_linear, -1, 0) - mean
+    weights = _solve(covariance, difference)
+    weights /= np.maximum(np.sum(weights * difference, axis=0), 1e-12)
+    offset = np.sum(weights * mean, axis=0)
+    planes = (np.ascontiguousarray(np.moveaxis(stack, 0, -1), dtype=np.float32) for stack in (mean, weights))
+    return LocalForeground(*planes, offset.astype(np.float32))
+
+
+def _solve(covariance: Sequence[NDArray[np.float64]], difference: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return (3, h, w) solutions of symmetric 3x3 systems, up to their determinants: several times as fast as LAPACK.
+
+    The six planes of the matrices are in the order of ``_PAIRS``.
+    """
+    rr, rg, rb, gg, gb, bb = covariance
+    red, green, blue = difference
+    cofactor_rg, cofactor_rb, cofactor_gb = rb * gb - rg * bb, rg * gb - rb * gg, rg * rb - rr * gb
+    return np.stack(
+        [
+            (gg * bb - gb * gb) * red + cofactor_rg * green + cofactor_rb * blue,
+            cofactor_rg * red + (rr * bb - rb * rb) * green + cofactor_gb * blue,
+            cofactor_rb * red + cofactor_gb * green + (rr * gg - rg * rg) * blue,
+        ]
+    )
 
 
 def weigh(weights: NDArray[np.float32], image: NDArray[np.float32]) -> Plane:
