@@ -302,7 +302,8 @@ REASONS: Mapping[str, str] = {
     "low-psnr": "no window explains the blurry frame well enough",
     "inconsistent": "the frame's own best window lies off the take's clock line",
     "no-clock": "too few frames of the take agree on a clock",
-    "matte": "with the green screen replaced, the blurry frame would not be the mean of the sharp ones",
+    "matte": "with the green screen replaced, the blurry frame would not be the mean of the sharp ones, or the "
+    "foreground would be lost",
 }
 """Why a blurry frame was not accepted, by the code in the table's ``reason`` column."""
 
@@ -331,3 +332,6 @@ class AlignedFrame:
     composite_psnr: float = math.nan
     """The least PSNR, in dB, in linear light, of the mean of the sharp composites against the blurry one, whatever
     background stands behind; NaN where no green screen is replaced."""
+    explained_psnr: float = math.nan
+    """PSNR, in dB, in linear light, of the blurry frame's foreground laid back over the screen against the frame; NaN
+    where no green screen is replaced, or the matter does not tell."""

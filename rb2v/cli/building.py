@@ -197,6 +197,12 @@ def align(
         float | None,
         typer.Option(help="Green-screen frames that fulfil eq. (1) worse than this, in dB, once keyed, are rejected."),
     ] = None,
+    min_explained_psnr: Annotated[
+        float | None,
+        typer.Option(
+            help="Green-screen frames that foreground and screen explain worse than this, in dB, are rejected."
+        ),
+    ] = None,
     device: Device = "auto",
     workers: Workers = None,
     executor: ExecutorName = "auto",
@@ -219,6 +225,7 @@ def align(
         "min_psnr_db": min_psnr,
         "matter": matter,
         "min_composite_psnr_db": min_composite_psnr,
+        "min_explained_psnr_db": min_explained_psnr,
     }
     base = stage.AlignConfig.paper() if paper else stage.AlignConfig()
     if config is not None:

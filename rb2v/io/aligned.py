@@ -202,7 +202,7 @@ _TABLE_FIELDS = {
     "margin_db": "f",
     "accepted": "b",
 }
-_LATER_FIELDS = {"composite_psnr": "f"}  # files of versions before 0.4 lack them: not a number
+_LATER_FIELDS = {"composite_psnr": "f", "explained_psnr": "f"}  # files of versions before 0.4 lack them: not a number
 _KINDS = {"i": "whole numbers", "f": "numbers", "b": "yes or no"}
 _FINITE_FIELDS = ("frames/blurry_index", "frames/blurry_time", "frames/position", "frames/position_fine")
 _MAX_VALUE = 1e12

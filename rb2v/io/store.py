@@ -50,8 +50,9 @@ ALIGNMENT_COLUMNS = (
     "reason",
     *_COLOR_COLUMNS,
     "composite_psnr",
+    "explained_psnr",
 )
-_LATER_COLUMNS = ("composite_psnr",)  # tables of versions before 0.4 lack them
+_LATER_COLUMNS = ("composite_psnr", "explained_psnr")  # tables of versions before 0.4 lack them
 
 Document = TypeVar("Document")
 Value = TypeVar("Value")
@@ -459,7 +460,7 @@ def _to_row(frame: AlignedFrame) -> list[object]:
         int(frame.accepted),
         frame.reason,
         *(f"{value:.9g}" for value in frame.color.ravel()),
-        "" if math.isnan(frame.composite_psnr) else f"{frame.composite_psnr:.4f}",
+        *("" if math.isnan(psnr) else f"{psnr:.4f}" for psnr in (frame.composite_psnr, frame.explained_psnr)),
     ]
 
 
@@ -505,5 +506,5 @@ def _from_row(row: Mapping[str, str | None], path: Path, line: int) -> AlignedFr
         accepted=bool(parsed("accepted", int)),
         reason=row["reason"] or "",
         color=np.array([parsed(name, float) for name in _COLOR_COLUMNS]).reshape(3, 4),
-        composite_psnr=parsed("composite_psnr", float) if row.get("composite_psnr") else math.nan,
+        **{name: parsed(name, float) if row.get(name) else math.nan for name in _LATER_COLUMNS},
     )

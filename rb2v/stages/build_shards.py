@@ -36,7 +36,7 @@ from rb2v.matting.backgrounds import Picture, draw_background, find_pictures, lo
 from rb2v.shards import Manifest, Provenance, ShardSample
 from rb2v.shards.builder import Progress, ShardPlan, samples_per_shard, write_data_set
 from rb2v.stages.align.config import AlignConfig
-from rb2v.stages.align.matte import digest_weights, measure_composites
+from rb2v.stages.align.matte import CompositeLimits, digest_weights, measure_composites
 
 logger = logging.getLogger(__name__)
 
@@ -125,6 +125,12 @@ class _AlignedMatter:
     matter: str = "chroma"
     weights_sha256: str | None = None
     min_composite_psnr_db: float = AlignConfig.min_composite_psnr_db
+    min_explained_psnr_db: float = AlignConfig.min_explained_psnr_db
+
+    @property
+    def limits(self) -> CompositeLimits:
+        """What composites have to reach."""
+        return CompositeLimits(self.min_composite_psnr_db, self.min_explained_psnr_db)
 
 
 @dataclass(frozen=True)
@@ -141,8 +147,8 @@ class _Keying:
     weights_sha256: str | None
     as_aligned: bool
     """Whether the takes were judged by the same matter."""
-    least_db: float
-    """Samples whose composites reach less are left out."""
+    limits: CompositeLimits
+    """Samples whose composites do not reach them are left out."""
 
 
 @dataclass(frozen=True)
@@ -278,7 +284,7 @@ def _choose_keying(
     said = validate(_AlignedSettings, {"config": settings}, path).config
     matter = config.matter or said.matter
     if not is_needed:
-        return _Keying(matter, None, None, True, said.min_composite_psnr_db)
+        return _Keying(matter, None, None, True, said.limits)
     if config.matter is None and said.weights_sha256 is not None and weights is None:
         problem = f"the takes were keyed by the matter {matter!r} with weights of SHA-256 {said.weights_sha256}"
         raise InputError(path, problem, "config.weights_sha256", "that file as --weights, or another --matter")
@@ -288,7 +294,7 @@ def _choose_keying(
     if config.matter is None and weights is not None and not as_aligned:
         expected = f"{said.weights_sha256} by {path}, or the matter as --matter, to judge the takes anew"
         raise InputError(weights, f"has the SHA-256 {weights_sha256}", expected=expected)
-    return _Keying(matter, weights, weights_sha256, as_aligned, said.min_composite_psnr_db)
+    return _Keying(matter, weights, weights_sha256, as_aligned, said.limits)
 
 
 def _choose_samples(takes: Sequence[_TakeRecord], recipe: _Recipe, executor: Executor) -> dict[str, Sequence[int]]:
@@ -302,7 +308,11 @@ def _choose_samples(takes: Sequence[_TakeRecord], recipe: _Recipe, executor: Exe
             n_left_out = take.samples - len(indices)
             logger.warning("%s: %d of %d samples are left out: %s", take.name, n_left_out, take.samples, _BROKEN)
     if not any(map(len, kept.values())):
-        problem = f"no composite reaches {recipe.keying.least_db:g} dB by the matter {recipe.keying.matter!r}"
+        limits, matter = recipe.keying.limits, recipe.keying.matter
+        problem = (
+            f"no composite reaches {limits.composite_psnr_db:g} dB, and explains its frame to "
+            f"{limits.explained_psnr_db:g} dB, by the matter {matter!r}"
+        )
         raise InputError(recipe.aligned_dir, problem, expected="at least one")
     return kept
 
@@ -312,8 +322,8 @@ def _judge_take(recipe: _Recipe, name: str) -> tuple[int, ...]:
     with AlignedTakeReader(aligned_take_path(recipe.aligned_dir, name)) as reader:
         _read_sample(reader, 0, recipe)  # whose size is checked
         matter = make_matter(recipe.keying.matter, recipe.keying.weights)
-        psnrs = measure_composites(reader, matter, recipe.response, recipe.window.cut)
-        return tuple(index for index, psnr_db in enumerate(psnrs) if psnr_db >= recipe.keying.least_db)
+        checks = measure_composites(reader, matter, recipe.response, recipe.window.cut)
+        return tuple(index for index, check in enumerate(checks) if recipe.keying.limits.admit(check))
 
 
 def _split_subjects(takes: Sequence[_TakeRecord], config: BuildShardsConfig, aligned_dir: Path) -> dict[str, Split]:

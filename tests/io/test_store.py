@@ -364,6 +364,7 @@ def make_frame(take, index, **changes):
         "reason": "",
         "color": np.random.default_rng(index).random((3, 4)),
         "composite_psnr": (math.nan, 41.25)[index % 2],
+        "explained_psnr": (math.nan, 36.5)[index % 2],
     }
     return AlignedFrame(**(values | changes))
 
@@ -390,21 +391,22 @@ def test_alignment_round_trip(tmp_path):
         assert row.psnr == pytest.approx(frame.psnr, abs=1e-4, nan_ok=True)
         np.testing.assert_allclose(row.color, frame.color, rtol=1e-8)
         assert row.composite_psnr == pytest.approx(frame.composite_psnr, abs=1e-4, nan_ok=True)
+        assert row.explained_psnr == pytest.approx(frame.explained_psnr, abs=1e-4, nan_ok=True)
     assert write_alignment(tmp_path / "again.csv", read).read_bytes() == path.read_bytes()
     header = path.read_text().splitlines()[0]
     columns = "take,blurry_index,blurry_time,position,position_fine,psnr,margin_db,accepted,reason,"
     colors = ",".join(f"m{row}{column}" for row in range(3) for column in range(4))
-    assert header == f"{columns}{colors},composite_psnr"
-    assert [line.rsplit(",", 1)[1] for line in path.read_text().splitlines()[1:]] == ["41.2500", "", "", "41.2500"]
+    assert header == f"{columns}{colors},composite_psnr,explained_psnr"
+    ends = [line.rsplit(",", 2)[1:] for line in path.read_text().splitlines()[1:]]
+    assert ends == [["41.2500", "36.5000"], ["", ""], ["", ""], ["41.2500", "36.5000"]]
 
 
 def test_a_table_of_an_older_version_has_no_composites(tmp_path):
     path = write_alignment(tmp_path / "alignment.csv", [make_frame("a", 1), make_frame("a", 2)])
-    path.write_text("".join(line.rsplit(",", 1)[0] + "\n" for line in path.read_text().splitlines()))
-    assert [(row.blurry_index, math.isnan(row.composite_psnr)) for row in read_alignment(path)] == [
-        (1, True),
-        (2, True),
-    ]
+    path.write_text("".join(line.rsplit(",", 2)[0] + "\n" for line in path.read_text().splitlines()))
+    rows = read_alignment(path)
+    assert [row.blurry_index for row in rows] == [1, 2]
+    assert all(math.isnan(row.composite_psnr) and math.isnan(row.explained_psnr) for row in rows)
 
 
 def test_a_composite_that_is_no_number_is_named(tmp_path):

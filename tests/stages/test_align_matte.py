@@ -9,15 +9,17 @@ import numpy as np
 import pytest
 from sessions import write_rig
 
+from rb2v.artifacts import AlignedFrame
 from rb2v.cli import main
 from rb2v.errors import ConfigMismatchError, InputError, Rb2vError
 from rb2v.execution import ProcessExecutor, SerialExecutor
 from rb2v.io.aligned import AlignedTakeReader, aligned_take_path
+from rb2v.io.frame_file import FrameFile
 from rb2v.io.store import read_alignment, read_json
 from rb2v.io.video import write_image
 from rb2v.matting import MATTERS, Matte, make_matter
 from rb2v.stages.align import AlignConfig, run
-from rb2v.stages.align.matte import measure_composites
+from rb2v.stages.align.matte import CompositeLimits, LaidAside, measure_composites, reject_broken_composites
 
 
 @pytest.fixture
@@ -102,8 +104,87 @@ def test_what_breaks_when_its_screen_is_replaced_is_rejected(session, raw, tmp_p
             np.testing.assert_array_equal(part.read(index).blurry, same.blurry)
             np.testing.assert_array_equal(part.read(index).sharp, same.sharp)
         # Whoever keys the take later learns its screen from what is left, and finds what was accepted.
-        again = list(measure_composites(part, make_matter("chroma"), "srgb"))
-        assert again == [frame.composite_psnr for frame in part.read_frames() if frame.accepted]
+        again = [
+            (check.composite_psnr, check.explained_psnr)
+            for check in measure_composites(part, make_matter("chroma"), "srgb")
+        ]
+        assert again == [(frame.composite_psnr, frame.explained_psnr) for frame in part.read_frames() if frame.accepted]
+
+
+def test_what_the_foreground_explains_is_kept_and_decides(session, raw, tmp_path, monkeypatch, capsys):
+    before = [row for row in read_alignment(session.aligned / "alignment.csv") if row.accepted]
+    assert all(math.isnan(row.explained_psnr) for row in before if row.take == "street_train")
+    found = sorted(row.explained_psnr for row in before if row.take == "hand_train")
+    assert found[0] > AlignConfig().min_explained_psnr_db
+    command = ("align", "--raw-dir", raw, "--calibration", session.calibration, "--out", tmp_path / "aligned")
+    least_db = float(np.mean(found[len(found) // 2 - 1 : len(found) // 2 + 1]))
+    assert run_rb2v(monkeypatch, capsys, *command, "--workers", 1, "--min-explained-psnr", least_db)[0] == 0
+    rows = read_alignment(tmp_path / "aligned" / "alignment.csv")
+    assert {row.reason for row in rows if row.explained_psnr < least_db} == {"matte"}
+    kept = [row.explained_psnr for row in rows if row.accepted]
+    assert len(kept) > 3
+    assert min(kept) >= least_db
+
+
+class ScriptedMatter:
+    """A matter that gives one grey foreground, and the blurry frame's PSNRs of each fit as they are written down."""
+
+    needs = "a script"
+
+    def __init__(self, *rounds, alpha=1.0):
+        self.rounds, self.fits, self._alpha = rounds, 0, alpha
+
+    def fit(self, frames, response, plate=None):
+        self._explained = iter(self.rounds[self.fits])
+        self.fits += 1
+        return self
+
+    def matte(self, sharp, blurry):
+        alpha = np.full(sharp.shape[:-1], self._alpha, np.float32)
+        light = 0.5 * alpha[..., None].repeat(3, axis=-1)
+        return Matte(alpha, light), Matte(alpha[0], light[0], next(self._explained))
+
+
+def lay_aside(tmp_path, n_samples):
+    tmp_path.mkdir()
+    laid_aside = FrameFile(tmp_path / "samples", np.uint8)
+    frames = []
+    for index in range(n_samples):
+        laid_aside.append(np.full((3, 4, 6, 3), index, np.uint8))
+        frames.append(AlignedFrame("take-a", index, index / 25, 8 * index, 8.0 * index, 35.0, 3.0, True, ""))
+    return frames, LaidAside(tmp_path / "take.yaml", None, laid_aside, range(n_samples))
+
+
+def judge(tmp_path, matter, composite_db=30.0, explained_db=28.0, n_samples=6):
+    frames, samples = lay_aside(tmp_path, n_samples)
+    limits = CompositeLimits(composite_db, explained_db)
+    frames, samples = reject_broken_composites(frames, samples, matter, "srgb", limits)
+    assert list(samples.indices) == [frame.blurry_index for frame in frames if frame.accepted]
+    assert {frame.reason for frame in frames if not frame.accepted} <= {"matte"}
+    return list(samples.indices)
+
+
+def test_a_sample_that_lost_its_foreground_is_rejected(tmp_path):
+    explained = (35.0, 27.9, 28.0, math.nan, math.inf, 3.0)
+    rest = (35.0, 28.0, math.nan, math.inf)
+    assert judge(tmp_path / "a", ScriptedMatter(explained, rest)) == [0, 2, 3, 4]
+    assert judge(tmp_path / "b", ScriptedMatter(explained), explained_db=0.0) == [0, 1, 2, 3, 4, 5]
+
+
+def test_a_sample_without_any_foreground_is_rejected(tmp_path):
+    matter = ScriptedMatter([math.nan] * 6, alpha=0.0)
+    assert judge(tmp_path / "a", matter) == []
+    assert judge(tmp_path / "b", ScriptedMatter([math.nan] * 6, alpha=0.0), composite_db=0.0) == [0, 1, 2, 3, 4, 5]
+
+
+def test_a_take_is_keyed_no_more_than_three_times(tmp_path, caplog):
+    settled = ScriptedMatter((1.0, *[30.0] * 5), (1.0, *[30.0] * 4), [30.0] * 4)
+    assert judge(tmp_path / "a", settled) == [2, 3, 4, 5]
+    assert not caplog.records
+    unsettled = ScriptedMatter(*((1.0, *[30.0] * n) for n in range(5, 0, -1)))
+    assert judge(tmp_path / "b", unsettled) == [3, 4, 5]
+    assert unsettled.fits == 3
+    assert "take-a: 1 more samples were rejected when it was keyed by what was left" in caplog.text
 
 
 def test_a_take_may_lose_all_of_its_frames(session, raw, tmp_path):
@@ -194,6 +275,7 @@ def test_weights_are_known_by_their_digest(session, raw, halving, tmp_path):
         (("--matter", "magic"), "'magic' is no matter; expected one of "),
         (("--weights", "net.pt"), "net.pt: the matter 'chroma' takes no weights"),
         (("--min-composite-psnr", "-1"), "min_composite_psnr_db must be a number of at least 0"),
+        (("--min-explained-psnr", "-1"), "min_explained_psnr_db must be a number of at least 0"),
         (("--min-composite-psnr", "nan"), "min_composite_psnr_db must be a number of at least 0"),
     ],
 )

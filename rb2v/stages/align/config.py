@@ -55,7 +55,10 @@ class AlignConfig:
     matter: str = "chroma"
     """What tells the foreground of green-screen takes."""
     min_composite_psnr_db: float = 30.0
-    """Lower PSNR of eq. (1) with the green screen replaced, by whatever, means ``matte``; 0 takes all."""
+    """Lower PSNR of eq. (1) with the green screen replaced, by whatever, means ``matte``, and so does a sample without
+    any foreground; 0 takes all."""
+    min_explained_psnr_db: float = 28.0
+    """Lower PSNR of the blurry frame's foreground laid back over the screen means ``matte``; 0 takes all."""
     wide_range_seconds: float = 2.5
     """How far is looked, to either side, for frames of which no window near the coarse offset is clear."""
 
@@ -78,8 +81,9 @@ class AlignConfig:
         if isinstance(self.response, (int, float)) and not 0.1 <= self.response <= 10:
             raise ValueError(f"response must be an exponent of 0.1 to 10, got {self.response}")
         check_matter(self.matter)
-        if not 0 <= self.min_composite_psnr_db < math.inf:
-            raise ValueError(f"min_composite_psnr_db must be a number of at least 0, got {self.min_composite_psnr_db}")
+        for name in ("min_composite_psnr_db", "min_explained_psnr_db"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be a number of at least 0, got {getattr(self, name)}")
         for name in _POSITIVE:
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be a number above 0, got {getattr(self, name)}")
@@ -104,6 +108,7 @@ class AlignConfig:
             positions="independent",
             search="full",
             min_composite_psnr_db=0.0,
+            min_explained_psnr_db=0.0,
         )
 
 

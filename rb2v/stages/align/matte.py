@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +19,40 @@ from rb2v.io.frame_file import FrameFile
 from rb2v.matting import Matter, SampleSource, fit_to_take
 from rb2v.shards import sha256_of
 
+logger = logging.getLogger(__name__)
+
+_MAX_ROUNDS = 3  # in which a take is keyed, so that none takes endless time
+
 
 def digest_weights(weights: Path | None) -> str | None:
     """Return the SHA-256 of a matter's weights as 64 hex digits; None where it has none."""
     return None if weights is None else sha256_of(weights)
+
+
+@dataclass(frozen=True)
+class CompositeCheck:
+    """What the composites of one sample are judged by."""
+
+    composite_psnr: float
+    """PSNR of eq. (1) that they reach over any background, see `rb2v.core.compositing.lowest_composite_psnr`."""
+    explained_psnr: float
+    """See `rb2v.matting.Matte.explained_psnr`."""
+    is_empty: bool
+    """Whether no frame shows any foreground."""
+
+
+@dataclass(frozen=True)
+class CompositeLimits:
+    """What composites have to reach; 0 takes all."""
+
+    composite_psnr_db: float
+    explained_psnr_db: float
+
+    def admit(self, check: CompositeCheck) -> bool:
+        """Return whether a sample stays one; what a matter does not tell speaks against none."""
+        if check.composite_psnr < self.composite_psnr_db or check.explained_psnr < self.explained_psnr_db:
+            return False
+        return self.composite_psnr_db == 0 or not check.is_empty
 
 
 def measure_composites(
@@ -29,8 +60,8 @@ def measure_composites(
     matter: Matter,
     response: Response,
     cut: Callable[[NDArray[np.uint8]], NDArray[np.uint8]] | None = None,
-) -> Iterator[float]:
-    """Yield, for each sample of a take, the PSNR of eq. (1) that its composites reach over any background.
+) -> Iterator[CompositeCheck]:
+    """Yield, for each sample of a take, what its composites are judged by.
 
     Parameters
     ----------
@@ -42,11 +73,6 @@ def measure_composites(
         The camera's response.
     cut : callable, optional
         Takes the part of (..., H, W, 3) frames that is kept; the whole by default.
-
-    Yields
-    ------
-    float
-        In dB, in linear light, see `rb2v.core.compositing.lowest_composite_psnr`.
 
     Raises
     ------
@@ -60,7 +86,11 @@ def measure_composites(
         if cut is not None:
             frames, image = cut(frames), cut(image)
         sharp, blurry = fitted.matte(frames, image)
-        yield lowest_composite_psnr(sharp.premultiplied_linear, sharp.alpha, blurry.premultiplied_linear, blurry.alpha)
+        yield CompositeCheck(
+            lowest_composite_psnr(sharp.premultiplied_linear, sharp.alpha, blurry.premultiplied_linear, blurry.alpha),
+            blurry.explained_psnr,
+            is_empty=not sharp.alpha.any() and not blurry.alpha.any(),
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,9 +120,9 @@ class LaidAside:
 
 
 def reject_broken_composites(
-    frames: Sequence[AlignedFrame], samples: LaidAside, matter: Matter, response: Response, least_db: float
+    frames: Sequence[AlignedFrame], samples: LaidAside, matter: Matter, response: Response, limits: CompositeLimits
 ) -> tuple[list[AlignedFrame], LaidAside]:
-    """Measure the samples of a green-screen take, and leave out those whose composites are not what eq. (1) says.
+    """Measure the samples of a green-screen take, and leave out those that are none with the screen replaced.
 
     Parameters
     ----------
@@ -104,13 +134,13 @@ def reject_broken_composites(
         What tells the foreground.
     response : {"linear", "srgb"} or float
         The camera's response.
-    least_db : float
-        Samples of a lower PSNR are not accepted.
+    limits : CompositeLimits
+        What composites have to reach.
 
     Returns
     -------
     frames, samples
-        With the PSNR of those that were measured, and without the samples that are not accepted.
+        With what was measured, and without the samples that are not accepted.
 
     Raises
     ------
@@ -118,18 +148,28 @@ def reject_broken_composites(
         If the take shows no screen.
     """
     judged = list(frames)
-    while len(samples):
+    for n_rounds in range(1, _MAX_ROUNDS + 1):
         places = [place for place, frame in enumerate(judged) if frame.accepted]
+        if not places:
+            break
         kept = []
-        for index, psnr_db in enumerate(measure_composites(samples, matter, response)):
-            sound = psnr_db >= least_db
+        for index, check in enumerate(measure_composites(samples, matter, response)):
+            sound = limits.admit(check)
             judged[places[index]] = dataclasses.replace(
-                judged[places[index]], composite_psnr=psnr_db, accepted=sound, reason="" if sound else "matte"
+                judged[places[index]],
+                composite_psnr=check.composite_psnr,
+                explained_psnr=check.explained_psnr,
+                accepted=sound,
+                reason="" if sound else "matte",
             )
             if sound:
                 kept.append(samples.indices[index])
         if len(kept) == len(samples):
             break
+        if kept and n_rounds == _MAX_ROUNDS:
+            name, n_rejected = judged[0].take, len(samples) - len(kept)
+            problem = f"{n_rejected} more samples were rejected when it was keyed by what was left"
+            logger.warning("%s: %s; build-shards may key the rest a little differently", name, problem)
         # What is left is keyed by what is left, here as when shards are built of it, and so is measured again.
         samples = dataclasses.replace(samples, indices=kept)
     return judged, samples

@@ -25,7 +25,7 @@ from rb2v.io.partial import scratch_folder
 from rb2v.io.video import read_image
 from rb2v.matting import make_matter
 from rb2v.stages.align.config import AlignConfig
-from rb2v.stages.align.matte import LaidAside, reject_broken_composites
+from rb2v.stages.align.matte import CompositeLimits, LaidAside, reject_broken_composites
 from rb2v.stages.align.offset import choose_offset, estimate_offsets
 from rb2v.stages.align.photometry import ColorMap, Photometry
 from rb2v.stages.align.quality import Judge, Place, check_frames, place_frames
@@ -133,9 +133,8 @@ class TakeAlignment:
         frames, samples = self._make_samples(places, search, judge, timing)
         if self._take.green_screen:
             matter = make_matter(config.matter, self._weights)
-            frames, samples = reject_broken_composites(
-                frames, samples, matter, self._response, config.min_composite_psnr_db
-            )
+            limits = CompositeLimits(config.min_composite_psnr_db, config.min_explained_psnr_db)
+            frames, samples = reject_broken_composites(frames, samples, matter, self._response, limits)
         write_aligned_take(
             path, self._take, frames, samples, search.curves, checks, timing, samples.plate, inputs_sha256
         )
