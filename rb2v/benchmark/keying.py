@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rb2v.artifacts import AlignedFrame, Camera, CameraResponse, Split
-from rb2v.benchmark.page import Gallery, Picture, Section, Table, make_picture, make_table
+from rb2v.benchmark.contact_sheet import GRAY, View, show
+from rb2v.benchmark.page import Gallery
+from rb2v.benchmark.plain_key import PlainKey, find_screen
 from rb2v.benchmark.reference import TruthRenderer, spread_indices
-from rb2v.benchmark.scores import Score
 from rb2v.core.color import encode, to_linear
 from rb2v.core.compositing import blur_residual_psnr, composite
 from rb2v.core.metrics import alpha_errors, psnr, screen_hue_share
@@ -24,25 +25,22 @@ from rb2v.matting import Matte, fit_to_take, make_matter
 from rb2v.shards import ShardReader, manifest_path, sha256_of
 from rb2v.stages.build_shards import Recompositor
 
-_SUITE, _STAGE = "mattes", "build-shards"
-_SOFT = (0.01, 0.99)
-_REGION_ALPHA = 0.02  # of the true foreground, from which on composites are compared
-_REGION_MARGIN_PX = 2  # around that, where a fringe would be
-_N_SHOWN = 2  # samples of a take, the worst first
-_SHOWN_PX = 300
-_GRAY = np.float32(0.2158605)  # linear light of a coded 128 in sRGB
+PLAIN = "plain key"
+"""Who keys beside the matter."""
 
-_ERRORS = {"mad": "", "mse": "", "sad": "pixels", "gradient": "sum", "connectivity": "pixels", "mad_soft": ""}
-_HEADER = (
-    "mean absolute difference",
-    "mean squared difference",
-    "sum of absolute differences [pixels]",
-    "gradient error",
-    "connectivity error [pixels]",
-    "mean absolute difference on soft edges",
-)
-_PLAIN = "plain key"
-_KINDS = ("sharp", "blurry")
+ERRORS = ("mad", "mse", "sad", "gradient", "connectivity", "mad_soft")
+"""Errors of alpha; the last is the mean absolute difference on soft edges."""
+
+SOFT = (0.01, 0.99)
+"""True alpha of soft edges."""
+
+REGION_ALPHA = 0.02
+"""True alpha from which on composites are compared."""
+
+REGION_MARGIN_PX = 2
+"""Around that, where a fringe would be."""
+
+_N_SHOWN = 2  # samples of a take, the worst first
 
 Frame = NDArray[np.uint8]
 Figures = Mapping[str, float | None]
@@ -66,64 +64,29 @@ class TakeKeying:
 
     take: str
     errors: Mapping[tuple[str, str], Figures]
-    """Mean errors of alpha by who keyed (matter or plain key) and kind of frame; empty without a truth."""
+    """Mean errors of alpha by who keyed (matter or plain key) and kind of frame; none without a truth. Without the
+    weights they are not measured, and None."""
     fidelity: Mapping[tuple[str, str], float | None]
-    """Mean PSNR in the foreground, in dB, by what is held against the truth and kind of frame."""
+    """Mean PSNR in the foreground, in dB, by what is held against the truth and kind of frame. Without the weights or
+    the backgrounds it is not measured, and None."""
+    has_backgrounds: bool
+    """Whether the data set's backgrounds are at hand."""
+    has_screen: bool
+    """Whether the screen's colour is known: not without the weights, or where nothing green stands behind."""
     aligned_residual_db: float
     """Mean PSNR, in linear light, of the sharp frames' mean against the blurry frame, before the screen is replaced."""
     residual_db: float
     """The same in the shards."""
     all_residuals_db: tuple[float, ...]
     """Of every sample of the take in the shards."""
+    all_bounds_db: tuple[float, ...]
+    """The least PSNR over any background, of every frame that was keyed to judge it, accepted or not."""
+    rejected_percent: float
+    """Share of the frames that nothing else speaks against which were rejected for their mattes."""
     fringe_percents: tuple[float | None, float | None]
-    """Share of pixels near edges with the screen's hue, over grey, by the matter and by the plain key."""
+    """Share of pixels near edges with the screen's hue, over grey, by the matter and by the plain key. Edges are the
+    true ones, or else the matter's; None where there are none."""
     sheet: tuple[Gallery, ...]
-
-
-def report(results: Sequence[TakeKeying], keying: Keying) -> Section:
-    """Return the section on the data set's green-screen takes."""
-    blocks: list[Table | Gallery] = []
-    errors = [line for result in results for line in _error_lines(result)]
-    if errors:
-        caption = (
-            f"Alpha of the matter '{keying.matter}', 0..1, against the rendered one, beside a plain key: foreground is "
-            "where green less the greater of red and blue (coded values) is below half of what it is on the screen. "
-            "Sums and gradient errors are of a whole frame. Soft edges are pixels whose true alpha is between "
-            f"{_SOFT[0]:g} and {_SOFT[1]:g}."
-        )
-        blocks.append(make_table(caption, ("Take", "Frames", "Key", *_HEADER), errors, n_text_columns=3, grouped=True))
-    fidelities = [line for result in results for line in _fidelity_lines(result)]
-    if fidelities:
-        caption = (
-            "PSNR in the foreground, in dB: coded values where the true alpha is above "
-            f"{_REGION_ALPHA:g}, and {_REGION_MARGIN_PX} pixels around. Composites are held against the true "
-            "foreground over the same background; 'as aligned' are the frames before they are keyed, screen and all, "
-            "against the true frames, which tells what noise, coding and interpolation leave to lose."
-        )
-        header = ("Take", "Frames", "as aligned", "composite in the shards", "composite of the plain key")
-        blocks.append(make_table(caption, header, fidelities, n_text_columns=2, grouped=True))
-    residuals = [_residual_line(result) for result in results]
-    caption = (
-        "How well the mean of the sharp frames explains the blurry frame (eq. 1), as PSNR in linear light, in dB: as "
-        "aligned, and after the screen was replaced. The blurry camera also sees the time between the sharp frames, "
-        "so that even perfect ones leave a residual. Green fringe: share of pixels within 3 pixels of an edge that "
-        "have the screen's hue, in composites over neutral grey, in percent."
-    )
-    columns = (
-        "aligned",
-        "in the shards",
-        "change",
-        "median of all samples",
-        "worst sample",
-        "fringe [%]",
-        "of the plain key [%]",
-    )
-    blocks.append(make_table(caption, ("Take", *columns), residuals))
-    lines = (*errors, *fidelities, *residuals)
-    scores = tuple(cell for line in lines for cell in line if isinstance(cell, Score))
-    lead = "Mattes of green-screen takes, and the composites that the data set holds."
-    galleries = [gallery for result in results for gallery in result.sheet]
-    return Section("Green-screen takes", lead, (*blocks, *galleries), scores)
 
 
 def find_keying(shards: ShardReader, weights: Path | None = None, pictures_dir: Path | None = None) -> Keying:
@@ -152,63 +115,6 @@ def find_keying(shards: ShardReader, weights: Path | None = None, pictures_dir: 
     if weights is not None and sha256_of(weights) != digest:
         raise InputError(weights, "is not what the data set was keyed with", expected=f"SHA-256 {digest} by {path}")
     return Keying(matter, weights, digest is None or weights is not None, pictures_dir)
-
-
-def _error_lines(result: TakeKeying) -> list[list[str | Score]]:
-    lines: list[list[str | Score]] = []
-    for (key, kind), errors in result.errors.items():
-        is_plain = key == _PLAIN
-        prefix = "plain_key." if is_plain else ""
-        scores = [
-            Score(
-                *(_SUITE, _STAGE, f"{prefix}alpha_{name}.{kind}", errors[name], unit, result.take),
-                checked=name == "mad" and not is_plain,
-            )
-            for name, unit in _ERRORS.items()
-        ]
-        lines.append([result.take, kind, key, *scores])
-    return lines
-
-
-def _fidelity_lines(result: TakeKeying) -> list[list[str | Score]]:
-    metrics = {"aligned": "aligned_fidelity", "composite": "composite_fidelity", _PLAIN: "plain_key.composite_fidelity"}
-    lines: list[list[str | Score]] = []
-    for kind in _KINDS:
-        if ("composite", kind) in result.fidelity:
-            scores = [
-                Score(
-                    *(_SUITE, _STAGE, f"{metric}.{kind}", result.fidelity[what, kind], "dB", result.take),
-                    checked=what == "composite",
-                )
-                for what, metric in metrics.items()
-            ]
-            lines.append([result.take, kind, *scores])
-    return lines
-
-
-def _residual_line(result: TakeKeying) -> list[str | Score]:
-    known = [value for value in result.all_residuals_db if not math.isnan(value)]
-    values = {
-        "blur_residual.aligned": result.aligned_residual_db,
-        "blur_residual.composite": result.residual_db,
-        "blur_residual.change": result.residual_db - result.aligned_residual_db,
-        "composite_psnr.median": float(np.median(known)) if known else None,
-        "composite_psnr.worst": min(known) if known else None,
-    }
-    return [
-        result.take,
-        *(
-            Score(_SUITE, _STAGE, name, value, "dB", result.take, name == "composite_psnr.median" and bool(known))
-            for name, value in values.items()
-        ),
-        *(
-            Score(_SUITE, _STAGE, name, value, "% of edges", result.take, checked=checked and value is not None)
-            for name, value, checked in (
-                ("green_fringe", result.fringe_percents[0], True),
-                ("plain_key.green_fringe", result.fringe_percents[1], False),
-            )
-        ),
-    ]
 
 
 def measure_take(
@@ -245,29 +151,37 @@ def measure_take(
     """
     take = _Take(reader, shards, response, renderer, keying)
     chosen = [take.kept[index] for index in spread_indices(len(take.kept), n_samples)]
-    worst = sorted(take.kept, key=lambda index: (take.stored_psnr(index), index))[:_N_SHOWN]
-    measured = {index: take.measure(index, shown=index in worst) for index in sorted({*chosen, *worst})}
+    ranked = sorted((i for i in take.kept if not math.isnan(take.stored_psnr(i))), key=take.stored_psnr)
+    shown = ranked[:_N_SHOWN] or chosen
+    measured = {index: take.measure(index, shown=index in shown) for index in sorted({*chosen, *shown})}
     samples = [measured[index] for index in chosen]
     keys = dict.fromkeys(key for sample in samples for key in sample.errors)
     compared = dict.fromkeys(key for sample in samples for key in sample.fidelity)
     fringes = [_mean([pair[place] for sample in samples for pair in sample.fringes]) for place in (0, 1)]
+    if not ranked:  # shards of older versions, which do not tell
+        shown = sorted(chosen, key=lambda index: measured[index].residual_db)[:_N_SHOWN]
     sheet = []
-    for place, index in enumerate(worst):
+    for place, index in enumerate(shown):
         gallery = measured[index].gallery
         if gallery is not None:
             rank = "the worst" if place == 0 else f"number {place + 1} from the worst"
-            told = f"{gallery.caption}: {rank} of {len(take.kept)} samples by eq. (1). {measured[index].tell()}"
+            ranking = f": {rank} of {len(ranked)} samples by eq. (1)" if ranked else ""
+            told = f"{gallery.caption}{ranking}. {measured[index].tell()}"
             sheet.append(Gallery(told, gallery.pictures, gallery.columns))
     return TakeKeying(
         take=reader.name,
         errors={
-            key: {name: _mean([value for one in samples for value in one.error_values(key, name)]) for name in _ERRORS}
+            key: {name: _mean([value for one in samples for value in one.error_values(key, name)]) for name in ERRORS}
             for key in keys
         },
         fidelity={key: _mean([value for sample in samples for value in sample.fidelity[key]]) for key in compared},
+        has_backgrounds=take.has_backgrounds,
+        has_screen=take.has_screen,
         aligned_residual_db=float(np.mean([sample.aligned_residual_db for sample in samples])),
         residual_db=float(np.mean([sample.residual_db for sample in samples])),
         all_residuals_db=tuple(take.stored_psnr(index) for index in take.kept),
+        all_bounds_db=tuple(f.composite_psnr for f in take.judged if not math.isnan(f.composite_psnr)),
+        rejected_percent=100 * float(np.mean([not frame.accepted for frame in take.judged])),
         fringe_percents=(_percent(fringes[0]), _percent(fringes[1])),
         sheet=tuple(sheet),
     )
@@ -294,12 +208,12 @@ class _Measured:
         parts += [
             f"mean absolute difference of alpha, {kind}, {np.mean([error['mad'] for error in errors]):.4f}"
             for (key, kind), errors in self.errors.items()
-            if key != _PLAIN
+            if key != PLAIN
         ]
         parts += [
             f"composite, {kind}, {np.mean(values):.1f} dB"
             for (what, kind), values in self.fidelity.items()
-            if what == "composite"
+            if what == "composite" and values
         ]
         fringe = _percent(_mean([ours for ours, _ in self.fringes]))
         if fringe is not None:
@@ -321,7 +235,8 @@ class _Take:
         self._reader, self._shards, self._response, self._renderer = reader, shards, response, renderer
         table = shards.table[shards.table["take"] == reader.name]
         self._rows = dict(zip(table["blurry_index"].tolist(), table.index.tolist(), strict=True))
-        self._frames = [frame for frame in reader.read_frames() if frame.accepted]
+        self.judged = [frame for frame in reader.read_frames() if frame.accepted or frame.reason == "matte"]
+        self._frames = [frame for frame in self.judged if frame.accepted]
         self.kept = [index for index, frame in enumerate(self._frames) if frame.blurry_index in self._rows]
         if not self.kept:
             raise InputError(
@@ -331,13 +246,22 @@ class _Take:
         self._camera: Camera = "blurry" if shutter is not None and shutter.compensated else "sharp"
         first = reader.read(self.kept[0])
         self._compositor = _find_compositor(shards, first.blurry.shape[1::-1], response, keying.pictures_dir)
-        self._matter = None
+        self._matter, self._screen = None, None
         if keying.is_known:
             cut = None if self._compositor is None else self._compositor.cut
             self._matter = fit_to_take(reader, make_matter(keying.matter, keying.weights), response, cut)
+            self._screen = find_screen(self._matter, reader.plate, response)
         self._matter_name = keying.matter
-        self._threshold, self._screen = _learn_plain_key(first.sharp)
+        self._key_plainly = PlainKey(self._screen)
         self._split: Split = "test" if table["shard"].iloc[0].startswith("test") else "train"
+
+    @property
+    def has_backgrounds(self) -> bool:
+        return self._compositor is not None
+
+    @property
+    def has_screen(self) -> bool:
+        return self._screen is not None
 
     def stored_psnr(self, index: int) -> float:
         """Return the PSNR of eq. (1) that the shards give for an accepted frame; NaN where they do not."""
@@ -351,23 +275,28 @@ class _Take:
         fidelity: dict[tuple[str, str], list[float]] = {}
         fringes: list[tuple[float, float]] = []
         gallery = None
-        if self._matter is not None:
+        truths = self._render(frame, ks)
+        if self._matter is None:
+            for kind in (kind for kind, true in zip(("sharp", "blurry"), truths[-2:], strict=True) if true is not None):
+                errors[self._matter_name, kind], fidelity["composite", kind] = [], []
+        else:
             kept = sample
             if self._compositor is not None:
                 kept = AlignedSample(self._compositor.cut(sample.blurry), self._compositor.cut(sample.sharp))
             sharp, blurry = self._matter.matte(kept.sharp, kept.blurry)
             mattes = [Matte(sharp.alpha[k], sharp.premultiplied_linear[k]) for k in ks]
             views = [
-                *(_View(f"x{k}", "sharp", kept.sharp[k], matte) for k, matte in zip(ks, mattes, strict=True)),
-                _View("y", "blurry", kept.blurry, blurry),
+                *(View(f"x{k}", "sharp", kept.sharp[k], matte) for k, matte in zip(ks, mattes, strict=True)),
+                View("y", "blurry", kept.blurry, blurry),
             ]
             in_shards = [*(stored.sharp[k] for k in ks), stored.blurry]
-            fringes = [self._measure_fringe(view) for view in views]
-            for view, held, true in zip(views, in_shards, self._render(frame, ks), strict=True):
+            for view, held, true in zip(views, in_shards, truths, strict=True):
+                if self._screen is not None:
+                    fringes.append(self._measure_fringe(view, true, self._screen))
                 if true is not None:
                     self._compare(view, held, true, frame, blurry, errors, fidelity)
             if shown:
-                gallery = _show(frame, views, in_shards)
+                gallery = show(f"{frame.take}, blurry frame {frame.blurry_index}", views, in_shards)
         return _Measured(
             errors,
             fidelity,
@@ -383,14 +312,18 @@ class _Take:
         found: list[_True | None] = []
         for k in ks:
             matte = self._renderer.sharp_matte(frame.position + k, self._camera)
-            picture = self._renderer.sharp(frame.position + k, self._camera)
-            found.append(None if matte is None else _True(matte, picture))
-        blurry = self._renderer.blurry_matte(frame.blurry_time)
-        return [*found, None if blurry is None else _True(blurry, self._renderer.blurry(frame.blurry_time))]
+            found.append(self._cut(matte, self._renderer.sharp(frame.position + k, self._camera)))
+        matte = self._renderer.blurry_matte(frame.blurry_time)
+        return [*found, self._cut(matte, self._renderer.blurry(frame.blurry_time))]
+
+    def _cut(self, matte: Matte | None, picture: Frame) -> _True | None:
+        if matte is None or self._compositor is None:
+            return None if matte is None else _True(matte, matte.alpha, picture)
+        return _True(matte, self._compositor.cut(matte.alpha), self._compositor.cut(picture))
 
     def _compare(
         self,
-        view: _View,
+        view: View,
         stored: Frame,
         true: _True,
         frame: AlignedFrame,
@@ -398,47 +331,36 @@ class _Take:
         errors: dict[tuple[str, str], list[dict[str, float]]],
         fidelity: dict[tuple[str, str], list[float]],
     ) -> None:
-        compositor = self._compositor
-        alpha, picture = true.matte.alpha, true.picture
-        if compositor is not None:
-            picture = compositor.cut(picture)
-            alpha = compositor.cut_alpha(alpha)
         plain = self._key_plainly(view.image)
-        for name, estimate in ((self._matter_name, view.matte.alpha), (_PLAIN, plain)):
-            errors.setdefault((name, view.kind), []).append(_measure(estimate, alpha))
+        for name, estimate in ((self._matter_name, view.matte.alpha), (PLAIN, plain)):
+            errors.setdefault((name, view.kind), []).append(_measure(estimate, true.alpha))
+        found = fidelity.setdefault(("composite", view.kind), [])
+        compositor = self._compositor
         if compositor is None:
             return
         background = compositor.background(self._split, frame.take, frame.blurry_index, blurry)
         plain_matte = Matte(plain, plain[..., None] * to_linear(view.image, self._response))
         truth = compositor.lay(true.matte, background)
-        region = _foreground_region(alpha, truth.shape[1::-1])
-        for what, ours, wanted, where in (
-            ("aligned", view.image, picture, _foreground_region(alpha, picture.shape[1::-1])),
-            ("composite", stored, truth, region),
-            (_PLAIN, compositor.lay(plain_matte, background), truth, region),
+        region = _foreground_region(true.alpha, truth.shape[1::-1])
+        as_aligned = _foreground_region(true.alpha, true.picture.shape[1::-1])
+        if not as_aligned.any() or not region.any():
+            return
+        found.append(psnr(stored[region], truth[region]))
+        keyed_plainly = compositor.lay(plain_matte, background)
+        for what, value in (
+            ("aligned", psnr(view.image[as_aligned], true.picture[as_aligned])),
+            (PLAIN, psnr(keyed_plainly[region], truth[region])),
         ):
-            if where.any():
-                fidelity.setdefault((what, view.kind), []).append(psnr(ours[where], wanted[where]))
+            fidelity.setdefault((what, view.kind), []).append(value)
 
-    def _measure_fringe(self, view: _View) -> tuple[float, float]:
-        gray = np.full((*view.matte.alpha.shape, 3), _GRAY, dtype=np.float32)
-        laid = encode(composite(view.matte.premultiplied_linear, view.matte.alpha, gray), self._response)
+    def _measure_fringe(self, view: View, true: _True | None, screen_rgb: Frame) -> tuple[float, float]:
+        matte = view.matte
+        gray = np.full((*matte.alpha.shape, 3), GRAY, dtype=np.float32)
+        laid = encode(composite(matte.premultiplied_linear, matte.alpha, gray), self._response)
         plain = np.where(self._key_plainly(view.image)[..., None] > 0, view.image, encode(gray, self._response))
-        alpha = view.matte.alpha
-        return screen_hue_share(laid, alpha, self._screen), screen_hue_share(plain, alpha, self._screen)
-
-    def _key_plainly(self, image: Frame) -> NDArray[np.float32]:
-        return (_greenness(image) < self._threshold).astype(np.float32)
-
-
-@dataclass(frozen=True, eq=False)
-class _View:
-    """A frame that was keyed."""
-
-    name: str
-    kind: str
-    image: Frame
-    matte: Matte
+        # A matter that finds no edge at all has no fringe along its own.
+        alpha = matte.alpha if true is None else true.alpha
+        return screen_hue_share(laid, alpha, screen_rgb), screen_hue_share(plain, alpha, screen_rgb)
 
 
 @dataclass(frozen=True, eq=False)
@@ -446,7 +368,11 @@ class _True:
     """What a frame should be."""
 
     matte: Matte
+    """Of the whole aligned frame."""
+    alpha: NDArray[np.float32]
+    """Of the part of it that was kept."""
     picture: Frame
+    """The same part."""
 
 
 def _find_compositor(
@@ -462,26 +388,11 @@ def _find_compositor(
         return None
 
 
-def _greenness(image: Frame) -> NDArray[np.int16]:
-    red, green, blue = np.moveaxis(image.astype(np.int16), -1, 0)
-    return np.asarray(green - np.maximum(red, blue), dtype=np.int16)
-
-
-def _learn_plain_key(frames: NDArray[np.uint8]) -> tuple[float, NDArray[np.float64]]:
-    """Return half of the screen's median greenness, and its median colour; Otsu's threshold tells the screen."""
-    greenness = _greenness(frames)
-    split, _ = cv2.threshold(greenness.clip(0, 255).astype(np.uint8).reshape(-1, 1), 0, 255, cv2.THRESH_OTSU)
-    is_screen = greenness > split
-    if not is_screen.any():
-        return 0.0, np.array([0.0, 255.0, 0.0])
-    return float(np.median(greenness[is_screen])) / 2, np.median(frames[is_screen], axis=0).astype(np.float64)
-
-
 def _foreground_region(alpha: NDArray[np.float32], size: tuple[int, ...]) -> NDArray[np.bool_]:
     if alpha.shape != size[::-1]:
         alpha = np.asarray(cv2.resize(alpha, (size[0], size[1]), interpolation=cv2.INTER_AREA), dtype=np.float32)
-    reach = 2 * _REGION_MARGIN_PX + 1
-    return cv2.dilate((alpha > _REGION_ALPHA).astype(np.uint8), np.ones((reach, reach), np.uint8)).astype(bool)
+    reach = 2 * REGION_MARGIN_PX + 1
+    return cv2.dilate((alpha > REGION_ALPHA).astype(np.uint8), np.ones((reach, reach), np.uint8)).astype(bool)
 
 
 def _blur_residual(sample: AlignedSample, response: CameraResponse) -> float:
@@ -491,7 +402,7 @@ def _blur_residual(sample: AlignedSample, response: CameraResponse) -> float:
 
 def _measure(alpha: NDArray[np.float32], true: NDArray[np.float32]) -> dict[str, float]:
     errors = alpha_errors(alpha, true)
-    soft = (true > _SOFT[0]) & (true < _SOFT[1])
+    soft = (true > SOFT[0]) & (true < SOFT[1])
     mad_soft = float(np.abs(alpha - true)[soft].mean()) if soft.any() else math.nan
     return {
         "mad": errors.mad,
@@ -510,33 +421,3 @@ def _mean(values: Sequence[float]) -> float | None:
 
 def _percent(share: float | None) -> float | None:
     return None if share is None else 100 * share
-
-
-def _show(frame: AlignedFrame, views: Sequence[_View], in_shards: Sequence[Frame]) -> Gallery:
-    """Return a row for each frame, the blurry one first: as aligned, alpha, foreground, composite."""
-    pictures: list[Picture] = []
-    for view, composed in sorted(zip(views, in_shards, strict=True), key=lambda pair: pair[0].kind):
-        for label, image in (
-            (f"{view.name} as aligned", view.image),
-            (f"alpha of {view.name}", np.rint(view.matte.alpha.clip(0, 1) * 255).astype(np.uint8)),
-            (f"foreground of {view.name}", _show_foreground(view.matte)),
-            (f"{view.name} in the shards", composed),
-        ):
-            pictures.append(make_picture(label, _fit(image)))
-    return Gallery(f"{frame.take}, blurry frame {frame.blurry_index}", tuple(pictures), columns=4)
-
-
-def _show_foreground(matte: Matte) -> Frame:
-    """Return the foreground's own colours wherever there is any of it, on grey."""
-    share = matte.alpha[..., None]
-    color = matte.premultiplied_linear / np.maximum(share, np.float32(0.05))
-    cover = np.minimum(share / np.float32(0.1), 1)
-    return encode(np.asarray(cover * color + (1 - cover) * _GRAY, dtype=np.float32), "srgb")
-
-
-def _fit(image: Frame) -> Frame:
-    scale = _SHOWN_PX / max(image.shape[:2])
-    if scale >= 1:
-        return image
-    size = (round(image.shape[1] * scale), round(image.shape[0] * scale))
-    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from rb2v.benchmark import comparison, fidelity, keying
+from rb2v.benchmark import comparison, fidelity, keying, keying_report
 from rb2v.benchmark.comparison import Outcome
 from rb2v.benchmark.config import BenchmarkConfig
 from rb2v.benchmark.fidelity import TakeFidelity
@@ -65,7 +65,7 @@ def report(inputs: Inputs, aligned: Aligned, config: BenchmarkConfig, executor: 
     if inputs.compared:
         outcomes = [outcome for result in results for outcome in result.outcomes]
         sections.append(comparison.report(outcomes, aligned, inputs.compared))
-    return [*sections, keying.report(keyed, _find_keying(inputs))] if keyed else sections
+    return [*sections, keying_report.report(keyed, _find_keying(inputs))] if keyed else sections
 
 
 def _find_keying(inputs: Inputs) -> Keying:

@@ -5,20 +5,26 @@ import re
 import shutil
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
-from rb2v.benchmark import BenchmarkConfig, run
+from rb2v.benchmark import BenchmarkConfig, keying_report, run
 from rb2v.benchmark.fidelity import compare_take
 from rb2v.benchmark.inputs import read_inputs
+from rb2v.benchmark.keying import find_keying, measure_take
+from rb2v.benchmark.plain_key import find_screen
 from rb2v.benchmark.reference import TruthRenderer
-from rb2v.core.metrics import psnr
+from rb2v.core.color import encode, to_linear
+from rb2v.core.metrics import psnr, screen_hue_share
 from rb2v.errors import InputError
 from rb2v.execution import SerialExecutor
 from rb2v.io.aligned import AlignedSample
 from rb2v.io.config import read_takes
 from rb2v.io.store import read_alignment, read_calibration, read_json, write_calibration, write_json
 from rb2v.io.video import write_image
+from rb2v.matting import MATTERS, Matte
+from rb2v.matting.chroma import ChromaMatter
 from rb2v.shards import ShardReader, manifest_path, sha256_of
 from rb2v.stages import build_shards
 
@@ -147,6 +153,9 @@ class Shifted:
     def __getattr__(self, name):
         return getattr(self._reader, name)
 
+    def __len__(self):
+        return len(self._reader)
+
     def read(self, index):
         sample = self._reader.read(index)
         return AlignedSample(sample.blurry, np.roll(sample.sharp, 2, axis=2))
@@ -202,7 +211,8 @@ def test_mattes_are_measured_for_green_screens_only(values):
     parts = ("alpha_", "plain_key", "blur_residual", "composite_", "green_fringe")
     assert {take for take, metric in values if metric.startswith(parts)} == {"hand_train"}
     for kind in ("sharp", "blurry"):
-        assert 0 < values["hand_train", f"alpha_mad.{kind}"] < 0.05
+        # Of 96 pixels many are edges: in pictures of 448 the target is 0.01.
+        assert 0 < values["hand_train", f"alpha_mad.{kind}"] < 0.022
         for prefix in ("", "plain_key."):
             mad = values["hand_train", f"{prefix}alpha_mad.{kind}"]
             assert values["hand_train", f"{prefix}alpha_sad.{kind}"] == pytest.approx(96 * 96 * mad, rel=1e-4)
@@ -216,9 +226,9 @@ def test_mattes_are_measured_for_green_screens_only(values):
 def test_composites_are_held_against_the_true_foreground(values):
     for kind in ("sharp", "blurry"):
         ours, plain = (values["hand_train", f"{prefix}composite_fidelity.{kind}"] for prefix in ("", "plain_key."))
-        assert ours > plain + 1
-        assert 28 < ours < 50
-        assert values["hand_train", f"aligned_fidelity.{kind}"] > 28
+        as_aligned = values["hand_train", f"aligned_fidelity.{kind}"]
+        assert ours > plain + 7
+        assert max(31, as_aligned - 5) < ours < 50
     assert values["hand_train", "green_fringe"] < 0.1 < values["hand_train", "plain_key.green_fringe"]
 
 
@@ -252,13 +262,125 @@ def test_pictures_of_one_s_own_are_drawn_again_where_they_are_given(session, sha
         scores = read_json(path.with_name("results.json"))["scores"]
         return [score["value"] for score in scores if score["metric"].startswith("composite_fidelity")]
 
-    assert fidelities() == []
+    assert fidelities() == [None, None]
+    assert (
+        "not held against the true foreground: the pictures that stand behind"
+        in (tmp_path / "out" / "report.html").read_text()
+    )
     assert min(fidelities(backgrounds_dir=pictures)) > 28
     with pytest.raises(InputError, match="cannot be read") as caught:
         fidelities(backgrounds_dir=tmp_path)
     assert caught.value.source.startswith(str(tmp_path))
     with pytest.raises(InputError, match="is not what the data set was keyed with"):
         fidelities(weights=pictures / "0.png")
+
+
+def measure(shards, out, **given):
+    path = run(shards, out, config=CONFIG, **given)
+    scores = [score for score in read_json(path.with_name("results.json"))["scores"] if score["suite"] == "mattes"]
+    return {score["metric"]: (score["value"], score["passed"]) for score in scores}, path.read_text()
+
+
+def test_frames_rejected_for_their_mattes_are_told(session, shards):
+    class Rejecting(Shifted):
+        """Has two more frames: one was rejected for its matte, the other because nothing moved."""
+
+        def read_frames(self):
+            frames = self._reader.read_frames()
+            broken = dataclasses.replace(frames[-1], accepted=False, reason="matte", composite_psnr=20.0)
+            still = dataclasses.replace(broken, reason="static", composite_psnr=float("nan"))
+            return [*frames, broken, still]
+
+        def read(self, index):
+            return self._reader.read(index)
+
+    inputs = read_inputs(shards, None, session.aligned, None, None, None)
+    keyed = find_keying(inputs.shards)
+    with inputs.aligned.open_take("hand_train") as reader:
+        bounds = [frame.composite_psnr for frame in reader.read_frames()]
+        result = measure_take(Rejecting(reader), inputs.shards, inputs.aligned.rig.response, None, keyed, 1)
+    scores = {score.metric: score.value for score in keying_report.report([result], keyed).scores}
+    assert scores["composite_psnr.rejected"] == pytest.approx(100 / (len(bounds) + 1))
+    assert scores["composite_psnr.bound_median"] == pytest.approx(np.median([*bounds, 20.0]))
+
+
+def test_no_sample_is_called_the_worst_where_shards_do_not_tell(session, shards, tmp_path):
+    older = shutil.copytree(shards, tmp_path / "shards")
+    for path in older.glob("*.h5"):
+        with h5py.File(path, "r+") as file:
+            del file["composite_psnr"]
+    scores, text = measure(older, tmp_path / "out", aligned_dir=session.aligned)
+    assert scores["composite_psnr.median"] == (None, None)
+    assert "worst of" not in text
+    assert "from the worst" not in text
+    residuals = [float(value) for value in re.findall(r"PSNR of eq. \(1\) ([0-9.]+) dB", text)]
+    assert len(residuals) == 2
+    assert residuals == sorted(residuals)
+
+
+class Flat:
+    """A matter that takes every pixel for the same."""
+
+    needs = "anything"
+
+    def __init__(self, alpha):
+        self._alpha = alpha
+
+    def fit(self, frames, response, plate=None):
+        return self
+
+    def matte(self, sharp, blurry):
+        return tuple(
+            Matte(np.full(f.shape[:-1], self._alpha, np.float32), self._alpha * to_linear(f, "srgb"))
+            for f in (sharp, blurry)
+        )
+
+
+def test_a_matter_that_finds_no_edge_does_not_pass_for_one_without_a_fringe(session, shards, tmp_path, monkeypatch):
+    screen = np.array([60, 160, 70], np.uint8)
+    monkeypatch.setattr("rb2v.benchmark.keying.find_screen", lambda *_: screen)
+    given = {"aligned_dir": session.aligned}
+    for alpha in (0, 1):
+        monkeypatch.setitem(MATTERS, "chroma", lambda _, alpha=alpha: Flat(alpha))
+        assert measure(shards, tmp_path / "out", **given)[0]["green_fringe"] == (None, False)
+    # Everything is kept, the screen too: it is all along the true edges.
+    scores, _ = measure(shards, tmp_path / "out", **given, truth_dir=session.root / "truth")
+    assert scores["green_fringe"][0] > 30
+    assert scores["green_fringe"][1] is False
+
+
+def test_what_needs_weights_is_shown_as_not_measured(session, shards, tmp_path):
+    other = shutil.copytree(shards, tmp_path / "shards")
+    manifest = read_json(manifest_path(other))
+    manifest["provenance"]["config"]["build_shards"].update(matter="background", weights_sha256="0" * 64)
+    write_json(manifest_path(other), manifest)
+    scores, text = measure(other, tmp_path / "out", aligned_dir=session.aligned, truth_dir=session.root / "truth")
+    for metric in ("alpha_mad.sharp", "alpha_mad.blurry", "composite_fidelity.sharp", "green_fringe"):
+        assert scores[metric] == (None, None)
+    assert "the weights that the matter &#39;background&#39; keyed with are not given (--weights)" in text
+
+
+@pytest.mark.parametrize("with_plate", [False, True])
+@pytest.mark.parametrize("color", [(0.4, 0.36, 0.08), (0.06, 0.3, 0.09)])
+def test_the_hue_of_a_screen_that_is_left_is_seen(color, with_plate):
+    """Yellow cloth that is more red than green too, whether a chroma key learnt it or a plate shows it."""
+    y, x = np.mgrid[:80, :80]
+    alpha = np.clip(20.5 - np.hypot(x - 40, y - 40), 0, 1)
+    light = alpha[..., None] * np.array([0.2, 0.25, 0.7]) + (1 - alpha[..., None]) * np.array(color)
+    noisy = [encode(light, "srgb") + np.random.default_rng(seed).integers(-2, 3, light.shape) for seed in range(4)]
+    frames = np.stack(noisy).clip(0, 255).astype(np.uint8)
+    plate = encode(np.broadcast_to(np.array(color, np.float32), light.shape), "srgb")
+    matter = Flat(1) if with_plate else ChromaMatter().fit(frames, "srgb")
+    screen = find_screen(matter, plate if with_plate else None, "srgb")
+    np.testing.assert_allclose(screen, plate[0, 0], atol=3)
+    assert screen_hue_share(frames[0], alpha, screen) > 0.3
+    gray = encode(alpha[..., None] * np.array([0.2, 0.25, 0.7]) + (1 - alpha[..., None]) * 0.2159, "srgb")
+    assert screen_hue_share(gray, alpha, screen) == 0
+
+
+def test_a_plate_without_a_screen_has_no_hue_to_look_for():
+    assert find_screen(Flat(1), np.full((40, 40, 3), (90, 80, 70), np.uint8), "srgb") is None
+    assert find_screen(Flat(1), None, "srgb") is None
 
 
 def test_the_order_network_s_answers_are_read(values):

@@ -1,0 +1,73 @@
+"""The screen's colour as a take's matter knows it, and the plain key that mattes are held beside."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rb2v.artifacts import CameraResponse
+from rb2v.core.color import encode, to_linear
+from rb2v.errors import Rb2vError
+from rb2v.matting import TakeMatter
+from rb2v.matting.backdrop import estimate_backdrop
+from rb2v.matting.chroma import ChromaKey
+
+_SCREEN_SHARE = 0.5  # of a cell of the backdrop, from which on it shows the screen's colour
+
+
+def find_screen(
+    matter: TakeMatter, plate: NDArray[np.uint8] | None, response: CameraResponse
+) -> NDArray[np.uint8] | None:
+    """Return a screen's median colour.
+
+    Parameters
+    ----------
+    matter : TakeMatter
+        What has learnt the take; of a chroma key its own backdrop counts.
+    plate : (H, W, 3) ndarray of uint8, optional
+        The take's clean plate, which counts for other matters.
+    response : {"linear", "srgb"} or float
+        The camera response that is coded in the plate, and in what is returned.
+
+    Returns
+    -------
+    (3,) ndarray of uint8, or None
+        RGB, coded; None where no screen is seen.
+    """
+    if isinstance(matter, ChromaKey):
+        backdrop = matter.backdrop
+    elif plate is None:
+        return None
+    else:
+        plate_linear = to_linear(plate, response)
+        try:
+            backdrop = estimate_backdrop([plate_linear], plate_linear)
+        except Rb2vError:
+            return None
+    is_screen = backdrop.screen_share > _SCREEN_SHARE
+    if not is_screen.any():
+        return None
+    color_linear = np.median(backdrop.grid_linear[is_screen], axis=0).astype(np.float32)
+    return np.asarray(encode(color_linear.reshape(1, 1, 3), response).reshape(3), dtype=np.uint8)
+
+
+class PlainKey:
+    """Take for foreground what has less than half of the screen's greenness: green less the greater of red and blue.
+
+    Parameters
+    ----------
+    screen_rgb : (3,) ndarray of uint8, or None
+        The screen's colour, coded; without one everything is foreground.
+    """
+
+    def __init__(self, screen_rgb: NDArray[np.uint8] | None) -> None:
+        self._limit = np.inf if screen_rgb is None else float(_greenness(screen_rgb)) / 2
+
+    def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return the (H, W) alpha, 0 or 1, of an (H, W, 3) RGB picture."""
+        return (_greenness(image) < self._limit).astype(np.float32)
+
+
+def _greenness(image: NDArray[np.uint8]) -> NDArray[np.int16]:
+    red, green, blue = np.moveaxis(image.astype(np.int16), -1, 0)
+    return np.asarray(green - np.maximum(red, blue), dtype=np.int16)
