@@ -207,7 +207,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(aligned, tmp_path):
     assert killed.returncode == -9
     partial, *left = sorted(path.name for path in (tmp_path / "killed").iterdir())
     assert re.fullmatch(r"\.partial-\w+-train-00001\.h5", partial)
-    assert left == ["config.json", "train-00000.h5"]
+    assert left == ["config.json", "judged.json", "train-00000.h5"]
     finished_at = (tmp_path / "killed" / "train-00000.h5").stat().st_mtime_ns
     calls = []
     run(aligned, tmp_path / "killed", config, progress=lambda done, total: calls.append((done, total)))
@@ -337,6 +337,18 @@ def test_composites_can_be_made_again_from_the_manifest(aligned, tmp_path, value
                 for k in range(7):
                     matte = Matte(sharp.alpha[k], sharp.premultiplied_linear[k])
                     np.testing.assert_array_equal(again.lay(matte, background), stored.sharp[k])
+
+
+def test_any_part_of_a_sample_is_cut_alike(aligned, tmp_path):
+    path = run(aligned, tmp_path / "shards", BuildShardsConfig(output_size=(20, 20)))
+    again = Recompositor(read_manifest(path.parent), path, (WIDTH, HEIGHT), "srgb")
+    frames = np.random.default_rng(0).integers(0, 256, (7, HEIGHT, WIDTH, 3), dtype=np.uint8)
+    kept = again.cut(frames)
+    assert kept.shape == (7, 40, 40, 3)
+    np.testing.assert_array_equal(kept, frames[:, :, 4:-4])
+    np.testing.assert_array_equal(again.cut(frames[..., 1]), kept[..., 1])
+    np.testing.assert_array_equal(again.cut(frames[0, ..., 2]), kept[0, ..., 2])
+    np.testing.assert_array_equal(again.cut(frames[0]), kept[0])
 
 
 def test_composites_of_data_from_elsewhere_cannot_be_made_again(aligned, tmp_path):

@@ -1,6 +1,7 @@
 """Green screens in build-shards: which matter, which samples, and what is stored of their composites."""
 
 import hashlib
+import json
 import math
 
 import h5py
@@ -12,11 +13,11 @@ from test_build_shards import add_take, all_bytes, finish, make_disc
 from rb2v.core.color import to_linear
 from rb2v.core.compositing import blur_residual_psnr
 from rb2v.errors import InputError, Rb2vError
-from rb2v.execution import ProcessExecutor, SerialExecutor
+from rb2v.execution import SerialExecutor
 from rb2v.io.aligned import AlignedSample, aligned_take_path
 from rb2v.io.store import read_alignment
 from rb2v.io.video import write_image
-from rb2v.matting import MATTERS
+from rb2v.matting import MATTERS, Matte
 from rb2v.shards import ShardReader, verify
 from rb2v.stages.build_shards import BuildShardsConfig, run
 
@@ -41,6 +42,22 @@ def make_aligned(folder, config=None, composite_psnr=None):
             else:
                 file["frames/composite_psnr"][...] = composite_psnr
     return finish(folder, names, config=config or {})
+
+
+class EmptyMatter:
+    """A matter that finds no foreground."""
+
+    needs = "nothing"
+
+    def __init__(self, weights):
+        assert weights is None
+
+    def fit(self, frames, response, plate=None):
+        return self
+
+    def matte(self, sharp, blurry):
+        nothing = [Matte(np.zeros(frame.shape[:-1]), np.zeros(frame.shape)) for frame in (sharp, blurry)]
+        return nothing[0], nothing[1]
 
 
 def kept_of(shards, take="take-g"):
@@ -89,6 +106,18 @@ def test_no_composite_is_worse_than_its_frame_was_judged_by(session, tmp_path, l
     assert verify(out, read_all=True) == []
 
 
+class SpyExecutor(SerialExecutor):
+    """Pickles what travels, and counts the takes that are judged."""
+
+    def __init__(self):
+        super().__init__(check_pickle=True)
+        self.n_judged = 0
+
+    def map(self, fn, items):
+        self.n_judged += sum(isinstance(item, str) for item in items)
+        return super().map(fn, items)
+
+
 def test_takes_that_nobody_judged_are_judged_before_shards_are_planned(tmp_path, caplog):
     aligned = make_aligned(tmp_path / "aligned")
     out = run(aligned, tmp_path / "shards", BuildShardsConfig(shard_samples=2)).parent
@@ -98,11 +127,66 @@ def test_takes_that_nobody_judged_are_judged_before_shards_are_planned(tmp_path,
     assert left_out_of(out) == {"take-g": 1}
     assert "take-g: 1 of 4 samples are left out: with the green screen replaced" in caplog.text
     assert ShardReader(out).table["composite_psnr"].min() > 35
+
+
+def test_takes_are_judged_once(tmp_path, caplog):
+    aligned, out = make_aligned(tmp_path / "aligned"), tmp_path / "shards"
+    first, again, after_kill = SpyExecutor(), SpyExecutor(), SpyExecutor()
+    run(aligned, out, executor=first)
     before = all_bytes(out)
-    run(aligned, out, BuildShardsConfig(shard_samples=2), executor=SerialExecutor(check_pickle=True))
+    caplog.clear()
+    run(aligned, out, executor=again)
+    # As a killed run leaves it: one take is judged, and no shard is there.
+    decisions = json.loads(before["judged.json"])
+    (out / "judged.json").write_text(json.dumps({**decisions, "kept": {"take-g": decisions["kept"]["take-g"]}}))
+    for path in (*out.glob("*.h5"), out / "manifest.json"):
+        path.unlink()
+    run(aligned, out, executor=after_kill)
     assert all_bytes(out) == before
-    run(aligned, tmp_path / "two", BuildShardsConfig(shard_samples=2), executor=ProcessExecutor(2))
-    assert all_bytes(tmp_path / "two") == before
+    assert [spy.n_judged for spy in (first, again, after_kill)] == [2, 0, 1]
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("indices", [[0, 4], [-1], [1, 0], [0, 0], ["0"], [0.5]])
+def test_decisions_that_cannot_be_are_refused(tmp_path, indices):
+    aligned, out = make_aligned(tmp_path / "aligned"), tmp_path / "shards"
+    run(aligned, out)
+    decisions = json.loads((out / "judged.json").read_text())
+    decisions["kept"]["take-g"] = indices
+    (out / "judged.json").write_text(json.dumps(decisions))
+    with pytest.raises(InputError, match=r"judged\.json: kept\.take-g"):
+        run(aligned, out)
+
+
+def test_decisions_of_other_settings_do_not_count(tmp_path):
+    aligned, out = make_aligned(tmp_path / "aligned"), tmp_path / "shards"
+    path = run(aligned, out)
+    before = (out / "judged.json").read_text()
+    (out / "judged.json").write_text(json.dumps(json.loads(before) | {"settings_sha256": "0" * 64}))
+    run(aligned, out)
+    assert (out / "judged.json").read_text() == before
+    assert path.is_file()
+
+
+def test_a_folder_in_which_no_sample_was_sound_takes_another_threshold(tmp_path):
+    aligned, out = make_aligned(tmp_path / "aligned", {"min_composite_psnr_db": 90.0}), tmp_path / "shards"
+    finish(aligned, ["take-g", "take-h"], config={"min_composite_psnr_db": 90.0})
+    with pytest.raises(InputError, match="no composite reaches 90 dB"):
+        run(aligned, out)
+    finish(aligned, ["take-g", "take-h"], config={"min_composite_psnr_db": 30.0})
+    assert kept_of(run(aligned, out).parent) == [1, 3, 7]
+
+
+def test_samples_that_lost_their_foreground_are_left_out(tmp_path, monkeypatch):
+    monkeypatch.setitem(MATTERS, "empty", EmptyMatter)
+    aligned = make_aligned(tmp_path / "aligned", composite_psnr=40.0)
+    assert left_out_of(run(aligned, tmp_path / "shards", BuildShardsConfig(matter="empty")).parent) == {
+        "take-g": 4,
+        "take-h": 3,
+    }
+    config = {"min_explained_psnr_db": 90.0}
+    strict = make_aligned(tmp_path / "strict", config)
+    assert left_out_of(run(strict, tmp_path / "none").parent) == {"take-g": 4, "take-h": 3}
 
 
 def test_takes_that_were_judged_by_the_same_matter_are_not_judged_again(tmp_path):
@@ -183,6 +267,7 @@ def test_takes_without_a_screen_need_no_weights(tmp_path, halving):
         ({"matter": 3}, "manifest.json: config.matter: "),
         ({"weights_sha256": 3}, "manifest.json: config.weights_sha256: "),
         ({"min_composite_psnr_db": "high"}, "manifest.json: config.min_composite_psnr_db: "),
+        ({"min_explained_psnr_db": "high"}, "manifest.json: config.min_explained_psnr_db: "),
     ],
 )
 def test_an_aligned_folder_that_says_what_cannot_be_is_refused(tmp_path, config, message):
