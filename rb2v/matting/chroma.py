@@ -207,7 +207,8 @@ def _distance_to(mask: NDArray[np.bool_]) -> Plane:
     height, width = mask.shape
     small = cv2.resize(mask.astype(np.uint8) * 255, (-(-width // 2), -(-height // 2)), interpolation=cv2.INTER_AREA)
     distance = cv2.distanceTransform((small == 0).astype(np.uint8), cv2.DIST_L2, 3)
-    return 2 * enlarge(distance, (width, height))
+    # An empty mask is infinitely far.
+    return 2 * enlarge(np.minimum(distance, np.float32(height + width)), (width, height))
 
 
 def _smooth_ends(share: Plane) -> Plane:

@@ -134,7 +134,7 @@ def learn_local_foreground(
             covariance[index] = covariance[index] + _COLOR_SPREAD**2
     difference = np.moveaxis(screen_linear, -1, 0) - mean
     weights = _solve(covariance, difference)
-    weights /= np.maximum(np.sum(weights * difference, axis=0), 1e-12)
+    weights /= np.maximum(np.sum(weights * difference, axis=0), 1e-9)
     offset = np.sum(weights * mean, axis=0)
     planes = (np.ascontiguousarray(np.moveaxis(stack, 0, -1), dtype=np.float32) for stack in (mean, weights))
     return LocalForeground(*planes, offset.astype(np.float32))
