@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -163,7 +162,7 @@ def _check_shards(shards: ShardReader, aligned: Aligned) -> None:
 
 
 def _check_calibration(path: Path, aligned: Aligned) -> None:
-    if hashlib.sha256(path.read_bytes()).hexdigest() != aligned.calibration_sha256:
+    if sha256_of(path) != aligned.calibration_sha256:
         raise InputError(path, f"is not the calibration that {aligned.folder} was aligned with")
 
 

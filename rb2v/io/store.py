@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import errno
 import fcntl
+import hashlib
 import io
 import json
 import logging
@@ -176,6 +177,12 @@ def read_text(path: Path) -> str:
         raise InputError(path, "is not UTF-8 text") from error
     except OSError as error:
         raise InputError(path, f"cannot be read ({error.strerror})") from error
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file as 64 hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def check_schema(path: Path, document: Mapping[str, Any], schema: int = SCHEMA) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rb2v.io.store import sha256_of
 from rb2v.shards.layout import ShardSample
 from rb2v.shards.manifest import (
     Manifest,
@@ -10,7 +11,6 @@ from rb2v.shards.manifest import (
     SplitEntry,
     manifest_path,
     read_manifest,
-    sha256_of,
     write_manifest,
 )
 from rb2v.shards.reader import ShardReader

@@ -233,9 +233,3 @@ def _to_entry(document: _SplitDocument | None) -> SplitEntry:
         tuple(ShardEntry(**shard.model_dump()) for shard in document.shards),
         document.categories,
     )
-
-
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file as 64 hex digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

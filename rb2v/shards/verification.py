@@ -18,8 +18,9 @@ from rb2v.artifacts import SPLITS, Split
 from rb2v.errors import InputError
 from rb2v.execution import Executor, SerialExecutor
 from rb2v.io.hdf5 import open_hdf5
+from rb2v.io.store import sha256_of
 from rb2v.shards.layout import check_layout, find_lost_rows
-from rb2v.shards.manifest import Manifest, ShardEntry, is_as_written, manifest_path, read_manifest, sha256_of
+from rb2v.shards.manifest import Manifest, ShardEntry, is_as_written, manifest_path, read_manifest
 from rb2v.shards.reader import TABLE_COLUMNS, path_within, read_table
 
 MAX_SECONDS_PER_SAMPLE = 60.0

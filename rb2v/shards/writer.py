@@ -11,7 +11,7 @@ import numpy as np
 
 from rb2v.errors import InputError
 from rb2v.io.hdf5 import create_hdf5, open_hdf5, own_dataset
-from rb2v.io.store import whole_file
+from rb2v.io.store import sha256_of, whole_file
 from rb2v.shards.layout import (
     CHECKSUM_NAME,
     FRAME_NAMES,
@@ -22,7 +22,7 @@ from rb2v.shards.layout import (
     find_lost_rows,
     sample_checksum,
 )
-from rb2v.shards.manifest import ShardEntry, sha256_of
+from rb2v.shards.manifest import ShardEntry
 from rb2v.shards.tiles import append_tiles, create_tiles
 
 

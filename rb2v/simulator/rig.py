@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterator
@@ -28,6 +27,7 @@ from rb2v.io.store import (
     check_schema,
     output_folder,
     read_json,
+    sha256_of,
     whole_file,
     write_json,
     write_text,
@@ -409,7 +409,7 @@ def _digests(rig: SimulatedRig) -> dict[str, Any]:
 def _digest(path: Path) -> str:
     if not path.is_file():
         raise InputError(path, "there is no such file")
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return sha256_of(path)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import zipfile
 from collections.abc import Mapping
@@ -17,7 +16,7 @@ from torch import Tensor
 
 from rb2v import __version__
 from rb2v.errors import InputError
-from rb2v.io.store import SCHEMA, whole_file
+from rb2v.io.store import SCHEMA, sha256_of, whole_file
 from rb2v.matting.background.archive import is_torchscript, read_torchscript
 from rb2v.matting.background.network import MattingNetwork
 
@@ -70,8 +69,7 @@ def digest(path: Path) -> str:
         raise InputError(path, "there is no such file", expected=EXPECTED)
     if path.stat().st_size > _MAX_FILE_BYTES:
         raise InputError(path, f"is larger than {_MAX_FILE_BYTES >> 20} MiB", expected=EXPECTED)
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return sha256_of(path)
 
 
 @lru_cache(maxsize=1)

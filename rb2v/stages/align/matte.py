@@ -16,8 +16,8 @@ from rb2v.core.color import Response
 from rb2v.core.compositing import lowest_composite_psnr
 from rb2v.io.aligned import AlignedSample
 from rb2v.io.frame_file import FrameFile
+from rb2v.io.store import sha256_of
 from rb2v.matting import Matter, SampleSource, fit_to_take
-from rb2v.shards import sha256_of
 
 logger = logging.getLogger(__name__)
 

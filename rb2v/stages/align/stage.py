@@ -19,7 +19,7 @@ from rb2v.errors import InputError, Rb2vError
 from rb2v.execution import Executor, SerialExecutor
 from rb2v.io.aligned import AlignedManifest, AlignedTakeReader, aligned_take_path, write_aligned_manifest
 from rb2v.io.config import read_raw_directory, read_takes
-from rb2v.io.store import output_folder, read_calibration, write_alignment
+from rb2v.io.store import output_folder, read_calibration, sha256_of, write_alignment
 from rb2v.io.video import probe_video, read_image
 from rb2v.matting import make_matter
 from rb2v.stages.align.config import AlignConfig
@@ -109,7 +109,7 @@ def run(
         response=raw.rig.response if config.response is None else config.response,
         output_size=raw.rig.output_size,
         crop=calibration.crop,
-        calibration_sha256=hashlib.sha256(calibration_path.read_bytes()).hexdigest(),
+        calibration_sha256=sha256_of(calibration_path),
         config={**dataclasses.asdict(config), "weights_sha256": digest_weights(weights)},
         takes=(),
     )
@@ -179,8 +179,7 @@ def _digest_inputs(take: Take) -> str:
     for path in (*take.blurry, *take.sharp, take.plate_blurry, take.plate_sharp):
         digest.update(b"|")
         if path is not None:
-            with path.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
+            digest.update(bytes.fromhex(sha256_of(path)))
     return digest.hexdigest()
 
 
