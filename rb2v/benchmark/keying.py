@@ -174,7 +174,9 @@ def measure_take(
             key: {name: _mean([value for one in samples for value in one.error_values(key, name)]) for name in ERRORS}
             for key in keys
         },
-        fidelity={key: _mean([value for sample in samples for value in sample.fidelity[key]]) for key in compared},
+        fidelity={
+            key: _mean([value for sample in samples for value in sample.fidelity.get(key, ())]) for key in compared
+        },
         has_backgrounds=take.has_backgrounds,
         has_screen=take.has_screen,
         aligned_residual_db=float(np.mean([sample.aligned_residual_db for sample in samples])),

@@ -84,17 +84,8 @@ def find_pictures(
         return {
             split: tuple(Picture(path, _digest(_read_bytes(path))) for path in packaged[split]) for split in packaged
         }
-    if not folder.is_dir():
-        raise InputError(folder, "there is no such folder", expected="a folder of pictures")
-    paths = sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and not path.is_dir()
-    )
-    if len(paths) > _MAX_PICTURES:
-        raise InputError(folder, f"holds {len(paths)} pictures", expected=f"at most {_MAX_PICTURES}")
     pictures, thumbnails = [], []
-    for path in paths:
+    for path in list_pictures(folder):
         try:
             picture, image = _check_picture(path, size)
         except InputError as error:
@@ -110,6 +101,26 @@ def find_pictures(
             expected=f"at least {len(splits)}, one per split, as PNG, JPEG or TIFF",
         )
     return _assign([[pictures[index] for index in group] for group in groups], splits, test_share)
+
+
+def list_pictures(folder: Path) -> tuple[Path, ...]:
+    """Return a folder's pictures, sorted by name; hidden files, other suffixes and folders in it are ignored.
+
+    Raises
+    ------
+    InputError
+        If there is no such folder, or it holds more than 4096.
+    """
+    if not folder.is_dir():
+        raise InputError(folder, "there is no such folder", expected="a folder of pictures")
+    paths = sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and not path.is_dir()
+    )
+    if len(paths) > _MAX_PICTURES:
+        raise InputError(folder, f"holds {len(paths)} pictures", expected=f"at most {_MAX_PICTURES}")
+    return tuple(paths)
 
 
 def packaged_picture(name: str) -> Path:

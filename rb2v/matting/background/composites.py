@@ -6,10 +6,10 @@ Light adds up in linear light, as it does in a camera; what comes out is coded a
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.resources import files
 from pathlib import Path
 
 import cv2
@@ -20,13 +20,16 @@ from rb2v.core.color import from_linear, to_linear
 from rb2v.errors import InputError
 from rb2v.io.config import IMAGE_SUFFIXES
 from rb2v.io.video import read_image
+from rb2v.matting.backgrounds import list_pictures, packaged_picture
+
+logger = logging.getLogger(__name__)
 
 Picture = NDArray[np.float32]
 
-# Free to use and to show: of NASA and SpaceX in the public domain, the others CC0.
+# Free to use and to show: of NASA and SpaceX in the public domain, the others CC0. None of those behind test splits.
 _PACKAGED_PHOTOS = (
-    *("coffee.png", "astronaut.png", "brick.png", "camera.png", "grass.png", "gravel.png"),
-    *("retina.jpg", "rocket.jpg", "chelsea.png"),
+    *("coffee.png", "astronaut.png", "brick.png", "camera.png", "grass.png", "hubble_deep_field.jpg"),
+    "rocket.jpg",
 )
 _HELD_OUT_EVERY = 8
 _MAX_SIDE_PX = 1024  # of pictures as they are kept; more than any composite shows of one
@@ -72,43 +75,51 @@ def find_pictures(
 ) -> tuple[Pictures, str]:
     """Return what composites can be made of, and a digest of it all.
 
+    A picture that cannot be used is left out with a warning.
+
     Parameters
     ----------
     foregrounds : Path, optional
         Folder of RGBA pictures; by default random shapes are cut out of photographs.
     backgrounds : Path, optional
-        Folder of pictures; the photographs that scikit-image ships by default.
+        Folder of pictures; photographs that scikit-image ships by default.
     progress : callable, optional
         Called with the number of pictures read, and of all.
 
     Raises
     ------
     InputError
-        If a folder holds fewer than two pictures, one of them cannot be read, or a cut-out has no alpha.
+        If there is no such folder, or fewer than two pictures of it can be used; cut-outs have to have an alpha.
     """
-    cutout_paths = None if foregrounds is None else _list_pictures(foregrounds)
-    if backgrounds is None:
-        background_paths = tuple(Path(str(files("skimage").joinpath("data", name))) for name in _PACKAGED_PHOTOS)
-    else:
-        background_paths = _list_pictures(backgrounds)
-    todo = [(path, _read_cutout) for path in cutout_paths or ()] + [(path, _read_photo) for path in background_paths]
+    cutouts = None if foregrounds is None else list_pictures(foregrounds)
+    photos = tuple(map(packaged_picture, _PACKAGED_PHOTOS)) if backgrounds is None else list_pictures(backgrounds)
+    n_pictures = len(cutouts or ()) + len(photos)
     sha256 = hashlib.sha256()
-    for done, (path, read) in enumerate(todo, start=1):
-        read(path)
-        sha256.update(f"{read.__name__} {path.name}\n".encode() + hashlib.sha256(path.read_bytes()).digest())
-        if progress is not None:
-            progress(done, len(todo))
-    return Pictures(cutout_paths, background_paths), sha256.hexdigest()
+    n_read = 0
 
+    def check(
+        folder: Path | None, paths: tuple[Path, ...], read: Callable[[Path], NDArray[np.uint8]]
+    ) -> tuple[Path, ...]:
+        nonlocal n_read
+        found = []
+        for path in paths:
+            n_read += 1
+            if progress is not None:
+                progress(n_read, n_pictures)
+            try:
+                read(path)
+            except InputError as error:
+                logger.warning("%s; it is left out", error)
+                continue
+            sha256.update(f"{read.__name__} {path.name}\n".encode() + hashlib.sha256(path.read_bytes()).digest())
+            found.append(path)
+        if len(found) < 2:
+            expected = f"at least 2, one of them to test on: {', '.join(IMAGE_SUFFIXES)}"
+            raise InputError(folder or "skimage", f"holds {len(found)} pictures that can be used", expected=expected)
+        return tuple(found)
 
-def _list_pictures(folder: Path) -> tuple[Path, ...]:
-    if not folder.is_dir():
-        raise InputError(folder, "there is no such folder", expected="a folder of pictures")
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
-    if len(paths) < 2:
-        expected = f"at least 2, one of them to test on: {', '.join(IMAGE_SUFFIXES)}"
-        raise InputError(folder, f"holds {len(paths)} pictures", expected=expected)
-    return tuple(paths)
+    used_cutouts = None if cutouts is None else check(foregrounds, cutouts, _read_cutout)
+    return Pictures(used_cutouts, check(backgrounds, photos, _read_photo)), sha256.hexdigest()
 
 
 def _read_photo(path: Path) -> NDArray[np.uint8]:
