@@ -194,19 +194,20 @@ class TestWeights:
             ({"refiner.conv1.weight": torch.ones(3)}, r"refiner\.conv1\.weight: is float32 \(3,\); expected floating"),
         ],
     )
-    @pytest.mark.parametrize("kind", ["pth", "script.pth", "safetensors"])
+    @pytest.mark.parametrize("kind", ["pth", "safetensors"])
     def test_a_tensor_that_does_not_fit_is_named(self, state, tmp_path, kind, change, message):
         path = tmp_path / f"weights.{kind}"
         changed = {name: tensor for name, tensor in (state | change).items() if tensor is not None}
         if kind == "pth":
             torch.save(changed, path)
-        elif kind == "safetensors":
-            safetensors.torch.save_file(changed, path)
-        elif change.get("decoder.bn1.bias", torch.ones(1)).is_floating_point():
-            write_torchscript(path, changed)
         else:
-            return  # no parameter of a module is an integer
+            safetensors.torch.save_file(changed, path)
         with pytest.raises(InputError, match=message):
+            load_network(path)
+
+    def test_a_tensor_that_does_not_fit_is_named_in_an_archive_too(self, state, tmp_path):
+        path = write_torchscript(tmp_path / "w.pth", state | {"refiner.conv1.weight": torch.ones(3)})
+        with pytest.raises(InputError, match=r"refiner\.conv1\.weight: is float32 \(3,\); expected floating"):
             load_network(path)
 
     @pytest.mark.parametrize(
@@ -287,7 +288,7 @@ class TestShippedWeights:
 def rewrite(source, path, changes, *, compress=False):
     """Copy an archive with some members replaced, by the ends of their names."""
     kind = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
-    with zipfile.ZipFile(source) as archive, zipfile.ZipFile(path, "w", kind) as copy:
+    with zipfile.ZipFile(source) as archive, zipfile.ZipFile(path, "w", kind, compresslevel=1) as copy:
         for info in archive.infolist():
             content = archive.read(info)
             for ending, replaced in changes.items():
