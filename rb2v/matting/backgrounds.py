@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
+import stat
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -254,7 +255,11 @@ def _check_picture(path: Path, size: tuple[int, int]) -> tuple[Picture, NDArray[
 
 def _read_bytes(path: Path) -> bytes:
     try:
-        if path.stat().st_size > _MAX_BYTES:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            # A pipe would wait for ever, a device never end.
+            raise InputError(path, "is no regular file", expected="a picture")
+        if status.st_size > _MAX_BYTES:
             raise InputError(path, "is too large", expected=f"at most {_MAX_BYTES >> 20} MiB")
         return path.read_bytes()
     except OSError as error:

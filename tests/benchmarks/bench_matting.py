@@ -120,14 +120,15 @@ def main():
         two = rate_of_two(folder)
         foregrounds = time_pymatting(folder)
     print(
-        f"one process: {one:.1f} samples/s; conversion alone {conversion:.1f} ({one / conversion:.2f} of it), ", end=""
+        f"one process: {one:.1f} samples/s, {one / conversion:.2f} of the conversion alone ({conversion:.1f}), ", end=""
     )
-    print(f"plain key {plain:.1f} ({one / plain:.2f} of it)")
-    print(f"two processes: {two:.1f} samples/s, {two / one:.2f} times one; target {TARGET:g}: {two / TARGET:.2f} of it")
+    print(f"{one / plain:.2f} of the plain key ({plain:.1f})")
+    print(
+        f"two processes: {two:.1f} samples/s, {two / one:.2f} times one, {two / TARGET:.2f} of the target ({TARGET:g})"
+    )
     if foregrounds is not None:
-        share = foregrounds * one
         print(
-            f"pymatting's foregrounds alone: {1 / foregrounds:.1f} samples/s, {share:.2f} of the time of keying a sample"
+            f"pymatting's foregrounds alone take {foregrounds * one:.2f} of the time of keying and compositing a sample"
         )
 
 

@@ -1,5 +1,6 @@
 import itertools
 import logging
+import os
 from pathlib import Path
 
 import cv2
@@ -128,6 +129,10 @@ def make_broken(name, folder):
             PIL.Image.fromarray(photo).convert("CMYK").save(path)
         case "bomb.png":
             PIL.Image.new("1", (12000, 8000)).save(path)
+        case "pipe.png":
+            os.mkfifo(path)
+        case "device.png":
+            path.symlink_to("/dev/zero")
         case "other.png":
             PIL.Image.fromarray(photo).save(path, format="GIF")
 
@@ -144,6 +149,8 @@ def make_broken(name, folder):
         ("ink.jpg", "has CMYK values; expected RGB or grey"),
         ("bomb.png", "is too large; expected at most 89 megapixels"),
         ("other.png", "cannot be read as a picture"),
+        ("pipe.png", "is no regular file"),
+        ("device.png", "is no regular file"),
     ],
 )
 def test_a_picture_that_cannot_be_used_is_named_and_left_out(folder, caplog, name, problem):

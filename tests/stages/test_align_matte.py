@@ -244,12 +244,19 @@ def test_all_takes_without_their_screens_are_named(session, raw, tmp_path):
     assert aligned_take_path(tmp_path / "aligned", "hand_train").is_file()
 
 
-def test_a_plate_of_another_size_is_refused_before_anything_is_written(session, raw, tmp_path):
-    plate = raw / "takes" / "hand_train" / "plate_sharp.png"
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_plate_that_cannot_be_used_is_named_and_the_others_go_on(session, raw, tmp_path, broken):
+    shutil.copytree(session.raw / "takes" / "hand_train", raw / "takes" / "a_wrong")
+    plate = raw / "takes" / "a_wrong" / "plate_sharp.png"
     write_image(plate, np.full((120, 160, 3), 90, np.uint8))
-    with pytest.raises(InputError, match=r"plate_sharp\.png: is 160x120; expected 192x160 as in the calibration"):
+    message = r"a_wrong/plate_sharp\.png: is 160x120; expected 192x160 as in the calibration"
+    if broken:
+        plate.write_bytes(plate.read_bytes()[:100])
+        message = r"a_wrong/plate_sharp\.png: "
+    with pytest.raises(InputError, match=message):
         run(raw, session.calibration, tmp_path / "aligned")
-    assert not (tmp_path / "aligned").exists()
+    assert [path.name for path in (tmp_path / "aligned" / "takes").iterdir()] == ["hand_train.h5"]
+    assert not (tmp_path / "aligned" / "manifest.json").exists()
 
 
 def test_weights_are_known_by_their_digest(session, raw, halving, tmp_path):

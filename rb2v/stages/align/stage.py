@@ -158,18 +158,22 @@ def _choose(takes: Sequence[Take], names: Sequence[str], raw_dir: Path) -> list[
 
 
 def _check_files(take: Take, calibration: Calibration) -> None:
-    """Check, before anything is computed, that a take's files are of the sizes that the calibration was made for."""
-    plates = (take.plate_blurry, take.plate_sharp)
-    sizes = (calibration.size_blurry, calibration.size_sharp)
-    for paths, plate, size in zip((take.blurry, take.sharp), plates, sizes, strict=True):
-        expected = f"{size[0]}x{size[1]} as in the calibration"
+    """Check, before anything is computed, that a take's videos are of the sizes that the calibration was made for."""
+    for paths, size in ((take.blurry, calibration.size_blurry), (take.sharp, calibration.size_sharp)):
         for path in paths:
             info = probe_video(path)
             if (info.width, info.height) != size:
+                expected = f"{size[0]}x{size[1]} as in the calibration"
                 raise InputError(path, f"its frames are {info.width}x{info.height}", expected=expected)
+
+
+def _check_plates(take: Take, calibration: Calibration) -> None:
+    plates = ((take.plate_blurry, calibration.size_blurry), (take.plate_sharp, calibration.size_sharp))
+    for plate, size in plates:
         if plate is not None:
             height, width = read_image(plate).shape[:2]
             if (width, height) != size:
+                expected = f"{size[0]}x{size[1]} as in the calibration"
                 raise InputError(plate, f"is {width}x{height}", expected=expected)
 
 
@@ -205,9 +209,10 @@ def align_take(
     Raises
     ------
     InputError
-        If a video cannot be decoded or has another size than the calibration, or no screen is seen in a green-screen
-        take.
+        If a video or a plate cannot be decoded or has another size than the calibration, or no screen is seen in a
+        green-screen take.
     """
+    _check_plates(take, calibration)
     path = aligned_take_path(out_dir, take.name)
     inputs_sha256 = _digest_inputs(take)
     if not _is_made_from(path, inputs_sha256):
