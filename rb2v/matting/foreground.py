@@ -136,8 +136,11 @@ def learn_local_foreground(
     weights = _solve(covariance, difference)
     weights /= np.maximum(np.sum(weights * difference, axis=0), 1e-9)
     offset = np.sum(weights * mean, axis=0)
-    planes = (np.ascontiguousarray(np.moveaxis(stack, 0, -1), dtype=np.float32) for stack in (mean, weights))
-    return LocalForeground(*planes, offset.astype(np.float32))
+    return LocalForeground(_to_picture(mean), _to_picture(weights), offset.astype(np.float32))
+
+
+def _to_picture(planes: NDArray[np.float64]) -> NDArray[np.float32]:
+    return np.ascontiguousarray(np.moveaxis(planes, 0, -1), dtype=np.float32)
 
 
 def _solve(covariance: Sequence[NDArray[np.float64]], difference: NDArray[np.float64]) -> NDArray[np.float64]:
