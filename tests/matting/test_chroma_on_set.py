@@ -229,3 +229,10 @@ def test_a_real_person_before_a_yellow_green_backdrop(shared_data):
             assert alpha[20:60, 5:60].max() < 0.05  # the backdrop beside the head
             assert alpha[50:90, 135:170].mean() > 0.97  # the face
             assert alpha[175:, 100:200].mean() > 0.9  # the sweater
+
+
+@pytest.mark.parametrize("name", ["asl_book.mkv", "hand_open.mp4"])
+def test_people_before_a_wall_are_refused(shared_data, name):
+    frames = [frame.image for frame in iter_frames([shared_data / "hands" / name])][::40]
+    with pytest.raises(Rb2vError, match="no green screen is seen: [01]% of the picture is green"):
+        make_matter("chroma").fit(np.stack(frames), "srgb")
