@@ -234,5 +234,5 @@ def test_a_real_person_before_a_yellow_green_backdrop(shared_data):
 @pytest.mark.parametrize("name", ["asl_book.mkv", "hand_open.mp4"])
 def test_people_before_a_wall_are_refused(shared_data, name):
     frames = [frame.image for frame in iter_frames([shared_data / "hands" / name])][::40]
-    with pytest.raises(Rb2vError, match="no green screen is seen: [01]% of the picture is green"):
+    with pytest.raises(Rb2vError, match=r"no green screen is seen: [01]% of the picture is green"):
         make_matter("chroma").fit(np.stack(frames), "srgb")
