@@ -15,6 +15,7 @@ from rb2v.core.compositing import composite, spread_to_rgb
 from rb2v.matting import Matte
 from rb2v.matting.backdrop import (
     GREEN,
+    YELLOW,
     Backdrop,
     Plane,
     color_difference,
@@ -25,6 +26,7 @@ from rb2v.matting.backdrop import (
 from rb2v.matting.foreground import ForegroundModel, LocalForeground, weigh
 
 _LEARN_STRIDE = 2  # the foreground has the same colours in the sharp frames between
+_EDGE_SPILL, _EDGE_SPILL_PX = 8.0, 3.0  # how far into the foreground a yellow screen's light is taken off
 _MAX_GLARE = np.float32(1.15)  # brightest the screen can be, relative to its estimate
 _INNER_PX, _OUTER_PX = 8.0, 6.0  # reach of soft edges into the foreground, and of hair out of it
 _SOFTNESS_PX = 2.0  # what lens, colour planes, codec and resampling take from an edge, as a Gaussian's sigma
@@ -84,32 +86,30 @@ class ChromaKey:
         local = self._foreground.learn(grids[::_LEARN_STRIDE], self.backdrop.grid_linear * shading[..., None])
         behind = self.backdrop.linear * spread_to_rgb(enlarge(shading, (width, height)))
 
+        purity = color_difference(local.mean_linear, self.backdrop.high) / (local.mean_linear[..., 1] + 0.01)
+        own_purity = enlarge(np.maximum(purity, 0).astype(np.float32), (width, height))
+
         sharp_matte = _empty_matte((n_sharp, height, width))
         mean_linear = np.zeros((height, width, 3), dtype=np.float32)
         mean_share = np.zeros((height, width), dtype=np.float32)
         for index, weight in enumerate(step_weights(n_sharp)):
             share = self._key(pictures[index], local)
             alpha, light = sharp_matte.alpha[index], sharp_matte.premultiplied_linear[index]
-            self._lift(pictures[index], share, behind, gains[index], alpha, light)
+            self._lift(pictures[index], share, behind, own_purity, gains[index], alpha, light)
             cv2.scaleAdd(pictures[index], weight, mean_linear, mean_linear)
             cv2.scaleAdd(share, weight, mean_share, mean_share)
 
         picture, gain, _ = self._normalize(blurry)
         share = self._key_blurry(picture, mean_linear, mean_share, local)
         alpha, light = np.empty((height, width), dtype=np.float32), np.empty((height, width, 3), dtype=np.float32)
-        self._lift(picture, share, behind, gain, alpha, light)
+        self._lift(picture, share, behind, own_purity, gain, alpha, light)
         left = composite(light / gain, alpha, behind)
         left -= picture
-        # Spilled green is not part of what is laid back.
-        told = [plane for channel, plane in enumerate(cv2.split(left)) if not (self._has_spill and channel == 1)]
+        # Light that the screen spilled is not part of what is laid back.
+        told = [plane for channel, plane in enumerate(cv2.split(left)) if channel not in self.backdrop.high]
         mse = sum(cv2.norm(plane, cv2.NORM_L2SQR) for plane in told) / (len(told) * height * width)
         explained_psnr = math.inf if mse == 0 else -10 * math.log10(mse)
         return sharp_matte, Matte(alpha, light, explained_psnr)
-
-    @property
-    def _has_spill(self) -> bool:
-        """Whether the screen's light can be told from the foreground's own: yellow it cannot, which skin is too."""
-        return self.backdrop.high == GREEN
 
     def _normalize(self, frame: NDArray[np.uint8]) -> tuple[NDArray[np.float32], np.float32, NDArray[np.float32]]:
         """Return a frame in linear light with the screen as bright as the backdrop's, its gain, and it on the grid."""
@@ -152,6 +152,7 @@ class ChromaKey:
         picture: NDArray[np.float32],
         share: Plane,
         behind: NDArray[np.float32],
+        own_purity: Plane,
         gain: np.float32,
         alpha: Plane,
         light: NDArray[np.float32],
@@ -160,10 +161,15 @@ class ChromaKey:
         np.subtract(1, np.minimum(share, 1), out=alpha)
         cv2.multiply(behind, spread_to_rgb(share), dst=light)
         cv2.subtract(picture, light, dst=light)
-        if self._has_spill:
+        if self.backdrop.high == GREEN:
             spill = np.maximum(color_difference(light, GREEN), 0)
             spill *= alpha
             light[..., 1] -= spill
+        else:
+            # Skin is yellow too: only along edges, and only what the foreground nearby has not of its own.
+            spill = np.maximum(color_difference(light, YELLOW) - own_purity * light[..., 1], 0)
+            spill *= np.clip(_EDGE_SPILL * cv2.GaussianBlur(np.minimum(share, 1), (0, 0), _EDGE_SPILL_PX), 0, 1)
+            light[..., :2] -= spill[..., None]
         if gain != 1:
             light *= gain
         # Nothing is darker than black or brighter than white: noise of the screen does not become a veil.
