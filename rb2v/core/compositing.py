@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from rb2v.core.metrics import psnr
+from rb2v.core.metrics import mse_to_psnr, psnr
 
 
 def composite(
@@ -125,5 +123,4 @@ def lowest_composite_psnr(
     over_black = sharp_premultiplied_linear.mean(axis=0) - blurry_premultiplied_linear
     over_white = over_black - spread_to_rgb(sharp_alpha.mean(axis=0) - blurry_alpha)
     worst = np.maximum(np.square(over_black), np.square(over_white))
-    mse = float(worst.mean(dtype=np.float64))
-    return float("inf") if mse == 0 else -10.0 * math.log10(mse)
+    return mse_to_psnr(float(worst.mean(dtype=np.float64)))

@@ -7,6 +7,7 @@ the sequence as a whole.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -67,8 +68,18 @@ def psnr(estimate: ArrayLike, truth: ArrayLike) -> float:
     """
     first, second = _as_unit(estimate), _as_unit(truth)
     _check_shapes(first, second)
-    mse = float(np.mean(np.square(first - second)))
-    return float("inf") if mse == 0 else -10.0 * float(np.log10(mse))
+    return mse_to_psnr(float(np.mean(np.square(first - second))))
+
+
+def mse_to_psnr(mse: float) -> float:
+    """Return the PSNR in dB, for a peak of 1, of a mean squared error; infinite for 0.
+
+    Examples
+    --------
+    >>> mse_to_psnr(0.01)
+    20.0
+    """
+    return math.inf if mse == 0 else -10.0 * math.log10(mse)
 
 
 def ssim(estimate: ArrayLike, truth: ArrayLike) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from functools import reduce
 
 import cv2
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from rb2v.core.blur import step_weights
 from rb2v.core.color import Response, to_linear
 from rb2v.core.compositing import composite, spread_to_rgb
+from rb2v.core.metrics import mse_to_psnr
 from rb2v.matting import Matte
 from rb2v.matting.backdrop import (
     GREEN,
@@ -83,11 +83,11 @@ class ChromaKey:
         n_sharp, height, width = sharp.shape[:3]
         pictures, gains, grids = zip(*map(self._normalize, sharp), strict=True)
         shading = self.backdrop.measure_shading(np.mean(grids, axis=0))
+        size = (width, height)
         local = self._foreground.learn(grids[::_LEARN_STRIDE], self.backdrop.grid_linear * shading[..., None])
-        behind = self.backdrop.linear * spread_to_rgb(enlarge(shading, (width, height)))
-
-        purity = color_difference(local.mean_linear, self.backdrop.high) / (local.mean_linear[..., 1] + 0.01)
-        own_purity = enlarge(np.maximum(purity, 0).astype(np.float32), (width, height))
+        own_purity = None if self.backdrop.high == GREEN else enlarge(_measure_purity(local.mean_linear), size)
+        local = local.enlarged(size)
+        behind = self.backdrop.linear * spread_to_rgb(enlarge(shading, size))
 
         sharp_matte = _empty_matte((n_sharp, height, width))
         mean_linear = np.zeros((height, width, 3), dtype=np.float32)
@@ -108,8 +108,7 @@ class ChromaKey:
         # Light that the screen spilled is not part of what is laid back.
         told = [plane for channel, plane in enumerate(cv2.split(left)) if channel not in self.backdrop.high]
         mse = sum(cv2.norm(plane, cv2.NORM_L2SQR) for plane in told) / (len(told) * height * width)
-        explained_psnr = math.inf if mse == 0 else -10 * math.log10(mse)
-        return sharp_matte, Matte(alpha, light, explained_psnr)
+        return sharp_matte, Matte(alpha, light, mse_to_psnr(mse))
 
     def _normalize(self, frame: NDArray[np.uint8]) -> tuple[NDArray[np.float32], np.float32, NDArray[np.float32]]:
         """Return a frame in linear light with the screen as bright as the backdrop's, its gain, and it on the grid."""
@@ -137,12 +136,11 @@ class ChromaKey:
         local: LocalForeground,
     ) -> Plane:
         """Key the blurry frame: the mean of the sharp keys, and the key of what the sharp frames leave out between."""
-        size = picture.shape[1::-1]
-        left_out = weigh(enlarge(local.weights, size), picture - mean_linear)
+        left_out = weigh(local.weights, picture - mean_linear)
         if self.backdrop.studio is not None:
             left_out *= 1 - self.backdrop.studio
         # Where nothing passes, the sharp frames leave nothing out.
-        radius = max(1, min(size) // 50)
+        radius = max(1, min(mean_share.shape) // 50)
         around = np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)
         share = np.clip(mean_share + left_out, cv2.erode(mean_share, around), cv2.dilate(mean_share, around))
         return _smooth_ends(share)
@@ -152,7 +150,7 @@ class ChromaKey:
         picture: NDArray[np.float32],
         share: Plane,
         behind: NDArray[np.float32],
-        own_purity: Plane,
+        own_purity: Plane | None,
         gain: np.float32,
         alpha: Plane,
         light: NDArray[np.float32],
@@ -161,7 +159,7 @@ class ChromaKey:
         np.subtract(1, np.minimum(share, 1), out=alpha)
         cv2.multiply(behind, spread_to_rgb(share), dst=light)
         cv2.subtract(picture, light, dst=light)
-        if self.backdrop.high == GREEN:
+        if own_purity is None:
             spill = np.maximum(color_difference(light, GREEN), 0)
             spill *= alpha
             light[..., 1] -= spill
@@ -189,6 +187,12 @@ def _normalize(
     if gain == 1:
         return image_linear, gain, grid_linear
     return image_linear * (1 / gain), gain, grid_linear * (1 / gain)
+
+
+def _measure_purity(color_linear: NDArray[np.float32]) -> Plane:
+    """Return how yellow colours are, relative to their brightness."""
+    purity = color_difference(color_linear, YELLOW) / (color_linear[..., 1] + np.float32(0.01))
+    return np.asarray(np.maximum(purity, 0), dtype=np.float32)
 
 
 def _bound(share: Plane) -> Plane:

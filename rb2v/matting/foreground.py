@@ -34,7 +34,7 @@ _GREY = 0.02  # added to the foreground's colour, which has no hue where it is b
 
 @dataclass(frozen=True, eq=False)
 class LocalForeground:
-    """The foreground's colours on a grid."""
+    """The foreground's colours, on a grid or in every pixel."""
 
     mean_linear: NDArray[np.float32]
     """(h, w, 3)"""
@@ -43,10 +43,13 @@ class LocalForeground:
     offset: Plane
     """(h, w) what is taken off the weighted sum."""
 
+    def enlarged(self, size: tuple[int, int]) -> LocalForeground:
+        """Return the same in every pixel of pictures of a width and height."""
+        return LocalForeground(*(enlarge(planes, size) for planes in (self.mean_linear, self.weights, self.offset)))
+
     def share(self, image_linear: NDArray[np.float32]) -> Plane:
-        """Return the screen's share in every pixel of an (H, W, 3) picture; beyond 0..1 where colours are others."""
-        size = image_linear.shape[1::-1]
-        return np.asarray(weigh(enlarge(self.weights, size), image_linear) - enlarge(self.offset, size), np.float32)
+        """Return the screen's share in every pixel of an (h, w, 3) picture; beyond 0..1 where colours are others."""
+        return np.asarray(weigh(self.weights, image_linear) - self.offset, dtype=np.float32)
 
 
 class ForegroundModel:
@@ -83,7 +86,7 @@ class ForegroundModel:
         for _ in range(2):
             opaque = [self._inside(mask | is_known) for mask, is_known in zip(found, known, strict=True)]
             local = learn_local_foreground(grids_linear, opaque, screen_linear)
-            found = [np.sum(local.weights * grid, axis=-1) - local.offset < _OPAQUE for grid in grids_linear]
+            found = [local.share(grid) < _OPAQUE for grid in grids_linear]
         return local
 
     def _find_opaque(self, grid_linear: NDArray[np.float32], screen_linear: NDArray[np.float32]) -> NDArray[np.bool_]:
