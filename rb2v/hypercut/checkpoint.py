@@ -16,7 +16,7 @@ from torch import Tensor
 from rb2v import __version__
 from rb2v.errors import InputError
 from rb2v.hypercut.config import TrainHyperCutConfig
-from rb2v.hypercut.order import OrderNetwork, make_order_network
+from rb2v.hypercut.networks import OrderNetwork, make_order_network
 from rb2v.io.store import SCHEMA, check_schema, parse_json, validate, whole_file
 
 KIND = "hypercut-order"
@@ -83,8 +83,10 @@ def load_order_network(checkpoint: Path) -> tuple[OrderNetwork, TrainHyperCutCon
         raise InputError(checkpoint, f"is {header.get('kind')!r}", "kind", expected=KIND)
     config = validate(TrainHyperCutConfig, header.get("config"), checkpoint)
     # Before the network is built: its size is the file's word, and could be any.
-    if "normal" in tensors and tensors["normal"].numel() != config.n_dimensions:
-        raise InputError(checkpoint, f"is {_describe(tensors['normal'])}", "normal", f"{config.n_dimensions} numbers")
+    plane = "normal" if config.arch != "upstream" else "hyperplane.hyperplane"
+    n_numbers = config.n_dimensions + (plane != "normal")
+    if plane in tensors and tensors[plane].numel() != n_numbers:
+        raise InputError(checkpoint, f"is {_describe(tensors[plane])}", plane, f"{n_numbers} numbers")
     network = make_order_network(config.arch, config.n_dimensions, config.seed)
     expected = network.state_dict()
     for name in sorted(expected.keys() | tensors.keys()):

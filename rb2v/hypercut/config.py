@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from rb2v.errors import Rb2vError
 from rb2v.hypercut.losses import LOSSES
-from rb2v.hypercut.order import ORDER_NETWORKS
+from rb2v.hypercut.networks import ORDER_NETWORKS
 
 MIN_IMAGE_SIZE_PX = 16
 
@@ -36,6 +38,10 @@ class TrainHyperCutConfig:
     """A key of ``ORDER_NETWORKS``."""
     loss: str = "agreement"
     """A key of ``LOSSES``."""
+    agreement_weight: float = 1.0
+    product_weight: float = 0.5
+    consistency_weight: float = 0.5
+    """Weights of the terms that the loss has; 0 leaves one out."""
     n_dimensions: int = 128
     """Dimension of the space that the plane divides (the paper's n)."""
     image_size: int = 64
@@ -60,7 +66,10 @@ class TrainHyperCutConfig:
         _check_member("loss", self.loss, list(LOSSES))
         for name in ("n_dimensions", "batch_size", "steps", "checkpoint_every", "log_every"):
             _check_at_least(name, getattr(self, name), 1)
-        for name in ("warmup_steps", "weight_decay", "score_decay", "seed"):
+        for name in (
+            *("agreement_weight", "product_weight", "consistency_weight"),
+            *("warmup_steps", "weight_decay", "score_decay", "seed"),
+        ):
             _check_at_least(name, getattr(self, name), 0)
         _check_at_least("image_size", self.image_size, MIN_IMAGE_SIZE_PX)
         for name, most in _LIMITS.items():
@@ -68,6 +77,29 @@ class TrainHyperCutConfig:
                 raise Rb2vError(f"{name} must be at most {most}, got {getattr(self, name)}")
         if not 0 < self.lr < math.inf:
             raise Rb2vError(f"lr must be a positive number, got {self.lr}")
+
+
+_OF_THE_PAPER: Mapping[str, Any] = {"loss": "upstream", "lr": 1e-3, "score_decay": 0.0}
+
+RECOMMENDED: Mapping[str, Mapping[str, Any]] = {
+    "upstream": _OF_THE_PAPER,
+    "paper": _OF_THE_PAPER,
+    "antisymmetric": {},
+    "motion": {},
+}
+"""What differs from the defaults for each network."""
+
+
+def recommend(arch: str, **chosen: Any) -> TrainHyperCutConfig:  # noqa: ANN401 - the fields of the configuration
+    """Return the configuration that is recommended for a network, but for what was chosen; None chooses nothing.
+
+    Raises
+    ------
+    Rb2vError
+        If a value is out of range, or names no network or loss.
+    """
+    given = {name: value for name, value in chosen.items() if value is not None}
+    return TrainHyperCutConfig(**{"arch": arch, **RECOMMENDED.get(arch, {}), **given})
 
 
 def _check_member(name: str, value: str, known: list[str]) -> None:

@@ -19,7 +19,8 @@ from torch import Tensor
 
 from rb2v.hypercut.checkpoint import load_order_network
 from rb2v.hypercut.data import to_float
-from rb2v.hypercut.order import OrderNetwork, make_order_network, sequence_pairs
+from rb2v.hypercut.networks import OrderNetwork, make_order_network
+from rb2v.hypercut.order import orders_of, sequence_pairs
 
 __all__ = [
     "CONTROLS",
@@ -95,9 +96,9 @@ def label_orders(
     scores : (n, N / 2) ndarray of float32
         Score of every pair, outer pair first.
     """
-    scores = _score(network, sequences, _device_of(network))
+    scores = _score(network.score, sequences, _device_of(network))
     sums = scores.sum(axis=1)
-    return np.sign(np.nan_to_num(sums, posinf=0, neginf=0)).astype(np.int8), np.abs(sums), scores
+    return orders_of(sums), np.abs(sums), scores
 
 
 def predict(
@@ -124,7 +125,7 @@ def predict(
     """
     device = _device_of(network)
     untrained = make_order_network(arch, n_dimensions, seed).to(device).eval()
-    scorers: dict[str, Scorer] = {"network": network, "untrained": untrained, **CONTROLS}
+    scorers: dict[str, Scorer] = {"network": network.score, "untrained": untrained.score, **CONTROLS}
     tables = []
     for name, scorer in scorers.items():
         for variant, change in VARIANTS.items():

@@ -1,4 +1,12 @@
-"""Losses of the ordering network: they ask that the pairs of a sequence agree, never which way."""
+"""Losses of the order network: they ask that the pairs of a sequence agree, never which way.
+
+Every term takes the scores of the pairs in both orders, ``u_k`` of ``(x_k, x_{N-k})`` and ``v_k`` of
+``(x_{N-k}, x_k)``; antisymmetric networks have ``v = -u``.
+
+References
+----------
+.. [1] Pham et al., "HyperCUT", CVPR 2023, eqs. (5) and (6).
+"""
 
 from __future__ import annotations
 
@@ -8,14 +16,50 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+Term = Callable[[Tensor, Tensor], Tensor]
 
-def agreement(scores: Tensor) -> Tensor:
+
+def product(scores: Tensor, reversed_scores: Tensor) -> Tensor:
+    """Penalise pairs that stay on their side when they are reversed: eq. (6) as the authors' code has it.
+
+    Parameters
+    ----------
+    scores, reversed_scores : (B, P) tensor of float
+        Scores of the pairs in both orders.
+
+    Returns
+    -------
+    () tensor of float
+        ``softplus(u_k v_k)``, mean over pairs and the batch; as typeset, ``softplus(u) v``, it has no lower bound.
+    """
+    return F.softplus(scores * reversed_scores).mean()
+
+
+def consistency(scores: Tensor, reversed_scores: Tensor) -> Tensor:
+    """Penalise every two pairs of a sequence that lie on different sides; in the authors' code, not in the paper.
+
+    Parameters
+    ----------
+    scores, reversed_scores : (B, P) tensor of float
+        Scores of the pairs in both orders, at least two.
+
+    Returns
+    -------
+    () tensor of float
+        ``softplus(-u_i u_j)``, mean over the choices of two pairs and the batch.
+    """
+    i, j = torch.triu_indices(scores.shape[-1], scores.shape[-1], offset=1)
+    return F.softplus(-scores[..., i] * scores[..., j]).mean()
+
+
+def agreement(scores: Tensor, reversed_scores: Tensor) -> Tensor:
     """Negative log probability that all pairs of a sequence lie on one side, each taking its side independently.
 
     Parameters
     ----------
-    scores : (B, P) tensor of float
-        Antisymmetric scores of the pairs; a pair is on the positive side with probability ``sigmoid(s)``.
+    scores, reversed_scores : (B, P) tensor of float
+        Scores of the pairs in both orders; with ``s = (u - v) / 2`` a pair is on the positive side with probability
+        ``sigmoid(s)``.
 
     Returns
     -------
@@ -23,33 +67,14 @@ def agreement(scores: Tensor) -> Tensor:
         ``-log(prod_k sigmoid(s_k) + prod_k sigmoid(-s_k))``, mean over the batch; ``(P - 1) log 2`` where the
         network knows nothing.
     """
-    sides = torch.stack([F.logsigmoid(scores).sum(dim=-1), F.logsigmoid(-scores).sum(dim=-1)])
+    odd = (scores - reversed_scores) / 2
+    sides = torch.stack([F.logsigmoid(odd).sum(dim=-1), F.logsigmoid(-odd).sum(dim=-1)])
     return -torch.logsumexp(sides, dim=0).mean()
 
 
-def product(scores: Tensor) -> Tensor:
-    """Penalise every two pairs of a sequence that lie on different sides.
-
-    Parameters
-    ----------
-    scores : (B, P) tensor of float
-        Antisymmetric scores of the pairs, at least two.
-
-    Returns
-    -------
-    () tensor of float
-        ``softplus(-s_i s_j)``, mean over the choices of two pairs and the batch.
-
-    References
-    ----------
-    .. [1] Pham et al., "HyperCUT", CVPR 2023, eq. (6), as the product that lowers the left side of eq. (5).
-    """
-    i, j = torch.triu_indices(scores.shape[-1], scores.shape[-1], offset=1)
-    return F.softplus(-scores[..., i] * scores[..., j]).mean()
-
-
-LOSSES: Mapping[str, Callable[[Tensor], Tensor]] = {
-    "agreement": agreement,
-    "product": product,
+LOSSES: Mapping[str, Mapping[str, Term]] = {
+    "agreement": {"agreement": agreement},
+    "product": {"product": product},
+    "upstream": {"product": product, "consistency": consistency},
 }
-"""Losses by name: scores ``(B, P)`` to a scalar."""
+"""Losses by name: their terms, each of which has a weight in the configuration."""

@@ -25,7 +25,7 @@ from rb2v.hypercut.config import TrainHyperCutConfig, learning_rate
 from rb2v.hypercut.data import draw_batch, load_sequences
 from rb2v.hypercut.evaluate import consistency, label_orders, predict, score_predictions
 from rb2v.hypercut.losses import LOSSES
-from rb2v.hypercut.order import make_order_network
+from rb2v.hypercut.networks import make_order_network
 from rb2v.hypercut.ranks import Ranks
 from rb2v.io.store import SCHEMA, output_folder, whole_file, write_json
 from rb2v.shards import ShardReader, manifest_path, sha256_of
@@ -158,7 +158,8 @@ def _train(
     plain_network = make_order_network(config.arch, config.n_dimensions, config.seed)
     plain_optimizer = torch.optim.AdamW(plain_network.parameters(), weight_decay=config.weight_decay)
     network, optimizer = fabric.setup(plain_network, plain_optimizer)
-    loss_of = LOSSES[config.loss]
+    terms = LOSSES[config.loss]
+    weights = {name: getattr(config, f"{name}_weight") for name in terms}
 
     done = _resume(out_dir, config, data_sha256, ranks, plain_network, plain_optimizer)
     with ranks.together():
@@ -170,9 +171,11 @@ def _train(
             for group in optimizer.param_groups:
                 group["lr"] = rate
             first, second = draw_batch(sequences, config.batch_size, config.seed, step, share)
-            scores = network(fabric.to_device(first), fabric.to_device(second))
+            scores, reversed_scores = network(fabric.to_device(first), fabric.to_device(second))
             # A mean over sequences: that of all processes is the mean of theirs, and so is its gradient.
-            loss = loss_of(scores) + config.score_decay * scores.square().mean()
+            loss = config.score_decay * scores.square().mean()
+            for name, term in terms.items():
+                loss = loss + weights[name] * term(scores, reversed_scores)
             optimizer.zero_grad()
             fabric.backward(loss)
             norm = fabric.clip_gradients(network, optimizer, max_norm=MAX_GRADIENT_NORM, error_if_nonfinite=False)

@@ -175,6 +175,14 @@ def _place(
     return picture[low[1] : high[1], low[0] : high[0]], to_region
 
 
+def _displacement(views: Sequence[Homography], size: tuple[int, int]) -> NDArray[np.float32]:
+    """Return the way of every pixel from the first to the last of three views of one plane, the pixels the second's."""
+    width, height = size
+    pixels = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1).reshape(-1, 2).astype(np.float64)
+    first, last = (warp_points(view @ np.linalg.inv(views[1]), pixels) for view in (views[0], views[2]))
+    return np.asarray((last - first).reshape(height, width, 2), dtype=np.float32)
+
+
 def _centering(width: int, height: int) -> Homography:
     return np.array([[1, 0, -(width - 1) / 2], [0, 1, -(height - 1) / 2], [0, 0, 1]], dtype=np.float64)
 
@@ -238,6 +246,40 @@ class LayeredScene:
         for mover in self.movers:
             mover.draw_foreground(picture, time_seconds, view)
         return picture
+
+    def displacement(
+        self, from_seconds: float, to_seconds: float, scene_to_view: Homography, size: tuple[int, int]
+    ) -> NDArray[np.float32]:
+        """Return how far what is seen at every pixel moves from one instant to another.
+
+        Parameters
+        ----------
+        from_seconds, to_seconds : float
+            The instants.
+        scene_to_view : (3, 3) ndarray of float64
+            From the plane to the view.
+        size : tuple of int
+            Width and height of the view in pixels.
+
+        Returns
+        -------
+        (height, width, 2) ndarray of float32
+            x and y in pixels of the view, at what covers the pixel half-way between the instants; along soft edges a
+            mean by opacity.
+        """
+        middle = (from_seconds + to_seconds) / 2
+        views = [
+            scene_to_view @ self.rig_motion.at(time_seconds) for time_seconds in (from_seconds, middle, to_seconds)
+        ]
+        field = _displacement(views, size)
+        for mover in self.movers:
+            motions = [mover.motion.at(time_seconds) for time_seconds in (from_seconds, middle, to_seconds)]
+            alpha = np.zeros((size[1], size[0], 4), dtype=np.float32)
+            mover.draw_foreground(alpha, middle, views[1])
+            opacity = alpha[..., 3:]
+            moved = _displacement([view @ motion for view, motion in zip(views, motions, strict=True)], size)
+            field += opacity * (moved - field)
+        return field
 
     def with_motion(self, share: float) -> LayeredScene:
         """Return the same scene with every movement multiplied; with 0 it stands still."""

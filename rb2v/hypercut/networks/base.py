@@ -1,0 +1,90 @@
+"""What all order networks have in common: points for ordered pairs of frames, and their scores."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+
+class OrderNetwork(nn.Module, ABC):
+    """A map ``H`` of ordered pairs of frames to points, and a plane through the origin that divides them.
+
+    Frames are RGB in [0, 1]. The sides of the plane are told in `rb2v.hypercut.order`.
+    """
+
+    antisymmetric: bool
+    """Whether swapping the frames of a pair negates its score, whatever the weights are."""
+    min_size_px: int
+    """Smallest height and width of the frames."""
+    normal: Tensor
+    """(n,) normal of the plane."""
+
+    @abstractmethod
+    def embed(self, first: Tensor, second: Tensor) -> Tensor:
+        """Return the points of ordered pairs.
+
+        Parameters
+        ----------
+        first, second : (B, 3, H, W) tensor of float
+            Frames in [0, 1].
+
+        Returns
+        -------
+        (B, n) tensor of float
+        """
+
+    @abstractmethod
+    def embed_both(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the points of pairs in both orders, from one batched pass."""
+
+    def forward(self, first: Tensor, second: Tensor) -> Tensor:
+        """Score pairs of frames in both orders, in one batched pass.
+
+        Parameters
+        ----------
+        first, second : (..., 3, H, W) tensor of float
+            Frames in [0, 1].
+
+        Returns
+        -------
+        (2, ...) tensor of float32
+            Scores of ``(first, second)`` and of ``(second, first)``.
+        """
+        both = torch.stack(self.embed_both(_flatten(first), _flatten(second)))
+        return self._project(both).reshape(2, *first.shape[:-3])
+
+    def score(self, first: Tensor, second: Tensor) -> Tensor:
+        """Score pairs of frames as they are ordered.
+
+        Parameters
+        ----------
+        first, second : (..., 3, H, W) tensor of float
+            Frames in [0, 1].
+
+        Returns
+        -------
+        (...) tensor of float32
+            Negative: keep; positive: reverse.
+        """
+        return self._project(self.embed(_flatten(first), _flatten(second))).reshape(first.shape[:-3])
+
+    def _project(self, points: Tensor) -> Tensor:
+        # In full precision also under AMP: the sides of small scores would else be rounded away.
+        return points.float() @ self.normal.float()
+
+
+class PairNetwork(OrderNetwork):
+    """A network that sees a pair as it is ordered; that its score turns with the order has to be learned."""
+
+    antisymmetric = False
+
+    def embed_both(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the points of pairs in both orders, from one batched pass."""
+        ahead, back = self.embed(torch.cat([first, second]), torch.cat([second, first])).chunk(2)
+        return ahead, back
+
+
+def _flatten(frames: Tensor) -> Tensor:
+    return frames.reshape(-1, *frames.shape[-3:])
