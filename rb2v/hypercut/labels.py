@@ -1,0 +1,125 @@
+"""The order of every sample as one table: ``rb2v label-order``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from rb2v.artifacts import SPLITS, Split
+from rb2v.errors import InputError
+from rb2v.hypercut.data import check_frame_size, resize_frames, to_float, to_tensor
+from rb2v.hypercut.networks import OrderNetwork
+from rb2v.hypercut.order import orders_of, sequence_pairs
+from rb2v.io.store import whole_file
+from rb2v.shards import ShardReader
+
+COLUMNS = ("split", "take", "blurry_index", "order", "side", "margin", "consistent")
+"""Columns of the table, before the pairs' scores ``s_0 ...``."""
+MAX_BATCH_PIXELS = 2**19
+"""Pixels of the pairs that are scored at once; the widest maps take 128 bytes for each."""
+
+Progress = Callable[[int, int, str], None]
+
+
+def write_labels(
+    path: Path,
+    network: OrderNetwork,
+    shards_dir: Path,
+    image_size: int,
+    *,
+    splits: Sequence[Split] = SPLITS,
+    progress: Progress | None = None,
+) -> pd.DataFrame:
+    """Write the order of every sample, whole or not at all; the same network and shards give the same bytes.
+
+    Frames are whole and not augmented. A few sequences are in memory at a time.
+
+    Parameters
+    ----------
+    path : Path
+        The table to write; a table of labels that is there is written anew.
+    network : OrderNetwork
+        In evaluation mode, on the device that is to score.
+    shards_dir : Path
+        A folder that ``rb2v build-shards`` wrote.
+    image_size : int
+        Shorter side in pixels to which larger frames are area-resized: that of the network's training.
+    splits : sequence of {"train", "test"}
+        Splits to label.
+    progress : callable, optional
+        Called with the sequences labelled, those of the split, and what it is.
+
+    Returns
+    -------
+    DataFrame
+        What was written, one row per sample: ``split``, ``take``, ``blurry_index``; ``order``, +1 keep, -1 reverse, 0;
+        ``side`` of the plane on which the sum of the pairs' scores lies, so ``-order``; ``margin``, its distance from
+        zero; ``consistent``, 1 where all pairs lie on one side; ``s_0 ...``, the scores, outer pair first.
+
+    Raises
+    ------
+    InputError
+        If the shards cannot be read, their frames are too small for the network, or ``path`` holds something else than
+        labels.
+    """
+    check_labels_path(path)
+    tables = [_label_split(network, ShardReader(shards_dir, split), image_size, progress) for split in splits]
+    table = pd.concat(tables, ignore_index=True)
+    with whole_file(path) as temporary:
+        table.to_csv(temporary, index=False, lineterminator="\n", float_format="%.9g")
+    return table
+
+
+def check_labels_path(path: Path) -> None:
+    """Check that a path is free, or holds labels that can be written anew.
+
+    Raises
+    ------
+    InputError
+        If it holds something else.
+    """
+    expected = "a new file, or a table of labels to write anew"
+    if path.is_dir():
+        raise InputError(path, "is a folder", expected=expected)
+    if path.exists():
+        start = ",".join((*COLUMNS, "")).encode()
+        with path.open("rb") as file:
+            if file.read(len(start)) != start:
+                raise InputError(path, "is there already and holds no labels", expected=expected)
+
+
+def _label_split(
+    network: OrderNetwork, reader: ShardReader, image_size: int, progress: Progress | None
+) -> pd.DataFrame:
+    check_frame_size(reader, image_size, network.min_size_px)
+    scores = np.empty((len(reader), reader.manifest.frames_per_sequence // 2), dtype=np.float32)
+    done, batch = 0, list[Tensor]()
+    for index in range(len(reader)):
+        batch.append(to_tensor(resize_frames(reader.read_sharp(index), image_size)))
+        n_pixels = scores.shape[1] * batch[0][0, 0].numel()
+        if (len(batch) + 1) * n_pixels > MAX_BATCH_PIXELS or index + 1 == len(reader):
+            scores[done : index + 1] = _score(network, torch.stack(batch))
+            done, batch = index + 1, []
+            if progress is not None:
+                progress(done, len(reader), f"labelling {reader.split} sequences")
+    table = reader.table[["take", "blurry_index"]].reset_index(drop=True)
+    table.insert(0, "split", str(reader.split))
+    sums = np.nan_to_num(scores.sum(axis=1), posinf=0, neginf=0)
+    table["order"] = orders_of(sums)
+    table["side"] = -table["order"]
+    table["margin"] = np.abs(sums)
+    table["consistent"] = ((scores < 0).all(axis=1) | (scores > 0).all(axis=1)).astype(np.int8)
+    table[[f"s_{k}" for k in range(scores.shape[1])]] = scores
+    return table
+
+
+def _score(network: OrderNetwork, sequences: Tensor) -> NDArray[np.float32]:
+    with torch.inference_mode():
+        scores = network.score(*sequence_pairs(to_float(sequences.to(network.normal.device))))
+    return np.asarray(scores.cpu().numpy(), dtype=np.float32)
