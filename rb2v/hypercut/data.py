@@ -17,13 +17,8 @@ from rb2v.artifacts import Split
 from rb2v.errors import InputError, Rb2vError
 from rb2v.hypercut.batches import Layout, empty_batch, share
 from rb2v.hypercut.config import MIN_IMAGE_SIZE_PX
-from rb2v.hypercut.order import sequence_pairs
 from rb2v.shards import ShardReader
 from rb2v.shards.order import CropPosition, check_crop, place_crop
-
-CROP_SHARE = 7 / 8
-MAX_GAIN = 1.25
-MAX_OFFSET = 0.1
 
 PixelType = Literal["float32", "uint8"]
 
@@ -237,6 +232,31 @@ def to_float(frames: Tensor) -> Tensor:
     return frames.float() / 255
 
 
+def check_frame_size(reader: ShardReader, image_size: int, min_size_px: int) -> None:
+    """Check that frames are large enough for a network, as they are and as they are shown to it.
+
+    Parameters
+    ----------
+    reader : ShardReader
+        The samples.
+    image_size : int
+        Shorter side in pixels to which larger frames are resized.
+    min_size_px : int
+        Least height and width that the network takes.
+
+    Raises
+    ------
+    InputError
+        If they are too small.
+    """
+    expected = f"at least {min_size_px} pixels a side"
+    width, height = reader.manifest.output_size
+    if min(width, height) < min_size_px:
+        raise InputError(reader.folder, f"frames are {width}x{height}", "output_size", expected)
+    if image_size < min_size_px:
+        raise InputError("options", f"is {image_size}", "image_size", f"{expected} for this network")
+
+
 def load_sequences(reader: ShardReader, image_size: int, progress: Callable[[int, int], None] | None = None) -> Tensor:
     """Read all sharp sequences into memory, small.
 
@@ -259,11 +279,7 @@ def load_sequences(reader: ShardReader, image_size: int, progress: Callable[[int
     InputError
         If the frames are too small for the network.
     """
-    if min(reader.manifest.output_size) < MIN_IMAGE_SIZE_PX:
-        width, height = reader.manifest.output_size
-        raise InputError(
-            reader.folder, f"frames are {width}x{height}", "output_size", f"at least {MIN_IMAGE_SIZE_PX} pixels a side"
-        )
+    check_frame_size(reader, image_size, MIN_IMAGE_SIZE_PX)
     sequences: list[Tensor] = []
     for index in range(len(reader)):
         sequences.append(to_tensor(resize_frames(reader.read_sharp(index), image_size)))
@@ -273,48 +289,3 @@ def load_sequences(reader: ShardReader, image_size: int, progress: Callable[[int
         width, height = reader.manifest.output_size
         return torch.empty(0, reader.manifest.frames_per_sequence, 3, height, width, dtype=torch.uint8)
     return torch.stack(sequences)
-
-
-def draw_batch(
-    sequences: Tensor, batch_size: int, seed: int, step: int, rows: range | None = None
-) -> tuple[Tensor, Tensor]:
-    """Draw the augmented pairs of one training step; depends on nothing but its arguments.
-
-    Crop, mirroring, direction, brightness and contrast are drawn once per sequence and act alike on all its frames,
-    so that nothing but the scene's motion tells one end from the other. The contrast of either pair is reversed or not
-    by itself, so that pairs cannot agree by what is bright.
-
-    Parameters
-    ----------
-    sequences : (n, N + 1, 3, h, w) tensor of uint8
-        Sharp sequences.
-    batch_size : int
-        Sequences to draw, without repetition where there are enough.
-    seed, step : int
-        What the draw depends on.
-    rows : range, optional
-        Rows of the batch to return, as they are in the whole; all where it is None.
-
-    Returns
-    -------
-    first, second : (batch_size or len(rows), N / 2, 3, h', w') tensor of float32
-        Pairs ``(x_k, x_{N-k})``; values may leave [0, 1] a little.
-    """
-    rng = np.random.default_rng((seed, step))
-    n, _, _, height, width = sequences.shape
-    crop_height, crop_width = round(height * CROP_SHARE), round(width * CROP_SHARE)
-    rows = range(batch_size) if rows is None else rows
-    batch = []
-    for place, index in enumerate(rng.choice(n, batch_size, replace=n < batch_size)):
-        top, left = rng.integers(0, (height - crop_height + 1, width - crop_width + 1))
-        # Time, rows and columns: a mirrored scene moves just as well, and a reversed one must score the negative.
-        flipped = [axis for axis in (0, 2, 3) if rng.random() < 0.5]
-        gain = MAX_GAIN ** rng.uniform(-1, 1)
-        offset = 0.5 + rng.uniform(-MAX_OFFSET, MAX_OFFSET)
-        if place in rows:
-            sequence = to_float(sequences[index, :, :, top : top + crop_height, left : left + crop_width])
-            batch.append((sequence.flip(flipped) - 0.5) * gain + offset)
-    first, second = sequence_pairs(torch.stack(batch))
-    drawn = rng.random((batch_size, first.shape[1])) < 0.5
-    reversed_contrast = torch.from_numpy(drawn[rows.start : rows.stop])[..., None, None, None]
-    return torch.where(reversed_contrast, 1 - first, first), torch.where(reversed_contrast, 1 - second, second)

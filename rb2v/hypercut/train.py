@@ -20,9 +20,10 @@ import torch
 
 from rb2v.artifacts import SPLITS
 from rb2v.errors import InputError
+from rb2v.hypercut.augmentation import draw_batch
 from rb2v.hypercut.checkpoint import load_order_network, save_order_network
 from rb2v.hypercut.config import TrainHyperCutConfig, learning_rate
-from rb2v.hypercut.data import draw_batch, load_sequences
+from rb2v.hypercut.data import load_sequences
 from rb2v.hypercut.evaluate import consistency, label_orders, predict, score_predictions
 from rb2v.hypercut.losses import LOSSES
 from rb2v.hypercut.networks import make_order_network

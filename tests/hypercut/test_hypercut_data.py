@@ -15,13 +15,8 @@ from torch.utils.data import DataLoader, Subset, default_collate
 import rb2v
 from rb2v.errors import InputError, Rb2vError
 from rb2v.hypercut import batches
-from rb2v.hypercut.data import draw_batch, load_sequences, resize_frames
+from rb2v.hypercut.data import load_sequences, resize_frames
 from rb2v.shards import ShardReader
-
-
-@pytest.fixture
-def sequences(tiny_shards):
-    return load_sequences(ShardReader(tiny_shards, "train"), 20)
 
 
 class TestShardDataset:
@@ -401,42 +396,6 @@ def test_load_sequences(tiny_shards):
     assert sequences.shape == (10, 7, 3, 20, 20)
     assert sequences.dtype == torch.uint8
     assert seen[-1] == (10, 10)
-
-
-class TestDrawBatch:
-    def test_depends_on_seed_and_step_alone(self, sequences):
-        torch.manual_seed(1)
-        once = draw_batch(sequences, 4, 0, 7)
-        torch.manual_seed(2)
-        again = draw_batch(sequences, 4, 0, 7)
-        assert all(torch.equal(*frames) for frames in zip(once, again, strict=True))
-        assert not torch.equal(once[0], draw_batch(sequences, 4, 0, 8)[0])
-        assert not torch.equal(once[0], draw_batch(sequences, 4, 1, 7)[0])
-
-    def test_rows_of_a_batch_are_those_of_the_whole(self, sequences):
-        whole = draw_batch(sequences, 6, 0, 3)
-        for rows in (range(0, 2), range(2, 6)):
-            part = draw_batch(sequences, 6, 0, 3, rows)
-            assert all(torch.equal(one, other[rows.start : rows.stop]) for one, other in zip(part, whole, strict=True))
-
-    def test_draws_more_than_there_are(self, sequences):
-        first, second = draw_batch(sequences[:2], 5, 0, 0)
-        assert first.shape == second.shape == (5, 3, 3, 18, 18)
-        assert first.dtype == torch.float32
-
-    def test_treats_all_frames_alike(self):
-        still = torch.randint(0, 256, (6, 1, 3, 32, 32), dtype=torch.uint8).expand(-1, 7, -1, -1, -1)
-        first, second = draw_batch(still, 6, 0, 0)
-        assert torch.equal(first, second)
-
-    def test_shows_both_directions_and_both_contrasts(self):
-        ramp = (torch.arange(7, dtype=torch.uint8) * 20)[None, :, None, None, None].expand(1, 7, 3, 16, 16)
-        signs = set()
-        for step in range(8):
-            first, second = draw_batch(ramp.contiguous(), 4, 0, step)
-            change = (second - first).mean((-3, -2, -1)).sign()
-            signs |= {tuple(row) for row in change.int().tolist()}
-        assert len(signs) == 8  # every pair's contrast is drawn by itself
 
 
 def test_the_readme_s_lines_run(tiny_shards, monkeypatch):

@@ -13,11 +13,12 @@ from textures import write_data_set
 
 from rb2v.benchmark import order
 from rb2v.errors import ConfigMismatchError, InputError, Rb2vError
+from rb2v.hypercut.augmentation import draw_batch
 from rb2v.hypercut.config import TrainHyperCutConfig, learning_rate
-from rb2v.hypercut.data import draw_batch, load_sequences
+from rb2v.hypercut.data import load_sequences
 from rb2v.hypercut.evaluate import label_orders, load_order_network
 from rb2v.hypercut.losses import LOSSES
-from rb2v.hypercut.order import ORDER_NETWORKS
+from rb2v.hypercut.networks import ORDER_NETWORKS
 from rb2v.hypercut.train import run
 from rb2v.shards import ShardReader
 
