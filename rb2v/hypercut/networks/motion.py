@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from rb2v.hypercut.networks.antisymmetric import AntisymmetricNetwork, FrontEnd, make_trunk
 
+CUE_STEP_PX = 4
+"""Pixels of the frames from one place of the cues to the next."""
 
-class MotionCues(FrontEnd):
-    """Products of temporal and spatial gradients, which a contrast reversal or a brightness shift leaves alone.
+# The square of a gradient of half a grey level: it makes a blank picture score nothing, and not its noise.
+_FLOOR = 4e-6
+
+
+class NormalFlow(FrontEnd):
+    """Products of temporal and spatial gradients, for motion that is small beside what moves.
 
     With the pair's mean ``m`` and difference ``d``, at every scale: ``-d m_x`` and ``-d m_y``, which point along
     the motion, beside the energies ``m_x^2`` and ``m_y^2`` and the product ``m_x m_y`` that say where and along which
-    axis it can be seen. Each is summed over colour, averaged to a quarter of the frame's size and divided by the
+    axis it can be seen. Each is summed over colour, averaged to the places of the cues and divided by the
     picture's mean energy; the signed logarithm keeps single strong edges from drowning the rest.
     """
 
@@ -38,22 +44,104 @@ class MotionCues(FrontEnd):
         return cues * self.signs
 
     def _cues(self, mean: Tensor, difference: Tensor, scale: int) -> Tensor:
-        if scale > 1:
-            mean, difference = F.avg_pool2d(mean, scale), F.avg_pool2d(difference, scale)
-        padded = F.pad(mean, (1, 1, 1, 1), mode="replicate")
-        mean_x = padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]
-        mean_y = padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]
+        mean, difference = _shrink(mean, scale), _shrink(difference, scale)
+        mean_x, mean_y = _gradient(mean)
         factors = ((-difference, mean_x), (-difference, mean_y), (mean_x, mean_x), (mean_y, mean_y), (mean_x, mean_y))
-        cues = torch.stack([(left * right).sum(dim=1) for left, right in factors], dim=1)
-        if scale < max(self.scales):
-            cues = F.avg_pool2d(cues, max(self.scales) // scale)
+        cues = _shrink(torch.stack([(left * right).sum(dim=1) for left, right in factors], dim=1), CUE_STEP_PX // scale)
         energy = cues[:, 2:4].sum(dim=1).mean(dim=(1, 2))
-        # The floor, a gradient of half a grey level, makes a blank picture score nothing and not its noise.
-        relative = cues / (energy + 4e-6)[:, None, None, None]
+        relative = cues / (energy + _FLOOR)[:, None, None, None]
         return relative.sign() * torch.log1p(4 * relative.abs())
+
+
+class Correlation(FrontEnd):
+    """How well the gradients of both frames match under every shift, for motion beyond the reach of normal flow.
+
+    The shift is shared by both frames, ``g_a(x - k) g_b(x + k)``, so that the other order is the opposite shift at the
+    same place. Products are averaged over a window and divided by the energy there, which leaves -1 to 1.
+
+    Parameters
+    ----------
+    scale : int
+        Pixels of the frames per pixel of the gradients, 1, 2 or 4.
+    reach : int
+        Largest ``k`` along either axis: motion of up to ``2 * scale * reach`` pixels is matched.
+    """
+
+    _window = 5
+    _least_share = 0.1
+
+    def __init__(self, scale: int, reach: int) -> None:
+        super().__init__()
+        self.scale = scale
+        self.reach = reach
+        self.n_cues = (2 * reach + 1) ** 2
+
+    def forward(self, first: Tensor, second: Tensor) -> Tensor:
+        """Return ``(B, n_cues, H // 4, W // 4)``, by shift, line by line."""
+        a, b = (torch.cat(_gradient(_shrink(frames, self.scale)), dim=1) for frames in (first, second))
+        height, width = a.shape[-2:]
+        reach = self.reach
+        padded_a, padded_b = (F.pad(gradients, (reach,) * 4) for gradients in (a, b))
+        places = range(2 * reach + 1)
+        products = [
+            padded_a[..., 2 * reach - y :, 2 * reach - x :][..., :height, :width]
+            * padded_b[..., y : y + height, x : x + width]
+            for y in places
+            for x in places
+        ]
+        matches = self._average(torch.stack([product.sum(dim=1) for product in products], dim=1))
+        energy = self._average(((a.square() + b.square()) / 2).sum(dim=1, keepdim=True))
+        # Where there is next to nothing to match, noise would match by chance.
+        least = self._least_share * energy.mean(dim=(2, 3), keepdim=True) + _FLOOR
+        return matches / (energy + least)
+
+    def swap(self, cues: Tensor) -> Tensor:
+        """Return the cues of the pair in the other order: every shift becomes its opposite."""
+        return cues.flip(1)
+
+    def _average(self, maps: Tensor) -> Tensor:
+        step, margin = CUE_STEP_PX // self.scale, self._window // 2
+        return F.avg_pool2d(maps, self._window, step, margin, count_include_pad=False)
+
+
+class MotionCues(FrontEnd):
+    """Normal flow and correlations side by side.
+
+    A contrast reversal leaves all of them as they are, exactly, and so does a brightness shift: they are made of
+    products of gradients.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList([NormalFlow(), Correlation(scale=2, reach=3), Correlation(scale=4, reach=2)])
+        self._sizes = [part.n_cues for part in self._front_ends()]
+        self.n_cues = sum(self._sizes)
+
+    def forward(self, first: Tensor, second: Tensor) -> Tensor:
+        """Return ``(B, n_cues, H // 4, W // 4)``; rows and columns beyond a multiple of 4 are left out."""
+        height, width = (side // CUE_STEP_PX * CUE_STEP_PX for side in first.shape[-2:])
+        first, second = first[..., :height, :width], second[..., :height, :width]
+        return torch.cat([part(first, second) for part in self._front_ends()], dim=1)
+
+    def swap(self, cues: Tensor) -> Tensor:
+        """Return the cues of the pair in the other order."""
+        parts = torch.split(cues, self._sizes, dim=1)
+        return torch.cat([end.swap(part) for end, part in zip(self._front_ends(), parts, strict=True)], dim=1)
+
+    def _front_ends(self) -> list[FrontEnd]:
+        return [part for part in self.parts if isinstance(part, FrontEnd)]
+
+
+def _shrink(maps: Tensor, factor: int) -> Tensor:
+    return F.avg_pool2d(maps, factor) if factor > 1 else maps
+
+
+def _gradient(frames: Tensor) -> tuple[Tensor, Tensor]:
+    padded = F.pad(frames, (1, 1, 1, 1), mode="replicate")
+    return padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2], padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]
 
 
 def make_motion(n_dimensions: int, seed: int) -> AntisymmetricNetwork:
     """Return the network on motion cues, which cannot order by brightness."""
-    trunk = make_trunk(MotionCues.n_cues, (1, 2, 1), n_dimensions)
-    return AntisymmetricNetwork(MotionCues(), trunk, n_dimensions, seed)
+    front_end = MotionCues()
+    return AntisymmetricNetwork(front_end, make_trunk(front_end.n_cues, (1, 2, 1), n_dimensions), n_dimensions, seed)
