@@ -10,12 +10,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from rb2v.errors import Rb2vError
 from rb2v.hypercut.networks.antisymmetric import LEAK, MeanOverPixels
 from rb2v.hypercut.networks.base import PairNetwork
 from rb2v.hypercut.order import draw_unit_normal
 
 N_STEM_CHANNELS = 32
 N_BLOCKS = 6
+MAX_UPSTREAM_DIMENSIONS = 256  # the released network grows no wider, so its points have no more
 MIN_SIZE_PX = 33  # at a 32nd of it, two pixels are left to be reflected
 
 
@@ -90,6 +92,11 @@ class UpstreamNetwork(PairNetwork):
 
     37 tensors of 2,315,681 numbers at 128 dimensions. It was trained on BGR frames that were normalized with the
     constants of RGB; frames are given to this class as RGB, like everywhere.
+
+    Raises
+    ------
+    Rb2vError
+        If there are more than 256 dimensions.
     """
 
     min_size_px = MIN_SIZE_PX
@@ -97,6 +104,9 @@ class UpstreamNetwork(PairNetwork):
     std: Tensor
 
     def __init__(self, n_dimensions: int, seed: int) -> None:
+        if n_dimensions > MAX_UPSTREAM_DIMENSIONS:
+            limit = f"at most {MAX_UPSTREAM_DIMENSIONS} for the network 'upstream'"
+            raise Rb2vError(f"n_dimensions must be {limit}, got {n_dimensions}")
         super().__init__()
         self.hyperplane = Hyperplane(n_dimensions, seed)
         self.f_func = _Features(n_dimensions)
