@@ -27,8 +27,12 @@ def export(
         ),
     ],
     labels: Annotated[
-        Path | None, typer.Option(help="order_labels.csv of 'rb2v train-hypercut', in place of the shards' orders.")
+        Path | None,
+        typer.Option(help="Table of 'rb2v label-order' or 'rb2v train-hypercut', in place of the shards' orders."),
     ] = None,
+    only_consistent: Annotated[
+        bool, typer.Option("--only-consistent", help="Give no order to samples whose pairs do not agree by the labels.")
+    ] = False,
     workers: Workers = None,
     executor: ExecutorName = "auto",
 ) -> None:
@@ -42,6 +46,7 @@ def export(
             out,
             format_,
             labels=labels,
+            only_consistent=only_consistent,
             executor=make_executor(workers, executor),
             progress=show,
         )

@@ -16,7 +16,8 @@ from rb2v.io.store import output_folder
 from rb2v.shards import ShardReader, manifest_path, sha256_of
 from rb2v.shards.builder import Progress, write_data_set
 from rb2v.shards.exchange import huggingface, hypercut, webdataset
-from rb2v.shards.exchange.samples import ImportConfig, ImportPart, ImportPlan, Source, read_orders
+from rb2v.shards.exchange.samples import ImportConfig, ImportPart, ImportPlan, Source
+from rb2v.shards.labels import read_orders
 
 __all__ = ["LAYOUTS", "ImportConfig", "ImportSummary", "Layout", "export_shards", "import_folder"]
 
@@ -56,6 +57,7 @@ def export_shards(
     layout: str,
     *,
     labels: Path | None = None,
+    only_consistent: bool = False,
     executor: Executor | None = None,
     progress: Progress | None = None,
 ) -> Path:
@@ -70,7 +72,9 @@ def export_shards(
     layout : str
         A name of `LAYOUTS`.
     labels : Path, optional
-        ``order_labels.csv`` of ``rb2v train-hypercut``: orders in place of those of the shards.
+        A table of ``rb2v label-order``: orders in place of those of the shards.
+    only_consistent : bool
+        Whether samples whose pairs lie on different sides by that table have order 0.
     executor : Executor, optional
         Where the files are written; here, by default.
     progress : callable, optional
@@ -84,13 +88,20 @@ def export_shards(
     reader = ShardReader(shards_dir)
     if not len(reader):
         raise InputError(manifest_path(shards_dir), "holds no sample", expected="at least one")
-    orders = tuple(reader.table["order"].tolist()) if labels is None else read_orders(labels, reader)
+    if labels is None and only_consistent:
+        raise InputError("options", "needs a table of labels", "only_consistent")
+    orders = (
+        tuple(reader.table["order"].tolist())
+        if labels is None
+        else read_orders(labels, reader, only_consistent=only_consistent)
+    )
     settings = {
         "export": {
             "format": layout,
             "version": __version__,
             "manifest_sha256": sha256_of(manifest_path(shards_dir)),
             "labels_sha256": None if labels is None else sha256_of(labels),
+            "only_consistent": only_consistent,
         }
     }
     with output_folder(out_dir, settings):

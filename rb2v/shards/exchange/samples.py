@@ -1,9 +1,7 @@
-"""What all layouts share: samples drawn from shards, their columns as plain values, frames as PNG, and orders."""
+"""What all layouts share: samples drawn from shards, their columns as plain values, and frames as PNG."""
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import os
 import struct
@@ -22,7 +20,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from rb2v.artifacts import SPLITS, Category, Split
 from rb2v.errors import InputError
 from rb2v.io.hdf5 import naming_damage, open_hdf5, own_dataset
-from rb2v.io.store import parse_json, read_text, validate
+from rb2v.io.store import parse_json, validate
 from rb2v.shards import Manifest, ShardEntry, ShardReader, ShardSample
 from rb2v.shards.builder import ShardPlan
 from rb2v.shards.layout import FRAME_NAMES, NUMBER_TYPES, TEXT_NAMES, names_in
@@ -365,42 +363,3 @@ def find_inside(
     if not os.path.isfile(real):  # noqa: PTH113 - asks nothing more of long names than whether they are there
         raise InputError(path, "there is no such file", key)
     return path
-
-
-def read_orders(path: Path, reader: ShardReader) -> tuple[int, ...]:
-    """Read the order of every sample from a table of labels.
-
-    Parameters
-    ----------
-    path : Path
-        ``order_labels.csv`` as ``rb2v train-hypercut`` writes it.
-    reader : ShardReader
-        The samples.
-
-    Raises
-    ------
-    InputError
-        If it is no such table, or a sample has no label or two.
-    """
-    expected = "the table that 'rb2v train-hypercut' writes"
-    orders: dict[tuple[str, str], int] = {}
-    try:
-        rows = csv.DictReader(io.StringIO(read_text(path)))
-        for name in ("take", "blurry_index", "order"):
-            if name not in (rows.fieldnames or ()):
-                raise InputError(path, "column is missing", name, expected)
-        for line, row in enumerate(rows, start=2):
-            if row["order"] not in ("-1", "0", "1"):
-                raise InputError(path, f"line {line}: {row['order']!r} is no order", "order", "1, -1 or 0")
-            sample = (row["take"], row["blurry_index"])
-            if sample in orders:
-                raise InputError(path, f"line {line}: frame {sample[1]} of take {sample[0]!r} has a label already")
-            orders[sample] = int(row["order"])
-    except csv.Error as error:
-        raise InputError(path, f"is no table ({error})", expected=expected) from error
-    found = []
-    for take, index in zip(reader.table["take"], reader.table["blurry_index"], strict=True):
-        if (take, str(index)) not in orders:
-            raise InputError(path, f"frame {index} of take {take!r} has no label", expected="labels of this data set")
-        found.append(orders[take, str(index)])
-    return tuple(found)
