@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.table import Table
 
+from rb2v.artifacts import SPLITS
 from rb2v.cli.shared import Device, ExecutorName, Workers, app, console, make_config, parse_labelled, show_progress
 from rb2v.errors import InputError
 
@@ -60,6 +61,34 @@ def _print_order_scores(metrics: Mapping[str, Any]) -> None:
     for scorer, scores in {"network": metrics["test"], **(metrics["controls"] or {})}.items():
         table.add_row(scorer.replace("_", " "), *(f"{100 * scores[name]:.1f}" for name in columns))
     console.print(table)
+
+
+@app.command(
+    epilog="Example: rb2v label-order --shards session/shards --run session/hypercut --out session/order_labels.csv"
+)
+def label_order(
+    shards: Annotated[Path, typer.Option(help="Folder that 'rb2v build-shards' wrote.")],
+    run: Annotated[
+        Path,
+        typer.Option(
+            help="Folder that 'rb2v train-hypercut' wrote, its checkpoint, or the HyperCUT authors' .pth file."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Table to write, CSV.")],
+    split: Annotated[Literal["train", "test"] | None, typer.Option(help="Split to label; both by default.")] = None,
+    device: Device = "auto",
+) -> None:
+    """Write the order of every sequence of a data set, and how sure it is."""
+    from rb2v.hypercut import labels as stage
+
+    with show_progress("labelling") as show:
+        table = stage.run(shards, run, out, splits=SPLITS if split is None else (split,), device=device, progress=show)
+    for name, rows in table.groupby("split", sort=False):
+        counts = f"{(rows['order'] == 1).sum()} keep, {(rows['order'] == -1).sum()} reverse"
+        if (rows["order"] == 0).any():
+            counts += f", {(rows['order'] == 0).sum()} without order"
+        console.print(f"{name}: {len(rows)} sequences, {100 * rows['consistent'].mean():.1f} % consistent, {counts}")
+    console.print(str(out), soft_wrap=True)
 
 
 @app.command(epilog="Example: rb2v train-matting --out matting --backgrounds photos")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 import cv2
@@ -18,6 +19,7 @@ from rb2v.errors import InputError, Rb2vError
 from rb2v.hypercut.batches import Layout, empty_batch, share
 from rb2v.hypercut.config import MIN_IMAGE_SIZE_PX
 from rb2v.shards import ShardReader
+from rb2v.shards.labels import read_orders
 from rb2v.shards.order import CropPosition, check_crop, place_crop
 
 PixelType = Literal["float32", "uint8"]
@@ -49,11 +51,18 @@ class ShardDataset(Dataset[dict[str, Tensor]]):
     dtype : {"float32", "uint8"}
         Pixels in [0, 1], or as they are stored: a quarter of the bytes to move, for ``pixels.float() / 255`` on the
         device.
+    labels : str or path, optional
+        A table of ``rb2v label-order``: orders in place of those of the shards.
+    min_margin : float
+        Least margin of an order in that table; samples below it have order 0.
+    only_consistent : bool
+        Whether samples whose pairs lie on different sides by that table have order 0.
 
     Raises
     ------
     Rb2vError
-        If the shards cannot be read, there are no such frames, or the crop does not fit into the frames.
+        If the shards cannot be read, there are no such frames, the crop does not fit into the frames, or the labels are
+        not of these samples.
 
     Examples
     --------
@@ -73,6 +82,9 @@ class ShardDataset(Dataset[dict[str, Tensor]]):
         crop_position: CropPosition = "random",
         seed: int = 0,
         dtype: PixelType = "float32",
+        labels: str | PathLike[str] | None = None,
+        min_margin: float = 0.0,
+        only_consistent: bool = False,
     ) -> None:
         self.reader = ShardReader(folder, split)
         n_frames = self.reader.manifest.frames_per_sequence
@@ -83,7 +95,12 @@ class ShardDataset(Dataset[dict[str, Tensor]]):
             raise InputError("dtype", f"{dtype!r} is not known", expected=" or ".join(get_args(PixelType)))
         if seed < 0:
             raise Rb2vError(f"seed must not be negative, got {seed}")
-        self.orders = self.reader.table["order"].to_numpy(np.int64)
+        if labels is None and (min_margin or only_consistent):
+            raise InputError("options", "is missing", "labels", "the table that min_margin and only_consistent ask")
+        orders = self.reader.table["order"]
+        if labels is not None:
+            orders = read_orders(Path(labels), self.reader, min_margin=min_margin, only_consistent=only_consistent)
+        self.orders = np.array(orders, dtype=np.int64)
         self.size = size
         self.frames = None if frames is None else tuple(frames)
         self.crop = check_crop(str(folder), crop, crop_position, self.reader.manifest.output_size)

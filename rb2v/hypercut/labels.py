@@ -13,6 +13,7 @@ from torch import Tensor
 
 from rb2v.artifacts import SPLITS, Split
 from rb2v.errors import InputError
+from rb2v.hypercut.checkpoint import load_order_network
 from rb2v.hypercut.data import check_frame_size, resize_frames, to_float, to_tensor
 from rb2v.hypercut.networks import OrderNetwork
 from rb2v.hypercut.order import orders_of, sequence_pairs
@@ -25,6 +26,51 @@ MAX_BATCH_PIXELS = 2**19
 """Pixels of the pairs that are scored at once; the widest maps take 128 bytes for each."""
 
 Progress = Callable[[int, int, str], None]
+
+
+def run(
+    shards_dir: Path,
+    network_path: Path,
+    out: Path,
+    *,
+    splits: Sequence[Split] = SPLITS,
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> pd.DataFrame:
+    """Write the order of every sample by a network in a file.
+
+    Parameters
+    ----------
+    shards_dir : Path
+        A folder that ``rb2v build-shards`` wrote.
+    network_path : Path
+        What `load_order_network` takes: the folder of a run, a checkpoint, or the authors' weights.
+    out : Path
+        The table to write.
+    splits : sequence of {"train", "test"}
+        Splits to label.
+    device : {"auto", "cpu", "cuda"}
+        Where to score; "auto" takes CUDA where there is one.
+    progress : callable, optional
+        As for `write_labels`.
+
+    Returns
+    -------
+    DataFrame
+        What `write_labels` wrote.
+
+    Raises
+    ------
+    InputError
+        As `load_order_network` and `write_labels`, or if there is no such device.
+    """
+    if device not in ("auto", "cpu", "cuda"):
+        raise InputError("device", f"{device!r} is not known", expected="auto, cpu or cuda")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InputError("device", "there is no CUDA device", expected="auto or cpu")
+    network, config = load_order_network(network_path)
+    network.to("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
+    return write_labels(out, network, shards_dir, config.image_size, splits=splits, progress=progress)
 
 
 def write_labels(
@@ -68,22 +114,16 @@ def write_labels(
         If the shards cannot be read, their frames are too small for the network, or ``path`` holds something else than
         labels.
     """
-    check_labels_path(path)
-    tables = [_label_split(network, ShardReader(shards_dir, split), image_size, progress) for split in splits]
+    _check_path(path)
+    with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
+        tables = [_label_split(network, ShardReader(shards_dir, split), image_size, progress) for split in splits]
     table = pd.concat(tables, ignore_index=True)
     with whole_file(path) as temporary:
         table.to_csv(temporary, index=False, lineterminator="\n", float_format="%.9g")
     return table
 
 
-def check_labels_path(path: Path) -> None:
-    """Check that a path is free, or holds labels that can be written anew.
-
-    Raises
-    ------
-    InputError
-        If it holds something else.
-    """
+def _check_path(path: Path) -> None:
     expected = "a new file, or a table of labels to write anew"
     if path.is_dir():
         raise InputError(path, "is a folder", expected=expected)

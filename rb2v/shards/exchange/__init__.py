@@ -89,7 +89,7 @@ def export_shards(
     if not len(reader):
         raise InputError(manifest_path(shards_dir), "holds no sample", expected="at least one")
     if labels is None and only_consistent:
-        raise InputError("options", "needs a table of labels", "only_consistent")
+        raise InputError("options", "is missing", "labels", "the table that only_consistent asks")
     orders = (
         tuple(reader.table["order"].tolist())
         if labels is None
