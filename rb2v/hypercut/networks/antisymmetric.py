@@ -49,8 +49,9 @@ class AntisymmetricNetwork(OrderNetwork):
     ----------
     front_end : FrontEnd
         What the trunk sees of a pair.
-    trunk : Module
-        Takes the cues to ``(B, n_dimensions)``, the space that the plane divides.
+    trunk : Sequential
+        Takes the cues to ``(B, n_dimensions)``, the space that the plane divides; its last layer is linear, without
+        a bias, which would be added to both orders.
     n_dimensions : int
         Dimension of that space.
     seed : int
@@ -60,7 +61,7 @@ class AntisymmetricNetwork(OrderNetwork):
     antisymmetric = True
     min_size_px = 16
 
-    def __init__(self, front_end: FrontEnd, trunk: nn.Module, n_dimensions: int, seed: int) -> None:
+    def __init__(self, front_end: FrontEnd, trunk: nn.Sequential, n_dimensions: int, seed: int) -> None:
         super().__init__()
         self.front_end: FrontEnd = front_end
         self.trunk = trunk
@@ -69,9 +70,11 @@ class AntisymmetricNetwork(OrderNetwork):
     def embed(self, first: Tensor, second: Tensor) -> Tensor:
         """Return ``H(a, b) - H(b, a)``, (B, n_dimensions), for (B, 3, H, W) frames."""
         cues = self.front_end(first, second)
-        ahead, back = self.trunk(torch.cat([cues, self.front_end.swap(cues)])).chunk(2)
-        difference: Tensor = ahead - back
-        return difference
+        ahead, back = self.trunk[:-1](torch.cat([cues, self.front_end.swap(cues)])).chunk(2)
+        # The difference before the last layer: a matrix product rounds by a row's place, and the other order's
+        # difference has the same one.
+        points: Tensor = self.trunk[-1](ahead - back)
+        return points
 
     def embed_both(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
         """Return the points of pairs in both orders, each the other's opposite."""
@@ -95,7 +98,7 @@ def make_trunk(n_cues: int, strides: tuple[int, int, int], n_dimensions: int) ->
     layers: list[nn.Module] = []
     for n_in, n_out, stride in zip((n_cues, *N_CHANNELS[:-1]), N_CHANNELS, strides, strict=True):
         layers += [nn.Conv2d(n_in, n_out, 3, stride=stride, padding=1), nn.LeakyReLU(LEAK)]
-    return nn.Sequential(*layers, MeanOverPixels(), nn.Linear(N_CHANNELS[-1], n_dimensions))
+    return nn.Sequential(*layers, MeanOverPixels(), nn.Linear(N_CHANNELS[-1], n_dimensions, bias=False))
 
 
 def make_antisymmetric(n_dimensions: int, seed: int) -> AntisymmetricNetwork:

@@ -71,8 +71,9 @@ class OrderNetwork(nn.Module, ABC):
         return self._project(self.embed(_flatten(first), _flatten(second))).reshape(first.shape[:-3])
 
     def _project(self, points: Tensor) -> Tensor:
-        # In full precision also under AMP: the sides of small scores would else be rounded away.
-        return points.float() @ self.normal.float()
+        # In full precision also under AMP: the sides of small scores would else be rounded away. And row by row: a
+        # matrix product rounds by a row's place, so that scores would depend on the other pairs of the batch.
+        return (points.float() * self.normal.float()).sum(dim=-1)
 
 
 class PairNetwork(OrderNetwork):
@@ -80,10 +81,23 @@ class PairNetwork(OrderNetwork):
 
     antisymmetric = False
 
+    @abstractmethod
+    def features(self, first: Tensor, second: Tensor) -> Tensor:
+        """Return what `head` takes to points, ``(B, f)``."""
+
+    def head(self, features: Tensor) -> Tensor:
+        """Return points, ``(B, n)``; the features themselves, where a network has no more."""
+        return features
+
+    def embed(self, first: Tensor, second: Tensor) -> Tensor:
+        """Return the points of ordered pairs, (B, n), for (B, 3, H, W) frames."""
+        return self.head(self.features(first, second))
+
     def embed_both(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
         """Return the points of pairs in both orders, from one batched pass."""
-        ahead, back = self.embed(torch.cat([first, second]), torch.cat([second, first])).chunk(2)
-        return ahead, back
+        ahead, back = self.features(torch.cat([first, second]), torch.cat([second, first])).chunk(2)
+        # One after the other, so that a pair has the same place in both matrix products, which round by it.
+        return self.head(ahead), self.head(back)
 
 
 def _flatten(frames: Tensor) -> Tensor:

@@ -59,12 +59,18 @@ class PaperNetwork(PairNetwork):
     def __init__(self, n_dimensions: int, seed: int) -> None:
         super().__init__()
         n_channels = (32, 64, 128, 128, 128)
-        self.trunk = nn.Sequential(*_make_trunk(n_channels, LEAK), nn.Linear(n_channels[-1], n_dimensions))
+        self.trunk = nn.Sequential(*_make_trunk(n_channels, LEAK))
+        self.linear = nn.Linear(n_channels[-1], n_dimensions)
         self.register_buffer("normal", draw_unit_normal(n_dimensions, seed))
 
-    def embed(self, first: Tensor, second: Tensor) -> Tensor:
-        """Return the points of ordered pairs, (B, n_dimensions), for (B, 3, H, W) frames."""
-        points: Tensor = self.trunk(torch.cat([first, second], dim=1) - 0.5)
+    def features(self, first: Tensor, second: Tensor) -> Tensor:
+        """Return ``(B, 128)``."""
+        features: Tensor = self.trunk(torch.cat([first, second], dim=1) - 0.5)
+        return features
+
+    def head(self, features: Tensor) -> Tensor:
+        """Return points, ``(B, n_dimensions)``."""
+        points: Tensor = self.linear(features)
         return points
 
 
@@ -118,8 +124,8 @@ class UpstreamNetwork(PairNetwork):
         """(n,) normal of the plane: the weights, each plus the bias."""
         return self.hyperplane.hyperplane[:-1] + self.hyperplane.hyperplane[-1]
 
-    def embed(self, first: Tensor, second: Tensor) -> Tensor:
-        """Return the points of ordered pairs, (B, n), for (B, 3, H, W) frames."""
+    def features(self, first: Tensor, second: Tensor) -> Tensor:
+        """Return the points themselves, ``(B, n)``."""
         pair = torch.cat([(frames.flip(-3) - self.mean) / self.std for frames in (first, second)], dim=1)
         points: Tensor = self.f_func.model(pair)
         return points
