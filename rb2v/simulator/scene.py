@@ -178,9 +178,12 @@ def _place(
 def _displacement(views: Sequence[Homography], size: tuple[int, int]) -> NDArray[np.float32]:
     """Return the way of every pixel from the first to the last of three views of one plane, the pixels the second's."""
     width, height = size
-    pixels = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1).reshape(-1, 2).astype(np.float64)
-    first, last = (warp_points(view @ np.linalg.inv(views[1]), pixels) for view in (views[0], views[2]))
-    return np.asarray((last - first).reshape(height, width, 2), dtype=np.float32)
+    x, y = np.meshgrid(np.arange(width, dtype=np.float64), np.arange(height, dtype=np.float64))
+    # Not by `warp_points`: many small fields are wanted.
+    points = np.linalg.inv(views[1]) @ np.stack([x.ravel(), y.ravel(), np.ones(width * height)])
+    first, last = views[0] @ points, views[2] @ points
+    moved = last[:2] / last[2] - first[:2] / first[2]
+    return np.asarray(moved.T.reshape(height, width, 2), dtype=np.float32)
 
 
 def _centering(width: int, height: int) -> Homography:
@@ -271,15 +274,14 @@ class LayeredScene:
         views = [
             scene_to_view @ self.rig_motion.at(time_seconds) for time_seconds in (from_seconds, middle, to_seconds)
         ]
-        field = _displacement(views, size)
+        total = _displacement(views, size)
         for mover in self.movers:
             motions = [mover.motion.at(time_seconds) for time_seconds in (from_seconds, middle, to_seconds)]
-            alpha = np.zeros((size[1], size[0], 4), dtype=np.float32)
-            mover.draw_foreground(alpha, middle, views[1])
-            opacity = alpha[..., 3:]
+            layer = np.zeros((size[1], size[0], 4), dtype=np.float32)
+            mover.draw_foreground(layer, middle, views[1])
             moved = _displacement([view @ motion for view, motion in zip(views, motions, strict=True)], size)
-            field += opacity * (moved - field)
-        return field
+            total += layer[..., 3:] * (moved - total)
+        return total
 
     def with_motion(self, share: float) -> LayeredScene:
         """Return the same scene with every movement multiplied; with 0 it stands still."""

@@ -1,7 +1,7 @@
 """Short sequences straight from scenes, without cameras: what networks can be trained on within minutes.
 
-The scenes are street-like: a camera that pans before a wall of photographs, and objects before it. Every sequence
-comes with the true motion of the picture.
+The scenes are street-like: a camera that pans before a wall of photographs, and objects before it. How the picture
+moves is known of every sequence.
 """
 
 from __future__ import annotations
@@ -12,10 +12,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal, get_args
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from rb2v.core.color import from_linear
+from rb2v.artifacts import SPLITS, Split
+from rb2v.core.blur import window_steps
+from rb2v.core.color import Response, from_linear
+from rb2v.core.homography import Homography
 from rb2v.errors import Rb2vError
 from rb2v.simulator import textures
 from rb2v.simulator.scene import LayeredScene, Motion, Mover, Wave
@@ -25,12 +29,18 @@ MotionKind = Literal["single", "mixed"]
 FINE_SECONDS = 1 / 200
 """Time from one sharp frame to the next."""
 N_FRAMES = 7
-_BLUR_STEPS = 3
+RESPONSE: Response = "srgb"
+"""Camera response of the frames."""
+BLUR_STEPS = 3
+"""Instants of the blur track from one sharp frame to the next."""
 _SCENE_SECONDS = 20.0
 _NOISE_LEVELS = 0.7
-_MARGIN = 1.7
+_MAX_PHOTOS = 6  # of a scene, so that no folder of photographs takes long to read
 
-# Shares of the frame's side, from the first frame of a sequence to the last.
+# Shares of the frame's side: what a path of the largest radius, turn and zoom out needs of the wall is 1.61.
+_WALL = 1.7
+_RADIUS = (0.08, 0.2)
+# And from the first frame of a sequence to the last.
 _PAN = {"single": (0.04, 0.14), "mixed": (0.02, 0.1)}
 _OBJECT = {"single": (0.0, 0.02), "mixed": (0.03, 0.14)}
 _N_OBJECTS = {"single": (0, 2), "mixed": (3, 7)}
@@ -47,8 +57,8 @@ class SequencesConfig:
     """
 
     motion: MotionKind = "mixed"
-    """``single``: the camera pans, and at most one object moves a little of its own; ``mixed``: the camera pans, and
-    three to six objects move each its own way."""
+    """``single``: the camera pans, and at most one object moves a little of its own; ``mixed``: the camera pans more
+    slowly, and three to six objects move each its own way."""
     train: int = 2000
     """Sequences to train on."""
     test: int = 400
@@ -72,38 +82,109 @@ class SequencesConfig:
 
 @dataclass(frozen=True, eq=False)
 class SimulatedSequence:
-    """A blurry frame, its sharp sequence, and how the picture moves."""
+    """A blurry frame and its sharp sequence."""
 
     blurry: NDArray[np.uint8]
     """(H, W, 3) RGB: the mean in linear light of the 19 instants of the blur track."""
     sharp: NDArray[np.uint8]
     """(7, H, W, 3) RGB."""
-    motion_px: NDArray[np.float64]
-    """(2,) x and y from the first frame to the last, mean over all pixels."""
 
 
-def split_photos(photos: Sequence[Path], split: str) -> tuple[Path, ...]:
-    """Return the photographs of a split: every third one, and the last of fewer, is for testing."""
-    tested = [path for index, path in enumerate(photos) if index % 3 == 2] or list(photos[-1:])
-    return tuple(tested if split == "test" else [path for path in photos if path not in tested] or photos)
+@dataclass(frozen=True, eq=False)
+class SimulatedTake:
+    """A scene and the instants at which it is shown; everything of a sequence depends on its index alone."""
+
+    name: str
+    scene: LayeredScene
+    size: int
+    """Side of the frames in pixels."""
+    seed: tuple[int, ...]
+
+    @property
+    def scene_to_view(self) -> Homography:
+        """From the scene's plane to the frames' pixels."""
+        middle = (self.size - 1) / 2
+        return np.array([[1, 0, middle], [0, 1, middle], [0, 0, 1]], dtype=np.float64)
+
+    def render(self, index: int) -> SimulatedSequence:
+        """Return a sequence."""
+        rng = self._rng(index)
+        view, size = self.scene_to_view, (self.size, self.size)
+        track = np.stack([self.scene.render(float(time), view, size) for time in _draw_instants(rng)])
+        return SimulatedSequence(
+            blurry=_develop(track.mean(axis=0), rng),
+            sharp=np.stack([_develop(frame, rng) for frame in track[::BLUR_STEPS]]),
+        )
+
+    def instants(self, index: int) -> NDArray[np.float64]:
+        """Return the times of a sequence's blur track: 19, of which every third one is a sharp frame's, in seconds."""
+        return _draw_instants(self._rng(index))
+
+    def motion_px(self, index: int) -> NDArray[np.float64]:
+        """Return how far the picture moves from the first sharp frame of a sequence to the last, without rendering.
+
+        Returns
+        -------
+        (2,) ndarray of float64
+            x and y in pixels, mean over all pixels; positive where what is seen moves right and down.
+        """
+        times = self.instants(index)
+        size = (self.size, self.size)
+        moved = self.scene.displacement(float(times[0]), float(times[-1]), self.scene_to_view, size)
+        return np.asarray(moved.mean(axis=(0, 1), dtype=np.float64))
+
+    def _rng(self, index: int) -> np.random.Generator:
+        return np.random.default_rng((*self.seed, 1, index))
 
 
-def build_scene(config: SequencesConfig, photos: Sequence[Path], seed: Sequence[int]) -> LayeredScene:
-    """Build the scene of one take.
+def split_photos(photos: Sequence[Path], split: Split) -> tuple[Path, ...]:
+    """Return the photographs of a split: every third one, or the last of two, is for testing, the others for training.
+
+    Raises
+    ------
+    Rb2vError
+        If there are less than two.
+    """
+    if len(photos) < 2:
+        raise Rb2vError(f"the splits share no photograph, and there is {len(photos)}; expected 2 or more")
+    tested = set(photos[2::3] or photos[-1:])
+    return tuple(path for path in photos if (path in tested) == (split == "test"))
+
+
+def build_take(config: SequencesConfig, photos: Sequence[Path], split: Split, index: int) -> SimulatedTake:
+    """Build a take, which is one scene.
 
     Parameters
     ----------
     config : SequencesConfig
         What is simulated.
     photos : sequence of Path
-        Textures.
-    seed : sequence of int
+        Textures of the split.
+    split : {"train", "test"}
+        The split.
+    index : int
+        Of the take within the split.
+    """
+    seed = (config.seed, SPLITS.index(split), index)
+    scene = build_scene(config, photos, np.random.default_rng((*seed, 0)))
+    return SimulatedTake(f"street-{split}-{index:04d}", scene, config.size, seed)
+
+
+def build_scene(config: SequencesConfig, photos: Sequence[Path], rng: np.random.Generator) -> LayeredScene:
+    """Build a scene.
+
+    Parameters
+    ----------
+    config : SequencesConfig
+        What is simulated.
+    photos : sequence of Path
+        Textures, of which a few are used.
+    rng : numpy.random.Generator
         Decides everything else.
     """
-    rng = np.random.default_rng(tuple(seed))
     size, kind = config.size, config.motion
-    pictures = [_load_photo(path) for path in photos]
-    side = int(_MARGIN * size)
+    pictures = [_load_photo(photos[index], size) for index in rng.permutation(len(photos))[:_MAX_PHOTOS]]
+    side = int(_WALL * size)
     wall = textures.photo_wall(pictures, (side, side), rng)
     movers = []
     for index in range(int(rng.integers(*_N_OBJECTS[kind]))):
@@ -118,9 +199,14 @@ def build_scene(config: SequencesConfig, photos: Sequence[Path], seed: Sequence[
     return LayeredScene(wall, movers, rig_motion)
 
 
-@lru_cache(maxsize=32)
-def _load_photo(path: Path) -> NDArray[np.float32]:
-    return textures.load_photo(path)
+@lru_cache(maxsize=64)
+def _load_photo(path: Path, size: int) -> NDArray[np.float32]:
+    """Read a photograph, reduced to about the size of frames: what is cut from it is hardly ever shown larger."""
+    photo = textures.load_photo(path)
+    scale = max(size, 64) / min(photo.shape[:2])
+    if scale >= 1:
+        return photo
+    return np.asarray(cv2.resize(photo, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), dtype=np.float32)
 
 
 def _draw_motion(
@@ -133,7 +219,7 @@ def _draw_motion(
     """Draw an elliptic path whose speed, wherever on it, lies about within limits."""
     seconds = (N_FRAMES - 1) * FINE_SECONDS
     speed = size * rng.uniform(*shares) / seconds
-    radius = size * rng.uniform(0.08, 0.2)
+    radius = size * rng.uniform(*_RADIUS)
     frequency = speed / (2 * np.pi * radius)
     phase, quarter = rng.uniform(), rng.choice([-0.25, 0.25])
     x = Wave(place[0], radius * rng.uniform(0.85, 1.15), frequency, phase)
@@ -142,32 +228,12 @@ def _draw_motion(
     return Motion(x, y, angle, Wave(1.0, 0.05, rng.uniform(0.3, 1), rng.uniform()))
 
 
-def render_sequence(scene: LayeredScene, size: int, rng: np.random.Generator) -> SimulatedSequence:
-    """Render one sequence of a scene, at an instant drawn at random.
-
-    Parameters
-    ----------
-    scene : LayeredScene
-        The scene.
-    size : int
-        Side of the frames in pixels.
-    rng : numpy.random.Generator
-        Decides the instant and the noise of the frames.
-    """
-    start = rng.uniform(0, _SCENE_SECONDS)
-    n_instants = _BLUR_STEPS * (N_FRAMES - 1) + 1
-    times = start + np.arange(n_instants) * FINE_SECONDS / _BLUR_STEPS
-    view = np.array([[1, 0, (size - 1) / 2], [0, 1, (size - 1) / 2], [0, 0, 1]], dtype=np.float64)
-    track = np.stack([scene.render(float(time), view, (size, size)) for time in times])
-    moved = scene.displacement(float(times[0]), float(times[-1]), view, (size, size))
-    return SimulatedSequence(
-        blurry=_develop(track.mean(axis=0), rng),
-        sharp=np.stack([_develop(frame, rng) for frame in track[::_BLUR_STEPS]]),
-        motion_px=moved.mean(axis=(0, 1), dtype=np.float64),
-    )
+def _draw_instants(rng: np.random.Generator) -> NDArray[np.float64]:
+    steps = np.array(window_steps(0, N_FRAMES, BLUR_STEPS), dtype=np.float64)
+    return np.asarray(rng.uniform(0, _SCENE_SECONDS) + steps * FINE_SECONDS / BLUR_STEPS, dtype=np.float64)
 
 
 def _develop(linear: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.uint8]:
-    levels = 255 * from_linear(linear, "srgb")
+    levels = 255 * from_linear(linear, RESPONSE)
     noise = rng.standard_normal(levels.shape, dtype=np.float32) * _NOISE_LEVELS
     return np.asarray(np.clip(np.rint(levels + noise), 0, 255), dtype=np.uint8)
