@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from rb2v import __version__
-from rb2v.errors import InputError
+from rb2v.errors import InputError, Rb2vError
 from rb2v.hypercut.config import TrainHyperCutConfig, recommend
 from rb2v.hypercut.networks import OrderNetwork, make_order_network
 from rb2v.hypercut.networks.residual import MAX_UPSTREAM_DIMENSIONS
@@ -139,7 +139,10 @@ def _load_released(path: Path) -> tuple[OrderNetwork, TrainHyperCutConfig]:
 
 
 def _build(path: Path, config: TrainHyperCutConfig, tensors: Mapping[str, Tensor], expected: str) -> OrderNetwork:
-    network = make_order_network(config.arch, config.n_dimensions, config.seed)
+    try:
+        network = make_order_network(config.arch, config.n_dimensions, config.seed)
+    except Rb2vError as error:
+        raise InputError(path, str(error), "config") from error
     wanted = network.state_dict()
     for name in sorted(wanted.keys() | tensors.keys()):
         if name not in tensors:

@@ -97,7 +97,7 @@ class ShardDataset(Dataset[dict[str, Tensor]]):
             raise Rb2vError(f"seed must not be negative, got {seed}")
         if labels is None and (min_margin or only_consistent):
             raise InputError("options", "is missing", "labels", "the table that min_margin and only_consistent ask")
-        orders = self.reader.table["order"]
+        orders: Sequence[int] = self.reader.table["order"].tolist()
         if labels is not None:
             orders = read_orders(Path(labels), self.reader, min_margin=min_margin, only_consistent=only_consistent)
         self.orders = np.array(orders, dtype=np.int64)
