@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -14,9 +16,19 @@ MAX_GAIN = 1.25
 MAX_OFFSET = 0.1
 
 
-def crop_size(height: int, width: int) -> tuple[int, int]:
-    """Return height and width of what is cut from frames of that size."""
-    return round(height * CROP_SHARE), round(width * CROP_SHARE)
+def min_frame_side(crop_px: int) -> int:
+    """Return the least side, in pixels, of frames whose crops have sides of at least ``crop_px`` pixels.
+
+    Examples
+    --------
+    >>> min_frame_side(33)
+    38
+    """
+    return next(side for side in itertools.count(crop_px) if _crop_side(side) >= crop_px)
+
+
+def _crop_side(side: int) -> int:
+    return round(side * CROP_SHARE)
 
 
 def draw_sequences(
@@ -46,7 +58,7 @@ def draw_sequences(
     """
     rng = np.random.default_rng((seed, step))
     n, n_frames, _, height, width = sequences.shape
-    crop_height, crop_width = crop_size(height, width)
+    crop_height, crop_width = _crop_side(height), _crop_side(width)
     rows = range(batch_size) if rows is None else rows
     batch = []
     for place, index in enumerate(rng.choice(n, batch_size, replace=n < batch_size)):

@@ -72,11 +72,18 @@ class TrainHyperCutConfig:
         ):
             _check_at_least(name, getattr(self, name), 0)
         _check_at_least("image_size", self.image_size, MIN_IMAGE_SIZE_PX)
+        if not any(self.term_weights.values()):
+            raise Rb2vError(f"{' or '.join(map(_weight_of, LOSSES[self.loss]))} must be more than 0")
         for name, most in _LIMITS.items():
             if getattr(self, name) > most:
                 raise Rb2vError(f"{name} must be at most {most}, got {getattr(self, name)}")
         if not 0 < self.lr < math.inf:
             raise Rb2vError(f"lr must be a positive number, got {self.lr}")
+
+    @property
+    def term_weights(self) -> dict[str, float]:
+        """Weights of the loss's terms, by term."""
+        return {term: getattr(self, _weight_of(term)) for term in LOSSES[self.loss]}
 
 
 _OF_THE_PAPER: Mapping[str, Any] = {"loss": "upstream", "lr": 1e-3, "score_decay": 0.0}
@@ -96,10 +103,18 @@ def recommend(arch: str, **chosen: Any) -> TrainHyperCutConfig:  # noqa: ANN401 
     Raises
     ------
     Rb2vError
-        If a value is out of range, or names no network or loss.
+        If a value is out of range, names no network or loss, or weights a term that the loss does not have.
     """
     given = {name: value for name, value in chosen.items() if value is not None}
-    return TrainHyperCutConfig(**{"arch": arch, **RECOMMENDED.get(arch, {}), **given})
+    config = TrainHyperCutConfig(**{"arch": arch, **RECOMMENDED.get(arch, {}), **given})
+    for term in sorted(set().union(*LOSSES.values()) - LOSSES[config.loss].keys()):
+        if _weight_of(term) in given:
+            raise Rb2vError(f"{_weight_of(term)}: the loss {config.loss!r} has no such term")
+    return config
+
+
+def _weight_of(term: str) -> str:
+    return f"{term}_weight"
 
 
 def _check_member(name: str, value: str, known: list[str]) -> None:

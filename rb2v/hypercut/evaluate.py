@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,94 +18,49 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rb2v.hypercut.checkpoint import load_order_network
+from rb2v.errors import InputError
+from rb2v.hypercut.controls import CONTROLS, Scorer
 from rb2v.hypercut.data import to_float
+from rb2v.hypercut.intervals import TakeBootstrap, interval_of
 from rb2v.hypercut.networks import OrderNetwork, make_order_network
-from rb2v.hypercut.order import orders_of, sequence_pairs
+from rb2v.hypercut.order import sequence_pairs
 
 __all__ = [
-    "CONTROLS",
     "VARIANTS",
     "consistency",
-    "label_orders",
-    "load_order_network",
+    "has_collapsed",
     "predict",
+    "read_predictions",
     "score_predictions",
 ]
 
-Scorer = Callable[[Tensor, Tensor], Tensor]
-
-BATCH_SIZE = 32
+MAX_BATCH_PIXELS = 2**19
+"""Pixels of the pairs that are scored at once."""
 BRIGHTNESS_SHIFT = 0.1
+CONTRAST_GAIN = 0.8
 
+N_ANGLES = 180
+N_CHANCE_DRAWS = 200
 
-def _mean_brightness(first: Tensor, second: Tensor) -> Tensor:
-    return second.mean(dim=(-3, -2, -1)) - first.mean(dim=(-3, -2, -1))
-
-
-def _brightness_center(first: Tensor, second: Tensor) -> Tensor:
-    return _center_x(second) - _center_x(first)
-
-
-def _center_x(frames: Tensor) -> Tensor:
-    columns = frames.sum(dim=(-3, -2))
-    x = torch.linspace(-1, 1, columns.shape[-1], device=columns.device)
-    return columns @ x / columns.sum(dim=-1).clamp(min=1e-6)
-
-
-def _random_projection(first: Tensor, second: Tensor) -> Tensor:
-    weights = torch.randn(first.shape[-3:], generator=torch.Generator().manual_seed(0)).to(first.device)
-    return ((second - first) * weights).sum(dim=(-3, -2, -1))
-
-
-CONTROLS: Mapping[str, Scorer] = {
-    "mean_brightness": _mean_brightness,
-    "brightness_center": _brightness_center,
-    "random_projection": _random_projection,
-}
-"""Antisymmetric scores that know nothing of motion: hit and con mean little unless they stand above these."""
+MIN_SCORE_RMS = 1e-3
+MIN_HIT = 0.6
 
 VARIANTS: Mapping[str, Callable[[Tensor], Tensor]] = {
     "plain": lambda frames: frames,
     "contrast_reversed": lambda frames: 1 - frames,
+    "contrast_scaled": lambda frames: 0.5 + CONTRAST_GAIN * (frames - 0.5),
     "brightness_shifted": lambda frames: frames + BRIGHTNESS_SHIFT,
 }
 """What is done to all frames alike before they are scored; none of it changes the motion."""
 
-
-def label_orders(
-    network: OrderNetwork, sequences: Tensor
-) -> tuple[NDArray[np.int8], NDArray[np.float32], NDArray[np.float32]]:
-    """Tell which sequences to keep and which to reverse.
-
-    Under the agreement loss the sum of a sequence's scores is the log odds of *keep* against *reverse*, so the order is
-    the sign of the sum even where the pairs disagree; whether they do stands in the scores.
-
-    Parameters
-    ----------
-    network : OrderNetwork
-        A trained network.
-    sequences : (n, N + 1, 3, h, w) tensor of uint8
-        Whole frames of the size that the network was trained at.
-
-    Returns
-    -------
-    orders : (n,) ndarray of int8
-        +1 keep, -1 reverse, 0 where the sum is exactly zero or not finite.
-    margins : (n,) ndarray of float32
-        Absolute value of the sum.
-    scores : (n, N / 2) ndarray of float32
-        Score of every pair, outer pair first.
-    """
-    scores = _score(network.score, sequences, _device_of(network))
-    sums = scores.sum(axis=1)
-    return orders_of(sums), np.abs(sums), scores
+_KEYS = ("scorer", "variant", "take", "blurry_index")
+_EXPECTED = "predictions that 'rb2v train-hypercut' wrote"
 
 
 def predict(
     network: OrderNetwork, arch: str, n_dimensions: int, seed: int, sequences: Tensor, keys: pd.DataFrame
 ) -> pd.DataFrame:
-    """Score sequences, as they are and reversed, by the network and by the controls, under every variant.
+    """Score sequences under every variant, and reversed, by the network and by the controls.
 
     Parameters
     ----------
@@ -121,70 +77,182 @@ def predict(
     -------
     DataFrame
         One row per scorer, variant and sequence: ``scorer, variant, take, blurry_index``, the pairs' scores ``s_0 ...``
-        and those of the reversed sequence ``r_0 ...``.
+        and, in the rows of the plain variant, those of the reversed sequence ``r_0 ...``.
     """
-    device = _device_of(network)
+    device = network.normal.device
     untrained = make_order_network(arch, n_dimensions, seed).to(device).eval()
     scorers: dict[str, Scorer] = {"network": network.score, "untrained": untrained.score, **CONTROLS}
+    names = [f"{prefix}_{k}" for prefix in "sr" for k in range(sequences.shape[1] // 2)]
     tables = []
     for name, scorer in scorers.items():
         for variant, change in VARIANTS.items():
             table = keys[["take", "blurry_index"]].reset_index(drop=True)
             table.insert(0, "scorer", name)
             table.insert(1, "variant", variant)
-            for prefix, shown in (("s", sequences), ("r", sequences.flip(1))):
-                scores = _score(scorer, shown, device, change)
-                table[[f"{prefix}_{k}" for k in range(scores.shape[1])]] = scores
+            ahead = _score(scorer, sequences, device, change)
+            back = (
+                _score(scorer, sequences.flip(1), device, change) if variant == "plain" else np.full_like(ahead, np.nan)
+            )
+            table[names] = np.hstack([ahead, back])
             tables.append(table)
     return pd.concat(tables, ignore_index=True)
 
 
-def _device_of(network: OrderNetwork) -> torch.device:
-    return network.normal.device
-
-
 def _score(
-    scorer: Scorer, sequences: Tensor, device: torch.device, change: Callable[[Tensor], Tensor] = VARIANTS["plain"]
+    scorer: Scorer, sequences: Tensor, device: torch.device, change: Callable[[Tensor], Tensor]
 ) -> NDArray[np.float32]:
-    batches = [np.empty((0, sequences.shape[1] // 2), np.float32)]
+    n_pairs = sequences.shape[1] // 2
+    batch_size = max(1, MAX_BATCH_PIXELS // (n_pairs * sequences.shape[-2] * sequences.shape[-1]))
+    batches = [np.empty((0, n_pairs), np.float32)]
     with torch.inference_mode():
-        for start in range(0, len(sequences), BATCH_SIZE):
-            batch = sequences[start : start + BATCH_SIZE].to(device)
+        for start in range(0, len(sequences), batch_size):
+            batch = sequences[start : start + batch_size].to(device)
             first, second = sequence_pairs(change(to_float(batch)))
             batches.append(scorer(first, second).float().cpu().numpy())
     return np.concatenate(batches)
 
 
-def score_predictions(predictions: pd.DataFrame) -> dict[str, dict[str, Any]]:
-    """Score what ``predict`` returned.
+def read_predictions(path: Path) -> pd.DataFrame:
+    """Read the table that `predict` made.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, no table, or lacks a column.
+    """
+    if not path.is_file():
+        raise InputError(path, "there is no such file", expected=_EXPECTED)
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)  # a take may be named 001, or nan
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise InputError(path, f"is no table ({error})", expected=_EXPECTED) from error
+    n_pairs = sum(name.startswith("s_") for name in map(str, table))
+    numbers = [f"{prefix}_{k}" for prefix in "sr" for k in range(max(n_pairs, 1))]
+    for name in (*_KEYS, *numbers):
+        if name not in table:
+            raise InputError(path, "column is missing", name, _EXPECTED)
+    for name in ("blurry_index", *numbers):
+        try:
+            values = table[name].replace("", "nan")
+            table[name] = values.astype("int64") if name == "blurry_index" else values.astype("float64")
+        except ValueError as error:
+            raise InputError(path, f"holds what is no number ({error})", name, _EXPECTED) from error
+    return table
+
+
+def score_predictions(
+    predictions: pd.DataFrame, motion: pd.DataFrame | None = None, *, n_resamples: int = 1000, seed: int = 0
+) -> dict[str, dict[str, Any]]:
+    """Score what `predict` returned, and say how far the figures may be off.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        Of the test split.
+    motion : DataFrame, optional
+        True mean motion of the picture from ``x_0`` to ``x_N``: ``split, take, blurry_index, motion_x_px,
+        motion_y_px``; NaN where it is not known.
+    n_resamples : int
+        Resamples of the takes that an interval comes from.
+    seed : int
+        Seed of the resamples, and of random labels.
 
     Returns
     -------
     dict
         Per scorer: ``hit``, the share of pairs whose reversal lies on the other side, and ``hit_pairs`` of each pair;
         ``con@k``, the share of sequences with k pairs on one side, mean over the choices of k pairs, and
-        ``con@2_outer`` of the two outer pairs; and, named after the variant, the share of sequences whose order it
-        leaves as it was. An antisymmetric scorer has a hit of 1 by construction.
+        ``con@2_outer`` of the two outer pairs; named after the variant, the share of sequences whose order it
+        leaves as it was; and ``labels_flipped``, the share whose order turns with the sequence. An antisymmetric
+        scorer has a hit of 1 by construction.
+
+        Where there is ``motion``: ``agreement``, the share of sequences whose order tells on which side of a line
+        their motion lies, for the best of 180 directions of the line; ``agreement_chance``, the same for random
+        orders; ``agreement_n``, the number of sequences whose motion is known. None where that is 0.
+
+        ``intervals`` holds ``[low, high]`` of each share by name, 95 % of the bootstrap over takes, with ``hit_pair_k``
+        for each pair; None with fewer than 3 takes.
     """
     names = [name for name in predictions.columns if name.startswith("s_")]
     result: dict[str, dict[str, Any]] = {}
     for scorer, rows in predictions.groupby("scorer", sort=False):
-        variants = {str(variant): table for variant, table in rows.groupby("variant", sort=False)}
-        sides = {variant: np.sign(table[names].to_numpy()) for variant, table in variants.items()}
-        reversed_sides = np.sign(variants["plain"][[name.replace("s_", "r_") for name in names]].to_numpy())
-        hits = (sides["plain"] * reversed_sides < 0).mean(axis=0)
-        orders = {variant: np.sign(table[names].sum(axis=1).to_numpy()) for variant, table in variants.items()}
-        result[str(scorer)] = {
-            "hit": float(hits.mean()),
-            "hit_pairs": hits.tolist(),
-            **consistency(sides["plain"]),
-            **{
-                variant: float((order == orders["plain"]).mean())
-                for variant, order in orders.items()
-                if variant != "plain"
-            },
-        }
+        tables = {str(variant): table for variant, table in rows.groupby("variant", sort=False)}
+        plain = tables["plain"]
+        scores = {variant: _numbers(table, names) for variant, table in tables.items()}
+        reversed_scores = _numbers(plain, [name.replace("s_", "r_") for name in names])
+        figures = _figures_of_sequences(scores, reversed_scores)
+        values = np.stack(list(figures.values()), axis=1).astype(np.float64)
+        bootstrap = TakeBootstrap(plain["take"].astype(str), n_resamples, seed)
+        means = dict(zip(figures, values.mean(axis=0).tolist(), strict=True))
+        intervals = dict(zip(figures, map(interval_of, bootstrap.means(values).T), strict=True))
+        hit_pairs = [means.pop(f"hit_pair_{k}") for k in range(len(names))]
+        scored: dict[str, Any] = {"hit": means.pop("hit"), "hit_pairs": hit_pairs, **means}
+        if motion is not None:
+            sides = np.sign(scores["plain"].sum(axis=1))
+            agreement, intervals["agreement"] = _agreement(sides, _motion_of(plain, motion), bootstrap, seed)
+            scored |= agreement
+        result[str(scorer)] = {**scored, "intervals": intervals}
     return result
+
+
+def _numbers(table: pd.DataFrame, names: list[str]) -> NDArray[np.float64]:
+    # By way of float32, which a table of text gives back to the bit.
+    return table[names].to_numpy(np.float32).astype(np.float64)
+
+
+def _figures_of_sequences(
+    scores: Mapping[str, NDArray[np.float64]], reversed_scores: NDArray[np.float64]
+) -> dict[str, NDArray[Any]]:
+    """Return what every sequence, (n,), adds to each figure's mean."""
+    plain = scores["plain"]
+    hits = np.sign(plain) * np.sign(reversed_scores) < 0
+    orders = {variant: np.sign(values.sum(axis=1)) for variant, values in scores.items()}
+    kept = {variant: order == orders["plain"] for variant, order in orders.items() if variant != "plain"}
+    return {
+        "hit": hits.mean(axis=1),
+        **{f"hit_pair_{k}": hit for k, hit in enumerate(hits.T)},
+        **_agreements(plain),
+        **kept,
+        "labels_flipped": orders["plain"] * np.sign(reversed_scores.sum(axis=1)) < 0,
+    }
+
+
+def _motion_of(plain: pd.DataFrame, motion: pd.DataFrame) -> NDArray[np.float64]:
+    """Return the true motion of sequences, (n, 2) in pixels, NaN where it is not known."""
+    known = motion[motion["split"] == "test"]
+    places = pd.MultiIndex.from_arrays([known["take"].astype(str), known["blurry_index"]])
+    wanted = pd.MultiIndex.from_arrays([plain["take"].astype(str), plain["blurry_index"]])
+    found = known[["motion_x_px", "motion_y_px"]].set_axis(places).reindex(wanted)
+    return found.to_numpy(np.float64)
+
+
+def _agreement(
+    sides: NDArray[np.float64], motion_px: NDArray[np.float64], bootstrap: TakeBootstrap, seed: int
+) -> tuple[dict[str, Any], list[float] | None]:
+    """Return how well sides tell the direction of motion by the best half-plane, and the interval of that."""
+    kept = np.isfinite(motion_px).all(axis=1) & (motion_px != 0).any(axis=1)
+    n = int(kept.sum())
+    if not n:
+        return {"agreement": None, "agreement_chance": None, "agreement_n": 0}, None
+    angles = np.pi * np.arange(N_ANGLES) / N_ANGLES
+    true_sides = np.sign(np.where(kept[:, None], motion_px, 0) @ np.stack([np.cos(angles), np.sin(angles)]))
+    told = np.where(kept, sides, 0)[:, None] * true_sides
+    right, wrong = told > 0, told < 0
+    draws = np.random.default_rng(seed).choice([-1.0, 1.0], (N_CHANCE_DRAWS, n))
+    # Right and wrong of random sides differ by the product, and together are all that lie off the line.
+    drawn = (np.abs(draws @ true_sides[kept]) + np.abs(true_sides[kept]).sum(axis=0)) / (2 * n)
+    resampled = np.maximum(bootstrap.means(right, kept), bootstrap.means(wrong, kept)).max(axis=1, initial=0)
+    agreement = {
+        "agreement": float(max(right[kept].mean(axis=0).max(), wrong[kept].mean(axis=0).max())),
+        "agreement_chance": float(drawn.max(axis=1).mean()),
+        "agreement_n": n,
+    }
+    return agreement, interval_of(resampled)
+
+
+def has_collapsed(score_rms: float, hit: float) -> bool:
+    """Tell whether a network gives every pair about the same score: too small ones, or the same for both orders."""
+    return not (score_rms >= MIN_SCORE_RMS and hit >= MIN_HIT)
 
 
 def consistency(scores: NDArray[np.floating]) -> dict[str, float]:
@@ -205,13 +273,17 @@ def consistency(scores: NDArray[np.floating]) -> dict[str, float]:
     >>> consistency(np.array([[1.0, 2.0, 3.0], [-1.0, -2.0, 3.0]]))
     {'con@2': 0.6666666666666666, 'con@3': 0.5, 'con@2_outer': 1.0}
     """
+    return {name: float(agree.mean()) for name, agree in _agreements(scores).items()}
+
+
+def _agreements(scores: NDArray[np.floating]) -> dict[str, NDArray[Any]]:
     n_pairs = scores.shape[1]
     shares = {
-        f"con@{k}": float(np.mean([_agree(scores[:, choice]) for choice in combinations(range(n_pairs), k)]))
+        f"con@{k}": np.mean([_agree(scores[:, choice]) for choice in combinations(range(n_pairs), k)], axis=0)
         for k in range(2, n_pairs + 1)
     }
     return shares | ({"con@2_outer": _agree(scores[:, :2])} if n_pairs > 1 else {})
 
 
-def _agree(scores: NDArray[np.floating]) -> float:
-    return float(np.mean((scores > 0).all(axis=1) | (scores < 0).all(axis=1)))
+def _agree(scores: NDArray[np.floating]) -> NDArray[np.bool_]:
+    return np.asarray((scores > 0).all(axis=1) | (scores < 0).all(axis=1))

@@ -108,16 +108,16 @@ class Ranks:
             dist.broadcast_object_list(values, src=0)
         return values[0]
 
-    def mean(self, value: Tensor) -> float:
-        """Return the mean of the processes' values."""
-        total = value.detach().clone()
+    def means(self, values: Tensor) -> list[float]:
+        """Return the mean over the processes of every value."""
+        total = values.detach().clone()
         if self.size > 1:
             dist.all_reduce(total)
-        return total.item() / self.size
+        return [value / self.size for value in total.tolist()]
 
-    def gather(self, scores: Tensor) -> NDArray[np.float32]:
+    def gather(self, rows: Tensor) -> NDArray[np.float32]:
         """Return the rows of all processes, one process after the other."""
-        rows = scores.detach().float()
+        rows = rows.detach().float().contiguous()
         if self.size > 1:
             parts = [torch.empty_like(rows) for _ in range(self.size)]
             dist.all_gather(parts, rows)

@@ -9,7 +9,7 @@ import logging
 import math
 import pickle
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,17 +17,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 
 from rb2v.artifacts import SPLITS
 from rb2v.errors import InputError
-from rb2v.hypercut.augmentation import draw_batch
+from rb2v.hypercut.augmentation import draw_batch, min_frame_side
 from rb2v.hypercut.checkpoint import load_order_network, save_order_network
 from rb2v.hypercut.config import TrainHyperCutConfig, learning_rate
-from rb2v.hypercut.data import load_sequences
-from rb2v.hypercut.evaluate import consistency, label_orders, predict, score_predictions
+from rb2v.hypercut.curves import Curves
+from rb2v.hypercut.data import check_frame_size, load_sequences
+from rb2v.hypercut.evaluate import consistency, has_collapsed, predict, score_predictions
+from rb2v.hypercut.labels import write_labels
 from rb2v.hypercut.losses import LOSSES
-from rb2v.hypercut.networks import make_order_network
+from rb2v.hypercut.networks import OrderNetwork, make_order_network
 from rb2v.hypercut.ranks import Ranks
+from rb2v.hypercut.samples import write_samples
 from rb2v.io.store import SCHEMA, output_folder, whole_file, write_json
 from rb2v.shards import ShardReader, manifest_path, sha256_of
 
@@ -41,6 +45,8 @@ TRAINING_NAME = "metrics.csv"
 PREDICTIONS_NAME = "predictions.csv"
 METRICS_NAME = "metrics.json"
 LABELS_NAME = "order_labels.csv"
+SAMPLES_NAME = "samples.png"
+CURVES_NAME = "tensorboard"
 
 MAX_GRADIENT_NORM = 1.0
 MIN_PAIRS = 2
@@ -59,7 +65,7 @@ def run(
     """Train an order network, evaluate it on the test split and label every sequence.
 
     A stopped run goes on from its last state and ends in the same bytes as one that was never stopped, given the
-    same device and number of threads; a finished one is skipped.
+    same device and number of threads, but for the files of TensorBoard; a finished one is skipped.
 
     Processes that ``torchrun`` started share every batch and train one network. Only the first of them writes, calls
     ``progress``, and evaluates; the others return when the training is done.
@@ -85,14 +91,17 @@ def run(
     Raises
     ------
     InputError
-        If the shards cannot be read, hold no training sequence, or sequences of fewer than two pairs, ``out_dir``
-        belongs to another run or data set, there is no such device, or the processes cannot share a batch.
+        If the shards cannot be read, hold no training sequence, sequences of fewer than two pairs, or frames too small
+        for the network, ``out_dir`` belongs to another run or data set, there is no such device, or the processes
+        cannot share a batch.
     """
     ranks = Ranks(_available_accelerator(device))
     with ExitStack() as stack:
         with ranks.together():
             _check_device(device)
+            network = make_order_network(config.arch, config.n_dimensions, config.seed)
             train_reader = _open_training_data(shards_dir)
+            check_frame_size(train_reader, config.image_size, min_frame_side(network.min_size_px))
             if config.batch_size % ranks.size:
                 problem = f"{config.batch_size} sequences cannot be shared by {ranks.size} processes"
                 raise InputError("options", problem, "batch_size", f"a multiple of {ranks.size}")
@@ -102,7 +111,7 @@ def run(
                 stack.enter_context(output_folder(out_dir, {**settings, "data_sha256": data_sha256}))
         checkpoint = out_dir / CHECKPOINT_NAME
         if not ranks.from_first(checkpoint.exists()):
-            _train(train_reader, out_dir, config, data_sha256, ranks, progress if ranks.leads else None)
+            _train(train_reader, network, out_dir, config, data_sha256, ranks, progress if ranks.leads else None)
         ranks.leave()
         if ranks.leads:
             (out_dir / STATE_NAME).unlink(missing_ok=True)
@@ -148,6 +157,7 @@ class _Done:
 
 def _train(
     reader: ShardReader,
+    plain_network: OrderNetwork,
     out_dir: Path,
     config: TrainHyperCutConfig,
     data_sha256: str,
@@ -156,17 +166,18 @@ def _train(
 ) -> None:
     with ranks.together():
         fabric = ranks.make_fabric()
-    plain_network = make_order_network(config.arch, config.n_dimensions, config.seed)
     plain_optimizer = torch.optim.AdamW(plain_network.parameters(), weight_decay=config.weight_decay)
     network, optimizer = fabric.setup(plain_network, plain_optimizer)
-    terms = LOSSES[config.loss]
-    weights = {name: getattr(config, f"{name}_weight") for name in terms}
-
     done = _resume(out_dir, config, data_sha256, ranks, plain_network, plain_optimizer)
     with ranks.together():
         sequences = load_sequences(reader, config.image_size, _labelled(progress, "reading train sequences"))
+        if ranks.leads and not done.step:
+            write_samples(out_dir / SAMPLES_NAME, plain_network, sequences, config.batch_size, config.seed)
     share = ranks.share_of(config.batch_size)
-    with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
+    with ExitStack() as stack:
+        stack.enter_context(torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True))
+        with ranks.together():
+            curves = stack.enter_context(closing(Curves(out_dir / CURVES_NAME, done.step))) if ranks.leads else None
         for step in range(done.step, config.steps):
             rate = learning_rate(config, step)
             for group in optimizer.param_groups:
@@ -174,14 +185,16 @@ def _train(
             first, second = draw_batch(sequences, config.batch_size, config.seed, step, share)
             scores, reversed_scores = network(fabric.to_device(first), fabric.to_device(second))
             # A mean over sequences: that of all processes is the mean of theirs, and so is its gradient.
+            terms = {name: term(scores, reversed_scores) for name, term in LOSSES[config.loss].items()}
             loss = config.score_decay * scores.square().mean()
-            for name, term in terms.items():
-                loss = loss + weights[name] * term(scores, reversed_scores)
+            for name, weight in config.term_weights.items():
+                loss = loss + weight * terms[name]
             optimizer.zero_grad()
             fabric.backward(loss)
             norm = fabric.clip_gradients(network, optimizer, max_norm=MAX_GRADIENT_NORM, error_if_nonfinite=False)
-            loss_value = ranks.mean(loss)
-            if math.isfinite(loss_value) and norm is not None and torch.isfinite(norm):
+            norm_value = math.nan if norm is None else float(norm)
+            loss_value, *term_values = ranks.means(torch.stack([loss, *terms.values()]))
+            if math.isfinite(loss_value) and math.isfinite(norm_value):
                 optimizer.step()
             else:
                 done.skipped += 1
@@ -190,7 +203,13 @@ def _train(
 
             done.step = step + 1
             if done.step % config.log_every == 0 or done.step == config.steps:
-                done.rows.append(_log_row(done.step, rate, loss_value, ranks.gather(scores), done.skipped))
+                both = ranks.gather(torch.stack([scores, reversed_scores], dim=1))
+                losses = {"loss": loss_value, **dict(zip(terms, term_values, strict=True)), "gradient_norm": norm_value}
+                figures = {**losses, **_batch_figures(both[:, 0], both[:, 1])}
+                done.rows.append({"step": done.step, "lr": rate, **figures, "skipped": done.skipped})
+                with ranks.together():
+                    if curves is not None:
+                        curves.add(done.step, {"lr": rate, **figures})
             if done.step % config.checkpoint_every == 0 or done.step == config.steps:
                 _save(out_dir, config, data_sha256, ranks, plain_network, plain_optimizer, done)
             if progress is not None:
@@ -273,9 +292,13 @@ def _read_state(path: Path) -> dict[str, Any]:
     return state
 
 
-def _log_row(step: int, rate: float, loss: float, scores: np.ndarray[Any, Any], skipped: int) -> dict[str, float]:
-    spread = float(np.sqrt(np.mean(np.square(scores))))
-    return {"step": step, "lr": rate, "loss": loss, **consistency(scores), "score_rms": spread, "skipped": skipped}
+def _batch_figures(scores: NDArray[np.float32], reversed_scores: NDArray[np.float32]) -> dict[str, float]:
+    hit = float(np.mean(np.sign(scores) * np.sign(reversed_scores) < 0))
+    return {"hit": hit, **consistency(scores), "score_rms": _rms(scores)}
+
+
+def _rms(scores: NDArray[np.floating]) -> float:
+    return float(np.sqrt(np.mean(np.square(scores))))
 
 
 def _evaluate(
@@ -287,29 +310,39 @@ def _evaluate(
             found = getattr(trained_with, name)
             raise InputError(out_dir / CHECKPOINT_NAME, f"is of another run, with {found!r}", name, repr(value))
     network.to(accelerator)
-    labels = []
-    metrics: dict[str, Any] = {"schema": SCHEMA}
-    for split in SPLITS:
-        reader = ShardReader(shards_dir, split)
-        sequences = load_sequences(reader, config.image_size, _labelled(progress, f"reading {split} sequences"))
-        orders, margins, scores = label_orders(network, sequences)
-        table = reader.table[["take", "blurry_index"]].copy()
-        table.insert(0, "split", split)
-        table["order"] = orders
-        table["margin"] = margins
-        table[[f"s_{k}" for k in range(scores.shape[1])]] = scores
-        table["consistent"] = ((scores > 0).all(axis=1) | (scores < 0).all(axis=1)).astype(int)
-        labels.append(table)
-        metrics[f"{split}_sequences"] = len(reader)
-        if split == "test":
-            predictions = predict(network, config.arch, config.n_dimensions, config.seed, sequences, reader.table)
-            _write_table(out_dir / PREDICTIONS_NAME, predictions)
-            by_scorer = score_predictions(predictions)
-            metrics["test"] = by_scorer.pop("network", None)
-            metrics["controls"] = by_scorer or None
+    readers = {split: ShardReader(shards_dir, split) for split in SPLITS}
+    test = readers["test"]
+    sequences = load_sequences(test, config.image_size, _labelled(progress, "reading test sequences"))
+    predictions = predict(network, config.arch, config.n_dimensions, config.seed, sequences, test.table)
+    _write_table(out_dir / PREDICTIONS_NAME, predictions)
+    by_scorer = score_predictions(predictions)
+    metrics: dict[str, Any] = {
+        "schema": SCHEMA,
+        **{f"{split}_sequences": len(reader) for split, reader in readers.items()},
+        "collapsed": _tell_collapse(out_dir / TRAINING_NAME, predictions, by_scorer),
+        "test": by_scorer.pop("network", None),
+        "controls": by_scorer or None,
+    }
     write_json(out_dir / METRICS_NAME, metrics)
     # Last, because its presence says that the run is finished.
-    _write_table(out_dir / LABELS_NAME, pd.concat(labels, ignore_index=True))
+    write_labels(out_dir / LABELS_NAME, network, shards_dir, config.image_size, progress=progress)
+
+
+def _tell_collapse(training: Path, predictions: pd.DataFrame, by_scorer: dict[str, dict[str, Any]]) -> bool:
+    """Return whether the network has collapsed, by the test split or else the last batch, and warn where it has."""
+    if by_scorer:
+        of_network = predictions[(predictions["scorer"] == "network") & (predictions["variant"] == "plain")]
+        scores = of_network[[name for name in of_network.columns if name.startswith("s_")]]
+        rms, hit = _rms(scores.to_numpy(np.float64)), by_scorer["network"]["hit"]
+    else:
+        last = pd.read_csv(training).iloc[-1]
+        rms, hit = float(last["score_rms"]), float(last["hit"])
+    collapsed = has_collapsed(rms, hit)
+    if collapsed:
+        logger.warning(
+            "the network collapsed: its scores are %.2g on average, and %.0f %% of pairs hit", rms, 100 * hit
+        )
+    return collapsed
 
 
 def _write_table(path: Path, table: pd.DataFrame) -> None:

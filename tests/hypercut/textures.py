@@ -27,7 +27,7 @@ def translating_texture(rng, size, direction, n_frames=N_FRAMES):
     return np.round(np.array(frames) * 255).astype(np.uint8)
 
 
-def write_data_set(folder, n_train, n_test, size, seed=0, n_frames=N_FRAMES):
+def write_data_set(folder, n_train, n_test, size, seed=0, n_frames=N_FRAMES, n_takes=1):
     """Write shards of translating textures; return the true direction of every sample, by split."""
     folder.mkdir(parents=True)
     rng = np.random.default_rng(seed)
@@ -39,9 +39,8 @@ def write_data_set(folder, n_train, n_test, size, seed=0, n_frames=N_FRAMES):
             sharp = translating_texture(rng, size, direction, n_frames)
             blurry = sharp.mean(axis=0).round().astype(np.uint8)
             color = np.eye(3, 4, dtype=np.float32)
-            samples.append(
-                ShardSample(blurry, sharp, color, f"{split}-take", f"{split}-person", "street", index, 0, 40.0)
-            )
+            take = f"{split}-take-{index * n_takes // n}"
+            samples.append(ShardSample(blurry, sharp, color, take, f"{split}-person", "street", index, 0, 40.0))
         if samples:
             entries[split] = SplitEntry((write_shard(folder / f"{split}-00000.h5", samples),), {"street": n})
     provenance = Provenance("0", {}, None, {"test": seed}, "linear")
