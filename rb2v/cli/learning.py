@@ -7,34 +7,59 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from rb2v.artifacts import SPLITS
 from rb2v.cli.shared import Device, ExecutorName, Workers, app, console, make_config, parse_labelled, show_progress
-from rb2v.errors import InputError
+from rb2v.errors import InputError, Rb2vError
 
 
 @app.command(epilog="Example: rb2v train-hypercut --shards session/shards --out session/hypercut")
 def train_hypercut(
     shards: Annotated[Path, typer.Option(help="Folder that 'rb2v build-shards' wrote.")],
     out: Annotated[Path, typer.Option(help="Folder for the checkpoint, metrics and order labels.")],
-    arch: Annotated[str, typer.Option(help="Order network: motion or antisymmetric.")] = "motion",
-    loss: Annotated[str, typer.Option(help="Loss: agreement or product.")] = "agreement",
-    steps: Annotated[int, typer.Option(help="Training steps.")] = 400,
-    batch_size: Annotated[int, typer.Option(help="Sequences per step.")] = 16,
-    image_size: Annotated[int, typer.Option(help="Shorter side of the frames that the network sees, in px.")] = 64,
-    lr: Annotated[float, typer.Option(help="Peak learning rate.")] = 2e-3,
+    arch: Annotated[
+        str, typer.Option(help="Order network: motion, antisymmetric, paper, or upstream, the one that was released.")
+    ] = "motion",
+    loss: Annotated[
+        str | None, typer.Option(help="Loss: agreement, product, or upstream (product and consistency).")
+    ] = None,
+    dimensions: Annotated[int | None, typer.Option(help="Dimension of the space that the plane divides.")] = None,
+    agreement_weight: Annotated[float | None, typer.Option(help="Weight of the agreement in the loss.")] = None,
+    product_weight: Annotated[float | None, typer.Option(help="Weight of the product in the loss.")] = None,
+    consistency_weight: Annotated[float | None, typer.Option(help="Weight of the consistency in the loss.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Training steps.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Sequences per step.")] = None,
+    image_size: Annotated[
+        int | None, typer.Option(help="Shorter side of the frames that the network sees, in px.")
+    ] = None,
+    lr: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of weights and batches.")] = 0,
     device: Device = "auto",
 ) -> None:
-    """Train the order network, score it on the test split and label every sequence."""
+    """Train the order network, score it on the test split and label every sequence.
+
+    What is not given is what is recommended for the network.
+    """
     from rb2v.hypercut import train as stage
+    from rb2v.hypercut.config import recommend
     from rb2v.hypercut.ranks import is_first_process
     from rb2v.io.store import read_json
 
     config = make_config(
-        lambda: stage.TrainHyperCutConfig(
-            arch=arch, loss=loss, steps=steps, batch_size=batch_size, image_size=image_size, lr=lr, seed=seed
+        lambda: recommend(
+            arch,
+            loss=loss,
+            n_dimensions=dimensions,
+            agreement_weight=agreement_weight,
+            product_weight=product_weight,
+            consistency_weight=consistency_weight,
+            steps=steps,
+            batch_size=batch_size,
+            image_size=image_size,
+            lr=lr,
+            seed=seed,
         )
     )
     if not is_first_process():
@@ -53,14 +78,36 @@ def _print_order_scores(metrics: Mapping[str, Any]) -> None:
     if metrics["test"] is None:
         console.print("the test split is empty: nothing to score")
         return
-    table = Table(title=f"order on {metrics['test_sequences']} test sequences, %")
-    columns = [name for name, value in metrics["test"].items() if isinstance(value, float)]
-    table.add_column("scorer")
-    for name in columns:
-        table.add_column(name.replace("_", " "), justify="right")
-    for scorer, scores in {"network": metrics["test"], **(metrics["controls"] or {})}.items():
-        table.add_row(scorer.replace("_", " "), *(f"{100 * scores[name]:.1f}" for name in columns))
+    tested = metrics["test"]
+    all_pairs = f"con@{len(tested['hit_pairs'])}"
+    headers = {
+        "hit": "hit",
+        "con@2": "con@2",
+        "con@2_outer": "outer\ncon@2",
+        all_pairs: all_pairs,
+        "labels_flipped": "back-\nward",
+        "contrast_reversed": "nega-\ntive",
+        "contrast_scaled": "pale",
+        "brightness_shifted": "brigh-\nter",
+    }
+    table = Table(
+        title=f"order on {metrics['test_sequences']} test sequences, %", box=SIMPLE_HEAD, padding=(0, 0, 0, 1)
+    )
+    table.add_column("scorer", no_wrap=True)
+    for header in headers.values():
+        table.add_column(header, justify="right", no_wrap=True)
+    table.add_row("network", *(f"{100 * tested[name]:.1f}" for name in headers))
+    intervals = tested["intervals"]
+    if intervals["hit"] is not None:
+        for label, end in (("  95 % from", 0), ("  95 % to", 1)):
+            table.add_row(label, *(f"{100 * intervals[name][end]:.1f}" for name in headers))
+    for scorer, scores in (metrics["controls"] or {}).items():
+        table.add_row(scorer.replace("_", " "), *(f"{100 * scores[name]:.1f}" for name in headers))
     console.print(table)
+    console.print(
+        "hit and con: pairs that turn, and that agree; backward: labels that turn with\n"
+        "the sequence; the rest: labels that stay in the negative, paler, brighter"
+    )
 
 
 @app.command(
@@ -125,15 +172,27 @@ def train_matting(
     console.print(str(checkpoint), soft_wrap=True)
 
 
+_ONLY_IN_SUITE = {
+    "data": ("run", "aligned", "calibration", "raw_dir", "compare", "weights", "backgrounds"),
+    "order": ("preset", "arch", "seeds", "steps", "device"),
+}
+"""Options of ``rb2v benchmark`` that one suite alone has."""
+
+
 @app.command(epilog="Example: rb2v benchmark --shards session/shards --run session/hypercut --out session/report")
 def benchmark(
+    context: typer.Context,
     shards: Annotated[Path, typer.Option(help="Folder that 'rb2v build-shards' wrote.")],
     out: Annotated[Path, typer.Option(help="Folder for results.json, results.csv and report.html.")],
+    suite: Annotated[
+        Literal["data", "order"],
+        typer.Option(help="data: score a data set and a run; order: train all order networks and compare them."),
+    ] = "data",
     run: Annotated[Path | None, typer.Option(help="Folder that 'rb2v train-hypercut' wrote.")] = None,
     aligned: Annotated[Path | None, typer.Option(help="Folder that 'rb2v align' wrote.")] = None,
     calibration: Annotated[Path | None, typer.Option(help="The rig's calibration.json.")] = None,
     raw_dir: Annotated[Path | None, typer.Option("--raw-dir", help="The raw directory.")] = None,
-    truth: Annotated[Path | None, typer.Option(help="Truth folder of a simulated session.")] = None,
+    truth: Annotated[Path | None, typer.Option(help="Truth folder of what was simulated.")] = None,
     compare: Annotated[
         list[str] | None,
         typer.Option(
@@ -146,12 +205,30 @@ def benchmark(
     backgrounds: Annotated[
         Path | None, typer.Option(help="Folder of pictures that the data set was built with, if not the default.")
     ] = None,
+    preset: Annotated[
+        Literal["small", "full"], typer.Option(help="Suite order: small for two cores, full for a GPU.")
+    ] = "small",
+    arch: Annotated[
+        list[str] | None,
+        typer.Option(help="Suite order: a network to compare; may be given several times. All by default."),
+    ] = None,
+    seeds: Annotated[int, typer.Option(help="Suite order: runs of each network.")] = 3,
+    steps: Annotated[int | None, typer.Option(help="Suite order: training steps, in place of the preset's.")] = None,
+    device: Device = "auto",
     workers: Workers = None,
     executor: ExecutorName = "auto",
 ) -> None:
-    """Score a data set and a run, against the truth where there is one, and write a report."""
-    from rb2v import benchmark as stage
+    """Score a data set and a run, or compare all order networks on it, and write a report."""
     from rb2v.execution import make_executor
+
+    for name in _ONLY_IN_SUITE["order" if suite == "data" else "data"]:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name != "DEFAULT":
+            raise Rb2vError(f"--{name.replace('_', '-')} is no option of the suite {suite}")
+    if suite == "order":
+        _benchmark_orders(shards, out, truth, preset, arch, seeds, steps, device, workers, executor)
+        return
+    from rb2v import benchmark as stage
 
     compared = parse_labelled(compare or [], "--compare")
     with show_progress("scoring") as show:
@@ -169,4 +246,46 @@ def benchmark(
             executor=make_executor(workers, executor),
             on_step=lambda name: show(label=name),
         )
+    console.print(str(report), soft_wrap=True)
+
+
+def _benchmark_orders(
+    shards: Path,
+    out: Path,
+    truth: Path | None,
+    preset: str,
+    archs: list[str] | None,
+    seeds: int,
+    steps: int | None,
+    device: str,
+    workers: int | None,
+    executor: str,
+) -> None:
+    import torch
+
+    from rb2v.benchmark import order_suite
+    from rb2v.execution import make_executor
+    from rb2v.io.store import read_json
+
+    base = order_suite.PRESETS[preset]
+    config = make_config(lambda: base.chosen(archs=archs, seeds=seeds, steps=steps))
+    if workers is None and executor == "auto" and device != "cpu" and torch.cuda.is_available():
+        workers = 1  # one GPU trains one network at a time
+    with show_progress("training") as show:
+        report = order_suite.run(
+            shards,
+            out,
+            config,
+            truth_dir=truth,
+            device=device,
+            executor=make_executor(workers, executor),
+            progress=show,
+        )
+    header, rows = order_suite.read_main_table(read_json(out / order_suite.RESULTS_NAME))
+    table = Table(title="order on held-out sequences, mean over the seeds")
+    for place, name in enumerate(header):
+        table.add_column(name, justify="right" if place else "left")
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
     console.print(str(report), soft_wrap=True)

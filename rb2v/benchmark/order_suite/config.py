@@ -1,0 +1,107 @@
+"""What the order suite trains, and how long."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from rb2v.errors import Rb2vError
+from rb2v.hypercut.networks import ORDER_NETWORKS
+
+_MAX_SEEDS = 1000
+
+
+@dataclass(frozen=True)
+class OrderSuiteConfig:
+    """Which networks are trained and compared; everything else is what `rb2v.hypercut.config.recommend` says.
+
+    Raises
+    ------
+    Rb2vError
+        If a value is out of range, or names no network.
+    """
+
+    archs: tuple[str, ...]
+    """Keys of ``ORDER_NETWORKS``."""
+    image_size: int
+    """Shorter side of the frames that the networks see, in pixels."""
+    steps: Mapping[str, int]
+    """Training steps of each network."""
+    seeds: int = 3
+    """Runs of each network; their seeds are 0, 1, ..."""
+    n_dimensions: int = 128
+    """Dimension of the space that the plane divides, but where the dimension is what is compared."""
+    dimension_archs: tuple[str, ...] = ("motion",)
+    """Networks that are also trained at other dimensions."""
+    dimensions: tuple[int, ...] = (1, 16, 64, 128, 256)
+    dimension_seeds: int = 3
+    """Runs at each of these dimensions, and no more than ``seeds``."""
+    shown_sequences: int = 200
+    """Test sequences whose points are shown, at most."""
+
+    def __post_init__(self) -> None:
+        for arch in (*self.archs, *self.dimension_archs):
+            if arch not in ORDER_NETWORKS:
+                raise Rb2vError(f"arch: {arch!r} is not known; expected {', '.join(ORDER_NETWORKS)}")
+        if not self.archs:
+            raise Rb2vError(f"arch: none is given; expected {', '.join(ORDER_NETWORKS)}")
+        for arch in self.archs:
+            if self.steps.get(arch, 0) < 1:
+                raise Rb2vError(f"steps must be at least 1, got {self.steps.get(arch)} for {arch}")
+        for name in ("seeds", "dimension_seeds"):
+            if not 1 <= getattr(self, name) <= _MAX_SEEDS:
+                raise Rb2vError(f"{name} must be 1 to {_MAX_SEEDS}, got {getattr(self, name)}")
+        # The points of both orders of so many pairs are laid out in a plane.
+        for name, least in (("n_dimensions", 2), ("shown_sequences", 2)):
+            if getattr(self, name) < least:
+                raise Rb2vError(f"{name} must be at least {least}, got {getattr(self, name)}")
+
+    def chosen(
+        self, *, archs: Sequence[str] | None = None, seeds: int | None = None, steps: int | None = None
+    ) -> OrderSuiteConfig:
+        """Return this configuration but for what was chosen; None chooses nothing.
+
+        Parameters
+        ----------
+        archs : sequence of str, optional
+            Networks, in any order.
+        seeds : int, optional
+            Runs of each network.
+        steps : int, optional
+            Training steps of every network.
+
+        Raises
+        ------
+        Rb2vError
+            If a value is out of range, or names no network.
+        """
+        unknown = sorted(set(archs or ()) - set(ORDER_NETWORKS))
+        wanted = self.archs if archs is None else (*(arch for arch in ORDER_NETWORKS if arch in archs), *unknown)
+        return dataclasses.replace(
+            self,
+            archs=wanted,
+            seeds=self.seeds if seeds is None else seeds,
+            steps=self.steps if steps is None else dict.fromkeys(ORDER_NETWORKS, steps),
+        )
+
+
+PRESETS: Mapping[str, OrderSuiteConfig] = MappingProxyType(
+    {
+        # The two large networks take ten times as long a step as the others.
+        "small": OrderSuiteConfig(
+            archs=tuple(ORDER_NETWORKS),
+            image_size=64,
+            steps={"upstream": 200, "paper": 200, "antisymmetric": 400, "motion": 400},
+        ),
+        "full": OrderSuiteConfig(
+            archs=tuple(ORDER_NETWORKS),
+            image_size=128,
+            steps=dict.fromkeys(ORDER_NETWORKS, 4000),
+            dimension_archs=("upstream", "motion"),
+            shown_sequences=500,
+        ),
+    }
+)
+"""``small`` for two cores, ``full`` for a GPU."""

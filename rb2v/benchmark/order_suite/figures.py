@@ -1,0 +1,150 @@
+"""Figures of the runs, from their predictions: each over the seeds of a network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from rb2v.benchmark.order_suite.grid import RUNS_NAME, TIMES_NAME, Cell
+from rb2v.errors import InputError
+from rb2v.hypercut.evaluate import read_predictions, score_predictions
+from rb2v.hypercut.train import METRICS_NAME, PREDICTIONS_NAME
+from rb2v.io.store import check_schema, read_json
+
+KEYS = ["take", "blurry_index"]
+_EXPECTED = "what 'rb2v benchmark --suite order' wrote; remove the run's folder to train it again"
+
+Scores = Mapping[str, Any]
+"""What ``score_predictions`` says of one scorer."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure of a scorer, in percent."""
+
+    values: tuple[float, ...]
+    """One a seed; a control that has none has one value."""
+    interval: tuple[float, float] | None = None
+    """95 % bootstrap interval of the mean, over takes."""
+
+    @property
+    def mean(self) -> float:
+        """Mean over the seeds."""
+        return sum(self.values) / len(self.values)
+
+    @property
+    def least(self) -> float:
+        """Least over the seeds."""
+        return min(self.values)
+
+    @property
+    def largest(self) -> float:
+        """Largest over the seeds."""
+        return max(self.values)
+
+
+@dataclass(frozen=True, eq=False)
+class RunResult:
+    """What a finished run left."""
+
+    cell: Cell
+    predictions: pd.DataFrame
+    scores: Mapping[str, Scores]
+    """By scorer."""
+    collapsed: bool
+    seconds: float | None
+    """Of training; None where it was killed and nothing was left to do."""
+
+
+def read_result(out_dir: Path, cell: Cell, motion: pd.DataFrame | None) -> RunResult:
+    """Read a finished run, and score its predictions.
+
+    Raises
+    ------
+    InputError
+        If its files are not what training writes.
+    """
+    folder = out_dir / RUNS_NAME / cell.name
+    predictions = read_predictions(folder / PREDICTIONS_NAME)
+    scores = score_predictions(predictions, motion)
+    if "network" not in scores:
+        raise InputError(folder / PREDICTIONS_NAME, "has no row of the network", "scorer", _EXPECTED)
+    return RunResult(
+        cell=cell,
+        predictions=predictions,
+        scores=scores,
+        collapsed=bool(read_json(folder / METRICS_NAME).get("collapsed", False)),
+        seconds=_read_seconds(out_dir / TIMES_NAME / f"{cell.name}.json"),
+    )
+
+
+def _read_seconds(path: Path) -> float | None:
+    if not path.exists():
+        return None
+    document = read_json(path)
+    check_schema(path, document)
+    seconds = document.get("seconds")
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        raise InputError(path, f"is {seconds!r}", "seconds", "a number")
+    return float(seconds)
+
+
+def over_seeds(results: Sequence[RunResult], scorer: str) -> dict[str, Figure]:
+    """Return a scorer's figures over the runs of one network, by name.
+
+    The intervals are of the mean over the seeds: a take is drawn with its sequences as all seeds score them. Agreement
+    with the motion has that of the first seed, because each has a best direction of its own.
+
+    Parameters
+    ----------
+    results : sequence of RunResult
+        Runs that differ in nothing but their seed.
+    scorer : str
+        ``network`` or a control.
+    """
+    scores = [result.scores[scorer] for result in results]
+    tables = [result.predictions[result.predictions["scorer"] == scorer] for result in results]
+    pooled = score_predictions(pd.concat(tables, ignore_index=True))[scorer]["intervals"]
+    intervals = {**pooled, "agreement": scores[0]["intervals"].get("agreement")}
+    return {name: _figure(scores, name, intervals) for name in metrics_of(scores[0])}
+
+
+def metrics_of(scores: Scores) -> list[str]:
+    """Return the names of a scorer's shares: con@k depends on how many pairs a sequence has."""
+    return [
+        name
+        for name, value in scores.items()
+        if isinstance(value, float) and name not in ("agreement_chance", "agreement_n")
+    ]
+
+
+def _figure(scores: Sequence[Scores], name: str, intervals: Mapping[str, Any]) -> Figure:
+    interval = intervals.get(name)
+    return Figure(
+        tuple(100 * float(one[name]) for one in scores),
+        None if interval is None else (100 * float(interval[0]), 100 * float(interval[1])),
+    )
+
+
+def by_category(results: Sequence[RunResult], table: pd.DataFrame) -> dict[str, tuple[int, dict[str, Figure]]]:
+    """Return, per category, how many test sequences it has and the networks' figures on them.
+
+    Parameters
+    ----------
+    results : sequence of RunResult
+        Runs that differ in nothing but their seed.
+    table : DataFrame
+        ``take``, ``blurry_index`` and ``category`` of the test sequences.
+    """
+    figures = {}
+    for category, keys in table.groupby("category", sort=False):
+        scores = []
+        for result in results:
+            rows = result.predictions[result.predictions["scorer"] == "network"]
+            scores.append(score_predictions(rows.merge(keys[KEYS], on=KEYS), n_resamples=1)["network"])
+        figures[str(category)] = len(keys), {name: _figure(scores, name, {}) for name in metrics_of(scores[0])}
+    return figures

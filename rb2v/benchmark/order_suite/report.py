@@ -1,0 +1,314 @@
+"""The sections of the order suite's report, and the scores they tell of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from rb2v.benchmark.order_suite.figures import Figure, RunResult, by_category, over_seeds
+from rb2v.benchmark.order_suite.points import PointMap
+from rb2v.benchmark.page import ACCENT, MUTED, WARNING, Plot, Section, Table, make_plot, make_table, new_figure
+from rb2v.benchmark.scores import Score
+from rb2v.hypercut.networks import make_order_network
+
+SUITE, STAGE = "order", "train-hypercut"
+
+_HEADERS = {
+    "hit": "hit",
+    "con@2": "con@2",
+    "con@2_outer": "con@2, outer pairs",
+    "agreement": "follows the true motion",
+    "contrast_reversed": "kept under reversed contrast",
+    "contrast_scaled": "kept under scaled contrast",
+    "brightness_shifted": "kept under shifted brightness",
+    "labels_flipped": "flipped by reversal",
+}
+_ORDER_METRICS = ("hit", "con@2", "con@2_outer", "con", "agreement")
+_INVARIANCES = ("contrast_reversed", "contrast_scaled", "brightness_shifted", "labels_flipped")
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """A scorer of the main table."""
+
+    name: str
+    """Beginning of its metrics' names."""
+    figures: Mapping[str, Figure]
+    trained: bool
+
+    @property
+    def label(self) -> str:
+        """The name as it is read."""
+        return self.name.replace(".", " ").replace("_", " ")
+
+
+def main_rows(results: Mapping[str, Sequence[RunResult]]) -> list[Row]:
+    """Return the rows of the main table: the networks, the same untrained, and what knows nothing.
+
+    Parameters
+    ----------
+    results : mapping of str to sequence of RunResult
+        Runs of every network, one a seed.
+    """
+    rows = [Row(arch, over_seeds(runs, "network"), True) for arch, runs in results.items()]
+    rows += [Row(f"untrained.{arch}", over_seeds(runs, "untrained"), False) for arch, runs in results.items()]
+    first = next(iter(results.values()))[0]
+    # No network and no seed is in the other controls: one run tells of them for all.
+    controls = [name for name in first.scores if name not in ("network", "untrained")]
+    return [*rows, *(Row(name, over_seeds([first], name), False) for name in controls)]
+
+
+def report_networks(results: Mapping[str, Sequence[RunResult]], rows: Sequence[Row]) -> Section:
+    """Return the section of all networks, all seeds."""
+    first = next(iter(results.values()))[0].scores["network"]
+    chance = first.get("agreement_chance")
+    chance = None if chance is None else 100 * float(chance)
+    caption = (
+        "In % of the held-out sequences, mean over the seeds (least to largest). con@2 is the mean over the choices of "
+        "two pairs. Below the networks: the same untrained, and scorers that know nothing of motion."
+    )
+    invariances = (
+        "In % of the held-out sequences, mean over the seeds (least to largest): orders that stay as they were when "
+        "all frames are changed alike, and orders that turn with the sequence."
+    )
+    if chance is not None:
+        caption += (
+            " The true motion is followed where it lies on the side of a line through the origin that the order tells, "
+            f"for the best of all lines; random orders come to {chance:.1f} so."
+        )
+    blocks: list[Table | Plot] = [
+        _table(caption, rows, _known(rows, _ORDER_METRICS)),
+        _plot_rows(rows, chance),
+        _table(invariances, rows, _known(rows, _INVARIANCES)),
+    ]
+    lead = (
+        "hit: reversing the input changes the side of the plane. con@k: k pairs of a sequence lie on one side. Neither "
+        "is evidence of motion: what orders by brightness reaches them as well, so that a network is to be held "
+        "against the controls below it."
+    )
+    scores = [score for row in rows for score in _row_scores(row)]
+    if chance is not None:
+        scores.append(_score("random.agreement.mean", chance))
+        scores.append(Score(SUITE, STAGE, "sequences.with_motion", float(first["agreement_n"]), "samples"))
+    return Section("All networks", lead, tuple(blocks), tuple(scores))
+
+
+def _known(rows: Sequence[Row], wanted: Sequence[str]) -> list[str]:
+    """Return the metrics that are there, of those wanted; ``con`` stands for con@3 and above."""
+    names = []
+    for name in wanted:
+        if name == "con":
+            names += [found for found in rows[0].figures if _is_con(found) and found != "con@2"]
+        elif name in rows[0].figures:
+            names.append(name)
+    return names
+
+
+def _is_con(metric: str) -> bool:
+    return metric.startswith("con@") and "_" not in metric
+
+
+def _table(caption: str, rows: Sequence[Row], metrics: Sequence[str]) -> Table:
+    header = ("Scorer", *(_HEADERS.get(name, name) for name in metrics))
+    return make_table(
+        caption, header, [[row.label, *(_cell(row.figures.get(name)) for name in metrics)] for row in rows]
+    )
+
+
+def _cell(figure: Figure | None) -> str:
+    if figure is None:
+        return ""
+    if len(figure.values) == 1:
+        return f"{figure.mean:.1f}"
+    return f"{figure.mean:.1f} ({figure.least:.1f} to {figure.largest:.1f})"
+
+
+def _score(metric: str, value: float, unit: str = "%") -> Score:
+    return Score(SUITE, STAGE, metric, value, unit)
+
+
+def _row_scores(row: Row) -> list[Score]:
+    scores = []
+    for name, figure in row.figures.items():
+        scores.append(_score(f"{row.name}.{name}.mean", figure.mean))
+        if len(figure.values) > 1:
+            scores.append(_score(f"{row.name}.{name}.least", figure.least))
+            scores.append(_score(f"{row.name}.{name}.largest", figure.largest))
+        if figure.interval is not None:
+            scores.append(_score(f"{row.name}.{name}.interval_low", figure.interval[0]))
+            scores.append(_score(f"{row.name}.{name}.interval_high", figure.interval[1]))
+    return scores
+
+
+def last_con(metrics: Sequence[str] | Mapping[str, Figure]) -> str:
+    """Return the name of con@k of all pairs of a sequence: con@3 where it has seven frames."""
+    return [name for name in metrics if _is_con(name)][-1]
+
+
+def _plot_rows(rows: Sequence[Row], chance: float | None) -> Plot:
+    con = last_con(rows[0].figures)
+    shown = [con, *(["agreement"] if "agreement" in rows[0].figures else [])]
+    figure, axes = new_figure(len(shown), 0.9 + 0.24 * len(rows), left_inches=1.9)
+    for axis, metric in zip(axes, shown, strict=True):
+        for place, row in enumerate(rows):
+            color = ACCENT if row.trained else MUTED
+            found = row.figures.get(metric)
+            if found is None:
+                continue
+            if found.interval is not None:
+                axis.plot(found.interval, (place, place), color=color, linewidth=6, alpha=0.25, solid_capstyle="butt")
+            axis.plot(found.values, [place] * len(found.values), "o", color=color, markersize=4, alpha=0.8)
+        axis.set(
+            yticks=range(len(rows)),
+            yticklabels=[row.label for row in rows],
+            xlabel=f"{_HEADERS.get(metric, metric)} [%]",
+        )
+        axis.invert_yaxis()
+    for axis in axes[1:]:
+        axis.set_yticklabels([])
+        if chance is not None:
+            axis.axvline(chance, color=WARNING, linewidth=1, linestyle="--", label="random orders")
+            axis.legend(frameon=False)
+    caption = (
+        f"{con}"
+        + (" beside what it is not: agreement with the true motion." if len(shown) > 1 else ".")
+        + " A dot is a "
+        "seed; a band the 95 % bootstrap interval over takes, of the mean over the seeds"
+        + (", and of the first seed for the agreement." if len(shown) > 1 else ".")
+    )
+    return make_plot(caption, figure)
+
+
+def report_categories(results: Mapping[str, Sequence[RunResult]], table: pd.DataFrame) -> Section:
+    """Return the section of the paper's Table 3.
+
+    Parameters
+    ----------
+    results : mapping of str to sequence of RunResult
+        Runs of every network, one a seed.
+    table : DataFrame
+        ``take``, ``blurry_index`` and ``category`` of the test sequences.
+    """
+    lines: list[list[str | Score]] = []
+    scores = []
+    metrics: list[str] = []
+    for arch, runs in results.items():
+        for category, (n, figures) in by_category(runs, table).items():
+            metrics = [name for name in figures if name == "hit" or _is_con(name)]
+            lines.append([arch, category, str(n), *(_cell(figures[name]) for name in metrics)])
+            scores += [_score(f"{arch}.{name}.{category}.mean", figures[name].mean) for name in metrics]
+    caption = (
+        "In % of the held-out sequences of a category, mean over the seeds (least to largest). One network is trained "
+        "on all categories. On its own recordings the paper states a con@2 of 98.3 for street in this table, and of "
+        "98.5 in its Table 7."
+    )
+    header = ("Network", "Category", "sequences", *metrics)
+    block = make_table(caption, header, lines, n_text_columns=2, grouped=True)
+    return Section("By category: Table 3", "hit and con of the paper's Table 3, on this data.", (block,), tuple(scores))
+
+
+def report_dimensions(results: Mapping[str, Mapping[int, Sequence[RunResult]]]) -> Section:
+    """Return the section of the paper's Table 7.
+
+    Parameters
+    ----------
+    results : mapping of str to mapping of int to sequence of RunResult
+        Runs by network and dimension, one a seed.
+    """
+    lines: list[list[str | Score]] = []
+    scores = []
+    metrics: list[str] = []
+    for arch, by_dimension in results.items():
+        for n, runs in by_dimension.items():
+            figures = over_seeds(runs, "network")
+            metrics = [name for name in figures if name in ("hit", "agreement") or _is_con(name)]
+            trained = sum(one.numel() for one in make_order_network(arch, n, 0).parameters())
+            lines.append([arch, str(n), f"{trained:,}", *(_cell(figures[name]) for name in metrics)])
+            scores += [_score(f"{arch}.{name}.n{n}.mean", figures[name].mean) for name in metrics]
+            scores.append(Score(SUITE, STAGE, f"{arch}.parameters.n{n}", float(trained), "parameters"))
+    header = ("Network", "n", "parameters", *(_HEADERS.get(name, name) for name in metrics))
+    caption = "In % of the held-out sequences, mean over the seeds (least to largest)."
+    lead = "The dimension n of the space that the plane divides. "
+    if any(arch != "upstream" for arch in results):
+        lead += "The trunk stays as it is and a linear layer leads to n, so that n alone is compared. "
+    if "upstream" in results:
+        lead += (
+            "The released network (upstream) has no such layer: none of its layers is wider than n, so that its "
+            "rows, like the paper's table, compare capacity."
+        )
+    block = make_table(caption, header, lines, n_text_columns=1, grouped=True)
+    return Section("By dimension: Table 7", lead, (block,), tuple(scores))
+
+
+def report_seeds(results: Mapping[str, Sequence[RunResult]], rows: Sequence[Row]) -> Section:
+    """Return the section of what the seed decides, and of the time that training took."""
+    lines: list[list[str | Score]] = []
+    scores = []
+    by_name = {row.name: row.figures for row in rows}
+    con = last_con(by_name[next(iter(results))])
+    for arch, runs in results.items():
+        figure = by_name[arch][con]
+        spread = figure.largest - figure.least
+        n_collapsed = sum(run.collapsed for run in runs)
+        seconds = [run.seconds for run in runs if run.seconds is not None]
+        lines.append(
+            [
+                arch,
+                str(len(runs)),
+                f"{figure.least:.1f}",
+                f"{figure.largest:.1f}",
+                f"{spread:.1f}",
+                str(n_collapsed),
+                f"{sum(seconds) / len(seconds):.0f}" if seconds else "none",
+            ]
+        )
+        scores.append(_score(f"{arch}.{con}.spread", spread, "points"))
+        scores.append(_score(f"{arch}.collapsed", n_collapsed, "runs"))
+    header = (
+        *("Network", "seeds", f"{con}, least [%]", f"{con}, largest [%]", "largest minus least [points]"),
+        *("collapsed runs", "training, mean [s]"),
+    )
+    caption = (
+        "Training is timed without the reading of data and the scoring, on one thread where it ran on a CPU; a time is "
+        "missing where a run was killed between its last step and its scoring."
+    )
+    block = make_table(caption, header, lines)
+    return Section("Seeds and times", "What changes where nothing but the seed does.", (block,), tuple(scores))
+
+
+def report_points(maps: Mapping[str, PointMap]) -> Section:
+    """Return the section of the paper's Figure 7."""
+    lead = (
+        "Points H(x_k, x_N-k) of pairs of held-out sequences and of the same pairs reversed, laid out in a plane by "
+        "t-SNE. A side of the hyperplane may be in one piece or in many; distances between far groups mean nothing."
+    )
+    return Section("Points: Figure 7", lead, tuple(_plot_points(arch, one) for arch, one in maps.items()), ())
+
+
+def _plot_points(arch: str, points: PointMap) -> Plot:
+    known = bool(np.isfinite(points.directions).any())
+    figure, axes = new_figure(2 if known else 1, 5.6, widths=(1, 1.12) if known else None)
+    if np.isnan(points.places).all():
+        for axis in axes:
+            axis.text(0.5, 0.5, "all points are one", ha="center", va="center", transform=axis.transAxes)
+    x, y = points.places.T
+    for side, color in ((-1, ACCENT), (1, WARNING)):
+        chosen = points.sides == side
+        axes[0].scatter(x[chosen], y[chosen], s=7, color=color, linewidths=0, label=f"side {side:+d}")
+    axes[0].legend(frameon=False, markerscale=2)
+    axes[0].set_title("side of the hyperplane", fontsize=10)
+    if known:
+        moving = np.isfinite(points.directions)
+        axes[1].scatter(x[~moving], y[~moving], s=7, color=MUTED, linewidths=0)
+        angles = points.directions[moving]
+        dots = axes[1].scatter(x[moving], y[moving], c=angles, s=7, cmap="hsv", vmin=0, vmax=360, linewidths=0)
+        axes[1].set_title("direction of the true motion", fontsize=10)
+        bar = figure.colorbar(dots, ax=axes[1], ticks=range(0, 361, 90))
+        bar.ax.set_yticklabels(["right", "down", "left", "up", "right"])
+    for axis in axes:
+        axis.set(xticks=[], yticks=[])
+    ending = " Right: the same points by where the picture moves from the first frame to the second." if known else ""
+    return make_plot(f"{arch}, first seed.{ending}", figure)

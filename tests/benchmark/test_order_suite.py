@@ -1,0 +1,328 @@
+import csv
+import json
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypercut.textures import N_FRAMES, translating_texture
+
+from rb2v.artifacts import Crop
+from rb2v.benchmark.order_suite import PRESETS, OrderSuiteConfig, run
+from rb2v.benchmark.order_suite.points import map_points
+from rb2v.cli import main
+from rb2v.errors import ConfigMismatchError, InputError, Rb2vError
+from rb2v.execution import SerialExecutor
+from rb2v.hypercut.checkpoint import save_order_network
+from rb2v.hypercut.config import TrainHyperCutConfig
+from rb2v.hypercut.networks import make_order_network
+from rb2v.shards import Manifest, Provenance, ShardReader, ShardSample, SplitEntry, write_manifest, write_shard
+
+SIZE = 40
+TAKES = {"street-a": "street", "street-b": "street", "hand-a": "hand", "001": "hand"}
+PER_TAKE = 3
+
+TINY = OrderSuiteConfig(
+    archs=("upstream", "motion"),
+    image_size=SIZE,
+    steps={"upstream": 2, "motion": 3},
+    seeds=2,
+    n_dimensions=4,
+    dimensions=(1, 4),
+    dimension_seeds=1,
+    shown_sequences=5,
+)
+RUNS = ["motion-n1-s0", "motion-n4-s0", "motion-n4-s1", "upstream-n4-s0", "upstream-n4-s1"]
+
+
+def write_shards(folder, takes=tuple(TAKES)):
+    """Write textures that move left or right, and the truth beside them."""
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    entries, truth = {}, []
+    for split, of_split in (("train", ["t0", "t1"]), ("test", takes)):
+        samples = []
+        for take in of_split:
+            for index in range(PER_TAKE):
+                direction = int(rng.choice([-1, 1]))
+                sharp = translating_texture(rng, SIZE, direction, N_FRAMES)
+                blurry = sharp.mean(axis=0).round().astype(np.uint8)
+                category = TAKES.get(take, "street")
+                color = np.eye(3, 4, dtype=np.float32)
+                samples.append(ShardSample(blurry, sharp, color, take, f"{split}-{take}", category, index, 0, 40.0))
+                truth.append((split, take, index, 5.0 * direction, 0.0))
+        if samples:
+            counts = pd.Series([sample.category for sample in samples]).value_counts().to_dict()
+            entries[split] = SplitEntry((write_shard(folder / f"{split}-00000.h5", samples),), counts)
+    provenance = Provenance("0", {}, None, {"test": 0}, "linear")
+    write_manifest(folder, Manifest("none", (SIZE, SIZE), Crop(0, 0, SIZE, SIZE), entries, provenance, N_FRAMES))
+    truth_dir = folder.parent / "truth"
+    truth_dir.mkdir()
+    columns = ["split", "take", "blurry_index", "motion_x_px", "motion_y_px"]
+    pd.DataFrame(truth, columns=columns).to_csv(truth_dir / "motion.csv", index=False)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory):
+    return write_shards(tmp_path_factory.mktemp("order_suite") / "shards")
+
+
+@pytest.fixture(scope="module")
+def report(shards):
+    """A finished suite with truth."""
+    out = shards.parent / "report"
+    truth = shards.parent / "truth"
+    executor = SerialExecutor(check_pickle=True)
+    assert run(shards, out, TINY, truth_dir=truth, device="cpu", executor=executor) == out / "report.html"
+    return out
+
+
+@pytest.fixture(scope="module")
+def scores(report):
+    return read_scores(report)
+
+
+def read_scores(folder):
+    return {row["metric"]: row["value"] for row in json.loads((folder / "results.json").read_text())["scores"]}
+
+
+def predictions_of(report, name):
+    table = pd.read_csv(report / "runs" / name / "predictions.csv", dtype={"take": str})
+    return table[(table["scorer"] == "network") & (table["variant"] == "plain")].reset_index(drop=True)
+
+
+def con_3(table):
+    sides = np.sign(table[["s_0", "s_1", "s_2"]].to_numpy())
+    return 100 * float((np.abs(sides.sum(axis=1)) == 3).mean())
+
+
+def times_of(folder):
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+class TestRuns:
+    def test_each_is_trained_once_though_two_tables_show_it(self, report):
+        assert sorted(path.name for path in (report / "runs").iterdir()) == RUNS
+        assert json.loads((report / "results.json").read_text())["runs"] == [
+            *("upstream-n4-s0", "upstream-n4-s1", "motion-n4-s0", "motion-n4-s1", "motion-n1-s0")
+        ]
+
+    def test_each_has_the_recommended_loss(self, report):
+        losses = {name: json.loads((report / "runs" / name / "config.json").read_text())["loss"] for name in RUNS}
+        assert {name.split("-")[0]: loss for name, loss in losses.items()} == {
+            "upstream": "upstream",
+            "motion": "agreement",
+        }
+
+    def test_a_second_call_trains_nothing_and_writes_the_same(self, shards, report):
+        written = {name: (report / name).read_bytes() for name in ("results.json", "results.csv", "report.html")}
+        before = times_of(report / "runs") | times_of(report / "times")
+        n_threads = torch.get_num_threads()
+        try:
+            torch.set_num_threads(3)
+            run(shards, report, TINY, truth_dir=shards.parent / "truth", device="cpu")
+            assert torch.get_num_threads() == 3
+        finally:
+            torch.set_num_threads(n_threads)
+        assert times_of(report / "runs") | times_of(report / "times") == before
+        assert {name: (report / name).read_bytes() for name in written} == written
+
+    def test_a_stopped_suite_goes_on_to_the_same_runs(self, shards, report, tmp_path):
+        class StoppedError(Exception):
+            pass
+
+        def stop(done, total, label):
+            assert total == 4
+            if done == 2:
+                raise StoppedError
+
+        config = TINY.chosen(archs=["motion"])
+        with pytest.raises(StoppedError):
+            run(shards, tmp_path / "report", config, device="cpu", progress=stop)
+        runs = tmp_path / "report" / "runs"
+        assert sorted(path.name for path in runs.iterdir()) == ["motion-n4-s0", "motion-n4-s1"]
+        (runs / "motion-n4-s1" / "order_labels.csv").unlink()  # as if it were stopped before its last file
+        before = times_of(runs / "motion-n4-s0")
+        run(shards, tmp_path / "report", config, device="cpu")
+        assert times_of(runs / "motion-n4-s0") == before
+        for name in ("motion-n1-s0", "motion-n4-s0", "motion-n4-s1"):
+            for path in (runs / name).glob("*.*"):
+                assert path.read_bytes() == (report / "runs" / name / path.name).read_bytes(), path
+        scores, without_truth = read_scores(report), read_scores(tmp_path / "report")
+        assert without_truth == {metric: scores[metric] for metric in without_truth}
+        assert not [metric for metric in without_truth if "agreement" in metric]
+        assert "follows the true motion" not in (tmp_path / "report" / "report.html").read_text()
+        assert "follows the true motion" in (report / "report.html").read_text()
+
+    def test_runs_of_other_settings_are_refused(self, shards, report):
+        before = times_of(report)
+        with pytest.raises(ConfigMismatchError, match=r"upstream-n4-s0.*steps: the folder was made with 2"):
+            run(shards, report, TINY.chosen(steps=5), device="cpu")
+        assert times_of(report) == before
+
+    def test_no_test_sequence(self, tmp_path):
+        shards = write_shards(tmp_path / "shards", takes=())
+        with pytest.raises(InputError, match=r"splits\.test: holds no sequence to test on"):
+            run(shards, tmp_path / "report", TINY, device="cpu")
+        assert not (tmp_path / "report").exists()
+
+
+class TestFigures:
+    @pytest.mark.parametrize("arch", ["upstream", "motion"])
+    def test_they_are_those_of_the_predictions(self, arch, report, scores):
+        tables = [predictions_of(report, f"{arch}-n4-s{seed}") for seed in (0, 1)]
+        found = [con_3(table) for table in tables]
+        assert scores[f"{arch}.con@3.mean"] == pytest.approx(np.mean(found), rel=1e-5)
+        assert scores[f"{arch}.con@3.least"] == pytest.approx(min(found), rel=1e-5)
+        assert scores[f"{arch}.con@3.largest"] == pytest.approx(max(found), rel=1e-5)
+        assert scores[f"{arch}.con@3.spread"] == pytest.approx(max(found) - min(found), rel=1e-5)
+        hits = [
+            100 * np.mean([np.sign(table[f"s_{k}"]) * np.sign(table[f"r_{k}"]) < 0 for k in range(3)])
+            for table in tables
+        ]
+        assert scores[f"{arch}.hit.mean"] == pytest.approx(np.mean(hits), rel=1e-5)
+
+    @pytest.mark.parametrize("category", ["street", "hand"])
+    def test_by_category(self, category, report, scores):
+        takes = [take for take, found in TAKES.items() if found == category]
+        tables = [predictions_of(report, f"motion-n4-s{seed}") for seed in (0, 1)]
+        found = [con_3(table[table["take"].isin(takes)]) for table in tables]
+        assert scores[f"motion.con@3.{category}.mean"] == pytest.approx(np.mean(found), rel=1e-5)
+
+    def test_by_dimension(self, report, scores):
+        assert scores["motion.con@3.n1.mean"] == pytest.approx(con_3(predictions_of(report, "motion-n1-s0")), rel=1e-5)
+        assert scores["motion.con@3.n4.mean"] == pytest.approx(con_3(predictions_of(report, "motion-n4-s0")), rel=1e-5)
+        assert scores["motion.parameters.n4"] > scores["motion.parameters.n1"]
+        assert "upstream.con@3.n1.mean" not in scores
+
+    def test_agreement_is_with_the_true_direction(self, shards, report, scores):
+        truth = pd.read_csv(shards.parent / "truth" / "motion.csv", dtype={"take": str})
+        found = []
+        for seed in (0, 1):
+            table = predictions_of(report, f"motion-n4-s{seed}").merge(truth, on=["take", "blurry_index"])
+            told = np.sign(table[["s_0", "s_1", "s_2"]].sum(axis=1)) * np.sign(table["motion_x_px"])
+            found.append(100 * max((told > 0).mean(), (told < 0).mean()))
+        assert scores["motion.agreement.mean"] == pytest.approx(np.mean(found), rel=1e-5)
+        assert 50 < scores["random.agreement.mean"] < 100
+        assert scores["sequences.with_motion"] == len(TAKES) * PER_TAKE
+
+    def test_antisymmetry_and_controls_stand_beside(self, scores):
+        assert scores["motion.hit.least"] == 100
+        for control in ("mean_brightness", "brightness_center", "random_projection", "normal_flow"):
+            assert scores[f"{control}.hit.mean"] == 100
+            assert f"{control}.hit.least" not in scores  # no seed is in them
+        assert {"untrained.upstream.con@3.mean", "untrained.motion.con@3.mean"} <= scores.keys()
+
+    def test_intervals_hold_the_mean(self, scores):
+        assert (
+            scores["motion.con@2.interval_low"] <= scores["motion.con@2.mean"] <= scores["motion.con@2.interval_high"]
+        )
+
+    def test_the_table_says_the_same(self, report, scores):
+        with (report / "results.csv").open() as file:
+            rows = list(csv.DictReader(file))
+        assert {(row["suite"], row["stage"]) for row in rows} == {("order", "train-hypercut")}
+        assert {row["metric"]: float(row["value"]) for row in rows} == scores
+
+    def test_training_times_are_apart(self, report, scores):
+        times = json.loads((report / "times" / "motion-n4-s0.json").read_text())
+        assert times["seconds"] == pytest.approx(3 * times["seconds_per_step"])
+        assert not [metric for metric in scores if "second" in metric]
+
+
+class TestPoints:
+    def test_both_orders_lie_on_opposite_sides_and_move_oppositely(self, shards, report):
+        reader = ShardReader(shards, "test")
+        motion = pd.DataFrame({"motion_x_px": [0.0, 2.0] + [3.0] * 10, "motion_y_px": [0.0, 2.0] + [0.0] * 10})
+        points = map_points(report / "runs" / "motion-n4-s0" / "checkpoint.safetensors", reader, 100, motion)
+        n = len(reader)
+        assert points.places.shape == (n * 2 * 3, 2)
+        assert np.isfinite(points.places).all()
+        sides = points.sides.reshape(n, 2, 3)
+        assert (sides[:, 0] == -sides[:, 1]).all()
+        directions = points.directions.reshape(n, 2, 3)
+        assert np.isnan(directions[0]).all()
+        assert directions[1].tolist() == [[45.0] * 3, [225.0] * 3]
+        predicted = predictions_of(report, "motion-n4-s0")[["s_0", "s_1", "s_2"]].to_numpy()
+        assert (sides[:, 0] == np.sign(predicted)).all()
+
+    def test_no_more_sequences_than_asked_for(self, shards, report):
+        checkpoint = report / "runs" / "upstream-n4-s0" / "checkpoint.safetensors"
+        assert len(map_points(checkpoint, ShardReader(shards, "test"), 4, None).places) == 4 * 2 * 3
+
+    def test_a_network_that_knows_one_point_has_no_layout(self, shards, tmp_path):
+        weights = {
+            name: torch.zeros_like(value) if name != "normal" else value
+            for name, value in make_order_network("motion", 4, 0).state_dict().items()
+        }
+        config = TrainHyperCutConfig(n_dimensions=4, image_size=SIZE)
+        checkpoint = save_order_network(tmp_path / "one.safetensors", weights, config, "0" * 64)
+        points = map_points(checkpoint, ShardReader(shards, "test"), 3, None)
+        assert np.isnan(points.places).all()
+        assert not points.sides.any()
+
+
+class TestConfig:
+    @pytest.mark.parametrize(
+        ("chosen", "message"),
+        [
+            ({"archs": ["resnet"]}, "arch: 'resnet' is not known"),
+            ({"archs": []}, "arch: none is given"),
+            ({"seeds": 0}, "seeds must be 1 to 1000, got 0"),
+            ({"steps": 0}, "steps must be at least 1, got 0"),
+        ],
+    )
+    def test_what_cannot_be_is_named(self, chosen, message):
+        with pytest.raises(Rb2vError, match=message):
+            PRESETS["small"].chosen(**chosen)
+
+    def test_networks_are_named_once_in_one_order(self):
+        assert PRESETS["small"].chosen(archs=["motion", "upstream", "motion"]).archs == ("upstream", "motion")
+        assert PRESETS["full"].chosen() == PRESETS["full"]
+
+
+class TestCommand:
+    @pytest.fixture
+    def call(self, monkeypatch, capsys):
+        def call(*arguments):
+            monkeypatch.setattr(sys, "argv", ["rb2v", "benchmark", *map(str, arguments)])
+            monkeypatch.setenv("COLUMNS", "80")
+            with pytest.raises(SystemExit) as stop:
+                main()
+            captured = capsys.readouterr()
+            return stop.value.code or 0, captured.out, captured.err
+
+        return call
+
+    def test_it_prints_the_main_table(self, call, shards, tmp_path):
+        out = tmp_path / "report"
+        options = ["--suite", "order", "--arch", "antisymmetric", "--seeds", 1, "--steps", 2, "--device", "cpu"]
+        places = ["--shards", shards, "--truth", shards.parent / "truth", "--out", out]
+        code, printed, _ = call(*options, *places, "--workers", 1)
+        assert code == 0
+        *lines, path = printed.splitlines()
+        assert path == str(out / "report.html")
+        assert max(map(len, lines)) <= 80
+        rows = {line.split("│")[1].strip(): line for line in lines if "│" in line}
+        assert {"antisymmetric", "untrained antisymmetric", "brightness center", "random orders"} <= rows.keys()
+        assert f"{read_scores(out)['antisymmetric.con@3.mean']:.1f}" in rows["antisymmetric"]
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ("--suite order --run hypercut", "--run is no option of the suite order"),
+            ("--suite order --raw-dir raw", "--raw-dir is no option of the suite order"),
+            ("--suite order --compare a=b", "--compare is no option of the suite order"),
+            ("--seeds 3", "--seeds is no option of the suite data"),
+            ("--suite data --device cpu", "--device is no option of the suite data"),
+            ("--suite order --arch resnet", "arch: 'resnet' is not known; expected upstream, paper,"),
+            ("--suite order --steps 0", "steps must be at least 1, got 0"),
+        ],
+    )
+    def test_wrong_options_end_in_one_message(self, options, message, call, shards, tmp_path):
+        code, printed, error = call("--shards", shards, "--out", tmp_path / "report", *options.split())
+        assert (code, printed) == (2, "")
+        assert message in " ".join(error.split())
+        assert not (tmp_path / "report").exists()
