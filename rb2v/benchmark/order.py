@@ -1,4 +1,4 @@
-"""The order network: what a run says of itself on held-out sequences, beside scorers that know nothing of motion."""
+"""The order network: what a run says of itself on held-out sequences, beside scorers that nobody trained."""
 
 from __future__ import annotations
 
@@ -6,17 +6,36 @@ import re
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pandas as pd
 
-from rb2v.benchmark.page import ACCENT, MUTED, Plot, Section, Table, make_plot, make_table, new_figure
-from rb2v.benchmark.scores import Score
+from rb2v.benchmark.page import (
+    ACCENT,
+    CATEGORY_COLORS,
+    MUTED,
+    Cell,
+    Gallery,
+    Plot,
+    Section,
+    Table,
+    make_picture,
+    make_plot,
+    make_table,
+    new_figure,
+)
+from rb2v.benchmark.scores import Score, format_value
 from rb2v.errors import InputError
-from rb2v.hypercut.train import LABELS_NAME, METRICS_NAME, PREDICTIONS_NAME, TRAINING_NAME
+from rb2v.hypercut.losses import LOSSES
+from rb2v.hypercut.train import LABELS_NAME, METRICS_NAME, SAMPLES_NAME, TRAINING_NAME
 from rb2v.io.store import check_schema, read_json
 
 _SUITE, _STAGE = "order", "train-hypercut"
 _EXPECTED = "a run that 'rb2v train-hypercut' finished"
+_MAX_SAMPLES_BYTES = 2**26
+_MAX_TAKES_SHOWN = 24
+
+_Line = list[str | Score | Cell]
 
 
 def report(run_dir: Path) -> Section:
@@ -32,41 +51,37 @@ def report(run_dir: Path) -> Section:
         raise InputError(metrics_path, "there is no such file", expected=_EXPECTED)
     metrics = read_json(metrics_path)
     check_schema(metrics_path, metrics)
-    curves = _read_table(run_dir / TRAINING_NAME, ("step", "loss", "con@2"))
+    curves = _read_table(run_dir / TRAINING_NAME, ("step", "loss", "gradient_norm", "hit", "con@2"))
     labels = _read_table(run_dir / LABELS_NAME, ("split", "take", "order", "consistent"))
-    blocks: list[Table | Plot] = []
+    blocks: list[Table | Plot | Gallery] = []
     scores: list[Score] = []
     tested = metrics.get("test")
     if tested:
-        flipped = _labels_flipped(run_dir / PREDICTIONS_NAME)
         try:
-            lines = [_score_line(name, tested_by, flipped) for name, tested_by in _scorers(metrics)]
+            tables = _score_tables(metrics, scores)
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(metrics_path, f"lacks or mistakes a figure ({error})", expected=_EXPECTED) from error
-        n_pairs = len(tested["hit_pairs"])
-        header = ("Scorer", "hit, mean", *(f"hit, pair {k}" for k in range(n_pairs)), *_shares(tested).values())
-        caption = (
-            f"In %, over {metrics['test_sequences']} held-out sequences. Below the network: the same one "
-            "untrained, and scorers that know nothing of motion. Hit and con mean little unless they stand above "
-            "these; an antisymmetric scorer has a hit of 100 by construction."
-        )
-        blocks.append(make_table(caption, (*header, "labels flipped by reversal"), lines))
-        scores += [cell for line in lines for cell in line if isinstance(cell, Score)]
+        blocks += tables
     takes = _take_lines(labels)
+    left_out = f" {len(takes) - _MAX_TAKES_SHOWN} more are in results.csv." if len(takes) > _MAX_TAKES_SHOWN else ""
     blocks.append(
         make_table(
-            "The labels by take, of the side that the network names +1.",
+            f"The labels by take, of the side that the network names +1.{left_out}",
             ("Take", "Split", "sequences", "all pairs agree [%]", "labelled +1 [%]"),
-            takes,
+            takes[-_MAX_TAKES_SHOWN:],
             n_text_columns=2,
         )
     )
     scores += [cell for line in takes for cell in line if isinstance(cell, Score)]
-    blocks.append(_plot_training(curves))
+    blocks += [_plot_training(curves), _show_samples(run_dir / SAMPLES_NAME)]
+    collapsed = bool(metrics.get("collapsed"))
+    scores.append(Score(_SUITE, _STAGE, "network.collapsed", float(collapsed), "yes/no"))
     lead = (
         "Which of its two directions a sequence is shown in: the network's answer on sequences of subjects that it was "
         "not trained on. "
-    ) + ("" if tested else "The data set has no test split, so that nothing is held out and only training is shown.")
+    ) + ("" if tested else "The data set has no test split, so that nothing is held out and only training is shown. ")
+    if collapsed:
+        lead += "The network COLLAPSED: it gives all pairs about the same score, or the same for both of their orders."
     return Section("Order network", lead, tuple(blocks), tuple(scores))
 
 
@@ -83,48 +98,66 @@ def _read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     return table
 
 
-def _scorers(metrics: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    return [("network", metrics["test"]), *(metrics.get("controls") or {}).items()]
-
-
-def _shares(tested: dict[str, Any]) -> dict[str, str]:
-    """Return the headers of the shares that a scorer's figures hold, by name: how many con@k depends on its pairs."""
-    headers = {
+def _score_tables(metrics: dict[str, Any], scores: list[Score]) -> list[Table]:
+    """Return what the order is worth, and what it withstands; add the figures to ``scores``."""
+    tested = metrics["test"]
+    n_pairs = len(tested["hit_pairs"])
+    order = {
+        "hit": "hit, all pairs",
         "con@2": "con@2, mean over choices",
         "con@2_outer": "con@2, outer pairs",
-        **{name: name for name in (f"con@{k}" for k in range(3, len(tested["hit_pairs"]) + 1))},
-        "contrast_reversed": "kept under reversed contrast",
-        "brightness_shifted": "kept under shifted brightness",
+        **{name: name for name in (f"con@{k}" for k in range(3, n_pairs + 1))},
     }
-    return {name: header for name, header in headers.items() if name in tested}
-
-
-def _score_line(scorer: str, tested: dict[str, Any], flipped: dict[str, float]) -> list[str | Score]:
-    def share(metric: str, value: float) -> Score:
-        checked = scorer == "network" and metric in ("hit", "labels_flipped")
-        return Score(_SUITE, _STAGE, f"{scorer}.{metric}", 100 * float(value), "%", checked=checked)
-
+    kept = {
+        "labels_flipped": "flipped when reversed",
+        "contrast_reversed": "kept: contrast reversed",
+        "contrast_scaled": "kept: contrast times 0.8",
+        "brightness_shifted": "kept: brightness shifted by 0.1",
+    }
+    hits = {f"hit_pair_{k}": f"pair {k}" for k in range(n_pairs)}
+    order_caption = (
+        f"In %, over {metrics['test_sequences']} held-out sequences; in brackets 95 % intervals, by bootstrap over "
+        "takes. Below the network: the same one untrained, and scorers that nobody trained, of which normal flow alone "
+        "sees motion. Hit and con mean little unless they stand above these; an antisymmetric scorer has a hit of 100 "
+        "by construction."
+    )
+    kept_caption = (
+        "In %: labels that turn when the sequence is reversed; and labels that stay when all its frames are changed "
+        "alike, because its motion is what it was."
+    )
+    scorers = {"network": tested, **(metrics.get("controls") or {})}
     return [
-        scorer.replace("_", " "),
-        share("hit", tested["hit"]),
-        *(share(f"hit_pair_{index}", value) for index, value in enumerate(tested["hit_pairs"])),
-        *(share(name, tested[name]) for name in _shares(tested)),
-        share("labels_flipped", flipped[scorer]),
+        make_table(
+            caption,
+            ("Scorer", *headers.values()),
+            [[name.replace("_", " "), *_cells(name, found, headers, scores)] for name, found in scorers.items()],
+        )
+        for caption, headers in ((order_caption, order), (kept_caption, kept), ("Hit of every pair, in %.", hits))
     ]
 
 
-def _labels_flipped(path: Path) -> dict[str, float]:
-    """Return, per scorer, the share of sequences whose label changes sides when the sequence is reversed."""
-    table = _read_table(path, ("scorer", "variant", "s_0", "r_0"))
-    plain = table[table["variant"] == "plain"]
-    ahead = plain[[name for name in plain.columns if name.startswith("s_")]].sum(axis=1)
-    back = plain[[name for name in plain.columns if name.startswith("r_")]].sum(axis=1)
-    flipped = (np.sign(ahead) * np.sign(back) < 0).groupby(plain["scorer"]).mean()
-    return {str(name): float(value) for name, value in flipped.items()}
+def _cells(scorer: str, found: dict[str, Any], metrics: dict[str, str], scores: list[Score]) -> list[Cell]:
+    cells = []
+    values = {**found, **{f"hit_pair_{k}": value for k, value in enumerate(found["hit_pairs"])}}
+    for metric in metrics:
+        checked = scorer == "network" and metric in ("hit", "labels_flipped")
+        name = f"{scorer}.{metric}"
+        score = Score(_SUITE, _STAGE, name, 100 * float(values[metric]), "%", checked=checked)
+        scores.append(score)
+        text = format_value(score.value, "%", with_unit=False)
+        interval = found["intervals"][metric]
+        if interval is not None:
+            low, high = (100 * float(end) for end in interval)
+            scores += [
+                Score(_SUITE, _STAGE, f"{name}.{end}", value, "%") for end, value in (("low", low), ("high", high))
+            ]
+            text += f" ({low:.1f}, {high:.1f})"
+        cells.append(Cell(text, score.passed))
+    return cells
 
 
-def _take_lines(labels: pd.DataFrame) -> list[list[str | Score]]:
-    lines: list[list[str | Score]] = []
+def _take_lines(labels: pd.DataFrame) -> list[_Line]:
+    lines: list[_Line] = []
     for (split, take), rows in labels.groupby(["split", "take"], sort=False):
         name = str(take)
         lines.append(
@@ -140,12 +173,37 @@ def _take_lines(labels: pd.DataFrame) -> list[list[str | Score]]:
 
 
 def _plot_training(curves: pd.DataFrame) -> Plot:
-    figure, (left, right) = new_figure(2, 2.8)
-    left.plot(curves["step"], curves["loss"], color=ACCENT)
-    left.set(xlabel="step", ylabel="loss")
+    figure, (losses, gradient, shares) = new_figure(3, 2.8)
+    names = [name for name in sorted(set().union(*LOSSES.values())) if name in curves]
+    losses.plot(curves["step"], curves["loss"], color=ACCENT, label="loss")
+    for name, color in zip(names, [*list(CATEGORY_COLORS.values())[1:], MUTED], strict=False):
+        losses.plot(curves["step"], curves[name], color=color, linestyle="--", label=name)
+    losses.set(xlabel="step", ylabel="loss")
+    losses.legend(frameon=False)
+    gradient.plot(curves["step"], curves["gradient_norm"], color=ACCENT)
+    gradient.set(xlabel="step", ylabel="gradient norm")
     all_pairs = [name for name in map(str, curves) if re.fullmatch(r"con@\d+", name)][-1]
-    for name, color in {"con@2": MUTED, all_pairs: ACCENT}.items():
-        right.plot(curves["step"], 100 * curves[name], color=color, label=name)
-    right.set(xlabel="step", ylabel="sequences [%]")
-    right.legend(frameon=False)
-    return make_plot("Training: the loss, and how many sequences of a batch have all their pairs on one side.", figure)
+    for name, color in {"hit": CATEGORY_COLORS["face"], "con@2": MUTED, all_pairs: ACCENT}.items():
+        shares.plot(curves["step"], 100 * curves[name], color=color, label=name)
+    shares.set(xlabel="step", ylabel="of the batch [%]", ylim=(-3, 103))
+    shares.legend(frameon=False)
+    caption = (
+        "Training: the loss, and its terms before they are weighted; the norm of its gradient before it is bounded; how many pairs of a batch "
+        "hit, and how many of its sequences have two pairs, or all, on one side."
+    )
+    return make_plot(caption, figure)
+
+
+def _show_samples(path: Path) -> Gallery:
+    if not path.is_file():
+        raise InputError(path, "there is no such file", expected=_EXPECTED)
+    if path.stat().st_size > _MAX_SAMPLES_BYTES:
+        raise InputError(path, "is larger than what training writes", expected=_EXPECTED)
+    image = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
+    if image is None:
+        raise InputError(path, "is no picture", expected=_EXPECTED)
+    picture = make_picture(
+        "Framed pairs were shown as negatives; s_k is the score that the untrained network gave the pair.",
+        np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8),
+    )
+    return Gallery("Sequences of the first step as the network saw them, augmented.", (picture,), columns=1)
