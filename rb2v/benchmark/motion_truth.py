@@ -19,7 +19,7 @@ from rb2v.simulator.rig import TRUTH_NAME, Truth, read_truth
 from rb2v.simulator.scene import LayeredScene
 from rb2v.stages.simulate_shards import MOTION_COLUMNS, MOTION_NAME
 
-_REDUCTION = 4
+_ENOUGH_PX = 64  # of the shorter side: a mean over the picture needs no more
 _MAX_TABLE_BYTES = 2**28
 
 _Motion = tuple[float, float]
@@ -117,9 +117,9 @@ def _measure(reader: ShardReader, truth: Truth, path: Path) -> pd.DataFrame:
     keys = _keys(reader)
     _check_session(reader.manifest, truth, path)
     plans = {plan.name: plan for plan in truth.takes}
-    # A mean over many pixels needs no more of them than a coarse grid has.
     width, height = reader.manifest.output_size
-    size = (-(-width // _REDUCTION), -(-height // _REDUCTION))
+    reduction = max(1, min(width, height) // _ENOUGH_PX)
+    size = (width // reduction, height // reduction)
     crop = reader.manifest.crop
     view = crop_homography((crop.x, crop.y, crop.width, crop.height), size) @ truth.rig.blurry.scene_to_view
     to_pixels = np.array([width / size[0], height / size[1]])
