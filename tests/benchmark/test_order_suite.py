@@ -153,8 +153,8 @@ class TestRuns:
         scores, without_truth = read_scores(report), read_scores(tmp_path / "report")
         assert without_truth == {metric: scores[metric] for metric in without_truth}
         assert not [metric for metric in without_truth if "agreement" in metric]
-        assert "follows the true motion" not in (tmp_path / "report" / "report.html").read_text()
-        assert "follows the true motion" in (report / "report.html").read_text()
+        assert "follows the motion" not in (tmp_path / "report" / "report.html").read_text()
+        assert "follows the motion" in (report / "report.html").read_text()
 
     def test_runs_of_other_settings_are_refused(self, shards, report):
         before = times_of(report)

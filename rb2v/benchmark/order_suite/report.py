@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -10,7 +11,7 @@ import pandas as pd
 
 from rb2v.benchmark.order_suite.figures import Figure, RunResult, by_category, over_seeds
 from rb2v.benchmark.order_suite.points import PointMap
-from rb2v.benchmark.page import ACCENT, MUTED, WARNING, Plot, Section, Table, make_plot, make_table, new_figure
+from rb2v.benchmark.page import ACCENT, MUTED, WARNING, Cell, Plot, Section, Table, make_plot, make_table, new_figure
 from rb2v.benchmark.scores import Score
 from rb2v.hypercut.networks import make_order_network
 
@@ -20,7 +21,7 @@ _HEADERS = {
     "hit": "hit",
     "con@2": "con@2",
     "con@2_outer": "con@2, outer pairs",
-    "agreement": "follows the true motion",
+    "agreement": "follows the motion",
     "contrast_reversed": "kept under reversed contrast",
     "contrast_scaled": "kept under scaled contrast",
     "brightness_shifted": "kept under shifted brightness",
@@ -46,7 +47,7 @@ class Row:
 
 
 def main_rows(results: Mapping[str, Sequence[RunResult]]) -> list[Row]:
-    """Return the rows of the main table: the networks, the same untrained, and what knows nothing.
+    """Return the rows of the main table: the networks, the same untrained, and what learns nothing.
 
     Parameters
     ----------
@@ -67,20 +68,26 @@ def report_networks(results: Mapping[str, Sequence[RunResult]], rows: Sequence[R
     chance = first.get("agreement_chance")
     chance = None if chance is None else 100 * float(chance)
     caption = (
-        "In % of the held-out sequences, mean over the seeds (least to largest). con@2 is the mean over the choices of "
-        "two pairs. Below the networks: the same untrained, and scorers that know nothing of motion."
+        "In % of the held-out sequences, mean over the seeds (least..largest, where they differ). con@2 is the mean "
+        "over the choices of two pairs. Below the networks: the same untrained, and scorers that learn nothing, of "
+        "which normal flow alone sees motion."
     )
     invariances = (
-        "In % of the held-out sequences, mean over the seeds (least to largest): orders that stay as they were when "
+        "In % of the held-out sequences, mean over the seeds (least..largest): orders that stay as they were when "
         "all frames are changed alike, and orders that turn with the sequence."
     )
     if chance is not None:
         caption += (
-            " The true motion is followed where it lies on the side of a line through the origin that the order tells, "
-            f"for the best of all lines; random orders come to {chance:.1f} so."
+            " The motion is followed where the order tells on which side of a line through the origin the true mean "
+            "motion lies, for the best of all lines; with random orders the best comes to the figure in the last row."
         )
+    shown = _known(rows, _ORDER_METRICS)
+    order_table = _table(caption, rows, shown)
+    if chance is not None:
+        random_orders = ["random orders", *(f"{chance:.1f}" if name == "agreement" else "" for name in shown)]
+        order_table = dataclasses.replace(order_table, rows=(*order_table.rows, tuple(map(Cell, random_orders))))
     blocks: list[Table | Plot] = [
-        _table(caption, rows, _known(rows, _ORDER_METRICS)),
+        order_table,
         _plot_rows(rows, chance),
         _table(invariances, rows, _known(rows, _INVARIANCES)),
     ]
@@ -121,9 +128,8 @@ def _table(caption: str, rows: Sequence[Row], metrics: Sequence[str]) -> Table:
 def _cell(figure: Figure | None) -> str:
     if figure is None:
         return ""
-    if len(figure.values) == 1:
-        return f"{figure.mean:.1f}"
-    return f"{figure.mean:.1f} ({figure.least:.1f} to {figure.largest:.1f})"
+    least, largest = f"{figure.least:.1f}", f"{figure.largest:.1f}"
+    return least if least == largest else f"{figure.mean:.1f} ({least}..{largest})"
 
 
 def _score(metric: str, value: float, unit: str = "%") -> Score:
@@ -201,7 +207,7 @@ def report_categories(results: Mapping[str, Sequence[RunResult]], table: pd.Data
             lines.append([arch, category, str(n), *(_cell(figures[name]) for name in metrics)])
             scores += [_score(f"{arch}.{name}.{category}.mean", figures[name].mean) for name in metrics]
     caption = (
-        "In % of the held-out sequences of a category, mean over the seeds (least to largest). One network is trained "
+        "In % of the held-out sequences of a category, mean over the seeds (least..largest). One network is trained "
         "on all categories. On its own recordings the paper states a con@2 of 98.3 for street in this table, and of "
         "98.5 in its Table 7."
     )
@@ -230,7 +236,7 @@ def report_dimensions(results: Mapping[str, Mapping[int, Sequence[RunResult]]]) 
             scores += [_score(f"{arch}.{name}.n{n}.mean", figures[name].mean) for name in metrics]
             scores.append(Score(SUITE, STAGE, f"{arch}.parameters.n{n}", float(trained), "parameters"))
     header = ("Network", "n", "parameters", *(_HEADERS.get(name, name) for name in metrics))
-    caption = "In % of the held-out sequences, mean over the seeds (least to largest)."
+    caption = "In % of the held-out sequences, mean over the seeds (least..largest)."
     lead = "The dimension n of the space that the plane divides. "
     if any(arch != "upstream" for arch in results):
         lead += "The trunk stays as it is and a linear layer leads to n, so that n alone is compared. "
