@@ -9,7 +9,7 @@ from textures import write_data_set
 import rb2v
 from rb2v.cli import main
 from rb2v.errors import InputError
-from rb2v.hypercut import labels
+from rb2v.hypercut import labels, train
 from rb2v.hypercut.checkpoint import save_order_network
 from rb2v.hypercut.config import recommend
 from rb2v.hypercut.data import load_sequences, to_float
@@ -171,6 +171,14 @@ class TestCommand:
         checkpoint = run_folder / "checkpoint.safetensors"
         assert call("label-order", "--shards", shards, "--run", checkpoint, "--out", by_file)[0] == 0
         assert by_file.read_bytes() == by_run.read_bytes()
+
+    def test_labels_of_a_run_are_those_that_training_wrote(self, call, tiny_shards, tiny_config, tmp_path):
+        train.run(tiny_shards, tmp_path / "run", tiny_config, device="cpu")
+        out = tmp_path / "labels.csv"
+        arguments = ("--shards", tiny_shards, "--run", tmp_path / "run", "--out", out, "--device", "cpu")
+        status, output = call("label-order", *arguments)
+        assert status == 0, output
+        assert out.read_bytes() == (tmp_path / "run" / "order_labels.csv").read_bytes()
 
     def test_labels_by_the_weights_that_the_authors_released(self, call, shards, tmp_path):
         network = make_order_network("upstream", 16, 0)
