@@ -188,8 +188,8 @@ def _plot_training(curves: pd.DataFrame) -> Plot:
     shares.set(xlabel="step", ylabel="of the batch [%]", ylim=(-3, 103))
     shares.legend(frameon=False)
     caption = (
-        "Training: the loss, and its terms before they are weighted; the norm of its gradient before it is bounded; how many pairs of a batch "
-        "hit, and how many of its sequences have two pairs, or all, on one side."
+        "Training: the loss, and its terms before they are weighted; the norm of its gradient before it is bounded; "
+        "how many pairs of a batch hit, and how many of its sequences have two pairs, or all, on one side."
     )
     return make_plot(caption, figure)
 

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 MIN_TAKES = 3
 """Fewer takes say nothing of how takes differ."""
-CONFIDENCE = 0.95
+TAIL_PERCENT = 2.5
 
 
 class TakeBootstrap:
@@ -69,11 +69,10 @@ def interval_of(resampled: NDArray[np.floating]) -> list[float] | None:
 
     Examples
     --------
-    >>> interval_of(np.arange(41) / 40)
-    [0.025, 0.975]
+    >>> interval_of(np.arange(81) / 8)
+    [0.25, 9.75]
     """
     finite = resampled[np.isfinite(resampled)]
     if not len(finite):
         return None
-    tail = 50 * (1 - CONFIDENCE)
-    return [float(value) for value in np.percentile(finite, (tail, 100 - tail))]
+    return [float(value) for value in np.percentile(finite, (TAIL_PERCENT, 100 - TAIL_PERCENT))]

@@ -16,6 +16,14 @@ def tiny_shards(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def larger_shards(tmp_path_factory):
+    """Frames of which every network takes crops."""
+    folder = tmp_path_factory.mktemp("larger") / "shards"
+    write_data_set(folder, 6, 3, 40, n_takes=3)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def tiny_config():
     return TrainHyperCutConfig(
         n_dimensions=8, image_size=20, batch_size=4, steps=12, warmup_steps=2, checkpoint_every=5, log_every=3
@@ -33,7 +41,7 @@ class TrainedRun:
 def trained(tmp_path_factory):
     """A network that has learned the direction of textures."""
     folder = tmp_path_factory.mktemp("trained")
-    directions = write_data_set(folder / "shards", 200, 100, 40)
+    directions = write_data_set(folder / "shards", 200, 100, 40, n_takes=10)
     config = TrainHyperCutConfig(image_size=40, steps=200, warmup_steps=20, checkpoint_every=100)
     run(folder / "shards", folder / "run", config, device="cpu")
     return TrainedRun(folder / "shards", folder / "run", directions)

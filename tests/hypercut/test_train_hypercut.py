@@ -1,4 +1,5 @@
 import dataclasses
+import errno
 import json
 import os
 import signal
@@ -6,19 +7,21 @@ import subprocess
 import sys
 import time
 
+import cv2
 import pandas as pd
 import pytest
 import torch
+from tensorboardX.proto.event_pb2 import Event
 from textures import write_data_set
 
 from rb2v.benchmark import order
 from rb2v.errors import ConfigMismatchError, InputError, Rb2vError
 from rb2v.hypercut.augmentation import draw_batch
-from rb2v.hypercut.config import TrainHyperCutConfig, learning_rate
+from rb2v.hypercut.checkpoint import load_order_network
+from rb2v.hypercut.config import TrainHyperCutConfig, learning_rate, recommend
 from rb2v.hypercut.data import load_sequences
-from rb2v.hypercut.evaluate import label_orders, load_order_network
 from rb2v.hypercut.losses import LOSSES
-from rb2v.hypercut.networks import ORDER_NETWORKS
+from rb2v.hypercut.networks import ORDER_NETWORKS, make_order_network
 from rb2v.hypercut.train import run
 from rb2v.shards import ShardReader
 
@@ -29,7 +32,9 @@ OUTPUTS = [
     "metrics.json",
     "order_labels.csv",
     "predictions.csv",
+    "samples.png",
 ]
+"""What a run leaves, but for the files of TensorBoard: those hold the time."""
 
 
 class StoppedError(Exception):
@@ -52,24 +57,91 @@ def uninterrupted(tiny_shards, tiny_config, tmp_path_factory):
 
 
 def assert_same_files(folder, other):
-    assert sorted(path.name for path in folder.iterdir()) == OUTPUTS
+    assert sorted(path.name for path in folder.iterdir()) == [*OUTPUTS, "tensorboard"]
     for name in OUTPUTS:
         assert (folder / name).read_bytes() == (other / name).read_bytes(), name
 
 
-@pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("arch", ORDER_NETWORKS)
-def test_every_network_learns_a_step_with_every_loss(arch, loss, tiny_shards, tiny_config, tmp_path):
-    config = dataclasses.replace(tiny_config, arch=arch, loss=loss, steps=1, warmup_steps=0)
-    sequences = load_sequences(ShardReader(tiny_shards, "train"), config.image_size)
+@pytest.mark.parametrize(
+    ("arch", "loss"),
+    [*((arch, recommend(arch).loss) for arch in ORDER_NETWORKS), *(("antisymmetric", loss) for loss in LOSSES)],
+)
+def test_every_network_and_every_loss_learns_a_step(arch, loss, larger_shards, tiny_config, tmp_path):
+    config = dataclasses.replace(tiny_config, arch=arch, loss=loss, steps=1, warmup_steps=0, image_size=40)
+    sequences = load_sequences(ShardReader(larger_shards, "train"), config.image_size)
     first, second = draw_batch(sequences, 4, 0, 0)
-    network, loaded = load_order_network(run(tiny_shards, tmp_path / "run", config, device="cpu"))
+    network, loaded = load_order_network(run(larger_shards, tmp_path / "run", config, device="cpu"))
     assert loaded == config
-    untrained = ORDER_NETWORKS[arch](config.n_dimensions, config.seed)
+    untrained = make_order_network(arch, config.n_dimensions, config.seed)
     assert not torch.equal(network(first, second), untrained(first, second))
-    scores = label_orders(network, sequences)[2]
-    labels = pd.read_csv(tmp_path / "run" / "order_labels.csv").query("split == 'train'")
-    assert labels[["s_0", "s_1", "s_2"]].to_numpy() == pytest.approx(scores, rel=1e-6)
+    logged = pd.read_csv(tmp_path / "run" / "metrics.csv").iloc[0]
+    with torch.no_grad():
+        scores = untrained(first, second)
+    weighted = [getattr(config, f"{name}_weight") * logged[name] for name in LOSSES[loss]]
+    decay = config.score_decay * scores[0].square().mean().item()
+    assert logged["loss"] == pytest.approx(sum(weighted) + decay, rel=1e-4)
+    for name, term in LOSSES[loss].items():
+        assert logged[name] == pytest.approx(term(*scores).item(), rel=1e-4)
+    assert logged["hit"] == pytest.approx((scores[0].sign() * scores[1].sign() < 0).float().mean().item())
+    assert logged["gradient_norm"] > 0
+
+
+def test_a_picture_shows_what_is_trained_on(tiny_shards, tiny_config, tmp_path):
+    images = []
+    for name, seed in (("one", 0), ("two", 0), ("three", 1)):
+        config = dataclasses.replace(tiny_config, seed=seed)
+        with pytest.raises(StoppedError):
+            run(tiny_shards, tmp_path / name, config, device="cpu", progress=stop_at(1))
+        images.append((tmp_path / name / "samples.png").read_bytes())
+    assert images[0] == images[1] != images[2]
+    height, width, _ = cv2.imread(str(tmp_path / "one" / "samples.png")).shape
+    assert 7 / 5 < width / height < 7 / 4  # four sequences of seven square frames, with room for text below
+
+
+class TestCurves:
+    def test_are_those_of_the_table(self, uninterrupted):
+        (path,) = (uninterrupted / "tensorboard").iterdir()
+        table = pd.read_csv(uninterrupted / "metrics.csv").drop(columns="skipped").set_index("step")
+        found = pd.DataFrame(curves_in(path)).T
+        pd.testing.assert_frame_equal(found, table, check_like=True, check_names=False, check_dtype=False, rtol=1e-6)
+
+    def test_go_on_where_the_run_does(self, tiny_shards, tiny_config, tmp_path):
+        with pytest.raises(StoppedError):
+            run(tiny_shards, tmp_path / "run", tiny_config, device="cpu", progress=stop_at(9))
+        run(tiny_shards, tmp_path / "run", tiny_config, device="cpu")
+        before, after = sorted((tmp_path / "run" / "tensorboard").iterdir())
+        assert list(curves_in(before)) == [3, 6, 9]
+        assert list(curves_in(after)) == [6, 9, 12]
+        starts = [event.step for event in events_in(after) if event.HasField("session_log")]
+        assert starts == [6]  # what came after the state of step 5 counts no more
+
+    def test_a_full_disk_ends_the_run(self, tiny_shards, tiny_config, tmp_path, monkeypatch):
+        def fail(*_):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr("tensorboardX.record_writer.RecordWriter.flush", fail)
+        with pytest.raises(OSError, match="No space left"):
+            run(tiny_shards, tmp_path / "run", tiny_config, device="cpu")
+        monkeypatch.undo()
+        run(tiny_shards, tmp_path / "run", tiny_config, device="cpu")
+
+
+def events_in(path):
+    """Parse a file of events: length, its checksum, the event, its checksum, again and again."""
+    data, place, events = path.read_bytes(), 0, []
+    while place < len(data):
+        length = int.from_bytes(data[place : place + 8], "little")
+        events.append(Event.FromString(data[place + 12 : place + 12 + length]))
+        place += 16 + length
+    return events
+
+
+def curves_in(path):
+    return {
+        event.step: {value.tag: value.simple_value for value in event.summary.value}
+        for event in events_in(path)
+        if event.HasField("summary")
+    }
 
 
 class TestResume:
@@ -81,6 +153,15 @@ class TestResume:
         torch.rand(3)
         run(tiny_shards, tmp_path / "run", tiny_config, device="cpu")
         assert_same_files(tmp_path / "run", uninterrupted)
+
+    @pytest.mark.parametrize("arch", ["upstream", "antisymmetric"])
+    def test_so_does_one_of_every_other_kind(self, arch, larger_shards, tmp_path):
+        config = recommend(arch, n_dimensions=4, image_size=40, batch_size=2, steps=6, checkpoint_every=2, log_every=1)
+        run(larger_shards, tmp_path / "whole", config, device="cpu")
+        with pytest.raises(StoppedError):
+            run(larger_shards, tmp_path / "run", config, device="cpu", progress=stop_at(5))
+        run(larger_shards, tmp_path / "run", config, device="cpu")
+        assert_same_files(tmp_path / "run", tmp_path / "whole")
 
     def test_a_killed_run_ends_in_the_same_bytes(self, tiny_shards, tiny_config, tmp_path, uninterrupted):
         code = (
@@ -100,12 +181,20 @@ class TestResume:
         run(tiny_shards, tmp_path / "run", tiny_config, device="cpu")
         assert_same_files(tmp_path / "run", uninterrupted)
 
-    @pytest.mark.parametrize("n_left", range(1, len(OUTPUTS)))
+    @pytest.mark.parametrize("n_left", range(2, len(OUTPUTS)))
     def test_what_is_missing_after_training_is_made_again(
         self, n_left, tiny_shards, tiny_config, tmp_path, uninterrupted
     ):
-        written = ["config.json", "metrics.csv", "checkpoint.safetensors", "predictions.csv", "metrics.json"][:n_left]
-        (tmp_path / "run").mkdir()
+        order = [
+            "samples.png",
+            "config.json",
+            "metrics.csv",
+            "checkpoint.safetensors",
+            "predictions.csv",
+            "metrics.json",
+        ]
+        written = order[:n_left]
+        (tmp_path / "run" / "tensorboard").mkdir(parents=True)
         for name in written:
             (tmp_path / "run" / name).write_bytes((uninterrupted / name).read_bytes())
         run(tiny_shards, tmp_path / "run", tiny_config, device="cpu")
@@ -153,6 +242,14 @@ class TestRefusals:
         with pytest.raises(InputError, match="frames are 12x12"):
             run(tmp_path / "shards", tmp_path / "run", tiny_config, device="cpu")
 
+    @pytest.mark.parametrize("arch", ["paper", "upstream"])
+    def test_crops_too_small_for_the_network(self, arch, tiny_shards, larger_shards, tmp_path):
+        with pytest.raises(InputError, match="output_size: frames are 24x24; expected at least 38 pixels a side"):
+            run(tiny_shards, tmp_path / "run", recommend(arch, image_size=24), device="cpu")
+        with pytest.raises(InputError, match="image_size: is 37; expected at least 38 pixels a side for this network"):
+            run(larger_shards, tmp_path / "run", recommend(arch, image_size=37), device="cpu")
+        assert not (tmp_path / "run").exists()
+
     @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
     def test_no_cuda(self, tiny_shards, tiny_config, tmp_path):
         with pytest.raises(Rb2vError, match="no CUDA device"):
@@ -164,11 +261,20 @@ class TestRefusals:
             run(tiny_shards, tmp_path / "run", tiny_config, device="tpu")
 
     @pytest.mark.parametrize(
-        "change", [{"arch": "resnet"}, {"loss": "hinge"}, {"steps": 0}, {"lr": float("nan")}, {"image_size": 8}]
+        "change",
+        [
+            *({"arch": "resnet"}, {"loss": "hinge"}, {"steps": 0}, {"lr": float("nan")}, {"image_size": 8}),
+            *({"agreement_weight": 0}, {"product_weight": -1}),
+        ],
     )
     def test_bad_config(self, change):
         with pytest.raises(Rb2vError, match=next(iter(change))):
             TrainHyperCutConfig(**change)
+
+    def test_weight_of_a_term_that_the_loss_does_not_have(self):
+        assert recommend("upstream", consistency_weight=0).term_weights == {"product": 0.5, "consistency": 0}
+        with pytest.raises(Rb2vError, match="agreement_weight: the loss 'upstream' has no such term"):
+            recommend("upstream", agreement_weight=2)
 
 
 @pytest.mark.parametrize(("n_frames", "agreements"), [(5, ["con@2"]), (9, ["con@2", "con@3", "con@4"])])
@@ -188,17 +294,36 @@ def test_no_test_sequence(tiny_config, tmp_path):
     assert metrics["test_sequences"] == 0
     assert metrics["test"] is None
     assert metrics["controls"] is None
+    assert metrics["collapsed"] is False
     assert len(pd.read_csv(tmp_path / "run" / "order_labels.csv")) == 4
+    section = order.report(tmp_path / "run")
+    assert "no test split" in section.lead
+
+
+@pytest.mark.parametrize("n_test", [0, 3])
+def test_a_collapsed_network_is_told(n_test, tmp_path, caplog):
+    write_data_set(tmp_path / "shards", 4, n_test, 40)
+    # All pairs agree, in whatever order, where all score the same: what the authors' loss without its product asks for.
+    config = recommend("upstream", n_dimensions=4, image_size=40, batch_size=2, steps=1, product_weight=0)
+    run(tmp_path / "shards", tmp_path / "run", config, device="cpu")
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    hit = metrics["test"]["hit"] if n_test else pd.read_csv(tmp_path / "run" / "metrics.csv")["hit"].iloc[-1]
+    assert hit < 0.6
+    assert metrics["collapsed"] is True
+    assert [record.message for record in caplog.records if "collapsed" in record.message] == [
+        record.message for record in caplog.records if record.levelname == "WARNING"
+    ]
+    assert "COLLAPSED" in order.report(tmp_path / "run").lead
 
 
 def test_a_step_that_is_not_finite_is_skipped_and_counted(tiny_shards, tiny_config, tmp_path, monkeypatch):
     calls = []
 
-    def sometimes_nan(scores):
+    def sometimes_nan(scores, reversed_scores):
         calls.append(scores)
         return scores.square().mean() * (float("nan") if len(calls) == 2 else 1)
 
-    monkeypatch.setitem(LOSSES, "sometimes_nan", sometimes_nan)
+    monkeypatch.setitem(LOSSES, "sometimes_nan", {"agreement": sometimes_nan})
     config = dataclasses.replace(tiny_config, loss="sometimes_nan")
     network, _ = load_order_network(run(tiny_shards, tmp_path / "run", config, device="cpu"))
     assert all(parameter.isfinite().all() for parameter in network.parameters())
