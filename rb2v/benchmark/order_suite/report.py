@@ -94,7 +94,7 @@ def report_networks(results: Mapping[str, Sequence[RunResult]], rows: Sequence[R
     lead = (
         "hit: reversing the input changes the side of the plane. con@k: k pairs of a sequence lie on one side. Neither "
         "is evidence of motion: what orders by brightness reaches them as well, so that a network is to be held "
-        "against the controls below it."
+        "against the controls below it. One that gives all pairs the same score has a con of 100, and a hit of 0."
     )
     scores = [score for row in rows for score in _row_scores(row)]
     if chance is not None:
@@ -177,7 +177,7 @@ def _plot_rows(rows: Sequence[Row], chance: float | None) -> Plot:
         axis.set_yticklabels([])
         if chance is not None:
             axis.axvline(chance, color=WARNING, linewidth=1, linestyle="--", label="random orders")
-            axis.legend(frameon=False)
+            axis.legend(frameon=False, loc="center right")
     caption = (
         f"{con}"
         + (" beside what it is not: agreement with the true motion." if len(shown) > 1 else ".")
