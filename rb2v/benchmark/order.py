@@ -26,8 +26,9 @@ from rb2v.benchmark.page import (
 )
 from rb2v.benchmark.scores import Score, format_value
 from rb2v.errors import InputError
+from rb2v.hypercut.evaluate import read_predictions, score_predictions
 from rb2v.hypercut.losses import LOSSES
-from rb2v.hypercut.train import LABELS_NAME, METRICS_NAME, SAMPLES_NAME, TRAINING_NAME
+from rb2v.hypercut.train import LABELS_NAME, METRICS_NAME, PREDICTIONS_NAME, SAMPLES_NAME, TRAINING_NAME
 from rb2v.io.store import check_schema, read_json
 
 _SUITE, _STAGE = "order", "train-hypercut"
@@ -38,8 +39,15 @@ _MAX_TAKES_SHOWN = 24
 _Line = list[str | Score | Cell]
 
 
-def report(run_dir: Path) -> Section:
+def report(run_dir: Path, motion: pd.DataFrame | None = None) -> Section:
     """Return the section on a run of the order network.
+
+    Parameters
+    ----------
+    run_dir : Path
+        A finished run.
+    motion : DataFrame, optional
+        True motion of the data set's samples, as `rb2v.benchmark.motion_truth.read_motion` returns it.
 
     Raises
     ------
@@ -58,6 +66,8 @@ def report(run_dir: Path) -> Section:
     tested = metrics.get("test")
     if tested:
         try:
+            if motion is not None:
+                _add_agreement(metrics, score_predictions(read_predictions(run_dir / PREDICTIONS_NAME), motion))
             tables = _score_tables(metrics, scores)
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(metrics_path, f"lacks or mistakes a figure ({error})", expected=_EXPECTED) from error
@@ -98,6 +108,18 @@ def _read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     return table
 
 
+def _scorers(metrics: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {"network": metrics["test"], **(metrics.get("controls") or {})}
+
+
+def _add_agreement(metrics: dict[str, Any], scored: dict[str, dict[str, Any]]) -> None:
+    """Add to every scorer's figures how well its labels follow the true motion, where that is known."""
+    for name, found in _scorers(metrics).items():
+        if scored[name]["agreement_n"]:
+            found |= {key: value for key, value in scored[name].items() if key.startswith("agreement")}
+            found["intervals"]["agreement"] = scored[name]["intervals"]["agreement"]
+
+
 def _score_tables(metrics: dict[str, Any], scores: list[Score]) -> list[Table]:
     """Return what the order is worth, and what it withstands; add the figures to ``scores``."""
     tested = metrics["test"]
@@ -107,6 +129,7 @@ def _score_tables(metrics: dict[str, Any], scores: list[Score]) -> list[Table]:
         "con@2": "con@2, mean over choices",
         "con@2_outer": "con@2, outer pairs",
         **{name: name for name in (f"con@{k}" for k in range(3, n_pairs + 1))},
+        **({"agreement": "follows the motion"} if "agreement" in tested else {}),
     }
     kept = {
         "labels_flipped": "flipped when reversed",
@@ -121,11 +144,17 @@ def _score_tables(metrics: dict[str, Any], scores: list[Score]) -> list[Table]:
         "sees motion. Hit and con mean little unless they stand above these; an antisymmetric scorer has a hit of 100 "
         "by construction."
     )
+    if "agreement" in tested:
+        order_caption += (
+            f" Follows the motion: of the {tested['agreement_n']} sequences whose true mean motion is known, those whose "
+            "labels tell on which side of a line it points, for the best line; with random labels "
+            f"{100 * tested['agreement_chance']:.1f} %."
+        )
     kept_caption = (
         "In %: labels that turn when the sequence is reversed; and labels that stay when all its frames are changed "
         "alike, because its motion is what it was."
     )
-    scorers = {"network": tested, **(metrics.get("controls") or {})}
+    scorers = _scorers(metrics)
     return [
         make_table(
             caption,

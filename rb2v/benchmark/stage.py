@@ -10,6 +10,7 @@ from rb2v import __version__
 from rb2v.benchmark import alignment, calibration, data_set, page, takes
 from rb2v.benchmark.config import BenchmarkConfig
 from rb2v.benchmark.inputs import Inputs, read_inputs
+from rb2v.benchmark.motion_truth import read_motion
 from rb2v.benchmark.page import Section
 from rb2v.benchmark.scores import summarize, to_document, write_scores
 from rb2v.errors import InputError
@@ -139,7 +140,8 @@ def _measure(inputs: Inputs, config: BenchmarkConfig, executor: Executor, step: 
         from rb2v.benchmark import order  # brings torch, which nothing else here needs
 
         step("order network")
-        sections.append(order.report(inputs.run_dir))
+        motion = None if inputs.truth_dir is None else read_motion(inputs.truth_dir, inputs.shards)
+        sections.append(order.report(inputs.run_dir, motion))
     if inputs.calibration is not None:
         step("calibration")
         sections.append(calibration.report(inputs.calibration, inputs.raw, truth_rig, config.grid_points))

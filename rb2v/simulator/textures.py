@@ -17,14 +17,22 @@ from rb2v.io.video import read_image
 
 # Free to use and to show: NASA and SpaceX in the public domain, the others CC0.
 _PACKAGED_PHOTOS = ("astronaut.png", "brick.png", "chelsea.png", "coffee.png", "rocket.jpg")
+_MORE_PHOTOS = ("grass.png", "gravel.png", "hubble_deep_field.jpg", "retina.jpg")
 
 # The lens: a point of the scene is at least this wide, so that bilinear sampling of a texture loses nothing more.
 LENS_SIGMA_PX = 0.8
 _RIM_PX = 4  # empty around a shape
 
 
-def list_photos(folder: Path | None = None) -> list[Path]:
+def list_photos(folder: Path | None = None, *, more: bool = False) -> list[Path]:
     """Return the photographs that textures are cut from: a folder's, or those that scikit-image ships.
+
+    Parameters
+    ----------
+    folder : Path, optional
+        Folder of pictures.
+    more : bool
+        Whether pictures of ground, stars and an eye are among those of scikit-image; a session's scenes have none.
 
     Raises
     ------
@@ -32,7 +40,8 @@ def list_photos(folder: Path | None = None) -> list[Path]:
         If the folder holds no picture, or a file with a picture's suffix that cannot be read.
     """
     if folder is None:
-        return [Path(str(files("skimage").joinpath("data", name))) for name in _PACKAGED_PHOTOS]
+        names = sorted(_PACKAGED_PHOTOS + _MORE_PHOTOS) if more else _PACKAGED_PHOTOS
+        return [Path(str(files("skimage").joinpath("data", name))) for name in names]
     paths = sorted(path for path in folder.glob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
     if not paths:
         raise InputError(folder, "holds no picture", expected=", ".join(IMAGE_SUFFIXES))

@@ -97,7 +97,7 @@ def run(
     executor = executor or SerialExecutor()
     truth_dir = truth_folder(out_dir)
     # A copy of a picture would stand in both splits.
-    by_digest = {sha256_of(path): path for path in reversed(list_photos(photos_dir))}
+    by_digest = {sha256_of(path): path for path in reversed(list_photos(photos_dir, more=True))}
     digests = {path: digest for digest, path in sorted(by_digest.items(), key=lambda item: item[1])}
     if len(digests) < 2:
         raise InputError(photos_dir or "photos", "holds one picture", expected="two or more: the splits share none")

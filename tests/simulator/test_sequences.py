@@ -22,7 +22,7 @@ def make_view(size):
 
 
 def make_wall(size=160):
-    photo = load_photo(list_photos()[0])
+    photo = load_photo(list_photos(more=True)[0])
     return np.ascontiguousarray(photo[:size, 100 : 100 + size])
 
 
@@ -34,7 +34,7 @@ def ramp(center=0.0, rise=0.0):
 
 def make_take(kind="mixed", index=0, split="train", **changes):
     config = SequencesConfig(kind, **changes)
-    return build_take(config, split_photos(list_photos(), split), split, index)
+    return build_take(config, split_photos(list_photos(more=True), split), split, index)
 
 
 def remap(picture, places):

@@ -78,7 +78,7 @@ class TestDataSet:
         assert truth["blurry_index"].tolist() == reader.table["blurry_index"].tolist()
         assert truth["split"].tolist() == ["train"] * 14 + ["test"] * 5
         for row, split, take, index in ((6, "train", 1, 2), (18, "test", 1, 0)):
-            simulated = build_take(CONFIG, split_photos(list_photos(), split), split, take)
+            simulated = build_take(CONFIG, split_photos(list_photos(more=True), split), split, take)
             np.testing.assert_array_equal(reader.read(row).sharp, simulated.render(index).sharp)
             motion = truth.loc[row, ["motion_x_px", "motion_y_px"]].to_numpy(float)
             np.testing.assert_allclose(motion, simulated.motion_px(index), atol=1e-6)
@@ -102,7 +102,7 @@ class TestDataSet:
             "per_scene": 4,
         }
         train, test = (settings["photos"][split] for split in ("train", "test"))
-        assert {*train, *test} == {path.name for path in list_photos()}
+        assert {*train, *test} == {path.name for path in list_photos(more=True)}
         assert not set(train.values()) & set(test.values())
 
     def test_test_pictures_show_nothing_of_training_photographs(self, tmp_path):
