@@ -146,7 +146,7 @@ def _score_tables(metrics: dict[str, Any], scores: list[Score]) -> list[Table]:
     )
     if "agreement" in tested:
         order_caption += (
-            f" Follows the motion: of the {tested['agreement_n']} sequences whose true mean motion is known, those whose "
+            f" Follows the motion: of the {tested['agreement_n']} sequences whose true motion is known, those whose "
             "labels tell on which side of a line it points, for the best line; with random labels "
             f"{100 * tested['agreement_chance']:.1f} %."
         )
