@@ -26,7 +26,7 @@ FORMAT = 2
 """Raised when weights of before would give other scores; the first one called the negative side *reverse*."""
 CHECKPOINT_NAME = "checkpoint.safetensors"
 """Of the checkpoint in the folder of a run."""
-MAX_FILE_BYTES = 2**26
+MAX_FILE_BYTES = 2**29
 """Above the largest network that a configuration can ask for."""
 RELEASED_SUFFIX = ".pth"
 RELEASED_SIZE_PX = 448

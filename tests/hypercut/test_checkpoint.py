@@ -79,7 +79,7 @@ class TestCheckpoint:
             ({"format": 1}, r"format: is 1, of rb2v .*: its scores mean something else; expected 2; train .* again"),
             ({"format": 3}, "format: is 3"),
             ({"format": True}, "format: is True"),
-            ({"config": {"arch": "upstream", "n_dimensions": 257}}, "n_dimensions must be at most 256"),
+            ({"config": {"arch": "upstream", "n_dimensions": 1025}}, "n_dimensions must be at most 1024"),
             ({"config": {"arch": "resnet"}}, "'resnet' is not known"),
             ({"config": None}, "config|None"),
             ({"config": {"n_dimensions": 10**12}}, "n_dimensions must be at most"),
@@ -103,8 +103,8 @@ class TestCheckpoint:
 
     def test_too_large(self, checkpoint):
         with checkpoint.open("ab") as file:
-            file.truncate(2**26 + 1)
-        with pytest.raises(InputError, match="is larger than 64 MiB"):
+            file.truncate(2**29 + 1)
+        with pytest.raises(InputError, match="is larger than 512 MiB"):
             load_order_network(checkpoint)
 
     @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_every_network_comes_back(arch, tmp_path):
 
 
 def released_shapes(n=128):
-    stem, widths = 32, [min(width, n) for width in (64, 128, 256, 256, 256)]
+    stem, widths = 32, [min(width, n) for width in (64, 128, 256, 512, 1024)]
     shapes = {
         "hyperplane.hyperplane": (n + 1,),
         "f_func.model.1.weight": (stem, 6, 7, 7),
@@ -196,8 +196,7 @@ class TestReleasedWeights:
         assert len(shapes) == 37
         assert sum(math.prod(shape) for shape in shapes.values()) == 2_315_681
 
-    @pytest.mark.parametrize("n", [1, 16, 128])
-    @pytest.mark.parametrize("prefix", ["", "module."])
+    @pytest.mark.parametrize(("n", "prefix"), [(1, ""), (16, "module."), (128, ""), (300, "")])
     def test_give_the_score_that_is_computed_by_hand(self, n, prefix, tmp_path):
         weights = released_weights(n)
         torch.save({prefix + name: tensor for name, tensor in weights.items()}, tmp_path / "street.pth")
@@ -231,9 +230,9 @@ class TestReleasedWeights:
                 {"hyperplane.hyperplane": torch.zeros(65)},
                 r"f_func\.model\.11\.bias: is float32 \(128,\); expected .*64",
             ),
-            ({"hyperplane.hyperplane": torch.zeros(1)}, r"hyperplane: is float32 \(1,\); expected 2 to 257 numbers"),
-            ({"hyperplane.hyperplane": torch.zeros(1).expand(10**15)}, "expected 2 to 257 numbers"),
-            ({"hyperplane.hyperplane": torch.zeros(3, 43)}, "expected 2 to 257 numbers"),
+            ({"hyperplane.hyperplane": torch.zeros(1)}, r"hyperplane: is float32 \(1,\); expected 2 to 1025 numbers"),
+            ({"hyperplane.hyperplane": torch.zeros(1).expand(10**15)}, "expected 2 to 1025 numbers"),
+            ({"hyperplane.hyperplane": torch.zeros(3, 43)}, "expected 2 to 1025 numbers"),
         ],
     )
     def test_wrong_tensors_are_named(self, path, change, message):
@@ -281,8 +280,9 @@ class TestReleasedWeights:
             load_order_network(tmp_path / "x.pth")
 
     def test_too_large(self, path):
-        torch.save({"x": torch.zeros(2**24)}, path)
-        with pytest.raises(InputError, match="is larger than 64 MiB"):
+        with path.open("ab") as file:
+            file.truncate(2**29 + 1)
+        with pytest.raises(InputError, match="is larger than 512 MiB"):
             load_order_network(path)
 
     @pytest.mark.parametrize("where", [0.3, 0.7])

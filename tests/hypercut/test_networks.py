@@ -131,15 +131,17 @@ def test_the_others_have_to_learn_it(pairs):
 
 
 class TestUpstream:
-    @pytest.mark.parametrize(("n", "n_numbers"), [(1, 9_891), (16, 51_201), (128, 2_315_681), (256, 8_658_337)])
+    @pytest.mark.parametrize(
+        ("n", "n_numbers"), [(1, 9_891), (16, 51_201), (128, 2_315_681), (256, 8_658_337), (512, 32_255_137)]
+    )
     def test_its_trunk_grows_with_the_dimension(self, n, n_numbers):
         weights = make_order_network("upstream", n, 0).state_dict()
         assert len(weights) == 37
         assert sum(tensor.numel() for tensor in weights.values()) == n_numbers
 
     def test_has_no_more_dimensions_than_channels(self):
-        with pytest.raises(Rb2vError, match="n_dimensions must be at most 256 for the network 'upstream', got 257"):
-            make_order_network("upstream", 257, 0)
+        with pytest.raises(Rb2vError, match="n_dimensions must be at most 1024 for the network 'upstream', got 1025"):
+            make_order_network("upstream", 1025, 0)
 
     def test_stem_and_downsampling_are_affine(self):
         trunk = make_order_network("upstream", N_DIMENSIONS, 0).f_func.model[:13].double()

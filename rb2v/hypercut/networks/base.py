@@ -71,8 +71,8 @@ class OrderNetwork(nn.Module, ABC):
         return self._project(self.embed(_flatten(first), _flatten(second))).reshape(first.shape[:-3])
 
     def _project(self, points: Tensor) -> Tensor:
-        # In full precision also under AMP: the sides of small scores would else be rounded away. And row by row: a
-        # matrix product rounds by a row's place, so that scores would depend on the other pairs of the batch.
+        # In full precision also under AMP: the sides of small scores would else be rounded away. And as a sum, which
+        # rounds both orders of a pair alike: a matrix product rounds by a row's place.
         return (points.float() * self.normal.float()).sum(dim=-1)
 
 
