@@ -1,15 +1,15 @@
-"""Where large matrices are multiplied: by numpy, or on a GPU through torch."""
+"""Where large matrices are multiplied, by numpy or on a GPU through torch, and where networks compute."""
 
 from __future__ import annotations
 
 from ctypes.util import find_library
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rb2v.core.temporal import MatrixProduct
-from rb2v.errors import Rb2vError
+from rb2v.errors import InputError, Rb2vError
 
 Device = Literal["auto", "cpu", "cuda"]
 
@@ -31,6 +31,27 @@ def make_matrix_product(device: Device) -> MatrixProduct:
     if device == "cuda":
         raise Rb2vError("--device cuda: PyTorch finds no CUDA device")
     return np.matmul
+
+
+def check_torch_device(device: str) -> None:
+    """Check the name of the device that networks are to compute on.
+
+    Raises
+    ------
+    InputError
+        If it is none of auto, cpu and cuda, or CUDA is asked for and there is none.
+    """
+    if device not in get_args(Device):
+        raise InputError("device", f"{device!r} is not known", expected="auto, cpu or cuda")
+    if device == "cuda" and torch_device_of(device) == "cpu":
+        raise InputError("device", "there is no CUDA device", expected="auto or cpu")
+
+
+def torch_device_of(device: str) -> Literal["cpu", "cuda"]:
+    """Return where networks compute: on CUDA, where there is one and the CPU is not asked for."""
+    import torch
+
+    return "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
 
 
 def _has_driver() -> bool:

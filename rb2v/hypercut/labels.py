@@ -8,22 +8,22 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from rb2v.artifacts import SPLITS, Split
+from rb2v.device import check_torch_device, torch_device_of
 from rb2v.errors import InputError
 from rb2v.hypercut.checkpoint import load_order_network
-from rb2v.hypercut.data import check_frame_size, resize_frames, to_float, to_tensor
+from rb2v.hypercut.data import check_frame_size, resize_frames, to_tensor
 from rb2v.hypercut.networks import OrderNetwork
-from rb2v.hypercut.order import orders_of, sequence_pairs
-from rb2v.io.store import whole_file
-from rb2v.shards import ShardReader
+from rb2v.hypercut.order import orders_of
+from rb2v.hypercut.scoring import batch_size_of, score_sequences
+from rb2v.io.store import sha256_of, whole_file
+from rb2v.shards import ShardReader, manifest_path
+from rb2v.shards.labels import DATA_COLUMN
 
 COLUMNS = ("split", "take", "blurry_index", "order", "side", "margin", "consistent")
 """Columns of the table, before the pairs' scores ``s_0 ...``."""
-MAX_BATCH_PIXELS = 2**19
-"""Pixels of the pairs that are scored at once; the widest maps take 128 bytes for each."""
 
 Progress = Callable[[int, int, str], None]
 
@@ -64,12 +64,9 @@ def run(
     InputError
         As `load_order_network` and `write_labels`, or if there is no such device.
     """
-    if device not in ("auto", "cpu", "cuda"):
-        raise InputError("device", f"{device!r} is not known", expected="auto, cpu or cuda")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise InputError("device", "there is no CUDA device", expected="auto or cpu")
+    check_torch_device(device)
     network, config = load_order_network(network_path)
-    network.to("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
+    network.to(torch_device_of(device))
     return write_labels(out, network, shards_dir, config.image_size, splits=splits, progress=progress)
 
 
@@ -106,7 +103,8 @@ def write_labels(
     DataFrame
         What was written, one row per sample: ``split``, ``take``, ``blurry_index``; ``order``, +1 keep, -1 reverse, 0;
         ``side`` of the plane on which the sum of the pairs' scores lies, so ``-order``; ``margin``, its distance from
-        zero; ``consistent``, 1 where all pairs lie on one side; ``s_0 ...``, the scores, outer pair first.
+        zero; ``consistent``, 1 where there is an order and all pairs lie on its side; ``s_0 ...``, the scores, outer
+        pair first; ``data_sha256``, digest of the manifest, by which the labels are known as this data set's.
 
     Raises
     ------
@@ -118,6 +116,7 @@ def write_labels(
     with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
         tables = [_label_split(network, ShardReader(shards_dir, split), image_size, progress) for split in splits]
     table = pd.concat(tables, ignore_index=True)
+    table[DATA_COLUMN] = sha256_of(manifest_path(shards_dir))
     with whole_file(path) as temporary:
         table.to_csv(temporary, index=False, lineterminator="\n", float_format="%.9g")
     return table
@@ -142,9 +141,8 @@ def _label_split(
     done, batch = 0, list[Tensor]()
     for index in range(len(reader)):
         batch.append(to_tensor(resize_frames(reader.read_sharp(index), image_size)))
-        n_pixels = scores.shape[1] * batch[0][0, 0].numel()
-        if (len(batch) + 1) * n_pixels > MAX_BATCH_PIXELS or index + 1 == len(reader):
-            scores[done : index + 1] = _score(network, torch.stack(batch))
+        if len(batch) == batch_size_of(batch[0].shape) or index + 1 == len(reader):
+            scores[done : index + 1] = score_sequences(network.score, torch.stack(batch), network.normal.device)
             done, batch = index + 1, []
             if progress is not None:
                 progress(done, len(reader), f"labelling {reader.split} sequences")
@@ -154,12 +152,7 @@ def _label_split(
     table["order"] = orders_of(sums)
     table["side"] = -table["order"]
     table["margin"] = np.abs(sums)
-    table["consistent"] = ((scores < 0).all(axis=1) | (scores > 0).all(axis=1)).astype(np.int8)
+    one_sided = (scores < 0).all(axis=1) | (scores > 0).all(axis=1)
+    table["consistent"] = np.where(table["order"] != 0, one_sided, 0).astype(np.int8)
     table[[f"s_{k}" for k in range(scores.shape[1])]] = scores
     return table
-
-
-def _score(network: OrderNetwork, sequences: Tensor) -> NDArray[np.float32]:
-    with torch.inference_mode():
-        scores = network.score(*sequence_pairs(to_float(sequences.to(network.normal.device))))
-    return np.asarray(scores.cpu().numpy(), dtype=np.float32)

@@ -10,8 +10,12 @@ from pathlib import Path
 
 from rb2v.artifacts import SPLITS
 from rb2v.errors import InputError
-from rb2v.io.store import read_text
+from rb2v.io.store import read_text, sha256_of
+from rb2v.shards.manifest import manifest_path
 from rb2v.shards.reader import ShardReader
+
+DATA_COLUMN = "data_sha256"
+"""Of the digest of the manifest whose samples have these labels, in every row."""
 
 _EXPECTED = "the table that 'rb2v label-order' writes"
 _OF_THIS_DATA_SET = "labels of this data set"
@@ -26,7 +30,8 @@ def read_orders(
     ----------
     path : Path
         A table as ``rb2v label-order`` and ``rb2v train-hypercut`` write it; of its columns, ``take``, ``blurry_index``
-        and ``order`` are needed, and those that the other parameters ask for.
+        and ``order`` are needed, and those that the other parameters ask for. Samples of both splits may share a take
+        where there is ``split``; where there is ``data_sha256``, the labels are of that data set alone.
     reader : ShardReader
         The samples.
     min_margin : float
@@ -42,7 +47,8 @@ def read_orders(
     Raises
     ------
     InputError
-        If it is no such table, a sample has no label or two, or there is a label of no sample.
+        If it is no such table or one of another data set, a sample has no label or two, or there is a label of no
+        sample.
     """
     if not 0 <= min_margin < math.inf:
         raise InputError("options", f"is {min_margin}", "min_margin", "0 or more")
@@ -50,7 +56,8 @@ def read_orders(
     needed |= {"margin"} if min_margin > 0 else set()
     needed |= {"consistent"} if only_consistent else set()
     splits = SPLITS if reader.split is None else (reader.split,)
-    orders: dict[tuple[str, str], int] = {}
+    data_sha256 = sha256_of(manifest_path(reader.folder))
+    orders: dict[tuple[str, str, str], int] = {}
     try:
         rows = csv.DictReader(io.StringIO(read_text(path)))
         columns = rows.fieldnames or ()
@@ -60,6 +67,8 @@ def read_orders(
             line = rows.line_num
             if "split" in columns and row["split"] not in SPLITS:
                 raise InputError(path, f"line {line}: {row['split']!r} is no split", "split", " or ".join(SPLITS))
+            if DATA_COLUMN in columns and row[DATA_COLUMN] != data_sha256:
+                raise InputError(path, f"line {line}: is of another data set", DATA_COLUMN, _OF_THIS_DATA_SET)
             if row["order"] not in ("-1", "0", "1"):
                 raise InputError(path, f"line {line}: {row['order']!r} is no order", "order", "1, -1 or 0")
             if only_consistent and row["consistent"] not in ("0", "1"):
@@ -68,20 +77,26 @@ def read_orders(
             left_out = too_close or (only_consistent and row["consistent"] == "0")
             # Of a table without splits, what is not asked for may be of the other split.
             if "split" not in columns or row["split"] in splits:
-                sample = (row["take"], row["blurry_index"])
+                sample = (row["split"] if "split" in columns else "", row["take"], row["blurry_index"])
                 if sample in orders:
-                    raise InputError(path, f"line {line}: frame {sample[1]} of take {sample[0]!r} has a label already")
+                    raise InputError(path, f"line {line}: {_name(*sample)} has a label already")
                 orders[sample] = 0 if left_out else int(row["order"])
     except csv.Error as error:
         raise InputError(path, f"is no table ({error})", expected=_EXPECTED) from error
-    samples = [(take, str(i)) for take, i in zip(reader.table["take"], reader.table["blurry_index"], strict=True)]
-    for take, index in samples:
-        if (take, index) not in orders:
-            raise InputError(path, f"frame {index} of take {take!r} has no label", expected=_OF_THIS_DATA_SET)
+    samples = [(split if "split" in columns else "", take, str(index)) for split, take, index in reader.keys]
+    if "split" not in columns and reader.split is None and len(set(samples)) < len(samples):
+        raise InputError(path, "column is missing, and the splits share a take", "split", _EXPECTED)
+    for sample in samples:
+        if sample not in orders:
+            raise InputError(path, f"{_name(*sample)} has no label", expected=_OF_THIS_DATA_SET)
     if "split" in columns or reader.split is None:
-        for take, index in sorted(orders.keys() - set(samples), key=str)[:1]:
-            raise InputError(path, f"frame {index} of take {take!r} is no sample", expected=_OF_THIS_DATA_SET)
+        for sample in sorted(orders.keys() - set(samples), key=str)[:1]:
+            raise InputError(path, f"{_name(*sample)} is no sample", expected=_OF_THIS_DATA_SET)
     return tuple(orders[sample] for sample in samples)
+
+
+def _name(split: str, take: str, index: str) -> str:
+    return f"frame {index} of take {take!r}" + (f" of the {split} split" if split else "")
 
 
 def _margin(path: Path, line: int, row: Mapping[str, str | None]) -> float:

@@ -82,6 +82,13 @@ class ShardReader:
         """Return the number of samples."""
         return len(self._rows)
 
+    @property
+    def keys(self) -> list[tuple[Split, str, int]]:
+        """Split, take and index of the blurry frame of every sample, by which tables beside the shards name it."""
+        split_of = {entry.file: split for split in SPLITS for entry in self.manifest.splits[split].shards}
+        splits = [split_of[shard] for shard in self._shards]
+        return list(zip(splits, self.table["take"].tolist(), self.table["blurry_index"].tolist(), strict=True))
+
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_opened": OrderedDict()}
 

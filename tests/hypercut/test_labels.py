@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import numpy as np
@@ -9,14 +10,15 @@ from textures import write_data_set
 import rb2v
 from rb2v.cli import main
 from rb2v.errors import InputError
-from rb2v.hypercut import labels, train
+from rb2v.hypercut import labels, scoring, train
 from rb2v.hypercut.checkpoint import save_order_network
 from rb2v.hypercut.config import recommend
 from rb2v.hypercut.data import load_sequences, to_float
 from rb2v.hypercut.labels import write_labels
 from rb2v.hypercut.networks import make_order_network
 from rb2v.hypercut.order import sequence_pairs
-from rb2v.shards import ShardReader
+from rb2v.shards import ShardReader, SplitEntry, write_manifest, write_shard
+from rb2v.shards.exchange import export_shards
 
 N_TRAIN, N_TEST, SIZE = 7, 3, 36
 
@@ -60,7 +62,7 @@ class TestTable:
         table = write_labels(tmp_path / "labels.csv", network, shards, 20)
         assert list(table) == [
             *("split", "take", "blurry_index", "order", "side", "margin", "consistent"),
-            *("s_0", "s_1", "s_2"),
+            *("s_0", "s_1", "s_2", "data_sha256"),
         ]
         assert table["split"].tolist() == ["train"] * N_TRAIN + ["test"] * N_TEST
         for name in ("take", "blurry_index"):
@@ -77,7 +79,7 @@ class TestTable:
     def test_negative_sums_are_kept_and_positive_ones_reversed(self, shards, tmp_path):
         scores = [
             *([-1.0, -2.0, -3.0], [1.0, 2.0, 3.0], [-4.0, 1.0, 1.0], [4.0, -1.0, -1.0]),
-            *([1.0, -1.0, 0.0], [float("nan"), 1.0, 1.0], [0.0, -1.0, -1.0]),
+            *([1.0, -1.0, 0.0], [float("inf"), 1.0, 1.0], [0.0, -1.0, -1.0]),
         ]
         table = write_labels(tmp_path / "labels.csv", Scripted(scores), shards, 32, splits=("train",))
         assert table["order"].tolist() == [1, -1, 1, -1, 0, 0, 1]
@@ -86,11 +88,11 @@ class TestTable:
         assert table["consistent"].tolist() == [1, 1, 0, 0, 0, 0, 0]
 
     def test_a_few_sequences_are_in_memory_at_a_time(self, shards, tmp_path, monkeypatch):
-        monkeypatch.setattr(labels, "MAX_BATCH_PIXELS", 3 * 32 * 32 * 3 + 5)
+        monkeypatch.setattr(scoring, "MAX_BATCH_PIXELS", 3 * 32 * 32 * 3 + 5)
         network = Scripted([[0.0] * 3] * (N_TRAIN + N_TEST))
         write_labels(tmp_path / "labels.csv", network, shards, 32)
         assert [shape[0] for shape in network.batches] == [3, 3, 1, 3]
-        monkeypatch.setattr(labels, "MAX_BATCH_PIXELS", 1)
+        monkeypatch.setattr(scoring, "MAX_BATCH_PIXELS", 1)
         network = Scripted([[0.0] * 3] * (N_TRAIN + N_TEST))
         write_labels(tmp_path / "labels.csv", network, shards, 32)
         assert [shape[0] for shape in network.batches] == [1] * (N_TRAIN + N_TEST)
@@ -115,7 +117,7 @@ class TestTable:
         assert len(table) == len(pd.read_csv(tmp_path / "labels.csv")) == 2
 
     def test_what_fails_on_the_way_leaves_nothing(self, shards, tmp_path):
-        with pytest.raises(ValueError, match="broadcast"):
+        with pytest.raises(ValueError, match="dimensions"):
             write_labels(tmp_path / "labels.csv", Scripted([[1.0] * 3] * N_TRAIN), shards, 32)
         assert list(tmp_path.iterdir()) == []
 
@@ -305,14 +307,26 @@ class TestDataSet:
     @pytest.mark.parametrize(
         ("change", "options", "message"),
         [
-            (lambda t: t[1:], {}, "frame 0 of take 'train-take[^']*' has no label; expected labels of this data set"),
-            (lambda t: pd.concat([t, t[:1]]), {}, "line 12: frame 0 of take 'train-take[^']*' has a label already"),
+            (
+                lambda t: t[1:],
+                {},
+                "frame 0 of take 'train-take[^']*' of the train split has no label; expected labels of this data set",
+            ),
+            (
+                lambda t: pd.concat([t, t[:1]]),
+                {},
+                "line 12: frame 0 of take 'train-take[^']*' of the train split has a label already",
+            ),
             (
                 lambda t: pd.concat([t, t[:1].assign(take="x")]),
                 {},
-                "frame 0 of take 'x' is no sample; expected labels of",
+                "frame 0 of take 'x' of the train split is no sample; expected labels of",
             ),
-            (lambda t: t.assign(take="other-" + t["take"]), {}, "frame 0 of take 'train-take[^']*' has no label"),
+            (
+                lambda t: t.assign(take="other-" + t["take"]),
+                {},
+                "frame 0 of take 'train-take[^']*' of the train split has no label",
+            ),
             (lambda t: t.assign(order=2), {}, "order: line 2: '2' is no order; expected 1, -1 or 0"),
             (lambda t: t.assign(order=1.0), {}, "order: line 2: '1.0' is no order"),
             (lambda t: t.assign(split="val"), {}, "split: line 2: 'val' is no split; expected train or test"),
@@ -343,7 +357,7 @@ class TestDataSet:
     def test_labels_of_too_much_for_a_split_are_named(self, shards, table, tmp_path):
         pd.concat([table, table[-1:].assign(blurry_index=9)]).to_csv(tmp_path / "labels.csv", index=False)
         rb2v.ShardDataset(shards, "train", labels=tmp_path / "labels.csv")
-        with pytest.raises(InputError, match=r"frame 9 of take 'test-take[^']*' is no sample"):
+        with pytest.raises(InputError, match=r"frame 9 of take 'test-take[^']*' of the test split is no sample"):
             rb2v.ShardDataset(shards, "test", labels=tmp_path / "labels.csv")
 
     def test_a_missing_table(self, shards, tmp_path):
@@ -354,3 +368,48 @@ class TestDataSet:
     def test_options_that_ask_a_table_need_one(self, shards, options):
         with pytest.raises(InputError, match="labels: is missing; expected the table that"):
             rb2v.ShardDataset(shards, **options)
+
+
+class TestWhoseLabels:
+    def test_those_of_a_data_set_with_the_same_takes_are_refused(self, shards, run_folder, tmp_path):
+        write_data_set(tmp_path / "other", N_TRAIN, N_TEST, SIZE, seed=1)
+        labels.run(tmp_path / "other", run_folder, tmp_path / "labels.csv", device="cpu")
+        assert len(rb2v.ShardDataset(tmp_path / "other", labels=tmp_path / "labels.csv")) == N_TRAIN + N_TEST
+        message = r"labels\.csv: data_sha256: line 2: is of another data set; expected labels of this data set"
+        with pytest.raises(InputError, match=message):
+            rb2v.ShardDataset(shards, "test", labels=tmp_path / "labels.csv")
+        with pytest.raises(InputError, match=message):
+            export_shards(shards, tmp_path / "out", "hypercut", labels=tmp_path / "labels.csv")
+        assert not (tmp_path / "out").exists()
+
+    def test_tables_that_do_not_say_whose_they_are_go_by_the_names(self, shards, run_folder, tmp_path):
+        write_data_set(tmp_path / "other", N_TRAIN, N_TEST, SIZE, seed=1)
+        table = labels.run(tmp_path / "other", run_folder, tmp_path / "labels.csv", device="cpu")
+        table.drop(columns="data_sha256").to_csv(tmp_path / "labels.csv", index=False)
+        assert (rb2v.ShardDataset(shards, labels=tmp_path / "labels.csv").orders == table["order"]).all()
+
+    @pytest.fixture
+    def one_take(self, tmp_path):
+        """Two samples of each split, of takes that have the same name."""
+        write_data_set(tmp_path / "parts", 2, 2, 24)
+        folder, entries = tmp_path / "shards", {}
+        folder.mkdir()
+        for split in ("train", "test"):
+            reader = ShardReader(tmp_path / "parts", split)
+            samples = [dataclasses.replace(reader.read(index), take="take") for index in range(2)]
+            entries[split] = SplitEntry((write_shard(folder / f"{split}-00000.h5", samples),), {"street": 2})
+        write_manifest(folder, dataclasses.replace(reader.manifest, splits=entries))
+        return folder
+
+    def test_a_take_may_stand_in_both_splits(self, one_take, tmp_path):
+        network = Scripted([[-1.0] * 3, [1.0] * 3, [1.0] * 3, [-1.0] * 3])
+        table = write_labels(tmp_path / "labels.csv", network, one_take, 24)
+        assert table["order"].tolist() == [1, -1, -1, 1]
+        for split, expected in ((None, [1, -1, -1, 1]), ("train", [1, -1]), ("test", [-1, 1])):
+            assert rb2v.ShardDataset(one_take, split, labels=tmp_path / "labels.csv").orders.tolist() == expected
+        table[:3].to_csv(tmp_path / "labels.csv", index=False)
+        with pytest.raises(InputError, match="frame 1 of take 'take' of the test split has no label"):
+            rb2v.ShardDataset(one_take, labels=tmp_path / "labels.csv")
+        table[:2].drop(columns="split").to_csv(tmp_path / "labels.csv", index=False)
+        with pytest.raises(InputError, match="split: column is missing, and the splits share a take"):
+            rb2v.ShardDataset(one_take, labels=tmp_path / "labels.csv")

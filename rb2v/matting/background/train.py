@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rb2v.core.metrics import alpha_errors
+from rb2v.device import check_torch_device, torch_device_of
 from rb2v.errors import InputError, Rb2vError
 from rb2v.io.store import SCHEMA, output_folder, whole_file, write_json
 from rb2v.matting.background.composites import Composite, Pictures, draw_composite, find_pictures
@@ -151,7 +152,8 @@ def run(
     InputError
         If pictures or weights cannot be read, ``out_dir`` belongs to another run, or there is no such device.
     """
-    place = _choose_device(device)
+    check_torch_device(device)
+    place = torch_device_of(device)
     start = None if init is None else _read_start(init, config)
     label = _labelled(progress, "reading pictures")
     pictures, data_sha256 = find_pictures(foregrounds, backgrounds, label)
@@ -174,14 +176,6 @@ def run(
             # Last, because its presence says that the run is finished.
             write_json(out_dir / METRICS_NAME, {"schema": SCHEMA, **_score(network, held_out, config, progress)})
     return checkpoint
-
-
-def _choose_device(device: str) -> str:
-    if device not in ("auto", "cpu", "cuda"):
-        raise InputError("device", f"{device!r} is not known", expected="auto, cpu or cuda")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise InputError("device", "there is no CUDA device", expected="auto or cpu")
-    return "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
 
 
 def _read_start(init: Path, config: TrainMattingConfig) -> MattingNetwork:
