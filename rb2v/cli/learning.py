@@ -174,7 +174,7 @@ def train_matting(
 
 _ONLY_IN_SUITE = {
     "data": ("run", "aligned", "calibration", "raw_dir", "compare", "weights", "backgrounds"),
-    "order": ("preset", "arch", "seeds", "steps", "device"),
+    "order": ("preset", "arch", "seeds", "steps", "dimensions", "device"),
 }
 """Options of ``rb2v benchmark`` that one suite alone has."""
 
@@ -214,6 +214,9 @@ def benchmark(
     ] = None,
     seeds: Annotated[int, typer.Option(help="Suite order: runs of each network.")] = 3,
     steps: Annotated[int | None, typer.Option(help="Suite order: training steps, in place of the preset's.")] = None,
+    dimensions: Annotated[
+        bool, typer.Option(help="Suite order: also compare dimensions of the plane's space, the paper's Table 7.")
+    ] = True,
     device: Device = "auto",
     workers: Workers = None,
     executor: ExecutorName = "auto",
@@ -226,7 +229,24 @@ def benchmark(
         if source is not None and source.name != "DEFAULT":
             raise Rb2vError(f"--{name.replace('_', '-')} is no option of the suite {suite}")
     if suite == "order":
-        _benchmark_orders(shards, out, truth, preset, arch, seeds, steps, device, workers, executor)
+        from rb2v.benchmark import order_suite
+
+        base = order_suite.PRESETS[preset]
+        config = make_config(lambda: base.chosen(archs=arch, seeds=seeds, steps=steps, dimensions=dimensions))
+        if workers is None and executor == "auto" and _is_on_gpu(device):
+            workers = 1  # one GPU trains one network at a time
+        with show_progress("training") as show:
+            report = order_suite.run(
+                shards,
+                out,
+                config,
+                truth_dir=truth,
+                device=device,
+                executor=make_executor(workers, executor),
+                progress=show,
+            )
+        _print_order_comparison(out)
+        console.print(str(report), soft_wrap=True)
         return
     from rb2v import benchmark as stage
 
@@ -249,38 +269,16 @@ def benchmark(
     console.print(str(report), soft_wrap=True)
 
 
-def _benchmark_orders(
-    shards: Path,
-    out: Path,
-    truth: Path | None,
-    preset: str,
-    archs: list[str] | None,
-    seeds: int,
-    steps: int | None,
-    device: str,
-    workers: int | None,
-    executor: str,
-) -> None:
+def _is_on_gpu(device: str) -> bool:
     import torch
 
+    return device != "cpu" and torch.cuda.is_available()
+
+
+def _print_order_comparison(out: Path) -> None:
     from rb2v.benchmark import order_suite
-    from rb2v.execution import make_executor
     from rb2v.io.store import read_json
 
-    base = order_suite.PRESETS[preset]
-    config = make_config(lambda: base.chosen(archs=archs, seeds=seeds, steps=steps))
-    if workers is None and executor == "auto" and device != "cpu" and torch.cuda.is_available():
-        workers = 1  # one GPU trains one network at a time
-    with show_progress("training") as show:
-        report = order_suite.run(
-            shards,
-            out,
-            config,
-            truth_dir=truth,
-            device=device,
-            executor=make_executor(workers, executor),
-            progress=show,
-        )
     header, rows = order_suite.read_main_table(read_json(out / order_suite.RESULTS_NAME))
     table = Table(title="order on held-out sequences, mean over the seeds")
     for place, name in enumerate(header):
@@ -288,4 +286,3 @@ def _benchmark_orders(
     for row in rows:
         table.add_row(*row)
     console.print(table)
-    console.print(str(report), soft_wrap=True)

@@ -1,5 +1,7 @@
 import csv
+import hashlib
 import json
+import runpy
 import sys
 
 import numpy as np
@@ -9,14 +11,18 @@ import torch
 from hypercut.textures import N_FRAMES, translating_texture
 
 from rb2v.artifacts import Crop
-from rb2v.benchmark.order_suite import PRESETS, OrderSuiteConfig, run
+from rb2v.benchmark.order_suite import PRESETS, OrderSuiteConfig, grid, run
+from rb2v.benchmark.order_suite import config as suite_config
+from rb2v.benchmark.order_suite.figures import RunResult, by_category, over_seeds
 from rb2v.benchmark.order_suite.points import map_points
 from rb2v.cli import main
 from rb2v.errors import ConfigMismatchError, InputError, Rb2vError
 from rb2v.execution import SerialExecutor
 from rb2v.hypercut.checkpoint import save_order_network
 from rb2v.hypercut.config import TrainHyperCutConfig
-from rb2v.hypercut.networks import make_order_network
+from rb2v.hypercut.evaluate import score_predictions
+from rb2v.hypercut.networks import ORDER_NETWORKS, make_order_network
+from rb2v.io.store import output_folder
 from rb2v.shards import Manifest, Provenance, ShardReader, ShardSample, SplitEntry, write_manifest, write_shard
 
 SIZE = 40
@@ -26,7 +32,8 @@ PER_TAKE = 3
 TINY = OrderSuiteConfig(
     archs=("upstream", "motion"),
     image_size=SIZE,
-    steps={"upstream": 2, "motion": 3},
+    steps=3,
+    steps_of={"upstream": 2},
     seeds=2,
     n_dimensions=4,
     dimensions=(1, 4),
@@ -61,6 +68,7 @@ def write_shards(folder, takes=tuple(TAKES)):
     truth_dir.mkdir()
     columns = ["split", "take", "blurry_index", "motion_x_px", "motion_y_px"]
     pd.DataFrame(truth, columns=columns).to_csv(truth_dir / "motion.csv", index=False)
+    (truth_dir / "config.json").write_text(json.dumps({"config": {}, "seeds": provenance.seeds}))
     return folder
 
 
@@ -100,6 +108,23 @@ def con_3(table):
 
 def times_of(folder):
     return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+def results_of(consistent, category_of):
+    """Return a run per seed, of networks whose three pairs agree in some of the takes, 2 sequences each."""
+    results = []
+    for seed, takes in enumerate(consistent):
+        rows = [
+            ("network", variant, take, index, 1.0, 1.0, 1.0 if take in takes else -1.0, -1.0, -1.0, -1.0)
+            for variant in ("plain", "contrast_reversed")
+            for take in category_of
+            for index in range(2)
+        ]
+        columns = ["scorer", "variant", "take", "blurry_index", "s_0", "s_1", "s_2", "r_0", "r_1", "r_2"]
+        predictions = pd.DataFrame(rows, columns=columns)
+        cell = grid.Cell("motion", 4, seed)
+        results.append(RunResult(cell, predictions, score_predictions(predictions), False, None))
+    return results
 
 
 class TestRuns:
@@ -156,11 +181,56 @@ class TestRuns:
         assert "follows the motion" not in (tmp_path / "report" / "report.html").read_text()
         assert "follows the motion" in (report / "report.html").read_text()
 
+    def test_networks_and_dimensions_may_be_added(self, shards, report, tmp_path):
+        out = tmp_path / "report"
+        run(shards, out, TINY.chosen(archs=["motion"], seeds=1, dimensions=False), device="cpu")
+        before = times_of(out / "runs")
+        assert [path.name for path in (out / "runs").iterdir()] == ["motion-n4-s0"]
+        assert "By dimension" not in (out / "report.html").read_text()
+        run(shards, out, TINY.chosen(archs=["antisymmetric", "motion"]), device="cpu")
+        assert {path: times_of(out / "runs")[path] for path in before} == before
+        found, expected = (
+            {metric: value for metric, value in read_scores(folder).items() if metric.startswith("motion.")}
+            for folder in (out, report)
+        )
+        assert found == {metric: value for metric, value in expected.items() if "agreement" not in metric}
+        assert "antisymmetric.hit.mean" in read_scores(out)
+
     def test_runs_of_other_settings_are_refused(self, shards, report):
         before = times_of(report)
-        with pytest.raises(ConfigMismatchError, match=r"upstream-n4-s0.*steps: the folder was made with 2"):
+        with pytest.raises(ConfigMismatchError, match=r"report/config.json: steps: the folder was made with 3"):
             run(shards, report, TINY.chosen(steps=5), device="cpu")
         assert times_of(report) == before
+
+    def test_what_somebody_else_made_is_kept(self, shards, tmp_path):
+        (tmp_path / "report.html").write_text("mine")
+        with pytest.raises(InputError, match="is not empty and was not made by this command"):
+            run(shards, tmp_path, TINY, device="cpu")
+        assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"report.html": "mine"}
+
+    def test_of_two_at_once_one_is_refused(self, shards, report):
+        before = times_of(report)
+        with (
+            output_folder(report, json.loads((report / "config.json").read_text())),
+            pytest.raises(InputError, match="another run is writing here"),
+        ):
+            run(shards, report, TINY, device="cpu")
+        assert times_of(report) == before
+
+    def test_results_say_what_they_are_of(self, shards, report):
+        document = json.loads((report / "results.json").read_text())
+        for name, path in (
+            ("data_sha256", shards / "manifest.json"),
+            ("truth_sha256", shards.parent / "truth" / "motion.csv"),
+        ):
+            assert document[name] == hashlib.sha256(path.read_bytes()).hexdigest()
+
+    def test_a_further_network_needs_no_line_here(self, shards, tmp_path, monkeypatch):
+        monkeypatch.setitem(ORDER_NETWORKS, "further", ORDER_NETWORKS["antisymmetric"])
+        presets = runpy.run_path(suite_config.__file__)["PRESETS"]
+        assert all("further" in preset.archs for preset in presets.values())
+        run(shards, tmp_path / "report", TINY.chosen(archs=["further"], seeds=1), device="cpu")
+        assert read_scores(tmp_path / "report")["further.hit.mean"] == 100
 
     def test_no_test_sequence(self, tmp_path):
         shards = write_shards(tmp_path / "shards", takes=())
@@ -183,6 +253,9 @@ class TestFigures:
             for table in tables
         ]
         assert scores[f"{arch}.hit.mean"] == pytest.approx(np.mean(hits), rel=1e-5)
+        for k in range(3):
+            of_pair = [100 * np.mean(np.sign(table[f"s_{k}"]) * np.sign(table[f"r_{k}"]) < 0) for table in tables]
+            assert scores[f"{arch}.hit_pair_{k}.mean"] == pytest.approx(np.mean(of_pair), rel=1e-5)
 
     @pytest.mark.parametrize("category", ["street", "hand"])
     def test_by_category(self, category, report, scores):
@@ -194,7 +267,9 @@ class TestFigures:
     def test_by_dimension(self, report, scores):
         assert scores["motion.con@3.n1.mean"] == pytest.approx(con_3(predictions_of(report, "motion-n1-s0")), rel=1e-5)
         assert scores["motion.con@3.n4.mean"] == pytest.approx(con_3(predictions_of(report, "motion-n4-s0")), rel=1e-5)
-        assert scores["motion.parameters.n4"] > scores["motion.parameters.n1"]
+        state = make_order_network("motion", 1, 0).state_dict()
+        assert "normal" in state
+        assert scores["motion.numbers.n1"] == sum(value.numel() for value in state.values())
         assert "upstream.con@3.n1.mean" not in scores
 
     def test_agreement_is_with_the_true_direction(self, shards, report, scores):
@@ -215,10 +290,26 @@ class TestFigures:
             assert f"{control}.hit.least" not in scores  # no seed is in them
         assert {"untrained.upstream.con@3.mean", "untrained.motion.con@3.mean"} <= scores.keys()
 
-    def test_intervals_hold_the_mean(self, scores):
-        assert (
-            scores["motion.con@2.interval_low"] <= scores["motion.con@2.mean"] <= scores["motion.con@2.interval_high"]
-        )
+    def test_intervals_are_of_the_mean_over_the_seeds(self, scores):
+        takes = {name: "street" if name in "abcd" else "hand" for name in "abcdef"}
+        # What one seed orders the other does not: whichever takes are drawn, half of it is ordered.
+        results = results_of([{"a", "b", "e"}, {"c", "d", "f"}, set(takes), set()], takes)
+        low, high = over_seeds(results[:1], "network")["con@3"].interval
+        assert (low, high) == (pytest.approx(0, abs=17), pytest.approx(100, abs=17))
+        assert over_seeds(results[:2], "network")["con@3"].interval == (50, 50)
+        assert over_seeds(results[2:], "network")["con@3"].interval == (50, 50)
+        table = pd.DataFrame({"take": list(takes), "category": list(takes.values())}).assign(blurry_index=0)
+        categories = by_category(results[:2], table)
+        assert [n for n, _ in categories.values()] == [4, 2]
+        assert categories["street"][1]["con@3"].interval == (50, 50)
+        assert categories["hand"][1]["con@3"].interval is None  # two takes say nothing of how takes differ
+        for name in ("motion.con@2", "motion.con@2.n1"):
+            assert scores[f"{name}.interval_low"] <= scores[f"{name}.mean"] <= scores[f"{name}.interval_high"]
+
+    def test_the_spread_is_said_beside_the_main_table(self, report, scores):
+        text = (report / "report.html").read_text()
+        spreads = [f"{arch} {scores[f'{arch}.con@3.spread']:.1f}" for arch in ("upstream", "motion")]
+        assert f"Largest less least con@3 over the seeds, in points: {', '.join(spreads)}." in text
 
     def test_the_table_says_the_same(self, report, scores):
         with (report / "results.csv").open() as file:
@@ -226,10 +317,25 @@ class TestFigures:
         assert {(row["suite"], row["stage"]) for row in rows} == {("order", "train-hypercut")}
         assert {row["metric"]: float(row["value"]) for row in rows} == scores
 
-    def test_training_times_are_apart(self, report, scores):
-        times = json.loads((report / "times" / "motion-n4-s0.json").read_text())
-        assert times["seconds"] == pytest.approx(3 * times["seconds_per_step"])
+    def test_training_times_are_apart(self, scores):
         assert not [metric for metric in scores if "second" in metric]
+
+    def test_neither_reading_nor_the_first_step_is_timed(self, tmp_path, monkeypatch):
+        clock = iter([100, 102, 104, 107])  # at the end of each of four steps
+
+        def train(*_, progress, **__):
+            progress(9, 9, "reading train sequences")
+            for step in range(1, 5):
+                progress(step, 4, "training")
+            progress(9, 9, "reading test sequences")
+
+        monkeypatch.setattr(grid.train, "run", train)
+        monkeypatch.setattr(grid.time, "perf_counter", lambda: next(clock))
+        cell = grid.Cell("motion", 4, 0)
+        grid.Training(tmp_path / "shards", tmp_path, TINY, "cpu")(cell)
+        times = json.loads((tmp_path / "times" / f"{cell.name}.json").read_text())
+        assert times["seconds_per_step"] == pytest.approx(7 / 3)
+        assert times["seconds"] == pytest.approx(28 / 3)
 
 
 class TestPoints:
@@ -298,16 +404,17 @@ class TestCommand:
 
     def test_it_prints_the_main_table(self, call, shards, tmp_path):
         out = tmp_path / "report"
-        options = ["--suite", "order", "--arch", "antisymmetric", "--seeds", 1, "--steps", 2, "--device", "cpu"]
+        options = ["--suite", "order", "--arch", "motion", "--seeds", 1, "--steps", 2, "--device", "cpu"]
         places = ["--shards", shards, "--truth", shards.parent / "truth", "--out", out]
-        code, printed, _ = call(*options, *places, "--workers", 1)
+        code, printed, _ = call(*options, *places, "--workers", 1, "--no-dimensions")
         assert code == 0
+        assert [path.name for path in (out / "runs").iterdir()] == ["motion-n128-s0"]
         *lines, path = printed.splitlines()
         assert path == str(out / "report.html")
         assert max(map(len, lines)) <= 80
         rows = {line.split("│")[1].strip(): line for line in lines if "│" in line}
-        assert {"antisymmetric", "untrained antisymmetric", "brightness center", "random orders"} <= rows.keys()
-        assert f"{read_scores(out)['antisymmetric.con@3.mean']:.1f}" in rows["antisymmetric"]
+        assert {"motion", "untrained motion", "brightness center", "random orders"} <= rows.keys()
+        assert f"{read_scores(out)['motion.con@3.mean']:.1f}" in rows["motion"]
 
     @pytest.mark.parametrize(
         ("options", "message"),
@@ -317,6 +424,7 @@ class TestCommand:
             ("--suite order --compare a=b", "--compare is no option of the suite order"),
             ("--seeds 3", "--seeds is no option of the suite data"),
             ("--suite data --device cpu", "--device is no option of the suite data"),
+            ("--no-dimensions", "--dimensions is no option of the suite data"),
             ("--suite order --arch resnet", "arch: 'resnet' is not known; expected upstream, paper,"),
             ("--suite order --steps 0", "steps must be at least 1, got 0"),
         ],

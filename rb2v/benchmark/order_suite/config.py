@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from rb2v.errors import Rb2vError
@@ -27,14 +27,16 @@ class OrderSuiteConfig:
     """Keys of ``ORDER_NETWORKS``."""
     image_size: int
     """Shorter side of the frames that the networks see, in pixels."""
-    steps: Mapping[str, int]
-    """Training steps of each network."""
+    steps: int
+    """Training steps of every network."""
+    steps_of: Mapping[str, int] = field(default_factory=dict)
+    """Those of the networks that are trained otherwise."""
     seeds: int = 3
     """Runs of each network; their seeds are 0, 1, ..."""
     n_dimensions: int = 128
     """Dimension of the space that the plane divides, but where the dimension is what is compared."""
     dimension_archs: tuple[str, ...] = ("motion",)
-    """Networks that are also trained at other dimensions."""
+    """Networks that are also trained at other dimensions; none leaves the table of dimensions out."""
     dimensions: tuple[int, ...] = (1, 16, 64, 128, 256)
     dimension_seeds: int = 3
     """Runs at each of these dimensions, and no more than ``seeds``."""
@@ -48,8 +50,8 @@ class OrderSuiteConfig:
         if not self.archs:
             raise Rb2vError(f"arch: none is given; expected {', '.join(ORDER_NETWORKS)}")
         for arch in self.archs:
-            if self.steps.get(arch, 0) < 1:
-                raise Rb2vError(f"steps must be at least 1, got {self.steps.get(arch)} for {arch}")
+            if self.steps_for(arch) < 1:
+                raise Rb2vError(f"steps must be at least 1, got {self.steps_for(arch)} for {arch}")
         for name in ("seeds", "dimension_seeds"):
             if not 1 <= getattr(self, name) <= _MAX_SEEDS:
                 raise Rb2vError(f"{name} must be 1 to {_MAX_SEEDS}, got {getattr(self, name)}")
@@ -58,8 +60,17 @@ class OrderSuiteConfig:
             if getattr(self, name) < least:
                 raise Rb2vError(f"{name} must be at least {least}, got {getattr(self, name)}")
 
+    def steps_for(self, arch: str) -> int:
+        """Return the training steps of a network."""
+        return self.steps_of.get(arch, self.steps)
+
     def chosen(
-        self, *, archs: Sequence[str] | None = None, seeds: int | None = None, steps: int | None = None
+        self,
+        *,
+        archs: Sequence[str] | None = None,
+        seeds: int | None = None,
+        steps: int | None = None,
+        dimensions: bool = True,
     ) -> OrderSuiteConfig:
         """Return this configuration but for what was chosen; None chooses nothing.
 
@@ -71,6 +82,8 @@ class OrderSuiteConfig:
             Runs of each network.
         steps : int, optional
             Training steps of every network.
+        dimensions : bool
+            Whether networks are also trained at other dimensions.
 
         Raises
         ------
@@ -83,7 +96,9 @@ class OrderSuiteConfig:
             self,
             archs=wanted,
             seeds=self.seeds if seeds is None else seeds,
-            steps=self.steps if steps is None else dict.fromkeys(ORDER_NETWORKS, steps),
+            steps=self.steps if steps is None else steps,
+            steps_of=self.steps_of if steps is None else {},
+            dimension_archs=self.dimension_archs if dimensions else (),
         )
 
 
@@ -93,12 +108,13 @@ PRESETS: Mapping[str, OrderSuiteConfig] = MappingProxyType(
         "small": OrderSuiteConfig(
             archs=tuple(ORDER_NETWORKS),
             image_size=64,
-            steps={"upstream": 200, "paper": 200, "antisymmetric": 400, "motion": 400},
+            steps=400,
+            steps_of={"upstream": 200, "paper": 200},
         ),
         "full": OrderSuiteConfig(
             archs=tuple(ORDER_NETWORKS),
             image_size=128,
-            steps=dict.fromkeys(ORDER_NETWORKS, 4000),
+            steps=4000,
             dimension_archs=("upstream", "motion"),
             shown_sequences=500,
         ),

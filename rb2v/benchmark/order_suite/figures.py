@@ -46,6 +46,11 @@ class Figure:
         """Largest over the seeds."""
         return max(self.values)
 
+    @property
+    def spread(self) -> float:
+        """Largest less least over the seeds, in points."""
+        return self.largest - self.least
+
 
 @dataclass(frozen=True, eq=False)
 class RunResult:
@@ -108,24 +113,27 @@ def over_seeds(results: Sequence[RunResult], scorer: str) -> dict[str, Figure]:
     """
     scores = [result.scores[scorer] for result in results]
     tables = [result.predictions[result.predictions["scorer"] == scorer] for result in results]
+    return _pool(scores, tables, scorer)
+
+
+def _pool(scores: Sequence[Scores], tables: Sequence[pd.DataFrame], scorer: str) -> dict[str, Figure]:
+    """Return the figures of a scorer over seeds, from the scores and the predictions of each."""
     pooled = score_predictions(pd.concat(tables, ignore_index=True))[scorer]["intervals"]
     intervals = {**pooled, "agreement": scores[0]["intervals"].get("agreement")}
-    return {name: _figure(scores, name, intervals) for name in metrics_of(scores[0])}
+    shares = [_shares(one) for one in scores]
+    return {name: _figure([one[name] for one in shares], intervals.get(name)) for name in shares[0]}
 
 
-def metrics_of(scores: Scores) -> list[str]:
-    """Return the names of a scorer's shares: con@k depends on how many pairs a sequence has."""
-    return [
-        name
-        for name, value in scores.items()
-        if isinstance(value, float) and name not in ("agreement_chance", "agreement_n")
-    ]
+def _shares(scores: Scores) -> dict[str, float]:
+    """Return a scorer's shares by name: con@k and hit_pair_k depend on how many pairs a sequence has."""
+    left_out = ("agreement_chance", "agreement_n")
+    shares = {name: value for name, value in scores.items() if isinstance(value, float) and name not in left_out}
+    return shares | {f"hit_pair_{k}": float(hit) for k, hit in enumerate(scores["hit_pairs"])}
 
 
-def _figure(scores: Sequence[Scores], name: str, intervals: Mapping[str, Any]) -> Figure:
-    interval = intervals.get(name)
+def _figure(shares: Sequence[float], interval: Sequence[float] | None) -> Figure:
     return Figure(
-        tuple(100 * float(one[name]) for one in scores),
+        tuple(100 * share for share in shares),
         None if interval is None else (100 * float(interval[0]), 100 * float(interval[1])),
     )
 
@@ -142,9 +150,11 @@ def by_category(results: Sequence[RunResult], table: pd.DataFrame) -> dict[str, 
     """
     figures = {}
     for category, keys in table.groupby("category", sort=False):
-        scores = []
-        for result in results:
-            rows = result.predictions[result.predictions["scorer"] == "network"]
-            scores.append(score_predictions(rows.merge(keys[KEYS], on=KEYS), n_resamples=1)["network"])
-        figures[str(category)] = len(keys), {name: _figure(scores, name, {}) for name in metrics_of(scores[0])}
+        tables = [
+            result.predictions[result.predictions["scorer"] == "network"].merge(keys[KEYS], on=KEYS)
+            for result in results
+        ]
+        # One resample: the intervals are those of all seeds together.
+        scores = [score_predictions(rows, n_resamples=1)["network"] for rows in tables]
+        figures[str(category)] = len(keys), _pool(scores, tables, "network")
     return figures

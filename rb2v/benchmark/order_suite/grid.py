@@ -62,7 +62,7 @@ def training_config(cell: Cell, config: OrderSuiteConfig) -> TrainHyperCutConfig
         cell.arch,
         n_dimensions=cell.n_dimensions,
         image_size=config.image_size,
-        steps=config.steps[cell.arch],
+        steps=config.steps_for(cell.arch),
         seed=cell.seed,
     )
 

@@ -15,7 +15,6 @@ from threadpoolctl import threadpool_limits
 from rb2v.benchmark.order_suite.grid import one_thread
 from rb2v.hypercut.checkpoint import load_order_network
 from rb2v.hypercut.data import resize_frames, to_float, to_tensor
-from rb2v.hypercut.networks import OrderNetwork
 from rb2v.hypercut.order import sequence_pairs
 from rb2v.shards import ShardReader
 
@@ -32,8 +31,9 @@ class PointMap:
     sides: NDArray[np.int8]
     """(n,) side of the hyperplane: -1, 1, or 0 on it."""
     directions: NDArray[np.float64]
-    """(n,) direction of the true motion between the two frames in degrees, 0 to the right and 90 downward; NaN where
-    it is not known, or nothing moves."""
+    """(n,) direction of the true motion of the whole sequence in degrees, 0 to the right and 90 downward: from x_0 to
+    x_N for all of its pairs, and from x_N to x_0 where they are reversed; NaN where it is not known, or nothing
+    moves."""
 
 
 def map_points(
@@ -60,9 +60,9 @@ def map_points(
     with one_thread(), torch.inference_mode():
         for index in chosen:
             frames = to_float(to_tensor(resize_frames(reader.read_sharp(int(index)), config.image_size)))
-            both = torch.stack(network.embed_both(*sequence_pairs(frames)))
-            points.append(both.numpy().astype(np.float64))
-            sides.append(_sides(network, both))
+            pairs = sequence_pairs(frames)
+            points.append(torch.stack(network.embed_both(*pairs)).numpy().astype(np.float64))
+            sides.append(torch.sign(network(*pairs)).numpy().astype(np.int8))
     directions = np.full((len(chosen), 2, points[0].shape[1]), np.nan)
     if motion is not None:
         x, y = (motion[name].to_numpy(np.float64)[chosen] for name in ("motion_x_px", "motion_y_px"))
@@ -73,10 +73,6 @@ def map_points(
         sides=np.concatenate([one.ravel() for one in sides]),
         directions=directions.ravel() % 360,
     )
-
-
-def _sides(network: OrderNetwork, points: torch.Tensor) -> NDArray[np.int8]:
-    return np.asarray(torch.sign(points.float() @ network.normal.float()).numpy(), dtype=np.int8)
 
 
 def _lay_out(points: NDArray[np.float64], seed: int) -> NDArray[np.float64]:

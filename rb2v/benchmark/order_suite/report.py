@@ -81,6 +81,12 @@ def report_networks(results: Mapping[str, Sequence[RunResult]], rows: Sequence[R
             " The motion is followed where the order tells on which side of a line through the origin the true mean "
             "motion lies, for the best of all lines; with random orders the best comes to the figure in the last row."
         )
+    trained = [row for row in rows if row.trained]
+    if len(next(iter(results.values()))) > 1:
+        con = last_con(rows[0].figures)
+        spreads = ", ".join(f"{row.label} {row.figures[con].spread:.1f}" for row in trained)
+        caption += f" Largest less least {con} over the seeds, in points: {spreads}."
+    pairs = "The hit of each pair x_k, x_N-k, in %, mean over the seeds (least..largest); pair 0 is the outermost."
     shown = _known(rows, _ORDER_METRICS)
     order_table = _table(caption, rows, shown)
     if chance is not None:
@@ -89,6 +95,7 @@ def report_networks(results: Mapping[str, Sequence[RunResult]], rows: Sequence[R
     blocks: list[Table | Plot] = [
         order_table,
         _plot_rows(rows, chance),
+        _table(pairs, trained, [name for name in rows[0].figures if name.startswith("hit_pair_")]),
         _table(invariances, rows, _known(rows, _INVARIANCES)),
     ]
     lead = (
@@ -119,10 +126,14 @@ def _is_con(metric: str) -> bool:
 
 
 def _table(caption: str, rows: Sequence[Row], metrics: Sequence[str]) -> Table:
-    header = ("Scorer", *(_HEADERS.get(name, name) for name in metrics))
+    header = ("Scorer", *(_header(name) for name in metrics))
     return make_table(
         caption, header, [[row.label, *(_cell(row.figures.get(name)) for name in metrics)] for row in rows]
     )
+
+
+def _header(metric: str) -> str:
+    return _HEADERS.get(metric, metric.replace("_", " "))
 
 
 def _cell(figure: Figure | None) -> str:
@@ -130,6 +141,13 @@ def _cell(figure: Figure | None) -> str:
         return ""
     least, largest = f"{figure.least:.1f}", f"{figure.largest:.1f}"
     return least if least == largest else f"{figure.mean:.1f} ({least}..{largest})"
+
+
+def _cell_with_interval(figure: Figure) -> str:
+    if figure.interval is None:
+        return _cell(figure)
+    low, high = figure.interval
+    return f"{_cell(figure)} [{low:.1f}, {high:.1f}]"
 
 
 def _score(metric: str, value: float, unit: str = "%") -> Score:
@@ -143,10 +161,17 @@ def _row_scores(row: Row) -> list[Score]:
         if len(figure.values) > 1:
             scores.append(_score(f"{row.name}.{name}.least", figure.least))
             scores.append(_score(f"{row.name}.{name}.largest", figure.largest))
-        if figure.interval is not None:
-            scores.append(_score(f"{row.name}.{name}.interval_low", figure.interval[0]))
-            scores.append(_score(f"{row.name}.{name}.interval_high", figure.interval[1]))
+        scores += _interval_scores(f"{row.name}.{name}", figure)
     return scores
+
+
+def _mean_scores(name: str, figure: Figure) -> list[Score]:
+    return [_score(f"{name}.mean", figure.mean), *_interval_scores(name, figure)]
+
+
+def _interval_scores(name: str, figure: Figure) -> list[Score]:
+    ends = zip(("interval_low", "interval_high"), figure.interval or (), strict=False)
+    return [_score(f"{name}.{end}", value) for end, value in ends]
 
 
 def last_con(metrics: Sequence[str] | Mapping[str, Figure]) -> str:
@@ -170,7 +195,7 @@ def _plot_rows(rows: Sequence[Row], chance: float | None) -> Plot:
         axis.set(
             yticks=range(len(rows)),
             yticklabels=[row.label for row in rows],
-            xlabel=f"{_HEADERS.get(metric, metric)} [%]",
+            xlabel=f"{_header(metric)} [%]",
         )
         axis.invert_yaxis()
     for axis in axes[1:]:
@@ -204,10 +229,12 @@ def report_categories(results: Mapping[str, Sequence[RunResult]], table: pd.Data
     for arch, runs in results.items():
         for category, (n, figures) in by_category(runs, table).items():
             metrics = [name for name in figures if name == "hit" or _is_con(name)]
-            lines.append([arch, category, str(n), *(_cell(figures[name]) for name in metrics)])
-            scores += [_score(f"{arch}.{name}.{category}.mean", figures[name].mean) for name in metrics]
+            lines.append([arch, category, str(n), *(_cell_with_interval(figures[name]) for name in metrics)])
+            for name in metrics:
+                scores += _mean_scores(f"{arch}.{name}.{category}", figures[name])
     caption = (
-        "In % of the held-out sequences of a category, mean over the seeds (least..largest). One network is trained "
+        "In % of the held-out sequences of a category, mean over the seeds (least..largest) and, where there are "
+        "takes enough, its 95 % bootstrap interval over takes in brackets. One network is trained "
         "on all categories. On its own recordings the paper states a con@2 of 98.3 for street in this table, and of "
         "98.5 in its Table 7."
     )
@@ -231,12 +258,17 @@ def report_dimensions(results: Mapping[str, Mapping[int, Sequence[RunResult]]]) 
         for n, runs in by_dimension.items():
             figures = over_seeds(runs, "network")
             metrics = [name for name in figures if name in ("hit", "agreement") or _is_con(name)]
-            trained = sum(one.numel() for one in make_order_network(arch, n, 0).parameters())
-            lines.append([arch, str(n), f"{trained:,}", *(_cell(figures[name]) for name in metrics)])
-            scores += [_score(f"{arch}.{name}.n{n}.mean", figures[name].mean) for name in metrics]
-            scores.append(Score(SUITE, STAGE, f"{arch}.parameters.n{n}", float(trained), "parameters"))
-    header = ("Network", "n", "parameters", *(_HEADERS.get(name, name) for name in metrics))
-    caption = "In % of the held-out sequences, mean over the seeds (least..largest)."
+            numbers = sum(one.numel() for one in make_order_network(arch, n, 0).state_dict().values())
+            lines.append([arch, str(n), f"{numbers:,}", *(_cell_with_interval(figures[name]) for name in metrics)])
+            for name in metrics:
+                scores += _mean_scores(f"{arch}.{name}.n{n}", figures[name])
+            scores.append(Score(SUITE, STAGE, f"{arch}.numbers.n{n}", float(numbers), "numbers"))
+    header = ("Network", "n", "numbers", *(_header(name) for name in metrics))
+    caption = (
+        "In % of the held-out sequences, mean over the seeds (least..largest) and, where there are takes enough, its "
+        "95 % bootstrap interval over takes in brackets; the agreement's is that of the first seed. Numbers are all of "
+        "a checkpoint, the plane's normal among them."
+    )
     lead = "The dimension n of the space that the plane divides. "
     if any(arch != "upstream" for arch in results):
         lead += "The trunk stays as it is and a linear layer leads to n, so that n alone is compared. "
@@ -257,7 +289,6 @@ def report_seeds(results: Mapping[str, Sequence[RunResult]], rows: Sequence[Row]
     con = last_con(by_name[next(iter(results))])
     for arch, runs in results.items():
         figure = by_name[arch][con]
-        spread = figure.largest - figure.least
         n_collapsed = sum(run.collapsed for run in runs)
         seconds = [run.seconds for run in runs if run.seconds is not None]
         lines.append(
@@ -266,12 +297,12 @@ def report_seeds(results: Mapping[str, Sequence[RunResult]], rows: Sequence[Row]
                 str(len(runs)),
                 f"{figure.least:.1f}",
                 f"{figure.largest:.1f}",
-                f"{spread:.1f}",
+                f"{figure.spread:.1f}",
                 str(n_collapsed),
                 f"{sum(seconds) / len(seconds):.0f}" if seconds else "none",
             ]
         )
-        scores.append(_score(f"{arch}.{con}.spread", spread, "points"))
+        scores.append(_score(f"{arch}.{con}.spread", figure.spread, "points"))
         scores.append(_score(f"{arch}.collapsed", n_collapsed, "runs"))
     header = (
         *("Network", "seeds", f"{con}, least [%]", f"{con}, largest [%]", "largest minus least [points]"),
@@ -316,5 +347,10 @@ def _plot_points(arch: str, points: PointMap) -> Plot:
         bar.ax.set_yticklabels(["right", "down", "left", "up", "right"])
     for axis in axes:
         axis.set(xticks=[], yticks=[])
-    ending = " Right: the same points by where the picture moves from the first frame to the second." if known else ""
+    ending = (
+        " Right: the same points by where the picture moves over the whole sequence, from x_0 to x_N, or back where "
+        "the pairs are reversed."
+        if known
+        else ""
+    )
     return make_plot(f"{arch}, first seed.{ending}", figure)

@@ -27,9 +27,11 @@ from rb2v.benchmark.order_suite.points import map_points
 from rb2v.benchmark.scores import to_document, write_scores
 from rb2v.errors import InputError
 from rb2v.execution import Executor, SerialExecutor
-from rb2v.hypercut.train import CHECKPOINT_NAME
-from rb2v.io.store import SCHEMA, write_json, write_text
+from rb2v.hypercut.checkpoint import CHECKPOINT_NAME
+from rb2v.io.store import SCHEMA, output_folder, sha256_of, write_json, write_text
 from rb2v.shards import ShardReader, manifest_path
+from rb2v.simulator.rig import TRUTH_NAME
+from rb2v.stages.simulate_shards import MOTION_NAME
 
 RESULTS_NAME = "results.json"
 TABLE_NAME = "results.csv"
@@ -61,7 +63,8 @@ def run(
     shards_dir : Path
         A data set with both splits.
     out_dir : Path
-        Where everything is written; results that are there are replaced, runs are kept.
+        Where everything is written: new, empty, or of a suite of the same data, steps and sizes, whose results are
+        replaced and whose runs are kept.
     config : OrderSuiteConfig
         What is trained.
     truth_dir : Path, optional
@@ -81,54 +84,76 @@ def run(
     Raises
     ------
     InputError
-        If the data set holds no sequence to train or to test on, the truth is not its own, or a run's folder holds a
-        run of other settings.
+        If the data set holds no sequence to train or to test on, the truth is not its own, or ``out_dir`` holds other
+        things or is being written by another suite.
+    ConfigMismatchError
+        If ``out_dir``, or a run's folder in it, was made with other data or settings.
     """
-    if out_dir.exists() and not out_dir.is_dir():
-        raise InputError(out_dir, "is a file", expected="a folder to write to")
     show = progress or (lambda done, total, label: None)
     test_reader = ShardReader(shards_dir, "test")
     if not len(test_reader):
         raise InputError(manifest_path(shards_dir), "holds no sequence to test on", "splits.test")
     motion = None if truth_dir is None else read_motion(truth_dir, test_reader)
-
-    cells = plan(config)
-    n_steps = len(cells) + 1
-    show(0, n_steps, "training")
-    training = Training(shards_dir, out_dir, config, device)
-    for done, name in enumerate((executor or SerialExecutor()).map(training, cells), start=1):
-        show(done, n_steps, f"trained {name}")
-    show(len(cells), n_steps, "scoring")
-    results = {cell: read_result(out_dir, cell, motion) for cell in cells}
-    main = {arch: [results[cell] for cell in main_cells(config, arch)] for arch in config.archs}
-    by_dimension = {
-        arch: {n: [results[cell] for cell in dimension_cells(config, arch, n)] for n in config.dimensions}
-        for arch in dimension_archs(config)
-    }
-    sections = _report(out_dir, config, test_reader, motion, main, by_dimension)
-    scores = [score for section in sections for score in section.scores]
-    document = {
-        "schema": SCHEMA,
-        "version": __version__,
-        "suite": report.SUITE,
-        "rig": test_reader.manifest.rig,
-        "inputs": ["shards", *(["truth"] if truth_dir is not None else [])],
-        "config": dataclasses.asdict(config),
-        "runs": [cell.name for cell in cells],
-        "scores": [to_document(score) for score in scores],
-    }
-    n_takes = test_reader.table["take"].nunique()
-    facts = {
-        "Data set": f"rig {test_reader.manifest.rig}; {len(test_reader)} held-out sequences of {n_takes} takes",
-        "Runs": f"{len(cells)}, at {config.image_size} px",
-        "Held against": "the true motion and trivial controls" if motion is not None else "trivial controls",
-        "rb2v": __version__,
-    }
-    write_json(out_dir / RESULTS_NAME, document)
-    write_scores(out_dir / TABLE_NAME, scores)
-    path = write_text(out_dir / REPORT_NAME, page.render(facts, (), sections))
+    data_sha256 = sha256_of(manifest_path(shards_dir))
+    truth_sha256 = None if truth_dir is None else sha256_of(_truth_path(truth_dir))
+    with output_folder(out_dir, _common_settings(config, data_sha256)):
+        cells = plan(config)
+        n_steps = len(cells) + 1
+        show(0, n_steps, "training")
+        training = Training(shards_dir, out_dir, config, device)
+        for done, name in enumerate((executor or SerialExecutor()).map(training, cells), start=1):
+            show(done, n_steps, f"trained {name}")
+        show(len(cells), n_steps, "scoring")
+        results = {cell: read_result(out_dir, cell, motion) for cell in cells}
+        main = {arch: [results[cell] for cell in main_cells(config, arch)] for arch in config.archs}
+        by_dimension = {
+            arch: {n: [results[cell] for cell in dimension_cells(config, arch, n)] for n in config.dimensions}
+            for arch in dimension_archs(config)
+        }
+        sections = _report(out_dir, config, test_reader, motion, main, by_dimension)
+        scores = [score for section in sections for score in section.scores]
+        document = {
+            "schema": SCHEMA,
+            "version": __version__,
+            "suite": report.SUITE,
+            "rig": test_reader.manifest.rig,
+            "inputs": ["shards", *(["truth"] if truth_dir is not None else [])],
+            "data_sha256": data_sha256,
+            "truth_sha256": truth_sha256,
+            "config": dataclasses.asdict(config),
+            "runs": [cell.name for cell in cells],
+            "scores": [to_document(score) for score in scores],
+        }
+        n_takes = test_reader.table["take"].nunique()
+        facts = {
+            "Data set": f"rig {test_reader.manifest.rig}; {len(test_reader)} held-out sequences of {n_takes} takes",
+            "Runs": f"{len(cells)}, at {config.image_size} px",
+            "Held against": "the true motion and trivial controls" if motion is not None else "trivial controls",
+            "rb2v": __version__,
+        }
+        write_json(out_dir / RESULTS_NAME, document)
+        write_scores(out_dir / TABLE_NAME, scores)
+        path = write_text(out_dir / REPORT_NAME, page.render(facts, (), sections))
     show(n_steps, n_steps, "done")
     return path
+
+
+def _common_settings(config: OrderSuiteConfig, data_sha256: str) -> dict[str, Any]:
+    """Return what all runs in a folder share: networks, seeds, dimensions and the truth may be added later."""
+    return {
+        "schema": SCHEMA,
+        "stage": "order-suite",
+        "image_size": config.image_size,
+        "steps": config.steps,
+        "steps_of": dict(config.steps_of),
+        "n_dimensions": config.n_dimensions,
+        "data_sha256": data_sha256,
+    }
+
+
+def _truth_path(truth_dir: Path) -> Path:
+    path = truth_dir / MOTION_NAME
+    return path if path.is_file() else truth_dir / TRUTH_NAME
 
 
 def _report(
