@@ -11,10 +11,11 @@ import time
 
 import pandas as pd
 import pytest
+import typer
 import yaml
 from sessions import write_rig
 
-from rb2v.cli import main
+from rb2v.cli import app, main
 from rb2v.shards import ShardReader
 
 
@@ -336,7 +337,7 @@ def test_an_output_folder_of_another_configuration_is_refused(session, tmp_path,
     assert "seed: the folder was made with 0, this run has 5" in message
 
 
-@pytest.mark.parametrize("command", ["simulate", "calibrate", "align", "build-shards", "train-hypercut", "benchmark"])
+@pytest.mark.parametrize("command", typer.main.get_command(app).commands)
 def test_every_command_explains_itself(monkeypatch, capsys, command):
     status, output, _ = run_rb2v(monkeypatch, capsys, command, "--help")
     assert status == 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from rb2v.errors import InputError
 from rb2v.execution import Executor, SerialExecutor
 from rb2v.io.store import output_folder, sha256_of, whole_file
 from rb2v.shards import Manifest, Provenance, ShardSample
-from rb2v.shards.builder import Progress, ShardPlan, samples_per_shard, write_data_set
+from rb2v.shards.builder import ShardPlan, samples_per_shard, write_data_set
 from rb2v.simulator.sequences import (
     BLUR_STEPS,
     N_FRAMES,
@@ -32,6 +32,8 @@ from rb2v.simulator.sequences import (
     split_photos,
 )
 from rb2v.simulator.textures import list_photos
+
+Progress = Callable[[int, int, str], None]
 
 MOTION_NAME = "motion.csv"
 MOTION_COLUMNS = ("split", "take", "blurry_index", "motion_x_px", "motion_y_px")
@@ -85,7 +87,8 @@ def run(
     executor : Executor, optional
         Where the shards are written; here, by default.
     progress : callable, optional
-        Called with the number of samples written and their total.
+        Called with the number of samples that are done, their total, and what is done: first their motion is measured,
+        unless an earlier run did, then they are written.
 
     Raises
     ------
@@ -95,6 +98,7 @@ def run(
         If the folder, or that of the truth, was made with another configuration.
     """
     executor = executor or SerialExecutor()
+    show = progress or (lambda done, total, label: None)
     truth_dir = truth_folder(out_dir)
     # A copy of a picture would stand in both splits.
     by_digest = {sha256_of(path): path for path in reversed(list_photos(photos_dir, more=True))}
@@ -125,9 +129,15 @@ def run(
     ]
     settings = dataclasses.asdict(provenance)
     with output_folder(out_dir, settings), output_folder(truth_dir, settings):
-        _write_motion(truth_dir / MOTION_NAME, parts, executor)
+        _ensure_motion(truth_dir / MOTION_NAME, parts, executor, show)
         plans = [ShardPlan(part.split, part.stop - part.start, partial(_iter_samples, part)) for part in parts]
-        return write_data_set(out_dir, plans, template, executor=executor, progress=progress)
+        return write_data_set(
+            out_dir,
+            plans,
+            template,
+            executor=executor,
+            progress=lambda done, total: show(done, total, "writing samples"),
+        )
 
 
 def truth_folder(out_dir: Path) -> Path:
@@ -145,12 +155,17 @@ def truth_folder(out_dir: Path) -> Path:
     return truth_dir
 
 
-def _write_motion(path: Path, parts: Sequence[_Part], executor: Executor) -> None:
+def _ensure_motion(path: Path, parts: Sequence[_Part], executor: Executor, show: Progress) -> None:
+    done, total = 0, sum(part.stop - part.start for part in parts)
+    if path.is_file() and path.read_bytes().count(b"\n") == total + 1:
+        return
     with whole_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(MOTION_COLUMNS)
         for rows in executor.map(_measure_motion, parts):
             writer.writerows(rows)
+            done += len(rows)
+            show(done, total, "measuring motion")
 
 
 def _measure_motion(part: _Part) -> list[list[str]]:

@@ -144,9 +144,9 @@ class TestRuns:
         class Killed(Exception):
             pass
 
-        def stop(done, total):
+        def stop(done, total, label):
             assert total == 19
-            if done >= 10:
+            if label == "writing samples" and done >= 10:
                 raise Killed
 
         out = tmp_path / "shards"
@@ -161,14 +161,37 @@ class TestRuns:
         whole = tmp_path / "whole" / "shards"
         assert digests(out, truth_of(out)) == digests(whole, truth_of(whole))
 
-    def test_truth_that_was_lost_is_written_again(self, tmp_path):
+    @pytest.mark.parametrize(
+        "damage", [lambda path: path.unlink(), lambda path: path.write_bytes(path.read_bytes()[:-9])]
+    )
+    def test_truth_that_was_lost_is_written_again(self, tmp_path, damage):
         out = tmp_path / "shards"
         config = SequencesConfig(train=2, test=1, size=32)
         run(out, config)
         before = digests(truth_of(out))
-        (truth_of(out) / "motion.csv").unlink()
+        damage(truth_of(out) / "motion.csv")
         run(out, config)
         assert digests(truth_of(out)) == before
+
+    def test_what_is_there_is_not_measured_again(self, tmp_path, monkeypatch):
+        out = tmp_path / "shards"
+        config = SequencesConfig(train=2, test=1, size=32)
+        shown = []
+        run(out, config, progress=lambda *step: shown.append(step))
+        assert shown == [
+            *((2, 3, "measuring motion"), (3, 3, "measuring motion")),
+            *((2, 3, "writing samples"), (3, 3, "writing samples")),
+        ]
+        written = truth_of(out) / "motion.csv"
+        before = written.stat().st_mtime_ns
+
+        def build_take(*_):
+            raise AssertionError("a take was built")
+
+        monkeypatch.setattr(simulate_shards, "build_take", build_take)
+        run(out, config, progress=lambda *step: shown.append(step))
+        assert [label for *_, label in shown[4:]] == ["writing samples"] * 2
+        assert written.stat().st_mtime_ns == before
 
     def test_another_configuration_is_refused(self, made):
         before = digests(made, truth_of(made))
