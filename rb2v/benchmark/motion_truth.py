@@ -5,15 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from rb2v.artifacts import SPLITS
 from rb2v.core.homography import crop_homography
 from rb2v.errors import InputError
-from rb2v.io.store import read_text
+from rb2v.io.store import CONFIG_NAME, read_json, read_text
 from rb2v.shards import Manifest, ShardReader
 from rb2v.simulator.rig import TRUTH_NAME, Truth, read_truth
 from rb2v.simulator.scene import LayeredScene
@@ -32,8 +32,9 @@ def read_motion(truth: Path, reader: ShardReader) -> pd.DataFrame:
     Parameters
     ----------
     truth : Path
-        The truth that ``rb2v simulate-shards`` wrote beside the data, with a ``motion.csv``; or that of a session of
-        ``rb2v simulate``, from whose takes the samples are.
+        The truth that ``rb2v simulate-shards`` wrote beside the data, with a ``motion.csv`` and the configuration that
+        both were made with; or that of a session of ``rb2v simulate``, from whose takes the samples are. Of sessions
+        only the rig, the size of the frames and the takes can be compared with the samples.
     reader : ShardReader
         The samples.
 
@@ -47,10 +48,11 @@ def read_motion(truth: Path, reader: ShardReader) -> pd.DataFrame:
     Raises
     ------
     InputError
-        If the folder holds no truth, one that cannot be read, or none of one of the samples.
+        If the folder holds no truth, one that cannot be read or is another data set's, or none of one of the samples.
     """
     path = truth / MOTION_NAME
     if path.is_file():
+        _check_made_with(truth / CONFIG_NAME, reader)
         return _join(reader, _read_table(path), path)
     path = truth / TRUTH_NAME
     if path.is_file():
@@ -59,20 +61,21 @@ def read_motion(truth: Path, reader: ShardReader) -> pd.DataFrame:
     raise InputError(truth, "holds no truth", expected=expected)
 
 
-def _keys(reader: ShardReader) -> list[_Key]:
-    split_of = {entry.file: split for split in SPLITS for entry in reader.manifest.splits[split].shards}
-    table = reader.table
-    splits = [split_of[file] for file in table["shard"]]
-    return list(zip(splits, table["take"].tolist(), table["blurry_index"].tolist(), strict=True))
+def _check_made_with(path: Path, reader: ShardReader) -> None:
+    # All data sets name their takes alike, so that the names do not tell them apart.
+    made_with, provenance = read_json(path), reader.manifest.provenance
+    for name, expected in (("config", provenance.config), ("seeds", provenance.seeds)):
+        if made_with.get(name) != expected:
+            raise InputError(path, "is of another data set", name, f"that of {reader.folder}")
 
 
-def _to_frame(keys: list[_Key], motions: list[_Motion]) -> pd.DataFrame:
+def _to_frame(keys: Sequence[_Key], motions: list[_Motion]) -> pd.DataFrame:
     rows = [(*key, *motion) for key, motion in zip(keys, motions, strict=True)]
     return pd.DataFrame(rows, columns=list(MOTION_COLUMNS)).astype(dict.fromkeys(MOTION_COLUMNS[3:], float))
 
 
 def _join(reader: ShardReader, known: dict[_Key, _Motion], path: Path) -> pd.DataFrame:
-    keys = _keys(reader)
+    keys = reader.keys
     for split, take, index in keys:
         if (split, take, index) not in known:
             sample = f"frame {index} of take {take!r} of the {split} split"
@@ -114,7 +117,7 @@ def _parse(row: list[str], path: Path, line: int) -> tuple[_Key, _Motion]:
 
 
 def _measure(reader: ShardReader, truth: Truth, path: Path) -> pd.DataFrame:
-    keys = _keys(reader)
+    keys = reader.keys
     _check_session(reader.manifest, truth, path)
     plans = {plan.name: plan for plan in truth.takes}
     width, height = reader.manifest.output_size
@@ -153,6 +156,8 @@ def _build_scene(truth: Truth, take: str) -> LayeredScene:
 
 
 def _check_session(manifest: Manifest, truth: Truth, path: Path) -> None:
+    if truth.rig.rig.name != manifest.rig:
+        raise InputError(path, f"is of {truth.rig.rig.name!r}", "config.rig", f"{manifest.rig!r} as in the data set")
     crop, (width, height) = manifest.crop, truth.rig.config.size
     if crop.x + crop.width > width or crop.y + crop.height > height:
         raise InputError(

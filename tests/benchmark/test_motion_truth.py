@@ -20,7 +20,7 @@ CROP = Crop(20, 10, 152, 140)
 SIZE = (114, 105)
 
 
-def write_samples(folder, samples, size=SIZE, crop=CROP, n_frames=7):
+def write_samples(folder, samples, size=SIZE, crop=CROP, n_frames=7, rig="tiny"):
     """Write shards of (split, take, index, sharp) samples."""
     entries = {}
     for split in ("train", "test"):
@@ -34,7 +34,7 @@ def write_samples(folder, samples, size=SIZE, crop=CROP, n_frames=7):
             shard = write_shard(folder / f"{split}-00000.h5", chosen)
             entries[split] = SplitEntry((shard,), {"street": len(chosen)})
     provenance = Provenance("0", {}, None, {}, "srgb")
-    write_manifest(folder, Manifest("tiny", size, crop, entries, provenance, n_frames))
+    write_manifest(folder, Manifest(rig, size, crop, entries, provenance, n_frames))
     return folder
 
 
@@ -72,8 +72,8 @@ class TestTable:
     @pytest.fixture
     def truth(self, made, tmp_path):
         """A copy of the truth, to be spoiled."""
-        written = made.parent / "truth" / "shards" / "motion.csv"
-        (tmp_path / "motion.csv").write_bytes(written.read_bytes())
+        for name in ("motion.csv", "config.json"):
+            (tmp_path / name).write_bytes((made.parent / "truth" / "shards" / name).read_bytes())
         return tmp_path
 
     @pytest.mark.parametrize("split", ["train", "test", None])
@@ -110,6 +110,21 @@ class TestTable:
         path = truth / "motion.csv"
         path.write_text("".join(f"{line}\n" for line in spoil(path.read_text().splitlines())))
         with pytest.raises(InputError, match=message):
+            read_motion(truth, ShardReader(made))
+
+    @pytest.mark.parametrize("changes", [{"seed": 1}, {"motion": "single"}, {"size": 40}])
+    def test_that_of_another_data_set_with_the_same_takes_is_refused(self, made, tmp_path, changes):
+        other = SequencesConfig(**{"train": 5, "test": 3, "size": 32, "per_scene": 2} | changes)
+        run(tmp_path / "shards", other)
+        read_motion(tmp_path / "truth" / "shards", ShardReader(tmp_path / "shards"))
+        with pytest.raises(
+            InputError, match=r"config\.json: config: is of another data set; expected that of .*shards"
+        ):
+            read_motion(tmp_path / "truth" / "shards", ShardReader(made))
+
+    def test_a_truth_that_does_not_say_whose_it_is(self, made, truth):
+        (truth / "config.json").unlink()
+        with pytest.raises(InputError, match=r"config\.json: there is no such file"):
             read_motion(truth, ShardReader(made))
 
     def test_a_folder_without_truth_is_named(self, made, tmp_path):
@@ -168,13 +183,15 @@ class TestSession:
             ({"index": 5}, r"tells nothing of frame 5 of take 'hand_train'"),
             ({"index": -1}, r"tells nothing of frame -1 of take 'hand_train'"),
             ({"crop": Crop(100, 0, 114, 105)}, r"truth\.json: config\.size: is of 192x160 frames"),
+            ({"rig": "other"}, r"truth\.json: config\.rig: is of 'tiny'; expected 'other' as in the data set"),
             ({"n_frames": 5}, r"truth\.json: config\.rig: is of a rig with 7 frames in a sequence; expected 5"),
         ],
     )
     def test_samples_of_another_session_are_named(self, recorded, tmp_path, changes, message):
-        values = {"take": "hand_train", "index": 1, "crop": CROP, "n_frames": 7} | changes
+        values = {"take": "hand_train", "index": 1, "crop": CROP, "n_frames": 7, "rig": "tiny"} | changes
         sample = ("train", values["take"], values["index"], blank(values["n_frames"]))
-        shards = write_samples(tmp_path / "shards", [sample], crop=values["crop"], n_frames=values["n_frames"])
+        settings = {name: values[name] for name in ("crop", "n_frames", "rig")}
+        shards = write_samples(tmp_path / "shards", [sample], **settings)
         with pytest.raises(InputError, match=message):
             read_motion(recorded.root / "truth", ShardReader(shards))
 
