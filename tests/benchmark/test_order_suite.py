@@ -303,6 +303,7 @@ class TestFigures:
         assert [n for n, _ in categories.values()] == [4, 2]
         assert categories["street"][1]["con@3"].interval == (50, 50)
         assert categories["hand"][1]["con@3"].interval is None  # two takes say nothing of how takes differ
+        assert "motion.agreement.n1.interval_low" not in scores
         for name in ("motion.con@2", "motion.con@2.n1"):
             assert scores[f"{name}.interval_low"] <= scores[f"{name}.mean"] <= scores[f"{name}.interval_high"]
 

@@ -257,6 +257,8 @@ def report_dimensions(results: Mapping[str, Mapping[int, Sequence[RunResult]]]) 
     for arch, by_dimension in results.items():
         for n, runs in by_dimension.items():
             figures = over_seeds(runs, "network")
+            if "agreement" in figures:  # its interval is of one seed
+                figures["agreement"] = dataclasses.replace(figures["agreement"], interval=None)
             metrics = [name for name in figures if name in ("hit", "agreement") or _is_con(name)]
             numbers = sum(one.numel() for one in make_order_network(arch, n, 0).state_dict().values())
             lines.append([arch, str(n), f"{numbers:,}", *(_cell_with_interval(figures[name]) for name in metrics)])
@@ -266,8 +268,7 @@ def report_dimensions(results: Mapping[str, Mapping[int, Sequence[RunResult]]]) 
     header = ("Network", "n", "numbers", *(_header(name) for name in metrics))
     caption = (
         "In % of the held-out sequences, mean over the seeds (least..largest) and, where there are takes enough, its "
-        "95 % bootstrap interval over takes in brackets; the agreement's is that of the first seed. Numbers are all of "
-        "a checkpoint, the plane's normal among them."
+        "95 % bootstrap interval over takes in brackets. Numbers are all of a checkpoint, the plane's normal too."
     )
     lead = "The dimension n of the space that the plane divides. "
     if any(arch != "upstream" for arch in results):
