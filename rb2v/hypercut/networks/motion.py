@@ -57,7 +57,9 @@ class Correlation(FrontEnd):
     """How well the gradients of both frames match under every shift, for motion beyond the reach of normal flow.
 
     The shift is shared by both frames, ``g_a(x - k) g_b(x + k)``, so that the other order is the opposite shift at the
-    same place. Products are averaged over a window and divided by the energy there, which leaves -1 to 1.
+    same place. Products are averaged over a window and divided by the energy there, which leaves -1 to 1. Opposite
+    shifts are told as their difference, which says where to, and as half their sum: motion below a pixel changes
+    matches little, and a trunk that sees them as they are learns the look of the scene instead.
 
     Parameters
     ----------
@@ -75,9 +77,22 @@ class Correlation(FrontEnd):
         self.scale = scale
         self.reach = reach
         self.n_cues = (2 * reach + 1) ** 2
+        self._n_opposite = self.n_cues // 2
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
-        """Return ``(B, n_cues, H // 4, W // 4)``, by shift, line by line."""
+        """Return ``(B, n_cues, H // 4, W // 4)``: the differences, the half sums, and half the match of no shift."""
+        matches = self._match(first, second)
+        back, still, ahead = torch.split(matches, [self._n_opposite, 1, self._n_opposite], dim=1)
+        back = back.flip(1)
+        return torch.cat([ahead - back, (ahead + back) / 2, still / 2], dim=1)
+
+    def swap(self, cues: Tensor) -> Tensor:
+        """Return the cues of the pair in the other order: every shift becomes its opposite."""
+        differences, sums = torch.split(cues, [self._n_opposite, self._n_opposite + 1], dim=1)
+        return torch.cat([-differences, sums], dim=1)
+
+    def _match(self, first: Tensor, second: Tensor) -> Tensor:
+        """Return how well every shift matches, line by line; opposite ones are as far from the middle."""
         a, b = (torch.cat(_gradient(_shrink(frames, self.scale)), dim=1) for frames in (first, second))
         height, width = a.shape[-2:]
         reach = self.reach
@@ -95,10 +110,6 @@ class Correlation(FrontEnd):
         least = self._least_share * energy.mean(dim=(2, 3), keepdim=True) + _FLOOR
         return matches / (energy + least)
 
-    def swap(self, cues: Tensor) -> Tensor:
-        """Return the cues of the pair in the other order: every shift becomes its opposite."""
-        return cues.flip(1)
-
     def _average(self, maps: Tensor) -> Tensor:
         step, margin = CUE_STEP_PX // self.scale, self._window // 2
         return F.avg_pool2d(maps, self._window, step, margin, count_include_pad=False)
@@ -107,8 +118,8 @@ class Correlation(FrontEnd):
 class MotionCues(FrontEnd):
     """Normal flow and correlations side by side.
 
-    A contrast reversal leaves all of them as they are, exactly, and so does a brightness shift: they are made of
-    products of gradients.
+    A contrast reversal leaves all of them as they are, up to rounding, and so does a brightness shift: they are made
+    of products of gradients.
     """
 
     def __init__(self) -> None:
