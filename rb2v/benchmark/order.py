@@ -28,7 +28,8 @@ from rb2v.benchmark.scores import Score, format_value
 from rb2v.errors import InputError
 from rb2v.hypercut.evaluate import read_predictions, score_predictions
 from rb2v.hypercut.losses import LOSSES
-from rb2v.hypercut.train import LABELS_NAME, METRICS_NAME, PREDICTIONS_NAME, SAMPLES_NAME, TRAINING_NAME
+from rb2v.hypercut.state import TRAINING_NAME
+from rb2v.hypercut.train import LABELS_NAME, METRICS_NAME, PREDICTIONS_NAME, SAMPLES_NAME
 from rb2v.io.store import check_schema, read_json
 
 _SUITE, _STAGE = "order", "train-hypercut"
@@ -60,7 +61,7 @@ def report(run_dir: Path, motion: pd.DataFrame | None = None) -> Section:
     metrics = read_json(metrics_path)
     check_schema(metrics_path, metrics)
     curves = _read_table(run_dir / TRAINING_NAME, ("step", "loss", "gradient_norm", "hit", "con@2"))
-    labels = _read_table(run_dir / LABELS_NAME, ("split", "take", "order", "consistent"))
+    labels = _read_table(run_dir / LABELS_NAME, ("split", "take", "order", "consistent"), ("split", "take"))
     blocks: list[Table | Plot | Gallery] = []
     scores: list[Score] = []
     tested = metrics.get("test")
@@ -76,8 +77,8 @@ def report(run_dir: Path, motion: pd.DataFrame | None = None) -> Section:
     left_out = f" {len(takes) - _MAX_TAKES_SHOWN} more are in results.csv." if len(takes) > _MAX_TAKES_SHOWN else ""
     blocks.append(
         make_table(
-            f"The labels by take, of the side that the network names +1.{left_out}",
-            ("Take", "Split", "sequences", "all pairs agree [%]", "labelled +1 [%]"),
+            f"The labels by take: a sequence is kept as it is, order +1, or reversed, order -1.{left_out}",
+            ("Take", "Split", "sequences", "all pairs agree [%]", "labelled keep (order +1) [%]"),
             takes[-_MAX_TAKES_SHOWN:],
             n_text_columns=2,
         )
@@ -95,11 +96,12 @@ def report(run_dir: Path, motion: pd.DataFrame | None = None) -> Section:
     return Section("Order network", lead, tuple(blocks), tuple(scores))
 
 
-def _read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
+def _read_table(path: Path, columns: tuple[str, ...], texts: tuple[str, ...] = ()) -> pd.DataFrame:
     if not path.is_file():
         raise InputError(path, "there is no such file", expected=_EXPECTED)
     try:
-        table = pd.read_csv(path)
+        # A take may be named 001, or nan; of numbers, nothing stands for one that is not known.
+        table = pd.read_csv(path, dtype=dict.fromkeys(texts, str), keep_default_na=not texts)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise InputError(path, f"is no table ({error})", expected=_EXPECTED) from error
     for name in columns:

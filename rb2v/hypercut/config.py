@@ -54,7 +54,7 @@ class TrainHyperCutConfig:
     warmup_steps: int = 40
     weight_decay: float = 1e-3
     score_decay: float = 1e-3
-    """Weight of the mean squared score in the loss; without it scores grow for as long as training lasts."""
+    """Weight of the mean squared score, of both orders, in the loss; without it scores grow while training lasts."""
     seed: int = 0
     checkpoint_every: int = 50
     """Steps between two states from which a stopped run can go on."""
@@ -86,19 +86,26 @@ class TrainHyperCutConfig:
         return {term: getattr(self, _weight_of(term)) for term in LOSSES[self.loss]}
 
 
-_OF_THE_PAPER: Mapping[str, Any] = {"loss": "upstream", "lr": 1e-3, "score_decay": 0.0}
+RECOMMENDED_LOSSES: Mapping[str, str] = {
+    "upstream": "upstream",
+    "paper": "upstream",
+    "antisymmetric": "agreement",
+    "motion": "agreement",
+}
+"""The loss for each network."""
+
+_OF_THE_PAPER: Mapping[str, Any] = {"lr": 1e-3, "score_decay": 0.0}
 
 RECOMMENDED: Mapping[str, Mapping[str, Any]] = {
+    "agreement": {},
+    "product": _OF_THE_PAPER,
     "upstream": _OF_THE_PAPER,
-    "paper": _OF_THE_PAPER,
-    "antisymmetric": {},
-    "motion": {},
 }
-"""What differs from the defaults for each network."""
+"""What differs from the defaults for each loss."""
 
 
 def recommend(arch: str, **chosen: Any) -> TrainHyperCutConfig:  # noqa: ANN401 - the fields of the configuration
-    """Return the configuration that is recommended for a network, but for what was chosen; None chooses nothing.
+    """Return what is recommended for a network and its loss, but for what was chosen; None chooses nothing.
 
     Raises
     ------
@@ -106,7 +113,8 @@ def recommend(arch: str, **chosen: Any) -> TrainHyperCutConfig:  # noqa: ANN401 
         If a value is out of range, names no network or loss, or weights a term that the loss does not have.
     """
     given = {name: value for name, value in chosen.items() if value is not None}
-    config = TrainHyperCutConfig(**{"arch": arch, **RECOMMENDED.get(arch, {}), **given})
+    loss = given.get("loss", RECOMMENDED_LOSSES.get(arch, TrainHyperCutConfig.loss))
+    config = TrainHyperCutConfig(**{"arch": arch, "loss": loss, **RECOMMENDED.get(loss, {}), **given})
     for term in sorted(set().union(*LOSSES.values()) - LOSSES[config.loss].keys()):
         if _weight_of(term) in given:
             raise Rb2vError(f"{_weight_of(term)}: the loss {config.loss!r} has no such term")

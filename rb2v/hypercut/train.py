@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
-import io
-import json
 import logging
 import math
-import pickle
 from collections.abc import Callable
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from lightning_fabric import Fabric
 from numpy.typing import NDArray
+from torch import Tensor
+from torch.optim import Optimizer
 
 from rb2v.artifacts import SPLITS
+from rb2v.device import check_torch_device, torch_device_of
 from rb2v.errors import InputError
 from rb2v.hypercut.augmentation import draw_batch, min_frame_side
-from rb2v.hypercut.checkpoint import load_order_network, save_order_network
+from rb2v.hypercut.checkpoint import CHECKPOINT_NAME, load_order_network, save_order_network
 from rb2v.hypercut.config import TrainHyperCutConfig, learning_rate
 from rb2v.hypercut.curves import Curves
 from rb2v.hypercut.data import check_frame_size, load_sequences
@@ -32,16 +32,14 @@ from rb2v.hypercut.losses import LOSSES
 from rb2v.hypercut.networks import OrderNetwork, make_order_network
 from rb2v.hypercut.ranks import Ranks
 from rb2v.hypercut.samples import write_samples
-from rb2v.io.store import SCHEMA, output_folder, whole_file, write_json
+from rb2v.hypercut.state import STATE_NAME, TRAINING_NAME, TrainingState, write_table
+from rb2v.io.store import SCHEMA, output_folder, write_json
 from rb2v.shards import ShardReader, manifest_path, sha256_of
 
 __all__ = ["TrainHyperCutConfig", "run"]
 
 logger = logging.getLogger(__name__)
 
-CHECKPOINT_NAME = "checkpoint.safetensors"
-STATE_NAME = "state.pt"
-TRAINING_NAME = "metrics.csv"
 PREDICTIONS_NAME = "predictions.csv"
 METRICS_NAME = "metrics.json"
 LABELS_NAME = "order_labels.csv"
@@ -95,10 +93,10 @@ def run(
         for the network, ``out_dir`` belongs to another run or data set, there is no such device, or the processes
         cannot share a batch.
     """
-    ranks = Ranks(_available_accelerator(device))
+    ranks = Ranks(torch_device_of(device))
     with ExitStack() as stack:
         with ranks.together():
-            _check_device(device)
+            check_torch_device(device)
             network = make_order_network(config.arch, config.n_dimensions, config.seed)
             train_reader = _open_training_data(shards_dir)
             check_frame_size(train_reader, config.image_size, min_frame_side(network.min_size_px))
@@ -120,17 +118,6 @@ def run(
         return checkpoint
 
 
-def _available_accelerator(device: str) -> str:
-    return "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
-
-
-def _check_device(device: str) -> None:
-    if device not in ("auto", "cpu", "cuda"):
-        raise InputError("device", f"{device!r} is not known", expected="auto, cpu or cuda")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise InputError("device", "there is no CUDA device", expected="auto or cpu")
-
-
 def _open_training_data(shards_dir: Path) -> ShardReader:
     train_reader = ShardReader(shards_dir, "train")
     if not len(train_reader):
@@ -146,15 +133,6 @@ def _open_training_data(shards_dir: Path) -> ShardReader:
     return train_reader
 
 
-@dataclass
-class _Done:
-    """What of a training is behind it."""
-
-    step: int = 0
-    skipped: int = 0
-    rows: list[dict[str, float]] = field(default_factory=list)
-
-
 def _train(
     reader: ShardReader,
     plain_network: OrderNetwork,
@@ -168,128 +146,83 @@ def _train(
         fabric = ranks.make_fabric()
     plain_optimizer = torch.optim.AdamW(plain_network.parameters(), weight_decay=config.weight_decay)
     network, optimizer = fabric.setup(plain_network, plain_optimizer)
-    done = _resume(out_dir, config, data_sha256, ranks, plain_network, plain_optimizer)
+    state = TrainingState(out_dir, config, data_sha256, ranks, plain_network, plain_optimizer)
+    state.resume()
     with ranks.together():
         sequences = load_sequences(reader, config.image_size, _labelled(progress, "reading train sequences"))
-        if ranks.leads and not done.step:
+        if ranks.leads and not state.step:
             write_samples(out_dir / SAMPLES_NAME, plain_network, sequences, config.batch_size, config.seed)
     share = ranks.share_of(config.batch_size)
     with ExitStack() as stack:
         stack.enter_context(torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True))
         with ranks.together():
-            curves = stack.enter_context(closing(Curves(out_dir / CURVES_NAME, done.step))) if ranks.leads else None
-        for step in range(done.step, config.steps):
+            curves = stack.enter_context(closing(Curves(out_dir / CURVES_NAME, state.step))) if ranks.leads else None
+        for step in range(state.step, config.steps):
             rate = learning_rate(config, step)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            first, second = draw_batch(sequences, config.batch_size, config.seed, step, share)
-            scores, reversed_scores = network(fabric.to_device(first), fabric.to_device(second))
-            # A mean over sequences: that of all processes is the mean of theirs, and so is its gradient.
-            terms = {name: term(scores, reversed_scores) for name, term in LOSSES[config.loss].items()}
-            loss = config.score_decay * scores.square().mean()
-            for name, weight in config.term_weights.items():
-                loss = loss + weight * terms[name]
-            optimizer.zero_grad()
-            fabric.backward(loss)
-            norm = fabric.clip_gradients(network, optimizer, max_norm=MAX_GRADIENT_NORM, error_if_nonfinite=False)
-            norm_value = math.nan if norm is None else float(norm)
-            loss_value, *term_values = ranks.means(torch.stack([loss, *terms.values()]))
-            if math.isfinite(loss_value) and math.isfinite(norm_value):
-                optimizer.step()
-            else:
-                done.skipped += 1
+            pairs = draw_batch(sequences, config.batch_size, config.seed, step, share)
+            scores, losses = _take_step(fabric, ranks, network, optimizer, config, pairs)
+            if not _is_finite(losses):
+                state.skipped += 1
                 if ranks.leads:
                     logger.warning("step %d skipped: its loss or gradient is not finite", step)
-
-            done.step = step + 1
-            if done.step % config.log_every == 0 or done.step == config.steps:
-                both = ranks.gather(torch.stack([scores, reversed_scores], dim=1))
-                losses = {"loss": loss_value, **dict(zip(terms, term_values, strict=True)), "gradient_norm": norm_value}
-                figures = {**losses, **_batch_figures(both[:, 0], both[:, 1])}
-                done.rows.append({"step": done.step, "lr": rate, **figures, "skipped": done.skipped})
+            state.step = step + 1
+            ended = state.step == config.steps
+            if state.step % config.log_every == 0 or ended:
+                both = ranks.gather(scores.transpose(0, 1))
+                figures = {"lr": rate, **losses, **_batch_figures(both[:, 0], both[:, 1])}
+                state.rows.append({"step": state.step, **figures, "skipped": state.skipped})
                 with ranks.together():
                     if curves is not None:
-                        curves.add(done.step, {"lr": rate, **figures})
-            if done.step % config.checkpoint_every == 0 or done.step == config.steps:
-                _save(out_dir, config, data_sha256, ranks, plain_network, plain_optimizer, done)
+                        curves.add(state.step, figures)
+            if state.step % config.checkpoint_every == 0 or ended:
+                state.save()
             if progress is not None:
-                progress(done.step, config.steps, "training")
+                progress(state.step, config.steps, "training")
     with ranks.together():
         if ranks.leads:
             save_order_network(out_dir / CHECKPOINT_NAME, plain_network.state_dict(), config, data_sha256)
 
 
-def _resume(
-    out_dir: Path,
-    config: TrainHyperCutConfig,
-    data_sha256: str,
+def _take_step(
+    fabric: Fabric,
     ranks: Ranks,
     network: torch.nn.Module,
-    optimizer: torch.optim.Optimizer,
-) -> _Done:
-    path = out_dir / STATE_NAME
-    with ranks.together():
-        found = _read_state(path) if ranks.leads and path.exists() else None
-    state = ranks.from_first(found)
-    if state is None:
-        return _Done()
-    with ranks.together():
-        if state.get("config") != json.dumps(dataclasses.asdict(config)) or state.get("data_sha256") != data_sha256:
-            raise InputError(path, "is of another run", expected="the state of this run, or none to start anew")
-        try:
-            network.load_state_dict(state["network"])
-            optimizer.load_state_dict(state["optimizer"])
-            done = _Done(int(state["step"]), int(state["skipped"]), list(state["rows"]))
-        except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
-            raise InputError(path, "holds no state of training; remove it to train from the beginning") from error
-        if not 0 < done.step <= config.steps:
-            raise InputError(path, f"is {done.step}", "step", expected=f"1 to {config.steps}")
-    if ranks.leads:
-        logger.info("going on at step %d of %d", done.step, config.steps)
-    return done
-
-
-def _save(
-    out_dir: Path,
+    optimizer: Optimizer,
     config: TrainHyperCutConfig,
-    data_sha256: str,
-    ranks: Ranks,
-    network: torch.nn.Module,
-    optimizer: torch.optim.Optimizer,
-    done: _Done,
-) -> None:
-    state = {
-        "network": network.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "config": json.dumps(dataclasses.asdict(config)),
-        "data_sha256": data_sha256,
-        "step": done.step,
-        "skipped": done.skipped,
-        "rows": done.rows,
-    }
-    with ranks.together():
-        if ranks.leads:
-            _write_state(out_dir, state)
+    pairs: tuple[Tensor, Tensor],
+) -> tuple[Tensor, dict[str, float]]:
+    """Take a step, unless what leads to it is not finite on any process.
+
+    Returns
+    -------
+    scores : (2, B, P) tensor of float32
+        Of this process's pairs in both orders.
+    losses : dict of str to float
+        Of the whole batch: the loss, its terms, and the norm of its gradient.
+    """
+    scores, reversed_scores = network(*map(fabric.to_device, pairs))
+    both = torch.stack([scores, reversed_scores])
+    # A mean over sequences: that of all processes is the mean of theirs, and so is its gradient.
+    terms = {name: term(scores, reversed_scores) for name, term in LOSSES[config.loss].items()}
+    # Where one order is the negative of the other, their squares are the same.
+    loss = config.score_decay * (scores if network.antisymmetric else both).square().mean()
+    for name, weight in config.term_weights.items():
+        loss = loss + weight * terms[name]
+    optimizer.zero_grad()
+    fabric.backward(loss)
+    norm = fabric.clip_gradients(network, optimizer, max_norm=MAX_GRADIENT_NORM, error_if_nonfinite=False)
+    means = ranks.means(torch.stack([loss, *terms.values()]))
+    losses = dict(zip(("loss", *terms), means, strict=True))
+    losses["gradient_norm"] = math.nan if norm is None else float(norm)
+    if _is_finite(losses):
+        optimizer.step()
+    return both, losses
 
 
-def _write_state(out_dir: Path, state: dict[str, Any]) -> None:
-    # The table first: a run stopped between the two goes over these steps again, and writes both.
-    _write_table(out_dir / TRAINING_NAME, pd.DataFrame(state["rows"]))
-    with whole_file(out_dir / STATE_NAME) as temporary:
-        # Through memory: on a full disk torch's own writer fails with an error that does not say so.
-        buffer = io.BytesIO()
-        torch.save(state, buffer)
-        temporary.write_bytes(buffer.getvalue())
-
-
-def _read_state(path: Path) -> dict[str, Any]:
-    try:
-        state: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
-        raise InputError(path, "cannot be read; remove it to train from the beginning") from error
-    if not isinstance(state, dict):
-        raise InputError(path, "holds no state of training; remove it to train from the beginning")
-    return state
+def _is_finite(losses: dict[str, float]) -> bool:
+    return math.isfinite(losses["loss"]) and math.isfinite(losses["gradient_norm"])
 
 
 def _batch_figures(scores: NDArray[np.float32], reversed_scores: NDArray[np.float32]) -> dict[str, float]:
@@ -314,7 +247,7 @@ def _evaluate(
     test = readers["test"]
     sequences = load_sequences(test, config.image_size, _labelled(progress, "reading test sequences"))
     predictions = predict(network, config.arch, config.n_dimensions, config.seed, sequences, test.table)
-    _write_table(out_dir / PREDICTIONS_NAME, predictions)
+    write_table(out_dir / PREDICTIONS_NAME, predictions)
     by_scorer = score_predictions(predictions)
     metrics: dict[str, Any] = {
         "schema": SCHEMA,
@@ -343,11 +276,6 @@ def _tell_collapse(training: Path, predictions: pd.DataFrame, by_scorer: dict[st
             "the network collapsed: its scores are %.2g on average, and %.0f %% of pairs hit", rms, 100 * hit
         )
     return collapsed
-
-
-def _write_table(path: Path, table: pd.DataFrame) -> None:
-    with whole_file(path) as temporary:
-        table.to_csv(temporary, index=False, lineterminator="\n", float_format="%.9g")
 
 
 def _labelled(progress: Progress | None, label: str) -> Callable[[int, int], None] | None:

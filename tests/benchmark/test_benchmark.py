@@ -7,9 +7,10 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import pandas as pd
 import pytest
 
-from rb2v.benchmark import BenchmarkConfig, keying_report, run
+from rb2v.benchmark import BenchmarkConfig, keying_report, order, run
 from rb2v.benchmark.fidelity import compare_take
 from rb2v.benchmark.inputs import read_inputs
 from rb2v.benchmark.keying import find_keying, measure_take
@@ -43,9 +44,12 @@ def run_dir(shards, tmp_path_factory):
     """A run of the order network with known answers: of four test sequences two stay as they were when reversed."""
     folder = tmp_path_factory.mktemp("run")
     write_json(folder / "config.json", {"data_sha256": sha256_of(manifest_path(shards))})
-    shares = {"con@2": 0.75, "con@3": 0.5, "con@2_outer": 1.0, "contrast_reversed": 0.25, "brightness_shifted": 1.0}
-    network = {"hit": 0.5, "hit_pairs": [0.5, 0.25, 0.75], **shares}
-    control = {"hit": 1.0, "hit_pairs": [1.0, 1.0, 1.0], **shares}
+    kept = {"contrast_reversed": 0.25, "contrast_scaled": 0.5, "brightness_shifted": 1.0}
+    shares = {"con@2": 0.75, "con@3": 0.5, "con@2_outer": 1.0, **kept}
+    intervals = dict.fromkeys([*shares, "hit", "hit_pair_0", "hit_pair_1", "hit_pair_2", "labels_flipped"])
+    shares["intervals"] = {**intervals, "con@3": [0.25, 0.875]}
+    network = {"hit": 0.5, "hit_pairs": [0.5, 0.25, 0.75], "labels_flipped": 0.5, **shares}
+    control = {"hit": 1.0, "hit_pairs": [1.0, 1.0, 1.0], "labels_flipped": 1.0, **shares}
     write_json(
         folder / "metrics.json",
         {"schema": 1, "test_sequences": 4, "test": network, "controls": {"mean_brightness": control}},
@@ -56,7 +60,10 @@ def run_dir(shards, tmp_path_factory):
         lines.append(f"network,contrast_reversed,t,{index},1,1,1,1,1,1")
         lines.append(f"mean_brightness,plain,t,{index},1,1,1,-1,-1,-1")
     (folder / "predictions.csv").write_text("\n".join(lines) + "\n")
-    (folder / "metrics.csv").write_text("step,lr,loss,con@2,con@3\n10,0.1,1.5,0.5,0.25\n20,0.1,0.5,1,1\n")
+    (folder / "metrics.csv").write_text(
+        "step,lr,loss,gradient_norm,hit,con@2,con@3\n10,0.1,1.5,1,0.5,0.5,0.25\n20,0.1,0.5,1,1,1,1\n"
+    )
+    write_image(folder / "samples.png", np.zeros((16, 48, 3), np.uint8))
     (folder / "order_labels.csv").write_text(
         "split,take,blurry_index,order,consistent\ntest,t,0,1,1\ntest,t,1,-1,1\ntest,t,2,-1,0\ntest,t,3,-1,0\n"
     )
@@ -389,11 +396,34 @@ def test_the_order_network_s_answers_are_read(values):
     assert values["", "network.con@2"] == 75
     assert values["", "network.con@2_outer"] == 100
     assert values["", "network.con@3"] == 50
+    assert (values["", "network.con@3.low"], values["", "network.con@3.high"]) == (25, 87.5)
     assert values["", "mean_brightness.con@3"] == 50
     assert values["", "network.labels_flipped"] == 50
     assert values["", "mean_brightness.labels_flipped"] == 100
     assert values["t", "labelled_keep"] == 25
     assert values["t", "consistent"] == 50
+
+
+def test_the_order_network_s_labels_are_held_against_the_motion(run_dir):
+    motion = pd.DataFrame(
+        {"split": "test", "take": "t", "blurry_index": range(4), "motion_x_px": [2.0, 3.0, 1.0, -1.0]}
+    )
+    motion["motion_y_px"] = 0.0
+    section = order.report(run_dir, motion)
+    found = {score.metric: score.value for score in section.scores}
+    assert found["network.agreement"] == found["mean_brightness.agreement"] == 75
+    assert "follows the motion" in section.blocks[0].header
+    assert "of the 4 sequences whose true motion is known" in section.blocks[0].caption
+    for nothing in (None, motion.assign(split="train")):
+        assert not [score for score in order.report(run_dir, nothing).scores if "agreement" in score.metric]
+
+
+def test_takes_of_labels_keep_their_names(run_dir, tmp_path):
+    other = shutil.copytree(run_dir, tmp_path / "run")
+    lines = "".join(f"test,{take},0,1,1\n" for take in ("001", "1", "nan"))
+    (other / "order_labels.csv").write_text("split,take,blurry_index,order,consistent\n" + lines)
+    takes = [score.take for score in order.report(other).scores if score.metric == "labelled_keep"]
+    assert takes == ["001", "1", "nan"]
 
 
 def test_a_missed_target_is_written_down(report):

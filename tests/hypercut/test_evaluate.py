@@ -55,6 +55,15 @@ def test_scores_come_from_the_predictions_alone():
     assert stuck["labels_flipped"] == 0.5
 
 
+def test_an_order_of_zero_is_not_kept():
+    found = score(
+        [(0, 0, 0), (1, 1, 1), (1, 1, -2), (1, 1, 1)], contrast_scaled=[(0, 0, 0), (0, 0, 0), (1, 1, 1), (1, 1, 1)]
+    )
+    assert found["contrast_scaled"] == 0.25
+    collapsed = score(np.zeros((2, 3)), contrast_reversed=np.zeros((2, 3)))
+    assert collapsed["contrast_reversed"] == collapsed["labels_flipped"] == 0
+
+
 class TestIntervals:
     def test_hold_what_takes_differ_by(self):
         # The spread of a share over n takes of one sequence is that of a binomial share.
@@ -123,6 +132,15 @@ class TestAgreement:
         found = score(rng.standard_normal((300, 3)), motion=motion_of(rng.standard_normal((300, 2))))
         assert 0.5 < found["agreement_chance"] < 0.62
         assert found["agreement"] == pytest.approx(found["agreement_chance"], abs=0.06)
+
+    @pytest.mark.parametrize("seed", range(4))
+    def test_of_labels_that_know_nothing_lies_within_its_interval(self, seed):
+        rng = np.random.default_rng(seed)
+        found = score(rng.standard_normal((300, 3)), motion=motion_of(rng.standard_normal((300, 2))))
+        low, high = found["intervals"]["agreement"]
+        # About the estimate, as wide as that of a share of 300.
+        assert (low + high) / 2 == pytest.approx(found["agreement"], abs=0.01)
+        assert (high - low) / 2 == pytest.approx(1.96 * np.sqrt(0.25 / 300), rel=0.2)
 
     def test_of_a_single_sequence_is_certain_and_so_is_chance(self):
         found = score([(1, 1, 1)], motion=motion_of([(3, 0)]))

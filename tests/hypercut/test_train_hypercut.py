@@ -64,10 +64,16 @@ def assert_same_files(folder, other):
 
 @pytest.mark.parametrize(
     ("arch", "loss"),
-    [*((arch, recommend(arch).loss) for arch in ORDER_NETWORKS), *(("antisymmetric", loss) for loss in LOSSES)],
+    [
+        *((arch, recommend(arch).loss) for arch in ORDER_NETWORKS),
+        *(("antisymmetric", loss) for loss in LOSSES),
+        ("paper", "agreement"),
+    ],
 )
 def test_every_network_and_every_loss_learns_a_step(arch, loss, larger_shards, tiny_config, tmp_path):
-    config = dataclasses.replace(tiny_config, arch=arch, loss=loss, steps=1, warmup_steps=0, image_size=40)
+    # So much that the decay counts, and whether both orders are in it.
+    decayed = dataclasses.replace(tiny_config, score_decay=1000.0, image_size=40)
+    config = dataclasses.replace(decayed, arch=arch, loss=loss, steps=1, warmup_steps=0)
     sequences = load_sequences(ShardReader(larger_shards, "train"), config.image_size)
     first, second = draw_batch(sequences, 4, 0, 0)
     network, loaded = load_order_network(run(larger_shards, tmp_path / "run", config, device="cpu"))
@@ -78,7 +84,7 @@ def test_every_network_and_every_loss_learns_a_step(arch, loss, larger_shards, t
     with torch.no_grad():
         scores = untrained(first, second)
     weighted = [getattr(config, f"{name}_weight") * logged[name] for name in LOSSES[loss]]
-    decay = config.score_decay * scores[0].square().mean().item()
+    decay = config.score_decay * scores.square().mean().item()
     assert logged["loss"] == pytest.approx(sum(weighted) + decay, rel=1e-4)
     for name, term in LOSSES[loss].items():
         assert logged[name] == pytest.approx(term(*scores).item(), rel=1e-4)
@@ -270,6 +276,15 @@ class TestRefusals:
     def test_bad_config(self, change):
         with pytest.raises(Rb2vError, match=next(iter(change))):
             TrainHyperCutConfig(**change)
+
+    @pytest.mark.parametrize("arch", ORDER_NETWORKS)
+    @pytest.mark.parametrize(
+        ("loss", "lr", "score_decay"), [("agreement", 2e-3, 1e-3), ("product", 1e-3, 0), ("upstream", 1e-3, 0)]
+    )
+    def test_rate_and_decay_are_recommended_for_the_loss(self, arch, loss, lr, score_decay):
+        config = recommend(arch, loss=loss)
+        assert (config.arch, config.loss, config.lr, config.score_decay) == (arch, loss, lr, score_decay)
+        assert recommend(arch, loss=loss, lr=0.5).lr == 0.5
 
     def test_weight_of_a_term_that_the_loss_does_not_have(self):
         assert recommend("upstream", consistency_weight=0).term_weights == {"product": 0.5, "consistency": 0}

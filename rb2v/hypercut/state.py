@@ -1,0 +1,125 @@
+"""What a training has done so far, on disk: from there a stopped run goes on."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import logging
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from rb2v.errors import InputError
+from rb2v.hypercut.config import TrainHyperCutConfig
+from rb2v.hypercut.ranks import Ranks
+from rb2v.io.store import whole_file
+
+__all__ = ["STATE_NAME", "TRAINING_NAME", "TrainingState", "write_table"]
+
+logger = logging.getLogger(__name__)
+
+STATE_NAME = "state.pt"
+TRAINING_NAME = "metrics.csv"
+
+
+class TrainingState:
+    """The network, its optimizer, and what of their training is behind them.
+
+    Parameters
+    ----------
+    out_dir : Path
+        Where the state is kept.
+    config : TrainHyperCutConfig
+        What is trained, and how.
+    data_sha256 : str
+        Digest of the manifest of the data.
+    ranks : Ranks
+        The processes that train; the first of them reads and writes.
+    network, optimizer
+        What is trained.
+    """
+
+    def __init__(
+        self,
+        out_dir: Path,
+        config: TrainHyperCutConfig,
+        data_sha256: str,
+        ranks: Ranks,
+        network: torch.nn.Module,
+        optimizer: torch.optim.Optimizer,
+    ) -> None:
+        self._out_dir, self._ranks = out_dir, ranks
+        self._network, self._optimizer = network, optimizer
+        self._n_steps = config.steps
+        self._of_run = {"config": json.dumps(dataclasses.asdict(config)), "data_sha256": data_sha256}
+        self.step = 0
+        self.skipped = 0
+        self.rows: list[dict[str, float]] = []
+
+    def resume(self) -> None:
+        """Go on from the last state that was saved, if there is one.
+
+        Raises
+        ------
+        InputError
+            If the file cannot be read, or is not a state of this run.
+        """
+        path = self._out_dir / STATE_NAME
+        with self._ranks.together():
+            found = _read_state(path) if self._ranks.leads and path.exists() else None
+        state = self._ranks.from_first(found)
+        if state is None:
+            return
+        with self._ranks.together():
+            if any(state.get(name) != value for name, value in self._of_run.items()):
+                raise InputError(path, "is of another run", expected="the state of this run, or none to start anew")
+            try:
+                self._network.load_state_dict(state["network"])
+                self._optimizer.load_state_dict(state["optimizer"])
+                self.step, self.skipped, self.rows = int(state["step"]), int(state["skipped"]), list(state["rows"])
+            except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+                raise InputError(path, "holds no state of training; remove it to train from the beginning") from error
+            if not 0 < self.step <= self._n_steps:
+                raise InputError(path, f"is {self.step}", "step", expected=f"1 to {self._n_steps}")
+        if self._ranks.leads:
+            logger.info("going on at step %d of %d", self.step, self._n_steps)
+
+    def save(self) -> None:
+        """Write the state and the table of training, each whole or not at all."""
+        state = {
+            "network": self._network.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            **self._of_run,
+            "step": self.step,
+            "skipped": self.skipped,
+            "rows": self.rows,
+        }
+        with self._ranks.together():
+            if self._ranks.leads:
+                # The table first: a run stopped between the two goes over these steps again, and writes both.
+                write_table(self._out_dir / TRAINING_NAME, pd.DataFrame(self.rows))
+                with whole_file(self._out_dir / STATE_NAME) as temporary:
+                    # Through memory: on a full disk torch's own writer fails with an error that does not say so.
+                    buffer = io.BytesIO()
+                    torch.save(state, buffer)
+                    temporary.write_bytes(buffer.getvalue())
+
+
+def _read_state(path: Path) -> dict[str, Any]:
+    try:
+        state: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        raise InputError(path, "cannot be read; remove it to train from the beginning") from error
+    if not isinstance(state, dict):
+        raise InputError(path, "holds no state of training; remove it to train from the beginning")
+    return state
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """Write a table with as many digits as float32 has, whole or not at all."""
+    with whole_file(path) as temporary:
+        table.to_csv(temporary, index=False, lineterminator="\n", float_format="%.9g")
