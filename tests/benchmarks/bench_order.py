@@ -19,13 +19,13 @@ import torch
 from rb2v.hypercut.networks import ORDER_NETWORKS, make_order_network
 from rb2v.hypercut.order import sequence_pairs
 
-BATCH_SIZE = 8
-SIZES_PX = (64, 256)
+BATCH_SIZES = {64: 8, 256: 4}
+"""Sequences per step, by the frames' side in pixels."""
 N_FRAMES = 7
 N_DIMENSIONS = 128
 MAX_REPEATS = 15
-N_REPEATS_LEAST = 3
-SECONDS_EACH = 5.0
+N_REPEATS_LEAST = 2
+SECONDS_EACH = 4.0
 """Time for the repeats of one network at one size, beyond the least number."""
 
 
@@ -70,14 +70,16 @@ def main() -> None:
     parser.add_argument("--arch", choices=list(ORDER_NETWORKS), nargs="*", default=list(ORDER_NETWORKS))
     options = parser.parse_args()
     device = torch.device(options.device)
-    place = torch.cuda.get_device_name() if device.type == "cuda" else f"{torch.get_num_threads()} threads"
-    print(f"batch of {BATCH_SIZE}, 3 pairs in both orders, forward and backward, on {place}; ms, median (range)")
+    place = torch.cuda.get_device_name() if device.type == "cuda" else "CPU"
+    print(f"on {place}, {torch.get_num_threads()} threads, torch {torch.__version__}")
+    print("3 pairs in both orders, forward and backward; ms, median (range)")
     print(
-        f"{'network':14} {'size':>4} {'mode':14} {'one pass':>26} {'six passes':>26} {'ratio':>6} {'sequences/s':>11}"
+        f"{'network':14} {'size':>4} {'batch':>5} {'mode':14} {'one pass':>26} {'six passes':>26} {'ratio':>6} "
+        f"{'sequences/s':>11}"
     )
-    for size in SIZES_PX:
+    for size, batch_size in BATCH_SIZES.items():
         generator = torch.Generator().manual_seed(0)
-        sequences = torch.rand((BATCH_SIZE, N_FRAMES, 3, size, size), generator=generator).to(device)
+        sequences = torch.rand((batch_size, N_FRAMES, 3, size, size), generator=generator).to(device)
         for arch in options.arch:
             # fp32, then what a GPU has beside it.
             modes = ["fp32"] + (["bf16", "bf16 last", "bf16 compile"] if device.type == "cuda" else [])
@@ -100,8 +102,8 @@ def main() -> None:
                 seconds = time_in_turns(ways, device)
                 one, six = statistics.median(seconds["one"]), statistics.median(seconds["six"])
                 print(
-                    f"{arch:14} {size:4} {mode:14} {in_words(seconds['one']):>26} {in_words(seconds['six']):>26} "
-                    f"{six / one:6.2f} {BATCH_SIZE / one:11.1f}",
+                    f"{arch:14} {size:4} {batch_size:5} {mode:14} {in_words(seconds['one']):>26} "
+                    f"{in_words(seconds['six']):>26} {six / one:6.2f} {batch_size / one:11.1f}",
                     flush=True,
                 )
 
