@@ -48,7 +48,7 @@ class TrainHyperCutConfig:
     """Shorter side of the frames that the network sees, in pixels; larger frames are area-resized to it."""
     batch_size: int = 16
     """Sequences per step."""
-    steps: int = 400
+    steps: int = 600
     lr: float = 2e-3
     """Peak learning rate of AdamW; rises over the warm-up and falls to zero along a cosine."""
     warmup_steps: int = 40

@@ -108,7 +108,7 @@ PRESETS: Mapping[str, OrderSuiteConfig] = MappingProxyType(
         "small": OrderSuiteConfig(
             archs=tuple(ORDER_NETWORKS),
             image_size=64,
-            steps=400,
+            steps=600,
             steps_of={"upstream": 200, "paper": 200},
         ),
         "full": OrderSuiteConfig(
