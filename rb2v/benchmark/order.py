@@ -56,8 +56,9 @@ def report(run_dir: Path, motion: pd.DataFrame | None = None) -> Section:
         If the run is not finished, or its files are not what training writes.
     """
     metrics_path = run_dir / METRICS_NAME
-    if not metrics_path.is_file():
-        raise InputError(metrics_path, "there is no such file", expected=_EXPECTED)
+    for path in (metrics_path, run_dir / PREDICTIONS_NAME):
+        if not path.is_file():
+            raise InputError(path, "there is no such file", expected=_EXPECTED)
     metrics = read_json(metrics_path)
     check_schema(metrics_path, metrics)
     curves = _read_table(run_dir / TRAINING_NAME, ("step", "loss", "gradient_norm", "hit", "con@2"))
