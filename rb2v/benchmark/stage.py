@@ -15,7 +15,7 @@ from rb2v.benchmark.page import Section
 from rb2v.benchmark.scores import summarize, to_document, write_scores
 from rb2v.errors import InputError
 from rb2v.execution import Executor, SerialExecutor
-from rb2v.io.store import SCHEMA, write_json, write_text
+from rb2v.io.store import CONFIG_NAME, SCHEMA, write_json, write_text
 
 RESULTS_NAME = "results.json"
 TABLE_NAME = "results.csv"
@@ -87,6 +87,8 @@ def run(
     step = on_step or (lambda name: None)
     if out_dir.exists() and not out_dir.is_dir():
         raise InputError(out_dir, "is a file", expected="a folder to write to")
+    if (out_dir / CONFIG_NAME).exists():
+        raise InputError(out_dir, "is another command's, whose report would be lost", expected="a folder of its own")
     step("reading the inputs")
     inputs = read_inputs(
         shards_dir,

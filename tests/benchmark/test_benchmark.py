@@ -505,6 +505,13 @@ def test_the_truth_of_another_session_is_refused(session, shards, tmp_path, chan
     assert not (tmp_path / "out").exists()
 
 
+def test_the_folder_of_another_command_is_left_alone(shards, tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(InputError, match="another command's"):
+        run(shards, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
+
+
 @pytest.mark.parametrize("name", ["config.json", "metrics.json", "metrics.csv", "predictions.csv", "order_labels.csv"])
 def test_an_unfinished_run_is_refused(shards, run_dir, tmp_path, name):
     cut = shutil.copytree(run_dir, tmp_path / "run")
