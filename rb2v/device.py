@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from ctypes.util import find_library
 from typing import Literal, get_args
 
@@ -52,6 +54,19 @@ def torch_device_of(device: str) -> Literal["cpu", "cuda"]:
     import torch
 
     return "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
+
+
+@contextmanager
+def one_torch_thread() -> Iterator[None]:
+    """Let torch compute on one thread: sums over several depend on their number, and the cores may be taken already."""
+    import torch
+
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(n_threads)
 
 
 def _has_driver() -> bool:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from rb2v.benchmark.order_suite.config import OrderSuiteConfig
+from rb2v.device import one_torch_thread
 from rb2v.hypercut import train
 from rb2v.hypercut.config import TrainHyperCutConfig, recommend
 from rb2v.io.store import SCHEMA, write_json
@@ -67,17 +64,6 @@ def training_config(cell: Cell, config: OrderSuiteConfig) -> TrainHyperCutConfig
     )
 
 
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Compute on one thread: sums over several depend on their number, and no figure is to depend on the machine."""
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(n_threads)
-
-
 @dataclass(frozen=True)
 class Training:
     """What a worker has to know to train any run of the suite."""
@@ -96,7 +82,7 @@ class Training:
             If its folder holds a run of other settings, or the data cannot be trained on.
         """
         watch = _StopWatch(self.out_dir / TIMES_NAME / f"{cell.name}.json")
-        with one_thread():
+        with one_torch_thread():
             train.run(
                 self.shards_dir,
                 self.out_dir / RUNS_NAME / cell.name,

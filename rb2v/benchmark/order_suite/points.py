@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
 
-from rb2v.benchmark.order_suite.grid import one_thread
+from rb2v.device import one_torch_thread
 from rb2v.hypercut.checkpoint import load_order_network
 from rb2v.hypercut.data import resize_frames, to_float, to_tensor
 from rb2v.hypercut.order import sequence_pairs
@@ -57,12 +57,12 @@ def map_points(
     network, config = load_order_network(checkpoint)
     chosen = np.unique(np.linspace(0, len(reader) - 1, min(n_sequences, len(reader))).astype(int))
     points, sides = [], []
-    with one_thread(), torch.inference_mode():
+    with one_torch_thread(), torch.inference_mode():
         for index in chosen:
             frames = to_float(to_tensor(resize_frames(reader.read_sharp(int(index)), config.image_size)))
-            pairs = sequence_pairs(frames)
-            points.append(torch.stack(network.embed_both(*pairs)).numpy().astype(np.float64))
-            sides.append(torch.sign(network(*pairs)).numpy().astype(np.int8))
+            both = torch.stack(network.embed_both(*sequence_pairs(frames)))
+            points.append(both.numpy().astype(np.float64))
+            sides.append(torch.sign(network.project(both)).numpy().astype(np.int8))
     directions = np.full((len(chosen), 2, points[0].shape[1]), np.nan)
     if motion is not None:
         x, y = (motion[name].to_numpy(np.float64)[chosen] for name in ("motion_x_px", "motion_y_px"))

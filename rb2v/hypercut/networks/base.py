@@ -53,7 +53,7 @@ class OrderNetwork(nn.Module, ABC):
             Scores of ``(first, second)`` and of ``(second, first)``.
         """
         both = torch.stack(self.embed_both(_flatten(first), _flatten(second)))
-        return self._project(both).reshape(2, *first.shape[:-3])
+        return self.project(both).reshape(2, *first.shape[:-3])
 
     def score(self, first: Tensor, second: Tensor) -> Tensor:
         """Score pairs of frames as they are ordered.
@@ -68,9 +68,10 @@ class OrderNetwork(nn.Module, ABC):
         (...) tensor of float32
             Negative: keep; positive: reverse.
         """
-        return self._project(self.embed(_flatten(first), _flatten(second))).reshape(first.shape[:-3])
+        return self.project(self.embed(_flatten(first), _flatten(second))).reshape(first.shape[:-3])
 
-    def _project(self, points: Tensor) -> Tensor:
+    def project(self, points: Tensor) -> Tensor:
+        """Return the scores, (...) float32, of points, (..., n): their projection on the plane's normal."""
         # In full precision also under AMP: the sides of small scores would else be rounded away. And as a sum, which
         # rounds both orders of a pair alike: a matrix product rounds by a row's place.
         return (points.float() * self.normal.float()).sum(dim=-1)

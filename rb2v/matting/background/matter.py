@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -16,6 +14,7 @@ from rb2v.core.blur import step_weights
 from rb2v.core.color import Response, from_linear, to_linear
 from rb2v.core.compositing import composite, spread_to_rgb
 from rb2v.core.metrics import psnr
+from rb2v.device import one_torch_thread
 from rb2v.errors import Rb2vError
 from rb2v.matting import Matte
 from rb2v.matting.background.network import MattingNetwork, Refinement, choose_scale
@@ -116,7 +115,7 @@ class PlateMatter:
         return torch.from_numpy(coded).permute(2, 0, 1)[None].contiguous()
 
     def _matte_sharp(self, frame: NDArray[np.uint8]) -> tuple[Plane, NDArray[np.float32]]:
-        with torch.inference_mode(), _one_thread():
+        with torch.inference_mode(), one_torch_thread():
             scale = choose_scale(*frame.shape[:2])
             alpha, *_ = self._network(self._show(frame), self._plate, scale, Refinement())
         share = alpha[0, 0].numpy().copy()
@@ -158,17 +157,6 @@ def _spread_color(premultiplied: NDArray[np.float32], alpha: Plane, radius: int)
     near, near_alpha = (cv2.GaussianBlur(image, (0, 0), radius) for image in (premultiplied, alpha))
     total = np.maximum(alpha + _NEARBY * near_alpha, np.float32(1e-4))
     return np.asarray((premultiplied + _NEARBY * near) / spread_to_rgb(total), dtype=np.float32)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Let torch compute on one thread: takes are spread over the cores already, and sums keep their order."""
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(n_threads)
 
 
 def _to_linear_all(frames: NDArray[np.uint8], response: Response) -> NDArray[np.float32]:
