@@ -13,10 +13,10 @@ __version__ = "0.5.0"
 _PUBLIC_NAMES = {
     "InputError": "rb2v.errors",
     "Rb2vError": "rb2v.errors",
-    "ShardDataset": "rb2v.hypercut.data",
+    "ShardDataset": "rb2v.training.data",
     "ShardReader": "rb2v.shards",
-    "ShardSampler": "rb2v.hypercut.sampler",
-    "make_loader": "rb2v.hypercut.loader",
+    "ShardSampler": "rb2v.training.sampler",
+    "make_loader": "rb2v.training.loader",
 }
 
 __all__ = ["InputError", "Rb2vError", "ShardDataset", "ShardReader", "ShardSampler", "__version__", "make_loader"]

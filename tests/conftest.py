@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 from sessions import make_session
+from textures import write_data_set
 
 from rb2v.execution import SerialExecutor
 from rb2v.stages import align, calibrate
@@ -13,6 +14,13 @@ def shared_data():
     folder = Path(__file__).resolve().parents[2] / "shared" / "data"
     if not folder.is_dir():
         pytest.skip("the folder of real recordings is not here")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_shards(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tiny") / "shards"
+    write_data_set(folder, 10, 6, 24)
     return folder
 
 

@@ -28,9 +28,9 @@ from rb2v.benchmark.scores import Score, format_value
 from rb2v.errors import InputError
 from rb2v.hypercut.evaluate import read_predictions, score_predictions
 from rb2v.hypercut.losses import LOSSES
-from rb2v.hypercut.state import TRAINING_NAME
 from rb2v.hypercut.train import LABELS_NAME, METRICS_NAME, PREDICTIONS_NAME, SAMPLES_NAME
 from rb2v.io.store import check_schema, read_json
+from rb2v.training.state import TRAINING_NAME
 
 _SUITE, _STAGE = "order", "train-hypercut"
 _EXPECTED = "a run that 'rb2v train-hypercut' finished"

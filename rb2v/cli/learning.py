@@ -44,8 +44,8 @@ def train_hypercut(
     """
     from rb2v.hypercut import train as stage
     from rb2v.hypercut.config import recommend
-    from rb2v.hypercut.ranks import is_first_process
     from rb2v.io.store import read_json
+    from rb2v.training.ranks import is_first_process
 
     config = make_config(
         lambda: recommend(

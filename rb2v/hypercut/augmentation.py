@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rb2v.hypercut.data import to_float
 from rb2v.hypercut.order import sequence_pairs
+from rb2v.training.data import to_float
 
 CROP_SHARE = 7 / 8
 MAX_GAIN = 1.25

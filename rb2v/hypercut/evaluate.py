@@ -19,9 +19,9 @@ from torch import Tensor
 
 from rb2v.errors import InputError
 from rb2v.hypercut.controls import CONTROLS, Scorer
-from rb2v.hypercut.intervals import TakeBootstrap, interval_of
 from rb2v.hypercut.networks import OrderNetwork, make_order_network
 from rb2v.hypercut.scoring import score_sequences
+from rb2v.training.intervals import TakeBootstrap, interval_of
 
 __all__ = [
     "VARIANTS",

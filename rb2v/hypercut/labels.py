@@ -14,13 +14,14 @@ from rb2v.artifacts import SPLITS, Split
 from rb2v.device import check_torch_device, torch_device_of
 from rb2v.errors import InputError
 from rb2v.hypercut.checkpoint import load_order_network
-from rb2v.hypercut.data import check_frame_size, resize_frames, to_tensor
 from rb2v.hypercut.networks import OrderNetwork
 from rb2v.hypercut.order import orders_of
 from rb2v.hypercut.scoring import batch_size_of, score_sequences
+from rb2v.hypercut.sequences import check_frame_size
 from rb2v.io.store import sha256_of, whole_file
 from rb2v.shards import ShardReader, manifest_path
 from rb2v.shards.labels import DATA_COLUMN
+from rb2v.training.data import resize_frames, to_tensor
 
 COLUMNS = ("split", "take", "blurry_index", "order", "side", "margin", "consistent")
 """Columns of the table, before the pairs' scores ``s_0 ...``."""

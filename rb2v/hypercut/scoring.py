@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rb2v.hypercut.controls import Scorer
-from rb2v.hypercut.data import to_float
 from rb2v.hypercut.order import sequence_pairs
+from rb2v.training.data import to_float
 
 MAX_BATCH_PIXELS = 2**19
 """Pixels of the pairs that are scored at once; the widest maps take 128 bytes for each."""

@@ -24,17 +24,17 @@ from rb2v.errors import InputError
 from rb2v.hypercut.augmentation import draw_batch, min_frame_side
 from rb2v.hypercut.checkpoint import CHECKPOINT_NAME, load_order_network, save_order_network
 from rb2v.hypercut.config import TrainHyperCutConfig, learning_rate
-from rb2v.hypercut.curves import Curves
-from rb2v.hypercut.data import check_frame_size, load_sequences
 from rb2v.hypercut.evaluate import consistency, has_collapsed, predict, score_predictions
 from rb2v.hypercut.labels import write_labels
 from rb2v.hypercut.losses import LOSSES
 from rb2v.hypercut.networks import OrderNetwork, make_order_network
-from rb2v.hypercut.ranks import Ranks
 from rb2v.hypercut.samples import write_samples
-from rb2v.hypercut.state import STATE_NAME, TRAINING_NAME, TrainingState, write_table
+from rb2v.hypercut.sequences import check_frame_size, load_sequences
 from rb2v.io.store import SCHEMA, output_folder, write_json
 from rb2v.shards import ShardReader, manifest_path, sha256_of
+from rb2v.training.curves import Curves
+from rb2v.training.ranks import Ranks
+from rb2v.training.state import STATE_NAME, TRAINING_NAME, TrainingState, write_table
 
 __all__ = ["TrainHyperCutConfig", "run"]
 
@@ -146,7 +146,8 @@ def _train(
         fabric = ranks.make_fabric()
     plain_optimizer = torch.optim.AdamW(plain_network.parameters(), weight_decay=config.weight_decay)
     network, optimizer = fabric.setup(plain_network, plain_optimizer)
-    state = TrainingState(out_dir, config, data_sha256, ranks, plain_network, plain_optimizer)
+    settings = dataclasses.asdict(config)
+    state = TrainingState(out_dir, settings, data_sha256, config.steps, ranks, plain_network, plain_optimizer)
     state.resume()
     with ranks.together():
         sequences = load_sequences(reader, config.image_size, _labelled(progress, "reading train sequences"))

@@ -37,12 +37,13 @@ _SCENE_SECONDS = 20.0
 _NOISE_LEVELS = 0.7
 _MAX_PHOTOS = 6  # of a scene, so that no folder of photographs takes long to read
 
-# Shares of the frame's side: what a path of the largest radius, turn and zoom out needs of the wall is 1.61.
-_WALL = 1.7
-_RADIUS = (0.08, 0.2)
+# Shares of the frame's side: what a path of the largest radius, turn and zoom out needs of the wall is 2.0.
+_WALL = 2.1
+_PAN_RADIUS = (0.2, 0.35)
+_OBJECT_RADIUS = (0.1, 0.2)
 # And from the first frame of a sequence to the last.
-_PAN = {"single": (0.04, 0.14), "mixed": (0.02, 0.1)}
-_OBJECT = {"single": (0.0, 0.02), "mixed": (0.03, 0.14)}
+_PAN = {"single": (0.06, 0.2), "mixed": (0.04, 0.16)}
+_OBJECT = {"single": (0.0, 0.03), "mixed": (0.04, 0.2)}
 _N_OBJECTS = {"single": (0, 2), "mixed": (3, 7)}
 
 
@@ -192,10 +193,10 @@ def build_scene(config: SequencesConfig, photos: Sequence[Path], rng: np.random.
         shape = (extent, max(int(extent * rng.uniform(0.8, 1.2)), 16))
         alpha = textures.ellipse_alpha(shape) if index % 2 else textures.polygon_alpha(shape, rng)
         place = size * rng.uniform(-0.35, 0.35, 2)
-        motion = _draw_motion(rng, size, _OBJECT[kind], place, turn_degrees=20.0)
+        motion = _draw_motion(rng, size, _OBJECT[kind], _OBJECT_RADIUS, place, turn_degrees=20.0)
         photo = pictures[int(rng.integers(len(pictures)))]
         movers.append(Mover(textures.sprite(photo, alpha, rng), motion))
-    rig_motion = _draw_motion(rng, size, _PAN[kind], np.zeros(2), turn_degrees=4.0)
+    rig_motion = _draw_motion(rng, size, _PAN[kind], _PAN_RADIUS, np.zeros(2), turn_degrees=4.0)
     return LayeredScene(wall, movers, rig_motion)
 
 
@@ -212,14 +213,15 @@ def _load_photo(path: Path, size: int) -> NDArray[np.float32]:
 def _draw_motion(
     rng: np.random.Generator,
     size: int,
-    shares: tuple[float, float],
+    distances: tuple[float, float],
+    radii: tuple[float, float],
     place: NDArray[np.float64],
     turn_degrees: float,
 ) -> Motion:
-    """Draw an elliptic path whose speed, wherever on it, lies about within limits."""
+    """Draw an elliptic path on which a sequence covers about a distance within limits; both are shares of the side."""
     seconds = (N_FRAMES - 1) * FINE_SECONDS
-    speed = size * rng.uniform(*shares) / seconds
-    radius = size * rng.uniform(*_RADIUS)
+    speed = size * rng.uniform(*distances) / seconds
+    radius = size * rng.uniform(*radii)
     frequency = speed / (2 * np.pi * radius)
     phase, quarter = rng.uniform(), rng.choice([-0.25, 0.25])
     x = Wave(place[0], radius * rng.uniform(0.85, 1.15), frequency, phase)

@@ -19,8 +19,6 @@ from simulated_session import frames_of, make_shards, spread_samples
 from torch.utils.data import DataLoader, Dataset
 
 from rb2v.artifacts import Crop
-from rb2v.hypercut.data import ShardDataset
-from rb2v.hypercut.loader import make_loader
 from rb2v.shards import (
     Manifest,
     Provenance,
@@ -29,6 +27,8 @@ from rb2v.shards import (
     write_shard,
 )
 from rb2v.shards.order import place_crop
+from rb2v.training.data import ShardDataset
+from rb2v.training.loader import make_loader
 
 SIZE_PX = 448
 SHARD_SAMPLES = 32

@@ -9,13 +9,6 @@ from rb2v.hypercut.train import run
 
 
 @pytest.fixture(scope="session")
-def tiny_shards(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tiny") / "shards"
-    write_data_set(folder, 10, 6, 24)
-    return folder
-
-
-@pytest.fixture(scope="session")
 def larger_shards(tmp_path_factory):
     """Frames of which every network takes crops."""
     folder = tmp_path_factory.mktemp("larger") / "shards"

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from rb2v.hypercut.augmentation import draw_batch, draw_sequences
-from rb2v.hypercut.data import load_sequences
+from rb2v.hypercut.sequences import load_sequences
 from rb2v.shards import ShardReader
 
 

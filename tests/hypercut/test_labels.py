@@ -13,12 +13,13 @@ from rb2v.errors import InputError
 from rb2v.hypercut import labels, scoring, train
 from rb2v.hypercut.checkpoint import save_order_network
 from rb2v.hypercut.config import recommend
-from rb2v.hypercut.data import load_sequences, to_float
 from rb2v.hypercut.labels import write_labels
 from rb2v.hypercut.networks import make_order_network
 from rb2v.hypercut.order import sequence_pairs
+from rb2v.hypercut.sequences import load_sequences
 from rb2v.shards import ShardReader, SplitEntry, write_manifest, write_shard
 from rb2v.shards.exchange import export_shards
+from rb2v.training.data import to_float
 
 N_TRAIN, N_TEST, SIZE = 7, 3, 36
 

@@ -19,9 +19,9 @@ from rb2v.errors import ConfigMismatchError, InputError, Rb2vError
 from rb2v.hypercut.augmentation import draw_batch
 from rb2v.hypercut.checkpoint import load_order_network
 from rb2v.hypercut.config import TrainHyperCutConfig, learning_rate, recommend
-from rb2v.hypercut.data import load_sequences
 from rb2v.hypercut.losses import LOSSES
 from rb2v.hypercut.networks import ORDER_NETWORKS, make_order_network
+from rb2v.hypercut.sequences import load_sequences
 from rb2v.hypercut.train import run
 from rb2v.shards import ShardReader
 

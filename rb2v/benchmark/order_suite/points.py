@@ -14,9 +14,9 @@ from threadpoolctl import threadpool_limits
 
 from rb2v.device import one_torch_thread
 from rb2v.hypercut.checkpoint import load_order_network
-from rb2v.hypercut.data import resize_frames, to_float, to_tensor
 from rb2v.hypercut.order import sequence_pairs
 from rb2v.shards import ShardReader
+from rb2v.training.data import resize_frames, to_float, to_tensor
 
 _MAX_PERPLEXITY = 30.0
 _POINTS_PER_NEIGHBOUR = 4

@@ -9,9 +9,9 @@ from typing import Any
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
-from rb2v.hypercut.batches import make_batch
-from rb2v.hypercut.data import ShardDataset
-from rb2v.hypercut.sampler import ShardSampler
+from rb2v.training.batches import make_batch
+from rb2v.training.data import ShardDataset
+from rb2v.training.sampler import ShardSampler
 
 
 class _Batches(Dataset[Any]):

@@ -14,9 +14,9 @@ from torch.utils.data import DataLoader, Subset, default_collate
 
 import rb2v
 from rb2v.errors import InputError, Rb2vError
-from rb2v.hypercut import batches
-from rb2v.hypercut.data import load_sequences, resize_frames
 from rb2v.shards import ShardReader
+from rb2v.training import batches
+from rb2v.training.data import resize_frames
 
 
 class TestShardDataset:
@@ -388,14 +388,6 @@ def test_resize_keeps_mean_and_aspect():
     assert small.shape == (2, 16, 24, 3)
     np.testing.assert_allclose(small[:, 0, 0], frames[:, :2, :2].mean((1, 2)), atol=0.51)
     assert resize_frames(frames, 64) is frames
-
-
-def test_load_sequences(tiny_shards):
-    seen = []
-    sequences = load_sequences(ShardReader(tiny_shards, "train"), 20, lambda *count: seen.append(count))
-    assert sequences.shape == (10, 7, 3, 20, 20)
-    assert sequences.dtype == torch.uint8
-    assert seen[-1] == (10, 10)
 
 
 def test_the_readme_s_lines_run(tiny_shards, monkeypatch):

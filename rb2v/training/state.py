@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import json
 import logging
 import pickle
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,8 @@ import pandas as pd
 import torch
 
 from rb2v.errors import InputError
-from rb2v.hypercut.config import TrainHyperCutConfig
-from rb2v.hypercut.ranks import Ranks
 from rb2v.io.store import whole_file
+from rb2v.training.ranks import Ranks
 
 __all__ = ["STATE_NAME", "TRAINING_NAME", "TrainingState", "write_table"]
 
@@ -33,10 +32,12 @@ class TrainingState:
     ----------
     out_dir : Path
         Where the state is kept.
-    config : TrainHyperCutConfig
-        What is trained, and how.
+    config : mapping
+        What is trained, and how; a state of anything else is refused.
     data_sha256 : str
         Digest of the manifest of the data.
+    n_steps : int
+        Steps of the whole training.
     ranks : Ranks
         The processes that train; the first of them reads and writes.
     network, optimizer
@@ -46,16 +47,17 @@ class TrainingState:
     def __init__(
         self,
         out_dir: Path,
-        config: TrainHyperCutConfig,
+        config: Mapping[str, Any],
         data_sha256: str,
+        n_steps: int,
         ranks: Ranks,
         network: torch.nn.Module,
         optimizer: torch.optim.Optimizer,
     ) -> None:
         self._out_dir, self._ranks = out_dir, ranks
         self._network, self._optimizer = network, optimizer
-        self._n_steps = config.steps
-        self._of_run = {"config": json.dumps(dataclasses.asdict(config)), "data_sha256": data_sha256}
+        self._n_steps = n_steps
+        self._of_run = {"config": json.dumps(config), "data_sha256": data_sha256}
         self.step = 0
         self.skipped = 0
         self.rows: list[dict[str, float]] = []

@@ -1,8 +1,8 @@
-"""Shards as torch data: a map-style data set, and small sequences in memory for the order network."""
+"""Shards as torch data: a map-style data set."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -16,11 +16,10 @@ from torch.utils.data import Dataset, get_worker_info
 
 from rb2v.artifacts import Split
 from rb2v.errors import InputError, Rb2vError
-from rb2v.hypercut.batches import Layout, empty_batch, share
-from rb2v.hypercut.config import MIN_IMAGE_SIZE_PX
 from rb2v.shards import ShardReader
 from rb2v.shards.labels import read_orders
 from rb2v.shards.order import CropPosition, check_crop, place_crop
+from rb2v.training.batches import Layout, empty_batch, share
 
 PixelType = Literal["float32", "uint8"]
 
@@ -247,62 +246,3 @@ def to_tensor(frames: NDArray[np.uint8]) -> Tensor:
 def to_float(frames: Tensor) -> Tensor:
     """Turn uint8 frames into float32 in [0, 1]."""
     return frames.float() / 255
-
-
-def check_frame_size(reader: ShardReader, image_size: int, min_size_px: int) -> None:
-    """Check that frames are large enough for a network, as they are and as they are shown to it.
-
-    Parameters
-    ----------
-    reader : ShardReader
-        The samples.
-    image_size : int
-        Shorter side in pixels to which larger frames are resized.
-    min_size_px : int
-        Least height and width that the network takes.
-
-    Raises
-    ------
-    InputError
-        If they are too small.
-    """
-    expected = f"at least {min_size_px} pixels a side"
-    width, height = reader.manifest.output_size
-    if min(width, height) < min_size_px:
-        raise InputError(reader.folder, f"frames are {width}x{height}", "output_size", expected)
-    if image_size < min_size_px:
-        raise InputError("options", f"is {image_size}", "image_size", f"{expected} for this network")
-
-
-def load_sequences(reader: ShardReader, image_size: int, progress: Callable[[int, int], None] | None = None) -> Tensor:
-    """Read all sharp sequences into memory, small.
-
-    Parameters
-    ----------
-    reader : ShardReader
-        The samples to read.
-    image_size : int
-        Shorter side in pixels.
-    progress : callable, optional
-        Called with the sequences read and their number.
-
-    Returns
-    -------
-    (n, N + 1, 3, h, w) tensor of uint8
-        84 KiB a sequence at 7 frames of 64 x 64.
-
-    Raises
-    ------
-    InputError
-        If the frames are too small for the network.
-    """
-    check_frame_size(reader, image_size, MIN_IMAGE_SIZE_PX)
-    sequences: list[Tensor] = []
-    for index in range(len(reader)):
-        sequences.append(to_tensor(resize_frames(reader.read_sharp(index), image_size)))
-        if progress is not None:
-            progress(index + 1, len(reader))
-    if not sequences:
-        width, height = reader.manifest.output_size
-        return torch.empty(0, reader.manifest.frames_per_sequence, 3, height, width, dtype=torch.uint8)
-    return torch.stack(sequences)

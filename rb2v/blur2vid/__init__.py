@@ -1,0 +1,1 @@
+"""Seven sharp frames from one blurry image."""
