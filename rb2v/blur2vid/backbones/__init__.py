@@ -1,0 +1,24 @@
+"""Backbones by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+
+from rb2v.blur2vid.backbones.base import Backbone
+from rb2v.blur2vid.backbones.unet import UNet
+
+__all__ = ["BACKBONES", "Backbone", "make_backbone"]
+
+BACKBONES: Mapping[str, Callable[[int], Backbone]] = {
+    "unet": UNet,
+}
+"""Backbones by name: ``factory(n_frames)``, which raises ``Rb2vError`` for numbers of frames that it cannot."""
+
+
+def make_backbone(name: str, n_frames: int, seed: int) -> Backbone:
+    """Build a backbone with weights drawn from ``seed``, leaving the global random state as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return BACKBONES[name](n_frames)

@@ -1,0 +1,124 @@
+"""A small U-Net of gated blocks, for machines without a GPU and as a modern baseline.
+
+References
+----------
+.. [1] Chen et al., "Simple baselines for image restoration", ECCV 2022: the block without activations.
+.. [2] Ronneberger et al., "U-Net", MICCAI 2015.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from rb2v.blur2vid.backbones.base import Backbone
+
+_SHUFFLE = 2
+"""Pixels of the images per pixel of the finest level."""
+
+
+class UNet(Backbone):
+    """Gated blocks at three scales; the frames are the blurry image and what is to be added to it.
+
+    Parameters
+    ----------
+    n_frames : int
+        Frames of a sequence, odd.
+    width : int
+        Channels of the finest level; each further one has twice as many.
+    depths : sequence of int
+        Blocks of each level on the way down; there are as many on the way up, but for the last level.
+    """
+
+    def __init__(self, n_frames: int, width: int = 32, depths: Sequence[int] = (1, 1, 2)) -> None:
+        super().__init__(n_frames)
+        self.multiple_px = _SHUFFLE * 2 ** (len(depths) - 1)
+        widths = [width * 2**level for level in range(len(depths))]
+        self.intro = nn.Conv2d(3 * _SHUFFLE**2, width, 3, padding=1)
+        self.encoders = nn.ModuleList([_blocks(channels, n) for channels, n in zip(widths, depths, strict=True)])
+        self.downs = nn.ModuleList([nn.Conv2d(channels, 2 * channels, 2, 2) for channels in widths[:-1]])
+        self.ups = nn.ModuleList([nn.Conv2d(2 * channels, 4 * channels, 1) for channels in widths[:-1]])
+        self.decoders = nn.ModuleList(
+            [_blocks(channels, n) for channels, n in zip(widths[:-1], depths[:-1], strict=True)]
+        )
+        self.ending = nn.Conv2d(width, 3 * n_frames * _SHUFFLE**2, 3, padding=1)
+
+    def estimate(self, blurry: Tensor, center: Tensor | None) -> Tensor:
+        """Estimate the frames; see `Backbone.forward`."""
+        features = self.intro(F.pixel_unshuffle(blurry - 0.5, _SHUFFLE))
+        skipped = []
+        for encoder, down in zip(self.encoders, self.downs, strict=False):
+            features = encoder(features)
+            skipped.append(features)
+            features = down(features)
+        features = self.encoders[-1](features)
+        for up, decoder, skip in zip(reversed(self.ups), reversed(self.decoders), reversed(skipped), strict=True):
+            features = decoder(F.pixel_shuffle(up(features), 2) + skip)
+        change: Tensor = F.pixel_shuffle(self.ending(features), _SHUFFLE)
+        return blurry[:, None] + change.reshape(len(change), self.n_frames, 3, *change.shape[-2:])
+
+
+def _blocks(channels: int, n: int) -> nn.Sequential:
+    return nn.Sequential(*(GatedBlock(channels) for _ in range(n)))
+
+
+class GatedBlock(nn.Module):
+    """A residual block in which halves of the channels multiply each other, in place of activations.
+
+    Parameters
+    ----------
+    channels : int
+        Channels in and out.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm_mix = ChannelNorm(channels)
+        self.widen = nn.Conv2d(channels, 2 * channels, 1)
+        self.spatial = nn.Conv2d(2 * channels, 2 * channels, 3, padding=1, groups=2 * channels)
+        self.attention = nn.Conv2d(channels, channels, 1)
+        self.narrow = nn.Conv2d(channels, channels, 1)
+        self.norm_feed = ChannelNorm(channels)
+        self.feed_in = nn.Conv2d(channels, 2 * channels, 1)
+        self.feed_out = nn.Conv2d(channels, channels, 1)
+        # So that a deep stack begins as the identity.
+        self.mix_share = nn.Parameter(torch.zeros(channels, 1, 1))
+        self.feed_share = nn.Parameter(torch.zeros(channels, 1, 1))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return features of the same shape, (B, channels, h, w)."""
+        mixed = _gate(self.spatial(self.widen(self.norm_mix(features))))
+        mixed = mixed * self.attention(mixed.mean(dim=(2, 3), keepdim=True))
+        features = features + self.mix_share * self.narrow(mixed)
+        fed = self.feed_out(_gate(self.feed_in(self.norm_feed(features))))
+        shared: Tensor = features + self.feed_share * fed
+        return shared
+
+
+class ChannelNorm(nn.Module):
+    """Layer normalisation over the channels of every place.
+
+    Parameters
+    ----------
+    channels : int
+        Channels in and out.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(channels, 1, 1))
+        self.offset = nn.Parameter(torch.zeros(channels, 1, 1))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return features of the same shape, (B, channels, h, w)."""
+        variance, mean = torch.var_mean(features, dim=1, keepdim=True, correction=0)
+        normed: Tensor = (features - mean) * torch.rsqrt(variance + 1e-6) * self.scale + self.offset
+        return normed
+
+
+def _gate(features: Tensor) -> Tensor:
+    one, other = features.chunk(2, dim=1)
+    return one * other
