@@ -7,11 +7,13 @@ from collections.abc import Callable, Mapping
 import torch
 
 from rb2v.blur2vid.backbones.base import Backbone
+from rb2v.blur2vid.backbones.jin import Jin
 from rb2v.blur2vid.backbones.unet import UNet
 
 __all__ = ["BACKBONES", "Backbone", "make_backbone"]
 
 BACKBONES: Mapping[str, Callable[[int], Backbone]] = {
+    "jin": Jin,
     "unet": UNet,
 }
 """Backbones by name: ``factory(n_frames)``, which raises ``Rb2vError`` for numbers of frames that it cannot."""
