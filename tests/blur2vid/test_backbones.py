@@ -42,6 +42,9 @@ class TestEveryBackbone:
             if not parameter.any():  # what begins at zero keeps gradients from what lies before it
                 torch.nn.init.normal_(parameter, std=0.1)
         network(*inputs(network, 40, 44)).square().sum().backward()
+        if network.has_autoencoder:
+            sharp = torch.rand(2, N_FRAMES, 3, 40, 44, generator=torch.Generator().manual_seed(0))
+            network.autoencode(sharp).square().sum().backward()
         untrained = [key for key, value in network.named_parameters() if value.grad is None or not value.grad.any()]
         assert untrained == []
 

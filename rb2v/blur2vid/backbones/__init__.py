@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import torch
 
 from rb2v.blur2vid.backbones.base import Backbone
 from rb2v.blur2vid.backbones.jin import Jin
+from rb2v.blur2vid.backbones.purohit import Purohit
 from rb2v.blur2vid.backbones.unet import UNet
 
 __all__ = ["BACKBONES", "Backbone", "make_backbone"]
@@ -15,6 +17,8 @@ __all__ = ["BACKBONES", "Backbone", "make_backbone"]
 BACKBONES: Mapping[str, Callable[[int], Backbone]] = {
     "jin": Jin,
     "unet": UNet,
+    "purohit": Purohit,
+    "purohit_oracle": partial(Purohit, oracle_center=True),
 }
 """Backbones by name: ``factory(n_frames)``, which raises ``Rb2vError`` for numbers of frames that it cannot."""
 
