@@ -106,20 +106,28 @@ LOSSES: Mapping[str, Loss] = {
 """Losses by name. ``label`` is ``naive`` on sequences that were turned to the preferred side of the hyperplane."""
 
 
-def regularizer(estimate: Tensor, network: OrderNetwork, score_scale: float, form: str) -> Tensor:
-    """Penalise pairs on the side of the hyperplane that is not preferred: eqs. (7) and (8).
+REGULARIZERS: Mapping[str, Callable[[Tensor], Tensor]] = {
+    "softplus": F.softplus,
+    "linear": lambda scores: scores,
+}
+"""What the HyperCUT regulariser makes of scores: softplus as in the authors' code; linear, which has no lower bound, as
+in eq. (7)."""
+
+
+def regularize(estimate: Tensor, network: OrderNetwork, score_scale: float, form: str) -> Tensor:
+    """Penalise pairs on the side of the hyperplane that is not preferred: eq. (7).
 
     Parameters
     ----------
     estimate : (B, N + 1, 3, H, W) tensor of float
-        RGB in [0, 1].
+        RGB in [0, 1], of the size of what the order network was trained on.
     network : OrderNetwork
         Frozen; gradients pass through it.
     score_scale : float
-        Root mean square of the network's scores of true pairs. What is penalised are scores in its units, so that one
-        weight suits networks whose scores differ in size.
-    form : {"softplus", "linear"}
-        ``softplus`` as in the authors' code; ``linear`` as printed, which has no lower bound.
+        Root mean square of the network's scores of true pairs. Scores are taken in its units, so that one weight suits
+        networks whose scores differ in size.
+    form : str
+        A key of ``REGULARIZERS``.
 
     Returns
     -------
@@ -127,4 +135,4 @@ def regularizer(estimate: Tensor, network: OrderNetwork, score_scale: float, for
         Mean over the pairs; the centre frame has no partner.
     """
     scores = network.score(*sequence_pairs(estimate)).float() / score_scale
-    return (F.softplus(scores) if form == "softplus" else scores).mean(dim=1)
+    return REGULARIZERS[form](scores).mean(dim=1)

@@ -138,6 +138,115 @@ def label_order(
     console.print(str(out), soft_wrap=True)
 
 
+@app.command(
+    epilog="Example: rb2v train-blur2vid --shards session/shards --loss label --order-run session/hypercut "
+    "--out session/blur2vid"
+)
+def train_blur2vid(
+    shards: Annotated[Path, typer.Option(help="Folder that 'rb2v build-shards' wrote.")],
+    out: Annotated[Path, typer.Option(help="Folder for the checkpoint and the scores.")],
+    backbone: Annotated[
+        str, typer.Option(help="unet, jin, purohit, or purohit_oracle, which is fed the true centre frame.")
+    ] = "unet",
+    loss: Annotated[
+        str, typer.Option(help="naive (eq. 4), order_invariant (eq. 3), label or best_direction.")
+    ] = "best_direction",
+    order_run: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder that 'rb2v train-hypercut' wrote, its checkpoint, or the HyperCUT authors' .pth file, for the "
+            "loss label and the regularizer."
+        ),
+    ] = None,
+    regularizer: Annotated[str, typer.Option(help="HyperCUT regularizer: none, softplus or linear (eq. 7).")] = "none",
+    alpha: Annotated[float | None, typer.Option(help="Weight of the regularizer.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Training steps.")] = None,
+    pretrain_steps: Annotated[
+        int | None, typer.Option(help="The first of them, for the autoencoder of purohit.")
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Sequences per step.")] = None,
+    image_size: Annotated[
+        int | None, typer.Option(help="Shorter side to which frames are shrunk, in px; as they are by default.")
+    ] = None,
+    crop_size: Annotated[int | None, typer.Option(help="Side of the parts that are trained on, in px.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
+    lpips: Annotated[bool, typer.Option("--lpips", help="Measure LPIPS too; see 'rb2v models fetch lpips'.")] = False,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that read samples ahead.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of weights and batches.")] = 0,
+    device: Device = "auto",
+) -> None:
+    """Train a network that recovers seven sharp frames from one blurry image, and score it on the test split.
+
+    What is not given is what is recommended for the backbone.
+    """
+    from rb2v.blur2vid import train as stage
+    from rb2v.blur2vid.config import recommend
+    from rb2v.io.store import read_json
+    from rb2v.training.ranks import is_first_process
+
+    config = make_config(
+        lambda: recommend(
+            backbone,
+            loss=loss,
+            regularizer=regularizer,
+            alpha=alpha,
+            steps=steps,
+            pretrain_steps=pretrain_steps,
+            batch_size=batch_size,
+            image_size=image_size,
+            crop_size=crop_size,
+            lr=lr,
+            seed=seed,
+        )
+    )
+    options: dict[str, Any] = {"order_run": order_run, "lpips": lpips, "workers": workers, "device": device}
+    if not is_first_process():
+        stage.run(shards, out, config, **options)
+        return
+    with show_progress("training") as show:
+        checkpoint = stage.run(shards, out, config, **options, progress=show)
+    try:
+        _print_sequence_scores(read_json(out / stage.METRICS_NAME))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise InputError(out / stage.METRICS_NAME, "is not what this command writes", str(error)) from error
+    console.print(str(checkpoint), soft_wrap=True)
+
+
+def _print_sequence_scores(metrics: Mapping[str, Any]) -> None:
+    if metrics["test"] is None:
+        console.print("the test split is empty: nothing to score")
+        return
+    tested = metrics["test"]
+    titles = {
+        "ppsnr_seq": "pPSNR\nseq",
+        "ppsnr_seq_border": "border\nseq",
+        "ppsnr_frame": "pPSNR\nframe",
+        "pssim_seq": "pSSIM\nseq",
+        "plpips_seq": "pLPIPS\nseq",
+        "reblur_psnr": "reblur\nPSNR",
+        "direction_agreement": "direc-\ntion",
+        "amplitude": "ampli-\ntude",
+    }
+    titles = {name: title for name, title in titles.items() if name in tested["network"]}
+    table = Table(title=f"{metrics['test_sequences']} test sequences", box=SIMPLE_HEAD, padding=(0, 0, 0, 1))
+    table.add_column("estimate", no_wrap=True)
+    for title in titles.values():
+        table.add_column(title, justify="right", no_wrap=True)
+    for estimator, scores in tested.items():
+        fed = estimator == "network" and metrics["oracle_center"]
+        cells = ("-" if scores[name] is None else _digits(name, scores[name]) for name in titles)
+        table.add_row("true centre fed" if fed else estimator.replace("_", " "), *cells)
+    console.print(table)
+    console.print(
+        "PSNR in dB; border: first and last frame; direction: share of sequences whose\n"
+        "pairs agree on one; amplitude: motion against the true one"
+    )
+
+
+def _digits(name: str, value: float) -> str:
+    return f"{value:.3f}" if name in ("pssim_seq", "plpips_seq") else f"{value:.2f}"
+
+
 @app.command(epilog="Example: rb2v train-matting --out matting --backgrounds photos")
 def train_matting(
     out: Annotated[Path, typer.Option(help="Folder for the checkpoint and metrics.")],

@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-import safetensors.torch
-import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from rb2v import __version__
@@ -19,21 +14,19 @@ from rb2v.errors import InputError, Rb2vError
 from rb2v.hypercut.config import TrainHyperCutConfig, recommend
 from rb2v.hypercut.networks import OrderNetwork, make_order_network
 from rb2v.hypercut.networks.residual import MAX_UPSTREAM_DIMENSIONS
-from rb2v.io.store import SCHEMA, check_schema, parse_json, validate, whole_file
+from rb2v.io.store import SCHEMA, check_schema, validate
+from rb2v.training.state_dicts import read_state_dict
+from rb2v.training.tensor_files import check_file, describe, fill, read_tensors, write_tensors
 
 KIND = "hypercut-order"
 FORMAT = 2
 """Raised when weights of before would give other scores; the first one called the negative side *reverse*."""
 CHECKPOINT_NAME = "checkpoint.safetensors"
 """Of the checkpoint in the folder of a run."""
-MAX_FILE_BYTES = 2**29
-"""Above the largest network that a configuration can ask for."""
 RELEASED_SUFFIX = ".pth"
 RELEASED_SIZE_PX = 448
 """Size of the frames that the authors' weights are for."""
 
-# One entry: safetensors writes several in an order that changes from run to run.
-_METADATA_KEY = "rb2v"
 _EXPECTED = "a checkpoint that 'rb2v train-hypercut' wrote"
 _EXPECTED_RELEASED = "the state dict that the authors of HyperCUT released"
 _PARALLEL_PREFIX = "module."
@@ -64,11 +57,7 @@ def save_order_network(
         "config": dataclasses.asdict(config),
         "data_sha256": data_sha256,
     }
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
-    with whole_file(path) as temporary:
-        # Its own writing to files goes to another one, which a kill leaves.
-        temporary.write_bytes(safetensors.torch.save(tensors, metadata={_METADATA_KEY: json.dumps(header)}))
-    return path
+    return write_tensors(path, weights, json.dumps(header))
 
 
 def load_order_network(path: Path) -> tuple[OrderNetwork, TrainHyperCutConfig]:
@@ -96,15 +85,12 @@ def load_order_network(path: Path) -> tuple[OrderNetwork, TrainHyperCutConfig]:
         path = path / CHECKPOINT_NAME
     released = path.suffix == RELEASED_SUFFIX
     expected = _EXPECTED_RELEASED if released else _EXPECTED
-    if not path.is_file():
-        raise InputError(path, "there is no such file", expected=expected)
-    if path.stat().st_size > MAX_FILE_BYTES:
-        raise InputError(path, f"is larger than {MAX_FILE_BYTES >> 20} MiB", expected=expected)
+    check_file(path, expected)
     return _load_released(path) if released else _load_own(path)
 
 
 def _load_own(path: Path) -> tuple[OrderNetwork, TrainHyperCutConfig]:
-    header, tensors = _read_safetensors(path)
+    header, tensors = read_tensors(path, _EXPECTED)
     check_schema(path, header)
     if header.get("kind") != KIND:
         raise InputError(path, f"is {header.get('kind')!r}", "kind", expected=KIND)
@@ -121,19 +107,19 @@ def _load_own(path: Path) -> tuple[OrderNetwork, TrainHyperCutConfig]:
         (_PLANE, config.n_dimensions + 1) if config.arch == "upstream" else ("normal", config.n_dimensions)
     )
     if plane in tensors and tensors[plane].numel() != n_numbers:
-        raise InputError(path, f"is {_describe(tensors[plane])}", plane, f"{n_numbers} numbers")
+        raise InputError(path, f"is {describe(tensors[plane])}", plane, f"{n_numbers} numbers")
     return _build(path, config, tensors, _EXPECTED), config
 
 
 def _load_released(path: Path) -> tuple[OrderNetwork, TrainHyperCutConfig]:
-    tensors = _read_state_dict(path)
+    tensors = read_state_dict(path, _EXPECTED_RELEASED)
     if all(name.startswith(_PARALLEL_PREFIX) for name in tensors):
         tensors = {name.removeprefix(_PARALLEL_PREFIX): tensor for name, tensor in tensors.items()}
     if _PLANE not in tensors:
         raise InputError(path, "is missing", _PLANE, _EXPECTED_RELEASED)
     plane = tensors[_PLANE]
     if plane.dim() != 1 or not 2 <= plane.numel() <= MAX_UPSTREAM_DIMENSIONS + 1:
-        raise InputError(path, f"is {_describe(plane)}", _PLANE, f"2 to {MAX_UPSTREAM_DIMENSIONS + 1} numbers")
+        raise InputError(path, f"is {describe(plane)}", _PLANE, f"2 to {MAX_UPSTREAM_DIMENSIONS + 1} numbers")
     config = recommend("upstream", n_dimensions=plane.numel() - 1, image_size=RELEASED_SIZE_PX)
     return _build(path, config, tensors, _EXPECTED_RELEASED), config
 
@@ -143,65 +129,5 @@ def _build(path: Path, config: TrainHyperCutConfig, tensors: Mapping[str, Tensor
         network = make_order_network(config.arch, config.n_dimensions, config.seed)
     except Rb2vError as error:
         raise InputError(path, str(error), "config") from error
-    wanted = network.state_dict()
-    for name in sorted(wanted.keys() | tensors.keys()):
-        if name not in tensors:
-            raise InputError(path, "is missing", name, expected)
-        if name not in wanted:
-            shown = name.encode("unicode_escape").decode()[:80]
-            raise InputError(path, f"is no tensor of a {config.arch!r} network", shown)
-        tensor = tensors[name]
-        if tensor.layout != torch.strided or _describe(tensor) != _describe(wanted[name]):
-            raise InputError(path, f"is {_describe(tensor)}", name, expected=_describe(wanted[name]))
-        if tensor.is_meta or not torch.isfinite(tensor).all():
-            raise InputError(path, "holds values that are not finite", name)
-    network.load_state_dict(tensors)
+    fill(path, network, tensors, f"a {config.arch!r} network", expected)
     return network.eval()
-
-
-def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-    except (SafetensorError, OSError) as error:
-        raise InputError(path, "is no safetensors file, or is cut short", expected=_EXPECTED) from error
-    try:
-        header = parse_json(metadata.get(_METADATA_KEY, ""))
-    except ValueError as error:
-        raise InputError(path, "holds no rb2v header", _METADATA_KEY, expected=_EXPECTED) from error
-    if not isinstance(header, dict):
-        raise InputError(path, "is no JSON object", _METADATA_KEY, expected=_EXPECTED)
-    return header, tensors
-
-
-def _read_state_dict(path: Path) -> dict[str, Tensor]:
-    if not zipfile.is_zipfile(path):
-        # In the older form a file of some bytes can claim tensors of any size, and they are allocated at once.
-        problem = "is damaged, or was not written by torch 1.6 or later"
-        raise InputError(path, problem, expected=_EXPECTED_RELEASED)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = archive.infolist()
-            if any(member.compress_type != zipfile.ZIP_STORED for member in members):
-                raise InputError(
-                    path, "is a compressed archive, which torch does not write", expected=_EXPECTED_RELEASED
-                )
-            if sum(member.file_size for member in members) > MAX_FILE_BYTES:
-                raise InputError(path, "claims to hold more than it does", expected=_EXPECTED_RELEASED)
-            if archive.testzip() is not None:  # torch does not look at checksums
-                raise InputError(path, "is damaged", expected=_EXPECTED_RELEASED)
-        state: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except InputError:
-        raise
-    except Exception as error:  # there is hardly one that torch does not raise on damaged files
-        raise InputError(path, "is damaged, or holds more than tensors", expected=_EXPECTED_RELEASED) from error
-    if not isinstance(state, Mapping) or not all(
-        isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in state.items()
-    ):
-        raise InputError(path, "holds other things than tensors by their names", expected=_EXPECTED_RELEASED)
-    return dict(state)
-
-
-def _describe(tensor: Tensor) -> str:
-    return f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}"

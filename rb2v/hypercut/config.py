@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from rb2v.errors import Rb2vError
 from rb2v.hypercut.losses import LOSSES
 from rb2v.hypercut.networks import ORDER_NETWORKS
+from rb2v.training.options import check_member, check_positive, check_range
 
 MIN_IMAGE_SIZE_PX = 16
 
@@ -62,23 +62,21 @@ class TrainHyperCutConfig:
     """Steps between two rows of metrics.csv."""
 
     def __post_init__(self) -> None:
-        _check_member("arch", self.arch, list(ORDER_NETWORKS))
-        _check_member("loss", self.loss, list(LOSSES))
+        check_member("arch", self.arch, ORDER_NETWORKS)
+        check_member("loss", self.loss, LOSSES)
         for name in ("n_dimensions", "batch_size", "steps", "checkpoint_every", "log_every"):
-            _check_at_least(name, getattr(self, name), 1)
+            check_range(name, getattr(self, name), 1)
         for name in (
             *("agreement_weight", "product_weight", "consistency_weight"),
             *("warmup_steps", "weight_decay", "score_decay", "seed"),
         ):
-            _check_at_least(name, getattr(self, name), 0)
-        _check_at_least("image_size", self.image_size, MIN_IMAGE_SIZE_PX)
+            check_range(name, getattr(self, name), 0)
+        check_range("image_size", self.image_size, MIN_IMAGE_SIZE_PX)
         if not any(self.term_weights.values()):
             raise Rb2vError(f"{' or '.join(map(_weight_of, LOSSES[self.loss]))} must be more than 0")
         for name, most in _LIMITS.items():
-            if getattr(self, name) > most:
-                raise Rb2vError(f"{name} must be at most {most}, got {getattr(self, name)}")
-        if not 0 < self.lr < math.inf:
-            raise Rb2vError(f"lr must be a positive number, got {self.lr}")
+            check_range(name, getattr(self, name), 0, most)
+        check_positive("lr", self.lr)
 
     @property
     def term_weights(self) -> dict[str, float]:
@@ -123,19 +121,3 @@ def recommend(arch: str, **chosen: Any) -> TrainHyperCutConfig:  # noqa: ANN401 
 
 def _weight_of(term: str) -> str:
     return f"{term}_weight"
-
-
-def _check_member(name: str, value: str, known: list[str]) -> None:
-    if value not in known:
-        raise Rb2vError(f"{name}: {value!r} is not known; expected {' or '.join(known)}")
-
-
-def _check_at_least(name: str, value: float, least: int) -> None:
-    if not least <= value < math.inf:
-        raise Rb2vError(f"{name} must be at least {least}, got {value}")
-
-
-def learning_rate(config: TrainHyperCutConfig, step: int) -> float:
-    """Return the learning rate of a step, counted from 0."""
-    warm_up = min(1.0, (step + 1) / (config.warmup_steps + 1))
-    return config.lr * warm_up * 0.5 * (1 + math.cos(math.pi * step / config.steps))

@@ -23,7 +23,7 @@ from rb2v.device import check_torch_device, torch_device_of
 from rb2v.errors import InputError
 from rb2v.hypercut.augmentation import draw_batch, min_frame_side
 from rb2v.hypercut.checkpoint import CHECKPOINT_NAME, load_order_network, save_order_network
-from rb2v.hypercut.config import TrainHyperCutConfig, learning_rate
+from rb2v.hypercut.config import TrainHyperCutConfig
 from rb2v.hypercut.evaluate import consistency, has_collapsed, predict, score_predictions
 from rb2v.hypercut.labels import write_labels
 from rb2v.hypercut.losses import LOSSES
@@ -33,8 +33,9 @@ from rb2v.hypercut.sequences import check_frame_size, load_sequences
 from rb2v.io.store import SCHEMA, output_folder, write_json
 from rb2v.shards import ShardReader, manifest_path, sha256_of
 from rb2v.training.curves import Curves
+from rb2v.training.options import learning_rate
 from rb2v.training.ranks import Ranks
-from rb2v.training.state import STATE_NAME, TRAINING_NAME, TrainingState, write_table
+from rb2v.training.state import STATE_NAME, TRAINING_NAME, Stateful, TrainingState, write_table
 
 __all__ = ["TrainHyperCutConfig", "run"]
 
@@ -147,7 +148,8 @@ def _train(
     plain_optimizer = torch.optim.AdamW(plain_network.parameters(), weight_decay=config.weight_decay)
     network, optimizer = fabric.setup(plain_network, plain_optimizer)
     settings = dataclasses.asdict(config)
-    state = TrainingState(out_dir, settings, data_sha256, config.steps, ranks, plain_network, plain_optimizer)
+    parts: dict[str, Stateful] = {"network": plain_network, "optimizer": plain_optimizer}
+    state = TrainingState(out_dir, settings, data_sha256, config.steps, ranks, parts)
     state.resume()
     with ranks.together():
         sequences = load_sequences(reader, config.image_size, _labelled(progress, "reading train sequences"))
@@ -159,7 +161,7 @@ def _train(
         with ranks.together():
             curves = stack.enter_context(closing(Curves(out_dir / CURVES_NAME, state.step))) if ranks.leads else None
         for step in range(state.step, config.steps):
-            rate = learning_rate(config, step)
+            rate = learning_rate(step, steps=config.steps, peak=config.lr, warmup_steps=config.warmup_steps)
             for group in optimizer.param_groups:
                 group["lr"] = rate
             pairs = draw_batch(sequences, config.batch_size, config.seed, step, share)

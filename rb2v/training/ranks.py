@@ -56,18 +56,25 @@ class Ranks:
         each = n // self.size
         return range(self._rank * each, (self._rank + 1) * each)
 
-    def make_fabric(self) -> Fabric:
-        """Return what places the network on this process's device, and averages the gradients of all processes."""
+    def make_fabric(self, *, all_weights_used: bool = True) -> Fabric:
+        """Return what places the network on this process's device, and averages the gradients of all processes.
+
+        Parameters
+        ----------
+        all_weights_used : bool
+            Whether every step reaches every weight of the network; otherwise the processes look for those it does not.
+        """
         if self.accelerator == "cuda" and self._local_size > torch.cuda.device_count():
             problem = f"there are {torch.cuda.device_count()} CUDA devices for {self._local_size} processes"
             raise InputError("device", problem, expected="no more processes than devices")
         # Alone, a batch system's variables are not meant for this run.
+        parallel = "ddp" if all_weights_used else "ddp_find_unused_parameters_true"
         environment: ClusterEnvironment = TorchElasticEnvironment() if self.size > 1 else LightningEnvironment()
         fabric = Fabric(
             accelerator=self.accelerator,
             devices=self._local_size,
             num_nodes=self.size // self._local_size,
-            strategy="ddp" if self.size > 1 else "auto",
+            strategy=parallel if self.size > 1 else "auto",
             precision="bf16-mixed" if self.accelerator == "cuda" else "32-true",
             plugins=[environment],
         )

@@ -8,7 +8,7 @@ import logging
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pandas as pd
 import torch
@@ -17,12 +17,24 @@ from rb2v.errors import InputError
 from rb2v.io.store import whole_file
 from rb2v.training.ranks import Ranks
 
-__all__ = ["STATE_NAME", "TRAINING_NAME", "TrainingState", "write_table"]
+__all__ = ["STATE_NAME", "TRAINING_NAME", "Stateful", "TrainingState", "write_table"]
 
 logger = logging.getLogger(__name__)
 
 STATE_NAME = "state.pt"
 TRAINING_NAME = "metrics.csv"
+
+
+class Stateful(Protocol):
+    """What can be laid down and taken up again, like a network."""
+
+    def state_dict(self) -> Any:  # noqa: ANN401 - as torch has it
+        """Return what there is to know."""
+        ...
+
+    def load_state_dict(self, state_dict: Any) -> Any:  # noqa: ANN401 - as torch has it
+        """Go on from what `state_dict` returned."""
+        ...
 
 
 class TrainingState:
@@ -40,8 +52,8 @@ class TrainingState:
         Steps of the whole training.
     ranks : Ranks
         The processes that train; the first of them reads and writes.
-    network, optimizer
-        What is trained.
+    parts : mapping of str to Stateful
+        What changes with every step: network, optimizer and so on.
     """
 
     def __init__(
@@ -51,11 +63,10 @@ class TrainingState:
         data_sha256: str,
         n_steps: int,
         ranks: Ranks,
-        network: torch.nn.Module,
-        optimizer: torch.optim.Optimizer,
+        parts: Mapping[str, Stateful],
     ) -> None:
         self._out_dir, self._ranks = out_dir, ranks
-        self._network, self._optimizer = network, optimizer
+        self._parts = dict(parts)
         self._n_steps = n_steps
         self._of_run = {"config": json.dumps(config), "data_sha256": data_sha256}
         self.step = 0
@@ -80,8 +91,8 @@ class TrainingState:
             if any(state.get(name) != value for name, value in self._of_run.items()):
                 raise InputError(path, "is of another run", expected="the state of this run, or none to start anew")
             try:
-                self._network.load_state_dict(state["network"])
-                self._optimizer.load_state_dict(state["optimizer"])
+                for name, part in self._parts.items():
+                    part.load_state_dict(state[name])
                 self.step, self.skipped, self.rows = int(state["step"]), int(state["skipped"]), list(state["rows"])
             except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
                 raise InputError(path, "holds no state of training; remove it to train from the beginning") from error
@@ -93,8 +104,7 @@ class TrainingState:
     def save(self) -> None:
         """Write the state and the table of training, each whole or not at all."""
         state = {
-            "network": self._network.state_dict(),
-            "optimizer": self._optimizer.state_dict(),
+            **{name: part.state_dict() for name, part in self._parts.items()},
             **self._of_run,
             "step": self.step,
             "skipped": self.skipped,

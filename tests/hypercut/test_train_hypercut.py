@@ -18,7 +18,7 @@ from rb2v.benchmark import order
 from rb2v.errors import ConfigMismatchError, InputError, Rb2vError
 from rb2v.hypercut.augmentation import draw_batch
 from rb2v.hypercut.checkpoint import load_order_network
-from rb2v.hypercut.config import TrainHyperCutConfig, learning_rate, recommend
+from rb2v.hypercut.config import TrainHyperCutConfig, recommend
 from rb2v.hypercut.losses import LOSSES
 from rb2v.hypercut.networks import ORDER_NETWORKS, make_order_network
 from rb2v.hypercut.sequences import load_sequences
@@ -343,14 +343,6 @@ def test_a_step_that_is_not_finite_is_skipped_and_counted(tiny_shards, tiny_conf
     network, _ = load_order_network(run(tiny_shards, tmp_path / "run", config, device="cpu"))
     assert all(parameter.isfinite().all() for parameter in network.parameters())
     assert pd.read_csv(tmp_path / "run" / "metrics.csv")["skipped"].tolist() == [1, 1, 1, 1]
-
-
-def test_learning_rate_warms_up_and_falls():
-    config = TrainHyperCutConfig(steps=100, warmup_steps=10, lr=1.0)
-    rates = [learning_rate(config, step) for step in range(100)]
-    assert rates[0] == pytest.approx(1 / 11)
-    assert max(rates) == rates[10]
-    assert 0 < rates[-1] < 0.01
 
 
 class TestForeignFiles:

@@ -1,0 +1,276 @@
+"""How near the sequences of a network come to the true ones: measurements per sample first, then scores from them.
+
+References
+----------
+.. [1] Pham et al., "HyperCUT", CVPR 2023, eq. (11).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from rb2v.blur2vid.backbones import Backbone
+from rb2v.core.metrics import choose_by_frame, choose_by_pair, choose_by_sequence, psnr, ssim
+from rb2v.errors import InputError
+from rb2v.shards import ShardReader
+from rb2v.training.data import resize_frames, to_float, to_tensor
+from rb2v.training.intervals import TakeBootstrap, interval_of
+
+SAMPLES_NAME = "samples.csv"
+
+TRIVIAL = ("blurry", "mean_frame")
+"""Estimates without any learning: the blurry image seven times, and the mean of the true frames seven times."""
+CHOICES: Mapping[str, Callable[[Any, Any], NDArray[np.float64]]] = {
+    "frame": choose_by_frame,
+    "pair": choose_by_pair,
+    "seq": choose_by_sequence,
+}
+"""Who chooses the direction: every frame (eq. 11), every pair, the whole sequence."""
+MEASURES: Mapping[str, int] = {"psnr": 1, "ssim": 1, "lpips": -1}
+"""What is measured of every frame in both directions, and whether more of it is better (+1) or worse (-1)."""
+MAX_PSNR_DB = 100.0
+"""What an estimate without any error is given, so that means stay finite."""
+
+Progress = Callable[[int, int, str], None]
+Frames = NDArray[np.uint8]
+
+
+def measure_samples(
+    network: Backbone,
+    reader: ShardReader,
+    *,
+    image_size: int | None = None,
+    lpips: bool = False,
+    with_trivial: bool = True,
+    progress: Progress | None = None,
+) -> pd.DataFrame:
+    """Measure a network's sequences, and the trivial ones, frame by frame against the true ones in both directions.
+
+    Frames are whole, rounded to 8 bits as a file would hold them.
+
+    Parameters
+    ----------
+    network : Backbone
+        On the device that is to compute, in evaluation mode.
+    reader : ShardReader
+        The samples.
+    image_size : int, optional
+        Shorter side to which larger frames are area-resized, in pixels.
+    lpips : bool
+        Whether to measure LPIPS too.
+    with_trivial : bool
+        Whether to measure the trivial estimates too.
+    progress : callable, optional
+        Called with the samples measured, their number, and what it is.
+
+    Returns
+    -------
+    DataFrame
+        One row per estimator and sample: ``estimator`` (``network``, ``blurry``, ``mean_frame``), ``take``,
+        ``blurry_index``; ``psnr_forward_k`` in dB of estimate k against true frame k, ``psnr_backward_k`` against true
+        frame N - k, SSIM and LPIPS alike; ``reblur_psnr``, of the mean of the estimates against the blurry image, in
+        dB; ``amplitude``, the mean absolute difference of the estimates of a pair over that of the true pair, mean over
+        the pairs: 1 for the truth, 0 for what stands still.
+    """
+    if lpips:
+        from rb2v.lpips import load_lpips
+
+        perceptual = load_lpips("alex")
+    tables = []
+    keys = reader.table[["take", "blurry_index"]]
+    for done, (index, blurry, sharp) in enumerate(_samples(reader, image_size), start=1):
+        estimates = {"network": estimate_frames(network, blurry, sharp)}
+        if with_trivial:
+            estimates |= {"blurry": _still(blurry, len(sharp)), "mean_frame": _still(_mean(sharp), len(sharp))}
+        for name, frames in estimates.items():
+            row = {"estimator": name, **keys.iloc[index].to_dict()}
+            scorers: dict[str, Callable[[Frames, Frames], NDArray[np.float64]]] = {
+                "psnr": _each(_bounded_psnr),
+                "ssim": _each(ssim),
+            }
+            if lpips:
+                scorers["lpips"] = lambda ours, true: perceptual.distance(ours, true)
+            for measure, score in scorers.items():
+                ahead = score(frames, sharp)
+                # What stands still is as far from the frames whichever way round they come.
+                back = ahead[::-1] if name in TRIVIAL else score(frames, sharp[::-1])
+                row |= {f"{measure}_forward_{k}": value for k, value in enumerate(ahead)}
+                row |= {f"{measure}_backward_{k}": value for k, value in enumerate(back)}
+            row |= {"reblur_psnr": _bounded_psnr(_mean(frames), blurry), "amplitude": _amplitude(frames, sharp)}
+            tables.append(row)
+        if progress is not None:
+            progress(done, len(reader), "scoring test sequences")
+    table = pd.DataFrame(tables)
+    return table.sort_values("estimator", key=_rank, kind="stable", ignore_index=True) if len(table) else table
+
+
+def estimate_frames(network: Backbone, blurry: Frames, sharp: Frames | None = None) -> Frames:
+    """Return the sequence of a blurry image in 8 bits.
+
+    Parameters
+    ----------
+    network : Backbone
+        In evaluation mode.
+    blurry : (H, W, 3) ndarray of uint8
+        RGB.
+    sharp : (N + 1, H, W, 3) ndarray of uint8, optional
+        The true frames, of which networks that take the true centre frame see that one.
+
+    Returns
+    -------
+    (N + 1, H, W, 3) ndarray of uint8
+    """
+    device = next(network.parameters()).device
+    inputs = [to_float(to_tensor(blurry[None])).to(device)]
+    if network.takes_center and sharp is not None:
+        inputs.append(to_float(to_tensor(sharp[len(sharp) // 2][None])).to(device))
+    with torch.inference_mode():
+        frames = network(*inputs)[0].clamp(0, 1).mul(255).round().to(torch.uint8)
+    return np.ascontiguousarray(frames.permute(0, 2, 3, 1).cpu().numpy())
+
+
+def _samples(reader: ShardReader, image_size: int | None) -> Iterator[tuple[int, Frames, Frames]]:
+    for index in range(len(reader)):
+        frames = np.concatenate([reader.read_blurry(index)[None], reader.read_sharp(index)])
+        if image_size is not None:
+            frames = resize_frames(frames, image_size)
+        yield index, frames[0], frames[1:]
+
+
+def _still(frame: Frames, n_frames: int) -> Frames:
+    return np.repeat(frame[None], n_frames, axis=0)
+
+
+def _mean(frames: Frames) -> Frames:
+    return np.asarray(np.rint(frames.mean(axis=0)), dtype=np.uint8)
+
+
+def _each(score: Callable[[Any, Any], float]) -> Callable[[Frames, Frames], NDArray[np.float64]]:
+    return lambda ours, true: np.array([score(one, other) for one, other in zip(ours, true, strict=True)])
+
+
+def _bounded_psnr(estimate: Frames, truth: Frames) -> float:
+    return min(psnr(estimate, truth), MAX_PSNR_DB)
+
+
+def _amplitude(frames: Frames, sharp: Frames) -> float:
+    """Return how much of the true pairs' difference the estimates have; NaN where nothing moves."""
+    n_pairs = len(sharp) // 2
+    ours, true = (
+        np.abs(sequence[:n_pairs].astype(np.int16) - sequence[::-1][:n_pairs]).mean() for sequence in (frames, sharp)
+    )
+    return float(ours / true) if true else math.nan
+
+
+def _rank(names: pd.Series) -> pd.Series:
+    order = {name: place for place, name in enumerate(("network", *TRIVIAL))}
+    return names.map(order)
+
+
+def read_samples(path: Path) -> pd.DataFrame:
+    """Read the table that `measure_samples` made.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, no table, or lacks a column.
+    """
+    expected = "the table of samples that 'rb2v train-blur2vid' wrote"
+    if not path.is_file():
+        raise InputError(path, "there is no such file", expected=expected)
+    try:
+        table = pd.read_csv(path, dtype={"take": str, "estimator": str}, keep_default_na=True)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, ValueError) as error:
+        raise InputError(path, f"is no table ({error})", expected=expected) from error
+    for name in ("estimator", "take", "blurry_index", "psnr_forward_0", "psnr_backward_0", "reblur_psnr", "amplitude"):
+        if name not in table:
+            raise InputError(path, "column is missing", name, expected)
+    return table
+
+
+def score_samples(samples: pd.DataFrame, *, n_resamples: int = 1000, seed: int = 0) -> dict[str, dict[str, Any]]:
+    """Score what `measure_samples` returned, and say how far the figures may be off.
+
+    Parameters
+    ----------
+    samples : DataFrame
+        Of one split.
+    n_resamples, seed : int
+        Of the bootstrap over takes that the intervals come from.
+
+    Returns
+    -------
+    dict
+        Per estimator, means over samples: ``ppsnr_frame`` (eq. 11), ``ppsnr_pair`` and ``ppsnr_seq`` in dB over all
+        frames, and ``*_border`` over the first and the last; SSIM and LPIPS alike, where the smaller LPIPS is chosen;
+        ``reblur_psnr`` in dB; ``amplitude``; and ``direction_agreement``, the share of samples whose pairs all are
+        nearer to the true ones in one and the same direction. ``frames`` holds ``psnr`` of every frame with the
+        direction chosen by the whole sequence. ``intervals`` holds ``[low, high]`` of each figure by name.
+    """
+    result: dict[str, dict[str, Any]] = {}
+    if not len(samples):
+        return result
+    for estimator, rows in samples.groupby("estimator", sort=False):
+        figures = figures_of_samples(rows)
+        values = np.stack(list(figures.values()), axis=1)
+        bootstrap = TakeBootstrap(rows["take"].astype(str), n_resamples, seed)
+        scored: dict[str, Any] = {}
+        intervals: dict[str, Any] = {}
+        for name, column in zip(figures, values.T, strict=True):
+            known = np.isfinite(column)
+            scored[name] = float(column[known].mean()) if known.any() else None
+            resampled = bootstrap.means(np.where(known, column, 0.0)[:, None], known)
+            intervals[name] = interval_of(resampled[:, 0])
+        frames = _chosen(rows, "psnr", choose_by_sequence)
+        result[str(estimator)] = {**scored, "frames": {"psnr": frames.mean(axis=0).tolist()}, "intervals": intervals}
+    return result
+
+
+def figures_of_samples(rows: pd.DataFrame) -> dict[str, NDArray[np.float64]]:
+    """Return what every sample of one estimator adds to each figure's mean; see `score_samples`.
+
+    Returns
+    -------
+    dict of str to (n,) ndarray of float64
+        By the figure's name.
+    """
+    figures: dict[str, NDArray[np.float64]] = {}
+    for measure in MEASURES:
+        if f"{measure}_forward_0" not in rows:
+            continue
+        for choice, choose in CHOICES.items():
+            chosen = _chosen(rows, measure, choose)
+            figures[f"p{measure}_{choice}"] = np.asarray(chosen.mean(axis=1), dtype=np.float64)
+            figures[f"p{measure}_{choice}_border"] = np.asarray(chosen[:, [0, -1]].mean(axis=1), dtype=np.float64)
+    figures["reblur_psnr"] = rows["reblur_psnr"].to_numpy(np.float64)
+    figures["amplitude"] = rows["amplitude"].to_numpy(np.float64)
+    ahead, back = _directions(rows, "psnr")
+    n_pairs = ahead.shape[1] // 2
+    nearer = np.sign((ahead + ahead[:, ::-1] - back - back[:, ::-1])[:, :n_pairs])
+    agrees = (nearer > 0).all(axis=1) | (nearer < 0).all(axis=1)
+    figures["direction_agreement"] = np.asarray(agrees, dtype=np.float64)
+    return figures
+
+
+def _directions(rows: pd.DataFrame, measure: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    n_frames = sum(str(name).startswith(f"{measure}_forward_") for name in rows)
+    ahead, back = (
+        rows[[f"{measure}_{way}_{k}" for k in range(n_frames)]].to_numpy(np.float64) for way in ("forward", "backward")
+    )
+    return ahead, back
+
+
+def _chosen(rows: pd.DataFrame, measure: str, choose: Callable[[Any, Any], NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Return the measure of every sample and frame, (n, N + 1), in the direction that is better by a choice."""
+    sign = MEASURES[measure]
+    ahead, back = _directions(rows, measure)
+    pairs = zip(sign * ahead, sign * back, strict=True)
+    return np.stack([np.asarray(sign * choose(one, other), dtype=np.float64) for one, other in pairs])

@@ -1,0 +1,80 @@
+"""What an order network tells a training: which way every sequence is to run, and on which side estimates lie."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from rb2v.blur2vid.losses import regularize
+from rb2v.errors import InputError
+from rb2v.hypercut.checkpoint import load_order_network
+from rb2v.hypercut.networks import OrderNetwork
+from rb2v.hypercut.order import sequence_pairs
+from rb2v.shards import ShardReader
+from rb2v.training.data import resize_frames, to_float, to_tensor
+
+N_SCALE_SEQUENCES = 64
+"""Training sequences whose scores tell the network's scale."""
+
+
+class Regularizer:
+    """The HyperCUT regulariser with a trained order network, which stays as it is.
+
+    Parameters
+    ----------
+    path : Path
+        What `rb2v.hypercut.checkpoint.load_order_network` takes.
+    reader : ShardReader
+        The training sequences, some of which tell the scale of the scores.
+    form : str
+        A key of ``REGULARIZERS``.
+    device : torch.device
+        Where to compute.
+
+    Raises
+    ------
+    InputError
+        If the network cannot be read, or scores all sequences alike.
+    """
+
+    def __init__(self, path: Path, reader: ShardReader, form: str, device: torch.device) -> None:
+        self.form = form
+        network, config = load_order_network(path)
+        self._network: OrderNetwork = network.to(device).requires_grad_(False)
+        self._image_size = config.image_size
+        self.score_scale = self._measure_scale(path, reader, device)
+
+    @property
+    def min_size_px(self) -> int:
+        """Least side of the images whose estimates can be scored."""
+        return self._network.min_size_px
+
+    def __call__(self, estimate: Tensor) -> Tensor:
+        """Return the penalty of every sequence, (B,), of estimates (B, N + 1, 3, H, W)."""
+        return regularize(self._shown(estimate), self._network, self.score_scale, self.form)
+
+    def _shown(self, sequences: Tensor) -> Tensor:
+        """Shrink what is larger than the frames that the network was trained on."""
+        height, width = sequences.shape[-2:]
+        scale = self._image_size / min(height, width)
+        if scale >= 1:
+            return sequences
+        size = (round(height * scale), round(width * scale))
+        flat = F.interpolate(sequences.flatten(0, 1), size=size, mode="area")
+        return flat.reshape(*sequences.shape[:-2], *size)
+
+    def _measure_scale(self, path: Path, reader: ShardReader, device: torch.device) -> float:
+        squares = []
+        with torch.inference_mode():
+            for index in np.unique(np.linspace(0, len(reader) - 1, N_SCALE_SEQUENCES).astype(int)):
+                frames = to_float(to_tensor(resize_frames(reader.read_sharp(int(index)), self._image_size))).to(device)
+                squares.append(self._network.score(*sequence_pairs(frames)).square().mean())
+        scale = math.sqrt(float(torch.stack(squares).mean()))
+        if not 0 < scale < math.inf:
+            raise InputError(path, "scores all training sequences alike", expected="a trained order network")
+        return scale

@@ -1,0 +1,346 @@
+"""Train a network that recovers sequences: ``rb2v train-blur2vid``."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from rb2v.artifacts import SPLITS
+from rb2v.blur2vid.average import MovingAverage
+from rb2v.blur2vid.backbones import Backbone, make_backbone
+from rb2v.blur2vid.checkpoint import CHECKPOINT_NAME, load_backbone, save_backbone
+from rb2v.blur2vid.config import LABEL_LOSS, NO_REGULARIZER, TrainBlur2VidConfig
+from rb2v.blur2vid.evaluate import SAMPLES_NAME, measure_samples, score_samples
+from rb2v.blur2vid.guidance import Regularizer
+from rb2v.blur2vid.losses import LOSSES, charbonnier
+from rb2v.device import check_torch_device, torch_device_of
+from rb2v.errors import InputError
+from rb2v.hypercut import labels as order_labels
+from rb2v.hypercut.checkpoint import CHECKPOINT_NAME as ORDER_CHECKPOINT_NAME
+from rb2v.io.store import SCHEMA, output_folder, sha256_of, write_json
+from rb2v.shards import ShardReader, manifest_path
+from rb2v.training.curves import Curves
+from rb2v.training.data import ShardDataset
+from rb2v.training.loader import ShardLoader, make_loader
+from rb2v.training.options import learning_rate
+from rb2v.training.ranks import Ranks
+from rb2v.training.state import STATE_NAME, Stateful, TrainingState, write_table
+
+__all__ = ["TrainBlur2VidConfig", "run"]
+
+logger = logging.getLogger(__name__)
+
+METRICS_NAME = "metrics.json"
+LABELS_NAME = "order_labels.csv"
+MAX_GRADIENT_NORM = 1.0
+
+Progress = Callable[[int, int, str], None]
+
+
+def run(
+    shards_dir: Path,
+    out_dir: Path,
+    config: TrainBlur2VidConfig,
+    *,
+    order_run: Path | None = None,
+    lpips: bool = False,
+    workers: int = 0,
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> Path:
+    """Train a backbone and score it on the test split.
+
+    A stopped run goes on from its last state and ends in the same bytes as one that was never stopped, given the
+    same device and number of threads, but for the files of TensorBoard; a finished one is skipped.
+
+    Processes that ``torchrun`` started share every batch and train one network. Only the first of them writes, calls
+    ``progress``, and evaluates; the others return when the training is done.
+
+    Parameters
+    ----------
+    shards_dir : Path
+        A folder that ``rb2v build-shards`` wrote.
+    out_dir : Path
+        A new folder, or the folder of this very run.
+    config : TrainBlur2VidConfig
+        What to train, and how.
+    order_run : Path, optional
+        A trained order network, where the loss or the regulariser needs one: the folder of a run, a checkpoint, or the
+        HyperCUT authors' weights.
+    lpips : bool
+        Whether to measure LPIPS too, whose weights have to be there.
+    workers : int
+        Processes that read samples ahead; they change no number.
+    device : {"auto", "cpu", "cuda"}
+        Where to train; "auto" takes CUDA where there is one.
+    progress : callable, optional
+        Called with the work done, all of it, and what it is.
+
+    Returns
+    -------
+    Path
+        The checkpoint.
+
+    Raises
+    ------
+    InputError
+        If the shards cannot be read or hold no training sequence, frames are smaller than the crop, an order network is
+        missing, not needed or cannot be read, ``out_dir`` belongs to another run or data set, there is no such device,
+        or the processes cannot share a batch.
+    """
+    ranks = Ranks(torch_device_of(device))
+    with ExitStack() as stack:
+        with ranks.together():
+            check_torch_device(device)
+            reader = ShardReader(shards_dir, "train")
+            if not len(reader):
+                raise InputError(manifest_path(shards_dir), "holds no sequence to train on", "splits.train")
+            network = make_backbone(config.backbone, reader.manifest.frames_per_sequence, config.seed)
+            _check(config, network, order_run, ranks)
+            sources = _digest_sources(shards_dir, order_run)
+            settings = {"schema": SCHEMA, "stage": "train-blur2vid", **dataclasses.asdict(config), **sources}
+            if ranks.leads:
+                stack.enter_context(output_folder(out_dir, settings))
+        checkpoint = out_dir / CHECKPOINT_NAME
+        if not ranks.from_first(checkpoint.exists()):
+            training = _Training(shards_dir, out_dir, config, network, order_run, ranks, workers)
+            training.run(sources, progress if ranks.leads else None)
+        ranks.leave()
+        if ranks.leads:
+            (out_dir / STATE_NAME).unlink(missing_ok=True)
+            if not (out_dir / METRICS_NAME).exists():
+                _evaluate(shards_dir, out_dir, config, ranks.accelerator, lpips, progress)
+        return checkpoint
+
+
+def _check(config: TrainBlur2VidConfig, network: Backbone, order_run: Path | None, ranks: Ranks) -> None:
+    if config.needs_order and order_run is None:
+        asks = f"the loss {LABEL_LOSS!r}" if config.loss == LABEL_LOSS else "the regularizer"
+        raise InputError("options", "is missing", "order_run", f"what 'rb2v train-hypercut' wrote: {asks} needs it")
+    if order_run is not None and not config.needs_order:
+        problem = "is given, and neither the loss nor the regularizer makes use of it"
+        raise InputError("options", problem, "order_run", f"the loss {LABEL_LOSS!r}, or a regularizer")
+    if config.pretrain_steps and not network.has_autoencoder:
+        raise InputError("options", f"{config.backbone!r} has no autoencoder", "pretrain_steps", "0")
+    if config.batch_size % ranks.size:
+        problem = f"{config.batch_size} sequences cannot be shared by {ranks.size} processes"
+        raise InputError("options", problem, "batch_size", f"a multiple of {ranks.size}")
+
+
+def _digest_sources(shards_dir: Path, order_run: Path | None) -> dict[str, str]:
+    sources = {"data_sha256": sha256_of(manifest_path(shards_dir))}
+    if order_run is not None:
+        path = order_run / ORDER_CHECKPOINT_NAME if order_run.is_dir() else order_run
+        if not path.is_file():
+            raise InputError(path, "there is no such file", expected="what 'rb2v train-hypercut' wrote")
+        sources["order_sha256"] = sha256_of(path)
+    return sources
+
+
+class _Pass(nn.Module):
+    """One call of the network for either phase, which is what processes that train together have to share."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def forward(self, blurry: Tensor, sharp: Tensor, pretrains: bool) -> Tensor:
+        if pretrains:
+            return self.backbone.autoencode(sharp)
+        center = sharp[:, sharp.shape[1] // 2] if self.backbone.takes_center else None
+        frames: Tensor = self.backbone(blurry, center)
+        return frames
+
+
+class _Training:
+    """The loop over the steps, and what takes part in it."""
+
+    def __init__(
+        self,
+        shards_dir: Path,
+        out_dir: Path,
+        config: TrainBlur2VidConfig,
+        network: Backbone,
+        order_run: Path | None,
+        ranks: Ranks,
+        workers: int,
+    ) -> None:
+        self._out_dir, self._config, self._ranks = out_dir, config, ranks
+        self._backbone = network
+        self._regularizer: Regularizer | None = None
+        with ranks.together():
+            if order_run is not None and config.loss == LABEL_LOSS and ranks.leads:
+                labels = out_dir / LABELS_NAME
+                if not labels.exists():
+                    order_labels.run(shards_dir, order_run, labels, splits=("train",), device=ranks.accelerator)
+        with ranks.together():
+            dataset = make_dataset(shards_dir, config, out_dir / LABELS_NAME)
+            self._loader = make_loader(dataset, config.batch_size // ranks.size, workers=workers)
+            self._fabric: Fabric = ranks.make_fabric(all_weights_used=not network.has_autoencoder)
+            if order_run is not None and config.regularizer != NO_REGULARIZER:
+                form, device = config.regularizer, self._fabric.device
+                self._regularizer = Regularizer(order_run, dataset.reader, form, device)
+                _check_regularized_size(self._regularizer, dataset)
+
+    def run(self, sources: dict[str, str], progress: Progress | None) -> None:
+        config, ranks = self._config, self._ranks
+        plain_optimizer = torch.optim.AdamW(self._backbone.parameters(), weight_decay=config.weight_decay)
+        network, optimizer = self._fabric.setup(_Pass(self._backbone), plain_optimizer)
+        average = MovingAverage(self._backbone, config.ema_decay)
+        parts: dict[str, Stateful] = {
+            "network": self._backbone,
+            "optimizer": plain_optimizer,
+            "average": average,
+            "loader": self._loader,
+        }
+        settings = dataclasses.asdict(config)
+        state = TrainingState(self._out_dir, settings, sources["data_sha256"], config.steps, ranks, parts)
+        state.resume()
+        batches = _endless(self._loader)
+        with ExitStack() as stack:
+            stack.enter_context(torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True))
+            with ranks.together():
+                curves = (
+                    stack.enter_context(closing(Curves(self._out_dir / "tensorboard", state.step)))
+                    if ranks.leads
+                    else None
+                )
+            for step in range(state.step, config.steps):
+                rate = learning_rate(step, steps=config.steps, peak=config.lr, warmup_steps=config.warmup_steps)
+                for group in optimizer.param_groups:
+                    group["lr"] = rate
+                figures = self._take_step(network, optimizer, next(batches), step)
+                if _is_finite(figures):
+                    average.update(self._backbone, step)
+                else:
+                    state.skipped += 1
+                    if ranks.leads:
+                        logger.warning("step %d skipped: its loss or gradient is not finite", step)
+                state.step = step + 1
+                ended = state.step == config.steps
+                if state.step % config.log_every == 0 or ended:
+                    state.rows.append({"step": state.step, "lr": rate, **figures, "skipped": state.skipped})
+                    with ranks.together():
+                        if curves is not None:
+                            curves.add(state.step, {"lr": rate, **figures})
+                if state.step % config.checkpoint_every == 0 or ended:
+                    state.save()
+                if progress is not None:
+                    progress(state.step, config.steps, "training")
+        with ranks.together():
+            if ranks.leads:
+                weights = average.network.state_dict()
+                save_backbone(self._out_dir / CHECKPOINT_NAME, weights, config, self._backbone.n_frames, sources)
+
+    def _take_step(
+        self, network: nn.Module, optimizer: Optimizer, batch: dict[str, Tensor], step: int
+    ) -> dict[str, float]:
+        """Take a step, unless what leads to it is not finite on any process; return the whole batch's figures."""
+        batch = {name: self._fabric.to_device(values) for name, values in batch.items()}
+        blurry, sharp = batch["blurry"].float() / 255, batch["sharp"].float() / 255
+        pretrains = step < self._config.pretrain_steps
+        frames = network(blurry, sharp, pretrains)
+        zero = torch.zeros((), device=frames.device)
+        if pretrains:
+            distance, penalty = charbonnier(frames, sharp).mean(), zero
+        else:
+            distance, penalty = self._distance(frames, sharp, batch["order"]), zero
+            if self._regularizer is not None:
+                penalty = self._regularizer(frames).mean()
+        loss = distance + self._config.alpha * penalty
+        optimizer.zero_grad()
+        self._fabric.backward(loss)
+        norm = self._fabric.clip_gradients(network, optimizer, max_norm=MAX_GRADIENT_NORM, error_if_nonfinite=False)
+        names = ("loss", "distance", "regularizer")
+        figures = dict(zip(names, self._ranks.means(torch.stack([loss, distance, penalty])), strict=True))
+        figures["gradient_norm"] = math.nan if norm is None else float(norm)
+        if _is_finite(figures):
+            optimizer.step()
+        return figures
+
+    def _distance(self, frames: Tensor, sharp: Tensor, order: Tensor) -> Tensor:
+        if self._config.loss != LABEL_LOSS:
+            return LOSSES[self._config.loss](frames, sharp).mean()
+        turned = torch.where((order < 0)[:, None, None, None, None], sharp.flip(1), sharp)
+        # A sequence without an order does not tell which way round it is right.
+        return (LOSSES[LABEL_LOSS](frames, turned) * (order != 0)).mean()
+
+
+def make_dataset(shards_dir: Path, config: TrainBlur2VidConfig, labels: Path) -> ShardDataset:
+    """Open the training sequences as a training sees them: resized, cropped and, for the loss ``label``, ordered.
+
+    Raises
+    ------
+    InputError
+        If the shards cannot be read, or the frames are smaller than the crop.
+    """
+    width, height = ShardReader(shards_dir, "train").manifest.output_size
+    side = min(width, height)
+    scale = 1.0 if config.image_size is None else max(1.0, side / config.image_size)
+    crop = None if config.crop_size is None else round(config.crop_size * scale)
+    if crop is not None and crop > side:
+        raise InputError(
+            "options", f"is {config.crop_size}", "crop_size", f"at most {int(side / scale)} for these frames"
+        )
+    return ShardDataset(
+        shards_dir,
+        "train",
+        size=config.image_size if crop is None else config.crop_size,
+        crop=crop,
+        seed=config.seed,
+        dtype="uint8",
+        labels=labels if config.loss == LABEL_LOSS else None,
+    )
+
+
+def _check_regularized_size(regularizer: Regularizer, dataset: ShardDataset) -> None:
+    side = min(dataset.batch_layout(1)["blurry"][0][-2:])
+    if side < regularizer.min_size_px:
+        expected = f"at least {regularizer.min_size_px} for this order network"
+        raise InputError("options", f"is {side}", "crop_size", expected)
+
+
+def _endless(loader: ShardLoader) -> Iterator[dict[str, Tensor]]:
+    while True:
+        yield from loader
+        loader.set_epoch(loader.epoch + 1)
+
+
+def _is_finite(figures: dict[str, float]) -> bool:
+    return math.isfinite(figures["loss"]) and math.isfinite(figures["gradient_norm"])
+
+
+def _evaluate(
+    shards_dir: Path,
+    out_dir: Path,
+    config: TrainBlur2VidConfig,
+    accelerator: str,
+    lpips: bool,
+    progress: Progress | None,
+) -> None:
+    trained = load_backbone(out_dir / CHECKPOINT_NAME)
+    if trained.config != config:
+        raise InputError(out_dir / CHECKPOINT_NAME, "is of another run", "config")
+    reader = ShardReader(shards_dir, "test")
+    samples = measure_samples(
+        trained.network.to(accelerator), reader, image_size=config.image_size, lpips=lpips, progress=progress
+    )
+    write_table(out_dir / SAMPLES_NAME, samples)
+    metrics: dict[str, Any] = {
+        "schema": SCHEMA,
+        **{f"{split}_sequences": len(ShardReader(shards_dir, split)) for split in SPLITS},
+        "oracle_center": trained.network.takes_center,
+        "test": score_samples(samples) or None,
+    }
+    # Last, because its presence says that the run is finished.
+    write_json(out_dir / METRICS_NAME, metrics)

@@ -1,0 +1,179 @@
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from rb2v.blur2vid import train
+from rb2v.blur2vid.backbones import BACKBONES, make_backbone
+from rb2v.blur2vid.checkpoint import load_backbone
+from rb2v.blur2vid.config import TrainBlur2VidConfig
+from rb2v.errors import ConfigMismatchError, InputError, Rb2vError
+
+
+def config(**chosen):
+    small = {"crop_size": 20, "batch_size": 2, "steps": 4, "warmup_steps": 1, "checkpoint_every": 2, "log_every": 1}
+    return TrainBlur2VidConfig(**{**small, **chosen})
+
+
+def contents(folder):
+    names = ("checkpoint.safetensors", "metrics.csv", "metrics.json", "samples.csv", "config.json")
+    return {name: (folder / name).read_bytes() for name in names}
+
+
+@pytest.fixture(scope="session")
+def order_run(tiny_shards, tmp_path_factory):
+    from rb2v.hypercut.config import TrainHyperCutConfig
+    from rb2v.hypercut.train import run
+
+    folder = tmp_path_factory.mktemp("order") / "run"
+    run(tiny_shards, folder, TrainHyperCutConfig(n_dimensions=8, image_size=20, batch_size=4, steps=2), device="cpu")
+    return folder
+
+
+class TestRun:
+    def test_what_it_writes(self, tiny_shards, tmp_path):
+        checkpoint = train.run(tiny_shards, tmp_path / "run", config(), device="cpu")
+        trained = load_backbone(checkpoint)
+        assert trained.config == config()
+        metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+        assert (metrics["train_sequences"], metrics["test_sequences"]) == (10, 6)
+        assert list(metrics["test"]) == ["network", "blurry", "mean_frame"]
+        assert len(pd.read_csv(tmp_path / "run" / "samples.csv")) == 18
+        assert pd.read_csv(tmp_path / "run" / "metrics.csv")["step"].tolist() == [1, 2, 3, 4]
+
+    def test_a_stopped_run_ends_in_the_same_bytes(self, tiny_shards, tmp_path):
+        train.run(tiny_shards, tmp_path / "whole", config(steps=9), device="cpu")
+
+        class Stopped(Exception):
+            pass
+
+        def stop(done, total, label):
+            if label == "training" and done == 7:
+                raise Stopped
+
+        with pytest.raises(Stopped):
+            train.run(tiny_shards, tmp_path / "halves", config(steps=9), device="cpu", progress=stop)
+        assert (tmp_path / "halves" / "state.pt").exists()
+        train.run(tiny_shards, tmp_path / "halves", config(steps=9), device="cpu")
+        assert contents(tmp_path / "halves") == contents(tmp_path / "whole")
+
+    def test_readers_change_no_number(self, tiny_shards, tmp_path):
+        train.run(tiny_shards, tmp_path / "here", config(), device="cpu")
+        train.run(tiny_shards, tmp_path / "there", config(), device="cpu", workers=1)
+        assert contents(tmp_path / "here") == contents(tmp_path / "there")
+
+    def test_a_finished_run_is_left_as_it_is(self, tiny_shards, tmp_path):
+        train.run(tiny_shards, tmp_path / "run", config(), device="cpu")
+        before = contents(tmp_path / "run")
+        train.run(tiny_shards, tmp_path / "run", config(), device="cpu", progress=lambda *_: pytest.fail("it ran"))
+        assert contents(tmp_path / "run") == before
+
+    def test_another_configuration_is_refused(self, tiny_shards, tmp_path):
+        train.run(tiny_shards, tmp_path / "run", config(), device="cpu")
+        with pytest.raises(ConfigMismatchError, match="loss"):
+            train.run(tiny_shards, tmp_path / "run", config(loss="naive"), device="cpu")
+
+    def test_batches_that_are_not_finite_are_skipped(self, tiny_shards, tmp_path):
+        train.run(tiny_shards, tmp_path / "run", config(lr=1e30, ema_decay=0.0), device="cpu")
+        table = pd.read_csv(tmp_path / "run" / "metrics.csv")
+        assert table["skipped"].iloc[-1] >= 1
+        weights = load_backbone(tmp_path / "run").network.state_dict()
+        assert all(torch.isfinite(weight).all() for weight in weights.values())
+
+    def test_frames_smaller_than_the_crop_are_refused(self, tiny_shards, tmp_path):
+        with pytest.raises(InputError, match="crop_size: is 32; expected at most 24"):
+            train.run(tiny_shards, tmp_path / "run", config(crop_size=32), device="cpu")
+
+    def test_shrunk_frames(self, tiny_shards, tmp_path):
+        small = config(image_size=12, crop_size=8)
+        dataset = train.make_dataset(tiny_shards, small, tmp_path / "none")
+        assert dataset[0]["sharp"].shape == (7, 3, 8, 8)
+        whole = train.make_dataset(tiny_shards, config(image_size=12, crop_size=None), tmp_path / "none")
+        assert whole[0]["sharp"].shape == (7, 3, 12, 12)
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize(
+    ("loss", "regularizer"),
+    [
+        ("naive", "none"),
+        ("naive", "softplus"),
+        ("order_invariant", "none"),
+        ("order_invariant", "softplus"),
+        ("order_invariant", "linear"),
+        ("label", "none"),
+        ("best_direction", "none"),
+    ],
+)
+def test_every_backbone_with_every_loss(tiny_shards, order_run, tmp_path, backbone, loss, regularizer):
+    network = make_backbone(backbone, 7, 0)
+    chosen = config(
+        backbone=backbone,
+        loss=loss,
+        regularizer=regularizer,
+        steps=2,
+        batch_size=1,
+        pretrain_steps=int(network.has_autoencoder),
+    )
+    needed = order_run if chosen.needs_order else None
+    checkpoint = train.run(tiny_shards, tmp_path / "run", chosen, order_run=needed, device="cpu")
+    trained = load_backbone(checkpoint)
+    assert any(
+        not torch.equal(one, other)
+        for one, other in zip(network.parameters(), trained.network.parameters(), strict=True)
+    )
+    blurry = torch.rand(1, 3, 37, 51)
+    inputs = (blurry, blurry) if trained.network.takes_center else (blurry,)
+    with torch.inference_mode():
+        torch.testing.assert_close(trained.network(*inputs), load_backbone(checkpoint).network(*inputs))
+
+
+class TestOrder:
+    def test_label_turns_sequences(self, tiny_shards, order_run, tmp_path):
+        train.run(tiny_shards, tmp_path / "run", config(loss="label"), order_run=order_run, device="cpu")
+        labels = pd.read_csv(tmp_path / "run" / "order_labels.csv")
+        dataset = train.make_dataset(tiny_shards, config(loss="label"), tmp_path / "run" / "order_labels.csv")
+        np.testing.assert_array_equal(dataset.orders, labels["order"])
+        assert set(labels["split"]) == {"train"}
+
+    @pytest.mark.parametrize("chosen", [{"loss": "label"}, {"regularizer": "softplus"}])
+    def test_a_missing_order_run_is_named(self, tiny_shards, tmp_path, chosen):
+        with pytest.raises(InputError, match="order_run: is missing"):
+            train.run(tiny_shards, tmp_path / "run", config(**chosen), device="cpu")
+        assert not (tmp_path / "run").exists()
+
+    def test_an_order_run_that_nothing_uses_is_refused(self, tiny_shards, order_run, tmp_path):
+        with pytest.raises(InputError, match="neither the loss nor the regularizer"):
+            train.run(tiny_shards, tmp_path / "run", config(), order_run=order_run, device="cpu")
+
+    def test_another_order_run_needs_another_folder(self, tiny_shards, order_run, tmp_path):
+        train.run(tiny_shards, tmp_path / "run", config(loss="label"), order_run=order_run, device="cpu")
+        other = tmp_path / "other"
+        shutil.copytree(order_run, other)
+        with (other / "checkpoint.safetensors").open("ab") as file:
+            file.write(b" ")
+        with pytest.raises(ConfigMismatchError, match="order_sha256"):
+            train.run(tiny_shards, tmp_path / "run", config(loss="label"), order_run=other, device="cpu")
+
+
+class TestConfig:
+    @pytest.mark.parametrize(
+        ("chosen", "message"),
+        [
+            ({"backbone": "vgg"}, "backbone: 'vgg' is not known; expected .*unet or "),
+            ({"loss": "l2"}, "loss: 'l2' is not known"),
+            ({"regularizer": "hinge"}, "regularizer: 'hinge' is not known; expected none or softplus or linear"),
+            ({"steps": 0}, "steps must be at least 1, got 0"),
+            ({"crop_size": 0}, "crop_size must be at least 1, got 0"),
+            ({"alpha": float("nan")}, "alpha must be at least 0, got nan"),
+            ({"ema_decay": 1.0}, "ema_decay must be at most"),
+            ({"lr": 0.0}, "lr must be a positive number, got 0.0"),
+            ({"steps": 5, "pretrain_steps": 5}, "pretrain_steps must be less than steps, 5, got 5"),
+        ],
+    )
+    def test_what_is_out_of_range_is_refused(self, chosen, message):
+        with pytest.raises(Rb2vError, match=message):
+            TrainBlur2VidConfig(**chosen)
