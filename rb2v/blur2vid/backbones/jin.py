@@ -276,5 +276,7 @@ class TwoConv(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Return features of shape (B, n_out, h, w), of features of shape (B, n_channels, h, w)."""
-        total: Tensor = self.conv1(F.relu(self.norm1(features), inplace=True))
-        return total + self.conv2(F.relu(self.norm2(features), inplace=True))
+        narrow = self.conv1(F.relu(self.norm1(features), inplace=True))
+        wide = self.conv2(F.relu(self.norm2(features), inplace=True))
+        total: Tensor = narrow + wide
+        return total
