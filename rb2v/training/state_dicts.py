@@ -112,4 +112,4 @@ def _check_older_form(path: Path, source: BinaryIO, expected: str) -> None:
     n_bytes = source.seek(0, io.SEEK_END)
     source.seek(0)
     if n_claimed > n_bytes:
-        raise InputError(path, "claims to hold more than it does", expected=expected)
+        raise InputError(path, "claims to hold more than it does, or is damaged", expected=expected)
