@@ -113,6 +113,21 @@ class TestPurohit:
         assert len(seen) == (3 if feedback else 1)
         assert all(torch.equal(shown, flow) for shown, flow in zip(seen[1:], flows, strict=False))
 
+    def test_the_autoencoder_learns_motion(self):
+        sharp = textures(np.random.default_rng(0), 4, 24)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            network = Purohit(N_FRAMES, width=16, oracle_center=True)
+        optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3, betas=(0.9, 0.95))
+        repeated = (sharp - sharp[:, MIDDLE : MIDDLE + 1]).abs().mean().item()
+        for _ in range(60):
+            error = (network.autoencode(sharp) - sharp).abs().mean()
+            optimizer.zero_grad()
+            error.backward()
+            torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+            optimizer.step()
+        assert error.item() < 0.6 * repeated
+
     @pytest.mark.parametrize("n_frames", [3, 9])
     def test_odd_numbers_of_frames(self, n_frames):
         network = Purohit(n_frames, width=8)
