@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter, gaussian_gradient_magnitude
-from skimage.metrics import peak_signal_noise_ratio
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from rb2v.core.metrics import (
     alpha_errors,
@@ -45,6 +45,17 @@ def test_ssim_is_one_for_equal_images_and_follows_its_luminance_term():
     assert ssim(flat, flat) == pytest.approx(1)
     expected = (2 * 0.4 * 0.6 + 1e-4) / (0.4**2 + 0.6**2 + 1e-4)
     assert ssim(flat + 0.2, flat) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("shape", [(11, 11, 3), (24, 40, 3)])
+def test_ssim_is_that_of_scikit_image(shape):
+    rng = np.random.default_rng(2)
+    truth = rng.random(shape)
+    estimate = np.clip(truth + rng.normal(0, 0.1, shape), 0, 1)
+    expected = structural_similarity(
+        *(estimate, truth), data_range=1.0, channel_axis=-1, gaussian_weights=True, use_sample_covariance=False
+    )
+    assert ssim(estimate, truth) == pytest.approx(expected, abs=1e-12)
 
 
 @pytest.mark.parametrize("metric", [ppsnr_frame, ppsnr_pair, ppsnr_seq, pssim_frame, pssim_pair, pssim_seq])
