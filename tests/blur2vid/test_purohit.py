@@ -114,7 +114,7 @@ class TestPurohit:
         assert all(torch.equal(shown, flow) for shown, flow in zip(seen[1:], flows, strict=False))
 
     def test_the_autoencoder_learns_motion(self):
-        sharp = textures(np.random.default_rng(0), 4, 24)
+        sharp = textures(np.random.default_rng(0), 2, 16)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             network = Purohit(N_FRAMES, width=16, oracle_center=True)
@@ -126,7 +126,7 @@ class TestPurohit:
             error.backward()
             torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             optimizer.step()
-        assert error.item() < 0.6 * repeated
+        assert error.item() < 0.5 * repeated
 
     @pytest.mark.parametrize("n_frames", [3, 9])
     def test_odd_numbers_of_frames(self, n_frames):
