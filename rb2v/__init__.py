@@ -16,10 +16,20 @@ _PUBLIC_NAMES = {
     "ShardDataset": "rb2v.training.data",
     "ShardReader": "rb2v.shards",
     "ShardSampler": "rb2v.training.sampler",
+    "deblur": "rb2v.blur2vid.deblur",
     "make_loader": "rb2v.training.loader",
 }
 
-__all__ = ["InputError", "Rb2vError", "ShardDataset", "ShardReader", "ShardSampler", "__version__", "make_loader"]
+__all__ = [
+    "InputError",
+    "Rb2vError",
+    "ShardDataset",
+    "ShardReader",
+    "ShardSampler",
+    "__version__",
+    "deblur",
+    "make_loader",
+]
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - a module attribute can be anything

@@ -12,7 +12,15 @@ from rich.logging import RichHandler
 from rich.text import Text
 
 from rb2v import __version__
-from rb2v.cli import building, exchange, inspection, learning, models, verification  # noqa: F401 - they register themselves
+from rb2v.cli import (  # noqa: F401 - they register themselves
+    building,
+    exchange,
+    inspection,
+    learning,
+    models,
+    using,
+    verification,
+)
 from rb2v.cli.shared import app, console, error_console
 from rb2v.errors import Rb2vError
 

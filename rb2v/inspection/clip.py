@@ -8,13 +8,12 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from rb2v.errors import InputError
 from rb2v.inspection.pictures import captioned, contact_sheet, describe_sample, plot_histograms, strip
 from rb2v.inspection.summary import Summary
 from rb2v.io.store import whole_file, write_json
-from rb2v.io.video import write_image, write_video
+from rb2v.io.video import write_gif, write_image, write_video
 from rb2v.shards import ShardReader, ShardSample
 
 CLIP_FPS = 10
@@ -86,18 +85,10 @@ def write_clip(path: Path, index: int, sample: ShardSample) -> Path:
             blurry, *sharp = clip_frames(index, sample)
             write_video(temporary, [*repeat(blurry, BLURRY_FRAMES), *sharp], CLIP_FPS)
         else:
-            _write_gif(temporary, clip_frames(index, sample))
+            frames = clip_frames(index, sample)
+            step_ms = 1000 // CLIP_FPS
+            write_gif(temporary, frames, [BLURRY_FRAMES * step_ms, *repeat(step_ms, len(frames) - 1)])
     return path
-
-
-def _write_gif(path: Path, frames: Sequence[NDArray[np.uint8]]) -> None:
-    # One palette for all frames: their own would make still places flicker.
-    stacked = Image.fromarray(np.concatenate([frame[::2, ::2] for frame in frames]))
-    palette = stacked.quantize(256, method=Image.Quantize.MEDIANCUT)
-    first, *others = (Image.fromarray(frame).quantize(palette=palette) for frame in frames)
-    step_ms = 1000 // CLIP_FPS
-    durations_ms = [BLURRY_FRAMES * step_ms, *(step_ms for _ in others)]
-    first.save(path, format="GIF", save_all=True, append_images=others, duration=durations_ms, loop=0)
 
 
 def write_report(

@@ -218,6 +218,26 @@ def write_image(path: Path, image: NDArray[np.uint8]) -> Path:
     return path
 
 
+def write_gif(path: Path, frames: Sequence[NDArray[np.uint8]], durations_ms: Sequence[int]) -> Path:
+    """Write a GIF that starts anew when it ends.
+
+    Parameters
+    ----------
+    path : Path
+        The file to write.
+    frames : sequence of (H, W, 3) ndarray of uint8
+        RGB.
+    durations_ms : sequence of int
+        How long each is shown, in milliseconds; GIF counts hundredths of a second.
+    """
+    # One palette for all frames: their own would make still places flicker.
+    stacked = PIL.Image.fromarray(np.concatenate([frame[::2, ::2] for frame in frames]))
+    palette = stacked.quantize(256, method=PIL.Image.Quantize.MEDIANCUT)
+    first, *others = (PIL.Image.fromarray(frame).quantize(palette=palette) for frame in frames)
+    first.save(path, format="GIF", save_all=True, append_images=others, duration=list(durations_ms), loop=0)
+    return path
+
+
 def write_video(
     path: Path,
     frames: Iterable[NDArray[np.uint8]],

@@ -19,7 +19,7 @@ class ShippedModel:
 
     name: str
     path: Path
-    """Where they are in a checkout; an installation has the list alone."""
+    """Where they are in a checkout; an installation has the list, and of the weights those for ``rb2v.deblur``."""
     n_bytes: int
     sha256: str
     purpose: str

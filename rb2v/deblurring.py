@@ -1,0 +1,342 @@
+"""Pictures, folders of them and videos to the sharp frames that ``rb2v.deblur`` recovers: ``rb2v deblur``."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rb2v.blur2vid.backbones import Backbone
+from rb2v.blur2vid.deblur import find_run, load_network, prepare_image, reblur_psnr, recover_frames
+from rb2v.blur2vid.direction import chain_sequences
+from rb2v.blur2vid.tiles import OVERLAP_PX, TILE_PX, lay_tiles
+from rb2v.device import check_torch_device
+from rb2v.errors import InputError, Rb2vError
+from rb2v.io.partial import scratch_folder
+from rb2v.io.photo import PHOTO_SUFFIXES, read_photo
+from rb2v.io.store import SCHEMA, output_folder, sha256_of, whole_file
+from rb2v.io.video import iter_frames, probe_video, write_gif, write_image, write_video
+
+FORMATS = ("mp4", "gif", "png")
+DEFAULT_FPS = 10.0
+VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm")
+
+_MAX_FPS = {"mp4": 1000.0, "gif": 50.0}  # what viewers of GIF keep up with
+_MAX_SIDE_PX = {"mp4": 16_384, "gif": 65_535}
+_FRAME_NAME = re.compile(r"frame_\d+\.png")
+
+logger = logging.getLogger(__name__)
+
+Frames = NDArray[np.uint8]
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class DeblurConfig:
+    """How pictures are deblurred and written.
+
+    Raises
+    ------
+    Rb2vError
+        If a value is out of range, or makes no sense with another.
+    """
+
+    format: str | None = None
+    """What every picture of a folder becomes: mp4 (the default), gif, or png, a folder of frames. Of a single picture
+    the output's suffix decides."""
+    fps: float | None = None
+    """Frames per second; by default 10, and for a video as many times its own as there are frames in a sequence."""
+    loop: bool = False
+    """Whether to play back again to the first frame."""
+    tile: int = TILE_PX
+    """Side of the tiles of larger pictures, in pixels."""
+    overlap: int = OVERLAP_PX
+    """What neighboring tiles share, in pixels."""
+
+    def __post_init__(self) -> None:
+        if self.format is not None and self.format not in FORMATS:
+            raise InputError("options", f"{self.format!r} is not known", "format", ", ".join(FORMATS))
+        if self.fps is not None and not (math.isfinite(self.fps) and 0.1 <= self.fps <= _MAX_FPS["mp4"]):
+            raise InputError("options", f"is {self.fps}", "fps", f"0.1 to {_MAX_FPS['mp4']:g}")
+        lay_tiles(1, 1, self.tile, self.overlap)
+
+
+@dataclass(frozen=True)
+class Deblurred:
+    """A picture or video that is done."""
+
+    source: Path
+    out: Path
+    reblur_psnr: float | None
+    """Of the mean of the frames against the blurry picture, in dB, the mean over the frames of a video; None where it
+    was done before."""
+
+
+def deblur_files(
+    source: Path,
+    out: Path,
+    config: DeblurConfig | None = None,
+    *,
+    run: Path | None = None,
+    device: str = "auto",
+    on_done: Callable[[Deblurred], None] | None = None,
+    progress: Progress | None = None,
+) -> list[Deblurred]:
+    """Write the sharp frames of a picture, of every picture of a folder, or of every frame of a video.
+
+    What is written is whole or absent. Of a folder, pictures that are done and have not changed since are skipped, and
+    what cannot be read does not keep the others from being written.
+
+    Parameters
+    ----------
+    source : Path
+        A picture, a folder of pictures, or a video each of whose frames is blurry.
+    out : Path
+        For a picture a .mp4 or .gif file, or a folder for frame_1.png and so on. For a folder a folder, in which every
+        output has its picture's name. For a video a .mp4 file.
+    config : DeblurConfig, optional
+        How.
+    run : Path, optional
+        A checkpoint of ``rb2v train-blur2vid``, or the folder of its run; the weights that rb2v ships by default.
+    device : {"auto", "cpu", "cuda"}
+        Where to compute; "auto" takes CUDA where there is one.
+    on_done : callable, optional
+        Called with each that is done.
+    progress : callable, optional
+        Called with the work done, all of it, and what it is.
+
+    Returns
+    -------
+    list of Deblurred
+        In the natural order of their names, in which picture 10 follows picture 9.
+
+    Raises
+    ------
+    InputError
+        If a picture cannot be read or holds what is not finite, the output cannot be of that kind, or stands in the
+        way of something else, the run cannot be read, or an option does not suit the output.
+    Rb2vError
+        If some pictures of a folder could not be used; the others are done.
+    """
+    config = config or DeblurConfig()
+    show = progress or (lambda done, total, label: None)
+    if not source.exists():
+        raise InputError(source, "there is no such file", expected="a picture, a folder of pictures, or a video")
+    check_torch_device(device)
+    if source.is_dir():
+        return _deblur_folder(source, out, config, run, device, on_done, show)
+    if config.format is not None:
+        raise InputError("options", "is for a folder of pictures", "format", "an output whose suffix tells it")
+    kind = _kind_of(out)
+    _check_kind(kind, config)
+    if out.exists() and out.samefile(source):
+        raise InputError(out, "is the input", expected="another file to write to")
+    if source.suffix.lower() in VIDEO_SUFFIXES:
+        done = _deblur_video(source, out, kind, config, run, device, show)
+    else:
+        _check_target(out, kind)
+        image = prepare_image(read_photo(source), source)
+        network = load_network(run, device)
+        done = _deblur_picture(network, source, image, out, kind, config, show)
+    if on_done is not None:
+        on_done(done)
+    return [done]
+
+
+def _deblur_folder(
+    source: Path,
+    out: Path,
+    config: DeblurConfig,
+    run: Path | None,
+    device: str,
+    on_done: Callable[[Deblurred], None] | None,
+    show: Progress,
+) -> list[Deblurred]:
+    kind = config.format or "mp4"
+    _check_kind(kind, config)
+    if out.suffix.lower() in (".mp4", ".gif"):
+        raise InputError(out, "is one file for many pictures", expected=f"a folder, and --format {out.suffix[1:]}")
+    targets = _list_targets(source, out, kind)
+    settings = {
+        "schema": SCHEMA,
+        "stage": "deblur",
+        "weights_sha256": sha256_of(find_run(run)),
+        **dataclasses.asdict(config),
+        "format": kind,
+    }
+    network = load_network(run, device)
+    finished: list[Deblurred] = []
+    faults: list[Rb2vError] = []
+    with output_folder(out, settings):
+        for index, (path, target) in enumerate(targets):
+            show(index, len(targets), "deblurring pictures")
+            try:
+                if target.exists() and target.stat().st_mtime >= path.stat().st_mtime:
+                    done = Deblurred(path, target, None)
+                else:
+                    _check_target(target, kind)
+                    image = prepare_image(read_photo(path), path)
+                    done = _deblur_picture(network, path, image, target, kind, config, lambda *_: None)
+            except Rb2vError as error:
+                logger.warning("%s", error)
+                faults.append(error)
+                continue
+            finished.append(done)
+            if on_done is not None:
+                on_done(done)
+        show(len(targets), len(targets), "deblurring pictures")
+    if faults:
+        raise Rb2vError(f"{len(faults)} of {len(targets)} pictures could not be used, the others are done: {faults[0]}")
+    return finished
+
+
+def _list_targets(source: Path, out: Path, kind: str) -> list[tuple[Path, Path]]:
+    pictures = [
+        path
+        for path in source.iterdir()
+        if path.suffix.lower() in PHOTO_SUFFIXES and not path.name.startswith(".") and not path.is_dir()
+    ]
+    if not pictures:
+        raise InputError(source, "holds no picture", expected=", ".join(PHOTO_SUFFIXES))
+    targets: dict[Path, Path] = {}
+    for path in sorted(pictures, key=_natural_key):
+        target = out / (path.stem if kind == "png" else f"{path.stem}.{kind}")
+        if target in targets:
+            problem = f"would be written to the same {target.name} as {targets[target].name}"
+            raise InputError(path, problem, expected="names that differ before their suffix")
+        targets[target] = path
+    return [(path, target) for target, path in targets.items()]
+
+
+def _natural_key(path: Path) -> tuple[list[str | int], str]:
+    parts = re.split(r"([0-9]+)", path.name.casefold())
+    return [int(part) if index % 2 else part for index, part in enumerate(parts)], path.name
+
+
+def _kind_of(out: Path) -> str:
+    suffix = out.suffix.lower()
+    if suffix in (".mp4", ".gif"):
+        return suffix[1:]
+    if not out.name or (suffix and not out.is_dir()):
+        expected = ".mp4, .gif, or a name without suffix for a folder of pictures"
+        raise InputError(out, "is no output that can be written", expected=expected)
+    return "png"
+
+
+def _check_kind(kind: str, config: DeblurConfig) -> None:
+    if kind == "png":
+        for name, given in (("fps", config.fps is not None), ("loop", config.loop)):
+            if given:
+                raise InputError("options", "is not for frames in files of their own", name, "an .mp4 or .gif output")
+    elif config.fps is not None and config.fps > _MAX_FPS[kind]:
+        raise InputError("options", f"is {config.fps:g}", "fps", f"at most {_MAX_FPS[kind]:g} for .{kind}")
+
+
+def _check_target(target: Path, kind: str) -> None:
+    """Check that nothing else would be replaced."""
+    if kind != "png":
+        if target.is_dir():
+            raise InputError(target, "is a folder", expected="a file to write")
+        return
+    if target.exists() and not target.is_dir():
+        raise InputError(target, "is a file", expected="a folder to write to")
+    if target.is_dir():
+        for child in sorted(target.iterdir()):
+            if not _FRAME_NAME.fullmatch(child.name) or child.is_dir():
+                problem = f"holds {child.name!r}, which is not of this command"
+                raise InputError(target, problem, expected="a new or empty folder")
+
+
+def _deblur_picture(
+    network: Backbone,
+    source: Path,
+    image: NDArray[np.float32],
+    out: Path,
+    kind: str,
+    config: DeblurConfig,
+    show: Progress,
+) -> Deblurred:
+    height, width = image.shape[:2]
+    _check_size(source, height, width, kind)
+    frames = recover_frames(
+        network,
+        image,
+        tile=config.tile,
+        overlap=config.overlap,
+        progress=lambda done, total: show(done, total, "deblurring tiles"),
+    )
+    _write(out, frames, kind, config)
+    return Deblurred(source, out, reblur_psnr(frames, image))
+
+
+def _check_size(source: Path, height: int, width: int, kind: str) -> None:
+    if max(height, width) > _MAX_SIDE_PX.get(kind, math.inf):
+        raise InputError(source, f"{width}x{height} pixels are too many for .{kind}", expected="an output folder")
+
+
+def _write(out: Path, frames: Frames, kind: str, config: DeblurConfig) -> None:
+    if kind == "png":
+        _write_frames(out, frames)
+        return
+    fps = config.fps or DEFAULT_FPS
+    shown = [*frames, *frames[-2:0:-1]] if config.loop and kind == "gif" else [*frames]
+    if config.loop and kind == "mp4":
+        # Players of videos stop at the end, so that it is to be where it began.
+        shown = [*frames, *frames[-2::-1]]
+    with whole_file(out) as temporary:
+        if kind == "gif":
+            write_gif(temporary, shown, [round(1000 / fps)] * len(shown))
+        else:
+            write_video(temporary, _even(shown), fps)
+
+
+def _even(frames: Sequence[Frames]) -> Iterator[Frames]:
+    """Yield frames with even sides, as H.264 asks for: the last row and column twice where they are odd."""
+    for frame in frames:
+        height, width = frame.shape[:2]
+        yield np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+
+
+def _write_frames(folder: Path, frames: Frames) -> None:
+    digits = len(str(len(frames)))
+    with scratch_folder(folder) as scratch:
+        made = scratch / "frames"
+        for k, frame in enumerate(frames, start=1):
+            write_image(made / f"frame_{k:0{digits}d}.png", frame)
+        if folder.exists():
+            folder.rename(scratch / "before")
+        made.rename(folder)
+
+
+def _deblur_video(
+    source: Path, out: Path, kind: str, config: DeblurConfig, run: Path | None, device: str, show: Progress
+) -> Deblurred:
+    if kind != "mp4":
+        raise InputError(out, "cannot hold the frames of a video", expected="an .mp4 file")
+    if config.loop:
+        raise InputError("options", "is for pictures, not for a video", "loop")
+    _check_target(out, kind)
+    info = probe_video(source)
+    _check_size(source, info.height, info.width, kind)
+    network = load_network(run, device)
+    fps = config.fps or min(network.n_frames * (info.frame_rate or 25.0), _MAX_FPS["mp4"])
+    scores: list[float] = []
+
+    def sequences() -> Iterator[Frames]:
+        for frame in iter_frames([source]):
+            image = prepare_image(frame.image, source)
+            frames = recover_frames(network, image, tile=config.tile, overlap=config.overlap)
+            scores.append(reblur_psnr(frames, image))
+            show(len(scores), max(info.n_frames, len(scores)), "deblurring frames")
+            yield frames
+
+    with whole_file(out) as temporary:
+        write_video(temporary, (frame for one in chain_sequences(sequences()) for frame in _even(list(one))), fps)
+    return Deblurred(source, out, float(np.mean(scores)))

@@ -1,0 +1,77 @@
+"""Pictures as people have them: upright by their EXIF, of any depth, grey, with a palette, or with alpha."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+from numpy.typing import NDArray
+from PIL import ImageOps
+
+from rb2v.errors import InputError
+from rb2v.io.config import IMAGE_SUFFIXES
+
+PHOTO_SUFFIXES = (*IMAGE_SUFFIXES, ".webp", ".bmp")
+
+_FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP")
+_EXPECTED = "PNG, JPEG, TIFF, WebP or BMP"
+_GREY_MODES = ("1", "L")
+_ALPHA_MODES = ("RGBA", "LA", "PA", "RGBa", "La")
+_DEEP_MODES = ("F", "I", "I;16", "I;16L", "I;16B", "I;16N")
+
+
+def read_photo(path: Path) -> NDArray[Any]:
+    """Read a picture the way up that its EXIF says, or as it is stored where it says nothing.
+
+    Parameters
+    ----------
+    path : Path
+        A PNG, JPEG, TIFF, WebP or BMP file; of several pictures in it the first is read.
+
+    Returns
+    -------
+    (H, W), (H, W, 3) or (H, W, 4) ndarray of uint8, uint16 or float32
+        Grey, RGB, or RGB and alpha. Grey pictures keep 16 bits and floats, colors are read in 8 bits.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, no such picture, cut short, or larger than 89 megapixels.
+    """
+    if not path.is_file():
+        problem = "is a folder" if path.is_dir() else "there is no such file"
+        raise InputError(path, problem, expected=f"a picture: {_EXPECTED}")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of oddities in metadata
+            # The header first: a small file may declare a picture that fills the memory.
+            warnings.simplefilter("error", PIL.Image.DecompressionBombWarning)
+            with PIL.Image.open(path, formats=_FORMATS) as opened:
+                opened.load()
+                return _to_array(ImageOps.exif_transpose(opened))
+    except (PIL.Image.DecompressionBombWarning, PIL.Image.DecompressionBombError) as error:
+        raise InputError(path, "is too large", expected="at most 89 megapixels") from error
+    except OSError as error:
+        if error.errno is not None:
+            raise InputError(path, f"cannot be read ({error.strerror})") from error
+        problem = "is cut short or damaged" if "truncated" in str(error) else "cannot be read as a picture"
+        raise InputError(path, problem, expected=f"a whole picture: {_EXPECTED}") from error
+    except Exception as error:  # there is hardly one that decoders do not raise on damaged files
+        raise InputError(path, "cannot be read as a picture", expected=f"a whole picture: {_EXPECTED}") from error
+
+
+def _to_array(picture: PIL.Image.Image) -> NDArray[Any]:
+    if picture.mode in _DEEP_MODES:
+        values = np.asarray(picture)
+        if values.dtype.kind == "f":
+            return values.astype(np.float32)
+        if values.min() < 0 or values.max() > np.iinfo(np.uint16).max:
+            raise ValueError("integers beyond 16 bits")
+        return values.astype(np.uint16)
+    if picture.mode in _GREY_MODES:
+        return np.asarray(picture.convert("L"))
+    has_alpha = picture.mode in _ALPHA_MODES or "transparency" in picture.info
+    return np.asarray(picture.convert("RGBA" if has_alpha else "RGB"))
