@@ -185,7 +185,7 @@ def recover_frames(
     """Recover the sharp frames of a prepared image, tile by tile where it is larger than one.
 
     The network's share of the memory depends on the tile alone; the image, the tiles' frames and the result take some
-    80 bytes per pixel beside it.
+    90 bytes per pixel beside it.
 
     Parameters
     ----------
