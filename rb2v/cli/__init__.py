@@ -18,6 +18,7 @@ from rb2v.cli import (  # noqa: F401 - they register themselves
     inspection,
     learning,
     models,
+    scoring,
     using,
     verification,
 )

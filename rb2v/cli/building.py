@@ -128,8 +128,11 @@ def simulate_shards(
         Path, typer.Option(help="Folder for the shards and manifest.json; the truth goes to OUT/../truth/NAME OF OUT.")
     ],
     motion: Annotated[
-        Literal["single", "mixed"],
-        typer.Option(help="single: the camera pans; mixed: it does, and three to six objects move each its own way."),
+        Literal["single", "mixed", "blocks"],
+        typer.Option(
+            help="single: the camera pans; mixed: it does, and three to six objects move each its own way; blocks: a "
+            "plain block moves before a dark wall."
+        ),
     ] = "mixed",
     train: Annotated[int, typer.Option(help="Sequences to train on.")] = 2000,
     test: Annotated[int, typer.Option(help="Sequences to test on, of other pictures.")] = 400,

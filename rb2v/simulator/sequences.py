@@ -24,7 +24,7 @@ from rb2v.errors import Rb2vError
 from rb2v.simulator import textures
 from rb2v.simulator.scene import LayeredScene, Motion, Mover, Wave
 
-MotionKind = Literal["single", "mixed"]
+MotionKind = Literal["single", "mixed", "blocks"]
 
 FINE_SECONDS = 1 / 200
 """Time from one sharp frame to the next."""
@@ -42,9 +42,12 @@ _WALL = 2.1
 _PAN_RADIUS = (0.2, 0.35)
 _OBJECT_RADIUS = (0.1, 0.2)
 # And from the first frame of a sequence to the last.
-_PAN = {"single": (0.06, 0.2), "mixed": (0.04, 0.16)}
-_OBJECT = {"single": (0.0, 0.03), "mixed": (0.04, 0.2)}
-_N_OBJECTS = {"single": (0, 2), "mixed": (3, 7)}
+_PAN = {"single": (0.06, 0.2), "mixed": (0.04, 0.16), "blocks": (0.0, 0.0)}
+_OBJECT = {"single": (0.0, 0.03), "mixed": (0.04, 0.2), "blocks": (0.2, 0.35)}
+_N_OBJECTS = {"single": (0, 2), "mixed": (3, 7), "blocks": (1, 2)}
+_BLOCK_RADIUS = (0.2, 0.26)
+_BLOCK_LIGHT = (0.3, 1.0)
+_BLOCK_WALL_LIGHT = 0.02
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,8 @@ class SequencesConfig:
 
     motion: MotionKind = "mixed"
     """``single``: the camera pans, and at most one object moves a little of its own; ``mixed``: the camera pans more
-    slowly, and three to six objects move each its own way."""
+    slowly, and three to six objects move each its own way; ``blocks``: one plain block moves before a dark wall, the
+    toy on which what a loss does shows at a glance."""
     train: int = 2000
     """Sequences to train on."""
     test: int = 400
@@ -183,6 +187,8 @@ def build_scene(config: SequencesConfig, photos: Sequence[Path], rng: np.random.
     rng : numpy.random.Generator
         Decides everything else.
     """
+    if config.motion == "blocks":
+        return _build_toy(config.size, rng)
     size, kind = config.size, config.motion
     pictures = [_load_photo(photos[index], size) for index in rng.permutation(len(photos))[:_MAX_PHOTOS]]
     side = int(_WALL * size)
@@ -198,6 +204,21 @@ def build_scene(config: SequencesConfig, photos: Sequence[Path], rng: np.random.
         movers.append(Mover(textures.sprite(photo, alpha, rng), motion))
     rig_motion = _draw_motion(rng, size, _PAN[kind], _PAN_RADIUS, np.zeros(2), turn_degrees=4.0)
     return LayeredScene(wall, movers, rig_motion)
+
+
+def _build_toy(size: int, rng: np.random.Generator) -> LayeredScene:
+    wall = np.full((size, size, 3), _BLOCK_WALL_LIGHT, dtype=np.float32)
+    movers = []
+    for _ in range(int(rng.integers(*_N_OBJECTS["blocks"]))):
+        width, height = (max(int(size * rng.uniform(0.2, 0.32)), 6) for _ in range(2))
+        block = np.zeros((height, width, 4), dtype=np.float32)
+        block[1:-1, 1:-1, :3] = rng.uniform(*_BLOCK_LIGHT, 3)
+        block[1:-1, 1:-1, 3] = 1
+        place = size * rng.uniform(-0.08, 0.08, 2)
+        motion = _draw_motion(rng, size, _OBJECT["blocks"], _BLOCK_RADIUS, place, turn_degrees=0.0)
+        movers.append(Mover(block, motion))
+    still = _draw_motion(rng, size, _PAN["blocks"], _PAN_RADIUS, np.zeros(2), turn_degrees=0.0).scaled(0.0)
+    return LayeredScene(wall, movers, still)
 
 
 @lru_cache(maxsize=64)

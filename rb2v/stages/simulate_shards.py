@@ -39,7 +39,7 @@ MOTION_NAME = "motion.csv"
 MOTION_COLUMNS = ("split", "take", "blurry_index", "motion_x_px", "motion_y_px")
 """Of the table that tells the motion of every sample."""
 
-SCENES_VERSION = 1
+SCENES_VERSION = 2
 """Raised whenever a configuration comes to give other sequences."""
 SHARD_SAMPLES = 128
 """Most samples of one shard."""

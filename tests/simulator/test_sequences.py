@@ -12,7 +12,7 @@ from rb2v.simulator.scene import LayeredScene, Motion, Mover, Wave
 from rb2v.simulator.sequences import MotionKind, SequencesConfig, SimulatedTake, build_take, split_photos
 from rb2v.simulator.textures import list_photos, load_photo
 
-KINDS = MotionKind.__args__
+KINDS = [kind for kind in MotionKind.__args__ if kind != "blocks"]
 SIZE = 96
 STILL = Motion(Wave(), Wave())
 
@@ -171,6 +171,17 @@ class TestTakes:
         np.testing.assert_allclose(take.motion_px(0), [expected, 0], atol=1e-4)
 
 
+class TestBlocks:
+    def test_one_block_moves_before_a_dark_wall(self):
+        for index in range(4):
+            sequence = make_take("blocks", index).render(0)
+            bright = sequence.sharp.max(axis=-1) > 100
+            assert (bright.mean(axis=(1, 2)) < 0.15).all()
+            places = np.array([np.argwhere(frame).mean(axis=0) for frame in bright])
+            assert np.linalg.norm(places[-1] - places[0]) > 0.12 * SIZE
+            assert (np.linalg.norm(np.diff(places, axis=0), axis=1) > 0.5).all()
+
+
 class TestSplits:
     @pytest.mark.parametrize("n", range(2, 9))
     def test_no_photograph_is_in_both(self, n, tmp_path):
@@ -188,7 +199,7 @@ class TestSplits:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"motion": "fast"}, "motion: 'fast' is not known; expected single or mixed"),
+        ({"motion": "fast"}, "motion: 'fast' is not known; expected single or mixed or blocks"),
         ({"train": 0}, "train must be 1 to 1000000, got 0"),
         ({"test": -1}, "test must be 0 to 1000000, got -1"),
         ({"size": 31}, "size must be 32 to 1024, got 31"),

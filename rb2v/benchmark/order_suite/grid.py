@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from rb2v.benchmark.order_suite.config import OrderSuiteConfig
+from rb2v.benchmark.stop_watch import StopWatch
 from rb2v.device import one_torch_thread
 from rb2v.hypercut import train
 from rb2v.hypercut.config import TrainHyperCutConfig, recommend
-from rb2v.io.store import SCHEMA, write_json
 
 RUNS_NAME = "runs"
 TIMES_NAME = "times"
@@ -81,7 +80,7 @@ class Training:
         InputError
             If its folder holds a run of other settings, or the data cannot be trained on.
         """
-        watch = _StopWatch(self.out_dir / TIMES_NAME / f"{cell.name}.json")
+        watch = StopWatch(self.out_dir / TIMES_NAME / f"{cell.name}.json")
         with one_torch_thread():
             train.run(
                 self.shards_dir,
@@ -91,23 +90,3 @@ class Training:
                 progress=watch.see,
             )
         return cell.name
-
-
-class _StopWatch:
-    """Measure the training alone: its first step brings warming up, and what was before a kill is not known."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._start: tuple[int, float] | None = None
-
-    def see(self, done: int, total: int, label: str) -> None:
-        """Take note of progress, and write the time down at the end."""
-        if label != "training":
-            return
-        now = time.perf_counter()
-        if self._start is None:
-            self._start = done, now
-        elif done == total:
-            first, start = self._start
-            per_step = (now - start) / (done - first)
-            write_json(self._path, {"schema": SCHEMA, "seconds_per_step": per_step, "seconds": per_step * total})

@@ -1,0 +1,158 @@
+"""What the deblurring suite trains, and how long."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from rb2v.blur2vid.backbones import BACKBONES
+from rb2v.blur2vid.config import NO_REGULARIZER, TrainBlur2VidConfig
+from rb2v.errors import Rb2vError
+from rb2v.training.options import check_range
+
+MAX_SEEDS = 1000
+ORACLES = ("purohit_oracle",)
+"""Backbones that are fed a part of the truth: their figures stand beside no other's."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to train a backbone."""
+
+    label: str
+    loss: str
+    regularizer: str = NO_REGULARIZER
+
+
+METHODS: Mapping[str, Method] = MappingProxyType(
+    {
+        "naive": Method("naive (eq. 4)", "naive"),
+        "naive_hypercut": Method("naive + HyperCUT", "naive", "softplus"),
+        "order_invariant": Method("order-invariant (eq. 3)", "order_invariant"),
+        "hypercut": Method("order-invariant + HyperCUT (eq. 8)", "order_invariant", "softplus"),
+        "label": Method("label: turned by HyperCUT's order", "label"),
+        "best_direction": Method("best direction", "best_direction"),
+    }
+)
+"""Methods by name, as the tables list them."""
+BASELINE, REGULARIZED = "order_invariant", "hypercut"
+"""The method without and with the regulariser whose weight Table 6 varies."""
+
+
+@dataclass(frozen=True)
+class DeblurSuiteConfig:
+    """Which backbones are trained, how, and on what; everything else is what is recommended.
+
+    Raises
+    ------
+    Rb2vError
+        If a value is out of range, or names no backbone or method.
+    """
+
+    backbones: tuple[str, ...]
+    """Keys of ``BACKBONES``; none that is fed the true centre frame."""
+    image_size: int | None
+    """Shorter side to which the frames are shrunk, in pixels; None leaves them as they are."""
+    crop_size: int
+    """Side of the parts that are trained on, in pixels."""
+    batch_size: int
+    """Sequences per step."""
+    steps: int
+    """Training steps of every run."""
+    methods: tuple[str, ...] = tuple(METHODS)
+    """Keys of ``METHODS``."""
+    seeds: int = 3
+    """Runs of each backbone and method; their seeds are 0, 1, ..."""
+    alphas: tuple[float, ...] = (0.0, 0.1, 0.15, 0.2, 0.25, 0.3)
+    """Weights of the regulariser that Table 6 compares, with seed 0 of the first backbone; none leaves it out."""
+    order_steps: int = 600
+    """Training steps of the order network, where none is given."""
+    order_size: int = 64
+    """Shorter side of the frames that it sees, in pixels."""
+    toy_steps: int = 300
+    """Training steps of every method on the toy of Figure 2; 0 leaves it out."""
+    toy_train: int = 400
+    """Training sequences of the toy."""
+    pretrain_shares: Mapping[str, float] = field(default_factory=lambda: {"purohit": 0.3})
+    """Share of the steps in which a backbone's autoencoder learns."""
+    shown_sequences: int = 2
+    """Test sequences that are shown."""
+
+    def __post_init__(self) -> None:
+        for backbone in self.backbones:
+            if backbone in ORACLES:
+                problem = "is fed the true centre frame, and its figures stand beside no other's"
+                raise Rb2vError(f"backbone: {backbone!r} {problem}")
+            if backbone not in BACKBONES:
+                known = ", ".join(name for name in BACKBONES if name not in ORACLES)
+                raise Rb2vError(f"backbone: {backbone!r} is not known; expected {known}")
+        for method in self.methods:
+            if method not in METHODS:
+                raise Rb2vError(f"method: {method!r} is not known; expected {', '.join(METHODS)}")
+        if not self.backbones or not self.methods:
+            raise Rb2vError("backbone, method: none is given")
+        check_range("seeds", self.seeds, 1, MAX_SEEDS)
+        for name in ("steps", "order_steps", "crop_size", "batch_size", "toy_train"):
+            check_range(name, getattr(self, name), 1)
+        for name in ("toy_steps", "shown_sequences"):
+            check_range(name, getattr(self, name), 0)
+        for alpha in self.alphas:
+            check_range("alphas", alpha, 0)
+
+    @property
+    def usual_alpha(self) -> float:
+        """Weight of the regulariser outside Table 6."""
+        return TrainBlur2VidConfig.alpha
+
+    def chosen(
+        self,
+        *,
+        backbones: Sequence[str] | None = None,
+        methods: Sequence[str] | None = None,
+        seeds: int | None = None,
+        steps: int | None = None,
+        alphas: bool = True,
+    ) -> DeblurSuiteConfig:
+        """Return this configuration but for what was chosen; None chooses nothing.
+
+        Raises
+        ------
+        Rb2vError
+            If a value is out of range, or names no backbone or method.
+        """
+        return dataclasses.replace(
+            self,
+            backbones=self.backbones if backbones is None else tuple(dict.fromkeys(backbones)),
+            methods=self.methods if methods is None else _in_order(methods),
+            seeds=self.seeds if seeds is None else seeds,
+            steps=self.steps if steps is None else steps,
+            alphas=self.alphas if alphas else (),
+        )
+
+
+def _in_order(methods: Sequence[str]) -> tuple[str, ...]:
+    unknown = sorted(set(methods) - set(METHODS))
+    return (*(name for name in METHODS if name in methods), *unknown)
+
+
+PRESETS: Mapping[str, DeblurSuiteConfig] = MappingProxyType(
+    {
+        "small": DeblurSuiteConfig(
+            backbones=("unet",), image_size=48, crop_size=32, batch_size=16, steps=600, order_size=48
+        ),
+        "full": DeblurSuiteConfig(
+            backbones=("unet", "jin", "purohit"),
+            image_size=None,
+            crop_size=240,
+            batch_size=8,
+            steps=50_000,
+            order_steps=4000,
+            order_size=128,
+            toy_steps=2000,
+            shown_sequences=6,
+        ),
+    }
+)
+"""``small`` for two cores, ``full`` for a GPU. 240 suits the backbone ``jin``, whose layers need multiples of 20."""
