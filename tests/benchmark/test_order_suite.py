@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hypercut.textures import N_FRAMES, translating_texture
+from textures import N_FRAMES, translating_texture
 
 from rb2v.artifacts import Crop
 from rb2v.benchmark.order_suite import PRESETS, OrderSuiteConfig, grid, run

@@ -74,7 +74,8 @@ class DeblurSuiteConfig:
     toy_steps: int = 300
     """Training steps of every method on the toy of Figure 2; 0 leaves it out."""
     toy_train: int = 400
-    """Training sequences of the toy."""
+    toy_test: int = 48
+    """Sequences of the toy."""
     pretrain_shares: Mapping[str, float] = field(default_factory=lambda: {"purohit": 0.3})
     """Share of the steps in which a backbone's autoencoder learns."""
     shown_sequences: int = 2
@@ -94,7 +95,7 @@ class DeblurSuiteConfig:
         if not self.backbones or not self.methods:
             raise Rb2vError("backbone, method: none is given")
         check_range("seeds", self.seeds, 1, MAX_SEEDS)
-        for name in ("steps", "order_steps", "crop_size", "batch_size", "toy_train"):
+        for name in ("steps", "order_steps", "crop_size", "batch_size", "toy_train", "toy_test"):
             check_range(name, getattr(self, name), 1)
         for name in ("toy_steps", "shown_sequences"):
             check_range(name, getattr(self, name), 0)

@@ -19,7 +19,6 @@ TIMES_NAME = "times"
 ORDER_NAME = "order"
 TOY_NAME = "toy"
 TOY_SIZE_PX = 32
-TOY_TEST = 48
 TOY_BACKBONE = "unet"
 
 

@@ -19,7 +19,6 @@ from rb2v.benchmark.deblur_suite.grid import (
     TOY_BACKBONE,
     TOY_NAME,
     TOY_SIZE_PX,
-    TOY_TEST,
     Cell,
     OrderTraining,
     Training,
@@ -117,7 +116,8 @@ def run(
         n_steps = len(toys) + len(cells) + 1
         show(0, n_steps, "training")
         if config.toy_steps:
-            toy_data = SequencesConfig(motion="blocks", train=config.toy_train, test=TOY_TEST, size=TOY_SIZE_PX)
+            sizes = {"train": config.toy_train, "test": config.toy_test, "size": TOY_SIZE_PX}
+            toy_data = SequencesConfig(motion="blocks", **sizes)
             simulate_shards.run(out_dir / TOY_NAME, toy_data)
         order_training = OrderTraining(shards_dir, out_dir, config, device)
         done = 0

@@ -68,6 +68,8 @@ def _blocks(channels: int, n: int) -> nn.Sequential:
 class GatedBlock(nn.Module):
     """A residual block in which halves of the channels multiply each other, in place of activations.
 
+    It has no attention over the whole input, which would tell a small part that is trained on from a large picture.
+
     Parameters
     ----------
     channels : int
@@ -79,7 +81,6 @@ class GatedBlock(nn.Module):
         self.norm_mix = ChannelNorm(channels)
         self.widen = nn.Conv2d(channels, 2 * channels, 1)
         self.spatial = nn.Conv2d(2 * channels, 2 * channels, 3, padding=1, groups=2 * channels)
-        self.attention = nn.Conv2d(channels, channels, 1)
         self.narrow = nn.Conv2d(channels, channels, 1)
         self.norm_feed = ChannelNorm(channels)
         self.feed_in = nn.Conv2d(channels, 2 * channels, 1)
@@ -91,7 +92,6 @@ class GatedBlock(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Return features of the same shape, (B, channels, h, w)."""
         mixed = _gate(self.spatial(self.widen(self.norm_mix(features))))
-        mixed = mixed * self.attention(mixed.mean(dim=(2, 3), keepdim=True))
         features = features + self.mix_share * self.narrow(mixed)
         fed = self.feed_out(_gate(self.feed_in(self.norm_feed(features))))
         shared: Tensor = features + self.feed_share * fed

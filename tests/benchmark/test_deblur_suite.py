@@ -1,0 +1,153 @@
+import csv
+import dataclasses
+import json
+
+import cv2
+import numpy as np
+import pytest
+from textures import write_data_set
+from typer.testing import CliRunner
+
+from rb2v.benchmark import deblur_suite
+from rb2v.benchmark.deblur_suite import PRESETS, DeblurSuiteConfig
+from rb2v.cli import app
+from rb2v.errors import ConfigMismatchError, InputError, Rb2vError
+
+CONFIG = DeblurSuiteConfig(
+    backbones=("unet",),
+    methods=("naive", "order_invariant", "hypercut", "label"),
+    image_size=None,
+    crop_size=16,
+    batch_size=2,
+    steps=2,
+    seeds=2,
+    alphas=(0.0, 0.1, 0.2),
+    order_steps=2,
+    order_size=24,
+    toy_steps=2,
+    toy_train=4,
+    toy_test=3,
+    shown_sequences=1,
+)
+
+
+def results(folder):
+    return {row["metric"]: row["value"] for row in json.loads((folder / "results.json").read_text())["scores"]}
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("deblur_data") / "shards"
+    write_data_set(folder, 6, 4, 24, n_takes=4)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pictures")
+    image = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    cv2.imwrite(str(folder / "one.png"), image)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def suite(shards, pictures, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("deblur_suite") / "report"
+    deblur_suite.run(shards, folder, CONFIG, pictures_dir=pictures, device="cpu")
+    return folder
+
+
+class TestRun:
+    def test_every_run_is_trained_once(self, suite):
+        runs = {path.name for path in (suite / "runs").iterdir()}
+        main = {
+            f"unet-{name}-s{seed}"
+            for name in ("naive", "order_invariant", "hypercut-a0.2", "label")
+            for seed in range(2)
+        }
+        toys = {f"toy-unet-{name}-s0" for name in ("naive", "order_invariant", "hypercut-a0.2", "label")}
+        assert runs == main | toys | {"unet-hypercut-a0.1-s0", "order", "toy-order"}
+
+    def test_figures_are_those_of_the_runs(self, suite):
+        values = results(suite)
+        tested = [
+            json.loads((suite / "runs" / f"unet-label-s{seed}" / "metrics.json").read_text())["test"]
+            for seed in range(2)
+        ]
+        for name in ("ppsnr_seq", "ppsnr_seq_border", "pssim_seq", "reblur_psnr", "amplitude"):
+            expected = np.mean([one["network"][name] for one in tested])
+            assert values[f"unet.label.{name}.mean"] == pytest.approx(expected, rel=1e-4)
+        assert values["blurry.ppsnr_seq.mean"] == pytest.approx(tested[0]["blurry"]["ppsnr_seq"], rel=1e-4)
+        assert values["blurry.amplitude.mean"] == 0
+        frames = [values[f"unet.label.frame_{k + 1}"] for k in range(7)]
+        assert np.mean(frames) == pytest.approx(values["unet.label.ppsnr_seq.mean"], rel=1e-4)
+
+    def test_gains_are_over_the_order_invariant_loss(self, suite):
+        values = results(suite)
+        border = {name: values[f"unet.{name}.ppsnr_seq_border.mean"] for name in ("label", "order_invariant")}
+        assert values["unet.label.gain_border"] == pytest.approx(border["label"] - border["order_invariant"], abs=1e-3)
+        assert values["unet.label.gain_border.interval_low"] <= values["unet.label.gain_border"]
+
+    def test_weights_of_table_6_share_runs_with_the_other_tables(self, suite):
+        values = results(suite)
+        seeds = values["unet.hypercut.ppsnr_seq.least"], values["unet.hypercut.ppsnr_seq.largest"]
+        assert values["alpha_0.2.ppsnr_seq"] in seeds
+        assert "alpha_0.1.ppsnr_seq" in values
+
+    def test_the_report_holds_all_sections_and_pictures(self, suite):
+        page = (suite / "report.html").read_text(encoding="utf-8")
+        for title in ("Methods", "Table 2", "Table 6", "Figure 2", "Figure 6", "Blurry pictures"):
+            assert title in page
+        assert page.count("data:image/jpeg") >= 3 * 5 + 5 + 5
+        with (suite / "results.csv").open(encoding="utf-8", newline="") as file:
+            assert "one.png" in {row["take"] for row in csv.DictReader(file)}
+
+    def test_again_it_trains_nothing_and_writes_the_same(self, suite, shards, pictures):
+        before = (suite / "results.json").read_bytes()
+        times = {path: path.stat().st_mtime_ns for path in (suite / "runs").rglob("*")}
+        deblur_suite.run(shards, suite, CONFIG, pictures_dir=pictures, device="cpu")
+        assert (suite / "results.json").read_bytes() == before
+        assert {path: path.stat().st_mtime_ns for path in (suite / "runs").rglob("*")} == times
+
+    def test_other_steps_need_another_folder(self, suite, shards):
+        with pytest.raises(ConfigMismatchError, match="steps"):
+            deblur_suite.run(shards, suite, dataclasses.replace(CONFIG, steps=3), device="cpu")
+
+    def test_a_missing_order_network_is_named(self, shards, tmp_path):
+        with pytest.raises(InputError, match="there is no such file"):
+            deblur_suite.run(shards, tmp_path / "out", CONFIG, order_run=tmp_path / "none", device="cpu")
+        assert not (tmp_path / "out").exists()
+
+    def test_a_folder_without_pictures_is_named(self, shards, tmp_path):
+        with pytest.raises(InputError, match="there is no such folder"):
+            deblur_suite.run(shards, tmp_path / "out", CONFIG, pictures_dir=tmp_path / "none", device="cpu")
+        assert not (tmp_path / "out").exists()
+
+
+class TestConfig:
+    @pytest.mark.parametrize(
+        ("chosen", "message"),
+        [
+            ({"backbones": ["vgg"]}, "backbone: 'vgg' is not known; expected .*unet"),
+            ({"backbones": ["purohit_oracle"]}, "is fed the true centre frame"),
+            ({"methods": ["none"]}, "method: 'none' is not known; expected naive"),
+            ({"seeds": 0}, "seeds must be at least 1, got 0"),
+            ({"steps": 0}, "steps must be at least 1, got 0"),
+        ],
+    )
+    def test_what_is_out_of_range_is_refused(self, chosen, message):
+        with pytest.raises(Rb2vError, match=message):
+            PRESETS["small"].chosen(**chosen)
+
+    def test_methods_come_in_the_tables_order(self):
+        assert PRESETS["small"].chosen(methods=["label", "naive"]).methods == ("naive", "label")
+
+
+class TestCommand:
+    def test_options_of_other_suites_are_refused(self, shards, tmp_path):
+        options = ["benchmark", "--suite", "deblur", "--shards", str(shards), "--out", str(tmp_path / "out")]
+        found = CliRunner().invoke(app, [*options, "--arch", "motion"])
+        assert "--arch is no option of the suite deblur" in str(found.exception)
+        found = CliRunner().invoke(app, ["benchmark", *options[3:], "--backbone", "unet"])
+        assert "--backbone is no option of the suite data" in str(found.exception)
+        assert not (tmp_path / "out").exists()
