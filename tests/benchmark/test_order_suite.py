@@ -11,6 +11,7 @@ import torch
 from textures import N_FRAMES, translating_texture
 
 from rb2v.artifacts import Crop
+from rb2v.benchmark import stop_watch
 from rb2v.benchmark.order_suite import PRESETS, OrderSuiteConfig, grid, run
 from rb2v.benchmark.order_suite import config as suite_config
 from rb2v.benchmark.order_suite.figures import RunResult, by_category, over_seeds
@@ -331,7 +332,7 @@ class TestFigures:
             progress(9, 9, "reading test sequences")
 
         monkeypatch.setattr(grid.train, "run", train)
-        monkeypatch.setattr(grid.time, "perf_counter", lambda: next(clock))
+        monkeypatch.setattr(stop_watch.time, "perf_counter", lambda: next(clock))
         cell = grid.Cell("motion", 4, 0)
         grid.Training(tmp_path / "shards", tmp_path, TINY, "cpu")(cell)
         times = json.loads((tmp_path / "times" / f"{cell.name}.json").read_text())
