@@ -276,7 +276,8 @@ def _tell_collapse(training: Path, predictions: pd.DataFrame, by_scorer: dict[st
     collapsed = has_collapsed(rms, hit)
     if collapsed:
         logger.warning(
-            "the network collapsed: its scores are %.2g on average, and %.0f %% of pairs hit", rms, 100 * hit
+            "%s: the network collapsed: its scores are %.2g on average, and %.0f %% of pairs hit",
+            *(training.parent, rms, 100 * hit),
         )
     return collapsed
 
