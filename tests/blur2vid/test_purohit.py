@@ -37,6 +37,11 @@ class TestWarp:
         images = random_images(2, 3, *size)
         torch.testing.assert_close(warp(images, torch.zeros(2, 2, *size)), images, atol=1e-5, rtol=0)
 
+    def test_flow_in_half_precision_finds_far_places(self):
+        images = random_images(1, 3, 4, 448)
+        flow = torch.zeros(1, 2, 4, 448, dtype=torch.bfloat16)
+        torch.testing.assert_close(warp(images, flow), images, atol=1e-4, rtol=0)
+
     @pytest.mark.parametrize(("right", "down"), [(3, 0), (0, -2), (-4, 5)])
     def test_flow_points_to_what_is_seen(self, right, down):
         images = random_images(2, 3, 24, 40)

@@ -55,6 +55,8 @@ def warp_upstream(images: Tensor, flow: Tensor) -> Tensor:
 def _grid(flow: Tensor) -> Tensor:
     """Return places for ``grid_sample``, (B, H, W, 2), with -1 and 1 at the centres of the corner pixels."""
     height, width = flow.shape[-2:]
+    # Flow may come in half precision, under AMP, in which places beyond 256 are rounded to every other pixel.
+    flow = flow.to(torch.promote_types(flow.dtype, torch.float32))
     x = torch.arange(width, device=flow.device, dtype=flow.dtype) + flow[:, 0]
     y = torch.arange(height, device=flow.device, dtype=flow.dtype)[:, None] + flow[:, 1]
     return torch.stack([x * (2 / max(width - 1, 1)) - 1, y * (2 / max(height - 1, 1)) - 1], dim=-1)
