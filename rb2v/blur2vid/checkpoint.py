@@ -91,13 +91,20 @@ def load_backbone(path: Path) -> Trained:
         if header.get(name) != value:
             raise InputError(path, f"is {header.get(name)!r}", name, expected=str(value))
     config = validate(TrainBlur2VidConfig, header.get("config"), path)
-    n_frames = _frame_count(path, header.get("n_frames"))
+    n_frames = check_frame_count(path, "n_frames", header.get("n_frames"))
     network = make_backbone(config.backbone, n_frames, config.seed)
     fill(path, network, tensors, f"a {config.backbone!r} backbone", _EXPECTED)
     return Trained(network.eval(), config, n_frames)
 
 
-def _frame_count(path: Path, value: Any) -> int:  # noqa: ANN401 - whatever the file says
+def check_frame_count(path: Path, key: str, value: Any) -> int:  # noqa: ANN401 - whatever the file says
+    """Return a number of frames, if sequences of that length can be trained on and read back.
+
+    Raises
+    ------
+    InputError
+        If it is no odd number from 3 to ``MAX_FRAMES``; the message names the file and the key.
+    """
     if not isinstance(value, int) or isinstance(value, bool) or not 3 <= value <= MAX_FRAMES or value % 2 == 0:
-        raise InputError(path, f"is {value!r}", "n_frames", f"an odd number, 3 to {MAX_FRAMES}")
+        raise InputError(path, f"is {value!r}", key, f"an odd number, 3 to {MAX_FRAMES}")
     return value

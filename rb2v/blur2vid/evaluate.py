@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from rb2v.blur2vid.backbones import Backbone
-from rb2v.core.metrics import choose_by_frame, choose_by_pair, choose_by_sequence, psnr, ssim
+from rb2v.core.metrics import SSIM_WINDOW_PX, choose_by_frame, choose_by_pair, choose_by_sequence, psnr, ssim
 from rb2v.errors import InputError
 from rb2v.shards import ShardReader
 from rb2v.training.data import resize_frames, to_float, to_tensor
@@ -83,7 +83,7 @@ def measure_samples(
     if lpips:
         from rb2v.lpips import load_lpips
 
-        perceptual = load_lpips("alex")
+        perceptual = load_lpips("alex").to(next(network.parameters()).device)
     tables = []
     keys = reader.table[["take", "blurry_index"]]
     for done, (index, blurry, sharp) in enumerate(_samples(reader, image_size), start=1):
@@ -110,6 +110,36 @@ def measure_samples(
             progress(done, len(reader), "scoring test sequences")
     table = pd.DataFrame(tables)
     return table.sort_values("estimator", key=_rank, kind="stable", ignore_index=True) if len(table) else table
+
+
+def check_measurable(reader: ShardReader, image_size: int | None, *, lpips: bool = False) -> None:
+    """Check that `measure_samples` will be able to measure.
+
+    Parameters
+    ----------
+    reader : ShardReader
+        The samples.
+    image_size : int, optional
+        Shorter side to which larger frames will be area-resized, in pixels.
+    lpips : bool
+        Whether LPIPS will be measured too.
+
+    Raises
+    ------
+    InputError
+        If frames are too small for SSIM or LPIPS, or the weights of LPIPS are not there.
+    """
+    least = SSIM_WINDOW_PX
+    if lpips:
+        from rb2v.lpips import load_lpips
+
+        least = max(least, load_lpips("alex").min_size_px)
+    width, height = reader.manifest.output_size
+    expected = f"at least {least} pixels a side, to be scored"
+    if min(width, height) < least:
+        raise InputError(reader.folder, f"frames are {width}x{height}", "output_size", expected)
+    if image_size is not None and image_size < least:
+        raise InputError("options", f"is {image_size}", "image_size", expected)
 
 
 def estimate_frames(network: Backbone, blurry: Frames, sharp: Frames | None = None) -> Frames:

@@ -15,6 +15,7 @@ from rb2v.errors import InputError
 from rb2v.hypercut.checkpoint import load_order_network
 from rb2v.hypercut.networks import OrderNetwork
 from rb2v.hypercut.order import sequence_pairs
+from rb2v.hypercut.sequences import check_frame_size
 from rb2v.shards import ShardReader
 from rb2v.training.data import resize_frames, to_float, to_tensor
 
@@ -39,7 +40,7 @@ class Regularizer:
     Raises
     ------
     InputError
-        If the network cannot be read, or scores all sequences alike.
+        If the network cannot be read, frames are too small for it, or it scores all sequences alike.
     """
 
     def __init__(self, path: Path, reader: ShardReader, form: str, device: torch.device) -> None:
@@ -47,6 +48,7 @@ class Regularizer:
         network, config = load_order_network(path)
         self._network: OrderNetwork = network.to(device).requires_grad_(False)
         self._image_size = config.image_size
+        check_frame_size(reader, config.image_size, network.min_size_px)
         self.score_scale = self._measure_scale(path, reader, device)
 
     @property

@@ -18,16 +18,16 @@ from torch.optim import Optimizer
 from rb2v.artifacts import SPLITS
 from rb2v.blur2vid.average import MovingAverage
 from rb2v.blur2vid.backbones import Backbone, make_backbone
-from rb2v.blur2vid.checkpoint import CHECKPOINT_NAME, load_backbone, save_backbone
+from rb2v.blur2vid.checkpoint import CHECKPOINT_NAME, check_frame_count, load_backbone, save_backbone
 from rb2v.blur2vid.config import LABEL_LOSS, NO_REGULARIZER, TrainBlur2VidConfig
-from rb2v.blur2vid.evaluate import SAMPLES_NAME, measure_samples, score_samples
+from rb2v.blur2vid.evaluate import SAMPLES_NAME, check_measurable, measure_samples, score_samples
 from rb2v.blur2vid.guidance import Regularizer
 from rb2v.blur2vid.losses import LOSSES, charbonnier
 from rb2v.device import check_torch_device, torch_device_of
 from rb2v.errors import InputError
 from rb2v.hypercut import labels as order_labels
 from rb2v.hypercut.checkpoint import CHECKPOINT_NAME as ORDER_CHECKPOINT_NAME
-from rb2v.io.store import SCHEMA, output_folder, sha256_of, write_json
+from rb2v.io.store import SCHEMA, output_folder, read_json, sha256_of, write_json
 from rb2v.shards import ShardReader, manifest_path
 from rb2v.training.curves import Curves
 from rb2v.training.data import ShardDataset
@@ -61,7 +61,8 @@ def run(
     """Train a backbone and score it on the test split.
 
     A stopped run goes on from its last state and ends in the same bytes as one that was never stopped, given the
-    same device and number of threads, but for the files of TensorBoard; a finished one is skipped.
+    same number of threads of the CPU, but for the files of TensorBoard; on CUDA, where the gradients of what resizes or
+    warps are summed in any order, it ends near them. A finished run is skipped, or scored again if LPIPS is missing.
 
     Processes that ``torchrun`` started share every batch and train one network. Only the first of them writes, calls
     ``progress``, and evaluates; the others return when the training is done.
@@ -94,19 +95,23 @@ def run(
     Raises
     ------
     InputError
-        If the shards cannot be read or hold no training sequence, frames are smaller than the crop, an order network is
-        missing, not needed or cannot be read, ``out_dir`` belongs to another run or data set, there is no such device,
-        or the processes cannot share a batch.
+        If the shards cannot be read, hold no training sequence or sequences of an even number of frames, frames are
+        smaller than the crop or too small to be scored, LPIPS's weights are not there, an order network is missing, not
+        needed or cannot be read, ``out_dir`` belongs to another run or data set, there is no such device, or the
+        processes cannot share a batch.
     """
     ranks = Ranks(torch_device_of(device))
     with ExitStack() as stack:
         with ranks.together():
             check_torch_device(device)
-            reader = ShardReader(shards_dir, "train")
+            reader, manifest = ShardReader(shards_dir, "train"), manifest_path(shards_dir)
             if not len(reader):
-                raise InputError(manifest_path(shards_dir), "holds no sequence to train on", "splits.train")
-            network = make_backbone(config.backbone, reader.manifest.frames_per_sequence, config.seed)
+                raise InputError(manifest, "holds no sequence to train on", "splits.train")
+            n_frames = check_frame_count(manifest, "frames_per_sequence", reader.manifest.frames_per_sequence)
+            network = make_backbone(config.backbone, n_frames, config.seed)
             _check(config, network, order_run, ranks)
+            if ranks.leads:  # now, and not when everything is trained
+                check_measurable(reader, config.image_size, lpips=lpips)
             sources = _digest_sources(shards_dir, order_run)
             settings = {"schema": SCHEMA, "stage": "train-blur2vid", **dataclasses.asdict(config), **sources}
             if ranks.leads:
@@ -118,7 +123,7 @@ def run(
         ranks.leave()
         if ranks.leads:
             (out_dir / STATE_NAME).unlink(missing_ok=True)
-            if not (out_dir / METRICS_NAME).exists():
+            if not _is_scored(out_dir, lpips):
                 _evaluate(shards_dir, out_dir, config, ranks.accelerator, lpips, progress)
         return checkpoint
 
@@ -290,7 +295,7 @@ def make_dataset(shards_dir: Path, config: TrainBlur2VidConfig, labels: Path) ->
     crop = None if config.crop_size is None else round(config.crop_size * scale)
     if crop is not None and crop > side:
         raise InputError(
-            "options", f"is {config.crop_size}", "crop_size", f"at most {int(side / scale)} for these frames"
+            "options", f"is {config.crop_size}", "crop_size", f"at most {round(side / scale)} for these frames"
         )
     return ShardDataset(
         shards_dir,
@@ -318,6 +323,14 @@ def _endless(loader: ShardLoader) -> Iterator[dict[str, Tensor]]:
 
 def _is_finite(figures: dict[str, float]) -> bool:
     return math.isfinite(figures["loss"]) and math.isfinite(figures["gradient_norm"])
+
+
+def _is_scored(out_dir: Path, lpips: bool) -> bool:
+    path = out_dir / METRICS_NAME
+    if not path.exists() or not lpips:
+        return path.exists()
+    tested = read_json(path).get("test")
+    return not tested or "plpips_seq" in tested["network"]
 
 
 def _evaluate(

@@ -16,7 +16,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import correlate1d, distance_transform_edt, label
 
-_SSIM_WINDOW_PX = 11
+SSIM_WINDOW_PX = 11
+"""Side of the window of `ssim`, and so the least side of an image."""
+
 _SSIM_SIGMA_PX = 1.5
 _SSIM_STABILIZERS = (0.01**2, 0.03**2)  # for values in 0..1
 _GRADIENT_SIGMA_PX = 1.4
@@ -108,20 +110,20 @@ def ssim(estimate: ArrayLike, truth: ArrayLike) -> float:
     """
     first, second = _as_unit(estimate), _as_unit(truth)
     _check_shapes(first, second)
-    if min(first.shape[:2]) < _SSIM_WINDOW_PX:
-        raise ValueError(f"images of {first.shape[1]}x{first.shape[0]} are smaller than the window, {_SSIM_WINDOW_PX}")
+    if min(first.shape[:2]) < SSIM_WINDOW_PX:
+        raise ValueError(f"images of {first.shape[1]}x{first.shape[0]} are smaller than the window, {SSIM_WINDOW_PX}")
     mean_a, mean_b = _smooth(first), _smooth(second)
     variance_a, variance_b = _smooth(first * first) - mean_a**2, _smooth(second * second) - mean_b**2
     covariance = _smooth(first * second) - mean_a * mean_b
     c1, c2 = _SSIM_STABILIZERS
     luminance = (2 * mean_a * mean_b + c1) / (mean_a**2 + mean_b**2 + c1)
     structure = (2 * covariance + c2) / (variance_a + variance_b + c2)
-    inside = slice(_SSIM_WINDOW_PX // 2, -(_SSIM_WINDOW_PX // 2))
+    inside = slice(SSIM_WINDOW_PX // 2, -(SSIM_WINDOW_PX // 2))
     return float((luminance * structure)[inside, inside].mean())
 
 
 def _smooth(image: NDArray[np.float64]) -> NDArray[np.float64]:
-    window = (_SSIM_WINDOW_PX, _SSIM_WINDOW_PX)
+    window = (SSIM_WINDOW_PX, SSIM_WINDOW_PX)
     return np.asarray(cv2.GaussianBlur(image, window, _SSIM_SIGMA_PX), dtype=np.float64)
 
 

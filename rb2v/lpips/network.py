@@ -93,6 +93,11 @@ class Lpips(nn.Module):
         self.register_buffer("scale", torch.tensor(_SCALE).reshape(3, 1, 1), persistent=False)
         self.eval().requires_grad_(requires_grad=False)
 
+    @property
+    def min_size_px(self) -> int:
+        """Least height and width of images."""
+        return _MIN_SIZE_PX[self.net]
+
     def forward(self, estimate: Tensor, truth: Tensor) -> Tensor:
         """Return the distances of images, in one pass; gradients reach the images.
 
@@ -150,8 +155,8 @@ class Lpips(nn.Module):
         if first.shape != second.shape:
             raise InputError("truth", f"is {tuple(second.shape)}", expected=f"{tuple(first.shape)}, as the estimate is")
         height, width = first.shape[-2:]
-        if min(height, width) < _MIN_SIZE_PX[self.net]:
-            least = _MIN_SIZE_PX[self.net]
+        least = self.min_size_px
+        if min(height, width) < least:
             raise InputError("images", f"are {width}x{height} px", expected=f"at least {least}x{least} for {self.net}")
         n_pairs = max(1, _MAX_CHUNK_PX // (2 * height * width))
         chunks = (torch.split(images.reshape(-1, 3, height, width), n_pairs) for images in (first, second))

@@ -5,12 +5,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from textures import write_data_set
 
 from rb2v.blur2vid import train
 from rb2v.blur2vid.backbones import BACKBONES, make_backbone
 from rb2v.blur2vid.checkpoint import load_backbone
 from rb2v.blur2vid.config import TrainBlur2VidConfig
 from rb2v.errors import ConfigMismatchError, InputError, Rb2vError
+from rb2v.lpips import Lpips
 
 
 def config(**chosen):
@@ -87,6 +89,33 @@ class TestRun:
         with pytest.raises(InputError, match="crop_size: is 32; expected at most 24"):
             train.run(tiny_shards, tmp_path / "run", config(crop_size=32), device="cpu")
 
+    def test_what_cannot_be_scored_is_not_trained(self, tiny_shards, tmp_path, monkeypatch):
+        with pytest.raises(InputError, match="image_size: is 10; expected at least 11 pixels a side"):
+            train.run(tiny_shards, tmp_path / "run", config(image_size=10, crop_size=8), device="cpu")
+        monkeypatch.setenv("RB2V_CACHE", str(tmp_path / "cache"))
+        with pytest.raises(InputError, match="rb2v models fetch lpips"):
+            train.run(tiny_shards, tmp_path / "run", config(), lpips=True, device="cpu")
+        assert not (tmp_path / "run").exists()
+
+    def test_lpips_is_measured_of_a_finished_run(self, tmp_path, monkeypatch):
+        write_data_set(tmp_path / "shards", 2, 2, 32)
+        monkeypatch.setattr("rb2v.lpips.load_lpips", Lpips)
+        train.run(tmp_path / "shards", tmp_path / "run", config(steps=1), device="cpu")
+        weights = (tmp_path / "run" / "checkpoint.safetensors").read_bytes()
+        for _ in range(2):
+            train.run(tmp_path / "shards", tmp_path / "run", config(steps=1), lpips=True, device="cpu")
+        assert "plpips_seq" in json.loads((tmp_path / "run" / "metrics.json").read_text())["test"]["network"]
+        assert (tmp_path / "run" / "checkpoint.safetensors").read_bytes() == weights
+
+    def test_sequences_of_another_length(self, tmp_path):
+        write_data_set(tmp_path / "shards", 2, 0, 24, n_frames=5)
+        checkpoint = train.run(tmp_path / "shards", tmp_path / "run", config(steps=1), device="cpu")
+        assert load_backbone(checkpoint).n_frames == 5
+        assert json.loads((tmp_path / "run" / "metrics.json").read_text())["test"] is None
+        write_data_set(tmp_path / "even", 2, 0, 24, n_frames=4)
+        with pytest.raises(InputError, match="frames_per_sequence: is 4; expected an odd number, 3 to 101"):
+            train.run(tmp_path / "even", tmp_path / "none", config(steps=1), device="cpu")
+
     def test_shrunk_frames(self, tiny_shards, tmp_path):
         small = config(image_size=12, crop_size=8)
         dataset = train.make_dataset(tiny_shards, small, tmp_path / "none")
@@ -157,6 +186,12 @@ class TestOrder:
             file.write(b" ")
         with pytest.raises(ConfigMismatchError, match="order_sha256"):
             train.run(tiny_shards, tmp_path / "run", config(loss="label"), order_run=other, device="cpu")
+
+    def test_frames_too_small_for_the_order_network_are_refused(self, order_run, tmp_path):
+        write_data_set(tmp_path / "shards", 2, 0, 12)
+        chosen = config(crop_size=8, regularizer="softplus")
+        with pytest.raises(InputError, match="output_size: frames are 12x12; expected at least 16 pixels a side"):
+            train.run(tmp_path / "shards", tmp_path / "run", chosen, order_run=order_run, device="cpu")
 
 
 class TestConfig:
