@@ -8,7 +8,7 @@ References
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +86,8 @@ def measure_samples(
         perceptual = load_lpips("alex").to(next(network.parameters()).device)
     tables = []
     keys = reader.table[["take", "blurry_index"]]
-    for done, (index, blurry, sharp) in enumerate(_samples(reader, image_size), start=1):
+    for index in range(len(reader)):
+        blurry, sharp = read_sample(reader, index, image_size)
         estimates = {"network": estimate_frames(network, blurry, sharp)}
         if with_trivial:
             estimates |= {"blurry": _still(blurry, len(sharp)), "mean_frame": _still(_mean(sharp), len(sharp))}
@@ -107,7 +108,7 @@ def measure_samples(
             row |= {"reblur_psnr": _bounded_psnr(_mean(frames), blurry), "amplitude": _amplitude(frames, sharp)}
             tables.append(row)
         if progress is not None:
-            progress(done, len(reader), "scoring test sequences")
+            progress(index + 1, len(reader), "scoring test sequences")
     table = pd.DataFrame(tables)
     return table.sort_values("estimator", key=_rank, kind="stable", ignore_index=True) if len(table) else table
 
@@ -142,6 +143,14 @@ def check_measurable(reader: ShardReader, image_size: int | None, *, lpips: bool
         raise InputError("options", f"is {image_size}", "image_size", expected)
 
 
+def read_sample(reader: ShardReader, index: int, image_size: int | None) -> tuple[Frames, Frames]:
+    """Return a sample's blurry frame, (H, W, 3), and its sharp ones, (N + 1, H, W, 3), area-resized where larger."""
+    frames = np.concatenate([reader.read_blurry(index)[None], reader.read_sharp(index)])
+    if image_size is not None:
+        frames = resize_frames(frames, image_size)
+    return frames[0], frames[1:]
+
+
 def estimate_frames(network: Backbone, blurry: Frames, sharp: Frames | None = None) -> Frames:
     """Return the sequence of a blurry image in 8 bits.
 
@@ -165,14 +174,6 @@ def estimate_frames(network: Backbone, blurry: Frames, sharp: Frames | None = No
     with torch.inference_mode():
         frames = network(*inputs)[0].clamp(0, 1).mul(255).round().to(torch.uint8)
     return np.ascontiguousarray(frames.permute(0, 2, 3, 1).cpu().numpy())
-
-
-def _samples(reader: ShardReader, image_size: int | None) -> Iterator[tuple[int, Frames, Frames]]:
-    for index in range(len(reader)):
-        frames = np.concatenate([reader.read_blurry(index)[None], reader.read_sharp(index)])
-        if image_size is not None:
-            frames = resize_frames(frames, image_size)
-        yield index, frames[0], frames[1:]
 
 
 def _still(frame: Frames, n_frames: int) -> Frames:

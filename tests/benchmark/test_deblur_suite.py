@@ -109,6 +109,11 @@ class TestRun:
         assert (suite / "results.json").read_bytes() == before
         assert {path: path.stat().st_mtime_ns for path in (suite / "runs").rglob("*")} == times
 
+    def test_no_order_network_is_trained_where_no_method_asks_for_it(self, shards, tmp_path):
+        plain = {"methods": ("naive",), "alphas": (), "toy_steps": 0, "seeds": 1, "shown_sequences": 0}
+        deblur_suite.run(shards, tmp_path / "out", dataclasses.replace(CONFIG, **plain), device="cpu")
+        assert [path.name for path in (tmp_path / "out" / "runs").iterdir()] == ["unet-naive-s0"]
+
     def test_other_steps_need_another_folder(self, suite, shards):
         with pytest.raises(ConfigMismatchError, match="steps"):
             deblur_suite.run(shards, suite, dataclasses.replace(CONFIG, steps=3), device="cpu")

@@ -21,7 +21,6 @@ from rb2v.errors import InputError
 from rb2v.io.video import read_image
 from rb2v.shards import ShardReader
 from rb2v.simulator.textures import list_photos
-from rb2v.training.data import resize_frames
 
 SUITE, STAGE = "deblur", "train-blur2vid"
 
@@ -32,14 +31,6 @@ _GAP_PX = 3
 _REAL_PX = 380
 _FULL_ERROR = 64.0
 """Mean absolute error, in grey levels, that is shown in full."""
-
-
-def read_sequence(reader: ShardReader, index: int, image_size: int | None) -> tuple[Frames, Frames]:
-    """Return a sample's blurry frame, (H, W, 3), and sharp ones, (N + 1, H, W, 3), at the size of a suite."""
-    frames = np.concatenate([reader.read_blurry(index)[None], reader.read_sharp(index)])
-    if image_size is not None:
-        frames = resize_frames(frames, image_size)
-    return frames[0], frames[1:]
 
 
 def estimate_all(checkpoints: Mapping[str, Path], blurry: Frames) -> dict[str, Frames]:

@@ -20,8 +20,8 @@ COLUMNS: Mapping[str, tuple[str, str, int]] = {
     "pssim_seq": ("pSSIM seq", "", 4),
     "plpips_seq": ("pLPIPS seq", "", 4),
     "reblur_psnr": ("reblur PSNR", "dB", 2),
-    "direction_agreement": ("direction", "0..1", 2),
-    "amplitude": ("amplitude", "0..1", 2),
+    "direction_agreement": ("direction", "", 2),
+    "amplitude": ("amplitude", "", 2),
 }
 """Header, unit and decimals of the figures in the tables."""
 
@@ -157,7 +157,7 @@ def report_alphas(by_alpha: Mapping[float, Estimator]) -> Section:
     shown = ("ppsnr_seq", BORDER, "direction_agreement", "amplitude")
     header = ("alpha", *(_title(name) for name in shown))
     lines = [
-        [f"{alpha:g}", *(f"{one.figures[name].mean:.{COLUMNS[name][2]}f}" for name in shown)]
+        [f"{alpha:g}", *(_cell(one.figures.get(name), COLUMNS[name][2]) for name in shown)]
         for alpha, one in by_alpha.items()
     ]
     backbone = next(iter(by_alpha.values())).backbone
@@ -169,6 +169,7 @@ def report_alphas(by_alpha: Mapping[float, Estimator]) -> Section:
         _score(f"alpha_{alpha:g}.{name}", one.figures[name].mean, COLUMNS[name][1])
         for alpha, one in by_alpha.items()
         for name in shown
+        if name in one.figures
     ]
     block = make_table(caption, header, lines, n_text_columns=0)
     return Section("Weight of the regulariser: Table 6", "", (block,), tuple(scores))
@@ -177,7 +178,7 @@ def report_alphas(by_alpha: Mapping[float, Estimator]) -> Section:
 def report_toy(estimators: Sequence[Estimator], galleries: Sequence[Gallery]) -> Section:
     """Return the section of the paper's Figure 2."""
     shown = ("ppsnr_seq", BORDER, "direction_agreement", "amplitude")
-    lines = [[one.label, *(f"{one.figures[name].mean:.{COLUMNS[name][2]}f}" for name in shown)] for one in estimators]
+    lines = [[one.label, *(_cell(one.figures.get(name), COLUMNS[name][2]) for name in shown)] for one in estimators]
     table = make_table(
         "On held-out sequences of the toy, one seed.", ("Method", *(_title(name) for name in shown)), lines
     )
@@ -189,6 +190,7 @@ def report_toy(estimators: Sequence[Estimator], galleries: Sequence[Gallery]) ->
         _score(f"toy.{one.name}.{name}", one.figures[name].mean, COLUMNS[name][1])
         for one in estimators
         for name in shown
+        if name in one.figures
     ]
     return Section("What each loss returns: Figure 2", lead, (*galleries, table), tuple(scores))
 

@@ -27,10 +27,11 @@ from rb2v.benchmark.deblur_suite.grid import (
     order_folder,
     plan,
     toy_cells,
+    training_config,
 )
 from rb2v.benchmark.scores import to_document, write_scores
 from rb2v.blur2vid.checkpoint import CHECKPOINT_NAME
-from rb2v.blur2vid.evaluate import TRIVIAL
+from rb2v.blur2vid.evaluate import TRIVIAL, read_sample
 from rb2v.errors import InputError
 from rb2v.execution import Executor, SerialExecutor
 from rb2v.hypercut.checkpoint import CHECKPOINT_NAME as ORDER_CHECKPOINT_NAME
@@ -77,7 +78,7 @@ def run(
     config : DeblurSuiteConfig
         What is trained.
     order_run : Path, optional
-        A trained order network; one is trained from the same data by default.
+        A trained order network; one is trained from the same data by default, if a method asks for it.
     pictures_dir : Path, optional
         Folder of blurry pictures to be shown with what the networks make of them.
     lpips : bool
@@ -112,7 +113,8 @@ def run(
     order_sha256 = None if order_run is None else sha256_of(_order_path(order_run))
     with output_folder(out_dir, _common_settings(config, data_sha256, order_sha256, lpips)):
         cells = plan(config)
-        toys = [toy for toy in (False, True) if (order_run is None and not toy) or (toy and config.toy_steps)]
+        ordered = {cell.toy for cell in cells if training_config(cell, config).needs_order}
+        toys = [toy for toy in (False, True) if toy in ordered and (toy or order_run is None)]
         n_steps = len(toys) + len(cells) + 1
         show(0, n_steps, "training")
         if config.toy_steps:
@@ -145,7 +147,7 @@ def run(
         facts = {
             "Data set": f"rig {reader.manifest.rig}; {len(reader)} held-out sequences of {n_takes} takes, {size}",
             "Runs": f"{len(cells)}, {config.steps} steps of {config.batch_size} crops of {config.crop_size} px",
-            "Order": "its own network, trained on the same data" if order_run is None else "a network that was given",
+            "Order": _say_order(order_run, toys),
             "rb2v": __version__,
         }
         write_json(out_dir / RESULTS_NAME, document)
@@ -153,6 +155,12 @@ def run(
         path = write_text(out_dir / REPORT_NAME, page.render(facts, (), sections))
     show(n_steps, n_steps, "done")
     return path
+
+
+def _say_order(order_run: Path | None, trained: Sequence[bool]) -> str:
+    if order_run is not None:
+        return "a network that was given"
+    return "its own network, trained on the same data" if trained else "no method asks for one"
 
 
 def _order_path(order_run: Path) -> Path:
@@ -237,7 +245,7 @@ def _report_toy(out_dir: Path, config: DeblurSuiteConfig) -> page.Section:
     checkpoints = {METHODS[method].label: _checkpoint(out_dir, cell) for method, cell in cells.items()}
     galleries = []
     for index in pictures.liveliest(toy_reader, _N_TOY_SHOWN):
-        blurry, sharp = pictures.read_sequence(toy_reader, index, None)
+        blurry, sharp = read_sample(toy_reader, index, None)
         shown = pictures.show_sequences(blurry, sharp, pictures.estimate_all(checkpoints, blurry))
         galleries.append(page.Gallery("A held-out sequence.", tuple(shown), columns=1))
     return report.report_toy(estimators, galleries)
@@ -246,7 +254,7 @@ def _report_toy(out_dir: Path, config: DeblurSuiteConfig) -> page.Section:
 def _show_errors(out_dir: Path, config: DeblurSuiteConfig, reader: ShardReader) -> list[page.Gallery]:
     galleries = []
     for index in pictures.liveliest(reader, config.shown_sequences):
-        blurry, sharp = pictures.read_sequence(reader, index, config.image_size)
+        blurry, sharp = read_sample(reader, index, config.image_size)
         estimates = pictures.estimate_all(_checkpoints(out_dir, config), blurry)
         take, frame = reader.table.iloc[index][["take", "blurry_index"]]
         strips = [*pictures.show_sequences(blurry, sharp, {}), *pictures.show_errors(sharp, estimates)]
