@@ -49,7 +49,8 @@ def read_photo(path: Path) -> NDArray[Any]:
             warnings.simplefilter("ignore")  # of oddities in metadata
             # The header first: a small file may declare a picture that fills the memory.
             warnings.simplefilter("error", PIL.Image.DecompressionBombWarning)
-            with PIL.Image.open(path, formats=_FORMATS) as opened:
+            # Of a path Pillow maps uncompressed TIFF into memory, with the sides of what EXIF is to turn exchanged.
+            with path.open("rb") as file, PIL.Image.open(file, formats=_FORMATS) as opened:
                 opened.load()
                 return _to_array(ImageOps.exif_transpose(opened))
     except (PIL.Image.DecompressionBombWarning, PIL.Image.DecompressionBombError) as error:
@@ -71,7 +72,7 @@ def _to_array(picture: PIL.Image.Image) -> NDArray[Any]:
         if values.min() < 0 or values.max() > np.iinfo(np.uint16).max:
             raise ValueError("integers beyond 16 bits")
         return values.astype(np.uint16)
-    if picture.mode in _GREY_MODES:
-        return np.asarray(picture.convert("L"))
     has_alpha = picture.mode in _ALPHA_MODES or "transparency" in picture.info
+    if picture.mode in _GREY_MODES and not has_alpha:
+        return np.asarray(picture.convert("L"))
     return np.asarray(picture.convert("RGBA" if has_alpha else "RGB"))

@@ -255,6 +255,20 @@ class TestPhotos:
         picture.save(tmp_path / "turned.png", exif=exif)
         np.testing.assert_array_equal(read_photo(tmp_path / "turned.png"), np.rot90(np.asarray(picture), -1))
 
+    @pytest.mark.parametrize("mode", ["L", "RGBA", "I;16"])
+    def test_the_way_up_of_an_uncompressed_tiff(self, tmp_path, mode):
+        picture = PIL.Image.fromarray(as_bytes(texture(8, 12))).convert("L")
+        picture = PIL.Image.fromarray(np.asarray(picture, np.uint16) * 257) if mode == "I;16" else picture.convert(mode)
+        exif = picture.getexif()
+        exif[0x0112] = 6
+        picture.save(tmp_path / "turned.tif", exif=exif)
+        np.testing.assert_array_equal(read_photo(tmp_path / "turned.tif"), np.rot90(np.asarray(picture), -1))
+
+    def test_a_grey_that_counts_as_transparent(self, tmp_path):
+        picture = PIL.Image.fromarray(np.array([[0, 90], [180, 0]], np.uint8))
+        picture.save(tmp_path / "grey.png", transparency=0)
+        np.testing.assert_array_equal(read_photo(tmp_path / "grey.png")[..., 3], [[0, 255], [255, 0]])
+
     @pytest.mark.parametrize(
         ("mode", "shape", "dtype"),
         [
