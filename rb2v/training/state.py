@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
-import pickle
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -94,7 +94,7 @@ class TrainingState:
                 for name, part in self._parts.items():
                     part.load_state_dict(state[name])
                 self.step, self.skipped, self.rows = int(state["step"]), int(state["skipped"]), list(state["rows"])
-            except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            except (AttributeError, LookupError, OverflowError, RuntimeError, TypeError, ValueError) as error:
                 raise InputError(path, "holds no state of training; remove it to train from the beginning") from error
             if not 0 < self.step <= self._n_steps:
                 raise InputError(path, f"is {self.step}", "step", expected=f"1 to {self._n_steps}")
@@ -123,9 +123,13 @@ class TrainingState:
 
 def _read_state(path: Path) -> dict[str, Any]:
     try:
-        state: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        with zipfile.ZipFile(path) as archive:
+            is_whole = archive.testzip() is None  # torch does not look at checksums
+        state: Any = torch.load(path, map_location="cpu", weights_only=True) if is_whole else None
+    except Exception as error:  # there is hardly one that torch does not raise on damaged files
         raise InputError(path, "cannot be read; remove it to train from the beginning") from error
+    if not is_whole:
+        raise InputError(path, "is damaged; remove it to train from the beginning")
     if not isinstance(state, dict):
         raise InputError(path, "holds no state of training; remove it to train from the beginning")
     return state
