@@ -14,7 +14,7 @@ from torch import Tensor
 from rb2v import __version__
 from rb2v.blur2vid.backbones import Backbone, make_backbone
 from rb2v.blur2vid.config import TrainBlur2VidConfig
-from rb2v.errors import InputError
+from rb2v.errors import InputError, Rb2vError
 from rb2v.io.store import SCHEMA, check_schema, validate
 from rb2v.training.tensor_files import fill, read_tensors, write_tensors
 
@@ -90,9 +90,14 @@ def load_backbone(path: Path) -> Trained:
     for name, value in (("kind", KIND), ("format", FORMAT)):
         if header.get(name) != value:
             raise InputError(path, f"is {header.get(name)!r}", name, expected=str(value))
-    config = validate(TrainBlur2VidConfig, header.get("config"), path)
+    if not isinstance(header.get("config"), dict):
+        raise InputError(path, "is missing, or no JSON object", "config", _EXPECTED)
+    config = validate(TrainBlur2VidConfig, header["config"], path)
     n_frames = check_frame_count(path, "n_frames", header.get("n_frames"))
-    network = make_backbone(config.backbone, n_frames, config.seed)
+    try:
+        network = make_backbone(config.backbone, n_frames, config.seed)
+    except Rb2vError as error:
+        raise InputError(path, str(error), "n_frames") from error
     fill(path, network, tensors, f"a {config.backbone!r} backbone", _EXPECTED)
     return Trained(network.eval(), config, n_frames)
 

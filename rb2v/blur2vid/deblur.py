@@ -19,6 +19,7 @@ from rb2v.core.metrics import mse_to_psnr
 from rb2v.device import check_torch_device, torch_device_of
 from rb2v.errors import InputError
 from rb2v.models import list_shipped
+from rb2v.training.tensor_files import check_file
 
 DEFAULT_MODEL = "deblur_unet"
 """Of the weights that the project ships, those that are taken where no run is given."""
@@ -91,8 +92,7 @@ def find_run(run: Path | None) -> Path:
             raise InputError(shipped or f"{DEFAULT_MODEL}.safetensors", problem, expected="--run RUN, your own")
         return shipped
     path = run / CHECKPOINT_NAME if run.is_dir() else run
-    if not path.is_file():
-        raise InputError(path, "there is no such file", expected="what 'rb2v train-blur2vid' wrote")
+    check_file(path, "what 'rb2v train-blur2vid' wrote")
     return path
 
 

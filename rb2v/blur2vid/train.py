@@ -35,6 +35,7 @@ from rb2v.training.loader import ShardLoader, make_loader
 from rb2v.training.options import learning_rate
 from rb2v.training.ranks import Ranks
 from rb2v.training.state import STATE_NAME, Stateful, TrainingState, write_table
+from rb2v.training.tensor_files import check_file
 
 __all__ = ["TrainBlur2VidConfig", "run"]
 
@@ -146,8 +147,7 @@ def _digest_sources(shards_dir: Path, order_run: Path | None) -> dict[str, str]:
     sources = {"data_sha256": sha256_of(manifest_path(shards_dir))}
     if order_run is not None:
         path = order_run / ORDER_CHECKPOINT_NAME if order_run.is_dir() else order_run
-        if not path.is_file():
-            raise InputError(path, "there is no such file", expected="what 'rb2v train-hypercut' wrote")
+        check_file(path, "what 'rb2v train-hypercut' wrote")  # before a digest that might take hours
         sources["order_sha256"] = sha256_of(path)
     return sources
 

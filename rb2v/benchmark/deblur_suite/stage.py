@@ -39,6 +39,7 @@ from rb2v.io.store import SCHEMA, output_folder, sha256_of, write_json, write_te
 from rb2v.shards import ShardReader, manifest_path
 from rb2v.simulator.sequences import SequencesConfig
 from rb2v.stages import simulate_shards
+from rb2v.training.tensor_files import check_file
 
 RESULTS_NAME = "results.json"
 TABLE_NAME = "results.csv"
@@ -165,8 +166,7 @@ def _say_order(order_run: Path | None, trained: Sequence[bool]) -> str:
 
 def _order_path(order_run: Path) -> Path:
     path = order_run / ORDER_CHECKPOINT_NAME if order_run.is_dir() else order_run
-    if not path.is_file():
-        raise InputError(path, "there is no such file", expected="what 'rb2v train-hypercut' wrote")
+    check_file(path, "what 'rb2v train-hypercut' wrote")  # before a digest that might take hours
     return path
 
 
