@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import logging
 import math
 import re
@@ -185,12 +186,18 @@ def _deblur_folder(
                     image = prepare_image(read_photo(path), path)
                     done = _deblur_picture(network, path, image, target, kind, config, lambda *_: None)
             except Rb2vError as error:
-                logger.warning("%s", error)
-                faults.append(error)
+                fault = error
+            except OSError as error:
+                if error.errno != errno.ENAMETOOLONG:  # the only one that another picture may not meet
+                    raise
+                fault = InputError(path, "has too long a name for what is written beside it", expected="a shorter one")
+            else:
+                finished.append(done)
+                if on_done is not None:
+                    on_done(done)
                 continue
-            finished.append(done)
-            if on_done is not None:
-                on_done(done)
+            logger.warning("%s", fault)
+            faults.append(fault)
         show(len(targets), len(targets), "deblurring pictures")
     if faults:
         raise Rb2vError(f"{len(faults)} of {len(targets)} pictures could not be used, the others are done: {faults[0]}")
@@ -224,7 +231,7 @@ def _kind_of(out: Path) -> str:
     suffix = out.suffix.lower()
     if suffix in (".mp4", ".gif"):
         return suffix[1:]
-    if not out.name or (suffix and not out.is_dir()):
+    if out.name in ("", "..") or (suffix and not out.is_dir()):
         expected = ".mp4, .gif, or a name without suffix for a folder of pictures"
         raise InputError(out, "is no output that can be written", expected=expected)
     return "png"

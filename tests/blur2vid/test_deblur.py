@@ -374,6 +374,15 @@ class TestFiles:
         with pytest.raises(ConfigMismatchError, match="format"):
             deblur_files(source, out, DeblurConfig(format="gif"), run=run, device="cpu")
 
+    def test_a_name_too_long_for_a_video_keeps_no_other_from_being_written(self, run, tmp_path):
+        source, out = tmp_path / "in", tmp_path / "out"
+        source.mkdir()
+        for name in ("a" * 245 + ".png", "b.png"):
+            PIL.Image.fromarray(as_bytes(texture(8, 10))).save(source / name)
+        with pytest.raises(Rb2vError, match=r"1 of 2 pictures could not be used.*a\.png: has too long a name"):
+            deblur_files(source, out, run=run, device="cpu")
+        assert sorted(path.name for path in out.iterdir()) == ["b.mp4", "config.json"]
+
     def test_a_stop_leaves_nothing(self, run, photo, tmp_path, monkeypatch):
         def fail(*_):
             raise KeyboardInterrupt
@@ -440,6 +449,7 @@ class TestCommand:
             ("photo.png --out frames --fps 5", "fps: is not for frames"),
             ("photo.png --out frames --loop", "loop: is not for frames"),
             ("photo.png --out a.mp4 --format gif", "format: is for a folder"),
+            ("photo.png --out new/..", "is no output that can be written"),
             ("photo.png --out a.mp4 --tile 8", "tile: is 8"),
             ("photo.png --out a.mp4 --tile 0", "tile: is 0"),
             ("photo.png --out a.mp4 --overlap -1", "overlap: is -1"),
