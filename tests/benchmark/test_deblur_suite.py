@@ -123,6 +123,21 @@ class TestRun:
             deblur_suite.run(shards, tmp_path / "out", CONFIG, order_run=tmp_path / "none", device="cpu")
         assert not (tmp_path / "out").exists()
 
+    def test_what_a_later_run_would_fail_at_is_refused_before_the_first(self, shards, tmp_path, monkeypatch):
+        monkeypatch.setenv("RB2V_CACHE", str(tmp_path / "cache"))
+        (tmp_path / "network").write_text("no network")
+        for changes, options, message in (
+            ({"crop_size": 25}, {}, "crop_size: is 25; expected at most 24"),
+            ({"image_size": 10, "crop_size": 8}, {}, "image_size: is 10"),
+            ({}, {"lpips": True}, "rb2v models fetch lpips"),
+            ({}, {"order_run": tmp_path / "network"}, "network: "),
+        ):
+            with pytest.raises(InputError, match=message):
+                deblur_suite.run(
+                    shards, tmp_path / "out", dataclasses.replace(CONFIG, **changes), device="cpu", **options
+                )
+        assert not (tmp_path / "out").exists()
+
     def test_a_folder_without_pictures_is_named(self, shards, tmp_path):
         with pytest.raises(InputError, match="there is no such folder"):
             deblur_suite.run(shards, tmp_path / "out", CONFIG, pictures_dir=tmp_path / "none", device="cpu")

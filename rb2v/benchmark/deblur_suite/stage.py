@@ -31,10 +31,12 @@ from rb2v.benchmark.deblur_suite.grid import (
 )
 from rb2v.benchmark.scores import to_document, write_scores
 from rb2v.blur2vid.checkpoint import CHECKPOINT_NAME
-from rb2v.blur2vid.evaluate import TRIVIAL, read_sample
+from rb2v.blur2vid.evaluate import TRIVIAL, check_measurable, read_sample
+from rb2v.blur2vid.train import TrainBlur2VidConfig, make_dataset
 from rb2v.errors import InputError
 from rb2v.execution import Executor, SerialExecutor
 from rb2v.hypercut.checkpoint import CHECKPOINT_NAME as ORDER_CHECKPOINT_NAME
+from rb2v.hypercut.checkpoint import load_order_network
 from rb2v.io.store import SCHEMA, output_folder, sha256_of, write_json, write_text
 from rb2v.shards import ShardReader, manifest_path
 from rb2v.simulator.sequences import SequencesConfig
@@ -99,8 +101,9 @@ def run(
     Raises
     ------
     InputError
-        If the data set holds no sequence to train or to test on, the order network or a picture cannot be read, or
-        ``out_dir`` holds other things or is being written by another suite.
+        If the data set holds no sequence to train or to test on, or frames smaller than the crop or too small to be
+        scored, LPIPS's weights are not there, the order network or a picture cannot be read, or ``out_dir`` holds other
+        things or is being written by another suite.
     ConfigMismatchError
         If ``out_dir``, or a run's folder in it, was made with other data or settings.
     """
@@ -112,6 +115,7 @@ def run(
     sides = [] if pictures_dir is None else pictures.list_pictures(pictures_dir)
     data_sha256 = sha256_of(manifest_path(shards_dir))
     order_sha256 = None if order_run is None else sha256_of(_order_path(order_run))
+    _check_trainable(shards_dir, config, order_run, lpips)
     with output_folder(out_dir, _common_settings(config, data_sha256, order_sha256, lpips)):
         cells = plan(config)
         ordered = {cell.toy for cell in cells if training_config(cell, config).needs_order}
@@ -162,6 +166,15 @@ def _say_order(order_run: Path | None, trained: Sequence[bool]) -> str:
     if order_run is not None:
         return "a network that was given"
     return "its own network, trained on the same data" if trained else "no method asks for one"
+
+
+def _check_trainable(shards_dir: Path, config: DeblurSuiteConfig, order_run: Path | None, lpips: bool) -> None:
+    """Refuse before the first run what the last one would fail at."""
+    check_measurable(ShardReader(shards_dir, "test"), config.image_size, lpips=lpips)
+    sizes = TrainBlur2VidConfig(image_size=config.image_size, crop_size=config.crop_size)
+    make_dataset(shards_dir, sizes, shards_dir)  # which refuses a crop that is larger than the frames
+    if order_run is not None:
+        load_order_network(order_run)
 
 
 def _order_path(order_run: Path) -> Path:
@@ -216,7 +229,7 @@ def _report(out_dir: Path, config: DeblurSuiteConfig, reader: ShardReader, sides
     if config.shown_sequences:
         sections.append(report.report_pictures(_show_errors(out_dir, config, reader)))
     if sides:
-        sections.append(report.report_real(*pictures.show_real(sides, _checkpoints(out_dir, config))))
+        sections.append(report.report_real(*pictures.show_real(sides, _checkpoints(out_dir, config), _names(config))))
     return sections
 
 
@@ -227,9 +240,14 @@ def _checkpoint(out_dir: Path, cell: Cell) -> Path:
 def _checkpoints(out_dir: Path, config: DeblurSuiteConfig) -> dict[str, Path]:
     """Return the first seed's checkpoint of every backbone and method, by label."""
     return {
-        (f"{backbone}: " if len(config.backbones) > 1 else "") + METHODS[method].label: _checkpoint(
-            out_dir, main_cells(config, backbone, method)[0]
-        )
+        label: _checkpoint(out_dir, main_cells(config, *name.split("."))[0]) for label, name in _names(config).items()
+    }
+
+
+def _names(config: DeblurSuiteConfig) -> dict[str, str]:
+    """Return what the scores call every backbone and method, by label."""
+    return {
+        (f"{backbone}: " if len(config.backbones) > 1 else "") + METHODS[method].label: f"{backbone}.{method}"
         for backbone in config.backbones
         for method in config.methods
     }
