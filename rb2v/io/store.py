@@ -82,8 +82,10 @@ def whole_file(path: Path) -> Iterator[Path]:
         except FileNotFoundError as error:
             problem = "its temporary file was removed while it was written; run the command again"
             raise Rb2vError(f"{path}: {problem}") from error
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno is not None and error.filename is None:
+            error.filename = str(path)  # a full disk does not say which file it was
         raise
     finally:
         os.close(descriptor)
@@ -365,7 +367,8 @@ def _first_difference(
     found: Mapping[str, Any], wanted: Mapping[str, Any], prefix: str = ""
 ) -> tuple[str, object, object] | None:
     """Return the dotted name of the first key that differs, and both values."""
-    for key in sorted(found.keys() | wanted.keys()):
+    # What made a folder tells more than any of its settings.
+    for key in sorted(found.keys() | wanted.keys(), key=lambda key: (key != "stage", key)):
         before, now = found.get(key), wanted.get(key)
         if isinstance(before, dict) and isinstance(now, dict):
             inner = _first_difference(before, now, f"{prefix}{key}.")

@@ -67,6 +67,13 @@ def test_a_failed_write_leaves_nothing_and_keeps_what_was_there(tmp_path, error)
     assert path.read_text() == "old"
 
 
+def test_a_full_disk_s_error_names_the_file(tmp_path):
+    with pytest.raises(OSError, match="No space left") as caught, whole_file(tmp_path / "a.txt"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert caught.value.filename == str(tmp_path / "a.txt")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_what_a_killed_run_left_is_overwritten(tmp_path):
     path = tmp_path / "a.txt"
     with whole_file(path) as temporary:
@@ -131,6 +138,7 @@ def test_a_folder_made_with_the_same_configuration_is_gone_on_with(tmp_path):
         ({"size": (3, 5)}, "size", r"\[3, 4\]", r"\[3, 5\]"),
         ({"nested": {"a": 2, "b": None}}, r"nested.a", "1", "2"),
         ({"seed": 1}, "seed", "null", "1"),
+        ({"alpha": 1, "stage": "s"}, "stage", "null", '"s"'),
     ],
 )
 def test_another_configuration_is_refused_by_its_key(tmp_path, changes, key, old, new):
