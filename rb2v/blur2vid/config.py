@@ -88,7 +88,9 @@ class TrainBlur2VidConfig:
         return self.loss == LABEL_LOSS or self.regularizer != NO_REGULARIZER
 
 
-RECOMMENDED: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
+RECOMMENDED: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {"jin": {"crop_size": 60}}  # its layers need multiples of 20, and what is padded to them is trained on for nothing
+)
 """What differs from the defaults for each backbone."""
 
 

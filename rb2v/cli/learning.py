@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -168,7 +169,9 @@ def train_blur2vid(
     image_size: Annotated[
         int | None, typer.Option(help="Shorter side to which frames are shrunk, in px; as they are by default.")
     ] = None,
-    crop_size: Annotated[int | None, typer.Option(help="Side of the parts that are trained on, in px.")] = None,
+    crop_size: Annotated[
+        int | None, typer.Option(help="Side of the parts that are trained on, in px; 0 for whole frames.")
+    ] = None,
     lr: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
     lpips: Annotated[bool, typer.Option("--lpips", help="Measure LPIPS too; see 'rb2v models fetch lpips'.")] = False,
     workers: Annotated[int, typer.Option(min=0, help="Processes that read samples ahead.")] = 0,
@@ -194,11 +197,13 @@ def train_blur2vid(
             pretrain_steps=pretrain_steps,
             batch_size=batch_size,
             image_size=image_size,
-            crop_size=crop_size,
+            crop_size=crop_size or None,
             lr=lr,
             seed=seed,
         )
     )
+    if crop_size == 0:
+        config = dataclasses.replace(config, crop_size=None)
     options: dict[str, Any] = {"order_run": order_run, "lpips": lpips, "workers": workers, "device": device}
     if not is_first_process():
         stage.run(shards, out, config, **options)

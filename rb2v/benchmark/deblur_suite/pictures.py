@@ -102,7 +102,9 @@ def list_pictures(folder: Path) -> list[Path]:
     return list_photos(folder)
 
 
-def show_real(paths: Sequence[Path], checkpoints: Mapping[str, Path]) -> tuple[list[Gallery], list[Score]]:
+def show_real(
+    paths: Sequence[Path], checkpoints: Mapping[str, Path], names: Mapping[str, str]
+) -> tuple[list[Gallery], list[Score]]:
     """Show pictures without a truth beside the first, middle and last frame that every network makes of them.
 
     Parameters
@@ -111,6 +113,8 @@ def show_real(paths: Sequence[Path], checkpoints: Mapping[str, Path]) -> tuple[l
         Pictures.
     checkpoints : mapping of str to Path
         Networks by label.
+    names : mapping of str to str
+        What the scores call the networks, by label.
 
     Returns
     -------
@@ -130,7 +134,7 @@ def show_real(paths: Sequence[Path], checkpoints: Mapping[str, Path]) -> tuple[l
             psnr_db = reblur_psnr(frames, image)
             ends = [_fit(frames[k]) for k in (0, len(frames) // 2, -1)]
             shown.append(make_picture(f"{label}: first, middle, last; reblur {psnr_db:.1f} dB", np.hstack(ends)))
-            scores.append(Score(SUITE, STAGE, f"{label}.reblur_psnr", psnr_db, "dB", path.name))
+            scores.append(Score(SUITE, STAGE, f"{names[label]}.reblur_psnr", psnr_db, "dB", path.name))
         galleries.append(Gallery(path.name, tuple(shown), columns=1))
     return galleries, scores
 
