@@ -43,7 +43,7 @@ class TrainBlur2VidConfig:
     regularizer: str = NO_REGULARIZER
     """``none``, or a key of ``REGULARIZERS``: the HyperCUT regulariser's form."""
     alpha: float = 0.2
-    """Weight of the regulariser (eq. 8)."""
+    """Weight of the regulariser (eq. 8), in the units of ``guidance.Regularizer``."""
     image_size: int | None = None
     """Shorter side to which frames are area-resized, in pixels; None leaves them as they are."""
     crop_size: int | None = 64

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rb2v.blur2vid.losses import regularize
+from rb2v.blur2vid.losses import naive, regularize
 from rb2v.errors import InputError
 from rb2v.hypercut.checkpoint import load_order_network
 from rb2v.hypercut.networks import OrderNetwork
@@ -20,18 +20,22 @@ from rb2v.shards import ShardReader
 from rb2v.training.data import resize_frames, to_float, to_tensor
 
 N_SCALE_SEQUENCES = 64
-"""Training sequences whose scores tell the network's scale."""
+"""Training sequences that tell the units."""
 
 
 class Regularizer:
     """The HyperCUT regulariser with a trained order network, which stays as it is.
+
+    It is measured in two units of the training sequences, so that its weight means the same whatever the network and
+    the data: scores in their root mean square, and the penalty in the distance between a sequence and its reversal,
+    which is what the losses make of a wrong direction.
 
     Parameters
     ----------
     path : Path
         What `rb2v.hypercut.checkpoint.load_order_network` takes.
     reader : ShardReader
-        The training sequences, some of which tell the scale of the scores.
+        The training sequences, some of which tell the units.
     form : str
         A key of ``REGULARIZERS``.
     device : torch.device
@@ -40,7 +44,7 @@ class Regularizer:
     Raises
     ------
     InputError
-        If the network cannot be read, frames are too small for it, or it scores all sequences alike.
+        If the network cannot be read, frames are too small for it, it scores all sequences alike, or nothing moves.
     """
 
     def __init__(self, path: Path, reader: ShardReader, form: str, device: torch.device) -> None:
@@ -49,7 +53,7 @@ class Regularizer:
         self._network: OrderNetwork = network.to(device).requires_grad_(False)
         self._image_size = config.image_size
         check_frame_size(reader, config.image_size, network.min_size_px)
-        self.score_scale = self._measure_scale(path, reader, device)
+        self.score_scale, self.distance_scale = self._measure_scales(path, reader, device)
 
     @property
     def min_size_px(self) -> int:
@@ -58,7 +62,7 @@ class Regularizer:
 
     def __call__(self, estimate: Tensor) -> Tensor:
         """Return the penalty of every sequence, (B,), of estimates (B, N + 1, 3, H, W)."""
-        return regularize(self._shown(estimate), self._network, self.score_scale, self.form)
+        return self.distance_scale * regularize(self._shown(estimate), self._network, self.score_scale, self.form)
 
     def _shown(self, sequences: Tensor) -> Tensor:
         """Shrink what is larger than the frames that the network was trained on."""
@@ -70,13 +74,17 @@ class Regularizer:
         flat = F.interpolate(sequences.flatten(0, 1), size=size, mode="area")
         return flat.reshape(*sequences.shape[:-2], *size)
 
-    def _measure_scale(self, path: Path, reader: ShardReader, device: torch.device) -> float:
-        squares = []
+    def _measure_scales(self, path: Path, reader: ShardReader, device: torch.device) -> tuple[float, float]:
+        squares, distances = [], []
         with torch.inference_mode():
             for index in np.unique(np.linspace(0, len(reader) - 1, N_SCALE_SEQUENCES).astype(int)):
                 frames = to_float(to_tensor(resize_frames(reader.read_sharp(int(index)), self._image_size))).to(device)
                 squares.append(self._network.score(*sequence_pairs(frames)).square().mean())
-        scale = math.sqrt(float(torch.stack(squares).mean()))
-        if not 0 < scale < math.inf:
+                distances.append(naive(frames[None], frames[None].flip(1)))
+        score = math.sqrt(float(torch.stack(squares).mean()))
+        if not 0 < score < math.inf:
             raise InputError(path, "scores all training sequences alike", expected="a trained order network")
-        return scale
+        distance = float(torch.cat(distances).mean())
+        if not distance:
+            raise InputError(reader.folder, "its training sequences are their own reversals", expected="motion")
+        return score, distance

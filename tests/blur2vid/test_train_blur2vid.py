@@ -11,8 +11,15 @@ from rb2v.blur2vid import train
 from rb2v.blur2vid.backbones import BACKBONES, make_backbone
 from rb2v.blur2vid.checkpoint import load_backbone
 from rb2v.blur2vid.config import TrainBlur2VidConfig
+from rb2v.blur2vid.guidance import Regularizer
+from rb2v.blur2vid.losses import naive
 from rb2v.errors import ConfigMismatchError, InputError, Rb2vError
+from rb2v.hypercut.checkpoint import load_order_network
+from rb2v.hypercut.order import sequence_pairs
+from rb2v.hypercut.sequences import load_sequences
 from rb2v.lpips import Lpips
+from rb2v.shards import ShardReader
+from rb2v.training.data import to_float
 
 
 def config(**chosen):
@@ -212,3 +219,17 @@ class TestConfig:
     def test_what_is_out_of_range_is_refused(self, chosen, message):
         with pytest.raises(Rb2vError, match=message):
             TrainBlur2VidConfig(**chosen)
+
+
+class TestRegularizer:
+    def test_units_are_those_of_the_training_sequences(self, tiny_shards, order_run):
+        reader = ShardReader(tiny_shards, "train")
+        penalty = Regularizer(order_run, reader, "linear", torch.device("cpu"))
+        network, trained_with = load_order_network(order_run)
+        sequences = to_float(load_sequences(reader, trained_with.image_size))
+        scores = network.score(*sequence_pairs(sequences)).detach()
+        assert penalty.score_scale == pytest.approx(float(scores.square().mean().sqrt()), rel=1e-5)
+        assert penalty.distance_scale == pytest.approx(float(naive(sequences, sequences.flip(1)).mean()), rel=1e-5)
+        expected = penalty.distance_scale * scores.mean(dim=1) / penalty.score_scale
+        torch.testing.assert_close(penalty(sequences).detach(), expected)
+        torch.testing.assert_close(penalty(sequences.flip(1)).detach(), -expected)
