@@ -162,8 +162,8 @@ def report_alphas(by_alpha: Mapping[float, Estimator]) -> Section:
     ]
     backbone = next(iter(by_alpha.values())).backbone
     caption = (
-        f"{backbone}, {METHODS[BASELINE].label} with the regulariser at weight alpha, in units of the distance between a "
-        "sequence and its reversal; one seed. The paper's own weight is 0.2, of scores and images of another size."
+        f"{backbone}, {METHODS[BASELINE].label} with the regulariser at weight alpha, in units of the distance between "
+        "a sequence and its reversal; one seed. The paper's own weight is 0.2, of scores and images of another size."
     )
     scores = [
         _score(f"alpha_{alpha:g}.{name}", one.figures[name].mean, COLUMNS[name][1])
