@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -35,6 +34,7 @@ from rb2v.training.loader import ShardLoader, make_loader
 from rb2v.training.options import learning_rate
 from rb2v.training.ranks import Ranks
 from rb2v.training.state import STATE_NAME, Stateful, TrainingState, write_table
+from rb2v.training.steps import descend, is_finite
 from rb2v.training.tensor_files import check_file
 
 __all__ = ["TrainBlur2VidConfig", "run"]
@@ -43,7 +43,6 @@ logger = logging.getLogger(__name__)
 
 METRICS_NAME = "metrics.json"
 LABELS_NAME = "order_labels.csv"
-MAX_GRADIENT_NORM = 1.0
 
 Progress = Callable[[int, int, str], None]
 
@@ -138,9 +137,7 @@ def _check(config: TrainBlur2VidConfig, network: Backbone, order_run: Path | Non
         raise InputError("options", problem, "order_run", f"the loss {LABEL_LOSS!r}, or a regularizer")
     if config.pretrain_steps and not network.has_autoencoder:
         raise InputError("options", f"{config.backbone!r} has no autoencoder", "pretrain_steps", "0")
-    if config.batch_size % ranks.size:
-        problem = f"{config.batch_size} sequences cannot be shared by {ranks.size} processes"
-        raise InputError("options", problem, "batch_size", f"a multiple of {ranks.size}")
+    ranks.check_batch_size(config.batch_size)
 
 
 def _digest_sources(shards_dir: Path, order_run: Path | None) -> dict[str, str]:
@@ -225,7 +222,7 @@ class _Training:
                 for group in optimizer.param_groups:
                     group["lr"] = rate
                 figures = self._take_step(network, optimizer, next(batches), step)
-                if _is_finite(figures):
+                if is_finite(figures):
                     average.update(self._backbone, step)
                 else:
                     state.skipped += 1
@@ -263,15 +260,8 @@ class _Training:
             if self._regularizer is not None:
                 penalty = self._regularizer(frames).mean()
         loss = distance + self._config.alpha * penalty
-        optimizer.zero_grad()
-        self._fabric.backward(loss)
-        norm = self._fabric.clip_gradients(network, optimizer, max_norm=MAX_GRADIENT_NORM, error_if_nonfinite=False)
-        names = ("loss", "distance", "regularizer")
-        figures = dict(zip(names, self._ranks.means(torch.stack([loss, distance, penalty])), strict=True))
-        figures["gradient_norm"] = math.nan if norm is None else float(norm)
-        if _is_finite(figures):
-            optimizer.step()
-        return figures
+        terms = {"distance": distance, "regularizer": penalty}
+        return descend(self._fabric, self._ranks, network, optimizer, loss, terms)
 
     def _distance(self, frames: Tensor, sharp: Tensor, order: Tensor) -> Tensor:
         if self._config.loss != LABEL_LOSS:
@@ -319,10 +309,6 @@ def _endless(loader: ShardLoader) -> Iterator[dict[str, Tensor]]:
     while True:
         yield from loader
         loader.set_epoch(loader.epoch + 1)
-
-
-def _is_finite(figures: dict[str, float]) -> bool:
-    return math.isfinite(figures["loss"]) and math.isfinite(figures["gradient_norm"])
 
 
 def _is_scored(out_dir: Path, lpips: bool) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import math
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -36,6 +35,7 @@ from rb2v.training.curves import Curves
 from rb2v.training.options import learning_rate
 from rb2v.training.ranks import Ranks
 from rb2v.training.state import STATE_NAME, TRAINING_NAME, Stateful, TrainingState, write_table
+from rb2v.training.steps import descend, is_finite
 
 __all__ = ["TrainHyperCutConfig", "run"]
 
@@ -47,7 +47,6 @@ LABELS_NAME = "order_labels.csv"
 SAMPLES_NAME = "samples.png"
 CURVES_NAME = "tensorboard"
 
-MAX_GRADIENT_NORM = 1.0
 MIN_PAIRS = 2
 
 Progress = Callable[[int, int, str], None]
@@ -101,9 +100,7 @@ def run(
             network = make_order_network(config.arch, config.n_dimensions, config.seed)
             train_reader = _open_training_data(shards_dir)
             check_frame_size(train_reader, config.image_size, min_frame_side(network.min_size_px))
-            if config.batch_size % ranks.size:
-                problem = f"{config.batch_size} sequences cannot be shared by {ranks.size} processes"
-                raise InputError("options", problem, "batch_size", f"a multiple of {ranks.size}")
+            ranks.check_batch_size(config.batch_size)
             data_sha256 = sha256_of(manifest_path(shards_dir))
             settings = {"schema": SCHEMA, "stage": "train-hypercut", **dataclasses.asdict(config)}
             if ranks.leads:
@@ -166,7 +163,7 @@ def _train(
                 group["lr"] = rate
             pairs = draw_batch(sequences, config.batch_size, config.seed, step, share)
             scores, losses = _take_step(fabric, ranks, network, optimizer, config, pairs)
-            if not _is_finite(losses):
+            if not is_finite(losses):
                 state.skipped += 1
                 if ranks.leads:
                     logger.warning("step %d skipped: its loss or gradient is not finite", step)
@@ -213,19 +210,7 @@ def _take_step(
     loss = config.score_decay * (scores if network.antisymmetric else both).square().mean()
     for name, weight in config.term_weights.items():
         loss = loss + weight * terms[name]
-    optimizer.zero_grad()
-    fabric.backward(loss)
-    norm = fabric.clip_gradients(network, optimizer, max_norm=MAX_GRADIENT_NORM, error_if_nonfinite=False)
-    means = ranks.means(torch.stack([loss, *terms.values()]))
-    losses = dict(zip(("loss", *terms), means, strict=True))
-    losses["gradient_norm"] = math.nan if norm is None else float(norm)
-    if _is_finite(losses):
-        optimizer.step()
-    return both, losses
-
-
-def _is_finite(losses: dict[str, float]) -> bool:
-    return math.isfinite(losses["loss"]) and math.isfinite(losses["gradient_norm"])
+    return both, descend(fabric, ranks, network, optimizer, loss, terms)
 
 
 def _batch_figures(scores: NDArray[np.float32], reversed_scores: NDArray[np.float32]) -> dict[str, float]:

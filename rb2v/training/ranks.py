@@ -51,6 +51,18 @@ class Ranks:
         """Whether this process is the one that writes and speaks."""
         return self._rank == 0
 
+    def check_batch_size(self, n: int) -> None:
+        """Check that all processes can share ``n`` rows evenly.
+
+        Raises
+        ------
+        InputError
+            If they cannot.
+        """
+        if n % self.size:
+            problem = f"{n} sequences cannot be shared by {self.size} processes"
+            raise InputError("options", problem, "batch_size", f"a multiple of {self.size}")
+
     def share_of(self, n: int) -> range:
         """Return this process's part of ``n`` rows that all processes share evenly."""
         each = n // self.size
