@@ -137,6 +137,49 @@ class CalibrationQuality:
     """Point pairs used."""
     delta_e: float | None
     """Mean CIEDE2000 difference of the checker's patches after the colour map; None without a checker."""
+    p95_px: float | None = None
+    """Reprojection error that 95 of 100 point pairs stay below."""
+    leave_one_out_px: float | None = None
+    """Root mean square error at the points of captures that were left out of the fit; None with fewer than two."""
+    delta_e_before: float | None = None
+    """As ``delta_e``, without a colour map."""
+    delta_e_coded: float | None = None
+    """As ``delta_e``, after ``color_coded``."""
+
+
+@dataclass(frozen=True, eq=False)
+class Lens:
+    """How a camera's lens bends straight lines: a pinhole camera and Brown's distortion.
+
+    Undistorted pixels are those of the pinhole camera of the same matrix, without distortion.
+    """
+
+    matrix: NDArray[np.float64]
+    """(3, 3) focal lengths and principal point in pixels, no skew."""
+    distortion: NDArray[np.float64]
+    """(5,) k1, k2, p1, p2, k3 in OpenCV's order."""
+
+    def __post_init__(self) -> None:
+        if self.matrix.shape != (3, 3) or not np.all(np.isfinite(self.matrix)):
+            raise ValueError("the lens's matrix must be a 3x3 matrix of finite numbers")
+        if min(self.matrix[0, 0], self.matrix[1, 1]) <= 0 or not np.array_equal(self.matrix[2], [0, 0, 1]):
+            raise ValueError("the lens's matrix must have positive focal lengths and end with the row 0 0 1")
+        if self.distortion.shape != (5,) or not np.all(np.isfinite(self.distortion)):
+            raise ValueError("the lens's distortion must be five finite numbers: k1, k2, p1, p2, k3")
+
+
+@dataclass(frozen=True)
+class LocalResidual:
+    """What is left of the displacement between the registered views around a place of the crop."""
+
+    x: float
+    y: float
+    """Place in blurry-camera pixels."""
+    dx: float
+    dy: float
+    """Where the registered sharp view lies beside the blurry one there, in blurry-camera pixels."""
+    pairs: int
+    """Captures that tell it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,6 +198,16 @@ class Calibration:
     color: NDArray[np.float64] | None
     """(3, 4) colour map from the colour checker, in linear light."""
     quality: CalibrationQuality
+    lens_blurry: Lens | None = None
+    """Where given, the homography and the crop are in undistorted pixels of this camera."""
+    lens_sharp: Lens | None = None
+    """Where given, the homography is from undistorted pixels of this camera."""
+    color_coded: NDArray[np.float64] | None = None
+    """(3, 4) colour map from the colour checker, in coded values."""
+    response: CameraResponse | None = None
+    """The cameras' response as the captures tell it; None where they do not."""
+    residuals: tuple[LocalResidual, ...] = ()
+    """Over the crop; parallax shows there."""
 
     def __post_init__(self) -> None:
         if self.homography.shape != (3, 3) or not np.all(np.isfinite(self.homography)):
@@ -164,8 +217,9 @@ class Calibration:
             raise ValueError("homography is singular")
         if (determinant < 0) != self.mirrored:
             raise ValueError(f"mirrored is {self.mirrored}, but the homography's determinant is {determinant:.3g}")
-        if self.color is not None and self.color.shape != (3, 4):
-            raise ValueError(f"color must be a 3x4 matrix, got shape {self.color.shape}")
+        for name, color in (("color", self.color), ("color_coded", self.color_coded)):
+            if color is not None and color.shape != (3, 4):
+                raise ValueError(f"{name} must be a 3x4 matrix, got shape {color.shape}")
         width, height = self.size_blurry
         if self.crop.x + self.crop.width > width or self.crop.y + self.crop.height > height:
             raise ValueError(f"crop {self.crop} reaches out of the blurry camera's {width}x{height} frame")

@@ -15,8 +15,9 @@ from rb2v.benchmark.reference import TruthRenderer
 from rb2v.core.metrics import psnr
 from rb2v.errors import InputError, Rb2vError
 from rb2v.io.aligned import MANIFEST_NAME, AlignedTakeReader, aligned_take_path, read_aligned_manifest
+from rb2v.io.calibration import read_calibration
 from rb2v.io.config import read_raw_directory, read_takes
-from rb2v.io.store import CONFIG_NAME, read_calibration, read_json, validate
+from rb2v.io.store import CONFIG_NAME, read_json, validate
 from rb2v.shards import ShardReader, manifest_path, sha256_of
 from rb2v.simulator.rig import TRUTH_NAME, SimulatedRig, TakePlan, Truth, read_truth
 from rb2v.stages.align import AlignConfig

@@ -161,7 +161,7 @@ def calibrate(
     board: Annotated[str, typer.Option(help="Inner corners of the chessboard, across and down.")] = "9x6",
 ) -> None:
     """Find mirror, homography, crop and colour map from static captures."""
-    from rb2v.io.store import read_calibration
+    from rb2v.io.calibration import read_calibration
     from rb2v.stages import calibrate as stage
 
     config = make_config(lambda: stage.CalibrateConfig(board_corners=parse_size(board, "--board")))

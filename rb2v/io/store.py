@@ -20,7 +20,7 @@ from typing import Any, TypeVar, get_type_hints
 import numpy as np
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from rb2v.artifacts import AlignedFrame, Calibration, CalibrationQuality, Crop
+from rb2v.artifacts import AlignedFrame
 from rb2v.errors import ConfigMismatchError, InputError, Rb2vError
 from rb2v.io.partial import (
     PARTIAL,
@@ -36,7 +36,6 @@ CONFIG_NAME = "config.json"
 
 logger = logging.getLogger(__name__)
 
-_MAX_SCALE_ERROR = 1e-9
 
 _COLOR_COLUMNS = tuple(f"m{row}{column}" for row in range(3) for column in range(4))
 ALIGNMENT_COLUMNS = (
@@ -382,70 +381,6 @@ def _first_difference(
 def _shorten(value: object) -> str:
     text = json.dumps(value)
     return text if len(text) <= 80 else text[:77] + "..."
-
-
-def write_calibration(path: Path, calibration: Calibration) -> Path:
-    """Write ``calibration.json`` and return its path."""
-    document = {
-        "schema": SCHEMA,
-        "homography": calibration.homography.tolist(),
-        "mirrored": calibration.mirrored,
-        "size": {"blurry": list(calibration.size_blurry), "sharp": list(calibration.size_sharp)},
-        "crop": dataclasses.asdict(calibration.crop),
-        "color": None if calibration.color is None else calibration.color.tolist(),
-        "quality": dataclasses.asdict(calibration.quality),
-    }
-    return write_json(path, document)
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
-
-
-class _SizeDocument(_Strict):
-    blurry: tuple[int, int]
-    sharp: tuple[int, int]
-
-
-_Row3 = tuple[float, float, float]
-_Row4 = tuple[float, float, float, float]
-
-
-class _CalibrationDocument(_Strict):
-    homography: tuple[_Row3, _Row3, _Row3]
-    mirrored: bool
-    size: _SizeDocument
-    crop: Crop
-    color: tuple[_Row4, _Row4, _Row4] | None
-    quality: CalibrationQuality
-
-
-def read_calibration(path: Path) -> Calibration:
-    """Read ``calibration.json``.
-
-    Raises
-    ------
-    InputError
-        If the file is missing or malformed, or its values contradict each other.
-    """
-    raw = read_json(path)
-    check_schema(path, raw)
-    document = validate(_CalibrationDocument, {k: v for k, v in raw.items() if k != "schema"}, path)
-    scale = document.homography[2][2]
-    if abs(scale - 1) > _MAX_SCALE_ERROR:
-        raise InputError(path, f"its last entry is {scale!r}", "homography", "1 there: a homography scaled to it")
-    try:
-        return Calibration(
-            homography=np.array(document.homography, dtype=np.float64),
-            mirrored=document.mirrored,
-            size_blurry=document.size.blurry,
-            size_sharp=document.size.sharp,
-            crop=document.crop,
-            color=None if document.color is None else np.array(document.color, dtype=np.float64),
-            quality=document.quality,
-        )
-    except ValueError as error:
-        raise InputError(path, str(error)) from error
 
 
 def write_alignment(path: Path, frames: Iterable[AlignedFrame]) -> Path:

@@ -21,8 +21,9 @@ from rb2v.core.metrics import psnr, screen_hue_share
 from rb2v.errors import InputError
 from rb2v.execution import SerialExecutor
 from rb2v.io.aligned import AlignedSample
+from rb2v.io.calibration import read_calibration, write_calibration
 from rb2v.io.config import read_takes
-from rb2v.io.store import read_alignment, read_calibration, read_json, write_calibration, write_json
+from rb2v.io.store import read_alignment, read_json, write_json
 from rb2v.io.video import write_image
 from rb2v.matting import MATTERS, Matte
 from rb2v.matting.chroma import ChromaMatter

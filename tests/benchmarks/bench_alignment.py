@@ -20,8 +20,8 @@ from rb2v.benchmark.inputs import Aligned
 from rb2v.benchmark.reference import TruthRenderer
 from rb2v.execution import SerialExecutor, make_executor
 from rb2v.io.aligned import AlignedTakeReader, aligned_take_path
+from rb2v.io.calibration import read_calibration
 from rb2v.io.config import read_raw_directory, read_takes
-from rb2v.io.store import read_calibration
 from rb2v.simulator import SimulateConfig, read_truth, simulate
 from rb2v.stages import align, calibrate
 

@@ -18,6 +18,7 @@ from rb2v.artifacts import AlignedFrame, Calibration, CalibrationQuality, Crop, 
 from rb2v.errors import ConfigMismatchError, InputError, Rb2vError
 from rb2v.hypercut.config import TrainHyperCutConfig
 from rb2v.io.aligned import AlignedManifest
+from rb2v.io.calibration import read_calibration, write_calibration
 from rb2v.io.partial import scratch_folder
 from rb2v.io.store import (
     ALIGNMENT_COLUMNS,
@@ -25,13 +26,11 @@ from rb2v.io.store import (
     check_schema,
     output_folder,
     read_alignment,
-    read_calibration,
     read_json,
     read_text,
     validate,
     whole_file,
     write_alignment,
-    write_calibration,
     write_json,
     write_text,
 )
@@ -311,8 +310,11 @@ def calibration_document():
 def test_the_contract_s_document_is_read(tmp_path, calibration_document):
     path = write_json(tmp_path / "calibration.json", calibration_document)
     assert read_calibration(path).crop == Crop(10, 5, 40, 40)
-    again = write_calibration(tmp_path / "again.json", read_calibration(path))
-    assert read_json(again) == calibration_document
+    again = read_json(write_calibration(tmp_path / "again.json", read_calibration(path)))
+    assert {key: again[key] for key in calibration_document if key != "quality"} == {
+        key: value for key, value in calibration_document.items() if key != "quality"
+    }
+    assert again["quality"].items() >= calibration_document["quality"].items()
 
 
 @pytest.mark.parametrize(

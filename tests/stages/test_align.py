@@ -19,8 +19,9 @@ from rb2v.core.metrics import psnr
 from rb2v.errors import ConfigMismatchError, InputError
 from rb2v.execution import ProcessExecutor, SerialExecutor
 from rb2v.io.aligned import AlignedTakeReader, aligned_take_path
+from rb2v.io.calibration import read_calibration, write_calibration
 from rb2v.io.config import read_rig
-from rb2v.io.store import ALIGNMENT_COLUMNS, read_alignment, read_calibration, read_json, write_calibration
+from rb2v.io.store import ALIGNMENT_COLUMNS, read_alignment, read_json
 from rb2v.io.video import Sound, iter_frames, read_image, read_sound, write_video
 from rb2v.simulator.rig import frame_times
 from rb2v.stages.align import AlignConfig, run

@@ -13,8 +13,9 @@ from rb2v.core.homography import FrameWarp
 from rb2v.core.metrics import psnr
 from rb2v.errors import InputError, Rb2vError
 from rb2v.io.aligned import AlignedTakeReader, aligned_take_path, read_aligned_manifest
+from rb2v.io.calibration import read_calibration
 from rb2v.io.gopro import read_telemetry
-from rb2v.io.store import read_alignment, read_calibration
+from rb2v.io.store import read_alignment
 from rb2v.io.video import iter_frames, read_sound, write_video
 from rb2v.simulator.camera import NoiseBank
 from rb2v.simulator.rig import frame_times

@@ -10,7 +10,7 @@ from skimage import data as skimage_data
 from rb2v.core.color import apply_color_map, delta_e_2000, from_linear, to_linear
 from rb2v.core.homography import warp_image
 from rb2v.errors import InputError
-from rb2v.io.store import read_calibration
+from rb2v.io.calibration import read_calibration
 from rb2v.io.video import read_image, write_image
 from rb2v.simulator.targets import CHECKER_SRGB
 from rb2v.stages.calibrate import CalibrateConfig, run

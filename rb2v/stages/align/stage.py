@@ -18,8 +18,9 @@ from rb2v.device import Device, make_matrix_product
 from rb2v.errors import InputError, Rb2vError
 from rb2v.execution import Executor, SerialExecutor
 from rb2v.io.aligned import AlignedManifest, AlignedTakeReader, aligned_take_path, write_aligned_manifest
+from rb2v.io.calibration import read_calibration
 from rb2v.io.config import read_raw_directory, read_takes
-from rb2v.io.store import output_folder, read_calibration, sha256_of, write_alignment
+from rb2v.io.store import output_folder, sha256_of, write_alignment
 from rb2v.io.video import probe_video, read_image
 from rb2v.matting import make_matter
 from rb2v.stages.align.config import AlignConfig

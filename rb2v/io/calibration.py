@@ -1,0 +1,120 @@
+"""``calibration.json``."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from rb2v.artifacts import Calibration, CalibrationQuality, CameraResponse, Crop, Lens, LocalResidual
+from rb2v.errors import InputError
+from rb2v.io.store import SCHEMA, check_schema, read_json, validate, write_json
+
+_MAX_SCALE_ERROR = 1e-9  # of the homography's last entry
+
+
+def write_calibration(path: Path, calibration: Calibration) -> Path:
+    """Write ``calibration.json`` and return its path."""
+    document = {
+        "schema": SCHEMA,
+        "homography": calibration.homography.tolist(),
+        "mirrored": calibration.mirrored,
+        "size": {"blurry": list(calibration.size_blurry), "sharp": list(calibration.size_sharp)},
+        "crop": dataclasses.asdict(calibration.crop),
+        "color": _to_list(calibration.color),
+        "color_coded": _to_list(calibration.color_coded),
+        "response": calibration.response,
+        "lens": {"blurry": _to_lens(calibration.lens_blurry), "sharp": _to_lens(calibration.lens_sharp)},
+        "quality": dataclasses.asdict(calibration.quality),
+        "residuals": [dataclasses.asdict(residual) for residual in calibration.residuals],
+    }
+    return write_json(path, document)
+
+
+def _to_list(matrix: NDArray[np.float64] | None) -> list[Any] | None:
+    return None if matrix is None else matrix.tolist()
+
+
+def _to_lens(lens: Lens | None) -> dict[str, Any] | None:
+    return None if lens is None else {"matrix": lens.matrix.tolist(), "distortion": lens.distortion.tolist()}
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+class _SizeDocument(_Strict):
+    blurry: tuple[int, int]
+    sharp: tuple[int, int]
+
+
+_Row3 = tuple[float, float, float]
+_Row4 = tuple[float, float, float, float]
+
+
+class _LensDocument(_Strict):
+    matrix: tuple[_Row3, _Row3, _Row3]
+    distortion: tuple[float, float, float, float, float]
+
+    def to_lens(self) -> Lens:
+        return Lens(np.array(self.matrix, dtype=np.float64), np.array(self.distortion, dtype=np.float64))
+
+
+class _LensesDocument(_Strict):
+    blurry: _LensDocument | None = None
+    sharp: _LensDocument | None = None
+
+
+class _CalibrationDocument(_Strict):
+    homography: tuple[_Row3, _Row3, _Row3]
+    mirrored: bool
+    size: _SizeDocument
+    crop: Crop
+    color: tuple[_Row4, _Row4, _Row4] | None
+    quality: CalibrationQuality
+    # What files of earlier versions lack.
+    color_coded: tuple[_Row4, _Row4, _Row4] | None = None
+    response: CameraResponse | None = None
+    lens: _LensesDocument = _LensesDocument()
+    residuals: tuple[LocalResidual, ...] = ()
+
+
+def read_calibration(path: Path) -> Calibration:
+    """Read ``calibration.json``.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or malformed, or its values contradict each other.
+    """
+    raw = read_json(path)
+    check_schema(path, raw)
+    document = validate(_CalibrationDocument, {k: v for k, v in raw.items() if k != "schema"}, path)
+    scale = document.homography[2][2]
+    if abs(scale - 1) > _MAX_SCALE_ERROR:
+        raise InputError(path, f"its last entry is {scale!r}", "homography", "1 there: a homography scaled to it")
+    try:
+        return Calibration(
+            homography=np.array(document.homography, dtype=np.float64),
+            mirrored=document.mirrored,
+            size_blurry=document.size.blurry,
+            size_sharp=document.size.sharp,
+            crop=document.crop,
+            color=_to_matrix(document.color),
+            quality=document.quality,
+            lens_blurry=None if document.lens.blurry is None else document.lens.blurry.to_lens(),
+            lens_sharp=None if document.lens.sharp is None else document.lens.sharp.to_lens(),
+            color_coded=_to_matrix(document.color_coded),
+            response=document.response,
+            residuals=document.residuals,
+        )
+    except ValueError as error:
+        raise InputError(path, str(error)) from error
+
+
+def _to_matrix(rows: tuple[_Row4, _Row4, _Row4] | None) -> NDArray[np.float64] | None:
+    return None if rows is None else np.array(rows, dtype=np.float64)

@@ -1,0 +1,11 @@
+"""Calibration: from captures of static scenes to the homography, the mirror, the crop and the colour map.
+
+`stage` is the order of steps; the steps are modules of their own: `captures` (reading), `boards` and `features` (point
+pairs), `registration` (the homography), `overlap` (the crop), `checker` (colours), `overlay` (pictures to judge by).
+"""
+
+from rb2v.stages.calibrate.config import CalibrateConfig
+from rb2v.stages.calibrate.overlay import draw_overlay
+from rb2v.stages.calibrate.stage import run
+
+__all__ = ["CalibrateConfig", "draw_overlay", "run"]
