@@ -1,22 +1,18 @@
-"""What GoPro cameras write beside pictures and sound: GPMF telemetry and the timecode.
+"""What a camera states of itself: the settings in the index of a file, and what the sensors measured, in a track.
 
-GPMF is a tree of elements, each a key of four letters, a type, the size of a value, how many of them, and the values,
-padded to four bytes [1]_. A video holds it twice: one payload per second in a track of its own, with what the sensors
-measured, and once in the index (``moov/udta/GPMF``), with the settings of the camera.
+A payload of the track lasts about a second. It states when its first sample arrived (``STMP``, microseconds), if the
+camera is a HERO8 or later; the exposure times (``SHUT``) are synchronous with the pictures, so that the first of their
+stamps is time 0 of the pictures [1]_.
 
 References
 ----------
-.. [1] https://gopro.github.io/gpmf-parser
+.. [1] https://github.com/gopro/gpmf-parser, issues 80 and 189, and ``GetGPMFSampleRate``
 """
 
 from __future__ import annotations
 
-import math
-import re
-import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -25,45 +21,69 @@ from av.stream import Discard
 from numpy.typing import NDArray
 
 from rb2v.errors import InputError
-from rb2v.io.container import Box, iter_boxes, open_container
+from rb2v.io.container import iter_boxes, open_container
+from rb2v.io.gopro.elements import Element, Walk
 
 SETTINGS = (
-    *("EISA", "EISE", "EXPT", "PIMN", "PIMX", "PRTN", "PTCL", "PTEV"),
+    *("DZOM", "DZST", "EISA", "EISE", "EXPT", "HSGT", "PIMN", "PIMX", "PRTN", "PTCL", "PTEV"),
     *("PTSH", "PTWB", "RATE", "SROT", "VFOV", "ZFOV"),
 )
 """The settings that are kept; others, such as serial numbers, are nobody's business."""
 
-_HEADER = struct.Struct(">4scBH")
-_NUMBERS = {
-    **{b"b": ">i1", b"B": ">u1", b"s": ">i2", b"S": ">u2", b"l": ">i4", b"L": ">u4", b"j": ">i8", b"J": ">u8"},
-    **{b"f": ">f4", b"d": ">f8", b"q": ">i4", b"Q": ">i8"},
-}
-_FIXED_POINT = {b"q": 2.0**16, b"Q": 2.0**32}
-_TEXTS = (b"c", b"F", b"U")
-_NESTED = b"\0"
-_MAX_DEPTH = 8
+MILLISECONDS = {"SROT"}
+
+_N_AXES = {"GYRO": 3, "SHUT": 1, "ISOE": 1, "ISOG": 1, "WBAL": 1, "WRGB": 3}
+_PICTURE_STREAMS = ("SHUT", "ISOE", "ISOG")  # one sample per picture, the first with the first picture
+_ISO_OF_UNIT_GAIN = 100.0
 _MAX_SETTINGS_BYTES = 1 << 20
-_MILLISECONDS = {"SROT"}
-_GYRO_SCALE = 939  # what the cameras use: steps of about 1 mrad/s, up to 34.9 rad/s
-_TIMECODE = re.compile(r"(\d\d):([0-5]\d):([0-5]\d)([:;.])(\d{2,3})", re.ASCII)
+_MAX_PAYLOAD_BYTES = 1 << 23
+_MAX_TRACK_BYTES = 1 << 29
+_MAX_PACKETS = 100_000
+_MAX_STAMP_ERROR_SECONDS = 0.25
+_MAX_LACK_SECONDS = 1.5
+_MAX_PROBLEMS = 20
+
+
+def _no_samples() -> NDArray[np.float64]:
+    return np.zeros(0)
+
+
+def _no_gains() -> NDArray[np.float64]:
+    return np.zeros((0, 3))
 
 
 @dataclass(frozen=True, eq=False)
 class Telemetry:
-    """What a camera recorded of itself during a recording."""
+    """What a camera recorded of itself during a recording; all times are in seconds, on the video's clock."""
 
     model: str | None
     """Name of the camera, None where it is not stated."""
     gyro: NDArray[np.float64]
     """(n, 3) speeds of rotation in rad/s, about the sensor's axes in the order in which they are stored."""
     gyro_times: NDArray[np.float64]
-    """(n,) in seconds, on the video's clock."""
+    """(n,)."""
     shutter_seconds: NDArray[np.float64]
     """(m,) times of exposure; HERO8 logs them at 24 to 30 Hz, whatever the frame rate."""
     shutter_times: NDArray[np.float64]
-    """(m,) in seconds, on the video's clock."""
+    """(m,)."""
     settings: Mapping[str, str | float] = field(default_factory=dict)
     """By their GPMF keys, those of ``SETTINGS`` that are stated; ``SROT``, the sensor's read-out, is in seconds."""
+    iso: NDArray[np.float64] = field(default_factory=_no_samples)
+    """(k,) sensitivities; of a HERO5, which states the gain, a hundred times the gain."""
+    iso_times: NDArray[np.float64] = field(default_factory=_no_samples)
+    """(k,)."""
+    white_balance: NDArray[np.float64] = field(default_factory=_no_samples)
+    """(l,) color temperatures in kelvin."""
+    white_balance_times: NDArray[np.float64] = field(default_factory=_no_samples)
+    """(l,)."""
+    gains: NDArray[np.float64] = field(default_factory=_no_gains)
+    """(l, 3) white-balance gains of red, green and blue."""
+    gains_times: NDArray[np.float64] = field(default_factory=_no_samples)
+    """(l,)."""
+    has_stamps: bool = False
+    """Whether times are those that the camera stated; without, samples are spread evenly over their packets."""
+    problems: tuple[str, ...] = ()
+    """What of the telemetry is damaged or missing, one line each; what is there is read all the same."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,54 +91,134 @@ class Payload:
     """What one piece of GPMF states, without times."""
 
     model: str | None
-    gyro: NDArray[np.float64]
-    """(n, 3) in rad/s."""
-    shutter_seconds: NDArray[np.float64]
-    """(m,)."""
+    samples: Mapping[str, NDArray[np.float64]]
+    """By key, (n, axes), in their units; of the first device that states them."""
+    stamps_seconds: Mapping[str, float]
+    """By key, when the first sample arrived on the camera's clock; only of streams that state it."""
     settings: Mapping[str, str | float]
+    problems: tuple[str, ...] = ()
+    """What is damaged."""
+
+    @property
+    def gyro(self) -> NDArray[np.float64]:
+        """(n, 3) in rad/s."""
+        return self.samples.get("GYRO", np.zeros((0, 3)))
+
+    @property
+    def shutter_seconds(self) -> NDArray[np.float64]:
+        """(m,)."""
+        return self.samples.get("SHUT", np.zeros((0, 1)))[:, 0]
+
+    @property
+    def iso(self) -> NDArray[np.float64]:
+        """(k,)."""
+        if "ISOE" not in self.samples and "ISOG" in self.samples:
+            return _ISO_OF_UNIT_GAIN * self.samples["ISOG"][:, 0]
+        return self.samples.get("ISOE", np.zeros((0, 1)))[:, 0]
+
+    @property
+    def white_balance(self) -> NDArray[np.float64]:
+        """(l,) in kelvin."""
+        return self.samples.get("WBAL", np.zeros((0, 1)))[:, 0]
+
+    @property
+    def gains(self) -> NDArray[np.float64]:
+        """(l, 3)."""
+        return self.samples.get("WRGB", np.zeros((0, 3)))
 
 
 def parse_payload(data: bytes) -> Payload:
-    """Read what one piece of GPMF states of the camera, its rotation and its exposure.
+    """Read what one piece of GPMF states of the camera, its rotation, its exposure and its white balance.
 
     Parameters
     ----------
     data : bytes
-        Any bytes. A damaged element ends the reading of the element that holds it, and nothing is said of the damage:
-        telemetry is an extra, which may be absent.
+        Any bytes. What is whole is read, and what is damaged stands in ``problems``.
     """
-    name = model = None
-    samples: dict[bytes, list[NDArray[np.float64]]] = {b"GYRO": [], b"SHUT": []}
-    n_axes = {b"GYRO": 3, b"SHUT": 1}
-    settings: dict[str, str | float] = {}
-    scale = np.ones(1)
-    for element in _elements(data):
-        if element.key == b"STRM":
-            scale = np.ones(1)
-        elif element.key == b"SCAL":
-            scale = element.numbers().ravel()
-        elif element.key in samples:
-            rows = _scaled(element.numbers(), scale, n_axes[element.key])
-            samples[element.key].append(rows)
-        elif element.key == b"DVNM":
-            name = element.text() or name
-        elif element.key == b"MINF":
-            model = element.text() or model
-        elif (key := element.key.decode("latin-1")) in SETTINGS and (value := element.scalar()) is not None:
-            settings[key] = value / 1000 if key in _MILLISECONDS and isinstance(value, float) else value
+    reading = _Reading()
+    walk = Walk(data)
+    for element in walk:
+        reading.take(element)
     return Payload(
-        model=model or (name if name != "Global Settings" else None),
-        gyro=np.concatenate([np.zeros((0, 3)), *samples[b"GYRO"]]),
-        shutter_seconds=np.concatenate([np.zeros((0, 1)), *samples[b"SHUT"]])[:, 0],
-        settings=settings,
+        model=reading.model or (reading.name if reading.name != "Global Settings" else None),
+        samples={key: np.concatenate(blocks) for key, blocks in reading.samples.items()},
+        stamps_seconds=reading.stamps_seconds,
+        settings=reading.settings,
+        problems=tuple([*walk.problems, *reading.problems][:_MAX_PROBLEMS]),
     )
+
+
+class _Reading:
+    """What has been read of a payload so far."""
+
+    def __init__(self) -> None:
+        self.name: str | None = None
+        self.model: str | None = None
+        self.samples: dict[str, list[NDArray[np.float64]]] = {}
+        self.stamps_seconds: dict[str, float] = {}
+        self.settings: dict[str, str | float] = {}
+        self.problems: list[str] = []
+        self._device: bytes | None = None
+        self._device_of: dict[str, bytes | None] = {}
+        self._scale = np.ones(1)
+        self._stamp_seconds: float | None = None
+
+    def take(self, element: Element) -> None:
+        key = element.key.decode("ascii")
+        if key == "STRM":
+            self._scale, self._stamp_seconds = np.ones(1), None
+        elif key == "DEVC":
+            self._device = None
+        elif key == "DVID":
+            self._device = element.content
+        elif key == "SCAL":
+            self._scale = element.numbers().ravel()
+        elif key == "STMP":
+            stamp = element.scalar()
+            self._stamp_seconds = stamp / 1e6 if isinstance(stamp, float) else None
+        elif key in _N_AXES:
+            self._take_samples(key, element)
+        elif key == "DVNM":
+            self.name = element.text() or self.name
+        elif key == "MINF":
+            self.model = element.text() or self.model
+        elif key in SETTINGS and (value := _setting(element)) is not None:
+            self.settings[key] = value / 1000 if key in MILLISECONDS and isinstance(value, float) else value
+
+    def _take_samples(self, key: str, element: Element) -> None:
+        if self._device_of.setdefault(key, self._device) != self._device:
+            return  # a second device, such as a gimbal, has sensors and a rate of its own
+        rows = _scaled(element.numbers(), self._scale, _N_AXES[key])
+        if len(rows) == 0 and element.content:
+            self.problems.append(f"{key} holds no numbers that make sense")
+        if key not in self.samples and self._stamp_seconds is not None:
+            self.stamps_seconds[key] = self._stamp_seconds
+        self.samples.setdefault(key, []).append(rows)
+
+
+def _setting(element: Element) -> str | float | None:
+    """Return a setting; one that is stated for every picture, as the HERO7 does its read-out, by its median."""
+    value = element.scalar()
+    numbers = element.numbers()
+    if value is None and element.key.decode("ascii") in MILLISECONDS and numbers.size and np.isfinite(numbers).all():
+        return float(np.median(numbers))
+    return value
+
+
+@dataclass(frozen=True)
+class _Packet:
+    time_seconds: float
+    duration_seconds: float
+    values: NDArray[np.float64]
+    stamp_seconds: float | None
 
 
 def read_telemetry(paths: Sequence[Path]) -> Telemetry | None:
     """Read the telemetry of a recording, or return None where no file of it has a GPMF track.
 
-    A payload does not state when its samples were taken; they are spread evenly over the time of its packet, the first
-    at its beginning. With sensors whose rate is no whole number of samples per packet they are off by up to one period.
+    Samples lie between the stamps of their packets, where the camera states stamps that agree with its packets. Where
+    it does not they are spread evenly over the time of their packet, the first at its beginning; with sensors whose
+    rate is no whole number of samples per packet they are then off by up to one period.
 
     Parameters
     ----------
@@ -130,218 +230,138 @@ def read_telemetry(paths: Sequence[Path]) -> Telemetry | None:
     InputError
         If a file is missing, or is no container.
     """
-    start_seconds, is_found = 0.0, False
+    start_seconds, is_found, has_stamps = 0.0, False, False
     model: str | None = None
     settings: dict[str, str | float] = {}
-    gyro, gyro_times = [np.zeros((0, 3))], [np.zeros(0)]
-    shutter, shutter_times = [np.zeros(0)], [np.zeros(0)]
+    values: dict[str, list[NDArray[np.float64]]] = {key: [] for key in _N_AXES}
+    times: dict[str, list[NDArray[np.float64]]] = {key: [] for key in _N_AXES}
+    problems: list[str] = []
     for path in paths:
-        stated = parse_payload(_read_settings(path))
-        model, settings = model or stated.model, {**stated.settings, **settings}
-        for time_seconds, duration_seconds, data in _read_packets(path):
-            is_found = True
-            payload = parse_payload(data)
-            model, settings = model or payload.model, {**payload.settings, **settings}
-            for values, all_values, all_times in (
-                (payload.gyro, gyro, gyro_times),
-                (payload.shutter_seconds, shutter, shutter_times),
-            ):
-                times = start_seconds + time_seconds + duration_seconds * np.arange(len(values)) / max(len(values), 1)
-                is_usable = np.isfinite(values) if values.ndim == 1 else np.isfinite(values).all(axis=1)
-                all_values.append(values[is_usable])
-                all_times.append(times[is_usable])
-        start_seconds += _picture_seconds(path)
+        track = _read_track(path)
+        model, settings = model or track.model, {**track.settings, **settings}
+        problems += [f"{path.name}: {problem}" for problem in track.problems]
+        is_found = is_found or track.n_packets > 0
+        base_seconds = _base_of_stamps(track.packets)
+        for key, packets in track.packets.items():
+            key_times, is_stamped = _times_of(packets, base_seconds)
+            has_stamps = has_stamps or is_stamped
+            rows = np.concatenate([packet.values for packet in packets])
+            is_usable = np.isfinite(rows).all(axis=1)
+            if not is_usable.all():
+                problems.append(f"{path.name}: {int((~is_usable).sum())} samples of {key} are no numbers")
+            values[key].append(rows[is_usable])
+            times[key].append(start_seconds + key_times[is_usable])
+        picture_seconds = _picture_seconds(path)
+        if track.n_packets and picture_seconds - track.end_seconds > _MAX_LACK_SECONDS:
+            end = f"ends at {track.end_seconds:.1f} s of {picture_seconds:.1f} s"
+            problems.append(f"{path.name}: the telemetry {end}")
+        if is_found and not track.n_packets:
+            problems.append(f"{path.name}: has no telemetry, unlike the files before it")
+        start_seconds += picture_seconds
     if not is_found:
         return None
+    series = {
+        key: (np.concatenate([np.zeros((0, n_axes)), *values[key]]), np.concatenate([np.zeros(0), *times[key]]))
+        for key, n_axes in _N_AXES.items()
+    }
+    if not len(series["ISOE"][0]):
+        series["ISOE"] = _ISO_OF_UNIT_GAIN * series["ISOG"][0], series["ISOG"][1]
     return Telemetry(
         model=model,
-        gyro=np.concatenate(gyro),
-        gyro_times=np.concatenate(gyro_times),
-        shutter_seconds=np.concatenate(shutter),
-        shutter_times=np.concatenate(shutter_times),
+        gyro=series["GYRO"][0],
+        gyro_times=series["GYRO"][1],
+        shutter_seconds=series["SHUT"][0][:, 0],
+        shutter_times=series["SHUT"][1],
         settings=settings,
+        iso=series["ISOE"][0][:, 0],
+        iso_times=series["ISOE"][1],
+        white_balance=series["WBAL"][0][:, 0],
+        white_balance_times=series["WBAL"][1],
+        gains=series["WRGB"][0],
+        gains_times=series["WRGB"][1],
+        has_stamps=has_stamps,
+        problems=tuple(problems[:_MAX_PROBLEMS]),
     )
 
 
-def read_timecode(path: Path) -> float | None:
-    """Read the time of day of the first frame in seconds since midnight, or return None where it is not stated.
+@dataclass(frozen=True, eq=False)
+class _Track:
+    """What one file states."""
 
-    Raises
-    ------
-    InputError
-        If the file is missing, or is no container.
-    """
-    with open_container(path) as container:
-        texts = [stream.metadata.get("timecode") for stream in container.streams]
-        texts.append(container.metadata.get("timecode"))
-        rate = container.streams.video[0].average_rate if container.streams.video else None
-    text = next((text for text in texts if text), None)
-    return None if text is None or not rate else parse_timecode(text, rate)
+    model: str | None
+    settings: Mapping[str, str | float]
+    packets: Mapping[str, list[_Packet]]
+    """By key, in order, of the first GPMF track that holds the key; none is empty."""
+    n_packets: int
+    end_seconds: float
+    problems: tuple[str, ...]
 
 
-def parse_timecode(text: str, rate: Fraction) -> float | None:
-    """Return the seconds since midnight that a timecode states, or None where it is malformed.
+def _read_track(path: Path) -> _Track:
+    stated = parse_payload(_read_settings(path))
+    model, settings = stated.model, dict(stated.settings)
+    problems = [f"the settings: {problem}" for problem in stated.problems]
+    packets: dict[str, list[_Packet]] = {}
+    track_of: dict[str, int] = {}
+    n_packets, end_seconds, n_bytes = 0, 0.0, 0
+    ends: dict[int, float] = {}
+    try:
+        for track, time_seconds, duration_seconds, data in _read_packets(path):
+            n_packets, n_bytes = n_packets + 1, n_bytes + len(data)
+            if n_packets > _MAX_PACKETS or n_bytes > _MAX_TRACK_BYTES or len(data) > _MAX_PAYLOAD_BYTES:
+                problems.append(f"more is there than a camera writes; reading ended at {time_seconds:.1f} s")
+                break
+            payload = parse_payload(data)
+            model, settings = model or payload.model, {**payload.settings, **settings}
+            problems += [f"at {time_seconds:.1f} s: {problem}" for problem in payload.problems]
+            if (lack_seconds := time_seconds - ends.get(track, 0.0)) > duration_seconds / 2:
+                problems.append(f"the telemetry lacks {lack_seconds:.1f} s before {time_seconds:.1f} s")
+            ends[track] = time_seconds + duration_seconds
+            end_seconds = max(end_seconds, ends[track])
+            for key, rows in payload.samples.items():
+                if track_of.setdefault(key, track) == track and len(rows):
+                    stamp_seconds = payload.stamps_seconds.get(key)
+                    packets.setdefault(key, []).append(_Packet(time_seconds, duration_seconds, rows, stamp_seconds))
+    except _TrackError as error:
+        problems.append(str(error))
+    return _Track(model, settings, packets, n_packets, end_seconds, tuple(problems[:_MAX_PROBLEMS]))
 
-    Parameters
-    ----------
-    text : str
-        ``HH:MM:SS:FF``, or ``HH:MM:SS;FF`` where frame numbers are dropped so that it keeps to the time of day.
-    rate : Fraction
-        Frames per second of the video.
 
-    Examples
-    --------
-    >>> parse_timecode("01:00:00:50", Fraction(100))
-    3600.5
-    """
-    match = _TIMECODE.fullmatch(text)
-    if match is None or rate <= 0:
-        return None
-    hours, minutes, seconds, frames = (int(match[group]) for group in (1, 2, 3, 5))
-    n_per_second = max(round(rate), 1)
-    if hours > 23 or frames >= n_per_second:
-        return None
-    total_seconds = 3600 * hours + 60 * minutes + seconds
-    if match[4] != ":" and n_per_second % 30 == 0:
-        # Two numbers in 30 are left out at each minute but every tenth (SMPTE ST 12-1).
-        n_minutes = 60 * hours + minutes
-        n_dropped = n_per_second // 15 * (n_minutes - n_minutes // 10)
-        return float((total_seconds * n_per_second + frames - n_dropped) / rate)
-    return total_seconds + frames / n_per_second
+def _base_of_stamps(packets: Mapping[str, Sequence[_Packet]]) -> float | None:
+    """Return the stamp of time 0 of the pictures, None where it is not stated."""
+    for key in _PICTURE_STREAMS:
+        for first in packets.get(key, ())[:1]:
+            if first.stamp_seconds is not None:
+                return first.stamp_seconds - first.time_seconds
+    return None
 
 
-def encode_telemetry(telemetry: Telemetry) -> list[bytes]:
-    """Write rotation and exposure as GPMF payloads, one per second from 0 on and at least one.
-
-    The rotation is rounded to the cameras' steps of 1/939 rad/s.
-
-    Raises
-    ------
-    ValueError
-        If a time is negative, or there are not as many times as values.
-    """
-    tracks = (
-        (b"GYRO", "Gyroscope", "rad/s", telemetry.gyro.reshape(-1, 3), telemetry.gyro_times),
-        (b"SHUT", "Exposure time (shutter speed)", "s", telemetry.shutter_seconds, telemetry.shutter_times),
+def _times_of(packets: Sequence[_Packet], base_seconds: float | None) -> tuple[NDArray[np.float64], bool]:
+    """Return the times of all samples of a stream, and whether they are the camera's own."""
+    counts = np.array([len(packet.values) for packet in packets])
+    starts = np.array([packet.time_seconds for packet in packets])
+    ends = starts + [packet.duration_seconds for packet in packets]
+    stamps = [packet.stamp_seconds for packet in packets if packet.stamp_seconds is not None]
+    stamped = np.array(stamps) - (base_seconds or 0.0)
+    is_stamped = (
+        base_seconds is not None
+        and len(stamped) == len(packets)
+        and bool(np.all(np.abs(stamped - starts) < _MAX_STAMP_ERROR_SECONDS) and np.all(np.diff(stamped) > 0))
     )
-    n_payloads = 1
-    for _, name, _, values, times in tracks:
-        if len(values) != len(times):
-            raise ValueError(f"{name} has {len(values)} values and {len(times)} times")
-        if len(times):
-            if not (times.min() >= 0 and times.max() < math.inf):
-                raise ValueError(f"the times of {name} must be numbers of at least 0")
-            n_payloads = max(n_payloads, int(_second_of(times).max()) + 1)
-    payloads = []
-    for second in range(n_payloads):
-        device = _encode(b"DVID", b"L", 4, 1, struct.pack(">L", 1))
-        if telemetry.model is not None:
-            device += _encode_text(b"DVNM", telemetry.model)
-        for key, name, unit, values, times in tracks:
-            seconds = _second_of(times)
-            inside = values[seconds == second]
-            if len(inside):
-                device += _encode_stream(key, name, unit, inside, int(np.sum(seconds <= second)))
-        payloads.append(_encode_nested(b"DEVC", device))
-    return payloads
-
-
-def payload_seconds(telemetry: Telemetry, n_payloads: int) -> list[float]:
-    """Return how long each payload of ``encode_telemetry`` lasts: 1 s, and the last as long as it has samples."""
-    ends = [
-        times[-1] + (times[-1] - times[0]) / (len(times) - 1)
-        for times in (telemetry.gyro_times, telemetry.shutter_times)
-        if len(times) > 1
-    ]
-    durations = [1.0] * n_payloads
-    if ends and 0 < ends[0] - (n_payloads - 1) < 1:
-        durations[-1] = float(ends[0] - (n_payloads - 1))
-    return durations
-
-
-def add_settings(path: Path, telemetry: Telemetry) -> None:
-    """Add the camera's model and settings to the index of an MP4 file, which has to be its last box.
-
-    Raises
-    ------
-    ValueError
-        If the index is not at the end of the file.
-    """
-    device = _encode_text(b"DVNM", "Global Settings")
-    if telemetry.model is not None:
-        device += _encode_text(b"MINF", telemetry.model)
-    for key, value in telemetry.settings.items():
-        if isinstance(value, str):
-            device += _encode_text(key.encode("ascii"), value)
-        else:
-            stored = value * 1000 if key in _MILLISECONDS else value
-            device += _encode(key.encode("ascii"), b"f", 4, 1, struct.pack(">f", stored))
-    added = _encode_box(b"GPMF", _encode_nested(b"DEVC", device))
-    with path.open("r+b") as file:
-        end = file.seek(0, 2)
-        parents: list[Box] = []
-        for kind in (b"moov", b"udta"):
-            start = parents[-1].content if parents else 0
-            boxes = [box for box in iter_boxes(file, start, end) if box.end == end and box.kind == kind]
-            if boxes:
-                parents += boxes
-            elif kind == b"moov":
-                raise ValueError(f"{path} does not end with its index")
-            else:
-                added = _encode_box(kind, added)
-        for box in parents:
-            file.seek(box.start)
-            file.write(struct.pack(">L", box.end - box.start + len(added)))
-        file.seek(end)
-        file.write(added)
-
-
-@dataclass(frozen=True)
-class _Element:
-    key: bytes
-    kind: bytes
-    size: int
-    """Bytes of one value, which may be several numbers."""
-    content: bytes
-
-    def numbers(self) -> NDArray[np.float64]:
-        """Return the values as (repeat, numbers per value), empty where they are no numbers."""
-        dtype = np.dtype(_NUMBERS.get(self.kind, ">u1"))
-        if self.kind not in _NUMBERS or self.size == 0 or self.size % dtype.itemsize:
-            return np.zeros((0, 1))
-        with np.errstate(all="ignore"):
-            values = np.frombuffer(self.content, dtype=dtype).astype(np.float64)
-        return values.reshape(-1, self.size // dtype.itemsize) / _FIXED_POINT.get(self.kind, 1.0)
-
-    def text(self) -> str:
-        if self.kind not in _TEXTS:
-            return ""
-        return self.content.split(b"\0")[0].decode("latin-1").strip()
-
-    def scalar(self) -> str | float | None:
-        """Return a value that is one text or one number, else None."""
-        if self.kind in _TEXTS:
-            return self.text()
-        numbers = self.numbers()
-        return float(numbers[0, 0]) if numbers.size == 1 and np.isfinite(numbers[0, 0]) else None
-
-
-def _elements(data: bytes, depth: int = 0) -> Iterator[_Element]:
-    """Walk over the elements of a piece of GPMF, each before those that are in it."""
-    position = 0
-    while position + _HEADER.size <= len(data):
-        key, kind, size, repeat = _HEADER.unpack_from(data, position)
-        start = position + _HEADER.size
-        end = start + size * repeat
-        if end > len(data) or not key.replace(b" ", b"0").isalnum():
-            return
-        element = _Element(key, kind, size, data[start:end])
-        if kind == _NESTED and depth < _MAX_DEPTH:
-            yield _Element(key, kind, 0, b"")
-            yield from _elements(element.content, depth + 1)
-        else:
-            yield element
-        position = end + -end % 4
+    if is_stamped:
+        # Where a packet is missing its successor's stamp is no end of what is there.
+        follows = np.append(np.abs(starts[1:] - ends[:-1]) < _MAX_STAMP_ERROR_SECONDS, [False])
+        durations = ends - starts
+        starts = stamped
+        next_starts = np.append(starts[1:], [0.0])
+        periods = np.where(follows, (next_starts - starts) / counts, durations / counts)
+        if follows.any():
+            usual = np.sum((next_starts - starts)[follows]) / np.sum(counts[follows])
+            periods = np.where(follows, periods, usual)
+    else:
+        periods = (ends - starts) / counts
+    times = [start + period * np.arange(count) for start, period, count in zip(starts, periods, counts, strict=True)]
+    return np.concatenate(times), is_stamped
 
 
 def _scaled(values: NDArray[np.float64], scale: NDArray[np.float64], n_axes: int) -> NDArray[np.float64]:
@@ -352,8 +372,12 @@ def _scaled(values: NDArray[np.float64], scale: NDArray[np.float64], n_axes: int
         return np.asarray(values / scale, dtype=np.float64)
 
 
-def _read_packets(path: Path) -> Iterator[tuple[float, float, bytes]]:
-    """Yield time, duration and payload of each packet of a file's GPMF track."""
+class _TrackError(Exception):
+    """The container ends, or is damaged, within its telemetry."""
+
+
+def _read_packets(path: Path) -> Iterator[tuple[int, float, float, bytes]]:
+    """Yield track, time, duration and payload of each packet of a file's GPMF tracks."""
     with open_container(path) as container:
         tracks = container.streams.data
         if not tracks:
@@ -361,18 +385,18 @@ def _read_packets(path: Path) -> Iterator[tuple[float, float, bytes]]:
         for stream in container.streams:
             if stream.type != "data":
                 stream.discard = Discard.all
-        gpmf_index = None
+        gpmf_indices: set[int] = set()
         try:
             for packet in container.demux(*tracks):
-                data = bytes(packet)
+                data, index = bytes(packet), packet.stream.index
                 # PyAV does not tell a data track's tag, and a handler's name may be changed: GPMF tells itself.
-                if gpmf_index is None and data.startswith(b"DEVC"):
-                    gpmf_index = packet.stream.index
-                if packet.stream.index == gpmf_index and packet.pts is not None and data:
+                if data.startswith(b"DEVC"):
+                    gpmf_indices.add(index)
+                if index in gpmf_indices and packet.pts is not None and data:
                     base = float(packet.time_base)
-                    yield packet.pts * base, packet.duration * base if packet.duration else 1.0, data
+                    yield index, packet.pts * base, packet.duration * base if packet.duration else 1.0, data
         except av.FFmpegError as error:
-            raise InputError(path, f"its telemetry cannot be read ({error.strerror}); is it cut short?") from error
+            raise _TrackError(f"the telemetry cannot be read to its end ({error.strerror})") from error
 
 
 def _read_settings(path: Path) -> bytes:
@@ -397,40 +421,3 @@ def _picture_seconds(path: Path) -> float:
         if stream is not None and stream.duration is not None and stream.time_base is not None:
             return float(((stream.start_time or 0) + stream.duration) * stream.time_base)
         return float((container.duration or 0) / av.time_base)
-
-
-def _second_of(times: NDArray[np.float64]) -> NDArray[np.int64]:
-    # A time that is a hair below a whole second by rounding belongs to that second.
-    return np.floor(times + 1e-6).astype(np.int64)
-
-
-def _encode_nested(key: bytes, content: bytes) -> bytes:
-    # A length is the product of one byte and two; elements are multiples of 4 long.
-    return _encode(key, _NESTED, 4, len(content) // 4, content)
-
-
-def _encode(key: bytes, kind: bytes, size: int, repeat: int, content: bytes) -> bytes:
-    if repeat > 0xFFFF:
-        raise ValueError(f"{key.decode()} is too long for GPMF")
-    return _HEADER.pack(key, kind, size, repeat) + content + b"\0" * (-len(content) % 4)
-
-
-def _encode_text(key: bytes, text: str) -> bytes:
-    content = text.encode("latin-1", "replace")
-    return _encode(key, b"c", 1, len(content), content)
-
-
-def _encode_stream(key: bytes, name: str, unit: str, values: NDArray[np.float64], n_so_far: int) -> bytes:
-    stream = _encode(b"TSMP", b"L", 4, 1, struct.pack(">L", n_so_far))
-    stream += _encode_text(b"STNM", name) + _encode_text(b"SIUN", unit)
-    if key == b"GYRO":
-        steps = np.clip(np.round(values * _GYRO_SCALE), -0x8000, 0x7FFF).astype(">i2")
-        stream += _encode(b"SCAL", b"s", 2, 1, struct.pack(">h", _GYRO_SCALE))
-        stream += _encode(key, b"s", 6, len(values), steps.tobytes())
-    else:
-        stream += _encode(key, b"f", 4, len(values), values.astype(">f4").tobytes())
-    return _encode_nested(b"STRM", stream)
-
-
-def _encode_box(kind: bytes, content: bytes) -> bytes:
-    return struct.pack(">L", 8 + len(content)) + kind + content
