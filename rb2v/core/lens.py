@@ -1,0 +1,178 @@
+"""Lenses: between the pixels that a camera records and those of a pinhole camera of the same matrix.
+
+A lens is a (3, 3) matrix of focal lengths and principal point, and Brown's five coefficients k1, k2, p1, p2, k3.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+_N_ITERATIONS = 30
+_CONVERGED = 1e-12  # in units of the focal length
+_N_BORDER_POINTS = 64
+
+
+class LensModel(Protocol):
+    """Anything that states a lens."""
+
+    @property
+    def matrix(self) -> NDArray[np.float64]:
+        """(3, 3) focal lengths and principal point in pixels."""
+        ...
+
+    @property
+    def distortion(self) -> NDArray[np.float64]:
+        """(5,) k1, k2, p1, p2, k3."""
+        ...
+
+
+def distort_points(
+    points: NDArray[np.floating[Any]], matrix: NDArray[np.float64], distortion: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Take pixels of the pinhole camera to those that the camera records.
+
+    Parameters
+    ----------
+    points : (n, 2) ndarray
+        Undistorted pixel coordinates (x, y).
+    matrix : (3, 3) ndarray of float64
+        Focal lengths and principal point in pixels.
+    distortion : (5,) ndarray of float64
+        k1, k2, p1, p2, k3.
+
+    Returns
+    -------
+    (n, 2) ndarray of float64
+        Recorded pixel coordinates; NaN beyond the radius where the radial model turns back on itself, which no
+        picture shows.
+
+    References
+    ----------
+    .. [1] Brown, "Decentering distortion of lenses", Photogrammetric Engineering 32 (1966).
+
+    Examples
+    --------
+    >>> matrix, distortion = np.array([[100.0, 0, 50], [0, 100, 50], [0, 0, 1]]), np.array([-0.1, 0, 0, 0, 0])
+    >>> distort_points(np.array([[50.0, 50.0], [150.0, 50.0], [350.0, 50.0]]), matrix, distortion).tolist()
+    [[50.0, 50.0], [140.0, 50.0], [nan, nan]]
+    """
+    focal, center = np.diag(matrix)[:2], matrix[:2, 2]
+    plane = (np.asarray(points, dtype=np.float64) - center) / focal
+    bent = _bend(plane, distortion)[0]
+    bent[(plane**2).sum(axis=1) >= _fold_radius(distortion) ** 2] = np.nan
+    return np.asarray(bent * focal + center, dtype=np.float64)
+
+
+def undistort_points(
+    points: NDArray[np.floating[Any]], matrix: NDArray[np.float64], distortion: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Take pixels that the camera records to those of the pinhole camera; the inverse of `distort_points`.
+
+    Parameters
+    ----------
+    points : (n, 2) ndarray
+        Recorded pixel coordinates (x, y).
+    matrix : (3, 3) ndarray of float64
+        Focal lengths and principal point in pixels.
+    distortion : (5,) ndarray of float64
+        k1, k2, p1, p2, k3.
+
+    Returns
+    -------
+    (n, 2) ndarray of float64
+        Undistorted pixel coordinates, by Newton's method; NaN where the lens takes no point there.
+
+    Examples
+    --------
+    >>> matrix, distortion = np.array([[100.0, 0, 50], [0, 100, 50], [0, 0, 1]]), np.array([-0.1, 0, 0, 0, 0])
+    >>> undistort_points(np.array([[140.0, 50.0], [250.0, 50.0]]), matrix, distortion).round(9).tolist()
+    [[150.0, 50.0], [nan, nan]]
+    """
+    focal, center = np.diag(matrix)[:2], matrix[:2, 2]
+    wanted = (np.asarray(points, dtype=np.float64) - center) / focal
+    limit = _fold_radius(distortion)
+    # Inside the fold the radius grows without end or up to the fold, so that a start within it stays there.
+    plane = wanted * np.minimum(1.0, 0.9 * limit / np.maximum(np.linalg.norm(wanted, axis=1), 1e-12))[:, None]
+    error = np.full(len(plane), np.inf)
+    for _ in range(_N_ITERATIONS):
+        bent, slopes = _bend(plane, distortion)
+        missed = wanted - bent
+        error = np.linalg.norm(missed, axis=1)
+        if error.max(initial=0.0) < _CONVERGED:
+            break
+        determinant = slopes[:, 0, 0] * slopes[:, 1, 1] - slopes[:, 0, 1] * slopes[:, 1, 0]
+        determinant = np.where(np.abs(determinant) < 1e-9, 1e-9, determinant)
+        step = np.column_stack(
+            [
+                slopes[:, 1, 1] * missed[:, 0] - slopes[:, 0, 1] * missed[:, 1],
+                slopes[:, 0, 0] * missed[:, 1] - slopes[:, 1, 0] * missed[:, 0],
+            ]
+        )
+        plane = plane + step / determinant[:, None]
+        radius = np.linalg.norm(plane, axis=1)
+        plane = plane * np.minimum(1.0, (1 - 1e-9) * limit / np.maximum(radius, 1e-12))[:, None]
+    plane[~(error < 1e-9)] = np.nan
+    return np.asarray(plane * focal + center, dtype=np.float64)
+
+
+def largest_displacement_px(lens: LensModel, size: tuple[int, int]) -> float:
+    """Return how far a lens moves the pixel of a picture that it moves farthest.
+
+    Parameters
+    ----------
+    lens : LensModel
+        The lens.
+    size : tuple of int
+        Width and height of the picture in pixels.
+
+    Returns
+    -------
+    float
+        Distance between recorded and undistorted place along the picture's border, in pixels; NaN where the lens
+        cannot have recorded the whole border.
+    """
+    border = border_points(size)
+    return float(np.linalg.norm(undistort_points(border, lens.matrix, lens.distortion) - border, axis=1).max())
+
+
+def border_points(size: tuple[int, int]) -> NDArray[np.float64]:
+    """Return (n, 2) pixel coordinates along the border of a picture of a width and a height."""
+    width, height = size
+    x, y = np.linspace(0, width - 1, _N_BORDER_POINTS), np.linspace(0, height - 1, _N_BORDER_POINTS)
+    low, high = np.zeros(_N_BORDER_POINTS), np.ones(_N_BORDER_POINTS)
+    sides = [(x, low), (x, high * (height - 1)), (low, y), (high * (width - 1), y)]
+    return np.concatenate([np.column_stack(side) for side in sides])
+
+
+def _bend(
+    plane: NDArray[np.float64], distortion: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return where the lens takes (n, 2) points of the plane at distance 1, and the (n, 2, 2) derivatives."""
+    k1, k2, p1, p2, k3 = distortion
+    x, y = plane.T
+    r2 = x * x + y * y
+    radial = 1 + r2 * (k1 + r2 * (k2 + r2 * k3))
+    growth = 2 * (k1 + r2 * (2 * k2 + r2 * 3 * k3))  # of `radial`, by x, is x times this
+    bent = np.column_stack(
+        [
+            x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x),
+            y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y,
+        ]
+    )
+    slopes = np.empty((len(plane), 2, 2))
+    slopes[:, 0, 0] = radial + x * x * growth + 2 * p1 * y + 6 * p2 * x
+    slopes[:, 0, 1] = slopes[:, 1, 0] = x * y * growth + 2 * p1 * x + 2 * p2 * y
+    slopes[:, 1, 1] = radial + y * y * growth + 6 * p1 * y + 2 * p2 * x
+    return bent, slopes
+
+
+def _fold_radius(distortion: NDArray[np.float64]) -> float:
+    """Return the radius, in focal lengths, at which the radial model stops to grow; infinite where it never does."""
+    k1, k2, _, _, k3 = distortion
+    roots = np.roots([7 * k3, 5 * k2, 3 * k1, 1.0])
+    squares = roots[np.abs(roots.imag) < 1e-9].real
+    positive = squares[squares > 0]
+    return float(np.sqrt(positive.min())) if len(positive) else np.inf
