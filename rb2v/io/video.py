@@ -6,10 +6,12 @@ that a full-range BT.709 recording keeps its values.
 
 from __future__ import annotations
 
+import itertools
 import math
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
@@ -246,6 +248,8 @@ def write_video(
     sound: Sound | None = None,
     telemetry: Telemetry | None = None,
     timecode: str | None = None,
+    created: datetime | None = None,
+    lost: Collection[int] = (),
     crf: int = 18,
 ) -> Path:
     """Encode an H.264 MP4 as the cameras do: 4:2:0, BT.709, full range, AAC sound.
@@ -264,6 +268,10 @@ def write_video(
         Written as GPMF: samples as a track of their own, model and settings in the index.
     timecode : str, optional
         Time of day of the first frame, ``HH:MM:SS:FF``.
+    created : datetime, optional
+        When the recording began by the camera's clock; containers call it UTC.
+    lost : collection of int, optional
+        Frames that the camera did not get written, counted from 0 with those that it did: ``frames`` are the others.
     crf : int
         Constant rate factor of x264; lower is better and larger.
 
@@ -282,6 +290,8 @@ def write_video(
         options["movflags"] = "+faststart"
     # As a URL, because a colon in a plain path would name a protocol.
     with av.open(f"file:{path}", "w", format="mp4", options=options) as container:
+        if created is not None:
+            container.metadata["creation_time"] = created.strftime("%Y-%m-%dT%H:%M:%SZ")
         # One encoder thread: the bytes must not depend on the machine's cores.
         stream = container.add_stream(
             "libx264", rate=rate, options={"crf": str(crf), "preset": "veryfast", "threads": "1", "flags": "+bitexact"}
@@ -301,8 +311,9 @@ def write_video(
         if data_stream is not None:
             data_stream.time_base = _TELEMETRY_TIME_BASE
             data_stream.metadata["handler_name"] = "GoPro MET"
-        for index, image in enumerate(frames):
-            if index == 0:
+        kept = (index for index in itertools.count() if index not in lost)
+        for position, (index, image) in enumerate(zip(kept, frames, strict=False)):
+            if position == 0:
                 stream.height, stream.width = image.shape[:2]
             picture = av.VideoFrame.from_ndarray(_to_i420(image), format="yuvj420p")
             picture.color_range, picture.colorspace = 2, 1
