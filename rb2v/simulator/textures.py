@@ -37,11 +37,13 @@ def list_photos(folder: Path | None = None, *, more: bool = False) -> list[Path]
     Raises
     ------
     InputError
-        If the folder holds no picture, or a file with a picture's suffix that cannot be read.
+        If it is no folder, holds no picture, or a file with a picture's suffix that cannot be read.
     """
     if folder is None:
         names = sorted(_PACKAGED_PHOTOS + _MORE_PHOTOS) if more else _PACKAGED_PHOTOS
         return [Path(str(files("skimage").joinpath("data", name))) for name in names]
+    if not folder.is_dir():
+        raise InputError(folder, "is no folder", expected="a folder of pictures")
     paths = sorted(path for path in folder.glob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
     if not paths:
         raise InputError(folder, "holds no picture", expected=", ".join(IMAGE_SUFFIXES))
