@@ -14,6 +14,7 @@ from rich.text import Text
 from rb2v import __version__
 from rb2v.cli import (  # noqa: F401 - they register themselves
     building,
+    capture,
     exchange,
     inspection,
     learning,

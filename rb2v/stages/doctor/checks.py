@@ -1,0 +1,400 @@
+"""What is checked of a take: each check is a function of both recordings and the rig, and says what it found.
+
+Every threshold has its reason beside it; docs/ingest.md lists them for users.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rb2v.artifacts import CAMERAS, Camera, Rig
+from rb2v.io.recording import Recording, count_missing
+
+Level = Literal["ok", "info", "warn", "refuse"]
+
+LEVELS: tuple[Level, ...] = ("ok", "info", "warn", "refuse")
+"""From fine to useless."""
+
+MAX_RATE_DIFFERENCE = 0.02
+"""Relative; alignment reads nothing that is further from the rig's frame rate."""
+MAX_JITTER = 0.05
+"""Of the steps between frames, the 95th percentile relative to the median: frames are interpolated at even steps."""
+MAX_LOST_SHARE = 0.05
+"""Of a recording's frames; each lost sharp frame costs every sequence that it would be in."""
+MAX_EXPOSURE_CHANGE = 0.01
+"""Relative, within a take; telemetry rounds to less."""
+MAX_GAIN_CHANGE = 0.02
+"""Relative, within a take; steps of a white balance that is fixed are none at all."""
+MAX_ISO_CHANGE = 0.05
+"""Relative; a fixed ISO 100 is logged as 100 and 101."""
+MAX_LACK_SECONDS = 1.0
+"""By which the sharp recording may be shorter than the blurry one."""
+
+_WARN_RATE_DIFFERENCE = 0.002  # 29.97 for 30 is 0.1 %
+_REFUSE_JITTER = 0.25
+_TICKS_OF_JITTER = 1.1  # times that are rounded to whole ticks step by one more or less
+_MIN_GAP = 1.5  # in frames
+_MAX_ZOOM_DIFFERENCE = 0.01
+_OFF = ("", "OFF", "N", "NO", "NONE", "N/A")
+
+Check = Callable[["TakeRecordings"], Iterator["Finding"]]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check says of a take."""
+
+    check: str
+    level: Level
+    message: str = ""
+    """What is wrong."""
+    camera: Camera | None = None
+    """Whose recording it is; None for both."""
+    expected: str = ""
+    advice: str = ""
+    """What to do about it."""
+
+    def __str__(self) -> str:
+        camera = f"{self.camera} camera: " if self.camera else ""
+        expected = f"; expected {self.expected}" if self.expected else ""
+        advice = f". {self.advice[:1].upper()}{self.advice[1:]}." if self.advice else ""
+        return f"{camera}{self.message}{expected}{advice}"
+
+
+@dataclass(frozen=True, eq=False)
+class TakeRecordings:
+    """Both recordings of a take, and the rig that they are to fit."""
+
+    blurry: Recording
+    sharp: Recording
+    rig: Rig
+
+    def recording(self, camera: Camera) -> Recording:
+        """Return one camera's recording."""
+        return self.blurry if camera == "blurry" else self.sharp
+
+    def rig_fps(self, camera: Camera) -> float:
+        """Return the frame rate that the rig states of a camera."""
+        return self.rig.blurry_fps if camera == "blurry" else self.rig.sharp_fps
+
+    def rig_model(self, camera: Camera) -> str:
+        """Return the model that the rig states of a camera."""
+        return self.rig.blurry_model if camera == "blurry" else self.rig.sharp_model
+
+    def setting(self, camera: Camera, key: str) -> str | float | None:
+        """Return a setting of a camera's telemetry, None where it is not stated; texts in upper case."""
+        telemetry = self.recording(camera).telemetry
+        value = None if telemetry is None else telemetry.settings.get(key)
+        return value.strip().upper() if isinstance(value, str) else value
+
+
+def swapped(blurry_fps: float, sharp_fps: float, rig: Rig) -> bool:
+    """Return whether each frame rate is the other camera's."""
+    if _is_near(rig.blurry_fps, rig.sharp_fps, MAX_RATE_DIFFERENCE):
+        return False
+    return _is_near(blurry_fps, rig.sharp_fps, MAX_RATE_DIFFERENCE) and _is_near(
+        sharp_fps, rig.blurry_fps, MAX_RATE_DIFFERENCE
+    )
+
+
+def exposure_seconds(rig: Rig) -> float:
+    """Return the exposure that the rig's synthetic blur stands for: its samples, each a step of the blur track long."""
+    return rig.blur_samples / (rig.sharp_fps * rig.blur_steps_per_frame)
+
+
+def check_take(recordings: TakeRecordings) -> list[Finding]:
+    """Return what every check says of a take; a check that found nothing says ok, by one finding."""
+    found: list[Finding] = []
+    for name, check in CHECKS.items():
+        findings = list(check(recordings))
+        found += findings or [Finding(name, "ok")]
+    return found
+
+
+def worst(findings: list[Finding]) -> Level:
+    """Return the gravest level of findings, ok for none."""
+    return max((finding.level for finding in findings), key=LEVELS.index, default="ok")
+
+
+def _is_near(value: float, target: float, share: float) -> bool:
+    return abs(value / target - 1) <= share
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.3g} %"
+
+
+def _shutter(seconds: float) -> str:
+    return f"1/{1 / seconds:.0f} s" if 0 < seconds < 0.5 else f"{seconds:.3g} s"
+
+
+def _readable(take: TakeRecordings) -> Iterator[Finding]:
+    for camera in CAMERAS:
+        for problem in take.recording(camera).problems:
+            yield Finding("file", "refuse", problem, camera, advice="copy the file from the card again")
+
+
+def _frame_rate(take: TakeRecordings) -> Iterator[Finding]:
+    rates = {camera: take.recording(camera).frame_rate for camera in CAMERAS}
+    if swapped(rates["blurry"], rates["sharp"], take.rig):
+        message = (
+            f"the cameras are swapped: blurry has {rates['blurry']:.4g} frames per second, sharp {rates['sharp']:.4g}"
+        )
+        expected = f"{take.rig.blurry_fps:g} and {take.rig.sharp_fps:g} as in the rig"
+        yield Finding("frame-rate", "refuse", message, None, expected, "exchange the two recordings")
+        return
+    for camera, rate in rates.items():
+        fps = take.rig_fps(camera)
+        difference = abs(rate / fps - 1)
+        if difference > _WARN_RATE_DIFFERENCE:
+            level: Level = "refuse" if difference > MAX_RATE_DIFFERENCE else "warn"
+            yield Finding(
+                "frame-rate", level, f"{rate:.4g} frames per second", camera, f"{fps:g} as in the rig",
+                "set the camera's frame rate, or name a rig with this one",
+            )  # fmt: skip
+
+
+def _steady_rate(take: TakeRecordings) -> Iterator[Finding]:
+    for camera in CAMERAS:
+        recording = take.recording(camera)
+        step = recording.step_seconds
+        steps = np.diff(recording.frame_times)
+        steps = steps[steps < _MIN_GAP * step]
+        if not len(steps):
+            continue
+        jitter = float(np.percentile(np.abs(steps - step), 95))
+        if jitter > max(MAX_JITTER * step, _TICKS_OF_JITTER * recording.tick_seconds):
+            level: Level = "refuse" if jitter > _REFUSE_JITTER * step else "warn"
+            message = f"the frame rate varies: steps between frames differ by {_percent(jitter / step)}"
+            advice = "use the camera's own file, not one that a program or a phone has written anew"
+            yield Finding("steady-rate", level, message, camera, f"at most {_percent(MAX_JITTER)}", advice)
+
+
+def _dropped_frames(take: TakeRecordings) -> Iterator[Finding]:
+    for camera in CAMERAS:
+        recording = take.recording(camera)
+        n_missing = count_missing(recording)
+        if n_missing:
+            gaps = np.flatnonzero(np.diff(recording.frame_times) > _MIN_GAP * recording.step_seconds)
+            places = ", ".join(f"{recording.frame_times[index]:.2f}" for index in gaps[:5])
+            more = ", ..." if len(gaps) > 5 else ""
+            share = n_missing / (n_missing + recording.n_frames)
+            yield Finding(
+                "dropped-frames", "refuse" if share > MAX_LOST_SHARE else "warn",
+                f"{n_missing} frames are missing ({_percent(share)}), after {places}{more} s", camera,
+                f"none; at most {_percent(MAX_LOST_SHARE)}", "use a card that is fast enough, and a fresh battery",
+            )  # fmt: skip
+
+
+def _telemetry(take: TakeRecordings) -> Iterator[Finding]:
+    for camera in CAMERAS:
+        telemetry = take.recording(camera).telemetry
+        if telemetry is None:
+            message = "there is no telemetry, so shutter, stabilization and white balance cannot be checked"
+            advice = "copy the camera's own file; editors leave the telemetry out"
+            yield Finding("telemetry", "warn", message, camera, "the camera's GPMF track", advice)
+            continue
+        for problem in telemetry.problems:
+            yield Finding(
+                "telemetry", "warn", f"the telemetry is damaged: {problem}", camera,
+                advice="copy the file from the card again",
+            )  # fmt: skip
+
+
+def _stabilization(take: TakeRecordings) -> Iterator[Finding]:
+    for camera in CAMERAS:
+        switch = take.setting(camera, "EISE")
+        modes = [str(value) for key in ("EISA", "HSGT") if (value := take.setting(camera, key)) is not None]
+        named = next((mode for mode in modes if mode not in _OFF), None)
+        # The mode stays stated while the switch is off.
+        if switch == "Y" or (switch is None and named is not None):
+            message = f"stabilization is on ({named or 'EISE'}), which moves and warps every frame differently"
+            advice = "switch HyperSmooth off; these frames cannot be mended"
+            yield Finding("stabilization", "refuse", message, camera, "off", advice)
+
+
+def _field_of_view(take: TakeRecordings) -> Iterator[Finding]:
+    views = {camera: take.setting(camera, "VFOV") for camera in CAMERAS}
+    if None not in views.values() and views["blurry"] != views["sharp"]:
+        message = f"the fields of view differ: blurry {views['blurry']}, sharp {views['sharp']}"
+        advice = "set both cameras to the same lens; no homography maps one onto the other"
+        yield Finding("field-of-view", "refuse", message, None, "the same", advice)
+        return
+    angles = [take.setting(camera, "ZFOV") for camera in CAMERAS]
+    blurry, sharp = (value if isinstance(value, float) else 0.0 for value in angles)
+    if min(blurry, sharp) > 0 and not _is_near(blurry, sharp, _MAX_ZOOM_DIFFERENCE):
+        message = f"the diagonal fields of view differ: blurry {blurry:.1f} degrees, sharp {sharp:.1f}"
+        yield Finding("field-of-view", "warn", message, None, "the same", "set both cameras to the same zoom")
+
+
+def _varies(samples: NDArray[np.float64]) -> float:
+    """Return by how much of its median a series varies, from its 5th to its 95th percentile."""
+    if len(samples) < 2:
+        return 0.0
+    low, middle, high = np.percentile(samples, (5, 50, 95))
+    return float((high - low) / middle) if middle > 0 else 0.0
+
+
+def _exposure(take: TakeRecordings) -> Iterator[Finding]:
+    blur_step = exposure_seconds(take.rig) / take.rig.blur_samples
+    for camera in CAMERAS:
+        telemetry = take.recording(camera).telemetry
+        shutter = np.zeros(0) if telemetry is None else telemetry.shutter_seconds
+        change = _varies(shutter)
+        is_auto = take.setting(camera, "EXPT") == "AUTO"
+        how = "exposure is automatic" if is_auto else "the shutter varies"
+        advice = "fix the shutter (Protune) and lock the exposure"
+        if change > MAX_EXPOSURE_CHANGE:
+            low, high = np.percentile(shutter, (5, 95))
+            # Two ends of a blur that are not those of the window: more than one blur-track step is another window.
+            level: Level = "refuse" if camera == "blurry" and high - low > blur_step else "warn"
+            message = f"{how}: from {_shutter(low)} to {_shutter(high)} within the take"
+            yield Finding("exposure", level, message, camera, "one shutter for the whole take", advice)
+        elif is_auto:
+            yield Finding("exposure", "warn", f"{how}, and stayed as it was in this take", camera, "fixed", advice)
+
+
+def _shutter_time(take: TakeRecordings) -> Iterator[Finding]:
+    wanted, fine_step = exposure_seconds(take.rig), 1 / take.rig.fine_fps
+    for camera in CAMERAS:
+        telemetry = take.recording(camera).telemetry
+        if telemetry is None or not len(telemetry.shutter_seconds):
+            continue
+        seconds = float(np.median(telemetry.shutter_seconds))
+        if camera == "blurry":
+            error = abs(seconds - wanted)
+            if error > fine_step / 2:
+                expected = f"{_shutter(wanted)}, give or take {1e3 * fine_step / 2:.1f} ms, as in the rig"
+                yield Finding(
+                    "shutter", "refuse" if error > fine_step else "warn",
+                    f"shutter {_shutter(seconds)}", camera, expected, _rig_for(seconds, take.rig),
+                )  # fmt: skip
+        elif seconds > fine_step / 2:
+            expected = f"{_shutter(fine_step / 2)} or less, half a step of the fine track"
+            advice = "take the shortest shutter that the light allows"
+            level: Level = "refuse" if seconds > 1.01 * fine_step else "warn"
+            yield Finding("shutter", level, f"shutter {_shutter(seconds)}", camera, expected, advice)
+
+
+def _rig_for(seconds: float, rig: Rig) -> str:
+    """Say which rig a shutter would fit: as many fine frames as it spans, an odd number."""
+    factor = rig.blur_factor
+    n_steps = max(2, 2 * round((seconds * rig.fine_fps - 1 / factor) / 2))
+    spanned_seconds = (n_steps + 1 / factor) / rig.fine_fps
+    if n_steps + 1 == rig.frames_per_sequence or abs(spanned_seconds - seconds) > 1 / rig.fine_fps:
+        return "set the shutter"
+    return (
+        f"set the shutter, or name a rig with frames_per_sequence: {n_steps + 1} and "
+        f"blur_samples: {n_steps * factor + 1}"
+    )
+
+
+def _iso(take: TakeRecordings) -> Iterator[Finding]:
+    for camera in CAMERAS:
+        telemetry = take.recording(camera).telemetry
+        if telemetry is not None and (change := _varies(telemetry.iso)) > MAX_ISO_CHANGE:
+            low, high = np.percentile(telemetry.iso, (5, 95))
+            message = f"ISO varies from {low:.0f} to {high:.0f} within the take ({_percent(change)})"
+            advice = "set the same ISO minimum and maximum"
+            yield Finding("iso", "warn", message, camera, f"at most {_percent(MAX_ISO_CHANGE)}", advice)
+
+
+def _white_balance(take: TakeRecordings) -> Iterator[Finding]:
+    for camera in CAMERAS:
+        telemetry = take.recording(camera).telemetry
+        is_auto = take.setting(camera, "PTWB") == "AUTO"
+        changes = [0.0]
+        if telemetry is not None:
+            gains = telemetry.gains
+            changes += (
+                [_varies(gains[:, index]) for index in range(3)] if len(gains) else [_varies(telemetry.white_balance)]
+            )
+        change = max(changes)
+        advice = "set a white balance in kelvin (Protune)"
+        if change > MAX_GAIN_CHANGE:
+            how = "white balance is automatic and" if is_auto else "white balance"
+            message = f"{how} drifts by {_percent(change)} within the take"
+            yield Finding("white-balance", "warn", message, camera, f"at most {_percent(MAX_GAIN_CHANGE)}", advice)
+        elif is_auto:
+            message = "white balance is automatic, and stayed as it was in this take"
+            yield Finding("white-balance", "warn", message, camera, "fixed", advice)
+
+
+def plain_model(model: str) -> str:
+    """Return a camera's model without what is written in one place and not in another.
+
+    Examples
+    --------
+    >>> plain_model("GoPro HERO8 Black") == plain_model("Hero8 Black")
+    True
+    """
+    return model.upper().removeprefix("GOPRO").strip()
+
+
+def _model(take: TakeRecordings) -> Iterator[Finding]:
+    for camera in CAMERAS:
+        telemetry = take.recording(camera).telemetry
+        model, wanted = None if telemetry is None else telemetry.model, take.rig_model(camera)
+        if model is not None and plain_model(model) != plain_model(wanted):
+            advice = "name the rig of these cameras"
+            yield Finding("model", "warn", f"recorded by a {model}", camera, f"{wanted} as in the rig", advice)
+
+
+def _size(take: TakeRecordings) -> Iterator[Finding]:
+    blurry, sharp = ((take.recording(camera).width, take.recording(camera).height) for camera in CAMERAS)
+    if blurry != sharp:
+        message = f"frames are of different sizes: blurry {blurry[0]}x{blurry[1]}, sharp {sharp[0]}x{sharp[1]}"
+        is_same_shape = _is_near(blurry[0] / blurry[1], sharp[0] / sharp[1], 0.01)
+        tail = "" if is_same_shape else ", and of different shape, so that the crops of the sensor differ"
+        yield Finding("size", "warn", message + tail, None, "the same", "set both cameras to one resolution")
+
+
+def _range(take: TakeRecordings) -> Iterator[Finding]:
+    ranges = {camera: take.recording(camera).full_range for camera in CAMERAS}
+    if None not in ranges.values() and ranges["blurry"] != ranges["sharp"]:
+        names = {True: "full", False: "limited"}
+        message = f"levels differ: blurry {names[bool(ranges['blurry'])]} range, sharp {names[bool(ranges['sharp'])]}"
+        advice = "use the files as the cameras wrote them; levels are read as each file states them"
+        yield Finding("range", "warn", message, None, "full range, as GoPro cameras write it", advice)
+
+
+def _duration(take: TakeRecordings) -> Iterator[Finding]:
+    blurry, sharp = take.blurry.duration_seconds, take.sharp.duration_seconds
+    if blurry - sharp > MAX_LACK_SECONDS:
+        message = f"the sharp recording lasts {sharp:.1f} s, the blurry one {blurry:.1f} s"
+        advice = "start the sharp camera first and stop it last; blurry frames outside of it are lost"
+        level: Level = "refuse" if sharp < blurry / 2 else "warn"
+        yield Finding("duration", level, message, None, "at least as long", advice)
+
+
+def _read_out(take: TakeRecordings) -> Iterator[Finding]:
+    blurry, sharp = (take.setting(camera, "SROT") for camera in CAMERAS)
+    if isinstance(blurry, float) and isinstance(sharp, float) and abs(blurry - sharp) > 1 / take.rig.fine_fps / 10:
+        message = f"the sensors are read out in {1e3 * blurry:.1f} ms (blurry) and {1e3 * sharp:.1f} ms (sharp)"
+        yield Finding("read-out", "info", message, None, "", "consider 'rb2v align --rolling-shutter compensate'")
+
+
+CHECKS: Mapping[str, Check] = {
+    "file": _readable,
+    "frame-rate": _frame_rate,
+    "steady-rate": _steady_rate,
+    "dropped-frames": _dropped_frames,
+    "telemetry": _telemetry,
+    "stabilization": _stabilization,
+    "field-of-view": _field_of_view,
+    "exposure": _exposure,
+    "shutter": _shutter_time,
+    "iso": _iso,
+    "white-balance": _white_balance,
+    "model": _model,
+    "size": _size,
+    "range": _range,
+    "duration": _duration,
+    "read-out": _read_out,
+}
+"""In the order in which they are shown."""

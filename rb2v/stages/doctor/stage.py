@@ -1,0 +1,208 @@
+"""The checks over all takes of a raw directory."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rb2v.artifacts import CAMERAS, Camera, Rig
+from rb2v.errors import InputError
+from rb2v.execution import Executor, SerialExecutor
+from rb2v.io.config import read_raw_directory, read_take
+from rb2v.io.recording import Recording, read_recording
+from rb2v.io.store import SCHEMA
+from rb2v.stages.doctor.checks import LEVELS, Finding, Level, TakeRecordings, check_take, worst
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What was found of one take."""
+
+    take: str
+    findings: tuple[Finding, ...]
+    facts: Mapping[Camera, Mapping[str, Any]] = field(default_factory=dict)
+    """What each camera's recording states, in plain values."""
+
+    @property
+    def level(self) -> Level:
+        """The gravest level of the findings."""
+        return worst(list(self.findings))
+
+    def level_of(self, check: str) -> Level | None:
+        """Return the gravest level of one check, None where the check could not be made."""
+        findings = [finding for finding in self.findings if finding.check == check]
+        return worst(findings) if findings else None
+
+
+def run(
+    root: Path,
+    *,
+    executor: Executor | None = None,
+    on_take: Callable[[int, int], None] | None = None,
+) -> tuple[Diagnosis, ...]:
+    """Check every take of a raw directory; nothing is written, and no picture decoded.
+
+    Parameters
+    ----------
+    root : Path
+        The raw directory.
+    executor : Executor, optional
+        Where files are read; serial by default.
+    on_take : callable, optional
+        Called with the number of takes that are checked and their total.
+
+    Returns
+    -------
+    tuple of Diagnosis
+        In the order of the takes' names.
+
+    Raises
+    ------
+    InputError
+        If the folder is no raw directory, its rig is wrong, or it holds no take. What is wrong with a take is a
+        finding.
+    """
+    raw = read_raw_directory(root)
+    folder = root / "takes"
+    takes = sorted(child for child in folder.glob("*") if child.is_dir() and not child.name.startswith("."))
+    if not takes:
+        raise InputError(folder, "holds no take", expected="a folder per take, with take.yaml and two videos")
+    found: list[Diagnosis] = []
+    for diagnosis in (executor or SerialExecutor()).map(partial(_check_folder, rig=raw.rig), takes):
+        found.append(diagnosis)
+        if on_take is not None:
+            on_take(len(found), len(takes))
+    return tuple(_add_odd_sizes(found))
+
+
+def diagnose(name: str, blurry: Sequence[Path], sharp: Sequence[Path], rig: Rig) -> Diagnosis:
+    """Check one take by the files of its two recordings; a file that cannot be read is a finding."""
+    findings: list[Finding] = []
+    read: dict[Camera, Recording] = {}
+    paths: dict[Camera, Sequence[Path]] = {"blurry": blurry, "sharp": sharp}
+    for camera in CAMERAS:
+        try:
+            read[camera] = read_recording(paths[camera])
+        except InputError as error:
+            source = Path(error.source).name
+            expected = error.expected or ""
+            findings.append(Finding("file", "refuse", f"{source}: {error.problem}", camera, expected))
+    if len(read) == len(CAMERAS):
+        findings = check_take(TakeRecordings(read["blurry"], read["sharp"], rig))
+    facts = {camera: describe_recording(recording) for camera, recording in read.items()}
+    return Diagnosis(name, tuple(findings), facts)
+
+
+def _check_folder(folder: Path, rig: Rig) -> Diagnosis:
+    try:
+        take = read_take(folder)
+    except InputError as error:
+        source = Path(error.source).name
+        key = f"{error.key}: " if error.key else ""
+        return Diagnosis(
+            folder.name, (Finding("file", "refuse", f"{source}: {key}{error.problem}", None, error.expected or ""),)
+        )
+    return diagnose(take.name, take.blurry, take.sharp, rig)
+
+
+def _add_odd_sizes(found: Sequence[Diagnosis]) -> list[Diagnosis]:
+    """Return the findings with one for every recording whose size is not that of most takes of its camera."""
+    odd: dict[str, list[Finding]] = {}
+    for camera in CAMERAS:
+        sizes = {
+            diagnosis.take: (diagnosis.facts[camera]["width"], diagnosis.facts[camera]["height"])
+            for diagnosis in found
+            if camera in diagnosis.facts
+        }
+        counts = Counter(sizes.values())
+        if len(counts) > 1:
+            usual, n_usual = counts.most_common(1)[0]
+            expected = (
+                f"{usual[0]}x{usual[1]}, as of most takes" if 2 * n_usual > len(sizes) else "the same in all takes"
+            )
+            for take, size in sizes.items():
+                if size != usual or 2 * n_usual <= len(sizes):
+                    message = f"frames are {size[0]}x{size[1]}, those of other takes are not"
+                    advice = "one calibration serves one size; keep takes of another size in a folder of their own"
+                    odd.setdefault(take, []).append(Finding("size", "refuse", message, camera, expected, advice))
+    return [
+        Diagnosis(
+            diagnosis.take,
+            (*(finding for finding in diagnosis.findings if finding != Finding("size", "ok")), *odd[diagnosis.take]),
+            diagnosis.facts,
+        )
+        if diagnosis.take in odd
+        else diagnosis
+        for diagnosis in found
+    ]
+
+
+def _range(samples: NDArray[np.float64]) -> list[float] | None:
+    return [float(samples.min()), float(np.median(samples)), float(samples.max())] if len(samples) else None
+
+
+def describe_recording(recording: Recording) -> dict[str, Any]:
+    """Return what a recording states as plain values that JSON holds; ranges are minimum, median and maximum."""
+    telemetry = recording.telemetry
+    stated: dict[str, Any] = {}
+    if telemetry is not None:
+        stated = {
+            "model": telemetry.model,
+            "settings": dict(telemetry.settings),
+            "shutter_seconds": _range(telemetry.shutter_seconds),
+            "iso": _range(telemetry.iso),
+            "white_balance_kelvin": _range(telemetry.white_balance),
+            "gyro_samples": len(telemetry.gyro),
+            "has_stamps": telemetry.has_stamps,
+            "problems": list(telemetry.problems),
+        }
+    return {
+        "files": [path.name for path in recording.paths],
+        "width": recording.width,
+        "height": recording.height,
+        "codec": recording.codec,
+        "pixel_format": recording.pixel_format,
+        "full_range": recording.full_range,
+        "frames": recording.n_frames,
+        "frame_rate": round(recording.frame_rate, 6),
+        "duration_seconds": round(recording.duration_seconds, 6),
+        "created": None if recording.created is None else recording.created.strftime("%Y-%m-%dT%H:%M:%S"),
+        "timecode_seconds": recording.timecode_seconds,
+        "has_audio": recording.has_audio,
+        "telemetry": stated or None,
+    }
+
+
+def to_document(diagnoses: Sequence[Diagnosis], rig: Rig) -> dict[str, Any]:
+    """Return what was found as a JSON document."""
+    return {
+        "schema": SCHEMA,
+        "rig": rig.name,
+        "level": max((diagnosis.level for diagnosis in diagnoses), key=LEVELS.index, default="ok"),
+        "takes": [
+            {
+                "take": diagnosis.take,
+                "level": diagnosis.level,
+                "findings": [
+                    {
+                        "check": finding.check,
+                        "level": finding.level,
+                        "camera": finding.camera,
+                        "message": finding.message,
+                        "expected": finding.expected,
+                        "advice": finding.advice,
+                    }
+                    for finding in diagnosis.findings
+                ],
+                "recordings": dict(diagnosis.facts),
+            }
+            for diagnosis in diagnoses
+        ],
+    }
