@@ -21,6 +21,23 @@ _MAX_ROBUST_ROUNDS = 10
 _BIWEIGHT_REACH = 6.0  # in deviations; wide, because the errors of interpolation have long tails of their own
 _SETTLED_WEIGHT = 0.02
 _MIN_ROBUST_SCALE = 0.01
+_CONSENSUS_DRAWS = 400
+_CONSENSUS_SIZE = 6  # pairs of a draw; four are the least that make a map
+_CONSENSUS_REACH = 5.6  # in deviations of one channel: the norm of three exceeds it once in a million
+_CONSENSUS_FLOOR = 0.004
+_CONSENSUS_ROUNDS = 10
+_MAP_DEVIATION = 0.1  # of a map's entries from the prior one, as cameras of one kind have it
+
+CHECKER_SRGB = np.array(
+    [
+        (115, 82, 68), (194, 150, 130), (98, 122, 157), (87, 108, 67), (133, 128, 177), (103, 189, 170),
+        (214, 126, 44), (80, 91, 166), (193, 90, 99), (94, 60, 108), (157, 188, 64), (224, 163, 46),
+        (56, 61, 150), (70, 148, 73), (175, 54, 60), (231, 199, 31), (187, 86, 149), (8, 133, 161),
+        (243, 243, 242), (200, 200, 200), (160, 160, 160), (122, 122, 121), (85, 85, 85), (52, 52, 52),
+    ],
+    dtype=np.uint8,
+)  # fmt: skip
+"""(24, 3) nominal sRGB values of the classic colour checker, row by row (X-Rite's published table)."""
 
 
 def to_linear(image: NDArray[np.uint8] | NDArray[np.floating], response: Response) -> NDArray[np.float32]:
@@ -229,6 +246,71 @@ def _fit_with_prior(
     cross = weighted.T @ (y - y_mean) / total + prior_weight * prior[:, :3].T
     linear = np.linalg.solve(gram, cross).T
     return np.column_stack([linear, y_mean - linear @ x_mean])
+
+
+def fit_color_map_by_consensus(
+    source: ArrayLike, target: ArrayLike, prior: NDArray[np.floating] | None = None
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Fit the affine map that most of a few color pairs agree on, whatever the others are.
+
+    For pairs that are few and known one by one, as a colour checker's patches, of which glare or a finger may have
+    spoiled some, the brightest included. Maps through a few pairs each are drawn; the one of the least median residual
+    tells which pairs belong together, and the map is fitted to those. What they say little of is left to the prior
+    map, by the deviation that they leave.
+
+    Parameters
+    ----------
+    source, target : (n, 3) array_like
+        Corresponding RGB values in [0, 1].
+    prior : (3, 4) ndarray, optional
+        The map where the pairs say nothing; by default the identity times the gain of most pairs.
+
+    Returns
+    -------
+    color_map : (3, 4) ndarray of float64
+    kept : (n,) ndarray of bool
+        The pairs that it was fitted to.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, or there are fewer than four pairs.
+
+    References
+    ----------
+    .. [1] Rousseeuw, "Least median of squares regression", J. Am. Stat. Assoc. 79 (1984).
+    """
+    x, y = np.asarray(source, dtype=np.float64), np.asarray(target, dtype=np.float64)
+    if x.shape != y.shape or x.ndim != 2 or x.shape[1] != 3:
+        raise ValueError(f"source and target must have equal shapes (n, 3), got {x.shape} and {y.shape}")
+    if len(x) < 4:
+        raise ValueError(f"{len(x)} color pairs give no affine map; expected 4 at least")
+    if prior is None:
+        gain = float(np.median(y.sum(axis=1) / np.maximum(x.sum(axis=1), 1e-3)))
+        prior = gain * np.eye(3, 4)
+    center = np.asarray(prior, dtype=np.float64)
+    rng = np.random.default_rng(0)
+    size = min(_CONSENSUS_SIZE, len(x))
+    draws = rng.permuted(np.tile(np.arange(len(x)), (_CONSENSUS_DRAWS, 1)), axis=1)[:, :size]
+    homogeneous = np.column_stack([x, np.ones(len(x))])
+    drawn = homogeneous[draws]
+    gram = drawn.transpose(0, 2, 1) @ drawn + 1e-9 * np.eye(4)
+    maps = np.linalg.solve(gram, drawn.transpose(0, 2, 1) @ y[draws])
+    residuals = np.linalg.norm(homogeneous @ maps - y, axis=-1)
+    residuals = residuals[np.argmin(np.median(residuals, axis=1))]
+    small_sample = 1 + 5 / max(len(x) - 4, 1)
+    kept: NDArray[np.bool_] | None = None
+    for _ in range(_CONSENSUS_ROUNDS):
+        # The median of the norm of a normal vector of three is 1.54 of its deviations.
+        deviation = max(small_sample * float(np.median(residuals)) / 1.54, _CONSENSUS_FLOOR / _CONSENSUS_REACH)
+        updated = residuals <= _CONSENSUS_REACH * deviation
+        if kept is not None and np.array_equal(updated, kept):
+            break
+        kept = updated
+        ridge = (deviation / _MAP_DEVIATION) ** 2 / kept.sum()
+        color_map = _fit_with_prior(x, y, kept.astype(np.float64), center, ridge)
+        residuals = np.linalg.norm(homogeneous @ color_map.T - y, axis=1)
+    return color_map, np.asarray(kept)
 
 
 def apply_color_map(color_map: NDArray[np.floating], colors: NDArray[np.floating]) -> NDArray[np.float32]:

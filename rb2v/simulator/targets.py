@@ -9,23 +9,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from rb2v.core.color import to_linear
+from rb2v.core.color import CHECKER_SRGB, to_linear
 from rb2v.simulator import textures
 from rb2v.simulator.scene import LayeredScene, Motion, Mover, Wave
 
 BOARD_CORNERS = (9, 6)
 """Inner corners of the simulated chessboard, across and down."""
-
-CHECKER_SRGB = np.array(
-    [
-        (115, 82, 68), (194, 150, 130), (98, 122, 157), (87, 108, 67), (133, 128, 177), (103, 189, 170),
-        (214, 126, 44), (80, 91, 166), (193, 90, 99), (94, 60, 108), (157, 188, 64), (224, 163, 46),
-        (56, 61, 150), (70, 148, 73), (175, 54, 60), (231, 199, 31), (187, 86, 149), (8, 133, 161),
-        (243, 243, 242), (200, 200, 200), (160, 160, 160), (122, 122, 121), (85, 85, 85), (52, 52, 52),
-    ],
-    dtype=np.uint8,
-)  # fmt: skip
-"""(24, 3) nominal sRGB values of the classic colour checker, row by row (X-Rite's published table)."""
 
 _STILL = Motion(Wave(), Wave())
 _CHECKER_BLACK = np.float32(0.012)

@@ -1,0 +1,174 @@
+"""The cameras' response from colours: of surfaces of known reflectance, and of one scene seen by two cameras."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rb2v.core.color import Response, to_linear
+
+_GAMMAS = np.geomspace(0.6, 3.5, 61)
+_NAMED: tuple[Response, ...] = ("linear", "srgb")
+_NOISE_FLOOR = 0.001  # of coded values: what 8 bits and a patch's noise leave
+_FLARE_DEVIATION = 0.005  # of the light that a white surface sends: what a lens and black levels add
+_KEPT_SHARE = 0.8  # of the pairs, those that a map fits best
+_TRIM_ROUNDS = 4
+_SIGNIFICANT = 4.0  # two standard errors, in the criterion's unit
+_MAX_EFFECTIVE_PAIRS = 60  # neighbours' errors go together
+_MAX_ERROR = 0.15  # relative
+_DARK_CODED = 0.02  # below, a level is a large part of the value
+
+
+@dataclass(frozen=True, eq=False)
+class GraySteps:
+    """Coded colours of grey surfaces whose light is known up to the exposure."""
+
+    coded: NDArray[np.float64]
+    """(n, 3) coded colours, 0..1."""
+    light: NDArray[np.float64]
+    """(n,) reflectances, 0..1."""
+
+
+@dataclass(frozen=True, eq=False)
+class ColorPairs:
+    """Coded colours of the same surfaces in two cameras."""
+
+    source: NDArray[np.float64]
+    """(n, 3) of the one, 0..1."""
+    target: NDArray[np.float64]
+    """(n, 3) of the other, 0..1."""
+
+
+@dataclass(frozen=True)
+class ResponseEstimate:
+    """What colours tell of the cameras' response."""
+
+    response: Response
+    """The named one where it explains them as well as any gamma, else the exponent of the gamma that does best."""
+    gamma: float
+    """Exponent of the pure gamma that explains them best."""
+    gamma_error: float
+    """Its standard error."""
+    criterion: tuple[tuple[Response, float], ...]
+    """For each response that was tried, how much worse than the best one it explains the colours, in squared standard
+    errors."""
+
+    def excludes(self, response: Response) -> bool:
+        """Return whether a response explains the colours worse by more than two standard errors."""
+        if not isinstance(response, str):
+            beyond = ((response - self.gamma) / max(self.gamma_error, 1e-6)) ** 2
+            return bool(beyond > _SIGNIFICANT and response != self.response)
+        return dict(self.criterion)[response] > _SIGNIFICANT
+
+
+def estimate_response(grays: Sequence[GraySteps], pairs: Sequence[ColorPairs]) -> ResponseEstimate | None:
+    """Estimate the response that cameras of one kind share.
+
+    Under the right response the light of grey surfaces is proportional to their reflectance but for a little flare, and
+    one affine map takes the light of one camera to that of the other. Two cameras that differ by a gain alone tell a
+    response up to an exponent; crosstalk between their channels, or a curve that is no power, tells more.
+
+    Parameters
+    ----------
+    grays : sequence of GraySteps
+        One of each camera; may be empty.
+    pairs : sequence of ColorPairs
+        Scenes that both cameras saw; may be empty.
+
+    Returns
+    -------
+    ResponseEstimate or None
+        None where the colours leave the exponent open by more than 15 %, or there are too few of them.
+
+    References
+    ----------
+    .. [1] Mann and Picard, "On being 'undigital' with digital cameras: extending dynamic range by combining
+       differently exposed pictures", IS&T 48th annual conference (1995).
+    .. [2] Grossberg and Nayar, "Determining the camera response from images: what is knowable?", PAMI 25 (2003).
+    """
+    grays = [steps for steps in grays if len(steps.light) >= 4]
+    pairs = [some for some in pairs if len(some.source) >= 8]
+    if not grays and not pairs:
+        return None
+    candidates: list[Response] = [*_NAMED, *(float(gamma) for gamma in _GAMMAS)]
+    scores = np.array([_misfit(response, grays, pairs) for response in candidates])
+    gammas = scores[len(_NAMED) :]
+    gamma, gamma_score, error = _parabola_minimum(np.log(_GAMMAS), gammas)
+    best = min(float(scores.min()), gamma_score)
+    if error > _MAX_ERROR:
+        return None
+    named = int(np.argmin(scores[: len(_NAMED)]))
+    response: Response = _NAMED[named] if scores[named] <= gamma_score + _SIGNIFICANT else round(gamma, 3)
+    criterion = tuple((name, float(score - best)) for name, score in zip(_NAMED, scores, strict=False))
+    return ResponseEstimate(response, gamma, gamma * error, criterion)
+
+
+def _parabola_minimum(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float, float]:
+    """Return the exponent of the least misfit, that misfit, and its relative standard error."""
+    index = int(np.clip(np.argmin(y), 1, len(x) - 2))
+    before, middle, after = y[index - 1 : index + 2]
+    step = x[1] - x[0]
+    curvature = (before - 2 * middle + after) / step**2
+    if curvature <= 0:
+        return float(np.exp(x[index])), float(middle), np.inf
+    shift = np.clip((before - after) / (2 * step * curvature), -step, step)
+    return float(np.exp(x[index] + shift)), float(middle - curvature * shift**2 / 2), float(np.sqrt(2 / curvature))
+
+
+def _misfit(response: Response, grays: Sequence[GraySteps], pairs: Sequence[ColorPairs]) -> float:
+    """Return minus twice the log likelihood of the colours under a response, their deviations being what they leave."""
+    total = 0.0
+    for steps in grays:
+        total += (len(steps.light) - 2) * np.log(_gray_variance(response, steps) + _NOISE_FLOOR**2)
+    for some in pairs:
+        count = min(len(some.source) - 4, _MAX_EFFECTIVE_PAIRS)
+        total += count * np.log(_pair_variance(response, some) + _NOISE_FLOOR**2)
+    return float(total)
+
+
+def _gray_variance(response: Response, steps: GraySteps) -> float:
+    """Return the mean square, in coded values, of what gain and flare leave of the grey steps."""
+    light, slope = _linearize(steps.coded, response)
+    squares = []
+    for channel in range(3):
+        weights = 1 / slope[:, channel]
+        white = float(light[:, channel].max() / steps.light.max())
+        design = np.column_stack([steps.light, np.ones(len(light))]) * weights[:, None]
+        # A row that keeps the flare small; the deviation of the steps themselves is not known before.
+        prior = np.array([[0.0, 0.01 / (_FLARE_DEVIATION * max(white, 1e-3))]])
+        wanted = np.append(light[:, channel] * weights, 0.0)
+        fitted, *_ = np.linalg.lstsq(np.vstack([design, prior]), wanted, rcond=None)
+        squares.append(np.square(wanted[:-1] - design @ fitted).sum() / max(len(light) - 2, 1))
+    return float(np.mean(squares))
+
+
+def _pair_variance(response: Response, pairs: ColorPairs) -> float:
+    """Return the mean square, in coded values, of what an affine map leaves of most pairs."""
+    source, _ = _linearize(pairs.source, response)
+    target, slope = _linearize(pairs.target, response)
+    design = np.column_stack([source, np.ones(len(source))])
+    kept = np.ones(len(source), dtype=np.bool_)
+    n_kept = max(int(np.ceil(_KEPT_SHARE * len(source))), 8)
+    squares = np.zeros(len(source))
+    for _ in range(_TRIM_ROUNDS):
+        residuals = np.empty_like(target)
+        for channel in range(3):
+            weights = 1 / slope[:, channel]
+            fitted, *_ = np.linalg.lstsq(
+                design[kept] * weights[kept, None], target[kept, channel] * weights[kept], rcond=None
+            )
+            residuals[:, channel] = (target[:, channel] - design @ fitted) * weights
+        squares = np.square(residuals).mean(axis=1)
+        kept = squares <= np.partition(squares, n_kept - 1)[n_kept - 1]
+    return float(squares[kept].sum() / max(kept.sum() - 4, 1))
+
+
+def _linearize(coded: NDArray[np.float64], response: Response) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the light of coded values, and by how much it grows with them."""
+    step = 1e-3
+    at = np.clip(coded, _DARK_CODED, 1.0)
+    slope = (to_linear(at + step, response) - to_linear(at - step, response)).astype(np.float64) / (2 * step)
+    return to_linear(coded, response).astype(np.float64), np.maximum(slope, 1e-3)
