@@ -4,21 +4,114 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from rb2v.cli.shared import ExecutorName, Workers, app, console, show_progress
+from rb2v.cli.shared import ExecutorName, Workers, app, console, error_console, make_config, show_progress
 from rb2v.errors import Rb2vError
 
 if TYPE_CHECKING:
     from rb2v.stages.doctor import Diagnosis
+    from rb2v.stages.ingest import Plan
 
 _SHOWN = ("refuse", "warn", "info")
 _STYLES = {"ok": "green", "info": "cyan", "warn": "yellow", "refuse": "bold red"}
+
+
+@app.command(epilog="Example: rb2v ingest /media/BLURRY /media/SHARP --out session/raw --category face --subject ann")
+def ingest(
+    card_blurry: Annotated[Path, typer.Argument(help="Memory card of the blurry camera, or a folder of its files.")],
+    card_sharp: Annotated[Path, typer.Argument(help="Memory card of the sharp camera, likewise.")],
+    out: Annotated[Path, typer.Option(help="Raw directory to write to; new takes are added to one that is there.")],
+    rig: Annotated[
+        str | None, typer.Option(help="Name or path of a capture configuration; OUT's own, or gopro_hero8, by default.")
+    ] = None,
+    category: Annotated[Literal["street", "face", "hand"], typer.Option(help="Category of these takes.")] = "street",
+    subject: Annotated[
+        str | None,
+        typer.Option(
+            help="Who or what is filmed in all of them; needed for faces and hands. Edit take.yaml for others."
+        ),
+    ] = None,
+    green_screen: Annotated[bool, typer.Option("--green-screen", help="Filmed before a green screen.")] = False,
+    link: Annotated[
+        bool, typer.Option("--link/--copy", help="Link to the videos where they are, or copy them.")
+    ] = False,
+    clock_offset: Annotated[
+        float | None,
+        typer.Option(
+            help="How many seconds the sharp camera's clock is ahead; found out by default.", metavar="SECONDS"
+        ),
+    ] = None,
+    keep_refused: Annotated[bool, typer.Option("--keep-refused", help="Take in what the checks refuse, too.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and write nothing.")] = False,
+    workers: Workers = None,
+    executor: ExecutorName = "auto",
+) -> None:
+    """Pair the recordings of two memory cards into takes, check them, and lay down a raw directory.
+
+    Takes that the checks refuse, and recordings without a partner, are named; takes that are there are not touched.
+    """
+    from rb2v.execution import make_executor
+    from rb2v.stages import ingest as stage
+
+    config = make_config(
+        lambda: stage.IngestConfig(
+            rig=rig,
+            category=category,
+            subject=subject,
+            green_screen=green_screen,
+            link=link,
+            keep_refused=keep_refused,
+            clock_offset_seconds=clock_offset,
+        )
+    )
+    with show_progress("reading recordings") as show:
+        planned = stage.plan(
+            card_blurry, card_sharp, out, config, executor=make_executor(workers, executor), on_recording=show
+        )
+    _print_plan(planned)
+    if not dry_run:
+        with show_progress("copying bytes") as show:
+            table = stage.run(planned, config, on_bytes=show)
+        console.print(f"raw directory: {out}\n{table}", soft_wrap=True)
+    refused = [take.name for take in planned.takes if take.state == "refused"]
+    for doubt in planned.doubts:
+        error_console.print(f"not paired: {doubt}; --clock-offset settles it where you know better", soft_wrap=True)
+    if refused:
+        raise Rb2vError(
+            f"{out}: {', '.join(refused)}: refused for what is named above; expected takes that can give a good data "
+            "set, or --keep-refused"
+        )
+    if planned.doubts or not planned.takes:
+        raise Rb2vError(f"{out}: recordings are not paired, for what is named above")
+
+
+def _print_plan(planned: Plan) -> None:
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for name in ("take", "blurry", "sharp", "state", "checks"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("evidence")
+    for take in planned.takes:
+        level = take.diagnosis.level
+        files = [
+            recording.name + (f" ({len(recording.paths)} chapters)" if len(recording.paths) > 1 else "")
+            for recording in (take.blurry, take.sharp)
+        ]
+        table.add_row(take.name, *files, take.state, Text(level, style=_STYLES[level]), take.evidence)
+    if planned.takes:
+        console.print(table)
+    for take in planned.takes:
+        if take.state != "present":
+            _print_findings(take.diagnosis)
+    for leftover in planned.leftovers:
+        console.print(
+            f"{leftover.camera} camera: {leftover.recording.name} is in no take: {leftover.reason}", soft_wrap=True
+        )
 
 
 @app.command(epilog="Example: rb2v doctor session/raw")
@@ -75,6 +168,10 @@ def print_diagnoses(found: Sequence[Diagnosis]) -> None:
         )
     console.print(table)
     for diagnosis in found:
-        for finding in diagnosis.findings:
-            if finding.level != "ok":
-                console.print(f"{diagnosis.take}: {finding.check}: {finding.level}: {finding}", soft_wrap=True)
+        _print_findings(diagnosis)
+
+
+def _print_findings(diagnosis: Diagnosis) -> None:
+    for finding in diagnosis.findings:
+        if finding.level != "ok":
+            console.print(f"{diagnosis.take}: {finding.check}: {finding.level}: {finding}", soft_wrap=True)
