@@ -145,6 +145,10 @@ class CalibrationQuality:
     """As ``delta_e``, without a colour map."""
     delta_e_coded: float | None = None
     """As ``delta_e``, after ``color_coded``."""
+    refined: bool | None = None
+    """Whether the homography was refined on the pictures; None in files of versions that did not say."""
+    correlation: float | None = None
+    """Correlation of the registered views' gradients; None where it was not refined."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -73,6 +73,16 @@ class Refinement:
         """
         return self._normal.among([index])
 
+    def shift_px(self, index: int) -> tuple[float, float]:
+        """Return how far one pair would shift the homography, to the right and downward, to first order.
+
+        Returns
+        -------
+        tuple of float
+            Target pixels; zero where the pair knows nothing of it.
+        """
+        return self._normal.shift_px(index)
+
     def standard_error_px(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return how uncertain the places of (n, 2) target points are, as (n,) pixels.
 
@@ -306,7 +316,7 @@ class _Level:
         jacobian = []
         for of_target, of_source in zip(target, source, strict=True):
             # The mean of both views' slopes makes the step right to second order.
-            mean = 0.5 * (of_target + np.float32(gain) * of_source)
+            mean = np.asarray(0.5 * (of_target + np.float32(gain) * of_source), dtype=np.float32)
             dx, dy = _derivatives(mean)
             slope_u = dx.ravel()[indices] / scale
             slope_v = dy.ravel()[indices] / scale
@@ -361,6 +371,16 @@ class _NormalEquations:
             raise ValueError("no other pair is left")
         matrix, vector = self.matrices[indices].sum(axis=0), self.vectors[indices].sum(axis=0)
         return normalized(self._solve(matrix, vector) @ self.homography)
+
+    def shift_px(self, index: int) -> tuple[float, float]:
+        """Return the step of one pair with everything but the shift held."""
+        shift = np.ix_([index], (2, 5), (2, 5))
+        matrix, vector = self.matrices[shift][0], self.vectors[index, (2, 5)]
+        if np.linalg.eigvalsh(matrix)[0] <= 0:
+            return 0.0, 0.0
+        # The equations are those of the inverse step.
+        x, y = -np.linalg.solve(matrix, vector) / self.to_unit[0, 0]
+        return float(x), float(y)
 
     def standard_error_px(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
         covariance = np.linalg.inv(self.matrices.sum(axis=0)) * _PIXELS_PER_SAMPLE

@@ -152,7 +152,7 @@ def test_what_the_rig_says_of_the_mirror_is_believed(raw, tmp_path, mirrored):
     if mirrored:
         assert read_calibration(run(raw, tmp_path / "c.json")).mirrored
     else:
-        with pytest.raises(InputError, match=r"no common structure; expected .*mirrored: false as the rig says"):
+        with pytest.raises(InputError, match=r"no common structure.*; expected .*mirrored: false as the rig says"):
             run(raw, tmp_path / "c.json")
 
 

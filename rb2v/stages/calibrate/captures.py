@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -29,6 +30,8 @@ class Capture:
     sharp: Image
     corners: tuple[Points, Points] | None
     """Chessboard corners in both views, each in its detector's order; None where no board was found in both."""
+    board_in: Literal["both", "blurry", "sharp"] | None = None
+    """The views in which a board was found; None where in neither."""
 
 
 def size_of(image: Image) -> tuple[int, int]:
@@ -61,8 +64,14 @@ def read_captures(raw: RawDirectory, config: CalibrateConfig) -> list[Capture]:
                 check_size(path, image, reference, "the other captures")
         corners = [find_corners(image, config.board_corners) for image in (blurry, sharp)]
         both = None if corners[0] is None or corners[1] is None else (corners[0], corners[1])
-        captures.append(Capture(blurry_path.name, blurry, sharp, both))
+        captures.append(Capture(blurry_path.name, blurry, sharp, both, _board_in(*corners)))
     return captures
+
+
+def _board_in(blurry: Points | None, sharp: Points | None) -> Literal["both", "blurry", "sharp"] | None:
+    if blurry is not None and sharp is not None:
+        return "both"
+    return "blurry" if blurry is not None else "sharp" if sharp is not None else None
 
 
 def check_size(path: Path, image: Image, reference: Image, others: str) -> None:

@@ -6,8 +6,10 @@ from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from rb2v.core.homography import Homography, fit_homography, mirror_homography, warp_image, warp_points
+from rb2v.core.phase import similarity_candidates
 from rb2v.stages.calibrate.captures import Capture, Points, size_of
 
 MIN_FEATURE_PAIRS = 12
@@ -28,6 +30,15 @@ def feature_candidates(capture: Capture) -> list[Homography]:
         if inliers.sum() >= MIN_FEATURE_PAIRS:
             candidates.append(homography)
     return candidates
+
+
+def phase_candidates(source: NDArray[np.float32], target: NDArray[np.float32]) -> list[Homography]:
+    """Return the homographies that phase correlation of grey pictures offers, plain and mirrored."""
+    mirror = mirror_homography(source.shape[1])
+    mirrored = np.ascontiguousarray(source[:, ::-1])
+    return similarity_candidates(source, target) + [
+        similarity @ mirror for similarity in similarity_candidates(mirrored, target)
+    ]
 
 
 def match_features(capture: Capture, flip: Homography) -> tuple[Points, Points]:

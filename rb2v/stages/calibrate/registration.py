@@ -1,9 +1,10 @@
-"""The homography between the views: chosen among candidates, fitted to point pairs, refined on the pictures."""
+"""The homography between the views: chosen among candidates, and refined on the pictures of all captures at once."""
 
 from __future__ import annotations
 
+import dataclasses
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,25 +13,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rb2v.artifacts import Rig
-from rb2v.core.homography import (
-    Homography,
-    fit_homography,
-    gradient_magnitude,
-    mirror_homography,
-    refine_homography,
-    warp_image,
-    warp_points,
-)
+from rb2v.core.homography import Homography, fit_homography, mirror_homography, normalized, warp_points
+from rb2v.core.refinement import ImagePair, Refinement, common_pixels, gradient_correlation, refine_jointly
 from rb2v.errors import InputError
 from rb2v.stages.calibrate.boards import board_candidates
-from rb2v.stages.calibrate.captures import Capture, Mask, Points, gray_of, size_of
+from rb2v.stages.calibrate.captures import Capture, Mask, Points, gray_of
 from rb2v.stages.calibrate.config import CalibrateConfig
-from rb2v.stages.calibrate.features import MIN_FEATURE_PAIRS, feature_candidates, match_features
-from rb2v.stages.calibrate.overlap import BORDER_MARGIN_PX, seen_by_both
+from rb2v.stages.calibrate.consistency import Fits, check_misfits, leave_out_blurred, warn_of_halves
+from rb2v.stages.calibrate.features import MIN_FEATURE_PAIRS, feature_candidates, match_features, phase_candidates
+from rb2v.stages.calibrate.overlap import lit_pixels
 
 logger = logging.getLogger(__name__)
 
 _COARSE_WIDTH_PX = 240
+_SATURATED = 250
+_MIN_SHARED = 0.2
+_N_REFINED = 4
+_SAME_SHARE = 0.04
+_AMBIGUITY = 0.015
+_MAX_PAIR_SHIFT_PX = 1.0
+_MIN_PAIRS_TO_OUTVOTE = 3
+_MAX_ERROR_PX = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,135 +42,275 @@ class Matches:
 
     sharp: Points
     blurry: Points
+    name: str = ""
 
 
-def find_homography(captures: Sequence[Capture], rig: Rig, config: CalibrateConfig, raw_dir: Path) -> Homography:
-    """Return the candidate, over all captures, boards' orders and mirrors, under which the pictures agree best."""
-    candidates: list[Homography] = []
-    for capture in captures:
-        if capture.corners is not None:
-            candidates += board_candidates(*capture.corners, config.board_corners)
-    feature_captures = [capture for capture in captures if capture.corners is None] or captures[:1]
-    for capture in feature_captures[:3]:
-        candidates += feature_candidates(capture)
+@dataclass(frozen=True, eq=False)
+class Registration:
+    """How the views are registered, and what it stands on."""
+
+    homography: Homography
+    captures: Sequence[Capture]
+    """Those that agree."""
+    pairs: Sequence[ImagePair]
+    """Their grey pictures, with what counts of them."""
+    matches: Sequence[Matches]
+    """Point pairs that agree, of each capture that has some."""
+    refinement: Refinement | None
+    """None where the pictures did not make it better, or were not asked."""
+    lit_blurry: Mask
+    lit_sharp: Mask
+
+
+def register(captures: Sequence[Capture], rig: Rig, config: CalibrateConfig, raw_dir: Path) -> Registration:
+    """Find the homography, sharp to blurry, that the captures agree on.
+
+    Raises
+    ------
+    InputError
+        If the captures share no structure, contradict each other, are too blurred, fit mirrored and unmirrored alike,
+        or hold too little to tell the homography; or if two pictures of a pair are exchanged, or the pairs' names.
+    """
+    folder = raw_dir / "calibration" / "geometry"
+    warn_of_halves(captures)
+    captures = leave_out_blurred(captures, folder)
+    lit_blurry = lit_pixels([capture.blurry for capture in captures])
+    lit_sharp = lit_pixels([capture.sharp for capture in captures])
+    pairs = [_image_pair(capture, lit_blurry, lit_sharp) for capture in captures]
+    initial = find_homography(captures, pairs, rig, config, folder)
+    coarse = [_coarse(pair) for pair in pairs]
+    at_coarse = _at_coarse(initial, pairs[0])
+    fits = Fits(captures, coarse, at_coarse, [_score([pair], at_coarse) for pair in coarse])
+    kept = check_misfits(fits, folder, _expected(rig))
+    captures, pairs = [captures[index] for index in kept], [pairs[index] for index in kept]
+    refinement: Refinement | None = None
+    if config.refine:
+        captures, pairs, refinement = _refine(initial, captures, pairs)
+    near = initial if refinement is None else refinement.homography
+    matches = collect_matches(captures, near, 3.0)
+    if not matches and refinement is None:
+        raise InputError(folder, "the captures give too few point pairs", expected="a chessboard or a textured scene")
+    matches, fitted = fit_matches(matches) if matches else ([], near)
+    homography = fitted if refinement is None else refinement.homography
+    if refinement is not None:
+        _check_certainty(refinement, pairs[0], folder)
+    return Registration(homography, captures, pairs, matches, refinement, lit_blurry, lit_sharp)
+
+
+def _image_pair(capture: Capture, lit_blurry: Mask, lit_sharp: Mask) -> ImagePair:
+    return ImagePair(
+        gray_of(capture.sharp),
+        gray_of(capture.blurry),
+        lit_sharp & (capture.sharp.max(axis=2) < _SATURATED),
+        lit_blurry & (capture.blurry.max(axis=2) < _SATURATED),
+    )
+
+
+def find_homography(
+    captures: Sequence[Capture], pairs: Sequence[ImagePair], rig: Rig, config: CalibrateConfig, folder: Path
+) -> Homography:
+    """Return the candidate, over all captures, boards' orders and mirrors, under which the pictures agree best.
+
+    Raises
+    ------
+    InputError
+        If they agree under none, or as well under another one.
+    """
+    coarse = [_coarse(pair) for pair in pairs]
+    candidates = list(_candidates(captures, pairs, config))
     if rig.mirrored is not None:
         candidates = [h for h in candidates if (np.linalg.det(h) < 0) == rig.mirrored]
-    gradients = [_coarse_gradients(capture) for capture in captures]
-    scored = [(_mean_correlation(gradients, _rescaled(h, captures[0])), h) for h in candidates]
-    best, homography = max(scored, key=lambda item: item[0], default=(-1.0, np.eye(3)))
+    scored = [(_score(coarse, _at_coarse(h, pairs[0])), h) for h in candidates]
+    scored.sort(key=lambda item: -item[0])
+    refined = [_refine_coarsely(coarse, h, pairs[0], score) for score, h in _distinct(scored, pairs[0], _N_REFINED)]
+    refined.sort(key=lambda item: -item[0])
+    best, homography = refined[0] if refined else (-1.0, np.eye(3))
     if best < config.min_correlation:
+        halves = [capture.name for capture in captures if capture.board_in not in (None, "both")]
         raise InputError(
-            raw_dir / "calibration" / "geometry",
-            "the two views of the captures show no common structure",
-            expected="pairs of pictures of one static scene"
-            + ("" if rig.mirrored is None else f", mirrored: {str(rig.mirrored).lower()} as the rig says"),
+            folder,
+            "the two views of the captures show no common structure"
+            + (f" ({', '.join(halves)}: a board is found in one view only)" if halves else ""),
+            expected=_expected(rig),
+        )
+    others = [item for item in _distinct(refined, pairs[0], _N_REFINED)[1:] if item[0] > best - _AMBIGUITY]
+    if others:
+        same = (np.linalg.det(others[0][1]) < 0) == (np.linalg.det(homography) < 0)
+        raise InputError(
+            folder,
+            f"the captures fit {'two ways round' if same else 'mirrored and unmirrored'} alike "
+            f"(gradients correlate by {best:.3f} and {others[0][0]:.3f})",
+            expected="a board in several places, or texture around it"
+            + ("" if same else "; or the rig's mirrored: true or false"),
         )
     return homography
 
 
-def _coarse_gradients(capture: Capture) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    gradients = []
-    for image in (capture.blurry, capture.sharp):
-        scale = _COARSE_WIDTH_PX / image.shape[1]
-        small = cv2.resize(gray_of(image), None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        gradient = gradient_magnitude(np.asarray(small, dtype=np.float32))
-        gradients.append(np.asarray(cv2.GaussianBlur(gradient, (0, 0), 1.0), dtype=np.float32))
-    return gradients[0], gradients[1]
+def _expected(rig: Rig) -> str:
+    said = "" if rig.mirrored is None else f", mirrored: {str(rig.mirrored).lower()} as the rig says"
+    return f"pairs of pictures of one static scene{said}"
 
 
-def _rescaled(homography: Homography, capture: Capture) -> Homography:
-    """Return the homography between the coarse pictures."""
-    scales = [
-        np.array([[s, 0, (s - 1) / 2], [0, s, (s - 1) / 2], [0, 0, 1]])
-        for s in (_COARSE_WIDTH_PX / image.shape[1] for image in (capture.blurry, capture.sharp))
-    ]
-    return np.asarray(scales[0] @ homography @ np.linalg.inv(scales[1]), dtype=np.float64)
+def _candidates(
+    captures: Sequence[Capture], pairs: Sequence[ImagePair], config: CalibrateConfig
+) -> Iterator[Homography]:
+    for capture in captures:
+        if capture.corners is not None:
+            yield from board_candidates(*capture.corners, config.board_corners)
+    asked = [index for index, capture in enumerate(captures) if capture.corners is None] or [0]
+    for index in asked[:3]:
+        yield from feature_candidates(captures[index])
+        small = _coarse(pairs[index])
+        to_coarse = _coarse_scales(pairs[index])
+        for candidate in phase_candidates(small.source, small.target):
+            yield np.linalg.inv(to_coarse[0]) @ candidate @ to_coarse[1]
 
 
-def _mean_correlation(
-    gradients: Sequence[tuple[NDArray[np.float32], NDArray[np.float32]]],
-    homography: Homography,
-    mask: Mask | None = None,
-) -> float:
-    return float(np.mean([_correlation(blurry, sharp, homography, mask) for blurry, sharp in gradients]))
+def _distinct(
+    scored: Sequence[tuple[float, Homography]], pair: ImagePair, at_most: int
+) -> list[tuple[float, Homography]]:
+    """Return the first of the candidates that place the picture elsewhere than those before them."""
+    height, width = pair.target.shape
+    points = np.array([[x * width, y * height] for x in (0.2, 0.5, 0.8) for y in (0.2, 0.5, 0.8)])
+    kept: list[tuple[float, Homography]] = []
+    for score, homography in scored:
+        if score < 0:
+            break
+        back = np.linalg.inv(homography)
+        at_sharp = warp_points(back, points)
+        apart = [np.abs(warp_points(other, at_sharp) - points).max() for _, other in kept]
+        if all(distance > _SAME_SHARE * width for distance in apart):
+            kept.append((score, homography))
+        if len(kept) == at_most:
+            break
+    return kept
 
 
-def _correlation(
-    blurry: NDArray[np.float32], sharp: NDArray[np.float32], homography: Homography, mask: Mask | None
-) -> float:
-    """Return the correlation of a picture with another warped onto it; -1 where they share less than a quarter."""
-    size = (blurry.shape[1], blurry.shape[0])
-    seen = warp_image(np.ones_like(sharp), homography, size) > 0.99
-    if seen.mean() < 0.25:
+def _refine_coarsely(
+    coarse: Sequence[ImagePair], homography: Homography, pair: ImagePair, score: float
+) -> tuple[float, Homography]:
+    to_target, to_source = _coarse_scales(pair)
+    try:
+        refined = refine_jointly(to_target @ homography @ np.linalg.inv(to_source), coarse).homography
+        found = _score(coarse, refined)
+        if found > score:
+            return found, normalized(np.linalg.inv(to_target) @ refined @ to_source)
+    except ValueError:
+        pass  # It competes as it is.
+    return score, normalized(homography)
+
+
+def _coarse_scales(pair: ImagePair) -> tuple[Homography, Homography]:
+    """Return what takes pixels of the target, and of the source, to those of the coarse pictures."""
+    matrices = []
+    for image in (pair.target, pair.source):
+        scales = [after / before for after, before in zip(_coarse_size(image), image.shape[::-1], strict=True)]
+        matrices.append(
+            np.array([[scales[0], 0, (scales[0] - 1) / 2], [0, scales[1], (scales[1] - 1) / 2], [0, 0, 1.0]])
+        )
+    return matrices[0], matrices[1]
+
+
+def _coarse_size(image: NDArray[np.float32]) -> tuple[int, int]:
+    height, width = image.shape
+    scale = min(_COARSE_WIDTH_PX / width, 1.0)
+    return round(scale * width), round(scale * height)
+
+
+def _at_coarse(homography: Homography, pair: ImagePair) -> Homography:
+    to_target, to_source = _coarse_scales(pair)
+    return np.asarray(to_target @ homography @ np.linalg.inv(to_source), dtype=np.float64)
+
+
+def _coarse(pair: ImagePair) -> ImagePair:
+    def small(image: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.asarray(cv2.resize(image, _coarse_size(image), interpolation=cv2.INTER_AREA), dtype=np.float32)
+
+    def small_mask(mask: Mask | None) -> Mask | None:
+        # Single saturated pixels are no reason to lose a coarse one.
+        return None if mask is None else np.asarray(small(mask.astype(np.float32)) > 0.5)
+
+    return ImagePair(small(pair.source), small(pair.target), small_mask(pair.source_mask), small_mask(pair.target_mask))
+
+
+def _score(pairs: Sequence[ImagePair], homography: Homography) -> float:
+    """Return the mean correlation of gradients; -1 where the views share less than a fifth of the picture."""
+    if not np.isfinite(homography).all() or abs(np.linalg.det(homography)) < 1e-12:
         return -1.0
-    if mask is not None:
-        seen &= mask
-    warped = warp_image(sharp, homography, size)
-    a, b = blurry[seen] - blurry[seen].mean(), warped[seen] - warped[seen].mean()
-    norm = float(np.sqrt((a @ a) * (b @ b)))
-    return float(a @ b) / norm if norm > 1e-9 else 0.0
+    everything = ImagePair(pairs[0].source, pairs[0].target)
+    if common_pixels(everything, homography).mean() < _MIN_SHARED:
+        return -1.0
+    return gradient_correlation(pairs, homography)
 
 
-def collect_matches(captures: Sequence[Capture], homography: Homography) -> list[Matches]:
-    """Return the point pairs of every capture that agree with a homography right to a few pixels."""
+def _refine(
+    initial: Homography, captures: list[Capture], pairs: list[ImagePair]
+) -> tuple[list[Capture], list[ImagePair], Refinement | None]:
+    """Refine on all captures, without those that are shifted against the others."""
+    while True:
+        try:
+            refinement = refine_jointly(initial, pairs)
+        except ValueError as error:
+            logger.warning("the homography is not refined on the pictures: %s", error)
+            return captures, pairs, None
+        if len(pairs) < _MIN_PAIRS_TO_OUTVOTE:
+            return captures, pairs, refinement
+        shifts_px = [float(np.hypot(*refinement.shift_px(index))) for index in range(len(pairs))]
+        worst = int(np.argmax(shifts_px))
+        if shifts_px[worst] <= _MAX_PAIR_SHIFT_PX + 3 * float(np.median(shifts_px)):
+            return captures, pairs, refinement
+        logger.warning(
+            "%s: lies %.1f px off the other captures and is left out: was the rig moved?",
+            *(captures[worst].name, shifts_px[worst]),
+        )
+        captures, pairs = [[*some[:worst], *some[worst + 1 :]] for some in (captures, pairs)]  # type: ignore[assignment]
+
+
+def _check_certainty(refinement: Refinement, pair: ImagePair, folder: Path) -> None:
+    height, width = pair.target.shape
+    inner = np.array([[x * (width - 1), y * (height - 1)] for x in (0.15, 0.5, 0.85) for y in (0.15, 0.5, 0.85)])
+    error_px = float(refinement.standard_error_px(inner).max())
+    if error_px > _MAX_ERROR_PX:
+        raise InputError(
+            folder,
+            f"the captures hold too little texture: the homography is uncertain by {error_px:.1f} px",
+            expected="a chessboard or a textured scene that fills the picture",
+        )
+
+
+def collect_matches(captures: Sequence[Capture], homography: Homography, within_px: float) -> list[Matches]:
+    """Return the point pairs of every capture that agree with a homography."""
     mirrored = np.linalg.det(homography) < 0
     boards, features = [], []
     for capture in captures:
         if capture.corners is not None:
             blurry, sharp = capture.corners
             distances = np.linalg.norm(warp_points(homography, sharp)[:, None] - blurry[None], axis=2)
-            near = distances.min(axis=1) < 3.0
+            near = distances.min(axis=1) < within_px
             if near.mean() >= 0.8:
-                boards.append(Matches(sharp[near], blurry[distances.argmin(axis=1)[near]]))
+                boards.append(Matches(sharp[near], blurry[distances.argmin(axis=1)[near]], capture.name))
             else:
                 logger.warning("%s: its board does not fit the other captures and is left out", capture.name)
             continue
         flip = mirror_homography(capture.sharp.shape[1]) if mirrored else np.eye(3)
         source, target = match_features(capture, flip)
         if len(source):
-            near = np.linalg.norm(warp_points(homography, source) - target, axis=1) < 3.0
+            near = np.linalg.norm(warp_points(homography, source) - target, axis=1) < within_px
             if near.sum() >= MIN_FEATURE_PAIRS:
-                features.append(Matches(source[near], target[near]))
+                features.append(Matches(source[near], target[near], capture.name))
     # A board's corners are several times as precise as features; two boards span the picture well enough.
     return boards if len(boards) >= 2 else boards + features
 
 
-def fit_matches(matches: Sequence[Matches], raw_dir: Path) -> tuple[Homography, Matches]:
-    """Return the homography through the point pairs, and the pairs that carry it."""
-    if not matches:
-        folder = raw_dir / "calibration" / "geometry"
-        raise InputError(folder, "the captures give too few point pairs", expected="a chessboard or a textured scene")
+def fit_matches(matches: Sequence[Matches]) -> tuple[list[Matches], Homography]:
+    """Return the point pairs that agree on one homography, and that one."""
     source = np.concatenate([match.sharp for match in matches])
     target = np.concatenate([match.blurry for match in matches])
     homography, inliers = fit_homography(source, target)
-    return homography, Matches(source[inliers], target[inliers])
-
-
-def rms_px(homography: Homography, matches: Matches) -> float:
-    """Return the root mean square distance of the point pairs, in blurry-camera pixels."""
-    errors = warp_points(homography, matches.sharp) - matches.blurry
-    return float(np.sqrt((errors**2).sum(axis=1).mean()))
-
-
-def refine(homography: Homography, captures: Sequence[Capture], lit_blurry: Mask, lit_sharp: Mask) -> Homography:
-    """Return the homography refined on all captures, or as it was where that does not make the pictures agree more."""
-    # The housing's edge is not part of the scene, and would draw the refinement to itself.
-    seen = seen_by_both(lit_blurry, lit_sharp, homography)
-    seen = cv2.erode(seen.astype(np.uint8), np.ones((2 * BORDER_MARGIN_PX + 1,) * 2, np.uint8)) > 0
-    width, height = size_of(captures[0].blurry)
-    grid = np.stack(np.meshgrid(np.linspace(0, width, 9), np.linspace(0, height, 9)), axis=-1).reshape(-1, 2)
-    at_sharp = warp_points(np.linalg.inv(homography), grid)
-    votes = []
-    for capture in captures:
-        try:
-            refined, _ = refine_homography(homography, gray_of(capture.sharp), gray_of(capture.blurry), seen)
-        except ValueError as error:
-            logger.warning("%s: not used for refinement: %s", capture.name, error)
-            continue
-        votes.append(warp_points(refined, at_sharp))
-    if not votes:
-        return homography
-    candidate, _ = fit_homography(at_sharp, np.median(votes, axis=0))
-    gradients = [(gradient_magnitude(gray_of(c.blurry)), gradient_magnitude(gray_of(c.sharp))) for c in captures]
-    better = _mean_correlation(gradients, candidate, seen) > _mean_correlation(gradients, homography, seen)
-    return candidate if better else homography
+    kept, start = [], 0
+    for match in matches:
+        agree = inliers[start : start + len(match.sharp)]
+        start += len(match.sharp)
+        if agree.any():
+            kept.append(dataclasses.replace(match, sharp=match.sharp[agree], blurry=match.blurry[agree]))
+    return kept, homography

@@ -7,18 +7,17 @@ from pathlib import Path
 
 import numpy as np
 
-from rb2v.artifacts import Calibration, CalibrationQuality
+from rb2v.artifacts import Calibration
 from rb2v.errors import InputError
 from rb2v.io.calibration import write_calibration
 from rb2v.io.config import read_raw_directory
-from rb2v.io.store import whole_file
-from rb2v.io.video import write_image
 from rb2v.stages.calibrate.captures import read_captures, size_of
 from rb2v.stages.calibrate.checker import fit_checker
 from rb2v.stages.calibrate.config import CalibrateConfig
-from rb2v.stages.calibrate.overlap import find_crop, lit_pixels
-from rb2v.stages.calibrate.overlay import draw_overlay
-from rb2v.stages.calibrate.registration import collect_matches, find_homography, fit_matches, refine, rms_px
+from rb2v.stages.calibrate.overlap import find_crop
+from rb2v.stages.calibrate.overlay import write_pictures
+from rb2v.stages.calibrate.precision import measure_quality, measure_residuals
+from rb2v.stages.calibrate.registration import register
 
 
 def run(
@@ -35,7 +34,7 @@ def run(
     raw_dir : Path
         The raw directory.
     out_path : Path
-        The calibration file to write; a picture to judge it by is written beside it.
+        The calibration file to write; pictures to judge it by are written beside it.
     config : CalibrateConfig, optional
         How the captures are read.
     on_step : callable, optional
@@ -49,7 +48,7 @@ def run(
     Raises
     ------
     InputError
-        If captures are missing, differ in size, or share no structure.
+        If captures are missing, differ in size, share no structure, contradict each other, or tell too little.
     """
     config = config or CalibrateConfig()
     step = on_step or (lambda name: None)
@@ -58,21 +57,17 @@ def run(
     raw = read_raw_directory(raw_dir)
     step("reading captures")
     captures = read_captures(raw, config)
-    step("finding mirror and homography")
-    initial = find_homography(captures, raw.rig, config, raw_dir)
-    matches = collect_matches(captures, initial)
-    lit_blurry = lit_pixels([capture.blurry for capture in captures])
-    lit_sharp = lit_pixels([capture.sharp for capture in captures])
-    homography, kept = fit_matches(matches, raw_dir)
-    if config.refine:
-        step("refining on the pictures")
-        homography = refine(homography, captures, lit_blurry, lit_sharp)
+    step("registering the views")
+    registration = register(captures, raw.rig, config, raw_dir)
+    homography = registration.homography
     step("finding the crop")
-    crop = find_crop(lit_blurry, lit_sharp, homography, raw.rig, raw_dir)
+    crop = find_crop(registration.lit_blurry, registration.lit_sharp, homography, raw.rig, raw_dir)
     color, delta_e = None, None
     if raw.color_pair is not None:
         step("fitting colours")
         color, delta_e = fit_checker(raw.color_pair, homography, raw.rig, captures[0])
+    step("measuring what is left")
+    residuals = measure_residuals(registration.pairs, homography, crop)
     calibration = Calibration(
         homography=homography,
         mirrored=bool(np.linalg.det(homography) < 0),
@@ -80,9 +75,8 @@ def run(
         size_sharp=size_of(captures[0].sharp),
         crop=crop,
         color=color,
-        quality=CalibrationQuality(rms_px(homography, kept), len(matches), len(kept.sharp), delta_e),
+        quality=measure_quality(registration, residuals, delta_e),
+        residuals=residuals,
     )
-    overlay_path = out_path.with_name(f"{out_path.stem}_overlay.png")
-    with whole_file(overlay_path) as temporary:
-        write_image(temporary, draw_overlay(captures[0].blurry, captures[0].sharp, calibration))
+    write_pictures(out_path, registration.captures[0], calibration)
     return write_calibration(out_path, calibration)

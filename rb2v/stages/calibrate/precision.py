@@ -1,0 +1,112 @@
+"""How exact a registration is: reprojection errors, what leaving a capture out changes, residuals over the crop."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rb2v.artifacts import CalibrationQuality, Crop, LocalResidual
+from rb2v.core.displacement import Displacement, local_displacements
+from rb2v.core.homography import Homography, fit_homography, warp_points
+from rb2v.core.refinement import ImagePair
+from rb2v.stages.calibrate.registration import Matches, Registration
+
+_GRID = 8
+_MIN_RADIUS_PX = 12
+_OVERLAP = 0.6
+_MAX_CAPTURES = 12
+
+
+def measure_quality(
+    registration: Registration, residuals: Sequence[LocalResidual], delta_e: float | None
+) -> CalibrationQuality:
+    """Return the figures by which a registration is judged.
+
+    Where no board and no feature gives point pairs, the windows of the residuals stand in for them.
+    """
+    matches = registration.matches
+    if matches:
+        errors = np.concatenate([_errors_px(registration.homography, match) for match in matches])
+        n_captures = len(matches)
+    else:
+        errors = np.array([np.hypot(one.dx, one.dy) for one in residuals])
+        n_captures = len(registration.captures)
+    if not len(errors):
+        raise ValueError("there is nothing to judge the registration by")
+    return CalibrationQuality(
+        rms_px=float(np.sqrt(np.square(errors).mean())),
+        pairs=n_captures,
+        points=len(errors),
+        delta_e=delta_e,
+        p95_px=float(np.quantile(errors, 0.95)),
+        leave_one_out_px=_leave_one_out_px(registration),
+        refined=registration.refinement is not None,
+        correlation=None if registration.refinement is None else registration.refinement.correlation,
+    )
+
+
+def _errors_px(homography: Homography, matches: Matches) -> NDArray[np.float64]:
+    return np.asarray(np.linalg.norm(warp_points(homography, matches.sharp) - matches.blurry, axis=1), dtype=np.float64)
+
+
+def _leave_one_out_px(registration: Registration) -> float | None:
+    """Return the root mean square error at the points of each capture under what the other captures give."""
+    matches = registration.matches
+    if len(matches) < 2:
+        return None
+    names = [capture.name for capture in registration.captures]
+    errors = []
+    for index, match in enumerate(matches):
+        try:
+            if registration.refinement is not None:
+                homography = registration.refinement.without(names.index(match.name))
+            else:
+                others = [other for other in matches if other is not match]
+                homography, _ = fit_homography(
+                    np.concatenate([other.sharp for other in others]),
+                    np.concatenate([other.blurry for other in others]),
+                )
+        except ValueError:
+            continue  # Without this one the others do not span a homography.
+        errors.append(_errors_px(homography, matches[index]))
+    return float(np.sqrt(np.square(np.concatenate(errors)).mean())) if errors else None
+
+
+def measure_residuals(pairs: Sequence[ImagePair], homography: Homography, crop: Crop) -> tuple[LocalResidual, ...]:
+    """Return the displacement that is left in windows over the crop, the median over the captures that tell it."""
+    centers, radius_px = residual_places(crop)
+    found: list[list[Displacement]] = [[] for _ in centers]
+    for pair in pairs[:_MAX_CAPTURES]:
+        for one, measured in zip(found, local_displacements(pair, homography, centers, radius_px), strict=True):
+            if measured is not None:
+                one.append(measured)
+    return tuple(
+        LocalResidual(
+            x=float(center[0]),
+            y=float(center[1]),
+            dx=_weighted_median([one.dx for one in some], [one.error_px for one in some]),
+            dy=_weighted_median([one.dy for one in some], [one.error_px for one in some]),
+            pairs=len(some),
+        )
+        for center, some in zip(centers, found, strict=True)
+        if some
+    )
+
+
+def residual_places(crop: Crop) -> tuple[NDArray[np.float64], int]:
+    """Return the middles of the windows over a crop, as (n, 2), and half a window's side, in pixels."""
+    step = max(max(crop.width, crop.height) / _GRID, 1.0)
+    n_x, n_y = max(round(crop.width / step), 1), max(round(crop.height / step), 1)
+    x = crop.x - 0.5 + (np.arange(n_x) + 0.5) * crop.width / n_x
+    y = crop.y - 0.5 + (np.arange(n_y) + 0.5) * crop.height / n_y
+    centers = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
+    return centers, max(round(_OVERLAP * step), _MIN_RADIUS_PX)
+
+
+def _weighted_median(values: Sequence[float], errors_px: Sequence[float]) -> float:
+    order = np.argsort(values)
+    weights = 1 / (np.asarray(errors_px)[order] ** 2 + 1e-4)
+    middle = int(np.searchsorted(np.cumsum(weights), 0.5 * weights.sum()))
+    return float(np.asarray(values)[order][min(middle, len(values) - 1)])
