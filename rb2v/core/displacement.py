@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from rb2v.core.homography import Homography
 from rb2v.core.refinement import FloatImage, ImagePair, local_scale
 
-_SMOOTHINGS_PX = (4.0, 2.0, 1.0)
+_SCALES = ((4.0, 0.1), (2.0, 0.03), (1.0, 0.004))  # smoothing, and how near the step comes there, in pixels
 _MAX_ITERATIONS = 8
-_PRECISION_PX = 1e-3
 _MAX_ERROR_PX = 0.25
 _MIN_CORRELATION = 0.5
 _MIN_SHARE = 0.5
@@ -61,7 +60,7 @@ def local_displacements(
     """
     scale = local_scale(homography, (pair.target.shape[1], pair.target.shape[0]))
     views = []
-    for smoothing_px in _SMOOTHINGS_PX:
+    for smoothing_px, _ in _SCALES:
         source = cv2.GaussianBlur(pair.source, (0, 0), smoothing_px / scale)
         target = cv2.GaussianBlur(pair.target, (0, 0), smoothing_px)
         views.append((np.asarray(source, dtype=np.float32), np.asarray(target, dtype=np.float32)))
@@ -87,7 +86,7 @@ def _measure(
         return None
     window = np.s_[top:bottom, left:right]
     shift, found = np.zeros(2), None
-    for source, target in views:
+    for (source, target), (_, precision_px) in zip(views, _SCALES, strict=True):
         for _ in range(_MAX_ITERATIONS):
             # What lies at x + shift in the registered view comes to x.
             to_window = np.array([[1.0, 0, -left - shift[0]], [0, 1.0, -top - shift[1]], [0, 0, 1]]) @ homography
@@ -105,7 +104,7 @@ def _measure(
             shift = shift + found.step
             if np.abs(shift).max() > radius_px:
                 return None
-            if np.abs(found.step).max() < _PRECISION_PX:
+            if np.abs(found.step).max() < precision_px:
                 break
     if found is None or found.error_px > _MAX_ERROR_PX or found.correlation < _MIN_CORRELATION:
         return None

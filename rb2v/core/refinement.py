@@ -138,6 +138,8 @@ def refine_jointly(
     pairs: Sequence[ImagePair],
     *,
     max_move_px: float | None = None,
+    precision_px: float = _PRECISION_PX,
+    max_pixels: int = _MAX_PIXELS,
 ) -> Refinement:
     """Refine a homography on the gradients of all pairs at once, from coarse to fine.
 
@@ -152,6 +154,10 @@ def refine_jointly(
         At least one; all of the same two sizes.
     max_move_px : float, optional
         How far a corner of the target may move; a tenth of its longer side by default.
+    precision_px : float
+        The iteration ends where no corner moves farther.
+    max_pixels : int
+        Pixels of each pair that are looked at, those of the largest gradients.
 
     Returns
     -------
@@ -179,8 +185,8 @@ def refine_jointly(
         pyramid.append([_halved(pair) for pair in pyramid[-1]])
     normal: _NormalEquations | None = None
     for halving in range(halvings, -1, -1):
-        level = _Level(pyramid[halving], _at_level(current, halving))
-        normal = level.iterate(_COARSE_PRECISION_PX if halving else _PRECISION_PX)
+        level = _Level(pyramid[halving], _at_level(current, halving), max_pixels)
+        normal = level.iterate(_COARSE_PRECISION_PX if halving else precision_px)
         current = _from_level(normal.homography, halving)
         corners = np.array([[0, 0], [width, 0], [0, height], [width, height]], dtype=np.float64)
         moved_px = np.abs(warp_points(current @ np.linalg.inv(start), corners) - corners).max()
@@ -263,8 +269,8 @@ def _halved(pair: ImagePair) -> ImagePair:
 class _Level:
     """One level of the pyramid: the pixels that count, and the iteration on them."""
 
-    def __init__(self, pairs: Sequence[ImagePair], homography: Homography) -> None:
-        self._pairs, self._homography = pairs, homography
+    def __init__(self, pairs: Sequence[ImagePair], homography: Homography, max_pixels: int) -> None:
+        self._pairs, self._homography, self._max_pixels = pairs, homography, max_pixels
         self._gradients = [gradients(pair.target) for pair in pairs]
         height, width = pairs[0].target.shape
         self._size = (width, height)
@@ -301,7 +307,7 @@ class _Level:
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the eight-parameter equations of one pair, its gain eliminated, in units of its noise."""
         target, source, seen = _gradients_of(pair, self._homography, target_gradients)
-        indices = _strongest(target, seen)
+        indices = _strongest(target, seen, self._max_pixels)
         if len(indices) < _MIN_PIXELS:
             return np.zeros((8, 8)), np.zeros(8)
         x, y = indices % self._size[0], indices // self._size[0]
@@ -337,13 +343,15 @@ class _Level:
         return eliminated / variance, (vector[:8] - matrix[:8, 8] * vector[8] / matrix[8, 8]) / variance
 
 
-def _strongest(target: tuple[FloatImage, FloatImage], seen: NDArray[np.bool_]) -> NDArray[np.intp]:
+def _strongest(
+    target: tuple[FloatImage, FloatImage], seen: NDArray[np.bool_], at_most: int
+) -> NDArray[np.intp]:
     """Return the flat indices of the pixels that count, the ones of the largest gradients where there are many."""
     indices = np.flatnonzero(seen)
-    if len(indices) <= _MAX_PIXELS:
+    if len(indices) <= at_most:
         return indices
     strength = (np.square(target[0]) + np.square(target[1])).ravel()[indices]
-    return np.sort(indices[np.argpartition(strength, -_MAX_PIXELS)[-_MAX_PIXELS:]])
+    return np.sort(indices[np.argpartition(strength, -at_most)[-at_most:]])
 
 
 # Neighbouring gradients share their noise, because the same Gaussian has passed over both.

@@ -16,7 +16,7 @@ from rb2v.stages.calibrate.registration import Matches, Registration
 _GRID = 8
 _MIN_RADIUS_PX = 12
 _OVERLAP = 0.6
-_MAX_CAPTURES = 12
+_MAX_CAPTURES = 8
 
 
 def measure_quality(

@@ -29,6 +29,8 @@ _COARSE_WIDTH_PX = 240
 _SATURATED = 250
 _MIN_SHARED = 0.2
 _N_REFINED = 4
+_REFINED_SHARE = 0.4
+_COARSE_PIXELS = 6000
 _SAME_SHARE = 0.04
 _AMBIGUITY = 0.015
 _MAX_PAIR_SHIFT_PX = 1.0
@@ -122,7 +124,8 @@ def find_homography(
         candidates = [h for h in candidates if (np.linalg.det(h) < 0) == rig.mirrored]
     scored = [(_score(coarse, _at_coarse(h, pairs[0])), h) for h in candidates]
     scored.sort(key=lambda item: -item[0])
-    refined = [_refine_coarsely(coarse, h, pairs[0], score) for score, h in _distinct(scored, pairs[0], _N_REFINED)]
+    hopeful = [item for item in scored if item[0] > _REFINED_SHARE * scored[0][0]]
+    refined = [_refine_coarsely(coarse, h, pairs[0], score) for score, h in _distinct(hopeful, pairs[0], _N_REFINED)]
     refined.sort(key=lambda item: -item[0])
     best, homography = refined[0] if refined else (-1.0, np.eye(3))
     if best < config.min_correlation:
@@ -191,7 +194,8 @@ def _refine_coarsely(
 ) -> tuple[float, Homography]:
     to_target, to_source = _coarse_scales(pair)
     try:
-        refined = refine_jointly(to_target @ homography @ np.linalg.inv(to_source), coarse).homography
+        start = to_target @ homography @ np.linalg.inv(to_source)
+        refined = refine_jointly(start, coarse, precision_px=0.02, max_pixels=_COARSE_PIXELS).homography
         found = _score(coarse, refined)
         if found > score:
             return found, normalized(np.linalg.inv(to_target) @ refined @ to_source)
