@@ -70,6 +70,10 @@ def simulate(
     motion: Annotated[
         float, typer.Option(help="Multiplies the amplitude of every movement; with 0 takes stand still.")
     ] = 1.0,
+    bump: Annotated[
+        float,
+        typer.Option(help="Pixels by which the sharp camera is knocked out of place in each take after the captures."),
+    ] = 0.0,
     noise: Annotated[bool, typer.Option("--noise/--no-noise", help="Shot and read noise.")] = True,
     crf: Annotated[int, typer.Option(help="Constant rate factor of the H.264 encoder; lower is better.")] = 18,
     seed: Annotated[int, typer.Option(help="Seed of everything random.", min=0)] = 0,
@@ -104,6 +108,7 @@ def simulate(
             blurry_readout_seconds=blurry_readout_seconds,
             sharp_readout_seconds=sharp_readout_seconds,
             motion=motion,
+            bump_px=bump,
             screen=screen,
             plates=plates,
             seed=seed,

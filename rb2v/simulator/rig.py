@@ -55,6 +55,7 @@ _MAX_SECONDS = 3600.0
 _MAX_MOTION = 10.0
 _MAX_CRF = 51
 _MAX_CLOCK_ERROR_SECONDS = 1.0
+_MAX_BUMP_PX = 100.0
 _FILMING_HOURS = (8, 18)
 
 
@@ -94,6 +95,8 @@ class SimulateConfig:
     """Multiplies the amplitude of every movement, the rig's included; with 0 takes stand still."""
     screen: Screen = "full"
     """How far the green screen reaches: over the whole picture, or over its middle with a studio around it."""
+    bump_px: float = 0.0
+    """How far the sharp camera is knocked out of place in each take after the calibration, at the picture's middle."""
     plates: bool = True
     """Whether there are clean plates of green-screen takes."""
     seed: int = 0
@@ -121,6 +124,8 @@ class SimulateConfig:
                 raise ValueError(f"{name} must be a number of at least 0, got {getattr(self, name)}")
         if not 0 <= self.motion <= _MAX_MOTION:
             raise ValueError(f"motion must lie within 0..{_MAX_MOTION:g}, got {self.motion}")
+        if not 0 <= self.bump_px <= _MAX_BUMP_PX:
+            raise ValueError(f"bump_px must lie within 0..{_MAX_BUMP_PX:g}, got {self.bump_px}")
         if self.screen not in get_args(Screen):
             raise ValueError(f"screen must be one of {', '.join(get_args(Screen))}, got {self.screen!r}")
         if not self.categories:
@@ -171,6 +176,28 @@ class SimulatedRig:
     def camera(self, which: Camera) -> SimulatedCamera:
         """Return one of the two cameras."""
         return self.blurry if which == "blurry" else self.sharp
+
+    def during(self, plan: TakePlan) -> SimulatedRig:
+        """Return the rig as it stands in a take: knocked out of place since the calibration, if at all."""
+        if not self.config.bump_px:
+            return self
+        rng = np.random.default_rng([self.config.seed, 12, plan.scene_seed])
+        direction, turn = rng.uniform(0, 2 * np.pi), rng.choice([-1, 1])
+        width, height = self.config.size
+        # A turn that moves the sides by half as much as the whole is moved.
+        angle = turn * self.config.bump_px / width
+        cosine, sine = np.cos(angle), np.sin(angle)
+        x, y = (width - 1) / 2, (height - 1) / 2
+        shift = self.config.bump_px * np.array([np.cos(direction), np.sin(direction)])
+        knock = np.array(
+            [
+                [cosine, -sine, x - cosine * x + sine * y + shift[0]],
+                [sine, cosine, y - sine * x - cosine * y + shift[1]],
+                [0, 0, 1],
+            ]
+        )
+        sharp = dataclasses.replace(self.sharp, scene_to_view=knock @ self.sharp.scene_to_view)
+        return dataclasses.replace(self, sharp=sharp)
 
     def scene(self, plan: TakePlan) -> Scene:
         """Return the scene of a take."""
@@ -425,7 +452,7 @@ def _run_job(job: _Job, config: SimulateConfig, photos: tuple[Path, ...]) -> str
     rig = build_rig(config, photos)
     if job.plan is None:
         return _capture_targets(job.out_dir, rig)
-    return _record(job.out_dir, rig, job.plan, job.camera)
+    return _record(job.out_dir, rig.during(job.plan), job.plan, job.camera)
 
 
 def _write_descriptions(out_dir: Path, rig: SimulatedRig, plans: tuple[TakePlan, ...]) -> None:
@@ -577,10 +604,11 @@ def _write_truth(truth_dir: Path, rig: SimulatedRig, plans: tuple[TakePlan, ...]
             "takes": [
                 dataclasses.asdict(plan)
                 | {
+                    "homography": rig.during(plan).homography.tolist(),
                     "positions": [
                         round(rig.true_position(plan, index / rig.rig.blurry_fps), 6)
                         for index in range(len(frame_times(rig, plan, "blurry")))
-                    ]
+                    ],
                 }
                 for plan in plans
             ],
@@ -627,7 +655,8 @@ def read_truth(truth_dir: Path) -> Truth:
         }
         config = SimulateConfig(**values)
         plans = tuple(
-            TakePlan(**{key: value for key, value in take.items() if key != "positions"}) for take in document["takes"]
+            TakePlan(**{key: value for key, value in take.items() if key not in ("positions", "homography")})
+            for take in document["takes"]
         )
         photos_dir = document["photos_dir"]
         stated = np.array(document["homography"], dtype=np.float64)
