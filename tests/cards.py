@@ -35,21 +35,23 @@ def make_telemetry(camera, seconds, **changes):
         "gains": np.tile([1.8, 1.0, 1.7], (n, 1)),
         "gains_times": times,
     }
-    return Telemetry(**fields | {"settings": {key: value for key, value in settings.items() if value is not None}} | changes)
+    stated = {key: value for key, value in settings.items() if value is not None}
+    return Telemetry(**fields | {"settings": stated} | changes)
 
 
-def write_recording(path, camera, seconds=1.0, created=NOON, *, fps=None, size=SIZE, lost=(), telemetry=None, **options):
+def write_recording(path, camera, seconds=1.0, created=NOON, *, fps=None, size=SIZE, lost=(), telemetry=None, **more):
     """Write one file; `telemetry` changes what the camera states of itself, False leaves it out."""
     fps = fps or RATES[camera]
     width, height = size
-    frames = [np.full((height, width, 3), 7 * index % 200, np.uint8) for index in range(round(seconds * fps) - len(lost))]
+    n_frames = round(seconds * fps) - len(lost)
+    frames = [np.full((height, width, 3), 7 * index % 200, np.uint8) for index in range(n_frames)]
     stated = None if telemetry is False else make_telemetry(camera, seconds, **(telemetry or {}))
     path.parent.mkdir(parents=True, exist_ok=True)
-    return write_video(path, frames, fps, telemetry=stated, created=created, lost=lost, crf=30, **options)
+    return write_video(path, frames, fps, telemetry=stated, created=created, lost=lost, crf=30, **more)
 
 
 def write_cards(root, takes, *, clock_offset=0.0, sharp_lead=0.5):
-    """Write two cards, of takes as (seconds after noon, length in seconds); the sharp camera starts earlier, lasts longer."""
+    """Write two cards of takes, (seconds after noon, seconds long); the sharp camera starts earlier and stops later."""
     for index, (start, seconds) in enumerate(takes, start=1):
         begun = NOON + timedelta(seconds=start)
         write_recording(root / "blurry" / "DCIM" / "100GOPRO" / f"GX01{index:04d}.MP4", "blurry", seconds, begun)

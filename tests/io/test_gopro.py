@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rb2v.errors import InputError
+from rb2v.io import video
 from rb2v.io.gopro import (
     Telemetry,
     add_settings,
@@ -16,6 +17,7 @@ from rb2v.io.gopro import (
     parse_timecode,
     read_telemetry,
     read_timecode,
+    writing,
 )
 from rb2v.io.video import iter_frames, write_video
 
@@ -202,6 +204,12 @@ def test_mutations_of_a_payload_can_be_parsed(data):
     check_payload(parse_payload(bytes(payload)))
 
 
+@given(st.integers(0, 255), st.integers(0, 0xFFFF), st.sampled_from(KEYS))
+def test_huge_counts_take_no_memory(size, repeat, key):
+    data = nested(b"DEVC", struct.pack(">4scBH", key, b"s", size, repeat) + b"\0" * 64)
+    assert sum(len(rows) for rows in parse_payload(data).samples.values()) <= len(data)
+
+
 def test_a_large_payload_of_headers_takes_no_time():
     parse_payload(b"DEVC\0\0\0\0" * 50_000)
     parse_payload(nested(b"DEVC", element(b"GYRO", b"s", 6, 0, b"") * 30_000))
@@ -315,6 +323,86 @@ def test_a_timecode_without_a_rate():
     assert parse_timecode("00:00:00:00", Fraction(0)) is None
 
 
+def test_streams_of_a_camera_are_written_and_read(tmp_path):
+    telemetry = make_telemetry(
+        2.4,
+        iso=np.linspace(100, 400, 60).round(),
+        iso_times=np.arange(60) / 25,
+        white_balance=np.linspace(5000, 5600, 24).round(),
+        white_balance_times=np.arange(24) / 10,
+        gains=np.linspace([1.5, 1.0, 1.75], [1.75, 1.0, 1.5], 24),
+        gains_times=np.arange(24) / 10,
+    )
+    read = read_telemetry([make_video(tmp_path / "a.mp4", 2.4, telemetry)])
+    for name in ("iso", "white_balance", "gains"):
+        np.testing.assert_allclose(getattr(read, name), getattr(telemetry, name), rtol=1e-6)
+        np.testing.assert_allclose(getattr(read, f"{name}_times"), getattr(telemetry, f"{name}_times"), atol=2e-5)
+    assert read.problems == ()
+
+
+def test_the_gain_of_a_hero5_is_its_sensitivity():
+    gains = element(b"ISOG", b"f", 4, 2, struct.pack(">2f", 1.0, 2.5))
+    np.testing.assert_allclose(parse_payload(nested(b"DEVC", nested(b"STRM", gains))).iso, [100, 250])
+
+
+def test_a_second_device_has_sensors_of_its_own():
+    shutter = nested(b"STRM", element(b"SHUT", b"f", 4, 1, struct.pack(">f", 0.25)))
+    devices = [nested(b"DEVC", element(b"DVID", b"L", 4, 1, struct.pack(">L", n)), shutter) for n in (1, 2, 1)]
+    assert list(parse_payload(b"".join(devices)).shutter_seconds) == [0.25, 0.25]
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        (nested(b"DEVC", element(b"SHUT", b"f", 4, 9, b"\0" * 8)), "SHUT is cut short: 8 of 36 bytes are there"),
+        (nested(b"DEVC", element(b"SHUT", b"f", 4, 1, b"\0" * 4))[:-6], "DEVC is cut short: 6 of 12 bytes"),
+        (nested(b"DEVC", b"\1\2\3\4" * 3), "DEVC holds bytes that are no element"),
+        (nested(b"DEVC", element(b"GYRO", b"c", 1, 4, b"abcd")), "GYRO holds no numbers that make sense"),
+    ],
+)
+def test_damage_is_named(data, problem):
+    assert problem in "; ".join(parse_payload(data).problems)
+
+
+def test_what_is_whole_has_no_problems():
+    for data in (*encode_telemetry(make_telemetry()), b"", nested(b"DEVC") + b"\0" * 64):
+        assert parse_payload(data).problems == ()
+
+
+def test_stamps_of_the_camera_are_the_times(tmp_path, monkeypatch):
+    """Gyro samples that began 5 ms before the first picture, at a rate that is no whole number per packet."""
+    original = writing.encode_telemetry(make_telemetry(3.0))
+    stamped = [with_stamps(data, second) for second, data in enumerate(original)]
+    monkeypatch.setattr(video, "encode_telemetry", lambda telemetry: stamped)
+    read = read_telemetry([make_video(tmp_path / "a.mp4", 3.0, make_telemetry(3.0))])
+    assert read.has_stamps
+    assert read.gyro_times[0] == pytest.approx(-0.005, abs=1e-9)
+    assert np.diff(read.gyro_times) == pytest.approx(1.002 / 200)
+    assert read.shutter_times[0] == 0
+
+
+def with_stamps(data, second):
+    microseconds = {b"GYRO": 80_000 + 1_002_000 * second, b"SHUT": 85_000 + 1_000_000 * second}
+    streams = []
+    for key, stamp in microseconds.items():
+        place = data.index(key)
+        size = len(data[place:]) if key == b"SHUT" else data.index(b"STRM", place) - place
+        scale = element(b"SCAL", b"s", 2, 1, struct.pack(">h", 939)) if key == b"GYRO" else b""
+        streams.append(
+            nested(b"STRM", element(b"STMP", b"J", 8, 1, struct.pack(">Q", stamp)), scale, data[place : place + size])
+        )
+    return nested(b"DEVC", *streams)
+
+
+def test_stamps_that_contradict_the_packets_are_not_believed(tmp_path, monkeypatch):
+    original = writing.encode_telemetry(make_telemetry(3.0))
+    stamped = [with_stamps(data, 5 * second) for second, data in enumerate(original)]
+    monkeypatch.setattr(video, "encode_telemetry", lambda telemetry: stamped)
+    read = read_telemetry([make_video(tmp_path / "a.mp4", 3.0, make_telemetry(3.0))])
+    assert not read.has_stamps
+    np.testing.assert_allclose(read.gyro_times, np.arange(600) / 200, atol=2e-5)
+
+
 def test_a_gopro_recording(shared_data):
     path = shared_data / "gopro" / "max-heromode.mp4"
     telemetry = read_telemetry([path])
@@ -330,6 +418,62 @@ def test_a_gopro_recording(shared_data):
     assert {key: telemetry.settings[key] for key in expected} == expected
     assert telemetry.settings["SROT"] == pytest.approx(0.0206, abs=1e-5)
     assert read_timecode(path) == pytest.approx(15 * 3600 + 44 * 60 + 35 + 10 / 30)
+
+
+# What py-gpmf-parser 0.1.1, bindings of GoPro's own parser, and telemetry-parser 0.3.0 read from this file.
+INDEPENDENT_SAMPLES = {
+    "shutter_seconds": (316, 0.00059924, 0.00100781, 0.00077456),
+    "iso": (316, 100.0, 101.0, 100.41139241),
+    "white_balance": (105, 5004.0, 5742.0, 5381.71428571),
+}
+INDEPENDENT_SETTINGS = {
+    **{"EXPT": "AUTO", "EISE": "Y", "EISA": "HS HLevel", "PTWB": "AUTO", "VFOV": "W", "PTCL": "GOPRO", "PTEV": "0.0"},
+    **{"PTSH": "HIGH", "PIMN": 100.0, "PIMX": 1600.0, "RATE": "2_1SEC", "PRTN": "Y", "ZFOV": 137.38848876953125},
+}
+
+
+def test_a_gopro_recording_is_read_as_independent_tools_read_it(shared_data):
+    telemetry = read_telemetry([shared_data / "gopro" / "max-heromode.mp4"])
+    for name, (n, low, high, mean) in INDEPENDENT_SAMPLES.items():
+        values = getattr(telemetry, name)
+        assert (len(values), values.min(), values.max(), values.mean()) == pytest.approx((n, low, high, mean), rel=1e-5)
+    np.testing.assert_allclose(telemetry.gains.min(axis=0), [1.76171875, 1.0, 1.84375])
+    np.testing.assert_allclose(telemetry.gains.max(axis=0), [1.8125, 1.0, 1.90234375])
+    assert {key: telemetry.settings[key] for key in INDEPENDENT_SETTINGS} == INDEPENDENT_SETTINGS
+    assert telemetry.settings["SROT"] == pytest.approx(20.600767135620117e-3)
+    # The first gyro sample arrived before the first picture, by the camera's stamps.
+    assert telemetry.has_stamps
+    assert telemetry.gyro_times[0] == pytest.approx(-0.005031, abs=1e-6)
+    assert telemetry.gyro_times[-1] == pytest.approx(10.5329, abs=2e-3)
+    assert telemetry.problems == ()
+
+
+def payload_of_a_hero7(shared_data):
+    return (shared_data / "gopro" / "gpmf" / "hero7.raw").read_bytes()[:4500]
+
+
+@settings(deadline=None, max_examples=150)
+@given(data=st.data())
+def test_mutations_of_real_payloads_can_be_parsed(shared_data, data):
+    payload = bytearray(payload_of_a_hero7(shared_data))
+    for _ in range(data.draw(st.integers(1, 8))):
+        payload[data.draw(st.integers(0, len(payload) - 1))] = data.draw(st.integers(0, 255))
+    if data.draw(st.booleans()):
+        del payload[data.draw(st.integers(0, len(payload))) :]
+    parsed = parse_payload(bytes(payload))
+    check_payload(parsed)
+    assert sum(len(rows) for rows in parsed.samples.values()) <= len(payload)
+
+
+def test_settings_of_older_models(shared_data):
+    hero7 = parse_payload((shared_data / "gopro" / "gpmf" / "hero7.raw").read_bytes())
+    assert hero7.settings["SROT"] == pytest.approx(0.008015, abs=1e-6)
+    assert hero7.iso[0] == 219
+    assert hero7.white_balance[:3].tolist() == [7857, 7991, 8080]
+    assert hero7.gains.shape == (169, 3)
+    hero5 = parse_payload((shared_data / "gopro" / "gpmf" / "hero5.raw").read_bytes())
+    assert hero5.iso[0] == pytest.approx(141.43647)
+    assert hero5.problems == hero7.problems == ()
 
 
 @pytest.mark.parametrize(

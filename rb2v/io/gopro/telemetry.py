@@ -177,7 +177,8 @@ class _Reading:
             stamp = element.scalar()
             self._stamp_seconds = stamp / 1e6 if isinstance(stamp, float) else None
         elif key in _N_AXES:
-            self._take_samples(key, element)
+            if element.content:
+                self._take_samples(key, element)
         elif key == "DVNM":
             self.name = element.text() or self.name
         elif key == "MINF":
@@ -189,7 +190,7 @@ class _Reading:
         if self._device_of.setdefault(key, self._device) != self._device:
             return  # a second device, such as a gimbal, has sensors and a rate of its own
         rows = _scaled(element.numbers(), self._scale, _N_AXES[key])
-        if len(rows) == 0 and element.content:
+        if len(rows) == 0:
             self.problems.append(f"{key} holds no numbers that make sense")
         if key not in self.samples and self._stamp_seconds is not None:
             self.stamps_seconds[key] = self._stamp_seconds

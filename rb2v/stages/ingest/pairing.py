@@ -8,6 +8,7 @@ not paired at all.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -24,6 +25,7 @@ _Array = NDArray[np.float64]
 _MAX_DURATION_SHARE = 0.25
 _MAX_DURATION_SECONDS = 10.0
 _SET_CLOCK_SCORE = 0.75
+_SET_CLOCK_SECONDS = 30.0
 _MIN_SCORE_MARGIN = 0.5
 _MIN_WEIGHT_MARGIN = 0.15
 _MAX_CANDIDATES = 16
@@ -150,13 +152,17 @@ def _is_expected(offset: float, usual_offset: float | None) -> bool:
     return abs(offset - usual_offset) <= MAX_START_SECONDS
 
 
+def _set_clock_score(offset: float, usual_offset: float | None) -> float:
+    """Return what a difference of clocks is worth by itself: nearly a pair, where it is the one to expect."""
+    return _SET_CLOCK_SCORE * math.exp(-abs(offset - (usual_offset or 0.0)) / _SET_CLOCK_SECONDS)
+
+
 def _candidates(differences: _Array, usual_offset: float | None) -> list[float]:
     """Return differences of clocks that many pairs agree on, the most agreed one first."""
     ordered = np.sort(differences)
-    votes = np.searchsorted(ordered, ordered + MAX_START_SECONDS, "right") - np.searchsorted(
-        ordered, ordered - MAX_START_SECONDS, "left"
-    )
-    votes = votes + [_SET_CLOCK_SCORE * _is_expected(offset, usual_offset) for offset in ordered]
+    first = np.searchsorted(ordered, ordered - MAX_START_SECONDS, "left")
+    beyond = np.searchsorted(ordered, ordered + MAX_START_SECONDS, "right")
+    votes = beyond - first + np.array([_set_clock_score(offset, usual_offset) for offset in ordered.tolist()])
     chosen: list[float] = []
     for index in np.argsort(-votes, kind="stable"):
         if all(abs(ordered[index] - other) > MAX_START_SECONDS / 2 for other in chosen):
@@ -176,7 +182,7 @@ def _match(apart: _Array, likeness: _Array, offset: float, usual_offset: float |
         if pairs and not is_fixed:
             offset = float(np.median([apart[pair] for pair in pairs]))
     score = float(sum(weights[pair] for pair in pairs))
-    return _Way(offset, pairs, score + _SET_CLOCK_SCORE * _is_expected(offset, usual_offset), weights)
+    return _Way(offset, pairs, score + _set_clock_score(offset, usual_offset), weights)
 
 
 def _weights(late: _Array, likeness: _Array) -> _Array:

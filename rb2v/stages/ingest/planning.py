@@ -154,9 +154,8 @@ def plan(
         for camera in CAMERAS
     }
     names = {take.name for take in takes} | {path.name for path in (out / "takes").glob("*")}
-    paired, offset_seconds, doubts = _pair(
-        fresh, [(read["blurry"][take.blurry], read["sharp"][take.sharp]) for take in takes], config.clock_offset_seconds
-    )
+    present = [(read["blurry"][take.blurry], read["sharp"][take.sharp]) for take in takes]
+    paired, offset_seconds, doubts = _pair(fresh, present, config.clock_offset_seconds)
     for blurry, sharp, evidence in paired:
         name = _take_name(blurry, names)
         names.add(name)

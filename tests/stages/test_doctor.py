@@ -1,0 +1,226 @@
+import json
+import shutil
+
+import numpy as np
+import pytest
+import yaml
+from cards import make_telemetry, write_recording
+from sessions import make_session, write_rig
+from typer.testing import CliRunner
+
+from rb2v.cli import app
+from rb2v.errors import InputError, Rb2vError
+from rb2v.stages import doctor
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory):
+    """One good recording of each camera."""
+    root = tmp_path_factory.mktemp("good")
+    return {camera: write_recording(root / f"{camera}.mp4", camera) for camera in ("blurry", "sharp")}
+
+
+def make_raw(root, takes, rig="gopro_hero8"):
+    """A raw directory of takes as {name: {camera: file}}."""
+    root.mkdir(parents=True, exist_ok=True)
+    (root / "capture.yaml").write_text(yaml.safe_dump({"schema": 1, "rig": str(rig)}))
+    for name, files in takes.items():
+        folder = root / "takes" / name
+        folder.mkdir(parents=True)
+        description = {"category": "street", "subject": name, "green_screen": False}
+        for camera, path in files.items():
+            file_name = f"{camera}{path.suffix}"
+            shutil.copyfile(path, folder / file_name)
+            description[camera] = [file_name]
+        (folder / "take.yaml").write_text(yaml.safe_dump(description))
+    return root
+
+
+def findings_of(root):
+    (diagnosis,) = doctor.run(root)
+    return {finding.check: finding for finding in diagnosis.findings if finding.level != "ok"}
+
+
+def found_with(tmp_path, good, camera, **changes):
+    """What is found when one camera's recording is made otherwise."""
+    other = write_recording(tmp_path / "other.mp4", camera, **changes)
+    return findings_of(make_raw(tmp_path / "raw", {"a": good | {camera: other}}))
+
+
+def test_a_good_take_has_nothing_to_say(tmp_path, good):
+    (diagnosis,) = doctor.run(make_raw(tmp_path / "raw", {"a": good}))
+    assert diagnosis.level == "ok"
+    assert [finding.check for finding in diagnosis.findings] == list(doctor.CHECKS)
+    assert diagnosis.facts["blurry"]["frame_rate"] == 25
+    assert diagnosis.facts["sharp"]["telemetry"]["model"] == "HERO8 Black"
+
+
+def settings(**changes):
+    return {"telemetry": {"settings": changes}}
+
+
+def shutter(*seconds):
+    values = np.resize(seconds, 25)
+    return {"telemetry": {"shutter_seconds": np.sort(values)}}
+
+
+FAULTS = [
+    ("blurry", settings(EISE="Y"), "stabilization", "refuse"),
+    ("sharp", settings(EISE=None, EISA="HS High"), "stabilization", "refuse"),
+    ("blurry", settings(VFOV="W"), "field-of-view", "refuse"),
+    ("sharp", settings(ZFOV=80.0), "field-of-view", "warn"),
+    ("blurry", settings(EXPT="AUTO"), "exposure", "warn"),
+    ("blurry", shutter(1 / 30, 1 / 33), "exposure", "refuse"),
+    ("sharp", shutter(1 / 800, 1 / 700), "exposure", "warn"),
+    ("blurry", shutter(1 / 36), "shutter", "warn"),
+    ("blurry", shutter(1 / 25), "shutter", "refuse"),
+    ("blurry", shutter(1 / 50), "shutter", "refuse"),
+    ("sharp", shutter(1 / 200), "shutter", "warn"),
+    ("sharp", shutter(1 / 100), "shutter", "refuse"),
+    ("sharp", {"telemetry": {"iso": np.linspace(100, 200, 25)}}, "iso", "warn"),
+    ("sharp", settings(PTWB="AUTO"), "white-balance", "warn"),
+    ("sharp", {"telemetry": {"gains": np.linspace([1.5, 1, 1.7], [1.8, 1, 1.7], 25)}}, "white-balance", "warn"),
+    ("sharp", {"telemetry": {"model": "HERO7 Black"}}, "model", "warn"),
+    ("sharp", settings(SROT=0.002), "read-out", "info"),
+    ("sharp", {"telemetry": False}, "telemetry", "warn"),
+    ("sharp", {"fps": 120.0}, "frame-rate", "refuse"),
+    ("sharp", {"fps": 99.0}, "frame-rate", "warn"),
+    ("sharp", {"lost": (40, 41)}, "dropped-frames", "warn"),
+    ("sharp", {"lost": range(20, 40)}, "dropped-frames", "refuse"),
+    ("sharp", {"size": (80, 60)}, "size", "warn"),
+]
+
+
+@pytest.mark.parametrize(("camera", "changes", "check", "level"), FAULTS)
+def test_faults_of_a_capture(tmp_path, good, camera, changes, check, level):
+    found = found_with(tmp_path, good, camera, **changes)
+    assert list(found) == [check]
+    assert found[check].level == level
+    assert found[check].message
+
+
+def test_what_a_finding_says(tmp_path, good):
+    found = found_with(tmp_path, good, "blurry", **shutter(1 / 25))
+    assert str(found["shutter"]) == (
+        "blurry camera: shutter 1/25 s; expected 1/32 s, give or take 2.5 ms, as in the rig. "
+        "Set the shutter, or name a rig with frames_per_sequence: 9 and blur_samples: 25."
+    )
+
+
+def test_a_sharp_recording_that_is_too_short(tmp_path, good):
+    long = write_recording(tmp_path / "long.mp4", "blurry", 4.0)
+    found = findings_of(make_raw(tmp_path / "raw", {"a": good | {"blurry": long}}))
+    assert found["duration"].level == "refuse"
+    assert "1.0 s, the blurry one 4.0 s" in found["duration"].message
+
+
+def test_swapped_recordings_are_named_once(tmp_path, good):
+    found = findings_of(make_raw(tmp_path / "raw", {"a": {"blurry": good["sharp"], "sharp": good["blurry"]}}))
+    assert found["frame-rate"].level == "refuse"
+    assert "the cameras are swapped" in found["frame-rate"].message
+
+
+def test_takes_of_different_sizes(tmp_path, good):
+    other = write_recording(tmp_path / "other.mp4", "sharp", size=(80, 60))
+    raw = make_raw(tmp_path / "raw", {"a": good, "b": good, "c": good | {"sharp": other}})
+    a, b, c = doctor.run(raw)
+    assert (a.level, b.level, c.level) == ("ok", "ok", "refuse")
+    assert c.level_of("size") == "refuse"
+
+
+def cut_telemetry(path, target, n_kept):
+    """A copy whose telemetry is overwritten with zeros from the n-th payload on."""
+    data = bytearray(path.read_bytes())
+    position, places = 0, []
+    while (position := data.find(b"DEVC", position)) >= 0:
+        places.append(position)
+        position += 4
+    for place in places[n_kept:-1]:
+        data[place + 40 : place + 400] = bytes(360)
+    target.write_bytes(data)
+    return target
+
+
+def test_damaged_telemetry_is_named_and_the_rest_read(tmp_path, good):
+    long = write_recording(tmp_path / "long.mp4", "sharp", 4.0)
+    damaged = cut_telemetry(long, tmp_path / "damaged.mp4", 2)
+    found = findings_of(make_raw(tmp_path / "raw", {"a": good | {"sharp": damaged}}))
+    assert found["telemetry"].level == "warn"
+    assert "the telemetry is damaged: sharp.mp4: at" in found["telemetry"].message
+
+
+def test_telemetry_that_ends_before_the_pictures(tmp_path, good):
+    short = make_telemetry("sharp", 1.0)
+    names = [name for name in vars(short) if name not in ("settings", "has_stamps", "problems")]
+    long = write_recording(
+        tmp_path / "long.mp4", "sharp", 4.0, telemetry={name: getattr(short, name) for name in names}
+    )
+    found = findings_of(make_raw(tmp_path / "raw", {"a": good | {"sharp": long}}))
+    assert "the telemetry ends at 1.0 s of 4.0 s" in found["telemetry"].message
+
+
+def test_files_that_cannot_be_read(tmp_path, good):
+    cut = tmp_path / "cut.mp4"
+    cut.write_bytes(good["sharp"].read_bytes()[:3000])
+    raw = make_raw(tmp_path / "raw", {"a": good | {"sharp": cut}, "b": good, "c": good})
+    (raw / "takes" / "c" / "take.yaml").write_text("category: steet\n")
+    a, b, c = doctor.run(raw)
+    assert (a.level, b.level, c.level) == ("refuse", "ok", "refuse")
+    assert "sharp.mp4: is no video, or is cut short" in str(a.findings[0])
+    assert "take.yaml: category: 'steet'" in str(c.findings[0])
+
+
+def test_a_simulated_session_is_fine(tmp_path):
+    session = make_session(tmp_path, seconds=0.2, categories=("street",))
+    assert [diagnosis.level for diagnosis in doctor.run(session.raw)] == ["ok"]
+
+
+def test_folders_that_are_none(tmp_path):
+    with pytest.raises(InputError, match="there is no such folder"):
+        doctor.run(tmp_path / "none")
+    make_raw(tmp_path / "raw", {})
+    with pytest.raises(InputError, match="holds no take"):
+        doctor.run(tmp_path / "raw")
+
+
+def test_the_command(tmp_path, good):
+    auto = write_recording(tmp_path / "auto.mp4", "sharp", **settings(PTWB="AUTO"))
+    raw = make_raw(tmp_path / "raw", {"a": good, "b": good | {"sharp": auto}})
+    run = CliRunner().invoke
+    arguments = ["doctor", str(raw), "--workers", "1"]
+    plain = run(app, [*arguments, "--json", str(tmp_path / "found.json")])
+    assert plain.exit_code == 0
+    assert "b: white-balance: warn: sharp camera: white balance is automatic" in plain.output
+    document = json.loads((tmp_path / "found.json").read_text())
+    assert (document["rig"], document["level"]) == ("gopro_hero8", "warn")
+    assert [take["level"] for take in document["takes"]] == ["ok", "warn"]
+    strict = run(app, [*arguments, "--strict"])
+    assert isinstance(strict.exception, Rb2vError)
+    assert "1 have warnings" in str(strict.exception)
+
+
+def test_a_real_recording(tmp_path, shared_data):
+    path = shared_data / "gopro" / "max-heromode.mp4"
+    rig = write_rig(
+        tmp_path / "rig.yaml",
+        blurry={"model": "GoPro Max", "frame_rate": 29.97},
+        sharp={"model": "GoPro Max", "frame_rate": 29.97},
+    )
+    raw = make_raw(tmp_path / "raw", {"a": {"blurry": path, "sharp": path}}, rig)
+    (diagnosis,) = doctor.run(raw)
+    levels = {check: diagnosis.level_of(check) for check in doctor.CHECKS}
+    assert {check for check, level in levels.items() if level == "refuse"} == {"stabilization", "shutter"}
+    assert {check for check, level in levels.items() if level == "warn"} == {"exposure", "white-balance"}
+    assert diagnosis.facts["blurry"]["pixel_format"] == "yuvj420p"
+    assert diagnosis.facts["blurry"]["full_range"] is True
+
+
+@pytest.mark.parametrize(
+    "name", ["video/vtest.avi", "hands/asl_yes.mkv", "faces/head-pose-female.gif", "video/cup.mp4"]
+)
+def test_odd_files_are_spoken_of_sensibly(tmp_path, good, shared_data, name):
+    found = findings_of(make_raw(tmp_path / "raw", {"a": good | {"blurry": shared_data / name}}))
+    assert found["frame-rate"].level == "refuse"
+    assert found["telemetry"].level == "warn"
+    assert "there is no telemetry" in found["telemetry"].message
+    assert "file" not in found
