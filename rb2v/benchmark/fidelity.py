@@ -17,8 +17,8 @@ from rb2v.benchmark.reference import TruthRenderer, spread_indices
 from rb2v.benchmark.scores import TARGETS, Score
 from rb2v.core.blur import window_steps
 from rb2v.core.color import apply_color_map, encode
-from rb2v.core.homography import FrameWarp
 from rb2v.core.metrics import psnr
+from rb2v.core.resampling import FrameWarp
 from rb2v.errors import InputError
 from rb2v.interpolation import make_interpolator
 from rb2v.io.aligned import AlignedTakeReader

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from rb2v.artifacts import Camera, Crop
 from rb2v.core.color import encode
-from rb2v.core.homography import FrameWarp
+from rb2v.core.resampling import FrameWarp
 from rb2v.matting import Matte
 from rb2v.simulator.camera import SimulatedCamera
 from rb2v.simulator.rig import SimulatedRig, TakePlan

@@ -1,4 +1,4 @@
-"""Planar geometry between the two cameras: fitting, refinement, warping, and the crop that both see."""
+"""Planar geometry between the two cameras: fitting, warping of points and pictures, and the crop that both see."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from typing import Any, TypeVar
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-
-from rb2v.core.color import Response, encode, to_linear
 
 Homography = NDArray[np.float64]
 Pixel = TypeVar("Pixel", np.uint8, np.float32)
@@ -208,49 +206,6 @@ def warp_image(
     return np.asarray(cv2.warpPerspective(image, homography, size, flags=interpolation), dtype=image.dtype)
 
 
-class FrameWarp:
-    """The resampling of whole frames into the crop at the output size: one interpolation, anti-aliased.
-
-    It works in linear light, so that the mean of resampled frames is the resampled mean.
-
-    Parameters
-    ----------
-    homography : (3, 3) ndarray
-        From the camera's pixels to blurry-camera pixels; the identity for the blurry camera.
-    crop : tuple of int
-        x, y, width, height in blurry-camera pixels.
-    size : tuple of int
-        Width and height of the output in pixels.
-    response : {"linear", "srgb"} or float
-        The camera's response.
-    """
-
-    def __init__(
-        self, homography: Homography, crop: tuple[int, int, int, int], size: tuple[int, int], response: Response
-    ) -> None:
-        self._to_output = crop_homography(crop, size) @ homography
-        self._size = size
-        self._response: Response = response
-        # A Gaussian of this width removes what the coarser grid cannot hold.
-        self._sigma_px = 0.5 * np.sqrt(max(1.0 / _local_scale(self._to_output, size) ** 2 - 1.0, 0.0))
-
-    def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Return the (height, width, 3) uint8 output for an (H, W, 3) uint8 frame."""
-        return encode(self.warp_linear(to_linear(image, self._response)), self._response)
-
-    def warp_linear(self, linear: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the (height, width, C) output for an (H, W, C) picture in linear light, which nothing rounds or clips.
-
-        Light times opacity and opacity itself, say, are resampled as what they are seen in.
-        """
-        if self._sigma_px > 0.2:
-            linear = np.asarray(cv2.GaussianBlur(linear, (0, 0), self._sigma_px), dtype=np.float32)
-        warped = cv2.warpPerspective(
-            linear, self._to_output, self._size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
-        )
-        return np.asarray(warped, dtype=np.float32)
-
-
 def crop_homography(crop: tuple[int, int, int, int], size: tuple[int, int]) -> Homography:
     """Return the homography from full-frame pixels to pixels of a crop resized to ``size``.
 
@@ -276,15 +231,6 @@ def crop_homography(crop: tuple[int, int, int, int], size: tuple[int, int]) -> H
             [0.0, 0.0, 1.0],
         ]
     )
-
-
-def _local_scale(homography: Homography, size: tuple[int, int]) -> float:
-    """Return output pixels per input pixel at the output's centre."""
-    center = np.array([(size[0] - 1) / 2, (size[1] - 1) / 2], dtype=np.float64)
-    to_input = np.linalg.inv(homography)
-    steps = warp_points(to_input, np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]) + center)
-    area = abs(np.linalg.det(steps[1:] - steps[0]))
-    return float(1.0 / np.sqrt(area))
 
 
 def choose_crop(valid: NDArray[np.bool_], aspect: float) -> tuple[int, int, int, int]:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import itertools
 import math
 import warnings
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from fractions import Fraction
@@ -22,6 +24,7 @@ import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
+from rb2v.core.planes import Planes
 from rb2v.errors import InputError
 from rb2v.io.container import open_container
 from rb2v.io.gopro import Telemetry, add_settings, encode_telemetry, parse_timecode, payload_seconds
@@ -29,6 +32,7 @@ from rb2v.io.gopro import Telemetry, add_settings, encode_telemetry, parse_timec
 _PLANAR_420 = ("yuv420p", "yuvj420p")
 _BT601_COLORSPACES = (5, 6)  # BT.470BG and SMPTE 170M, ITU-T H.273 table 4
 _TELEMETRY_TIME_BASE = Fraction(1, 90_000)
+_MAX_WAITING = 4
 _BT709 = (0.2126, 0.0722)
 _BT601 = (0.299, 0.114)
 
@@ -109,6 +113,45 @@ def iter_frames(paths: Sequence[Path]) -> Iterator[Frame]:
         If a file cannot be decoded, holds fewer frames than its index says, changes the picture's size, or has
         times that do not increase.
     """
+    for time_seconds, picture in _iter_pictures(paths):
+        yield Frame(time_seconds, picture.rgb() if isinstance(picture, Planes) else picture)
+
+
+def map_frames(
+    paths: Sequence[Path], function: Callable[[NDArray[np.uint8] | Planes], NDArray[np.uint8]]
+) -> Iterator[Frame]:
+    """Decode a recording and make something else of every frame, in a thread of its own while the next are decoded.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        The files of one recording in order; times go on from one to the next.
+    function : callable
+        Takes a frame as the decoder gives it, planes or (H, W, 3) RGB, and returns an RGB picture.
+
+    Yields
+    ------
+    Frame
+        In the order of presentation.
+
+    Raises
+    ------
+    InputError
+        As `iter_frames`.
+    """
+    waiting: deque[tuple[float, Future[NDArray[np.uint8]]]] = deque()
+    with ThreadPoolExecutor(1) as worker:
+        for time_seconds, picture in _iter_pictures(paths):
+            waiting.append((time_seconds, worker.submit(function, picture)))
+            # A decoder's pictures are large, and few are kept.
+            if len(waiting) > _MAX_WAITING:
+                done_seconds, made = waiting.popleft()
+                yield Frame(done_seconds, made.result())
+        for done_seconds, made in waiting:
+            yield Frame(done_seconds, made.result())
+
+
+def _iter_pictures(paths: Sequence[Path]) -> Iterator[tuple[float, NDArray[np.uint8] | Planes]]:
     start_seconds = 0.0
     size: tuple[int, ...] | None = None
     for path in paths:
@@ -129,13 +172,13 @@ def iter_frames(paths: Sequence[Path]) -> Iterator[Frame]:
                     step_seconds = picture.time - last_seconds
                 last_seconds = picture.time
                 n_decoded += 1
-                image = _to_rgb(picture)
+                image = _to_planes(picture)
                 if size is not None and image.shape != size:
                     raise InputError(
                         path, f"frames are {image.shape[1]}x{image.shape[0]}", None, f"{size[1]}x{size[0]}"
                     )
                 size = image.shape
-                yield Frame(start_seconds + picture.time, image)
+                yield start_seconds + picture.time, image
         if n_decoded == 0:
             raise InputError(path, "holds no frame that can be decoded", expected="a video")
         # An index that counts one frame more than can be shown is common; more than that is a cut recording.
@@ -388,31 +431,22 @@ def _yuv_from_rgb() -> NDArray[np.float64]:
     return np.column_stack([inverse, -inverse @ forward[:, 3]])
 
 
-def _to_rgb(picture: av.VideoFrame) -> NDArray[np.uint8]:
+def _to_planes(picture: av.VideoFrame) -> NDArray[np.uint8] | Planes:
+    """Return the decoder's planes without copying them; RGB where they are not those of 8-bit 4:2:0."""
     width, height = picture.width, picture.height
     if picture.format.name not in _PLANAR_420 or width % 2 or height % 2:
         return np.asarray(picture.to_ndarray(format="rgb24"), dtype=np.uint8)
-    planes = np.asarray(picture.to_ndarray(), dtype=np.uint8)
-    n_luma_rows, chroma_shape = height, (height // 2, width // 2)
-    luma = planes[:n_luma_rows]
-    chroma = planes[n_luma_rows:].reshape(2, *chroma_shape)
-    full = [_upsample_chroma(plane, width, height) for plane in chroma]
+    luma, *chroma = (_view(plane) for plane in picture.planes)
     matrix = _rgb_from_yuv(
         full_range=picture.format.name == "yuvj420p" or int(picture.color_range) == 2,
         bt601=int(picture.colorspace) in _BT601_COLORSPACES,
     )
-    return np.asarray(cv2.transform(cv2.merge([luma, *full]), matrix), dtype=np.uint8)
+    return Planes(luma, (chroma[0], chroma[1]), matrix)
 
 
-def _upsample_chroma(plane: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
-    """Interpolate chroma in H.264's default siting: on even luma columns, halfway between two luma rows."""
-    tall = np.asarray(cv2.resize(plane, (plane.shape[1], height), interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
-    full = np.empty((height, width), dtype=np.uint8)
-    full[:, ::2] = tall
-    left, right = np.ascontiguousarray(tall[:, :-1]), np.ascontiguousarray(tall[:, 1:])
-    full[:, 1:-1:2] = cv2.addWeighted(left, 0.5, right, 0.5, 0.0)
-    full[:, -1] = tall[:, -1]
-    return full
+def _view(plane: av.video.plane.VideoPlane) -> NDArray[np.uint8]:
+    buffer = np.frombuffer(memoryview(plane), dtype=np.uint8, count=plane.height * plane.line_size)
+    return np.asarray(buffer.reshape(plane.height, plane.line_size)[:, : plane.width])
 
 
 _CHROMA_FILTER = np.array([0.25, 0.5, 0.25])

@@ -5,9 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from skimage import data as skimage_data
 
-from rb2v.core.color import encode, to_linear
 from rb2v.core.homography import (
-    FrameWarp,
     choose_crop,
     crop_homography,
     fit_homography,
@@ -18,7 +16,6 @@ from rb2v.core.homography import (
     warp_image,
     warp_points,
 )
-from rb2v.core.metrics import psnr
 
 WIDTH, HEIGHT = 240, 180
 
@@ -146,55 +143,6 @@ def test_refinement_of_pictures_that_share_nothing_fails(photo):
     except ValueError:
         return
     assert correlation < 0.3
-
-
-def test_crops_keep_pixel_centres_at_integers():
-    # A pixel's value is its own x: after the crop is halved, output pixel i covers pixels 2 i and 2 i + 1 of the crop.
-    image = np.tile(np.arange(80, dtype=np.uint8)[None, :, None], (60, 1, 3))
-    out = FrameWarp(np.eye(3), (10, 4, 40, 40), (20, 20), "linear")(image)
-    assert out.shape == (20, 20, 3)
-    np.testing.assert_allclose(out[10, :, 0], 10.5 + 2 * np.arange(20), atol=1)
-    assert abs(np.mean(out[10, :, 0] - (10.5 + 2 * np.arange(20)))) <= 0.5
-    enlarged = FrameWarp(np.eye(3), (10, 4, 10, 10), (40, 40), "linear")(image)
-    np.testing.assert_allclose(enlarged[20, 4:-4, 0], (10 - 0.5 + (np.arange(40) + 0.5) / 4)[4:-4], atol=0.51)
-
-
-def test_a_crop_of_the_output_s_size_is_cut_out_unchanged():
-    image = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
-    np.testing.assert_array_equal(FrameWarp(np.eye(3), (13, 7, 32, 24), (32, 24), "srgb")(image), image[7:31, 13:45])
-    mirrored = FrameWarp(mirror_homography(80), (13, 7, 32, 24), (32, 24), "srgb")(image)
-    np.testing.assert_array_equal(mirrored, image[:, ::-1][7:31, 13:45])
-
-
-def test_making_smaller_does_not_alias():
-    stripes = np.zeros((120, 120, 3), np.uint8)
-    stripes[:, ::2] = 200
-    out = FrameWarp(np.eye(3), (0, 0, 120, 120), (40, 40), "linear")(stripes)
-    assert np.abs(out[5:-5, 5:-5].astype(int) - 100).max() <= 10
-
-
-def test_the_mean_of_resampled_frames_is_the_resampled_mean():
-    rng = np.random.default_rng(0)
-    steps = [np.kron(rng.integers(0, 2, (30, 30, 1)), np.ones((8, 8, 3))) * 200 + 20 for _ in range(7)]
-    frames = [step.astype(np.uint8) for step in steps]
-    mean = encode(np.mean([to_linear(frame, "srgb") for frame in frames], axis=0), "srgb")
-    warp = FrameWarp(np.eye(3), (0, 0, 240, 240), (100, 100), "srgb")
-    mean_of_warped = encode(np.mean([to_linear(warp(frame), "srgb") for frame in frames], axis=0), "srgb")
-    assert psnr(mean_of_warped, warp(mean)) > 45
-
-
-def test_linear_light_is_resampled_as_frames_are_and_stays_as_fine_as_it_is():
-    rng = np.random.default_rng(0)
-    frame = cv2.GaussianBlur(rng.integers(0, 256, (60, 80, 3), dtype=np.uint8), (0, 0), 2)
-    warp = FrameWarp(mirror_homography(80), (13, 7, 40, 40), (30, 30), "srgb")
-    linear = to_linear(frame, "srgb")
-    np.testing.assert_array_equal(encode(warp.warp_linear(linear), "srgb"), warp(frame))
-    # Four channels as one, any scale, nothing rounded and nothing clipped.
-    four = np.dstack([linear, 5 - 10 * linear[..., :1]])
-    warped = warp.warp_linear(four)
-    assert warped.dtype == np.float32
-    np.testing.assert_allclose(warped[..., 3], 5 - 10 * warped[..., 0], atol=1e-5)
-    np.testing.assert_allclose(warp.warp_linear(linear * np.float32(1e-4)), 1e-4 * warped[..., :3], atol=1e-9)
 
 
 def test_crop_homography_maps_corners_to_corners():

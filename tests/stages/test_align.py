@@ -14,8 +14,8 @@ from skimage import data as skimage_data
 
 from rb2v.artifacts import Crop
 from rb2v.core.color import encode, from_linear, to_linear
-from rb2v.core.homography import FrameWarp
 from rb2v.core.metrics import psnr
+from rb2v.core.resampling import FrameWarp
 from rb2v.errors import ConfigMismatchError, InputError
 from rb2v.execution import ProcessExecutor, SerialExecutor
 from rb2v.io.aligned import AlignedTakeReader, aligned_take_path

@@ -9,8 +9,8 @@ import pytest
 from sessions import make_session, write_rig
 
 from rb2v.core.color import encode
-from rb2v.core.homography import FrameWarp
 from rb2v.core.metrics import psnr
+from rb2v.core.resampling import FrameWarp
 from rb2v.errors import InputError, Rb2vError
 from rb2v.io.aligned import AlignedTakeReader, aligned_take_path, read_aligned_manifest
 from rb2v.io.calibration import read_calibration

@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from rb2v.artifacts import AlignedFrame, Calibration, Rig, Take, Timing
 from rb2v.core.color import Response, apply_color_map, encode, to_linear
-from rb2v.core.homography import FrameWarp
+from rb2v.core.resampling import FrameWarp
 from rb2v.device import Device, make_matrix_product
 from rb2v.errors import InputError
 from rb2v.interpolation import make_interpolator

@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 from rb2v.artifacts import Rig
 from rb2v.core.blur import STORED_LEVELS, CubicWindows, StepWindows, Windows, window_steps
 from rb2v.core.color import Response, from_linear, to_linear
-from rb2v.core.homography import FrameWarp
+from rb2v.core.planes import Planes
+from rb2v.core.resampling import FrameWarp
 from rb2v.core.temporal import errors_to_psnr
 from rb2v.errors import InputError
 from rb2v.interpolation import Interpolator
 from rb2v.io.frame_file import FrameFile
-from rb2v.io.video import iter_frames
+from rb2v.io.video import map_frames
 
 _N_BLOCKS = 8
 _N_WORST_BLOCKS = 8
@@ -62,12 +63,16 @@ def load_track(paths: Sequence[Path], warp: FrameWarp, size: tuple[int, int], fp
     """
     times = []
     frames = FrameFile(scratch, np.uint8)
-    for frame in iter_frames(paths):
-        height, width = frame.image.shape[:2]
+
+    def check_and_warp(image: NDArray[np.uint8] | Planes) -> NDArray[np.uint8]:
+        height, width = image.shape[:2]
         if (width, height) != size:
             expected = f"{size[0]}x{size[1]} as in the calibration"
             raise InputError(paths[0], f"its frames are {width}x{height}", expected=expected)
-        frames.append(warp(frame.image))
+        return warp(image)
+
+    for frame in map_frames(paths, check_and_warp):
+        frames.append(frame.image)
         times.append(frame.time_seconds)
     if len(times) > 1:
         # The median, because frames may be missing.

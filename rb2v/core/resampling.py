@@ -1,0 +1,210 @@
+"""The resampling of whole frames: lens, mirror, homography, crop and output size as one map."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache, cached_property
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from rb2v.core.color import Response, encode, from_linear, to_linear
+from rb2v.core.homography import Homography, crop_homography, warp_points
+from rb2v.core.lens import LensModel, distort_points
+from rb2v.core.planes import Planes
+
+Picture = NDArray[np.float32]
+
+_N_SCALE_POINTS = 9
+_LINEAR_VARIANCE = 1 / 6
+"""What linear interpolation blurs on the average over all places between two pixels, in squared pixels."""
+_MIN_VARIANCE_FOR_LINEAR = 0.75
+"""Blur that is wanted, in squared pixels, beside which it hardly matters that linear interpolation's is uneven."""
+_NEGLIGIBLE_VARIANCE = 0.04
+_TABLE_LEVELS = 65536
+_OUTSIDE_PX = -1e4
+_MARGIN_PX = 3
+
+
+class FrameWarp:
+    """The resampling of whole frames into the crop at the output size: one interpolation, anti-aliased.
+
+    It works in linear light, so that the mean of resampled frames is the resampled mean. Frames as the decoder gives
+    them, where they are made much smaller, are resampled as luma, in linear light as if they were grey, and chroma:
+    beside sharp edges between saturated colors that is an approximation.
+
+    Parameters
+    ----------
+    homography : (3, 3) ndarray
+        From the camera's undistorted pixels to the blurry camera's; the identity for the blurry camera.
+    crop : tuple of int
+        x, y, width, height in undistorted blurry-camera pixels.
+    size : tuple of int
+        Width and height of the output in pixels.
+    response : {"linear", "srgb"} or float
+        The camera's response.
+    lens : LensModel, optional
+        The camera's lens; None where its pixels are undistorted as recorded.
+    """
+
+    def __init__(
+        self,
+        homography: Homography,
+        crop: tuple[int, int, int, int],
+        size: tuple[int, int],
+        response: Response,
+        lens: LensModel | None = None,
+    ) -> None:
+        self._from_output = np.linalg.inv(crop_homography(crop, size) @ homography)
+        self._size = size
+        self._response: Response = response
+        self._lens = lens
+        self._maps: dict[tuple[int, int], _Map] = {}
+
+    def __call__(self, image: NDArray[np.uint8] | Planes) -> NDArray[np.uint8]:
+        """Return the (height, width, 3) uint8 output for an (H, W, 3) uint8 frame, or one as the decoder gives it."""
+        found = self._map_for(image.shape)
+        if isinstance(image, Planes):
+            part = image.part(found.rows, found.columns)
+            if found.is_linear:
+                return self._warp_planes(part, found)
+            cut = part.rgb()
+        else:
+            cut = image[found.rows, found.columns]
+        return encode(found.resample(to_linear(cut, self._response)), self._response)
+
+    def warp_linear(self, linear: Picture) -> Picture:
+        """Return the (height, width, C) output for an (H, W, C) picture in linear light, which nothing rounds or clips.
+
+        Light times opacity and opacity itself, say, are resampled as what they are seen in.
+        """
+        found = self._map_for(linear.shape)
+        return found.resample(linear[found.rows, found.columns])
+
+    def source_points(self, points: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Return the recorded pixels, (n, 2), that (n, 2) pixels of the output show; NaN where the lens shows none."""
+        undistorted = warp_points(self._from_output, points)
+        if self._lens is None:
+            return undistorted
+        return distort_points(undistorted, self._lens.matrix, self._lens.distortion)
+
+    def _warp_planes(self, part: Planes, found: _Map) -> NDArray[np.uint8]:
+        light = found.resample(np.asarray(cv2.LUT(part.luma, _light_of_levels(self._response)), dtype=np.float32))
+        # A copy of many levels for the look-up; half of one is added because the conversion rounds down.
+        luma = cv2.LUT(
+            (light * np.float32(_TABLE_LEVELS - 1) + np.float32(0.5)).astype(np.uint16), _levels(self._response)
+        )
+        chroma = [found.resample_chroma(plane.astype(np.float32)) for plane in part.chroma]
+        to_rgb = part.to_rgb.astype(np.float32) + np.array([0, 0, 0, 0.5], dtype=np.float32)
+        return np.asarray(cv2.transform(cv2.merge([luma, *chroma]), to_rgb).clip(0, 255).astype(np.uint8))
+
+    def _map_for(self, shape: tuple[int, ...]) -> _Map:
+        size = (shape[1], shape[0])
+        if size not in self._maps:
+            self._maps[size] = self._build_map(size)
+        return self._maps[size]
+
+    def _build_map(self, frame_size: tuple[int, int]) -> _Map:
+        width, height = self._size
+        x, y = np.meshgrid(np.arange(width, dtype=np.float64), np.arange(height, dtype=np.float64))
+        source = self.source_points(np.column_stack([x.ravel(), y.ravel()]))
+        # A Gaussian of this variance removes what the coarser grid cannot hold.
+        variance = 0.25 * (max(self._pixels_per_output_pixel(), 1.0) ** 2 - 1)
+        is_linear = variance >= _MIN_VARIANCE_FOR_LINEAR
+        own_variance = variance - is_linear * _LINEAR_VARIANCE
+        margin_px = _MARGIN_PX + 2 * int(np.ceil(2 * np.sqrt(variance)))
+        cuts, maps = [], []
+        for axis, extent in enumerate(frame_size):
+            places = np.nan_to_num(source[:, axis], nan=_OUTSIDE_PX)
+            inside = places[(places >= 0) & (places <= extent - 1)]
+            low, high = (inside.min(), inside.max()) if len(inside) else (0.0, 0.0)
+            # Even, because chroma has half the pixels.
+            start = max((int(low) - margin_px) // 2 * 2, 0)
+            stop = min((int(high) + 2 + margin_px) // 2 * 2, extent)
+            cuts.append(slice(start, stop))
+            maps.append((places - start).reshape(height, width).astype(np.float32))
+        return _Map(
+            rows=cuts[1],
+            columns=cuts[0],
+            x=maps[0],
+            y=maps[1],
+            is_linear=is_linear,
+            kernel=_gaussian(own_variance),
+            chroma_kernel=_gaussian(variance / 4),
+        )
+
+    def _pixels_per_output_pixel(self) -> float:
+        """Return the median over the output, because a lens does not shrink all of it alike."""
+        width, height = self._size
+        x, y = (np.linspace(0, extent - 1, _N_SCALE_POINTS) for extent in (width, height))
+        points = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
+        here, right, below = (self.source_points(points + step) for step in ([0.0, 0.0], [1.0, 0.0], [0.0, 1.0]))
+        across, down = right - here, below - here
+        areas = np.abs(across[:, 0] * down[:, 1] - across[:, 1] * down[:, 0])
+        known = areas[np.isfinite(areas)]
+        return float(np.sqrt(np.median(known))) if len(known) else 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class _Map:
+    """Where each output pixel comes from, in the part of a frame that is needed."""
+
+    rows: slice
+    columns: slice
+    x: Picture
+    y: Picture
+    is_linear: bool
+    """Whether interpolation is linear; cubic otherwise."""
+    kernel: NDArray[np.float32] | None
+    """Of the low-pass along each axis."""
+    chroma_kernel: NDArray[np.float32] | None
+
+    @cached_property
+    def _chroma_places(self) -> tuple[Picture, Picture]:
+        # See `Planes` for where chroma is.
+        return self.x * np.float32(0.5), (self.y - np.float32(0.5)) * np.float32(0.5)
+
+    def resample(self, picture: Picture) -> Picture:
+        """Return the output for the part of a frame."""
+        return self._resample(picture, self.kernel, self.x, self.y)
+
+    def resample_chroma(self, plane: Picture) -> Picture:
+        """Return the output for the same part of a plane of chroma."""
+        x, y = self._chroma_places
+        return self._resample(plane, self.chroma_kernel, x, y)
+
+    def _resample(self, picture: Picture, kernel: NDArray[np.float32] | None, x: Picture, y: Picture) -> Picture:
+        if kernel is not None:
+            picture = np.asarray(cv2.sepFilter2D(picture, -1, kernel, kernel), dtype=np.float32)
+        interpolation = cv2.INTER_LINEAR if self.is_linear else cv2.INTER_CUBIC
+        warped = cv2.remap(picture, x, y, interpolation, borderMode=cv2.BORDER_REPLICATE)
+        return np.asarray(warped, dtype=np.float32)
+
+
+def _gaussian(variance: float) -> NDArray[np.float32] | None:
+    """Return a Gaussian, cut at two deviations, whose samples have the wanted variance; None for next to none."""
+    if variance < _NEGLIGIBLE_VARIANCE:
+        return None
+    reach = int(np.ceil(2 * np.sqrt(variance)))
+    places = np.arange(-reach, reach + 1)
+    low, high = 1e-3, 10 * variance
+    for _ in range(60):
+        middle = (low + high) / 2
+        weights = np.exp(-(places**2) / (2 * middle))
+        weights /= weights.sum()
+        low, high = (middle, high) if weights @ places**2 < variance else (low, middle)
+    return weights.astype(np.float32)
+
+
+@cache
+def _light_of_levels(response: Response) -> NDArray[np.float32]:
+    """Return the linear light of 256 coded levels."""
+    return to_linear(np.arange(256, dtype=np.float32) / 255, response).astype(np.float32)
+
+
+@cache
+def _levels(response: Response) -> NDArray[np.float32]:
+    """Return the coded levels, 0..255 and between, of 65,536 levels of linear light."""
+    light = np.arange(_TABLE_LEVELS, dtype=np.float32) / (_TABLE_LEVELS - 1)
+    return (from_linear(light, response) * 255).astype(np.float32)
