@@ -208,8 +208,10 @@ class Calibration:
     """Where given, the homography is from undistorted pixels of this camera."""
     color_coded: NDArray[np.float64] | None = None
     """(3, 4) colour map from the colour checker, in coded values."""
+    color_response: CameraResponse | None = None
+    """The response that was undone for ``color``; None in files of versions that took the rig's."""
     response: CameraResponse | None = None
-    """The cameras' response as the captures tell it; None where they do not."""
+    """The cameras' response as the captures tell it or the user states it; None where neither does."""
     residuals: tuple[LocalResidual, ...] = ()
     """Over the crop; parallax shows there."""
 

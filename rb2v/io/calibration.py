@@ -27,6 +27,7 @@ def write_calibration(path: Path, calibration: Calibration) -> Path:
         "crop": dataclasses.asdict(calibration.crop),
         "color": _to_list(calibration.color),
         "color_coded": _to_list(calibration.color_coded),
+        "color_response": calibration.color_response,
         "response": calibration.response,
         "lens": {"blurry": _to_lens(calibration.lens_blurry), "sharp": _to_lens(calibration.lens_sharp)},
         "quality": dataclasses.asdict(calibration.quality),
@@ -78,6 +79,7 @@ class _CalibrationDocument(_Strict):
     quality: CalibrationQuality
     # What files of earlier versions lack.
     color_coded: tuple[_Row4, _Row4, _Row4] | None = None
+    color_response: CameraResponse | None = None
     response: CameraResponse | None = None
     lens: _LensesDocument = _LensesDocument()
     residuals: tuple[LocalResidual, ...] = ()
@@ -109,6 +111,7 @@ def read_calibration(path: Path) -> Calibration:
             lens_blurry=None if document.lens.blurry is None else document.lens.blurry.to_lens(),
             lens_sharp=None if document.lens.sharp is None else document.lens.sharp.to_lens(),
             color_coded=_to_matrix(document.color_coded),
+            color_response=document.color_response,
             response=document.response,
             residuals=document.residuals,
         )

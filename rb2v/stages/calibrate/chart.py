@@ -21,10 +21,16 @@ MIN_PITCH_PX = 5.0
 MIN_AGREEING = 16
 """Patches that must look like the checker's own."""
 
+MAX_SPREAD = 0.05
+"""Standard deviation of the coded values, 0..1, within a patch beyond which it is no plain surface."""
+
 _CENTERS = np.array([(column, row) for row in range(ROWS) for column in range(COLUMNS)], dtype=np.float64)
 _PUBLISHED_LINEAR = to_linear(CHECKER_SRGB / 255.0, "srgb").astype(np.float64)
 _SQUARE = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]], dtype=np.float64)
 _MAX_INNER = 0.27  # of the pitch, to either side of a patch's centre: far enough from its edges
+_MIN_INNER = 0.1
+_LEAST_PITCH_PX = 2.5  # at which a chart is still found, to be called too small
+_MAX_ENLARGED_PIXELS = 4_000_000
 _EDGE_PX = 1.3  # on which a lens and a decoder smear an edge
 _PATCH_SHARE = 0.82  # of the pitch, the rest being the black between the patches
 _UPRIGHT_PITCH_PX = 16
@@ -43,7 +49,6 @@ _MIN_PERSPECTIVE_PITCH_PX = 15.0  # smaller patches leave the perspective open
 # Exponents of the published linear light: coded as most cameras do, linear, and between.
 _CODINGS = (1 / 2.2, 1 / 1.5, 1.0)
 _MAX_RESIDUAL = 0.16  # of a patch's coded colour, under the map that most patches agree on
-_MAX_SPREAD = 0.05  # of the coded values within a patch
 _MAX_CLIPPED_SHARE = 0.02
 _MAX_BLACK_SHARE = 0.5
 _CLIPPED_LEVEL = 253
@@ -133,7 +138,9 @@ def find_chart(image: Image) -> Chart | None:
         two thirds of a chart are seen.
     """
     found: list[Chart] = []
-    for scale in (1.0, 2.0, 0.5):
+    for scale in (1.0, 2.0, 4.0):
+        if scale > 1 and scale**2 * image.shape[0] * image.shape[1] > _MAX_ENLARGED_PIXELS:
+            break
         charts = [place_chart(image, seed) for seed in _detect(image, scale)]
         found += [chart for chart in charts if chart is not None]
         # The detector's places are sure where patches are large.
@@ -194,9 +201,17 @@ def _detect(image: Image, scale: float) -> Iterator[Homography]:
         corners = np.asarray(found.getColorCharts(), dtype=np.float64).reshape(-1, 4, 2)
         if len(corners) != ROWS * COLUMNS:
             continue
-        homography, _ = cv2.findHomography(_CENTERS, corners.mean(axis=1), 0)
-        if homography is not None and abs(np.linalg.det(homography)) > 0:
-            yield normalized(to_image @ np.asarray(homography, dtype=np.float64))
+        place = fit_grid(corners.mean(axis=1))
+        if place is not None:
+            yield normalized(to_image @ place)
+
+
+def fit_grid(centers: Points) -> Homography | None:
+    """Return the place of a grid whose patches have these (24, 2) centres in pixels; None where they are no grid."""
+    homography, _ = cv2.findHomography(_CENTERS, np.asarray(centers, dtype=np.float64), 0)
+    if homography is None or not abs(np.linalg.det(homography)) > 0 or abs(homography[2, 2]) < 1e-9:
+        return None
+    return normalized(np.asarray(homography, dtype=np.float64))
 
 
 def _pitch_px(grid_to_image: Homography) -> float:
@@ -205,7 +220,8 @@ def _pitch_px(grid_to_image: Homography) -> float:
     return float(min(steps))
 
 
-def _lies_within(image: Image, grid_to_image: Homography) -> bool:
+def is_in_picture(image: Image, grid_to_image: Homography) -> bool:
+    """Return whether the inner parts of all patches of a grid lie in the picture."""
     if not _is_before_camera(grid_to_image):
         return False
     inner = _inner_quads(grid_to_image)
@@ -221,7 +237,8 @@ def _is_before_camera(grid_to_image: Homography) -> bool:
 
 def _inner_quads(grid_to_image: Homography) -> NDArray[np.float64]:
     """Return the (24, 4, 2) corners of the patches' inner parts in pixels."""
-    inner = min(_MAX_INNER, _PATCH_SHARE / 2 - _EDGE_PX / max(_pitch_px(grid_to_image), MIN_PITCH_PX))
+    inner = min(_MAX_INNER, _PATCH_SHARE / 2 - _EDGE_PX / _pitch_px(grid_to_image))
+    inner = max(inner, _MIN_INNER)
     corners = _CENTERS[:, None] + inner * _SQUARE
     return warp_points(grid_to_image, corners.reshape(-1, 2)).reshape(-1, 4, 2)
 
@@ -319,10 +336,10 @@ def measure_patches(image: Image, grid_to_image: Homography) -> PatchColors:
 
 def _judge(image: Image, grid_to_image: Homography) -> Chart | None:
     """Return the chart of a place if its patches look like the published ones up to an affine map."""
-    if not _lies_within(image, grid_to_image) or _pitch_px(grid_to_image) < MIN_PITCH_PX:
+    if not is_in_picture(image, grid_to_image) or _pitch_px(grid_to_image) < _LEAST_PITCH_PX:
         return None
     patches = measure_patches(image, grid_to_image)
-    even = patches.spread <= _MAX_SPREAD
+    even = patches.spread <= MAX_SPREAD
     fitted = even & ~patches.clipped
     if fitted.sum() < MIN_AGREEING // 2 or patches.coded[fitted].std(axis=0).max() < _MIN_COLOR_SPREAD:
         return None

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
+
+from rb2v.artifacts import CameraResponse
 
 
 @dataclass(frozen=True)
@@ -15,7 +18,14 @@ class CalibrateConfig:
     """Mean gradient correlation of the registered captures below which they share no structure."""
     refine: bool = True
     """Whether the homography is refined on the pictures themselves (ECC)."""
+    response: CameraResponse | Literal["auto"] | None = None
+    """The camera response to undo for the colour map: None for the rig's, auto for what the captures tell."""
 
     def __post_init__(self) -> None:
         if min(self.board_corners) < 3:
             raise ValueError(f"board_corners must be at least 3 each way, got {self.board_corners}")
+        if isinstance(self.response, str) and self.response not in ("auto", "linear", "srgb"):
+            expected = "auto, linear, srgb or the exponent of a gamma"
+            raise ValueError(f"response must be {expected}, got {self.response!r}")
+        if isinstance(self.response, (int, float)) and not 0.1 <= self.response <= 10:
+            raise ValueError(f"response must be an exponent of 0.1 to 10, got {self.response}")

@@ -12,7 +12,7 @@ from rb2v.errors import InputError
 from rb2v.io.calibration import write_calibration
 from rb2v.io.config import read_raw_directory
 from rb2v.stages.calibrate.captures import read_captures, size_of
-from rb2v.stages.calibrate.checker import fit_checker
+from rb2v.stages.calibrate.colors import add_colors
 from rb2v.stages.calibrate.config import CalibrateConfig
 from rb2v.stages.calibrate.overlap import find_crop
 from rb2v.stages.calibrate.overlay import write_pictures
@@ -62,10 +62,6 @@ def run(
     homography = registration.homography
     step("finding the crop")
     crop = find_crop(registration.lit_blurry, registration.lit_sharp, homography, raw.rig, raw_dir)
-    color, delta_e = None, None
-    if raw.color_pair is not None:
-        step("fitting colours")
-        color, delta_e = fit_checker(raw.color_pair, homography, raw.rig, captures[0])
     step("measuring what is left")
     residuals = measure_residuals(registration.pairs, homography, crop)
     calibration = Calibration(
@@ -74,9 +70,11 @@ def run(
         size_blurry=size_of(captures[0].blurry),
         size_sharp=size_of(captures[0].sharp),
         crop=crop,
-        color=color,
-        quality=measure_quality(registration, residuals, delta_e),
+        color=None,
+        quality=measure_quality(registration, residuals, None),
         residuals=residuals,
     )
+    step("fitting colours")
+    calibration = add_colors(out_path, raw, registration.captures, calibration, config.response)
     write_pictures(out_path, registration.captures[0], calibration)
     return write_calibration(out_path, calibration)

@@ -1,0 +1,125 @@
+"""Which camera response is undone: the rig's, the user's, or what the captures tell."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from rb2v.artifacts import Calibration, CameraResponse
+from rb2v.core.color import CHECKER_SRGB, to_linear
+from rb2v.core.response import ColorPairs, GraySteps, ResponseEstimate, estimate_response
+from rb2v.stages.calibrate.captures import Capture, Image, Points
+from rb2v.stages.calibrate.chart import GRAY_ROW, PatchColors
+from rb2v.stages.calibrate.places import to_sharp
+
+logger = logging.getLogger(__name__)
+
+ResponseChoice = CameraResponse | Literal["auto"] | None
+"""The response to undo: one that is given, ``"auto"`` for what the captures tell, None for the rig's."""
+
+_BLOCK_PX = 8
+_MAX_BLOCK_SPREAD = 0.03  # of coded values: blocks with edges in them would tell the registration's error
+_MIN_CODED, _MAX_CODED = 0.02, 0.97
+_MIN_BLOCKS = 100
+
+
+def choose_response(
+    choice: ResponseChoice, rig_response: CameraResponse, estimate: ResponseEstimate | None, source: Path
+) -> tuple[CameraResponse, CameraResponse | None]:
+    """Return the response to undo, and the one that the calibration states.
+
+    Parameters
+    ----------
+    choice : {"auto", "linear", "srgb"} or float or None
+        What the user wants.
+    rig_response : {"linear", "srgb"} or float
+        What the rig's file says.
+    estimate : ResponseEstimate or None
+        What the captures tell.
+    source : Path
+        The captures, for a warning where they contradict what is undone.
+    """
+    if choice == "auto":
+        if estimate is not None:
+            return estimate.response, estimate.response
+        logger.warning("%s: does not tell the cameras' response; the rig's is taken: %s", source, rig_response)
+        return rig_response, None
+    undone = rig_response if choice is None else choice
+    if estimate is not None and estimate.excludes(undone):
+        stated = f"the rig says {undone}" if choice is None else f"{undone} was chosen"
+        looks = f"{estimate.response} (as a pure gamma {estimate.gamma:.2f} +- {estimate.gamma_error:.2f})"
+        logger.warning("%s: the cameras' response looks like %s, but %s", source, looks, stated)
+    if choice is not None:
+        return undone, undone
+    return undone, None if estimate is None else estimate.response
+
+
+def estimate_from_patches(
+    blurry: PatchColors, sharp: PatchColors, usable: NDArray[np.bool_]
+) -> ResponseEstimate | None:
+    """Return what a checker's patches tell of the response: its grey row's published light, and both cameras' colours.
+
+    Parameters
+    ----------
+    blurry, sharp : PatchColors
+        The patches in both cameras.
+    usable : (24,) ndarray of bool
+        Those that count.
+    """
+    published = to_linear(CHECKER_SRGB[GRAY_ROW] / 255.0, "srgb").astype(np.float64).mean(axis=1)
+    gray = usable[GRAY_ROW]
+    grays = [GraySteps(patches.coded[GRAY_ROW][gray], published[gray]) for patches in (blurry, sharp)]
+    return estimate_response(grays, [ColorPairs(sharp.coded[usable], blurry.coded[usable])])
+
+
+def estimate_from_captures(captures: Sequence[Capture], calibration: Calibration) -> ResponseEstimate | None:
+    """Return what static scenes that both cameras saw tell of the response.
+
+    Parameters
+    ----------
+    captures : sequence of Capture
+        The scenes.
+    calibration : Calibration
+        How the views are registered.
+
+    Returns
+    -------
+    ResponseEstimate or None
+        None where they leave it open, as where the cameras differ by a gain alone.
+    """
+    crop = calibration.crop
+    # Middles of the blocks in the blurry camera, and where the sharp one has them.
+    x = np.arange(crop.x + _BLOCK_PX / 2, crop.x + crop.width - _BLOCK_PX / 2, _BLOCK_PX) - 0.5
+    y = np.arange(crop.y + _BLOCK_PX / 2, crop.y + crop.height - _BLOCK_PX / 2, _BLOCK_PX) - 0.5
+    middles = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
+    places = (middles, to_sharp(calibration, middles))
+    sources, targets = [], []
+    for capture in captures:
+        target, even_target = _sample_blocks(capture.blurry, places[0])
+        source, even_source = _sample_blocks(capture.sharp, places[1])
+        kept = even_source & even_target
+        sources.append(source[kept])
+        targets.append(target[kept])
+    pairs = ColorPairs(np.concatenate(sources), np.concatenate(targets))
+    return estimate_response([], [pairs]) if len(pairs.source) >= _MIN_BLOCKS else None
+
+
+def _sample_blocks(image: Image, middles: Points) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return the mean coded colours of blocks, and which of them are even and of sound exposure."""
+    coded = image.astype(np.float32) / np.float32(255)
+    mean = cv2.blur(coded, (_BLOCK_PX, _BLOCK_PX))
+    variance = cv2.blur(np.square(coded), (_BLOCK_PX, _BLOCK_PX)) - np.square(mean)
+    x, y = np.nan_to_num(middles, nan=-1e6).astype(np.float32).T
+    sampled = [
+        np.asarray(cv2.remap(np.asarray(field, np.float32), x, y, cv2.INTER_LINEAR, borderValue=(-1, -1, -1)))[:, 0]
+        for field in (mean, variance)
+    ]
+    colors, spread = sampled[0].astype(np.float64), np.sqrt(np.abs(sampled[1])).max(axis=1)
+    even = (spread <= _MAX_BLOCK_SPREAD) & (colors.min(axis=1) >= _MIN_CODED) & (colors.max(axis=1) <= _MAX_CODED)
+    return colors, np.asarray(even)
