@@ -19,6 +19,8 @@ logger = logging.getLogger(__name__)
 
 _MISFIT_SHARE = 0.5
 _EXPLAINED_SHARE = 0.6
+_BETTER = 0.02
+_LEFT_SHARE = 0.4
 _FINE_SHARE, _COARSE_SHARE = 1 / 360, 1 / 90
 _MIN_FINE_ENERGY = 1.3
 
@@ -100,8 +102,10 @@ def check_misfits(fits: Fits, folder: Path, expected: str) -> list[int]:
             f"the two views of the captures show no common structure ({len(kept)} of {len(fits.captures)} pairs agree)",
             expected=expected,
         )
+    for index in range(len(fits.captures)):
+        _check_exchanged_cameras(fits, index, _EXPLAINED_SHARE * best, folder)
     for index in misfits:
-        _check_exchange(fits, index, misfits, _EXPLAINED_SHARE * best, folder)
+        _check_exchanged_names(fits, index, misfits, _EXPLAINED_SHARE * best, folder)
     for index in misfits:
         logger.warning(
             "%s: does not fit the other captures and is left out (its gradients correlate by %.2f, the others' by up "
@@ -118,23 +122,32 @@ def check_misfits(fits: Fits, folder: Path, expected: str) -> list[int]:
     return kept
 
 
-def _check_exchange(fits: Fits, index: int, misfits: Sequence[int], enough: float, folder: Path) -> None:
-    own, name = fits.pairs[index], fits.captures[index].name
-    if own.source.shape == own.target.shape:
-        exchanged = ImagePair(own.target, own.source, own.target_mask, own.source_mask)
-        if gradient_correlation([exchanged], fits.homography) > enough:
-            raise InputError(
-                folder / "blurry" / name,
-                "is the sharp camera's picture, and its partner the blurry camera's",
-                expected="each camera's pictures in its own folder",
-            )
+def _check_exchanged_cameras(fits: Fits, index: int, enough: float, folder: Path) -> None:
+    own = fits.pairs[index]
+    if own.source.shape != own.target.shape:
+        return
+    # The views of a mirrored rig are nearly each other's inverse, so that an exchanged pair fits a little, too.
+    exchanged = ImagePair(own.target, own.source, own.target_mask, own.source_mask)
+    correlation = gradient_correlation([exchanged], fits.homography)
+    own_correlation = fits.correlations[index]
+    explains_more = 1 - correlation < _LEFT_SHARE * (1 - own_correlation)
+    if explains_more and correlation > max(enough, own_correlation + _BETTER):
+        raise InputError(
+            folder / "blurry" / fits.captures[index].name,
+            "is the sharp camera's picture, and its partner the blurry camera's",
+            expected="each camera's pictures in its own folder",
+        )
+
+
+def _check_exchanged_names(fits: Fits, index: int, misfits: Sequence[int], enough: float, folder: Path) -> None:
+    own = fits.pairs[index]
     for other in misfits:
         if other == index:
             continue
         crossed = ImagePair(fits.pairs[other].source, own.target, fits.pairs[other].source_mask, own.target_mask)
         if gradient_correlation([crossed], fits.homography) > enough:
             raise InputError(
-                folder / "blurry" / name,
+                folder / "blurry" / fits.captures[index].name,
                 f"shows the scene of sharp/{fits.captures[other].name}, not that of its partner",
                 expected="pictures of one scene under one name",
             )
