@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from rb2v.core.color import Response
+from rb2v.device import Device
 
 
 class Interpolator(Protocol):
@@ -32,33 +37,61 @@ class Interpolator(Protocol):
         ...
 
 
-def _load_linear() -> Interpolator:
+@dataclass(frozen=True)
+class InterpolatorSettings:
+    """What an interpolation method is to work with; a method heeds what concerns it."""
+
+    response: Response = "srgb"
+    """What the linear frames are encoded with for a network, which knows coded pictures alone, and its answer decoded
+    with; ``"linear"`` where the frames that will be given are coded already."""
+    device: Device = "auto"
+    """Where a network computes."""
+    weights: Path | None = None
+    """File of a network's weights, in place of its usual ones."""
+
+
+def _load_linear(settings: InterpolatorSettings) -> Interpolator:
     from rb2v.interpolation.linear import LinearInterpolator
 
     return LinearInterpolator()
 
 
-def _load_flow() -> Interpolator:
+def _load_flow(settings: InterpolatorSettings) -> Interpolator:
     from rb2v.interpolation.flow import FlowInterpolator
 
     return FlowInterpolator()
 
 
-INTERPOLATORS: Mapping[str, Callable[[], Interpolator]] = {
+INTERPOLATORS: Mapping[str, Callable[[InterpolatorSettings], Interpolator]] = {
     "flow": _load_flow,
     "linear": _load_linear,
 }
 """Interpolation methods by name; each value loads its method."""
 
 
-def make_interpolator(name: str) -> Interpolator:
+def make_interpolator(
+    name: str, *, response: Response = "srgb", device: Device = "auto", weights: Path | None = None
+) -> Interpolator:
     """Return an interpolation method by its name.
+
+    Parameters
+    ----------
+    name : str
+        A key of ``INTERPOLATORS``.
+    response : {"linear", "srgb"} or float
+        See `InterpolatorSettings`.
+    device : {"auto", "cpu", "cuda"}
+        Where a network computes; auto takes CUDA where there is one.
+    weights : Path, optional
+        File of a network's weights, in place of its usual ones.
 
     Raises
     ------
     ValueError
         If there is no such method; the message names those there are.
+    InputError
+        If a network's weights are missing or cannot be used, or there is no such device.
     """
     if name not in INTERPOLATORS:
         raise ValueError(f"{name!r} is no interpolation method; expected one of {', '.join(INTERPOLATORS)}")
-    return INTERPOLATORS[name]()
+    return INTERPOLATORS[name](InterpolatorSettings(response, device, weights))

@@ -1,0 +1,1 @@
+"""Interpolation by networks: the part of the package that needs torch."""
