@@ -76,8 +76,8 @@ def ingest(
         )
     _print_plan(planned)
     if not dry_run:
-        with show_progress("copying bytes") as show:
-            table = stage.run(planned, config, on_bytes=show)
+        with show_progress("copying megabytes") as show:
+            table = stage.run(planned, config, on_bytes=lambda done, total: show(done // 10**6, total // 10**6))
         console.print(f"raw directory: {out}\n{table}", soft_wrap=True)
     refused = [take.name for take in planned.takes if take.state == "refused"]
     for doubt in planned.doubts:

@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 import yaml
 from cards import make_telemetry, write_recording
-from sessions import make_session, write_rig
+from sessions import write_rig
 from typer.testing import CliRunner
 
 from rb2v.cli import app
 from rb2v.errors import InputError, Rb2vError
+from rb2v.io.video import write_image
 from rb2v.stages import doctor
 
 
@@ -170,9 +171,13 @@ def test_files_that_cannot_be_read(tmp_path, good):
     assert "take.yaml: category: 'steet'" in str(c.findings[0])
 
 
-def test_a_simulated_session_is_fine(tmp_path):
-    session = make_session(tmp_path, seconds=0.2, categories=("street",))
-    assert [diagnosis.level for diagnosis in doctor.run(session.raw)] == ["ok"]
+def test_captures_of_another_size_than_the_videos(tmp_path, good):
+    raw = make_raw(tmp_path / "raw", {"a": good, "b": good})
+    for camera, size in (("blurry", (48, 64)), ("sharp", (480, 640))):
+        write_image(raw / "calibration" / "geometry" / camera / "a.png", np.zeros(size, np.uint8))
+    (finding,) = (one for one in doctor.run(raw)[0].findings if one.level != "ok")
+    assert (finding.check, finding.level, finding.camera) == ("size", "refuse", "sharp")
+    assert "frames are 64x48, the geometry captures 640x480" in finding.message
 
 
 def test_folders_that_are_none(tmp_path):

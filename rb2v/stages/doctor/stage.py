@@ -18,6 +18,7 @@ from rb2v.execution import Executor, SerialExecutor
 from rb2v.io.config import read_raw_directory, read_take
 from rb2v.io.recording import Recording, read_recording
 from rb2v.io.store import SCHEMA
+from rb2v.io.video import read_image
 from rb2v.stages.doctor.checks import LEVELS, Finding, Level, TakeRecordings, check_take, worst
 
 
@@ -66,8 +67,8 @@ def run(
     Raises
     ------
     InputError
-        If the folder is no raw directory, its rig is wrong, or it holds no take. What is wrong with a take is a
-        finding.
+        If the folder is no raw directory, its rig or a geometry capture is wrong, or it holds no take. What is wrong
+        with a take is a finding.
     """
     raw = read_raw_directory(root)
     folder = root / "takes"
@@ -79,7 +80,12 @@ def run(
         found.append(diagnosis)
         if on_take is not None:
             on_take(len(found), len(takes))
-    return tuple(_add_odd_sizes(found))
+    captured: dict[Camera, tuple[int, int]] = {}
+    for pair in raw.geometry_pairs[:1]:
+        for camera, path in zip(CAMERAS, pair, strict=True):
+            height, width = read_image(path).shape[:2]
+            captured[camera] = width, height
+    return tuple(_add_odd_sizes(found, captured))
 
 
 def diagnose(name: str, blurry: Sequence[Path], sharp: Sequence[Path], rig: Rig) -> Diagnosis:
@@ -112,26 +118,35 @@ def _check_folder(folder: Path, rig: Rig) -> Diagnosis:
     return diagnose(take.name, take.blurry, take.sharp, rig)
 
 
-def _add_odd_sizes(found: Sequence[Diagnosis]) -> list[Diagnosis]:
-    """Return the findings with one for every recording whose size is not that of most takes of its camera."""
+def _add_odd_sizes(found: Sequence[Diagnosis], captured: Mapping[Camera, tuple[int, int]]) -> list[Diagnosis]:
+    """Return the findings with one for every recording whose size is not that of its camera's other pictures.
+
+    What counts are the captures, where there are some, because calibration is theirs; else the size of most takes.
+    """
     odd: dict[str, list[Finding]] = {}
+    advice = "one calibration serves one size; keep takes of another size in a folder of their own"
     for camera in CAMERAS:
         sizes = {
             diagnosis.take: (diagnosis.facts[camera]["width"], diagnosis.facts[camera]["height"])
             for diagnosis in found
             if camera in diagnosis.facts
         }
-        counts = Counter(sizes.values())
-        if len(counts) > 1:
-            usual, n_usual = counts.most_common(1)[0]
-            expected = (
-                f"{usual[0]}x{usual[1]}, as of most takes" if 2 * n_usual > len(sizes) else "the same in all takes"
-            )
-            for take, size in sizes.items():
-                if size != usual or 2 * n_usual <= len(sizes):
-                    message = f"frames are {size[0]}x{size[1]}, those of other takes are not"
-                    advice = "one calibration serves one size; keep takes of another size in a folder of their own"
-                    odd.setdefault(take, []).append(Finding("size", "refuse", message, camera, expected, advice))
+        counts = Counter(sizes.values()).most_common(1)
+        usual: tuple[int, int] | None = None
+        others, expected = "those of other takes are not", "the same in all takes"
+        if camera in captured:
+            usual = captured[camera]
+            others = f"the geometry captures {usual[0]}x{usual[1]}"
+            expected = "captures of the videos' size"
+        elif counts and 2 * counts[0][1] > len(sizes):
+            usual = counts[0][0]
+            expected = f"{usual[0]}x{usual[1]}, as of most takes"
+        elif len(sizes) < 2:
+            continue
+        for take, size in sizes.items():
+            if size != usual:
+                message = f"frames are {size[0]}x{size[1]}, {others}"
+                odd.setdefault(take, []).append(Finding("size", "refuse", message, camera, expected, advice))
     return [
         Diagnosis(
             diagnosis.take,

@@ -17,7 +17,7 @@ import yaml
 
 from rb2v.artifacts import CAMERAS, Camera
 from rb2v.errors import InputError
-from rb2v.io.partial import try_lock
+from rb2v.io.partial import is_same_file, try_lock
 from rb2v.io.store import SCHEMA, sha256_of, whole_file, write_json, write_text
 from rb2v.stages.ingest.cards import CardRecording
 from rb2v.stages.ingest.planning import IngestConfig, Plan, PlannedTake
@@ -80,18 +80,20 @@ def run(
 
             _lay_down(root, take, config, count)
             logger.info("%s: %s", take.name, take.evidence)
+        table = _write_table(root, planned)
         shutil.rmtree(root / _STAGING_NAME, ignore_errors=True)
-        return _write_table(root, planned)
+        return table
 
 
 @contextmanager
 def _locked(root: Path) -> Iterator[None]:
     """Keep every other run out of a raw directory until the block ends."""
-    staging = root / _STAGING_NAME
-    staging.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(staging / _LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o666)
+    path = root / _STAGING_NAME / _LOCK_NAME
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
-        if try_lock(descriptor) is False:
+        # A run that ended in between has taken the lock's file away.
+        if try_lock(descriptor) is False or not is_same_file(path, descriptor):
             raise InputError(root, "another run is writing here", expected="to wait for its end")
         yield
     finally:
@@ -102,6 +104,10 @@ def _lay_down(root: Path, take: PlannedTake, config: IngestConfig, count: Callab
     """Bring a take's files into a folder laid aside, and rename it when it is whole."""
     folder = root / _STAGING_NAME / take.name
     folder.mkdir(parents=True, exist_ok=True)
+    wanted = {name for camera in CAMERAS for name in _file_names(take.recording(camera), camera)}
+    for left in folder.iterdir():
+        if left.name not in wanted:
+            left.unlink()
     record: dict[str, Any] = {"schema": SCHEMA, "evidence": take.evidence}
     description: dict[str, Any] = {
         "category": config.category,
