@@ -19,6 +19,7 @@ from rb2v.cli.shared import (
     app,
     console,
     make_config,
+    parse_distortion,
     parse_milliseconds,
     parse_response,
     parse_size,
@@ -70,6 +71,12 @@ def simulate(
     motion: Annotated[
         float, typer.Option(help="Multiplies the amplitude of every movement; with 0 takes stand still.")
     ] = 1.0,
+    distortion: Annotated[
+        str,
+        typer.Option(
+            metavar="K1[,K1]", help="Radial distortion k1 of both lenses, or of the blurry and the sharp one."
+        ),
+    ] = "0",
     bump: Annotated[
         float,
         typer.Option(help="Pixels by which the sharp camera is knocked out of place in each take after the captures."),
@@ -109,6 +116,7 @@ def simulate(
             sharp_readout_seconds=sharp_readout_seconds,
             motion=motion,
             bump_px=bump,
+            distortion=parse_distortion(distortion, "--distortion"),
             screen=screen,
             plates=plates,
             seed=seed,
@@ -218,6 +226,12 @@ def align(
     rolling_shutter: Annotated[
         str | None, typer.Option(help="report (the default) the cameras' different read-out, or compensate for it.")
     ] = None,
+    per_take: Annotated[
+        bool,
+        typer.Option(
+            "--per-take", help="Refine the homography for each take on its own frames, as after a knock to the rig."
+        ),
+    ] = False,
     paper: Annotated[
         bool,
         typer.Option("--paper", help="As the paper does: coded values, every frame by itself, nothing rejected."),
@@ -259,6 +273,7 @@ def align(
         "color_fit": color_fit,
         "positions": positions,
         "rolling_shutter": rolling_shutter,
+        "registration": "per-take" if per_take else None,
         "min_psnr_db": min_psnr,
         "matter": matter,
         "min_composite_psnr_db": min_composite_psnr,
@@ -291,12 +306,19 @@ def align(
     console.print(str(written), soft_wrap=True)
 
 
+def _describe_shift(registration: TakeRegistration | None) -> str:
+    if registration is None:
+        return "-"
+    refined = "" if registration.homography is None else ", refined"
+    return f"{registration.shift_px:.2f} ± {registration.error_px:.2f}{refined}"
+
+
 def _print_alignment(records: Sequence[TakeRecord]) -> None:
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("take", no_wrap=True)
     for name in ("frames", "accepted"):
         table.add_column(name, justify="right", no_wrap=True)
-    for name in ("offset", "drift [ppm]", "exposure [ms]"):
+    for name in ("offset", "drift [ppm]", "exposure [ms]", "shift [px]"):
         table.add_column(name, no_wrap=True)
     table.add_column("not accepted")
     for record in records:
@@ -308,6 +330,7 @@ def _print_alignment(records: Sequence[TakeRecord]) -> None:
             record.timing.offset_source or "-",
             "-" if clock is None else f"{1e6 * clock.drift:.1f} ± {1e6 * clock.drift_error:.1f}",
             "-" if exposure is None else f"{1e3 * exposure.seconds:.1f} ± {1e3 * exposure.error_seconds:.1f}",
+            _describe_shift(record.registration),
             ", ".join(f"{reason}: {n}" for reason, n in record.reasons.items()) or "-",
         )
     console.print(table)

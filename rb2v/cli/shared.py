@@ -89,6 +89,16 @@ def parse_milliseconds(text: str, option: str) -> tuple[float, float]:
     return blurry, sharp
 
 
+def parse_distortion(text: str, option: str) -> tuple[float, float]:
+    """Read k1 of both lenses, or of the blurry and the sharp one."""
+    try:
+        blurry, *others = (float(part) for part in text.split(","))
+        (sharp,) = others or [blurry]
+    except ValueError:
+        raise Rb2vError(f"{option}: {text!r} is no distortion; expected K1 or K1,K1, -0.12,-0.08 for example") from None
+    return blurry, sharp
+
+
 def parse_labelled(texts: Iterable[str], option: str) -> dict[str, Path]:
     """Read ``LABEL=FOLDER`` texts, each label once."""
     folders: dict[str, Path] = {}

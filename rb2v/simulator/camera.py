@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
+from typing import TypeVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from rb2v.artifacts import Lens
 from rb2v.core.color import Response, encode
 from rb2v.core.homography import Homography, warp_points
+from rb2v.core.lens import distort_points, undistort_points
 from rb2v.simulator.scene import ClipScene, Scene
 
 _BANK_SIZE = 1 << 22
+_FINENESS = 2
+_Drawn = TypeVar("_Drawn", NDArray[np.float32], NDArray[np.float32] | None)
 
 
 class NoiseBank:
@@ -64,7 +69,12 @@ class SimulatedCamera:
     sensor_height: int | None = None
     """Rows of the sensor that is read out; None for those of the view."""
     view_to_sensor: Homography | None = None
-    """From this view's pixels to the sensor's that is read out; None where the view is what the sensor sees."""
+    """From this view's pixels to the sensor's that is read out, undistorted ones both; None where the view is what the
+    sensor sees."""
+    lens: Lens | None = None
+    """None for a perfect one. The view that `scene_to_view` leads to is a pinhole camera's, before the lens."""
+    sensor_lens: Lens | None = None
+    """Of the camera whose sensor `view_to_sensor` leads to."""
 
     def expose(self, scene: Scene, center_seconds: float) -> NDArray[np.float32]:
         """Return the noise-free (H, W, 3) linear light of an exposure about an instant of the scene's time.
@@ -79,11 +89,11 @@ class SimulatedCamera:
         total = np.zeros((self.size[1], self.size[0], 3), dtype=np.float32)
         if self.readout_seconds:
             for part in self._read_out(scene, center_seconds):
-                total[part.rows] += part.weights[..., None] * scene.render(part.instant, part.scene_to_view, part.size)
+                total[part.rows] += part.weights[..., None] * self._see(partial(scene.render, part.instant), part.rows)
         else:
             instants = scene.instants(center_seconds, self.exposure_seconds, self.n_instants)
             for instant in instants:
-                cv2.accumulate(scene.render(float(instant), self.scene_to_view, self.size), total)
+                cv2.accumulate(self._see(partial(scene.render, float(instant))), total)
             total /= np.float32(len(instants))
         return np.asarray(cv2.transform(total, self.mixing.astype(np.float32)), dtype=np.float32)
 
@@ -103,14 +113,14 @@ class SimulatedCamera:
         total = np.zeros((self.size[1], self.size[0], 4), dtype=np.float32)
         if self.readout_seconds:
             for part in self._read_out(scene, center_seconds):
-                layer = scene.foreground(part.instant, part.scene_to_view, part.size)
+                layer = self._see(partial(scene.foreground, part.instant), part.rows)
                 if layer is None:
                     return None
                 total[part.rows] += part.weights[..., None] * layer
         else:
             instants = scene.instants(center_seconds, self.exposure_seconds, self.n_instants)
             for instant in instants:
-                layer = scene.foreground(float(instant), self.scene_to_view, self.size)
+                layer = self._see(partial(scene.foreground, float(instant)))
                 if layer is None:
                     return None
                 cv2.accumulate(layer, total)
@@ -118,6 +128,42 @@ class SimulatedCamera:
         mixing = np.eye(4, dtype=np.float32)
         mixing[:3, :3] = self.mixing
         return np.asarray(cv2.transform(total, mixing), dtype=np.float32)
+
+    def undistort(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return where a pinhole camera would record what this one records at (n, 2) pixels."""
+        return points if self.lens is None else undistort_points(points, self.lens.matrix, self.lens.distortion)
+
+    def distort(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return where this camera records what a pinhole camera would at (n, 2) pixels; NaN where nowhere."""
+        return points if self.lens is None else distort_points(points, self.lens.matrix, self.lens.distortion)
+
+    def _see(self, draw: Callable[[Homography, tuple[int, int]], _Drawn], rows: slice | None = None) -> _Drawn:
+        """Return some rows, or all, of what something shows that can be drawn through any homography."""
+        first, last = (0, self.size[1]) if rows is None else (rows.start, rows.stop)
+        if self.lens is None:
+            to_rows = np.array([[1, 0, 0], [0, 1, -first], [0, 0, 1]], dtype=np.float64)
+            return draw(to_rows @ self.scene_to_view, (self.size[0], last - first))
+        # Drawn finer than it is seen, so that the second interpolation takes next to no detail away.
+        x, y = (places[first:last] for places in self._pinhole_places)
+        left, top = float(np.floor(x.min())) - 1, float(np.floor(y.min())) - 1
+        size = (_FINENESS * int(np.ceil(x.max()) - left + 2), _FINENESS * int(np.ceil(y.max()) - top + 2))
+        offset = (_FINENESS - 1) / 2
+        to_fine = np.array(
+            [[_FINENESS, 0, offset - _FINENESS * left], [0, _FINENESS, offset - _FINENESS * top], [0, 0, 1]]
+        )
+        picture = draw(to_fine @ self.scene_to_view, size)
+        if picture is None:
+            return picture
+        fine_x, fine_y = ((places - low) * _FINENESS + offset for places, low in ((x, left), (y, top)))
+        seen = cv2.remap(picture, fine_x.astype(np.float32), fine_y.astype(np.float32), cv2.INTER_LINEAR)
+        return np.asarray(seen, dtype=np.float32)
+
+    @cached_property
+    def _pinhole_places(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        width, height = self.size
+        x, y = np.meshgrid(np.arange(width, dtype=np.float64), np.arange(height, dtype=np.float64))
+        places = self.undistort(np.column_stack([x.ravel(), y.ravel()]))
+        return places[:, 0].reshape(height, width), places[:, 1].reshape(height, width)
 
     def row_delays(self) -> NDArray[np.float64]:
         """Return how much later than the frame's time each pixel's centre of exposure is, in seconds.
@@ -132,8 +178,10 @@ class SimulatedCamera:
             rows = np.arange(height, dtype=np.float64)[:, None]
         else:
             x, y = np.meshgrid(np.arange(width, dtype=np.float64), np.arange(height, dtype=np.float64))
-            points = np.column_stack([x.ravel(), y.ravel()])
-            rows = warp_points(self.view_to_sensor, points)[:, 1].reshape(height, width)
+            points = warp_points(self.view_to_sensor, self.undistort(np.column_stack([x.ravel(), y.ravel()])))
+            if self.sensor_lens is not None:
+                points = distort_points(points, self.sensor_lens.matrix, self.sensor_lens.distortion)
+            rows = points[:, 1].reshape(height, width)
         sensor_height = self.sensor_height or height
         return self.readout_seconds * (rows / (sensor_height - 1) - 0.5)
 
@@ -158,13 +206,10 @@ class SimulatedCamera:
             if not len(rows):
                 continue
             first, last = int(rows[0]), int(rows[-1])
-            to_rows = np.array([[1, 0, 0], [0, 1, -first], [0, 0, 1]], dtype=np.float64)
             yield _Part(
                 instant=center_seconds + (low + high) / 2,
                 rows=slice(first, last + 1),
                 weights=np.maximum(weights[first : last + 1], 0).astype(np.float32),
-                scene_to_view=to_rows @ self.scene_to_view,
-                size=(self.size[0], last + 1 - first),
             )
 
     def develop(self, linear: NDArray[np.float32], noise: NoiseBank | None) -> NDArray[np.uint8]:
@@ -195,10 +240,6 @@ class _Part:
     rows: slice
     weights: NDArray[np.float32]
     """(n, 1) or (n, W) shares of the rows' exposures."""
-    scene_to_view: Homography
-    """From the scene's plane to the rows' pixels."""
-    size: tuple[int, int]
-    """Width and number of the rows."""
 
 
 def _ramp(distance_px: NDArray[np.float32], softness_px: float) -> NDArray[np.float32]:

@@ -9,14 +9,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from rb2v.artifacts import CATEGORIES, Camera, Category, Rig, Split
-from rb2v.core.homography import Homography, mirror_homography, normalized
+from rb2v.artifacts import CAMERAS, Camera, Category, Lens, Rig, Split
+from rb2v.core.homography import Homography, mirror_homography, normalized, warp_points
+from rb2v.core.lens import largest_displacement_px
 from rb2v.errors import InputError, Rb2vError
 from rb2v.execution import Executor, SerialExecutor
 from rb2v.io.config import find_rig, read_rig
@@ -35,6 +36,7 @@ from rb2v.io.store import (
 from rb2v.io.video import Sound, write_image, write_video
 from rb2v.simulator import instruments, targets, textures
 from rb2v.simulator.camera import NoiseBank, SimulatedCamera
+from rb2v.simulator.config import SimulateConfig
 from rb2v.simulator.scene import ClipScene, LayeredScene, Scene, street_scene
 from rb2v.simulator.studio import studio_scene
 
@@ -44,92 +46,14 @@ TRUTH_NAME = "truth.json"
 SCENES_VERSION = 3
 """Raised whenever a configuration comes to give other recordings, so that an older truth is not rendered wrongly."""
 
-Screen = Literal["full", "small"]
-
 _SOUND_RATE = 48_000
 _N_BOARDS = 6
 _N_WALLS = 2
 _SHARP_TAIL_SECONDS = 0.2
-_MAX_DRIFT_PPM = 1e5
-_MAX_SECONDS = 3600.0
-_MAX_MOTION = 10.0
-_MAX_CRF = 51
 _MAX_CLOCK_ERROR_SECONDS = 1.0
-_MAX_BUMP_PX = 100.0
 _FILMING_HOURS = (8, 18)
-
-
-@dataclass(frozen=True)
-class SimulateConfig:
-    """What is simulated; every key has the unit in its name."""
-
-    rig: str = "gopro_hero8"
-    """Name or path of the capture configuration."""
-    size: tuple[int, int] = (720, 540)
-    """Width and height of both cameras' frames in pixels; a square of 448 pixels fits between the borders."""
-    seconds: float = 3.0
-    """Length of a training take as the blurry camera records it."""
-    test_seconds: float = 1.0
-    """Length of a test take."""
-    categories: tuple[Category, ...] = CATEGORIES
-    """One training and one test take of each."""
-    test_takes: bool = True
-    """Whether each category has a test take beside its training take."""
-    mirrored: bool = True
-    drift_ppm: float = 80.0
-    """How much faster the sharp camera's clock runs."""
-    max_offset_seconds: float = 0.4
-    """The sharp camera starts earlier by a random time up to this."""
-    noise: bool = True
-    crf: int = 18
-    """Constant rate factor of the H.264 encoder."""
-    n_instants: int = 24
-    """Instants over which a blurry exposure is integrated."""
-    blurry_exposure_seconds: float | None = None
-    """Shutter of the blurry camera; None for the rig's own, which its blur samples make up."""
-    blurry_readout_seconds: float = 0.0
-    """Rolling shutter of the blurry camera: from the first row's centre of exposure to the last row's."""
-    sharp_readout_seconds: float = 0.0
-    """Rolling shutter of the sharp camera, likewise."""
-    motion: float = 1.0
-    """Multiplies the amplitude of every movement, the rig's included; with 0 takes stand still."""
-    screen: Screen = "full"
-    """How far the green screen reaches: over the whole picture, or over its middle with a studio around it."""
-    bump_px: float = 0.0
-    """How far the sharp camera is knocked out of place in each take after the calibration, at the picture's middle."""
-    plates: bool = True
-    """Whether there are clean plates of green-screen takes."""
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.size[0] % 2 or self.size[1] % 2 or min(self.size) < 64:
-            raise ValueError(f"size must be even and at least 64 pixels, got {self.size[0]}x{self.size[1]}")
-        if self.n_instants < 24:
-            raise ValueError(f"n_instants must be at least 24, got {self.n_instants}")
-        for name in ("seconds", "test_seconds"):
-            if not 0 < getattr(self, name) <= _MAX_SECONDS:
-                limits = f"a number above 0, at most {_MAX_SECONDS:.0f}"
-                raise ValueError(f"{name} must be {limits}, got {getattr(self, name)}")
-        if not abs(self.drift_ppm) <= _MAX_DRIFT_PPM:
-            raise ValueError(f"drift_ppm must lie within +-{_MAX_DRIFT_PPM:.0f}, got {self.drift_ppm}")
-        if not 0 <= self.max_offset_seconds <= _MAX_SECONDS:
-            limits = f"a number of at least 0, at most {_MAX_SECONDS:.0f}"
-            raise ValueError(f"max_offset_seconds must be {limits}, got {self.max_offset_seconds}")
-        if not 0 <= self.crf <= _MAX_CRF:
-            raise ValueError(f"crf must lie within 0..{_MAX_CRF}, got {self.crf}")
-        if self.blurry_exposure_seconds is not None and not 0 < self.blurry_exposure_seconds <= _MAX_SECONDS:
-            raise ValueError(f"blurry_exposure_seconds must be a number above 0, got {self.blurry_exposure_seconds}")
-        for name in ("blurry_readout_seconds", "sharp_readout_seconds"):
-            if not 0 <= getattr(self, name) <= _MAX_SECONDS:
-                raise ValueError(f"{name} must be a number of at least 0, got {getattr(self, name)}")
-        if not 0 <= self.motion <= _MAX_MOTION:
-            raise ValueError(f"motion must lie within 0..{_MAX_MOTION:g}, got {self.motion}")
-        if not 0 <= self.bump_px <= _MAX_BUMP_PX:
-            raise ValueError(f"bump_px must lie within 0..{_MAX_BUMP_PX:g}, got {self.bump_px}")
-        if self.screen not in get_args(Screen):
-            raise ValueError(f"screen must be one of {', '.join(get_args(Screen))}, got {self.screen!r}")
-        if not self.categories:
-            raise ValueError("categories must name at least one category")
+_FOCAL_WIDTHS = 0.8  # focal length in widths of the picture: 64 degrees across
+_MAX_OFF_CENTER = 0.01  # of the principal point, in widths of the picture
 
 
 @dataclass(frozen=True)
@@ -165,13 +89,18 @@ class SimulatedRig:
 
     @property
     def homography(self) -> Homography:
-        """The true homography, sharp-camera pixels to blurry-camera pixels."""
+        """The true homography, sharp-camera pixels to blurry-camera pixels; undistorted ones where there are lenses."""
         return normalized(self.blurry.scene_to_view @ np.linalg.inv(self.sharp.scene_to_view))
 
     @property
     def color(self) -> NDArray[np.float64]:
         """The true (3, 4) colour map in linear light, sharp camera to blurry camera."""
         return np.column_stack([self.blurry.mixing @ np.linalg.inv(self.sharp.mixing), np.zeros(3)])
+
+    def to_sharp(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return where the sharp camera records what the blurry one records at (n, 2) pixels; NaN beyond its lens."""
+        undistorted = self.blurry.undistort(points)
+        return self.sharp.distort(warp_points(np.linalg.inv(self.homography), undistorted))
 
     def camera(self, which: Camera) -> SimulatedCamera:
         """Return one of the two cameras."""
@@ -246,7 +175,7 @@ def build_rig(config: SimulateConfig, photos: tuple[Path, ...]) -> SimulatedRig:
     InputError
         If the capture configuration cannot be read.
     Rb2vError
-        If an exposure or a read-out is longer than a frame of the rig.
+        If an exposure or a read-out is longer than a frame of the rig, or a lens bends the picture's corners back.
     """
     rig = read_rig(find_rig(config.rig))
     _check_times(config, rig)
@@ -257,7 +186,11 @@ def build_rig(config: SimulateConfig, photos: tuple[Path, ...]) -> SimulatedRig:
     if config.mirrored:
         sharp_view = mirror_homography(width) @ sharp_view
 
-    def camera(view: Homography, exposure_seconds: float, n_instants: int, readout_seconds: float) -> SimulatedCamera:
+    lenses = _lenses(config)
+
+    def camera(
+        which: Camera, view: Homography, exposure_seconds: float, n_instants: int, readout_seconds: float
+    ) -> SimulatedCamera:
         return SimulatedCamera(
             size=config.size,
             scene_to_view=view,
@@ -269,6 +202,7 @@ def build_rig(config: SimulateConfig, photos: tuple[Path, ...]) -> SimulatedRig:
             read_noise=6e-4,
             border=tuple(rng.uniform(0.01, 0.045, 4).tolist()),
             readout_seconds=readout_seconds,
+            lens=lenses[which],
         )
 
     blur_step_seconds = 1 / (rig.sharp_fps * rig.blur_steps_per_frame)
@@ -276,10 +210,31 @@ def build_rig(config: SimulateConfig, photos: tuple[Path, ...]) -> SimulatedRig:
     return SimulatedRig(
         rig=rig,
         config=config,
-        blurry=camera(to_center, blurry_exposure_seconds, config.n_instants, config.blurry_readout_seconds),
-        sharp=camera(sharp_view, blur_step_seconds / 2, 2, config.sharp_readout_seconds),
+        blurry=camera("blurry", to_center, blurry_exposure_seconds, config.n_instants, config.blurry_readout_seconds),
+        sharp=camera("sharp", sharp_view, blur_step_seconds / 2, 2, config.sharp_readout_seconds),
         photos=photos,
     )
+
+
+def _lenses(config: SimulateConfig) -> dict[Camera, Lens | None]:
+    """Return the lenses; None for a perfect one."""
+    rng = np.random.default_rng([config.seed, 13])
+    width, height = config.size
+    lenses: dict[Camera, Lens | None] = {}
+    for which, k1 in zip(CAMERAS, config.distortion, strict=True):
+        focal_px, off_center_px = _FOCAL_WIDTHS * width, _MAX_OFF_CENTER * width * rng.uniform(-1, 1, 2)
+        matrix = np.array(
+            [
+                [focal_px, 0, (width - 1) / 2 + off_center_px[0]],
+                [0, focal_px, (height - 1) / 2 + off_center_px[1]],
+                [0, 0, 1],
+            ]
+        )
+        lens = Lens(matrix, np.array([k1, 0.0, 0.0, 0.0, 0.0])) if k1 else None
+        if lens is not None and not np.isfinite(largest_displacement_px(lens, config.size)):
+            raise Rb2vError(f"distortion {k1:g} bends the picture's corners back; expected a weaker one")
+        lenses[which] = lens
+    return lenses
 
 
 def _check_times(config: SimulateConfig, rig: Rig) -> None:
@@ -587,6 +542,10 @@ def _record_telemetry(rig: SimulatedRig, plan: TakePlan, which: Camera, scene: S
     )
 
 
+def _describe_lens(lens: Lens | None) -> dict[str, Any] | None:
+    return None if lens is None else {"matrix": lens.matrix.tolist(), "distortion": lens.distortion.tolist()}
+
+
 def _write_truth(truth_dir: Path, rig: SimulatedRig, plans: tuple[TakePlan, ...], photos_dir: Path | None) -> None:
     write_json(
         truth_dir / TRUTH_NAME,
@@ -596,6 +555,7 @@ def _write_truth(truth_dir: Path, rig: SimulatedRig, plans: tuple[TakePlan, ...]
             "photos_dir": None if photos_dir is None else str(photos_dir.resolve()),
             "homography": rig.homography.tolist(),
             "mirrored": rig.config.mirrored,
+            "lens": {camera: _describe_lens(rig.camera(camera).lens) for camera in CAMERAS},
             "color": rig.color.tolist(),
             "drift_ppm": rig.config.drift_ppm,
             "exposure_seconds": {"blurry": rig.blurry.exposure_seconds, "sharp": rig.sharp.exposure_seconds},
@@ -652,6 +612,7 @@ def read_truth(truth_dir: Path) -> Truth:
         values = document["config"] | {
             "size": tuple(document["config"]["size"]),
             "categories": tuple(document["config"]["categories"]),
+            "distortion": tuple(document["config"].get("distortion", (0.0, 0.0))),
         }
         config = SimulateConfig(**values)
         plans = tuple(
