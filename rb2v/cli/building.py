@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 from rich.box import SIMPLE_HEAD
@@ -29,6 +29,7 @@ from rb2v.cli.shared import (
 from rb2v.errors import Rb2vError
 
 if TYPE_CHECKING:
+    from rb2v.artifacts import Calibration
     from rb2v.stages.align import TakeRecord
 
 Weights = Annotated[Path | None, typer.Option(help="File of the matter's weights, for one that has some.")]
@@ -172,12 +173,22 @@ def calibrate(
     raw_dir: RawDir,
     out: Annotated[Path, typer.Option(help="Calibration file to write.")],
     board: Annotated[str, typer.Option(help="Inner corners of the chessboard, across and down.")] = "9x6",
+    response: Annotated[
+        str | None,
+        typer.Option(
+            metavar="auto|srgb|linear|GAMMA",
+            help="Response to undo for the colour map, in place of the rig's; auto for what the captures tell.",
+        ),
+    ] = None,
 ) -> None:
     """Find mirror, homography, crop and colour map from static captures."""
     from rb2v.io.calibration import read_calibration
     from rb2v.stages import calibrate as stage
 
-    config = make_config(lambda: stage.CalibrateConfig(board_corners=parse_size(board, "--board")))
+    chosen = None if response is None else parse_response(response, "--response", "auto")
+    config = make_config(
+        lambda: stage.CalibrateConfig(board_corners=parse_size(board, "--board"), response=cast("Any", chosen))
+    )
     with show_progress("calibrating") as show:
         stage.run(raw_dir, out, config, on_step=lambda name: show(label=name))
     calibration = read_calibration(out)
@@ -187,10 +198,21 @@ def calibrate(
         f"mirrored: {'yes' if calibration.mirrored else 'no'}; reprojection error {quality.rms_px:.3f} px rms over "
         f"{quality.points} points of {quality.pairs} captures\n"
         f"crop: {crop.width}x{crop.height} at ({crop.x}, {crop.y})"
-        + ("" if quality.delta_e is None else f"; colours: mean Delta E 2000 {quality.delta_e:.2f}")
+        + _describe_colors(calibration)
         + f"\n{out}",
         soft_wrap=True,
     )
+
+
+def _describe_colors(calibration: Calibration) -> str:
+    quality, lines = calibration.quality, ""
+    if quality.delta_e is not None:
+        before = "" if quality.delta_e_before is None else f" ({quality.delta_e_before:.2f} before)"
+        coded = "" if quality.delta_e_coded is None else f", {quality.delta_e_coded:.2f} of coded values"
+        lines += f"\ncolours: mean Delta E 2000 {quality.delta_e:.2f}{before} by the map of linear light{coded}"
+    if calibration.response is not None:
+        lines += f"\nresponse: {calibration.response}"
+    return lines
 
 
 @app.command(
@@ -212,8 +234,8 @@ def align(
     response: Annotated[
         str | None,
         typer.Option(
-            help="Response to undo before averaging, in place of the rig's: srgb, the exponent of a gamma, or linear "
-            "to average coded values."
+            help="Response to undo before averaging, in place of the rig's: srgb, the exponent of a gamma, calibration "
+            "for the one that CALIBRATION states, or linear to average coded values."
         ),
     ] = None,
     color: Annotated[str | None, typer.Option(help="Colour maps: per-frame (the default) or per-take.")] = None,
@@ -268,7 +290,7 @@ def align(
     given = {
         "interpolator": interpolator,
         "sync": sync,
-        "response": None if response is None else parse_response(response, "--response"),
+        "response": None if response is None else _find_response(response, calibration),
         "color": color,
         "color_fit": color_fit,
         "positions": positions,
@@ -311,6 +333,19 @@ def _describe_shift(registration: TakeRegistration | None) -> str:
         return "-"
     refined = "" if registration.homography is None else ", refined"
     return f"{registration.shift_px:.2f} ± {registration.error_px:.2f}{refined}"
+
+
+def _find_response(text: str, calibration_path: Path) -> str | float:
+    from rb2v.errors import InputError
+    from rb2v.io.calibration import read_calibration
+
+    if text != "calibration":
+        return parse_response(text, "--response", "calibration")
+    stated = read_calibration(calibration_path).response
+    if stated is None:
+        expected = "a calibration whose captures tell it, or another --response"
+        raise InputError(calibration_path, "states none", "response", expected)
+    return stated
 
 
 def _print_alignment(records: Sequence[TakeRecord]) -> None:

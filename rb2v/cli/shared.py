@@ -121,16 +121,15 @@ def parse_size(text: str, option: str) -> tuple[int, int]:
     return int(width), int(height)
 
 
-def parse_response(text: str, option: str) -> str | float:
-    """Read a camera response: its name, or the exponent of a gamma."""
-    if text in ("linear", "srgb"):
+def parse_response(text: str, option: str, *others: str) -> str | float:
+    """Read a camera response: its name, the exponent of a gamma, or another word that an option knows."""
+    if text in ("linear", "srgb", *others):
         return text
     try:
         return float(text)
     except ValueError:
-        raise Rb2vError(
-            f"{option}: {text!r} is no response; expected linear, srgb or the exponent of a gamma"
-        ) from None
+        names = ", ".join((*others, "linear", "srgb"))
+        raise Rb2vError(f"{option}: {text!r} is no response; expected {names} or the exponent of a gamma") from None
 
 
 @contextmanager

@@ -109,6 +109,8 @@ def _read_versioned_yaml(path: Path) -> dict[str, Any]:
 def read_settings(settings_type: type[Settings], path: Path) -> Settings:
     """Read a stage's settings from a YAML file of ``key: value`` lines; keys that are not there have their defaults.
 
+    A camera response may be written as in a rig's file, ``{gamma: 2.2}``, or as the exponent alone.
+
     Parameters
     ----------
     settings_type : type
@@ -121,7 +123,10 @@ def read_settings(settings_type: type[Settings], path: Path) -> Settings:
     InputError
         If a key is unknown, of the wrong kind, or has a value that cannot be.
     """
-    return validate(settings_type, _read_yaml(path), path)
+    document = _read_yaml(path)
+    if isinstance(document.get("response"), dict):
+        document["response"] = validate(_GammaDocument, document["response"], path).gamma
+    return validate(settings_type, document, path)
 
 
 def rig_folders() -> list[Path]:

@@ -90,9 +90,7 @@ class TakeAlignment:
         crop = dataclasses.astuple(calibration.crop)
         self._warp_blurry = FrameWarp(np.eye(3), crop, rig.output_size, self._response)
         self._warp_sharp = FrameWarp(calibration.homography, crop, rig.output_size, self._response)
-        # The checker's map holds in the light that it was measured in.
-        known = calibration.color is not None and self._response == rig.response
-        fallback = calibration.color if known and calibration.color is not None else np.eye(3, 4)
+        fallback = _known_color_map(calibration, rig, self._response)
         self._photometry = Photometry(config, self._response, fallback)
         self._blurry = load_track(
             take.blurry, self._warp_blurry, calibration.size_blurry, rig.blurry_fps, scratch / "blurry"
@@ -230,6 +228,16 @@ class TakeAlignment:
             linear = to_linear(self._warp_sharp(read_image(self._take.plate_sharp)), self._response)
             return encode(apply_color_map(self._photometry.fallback, linear), self._response)
         return None
+
+
+def _known_color_map(calibration: Calibration, rig: Rig, response: Response) -> ColorMap:
+    """Return the checker's map where it was measured in the light that is averaged, and none otherwise."""
+    undone = rig.response if calibration.color_response is None else calibration.color_response
+    if calibration.color is not None and response == undone:
+        return calibration.color
+    if calibration.color_coded is not None and response == "linear":
+        return calibration.color_coded
+    return np.eye(3, 4)
 
 
 def write_take(
