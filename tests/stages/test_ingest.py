@@ -4,9 +4,11 @@ import json
 import shutil
 from datetime import timedelta
 
+import numpy as np
 import pytest
 import yaml
 from cards import NOON, write_cards, write_recording
+from scipy.ndimage import gaussian_filter1d
 from sessions import make_session
 from typer.testing import CliRunner
 
@@ -207,6 +209,35 @@ def test_what_two_ways_of_pairing_explain_is_not_guessed(tmp_path):
     assert "GX0004 is in no take" in result.output
 
 
+def turning(seed, seconds, lead):
+    """What two cameras that are fixed to each other measure, the sharp one from a little earlier on."""
+    rng = np.random.default_rng(seed)
+    motion = gaussian_filter1d(rng.normal(0, 4, (round(200 * (seconds + 2 * lead)), 3)), 12, axis=0)
+    first = round(200 * lead)
+    tracks = {"blurry": motion[first : first + round(200 * seconds)], "sharp": motion[:, [1, 2, 0]] * [1, -1, -1]}
+    return {camera: {"gyro": gyro, "gyro_times": np.arange(len(gyro)) / 200} for camera, gyro in tracks.items()}
+
+
+def test_how_the_cameras_were_turned_settles_a_doubt(tmp_path):
+    """Takes at even intervals, of cameras whose clocks are 9000 s apart; the sharp camera missed the last one."""
+    for index in range(3):
+        stated = turning(index, 4.0, 0.5)
+        begun = NOON + timedelta(seconds=60 * index)
+        write_recording(tmp_path / "blurry" / f"GX01{index:04d}.MP4", "blurry", 4.0, begun, telemetry=stated["blurry"])
+        if index < 2:
+            begun += timedelta(seconds=9000)
+            path = tmp_path / "sharp" / f"GX01{index + 7:04d}.MP4"
+            write_recording(path, "sharp", 5.0, begun, telemetry=stated["sharp"])
+    planned = ingest.plan(tmp_path / "blurry", tmp_path / "sharp", tmp_path / "raw")
+    assert [(take.blurry.name, take.sharp.name) for take in planned.takes] == [
+        ("GX0000", "GX0007"),
+        ("GX0001", "GX0008"),
+    ]
+    assert all("turned alike, and unlike all others" in take.evidence for take in planned.takes)
+    assert planned.doubts == ()
+    assert [leftover.recording.name for leftover in planned.leftovers] == ["GX0002"]
+
+
 def test_a_run_that_was_stopped_goes_on(cards, tmp_path, monkeypatch):
     out = tmp_path / "raw"
     config = ingest.IngestConfig()
@@ -281,6 +312,7 @@ def test_what_a_record_says(cards, tmp_path):
     assert record["blurry"]["frames"] == 25
 
 
+@pytest.mark.slow
 def test_a_simulated_session_goes_through_cards(tmp_path):
     session = make_session(tmp_path, seconds=0.2, categories=("street", "hand"))
     names = sorted(take.name for take in read_takes(session.raw))

@@ -1,7 +1,7 @@
 """From two memory cards to a raw directory.
 
-`cards` finds the recordings on a card, `pairing` tells which two are one take, `planning` checks them, and `stage`
-copies them, with a record (`records`) of where they came from.
+`cards` finds the recordings on a card, `pairing` tells which two are one take by their clocks and `rotation` by how the
+cameras were turned, `planning` checks them, and `stage` copies them, with a record (`records`) of where they came from.
 """
 
 from rb2v.stages.ingest.cards import CardRecording, find_recordings

@@ -19,6 +19,7 @@ from rb2v.stages.doctor import Diagnosis, TakeRecordings, check_take, describe_r
 from rb2v.stages.ingest.cards import CardRecording, find_recordings
 from rb2v.stages.ingest.pairing import Span, pair_recordings
 from rb2v.stages.ingest.records import identity_of, read_records
+from rb2v.stages.ingest.rotation import MIN_AGREEMENT, agreement, pair_by_rotation
 
 State = Literal["new", "present", "refused"]
 
@@ -283,10 +284,25 @@ def _pair(
         if starts[0] is not None and starts[1] is not None and pairing.offset_seconds is not None:
             apart = starts[1] - starts[0] - pairing.offset_seconds
             parts.append(f"{clock} {apart:+.1f} s apart, with the clocks' {pairing.offset_seconds:+.1f} s taken off")
-        lengths = spans["blurry"][blurry].duration_seconds, spans["sharp"][sharp].duration_seconds
-        parts.append(f"{lengths[0]:.1f} s and {lengths[1]:.1f} s long")
-        pairs.append((recordings["blurry"][blurry][0], recordings["sharp"][sharp][0], ", ".join(parts)))
-    return pairs, pairing.offset_seconds, pairing.doubts
+        if agreement(stated["blurry"][blurry], stated["sharp"][sharp]) >= MIN_AGREEMENT:
+            parts.append("turned alike")
+        pairs.append((blurry, sharp, parts))
+    doubts = pairing.doubts
+    if doubts:
+        left = {
+            camera: sorted(set(range(len(stated[camera]))) - {pair[side] for pair in pairing.pairs})
+            for side, camera in enumerate(CAMERAS)
+        }
+        told = pair_by_rotation(*([stated[camera][index] for index in left[camera]] for camera in CAMERAS))
+        pairs += [(left["blurry"][i], left["sharp"][j], ["turned alike, and unlike all others"]) for i, j in told]
+        # What has no partner now has none on its card.
+        doubts = () if told and len(told) == min(len(found) for found in left.values()) else doubts
+    described = []
+    for blurry, sharp, parts in pairs:
+        lengths = (spans[camera][i].duration_seconds for camera, i in zip(CAMERAS, (blurry, sharp), strict=True))
+        parts.append("{:.1f} s and {:.1f} s long".format(*lengths))
+        described.append((recordings["blurry"][blurry][0], recordings["sharp"][sharp][0], ", ".join(parts)))
+    return described, pairing.offset_seconds, doubts
 
 
 def _tell_apart(recordings: Sequence[Recording]) -> bool:
