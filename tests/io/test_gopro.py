@@ -465,6 +465,29 @@ def test_mutations_of_real_payloads_can_be_parsed(shared_data, data):
     assert sum(len(rows) for rows in parsed.samples.values()) <= len(payload)
 
 
+def test_a_payload_that_is_cut_short_is_read_as_far_as_it_goes(shared_data):
+    data = payload_of_a_hero7(shared_data)
+    whole, cut = parse_payload(data), parse_payload(data[:2600])
+    assert len(cut.gyro) == 189
+    np.testing.assert_array_equal(cut.gyro, whole.gyro[:189])
+    assert any("is cut short" in problem for problem in cut.problems)
+
+
+def test_damage_to_a_gopro_recording_is_named_with_its_place(shared_data, tmp_path):
+    content = bytearray((shared_data / "gopro" / "max-heromode.mp4").read_bytes())
+    first = content.index(b"DEVC")
+    third = content.index(b"DEVC", content.index(b"DEVC", first + 4) + 4)
+    gyro = content.index(b"GYRO", third)
+    content[gyro + 6 : gyro + 8] = b"\xff\xff"  # as many samples as a count can state
+    (tmp_path / "damaged.mp4").write_bytes(content)
+    read = read_telemetry([tmp_path / "damaged.mp4"])
+    assert read.problems == ("damaged.mp4: at 2.0 s: GYRO is cut short: 1184 of 393210 bytes are there",)
+    assert len(read.gyro) == 2082 - 197
+    assert len(read.shutter_seconds) == 316
+    assert (np.diff(read.gyro_times) > 0).all()
+    assert np.diff(read.gyro_times).max() == pytest.approx(1.0, abs=0.02)
+
+
 def test_settings_of_older_models(shared_data):
     hero7 = parse_payload((shared_data / "gopro" / "gpmf" / "hero7.raw").read_bytes())
     assert hero7.settings["SROT"] == pytest.approx(0.008015, abs=1e-6)

@@ -157,6 +157,19 @@ def test_a_missing_chapter_is_named(tmp_path):
     assert (camera, recording, reason) == ("blurry", "GX0002", "chapter 1, 2 of 3 is missing")
 
 
+def test_a_chapter_that_is_cut_short_is_named(tmp_path):
+    for chapter in (1, 2):
+        path = write_recording(tmp_path / "blurry" / f"GX{chapter:02d}0001.MP4", "blurry")
+    path.write_bytes(path.read_bytes()[:2000])
+    write_recording(tmp_path / "sharp" / "GX010001.MP4", "sharp", 2.0)
+    result = CliRunner().invoke(
+        app, ["ingest", str(tmp_path / "blurry"), str(tmp_path / "sharp"), "--out", str(tmp_path / "raw")]
+    )
+    assert isinstance(result.exception, Rb2vError)
+    assert "GX0001 is in no take: GX020001.MP4: is no video, or is cut short" in result.output
+    assert not (tmp_path / "raw" / "takes").exists()
+
+
 def test_files_of_any_name_and_a_timecode_for_a_clock(tmp_path):
     for index, seconds in enumerate((0, 40, 95)):
         for camera, ahead in (("blurry", 0), ("sharp", 3)):
