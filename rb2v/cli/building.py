@@ -29,7 +29,7 @@ from rb2v.cli.shared import (
 from rb2v.errors import Rb2vError
 
 if TYPE_CHECKING:
-    from rb2v.artifacts import Calibration
+    from rb2v.artifacts import Calibration, TakeRegistration
     from rb2v.stages.align import TakeRecord
 
 Weights = Annotated[Path | None, typer.Option(help="File of the matter's weights, for one that has some.")]
@@ -197,9 +197,7 @@ def calibrate(
     console.print(
         f"mirrored: {'yes' if calibration.mirrored else 'no'}; reprojection error {quality.rms_px:.3f} px rms over "
         f"{quality.points} points of {quality.pairs} captures\n"
-        f"crop: {crop.width}x{crop.height} at ({crop.x}, {crop.y})"
-        + _describe_colors(calibration)
-        + f"\n{out}",
+        f"crop: {crop.width}x{crop.height} at ({crop.x}, {crop.y})" + _describe_colors(calibration) + f"\n{out}",
         soft_wrap=True,
     )
 

@@ -159,10 +159,13 @@ def place_chart(image: Image, grid_to_image: Homography) -> Chart | None:
     grid_to_image : (3, 3) ndarray
         About where the grid of patches lies.
     """
+    starts = (grid_to_image, _similar(grid_to_image))
+    # Where the colours tell already how the patches are counted, the other ways need not be refined.
+    told = [order for order in _ORDERS if _judge(image, normalized(grid_to_image @ order)) is not None]
     found = []
-    for order in _ORDERS:
-        for start in (grid_to_image @ order, _similar(grid_to_image @ order)):
-            for place in (_refine(image, start), start):
+    for order in told or _ORDERS:
+        for start in starts:
+            for place in (_refine(image, start @ order), start @ order):
                 chart = None if place is None else _judge(image, place)
                 if chart is not None:
                     found.append((order, chart))

@@ -1,0 +1,68 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rb2v.core.color import CHECKER_SRGB, from_linear, to_linear
+from rb2v.core.response import ColorPairs, GraySteps, estimate_response
+
+LIGHT = to_linear(CHECKER_SRGB, "srgb").astype(np.float64)
+GRAY = LIGHT[18:].mean(axis=1)
+MIXING = np.array([[0.95, 0.05, 0.0], [0.03, 0.9, 0.04], [0.0, 0.06, 0.86]])
+
+
+def code(light, response, rng, noise=5e-4):
+    return np.clip(from_linear(light, response) + rng.normal(0, noise, light.shape), 0, 1).astype(np.float64)
+
+
+@given(gamma=st.floats(1.2, 3.0), gain=st.floats(0.3, 1.05), seed=st.integers(0, 99))
+@settings(deadline=None, max_examples=10)
+def test_the_gray_row_tells_a_gamma(gamma, gain, seed):
+    rng = np.random.default_rng(seed)
+    made = estimate_response([GraySteps(code(gain * LIGHT[18:], gamma, rng), GRAY)], [])
+    assert made.gamma == pytest.approx(gamma, rel=0.05)
+    assert made.gamma_error < 0.1 * gamma
+    assert made.excludes("linear")
+    assert not made.excludes(made.response)
+
+
+@pytest.mark.parametrize("response", ["linear", "srgb"])
+@pytest.mark.parametrize("gain", [1.0, 0.4])
+def test_the_gray_row_tells_the_named_ones(response, gain):
+    rng = np.random.default_rng(1)
+    made = estimate_response([GraySteps(code(gain * LIGHT[18:], response, rng), GRAY)], [])
+    assert made.response == response
+    assert made.excludes("linear" if response == "srgb" else "srgb")
+
+
+@pytest.mark.parametrize("response", ["linear", "srgb", 1.7])
+def test_two_cameras_tell_it_without_a_known_surface(response):
+    rng = np.random.default_rng(2)
+    light = rng.uniform(0.01, 0.9, (300, 3))
+    pairs = ColorPairs(code(light, response, rng), code(0.6 * light @ MIXING.T, response, rng))
+    # Some do not correspond.
+    pairs.target[:30] = pairs.target[30:60]
+    made = estimate_response([], [pairs])
+    if isinstance(response, str):
+        assert made.response == response
+    else:
+        assert made.gamma == pytest.approx(response, abs=0.1)
+
+
+def test_a_gain_alone_leaves_a_gamma_open():
+    # The square of a gain is a gain as well.
+    rng = np.random.default_rng(3)
+    light = rng.uniform(0.01, 0.9, (300, 3))
+    pairs = ColorPairs(code(light, 2.0, rng), code(0.6 * light, 2.0, rng))
+    assert estimate_response([], [pairs]) is None
+
+
+def test_too_few_colors_tell_nothing():
+    assert estimate_response([], []) is None
+    assert estimate_response([GraySteps(np.full((3, 3), 0.5), GRAY[:3])], []) is None
+    assert estimate_response([], [ColorPairs(np.full((5, 3), 0.5), np.full((5, 3), 0.4))]) is None
+
+
+def test_colors_of_one_level_tell_nothing():
+    flat = ColorPairs(np.full((50, 3), 0.5), np.full((50, 3), 0.4))
+    assert estimate_response([], [flat]) is None
