@@ -317,6 +317,16 @@ def _rig_path():
     return find_rig("gopro_hero8")
 
 
+def test_a_record_that_somebody_edited(cards, tmp_path):
+    take_in(cards, tmp_path / "raw")
+    path = tmp_path / "raw" / "takes" / "take_0001" / "ingest.json"
+    record = json.loads(path.read_text())
+    del record["sharp"]["files"]
+    path.write_text(json.dumps(record))
+    with pytest.raises(InputError, match=r"ingest\.json: sharp\.files: is missing"):
+        ingest.plan(*cards, tmp_path / "raw")
+
+
 def test_what_a_record_says(cards, tmp_path):
     take_in(cards, tmp_path / "raw")
     record = json.loads((tmp_path / "raw" / "takes" / "take_0001" / "ingest.json").read_text())

@@ -219,12 +219,7 @@ def _takes_present(
     read: _Read, records: Mapping[str, Mapping[str, Any]], rig: Rig
 ) -> tuple[list[PlannedTake], set[tuple[Camera, CardRecording]]]:
     """Return the takes of these cards that are in the raw directory, and the recordings that are in one."""
-    take_of = {
-        (camera, *record[camera]["identity"]): name
-        for name, record in records.items()
-        for camera in CAMERAS
-        if isinstance(record.get(camera), dict)
-    }
+    take_of = {(camera, *record[camera]["identity"]): name for name, record in records.items() for camera in CAMERAS}
     in_take: dict[str, dict[Camera, CardRecording]] = {}
     taken: set[tuple[Camera, CardRecording]] = set()
     for camera in CAMERAS:
@@ -234,7 +229,7 @@ def _takes_present(
                 in_take.setdefault(name, {})[camera] = recording
                 taken.add((camera, recording))
     takes = [
-        _make_take(name, found["blurry"], found["sharp"], read, rig, "present", str(records[name].get("evidence", "")))
+        _make_take(name, found["blurry"], found["sharp"], read, rig, "present", str(records[name]["evidence"]))
         for name, found in in_take.items()
         if len(found) == len(CAMERAS)
     ]
