@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,7 +20,13 @@ from rb2v.stages.calibrate import draw_overlay
 _SUITE, _STAGE = "calibration", "calibrate"
 
 
-def report(calibration: Calibration, raw: Raw | None, truth: SimulatedRig | None, grid_points: int) -> Section:
+def report(
+    calibration: Calibration,
+    raw: Raw | None,
+    truth: SimulatedRig | None,
+    grid_points: int,
+    colors_picture: Path | None = None,
+) -> Section:
     """Return the section on a calibration.
 
     Raises
@@ -35,7 +43,13 @@ def report(calibration: Calibration, raw: Raw | None, truth: SimulatedRig | None
         ["Crop in the blurry camera's frame [px]", f"{crop.width} x {crop.height} at ({crop.x}, {crop.y})"],
     ]
     if quality.delta_e is not None:
-        own.insert(3, ["Colour checker, mean CIEDE2000 after the map", _score("delta_e", quality.delta_e, "CIEDE2000")])
+        for said, name, value in (
+            ("after the map of coded values", "delta_e_coded", quality.delta_e_coded),
+            ("after the map", "delta_e", quality.delta_e),
+            ("as recorded", "delta_e_before", quality.delta_e_before),
+        ):
+            if value is not None:
+                own.insert(3, [f"Colour checker, mean CIEDE2000 {said}", _score(name, value, "CIEDE2000")])
     tables = [("What the captures themselves say.", own)]
     if truth is not None:
         errors = homography_errors(calibration, truth.homography, grid_points)
@@ -51,6 +65,8 @@ def report(calibration: Calibration, raw: Raw | None, truth: SimulatedRig | None
     blocks: list[Table | Gallery] = [make_table(caption, ("Figure", "Value"), lines) for caption, lines in tables]
     if raw is not None and raw.geometry_pairs:
         blocks.append(_show_overlay(calibration, raw))
+    if colors_picture is not None:
+        blocks.append(_show_colors(colors_picture))
     scores = tuple(cell for _, lines in tables for line in lines for cell in line if isinstance(cell, Score))
     lead = "Where the sharp camera's pixels lie in the blurry camera's frame, from captures of static scenes."
     return Section("Calibration", lead, tuple(blocks), scores)
@@ -82,6 +98,15 @@ def homography_errors(calibration: Calibration, truth: Homography, grid_points: 
     points = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
     placed = warp_points(calibration.homography, warp_points(np.linalg.inv(truth), points))
     return np.asarray(np.linalg.norm(placed - points, axis=1), dtype=np.float64)
+
+
+def _show_colors(path: Path) -> Gallery:
+    before, after = np.array_split(read_image(path), 2, axis=1)
+    caption = (
+        "The colour checker's patches as the blurry camera saw them, and within each the sharp camera's colour of it; "
+        "the CIEDE2000 difference stands in the corner, and patches that the map was not fitted to are crossed out."
+    )
+    return Gallery(caption, (make_picture("as recorded", before), make_picture("mapped", after)), columns=2)
 
 
 def _show_overlay(calibration: Calibration, raw: Raw) -> Gallery:

@@ -71,6 +71,8 @@ class Inputs:
     """File of the weights that the data set's mattes were made with."""
     backgrounds_dir: Path | None = None
     """Folder of the pictures that the data set was built with."""
+    colors_picture: Path | None = None
+    """The checker's patches as ``rb2v calibrate`` drew them beside the calibration; None where it has not."""
 
     @property
     def common_takes(self) -> tuple[str, ...]:
@@ -115,6 +117,7 @@ def read_inputs(
         compared={label: _read_aligned(folder) for label, folder in compared_dirs.items()},
         weights=weights,
         backgrounds_dir=backgrounds_dir,
+        colors_picture=None if calibration_path is None else _find_colors_picture(calibration_path),
     )
     if run_dir is not None:
         _check_run(run_dir, shards_dir)
@@ -128,6 +131,11 @@ def read_inputs(
     if truth_dir is not None and inputs.truth is not None:
         _check_truth(inputs, inputs.truth, truth_dir / TRUTH_NAME)
     return inputs
+
+
+def _find_colors_picture(calibration_path: Path) -> Path | None:
+    picture = calibration_path.with_name(f"{calibration_path.stem}_colors.png")
+    return picture if picture.is_file() else None
 
 
 def _read_aligned(folder: Path) -> Aligned:

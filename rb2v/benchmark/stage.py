@@ -146,7 +146,9 @@ def _measure(inputs: Inputs, config: BenchmarkConfig, executor: Executor, step: 
         sections.append(order.report(inputs.run_dir, motion))
     if inputs.calibration is not None:
         step("calibration")
-        sections.append(calibration.report(inputs.calibration, inputs.raw, truth_rig, config.grid_points))
+        sections.append(
+            calibration.report(inputs.calibration, inputs.raw, truth_rig, config.grid_points, inputs.colors_picture)
+        )
     if inputs.aligned is not None:
         step("alignment")
         sections.append(alignment.report(inputs.aligned, inputs.truth))
