@@ -350,6 +350,21 @@ class Timing:
     """None where too little moves to tell it."""
 
 
+@dataclass(frozen=True)
+class TakeRegistration:
+    """Where a take's registered views lie beside each other, as its own matched frames tell."""
+
+    shift_px: float
+    """How far the sharp view lies off the blurry one under the calibration: median over the crop, in blurry-camera
+    pixels."""
+    error_px: float
+    """Standard error of that."""
+    frames: int
+    """Blurry frames that tell it."""
+    homography: tuple[tuple[float, float, float], tuple[float, float, float], tuple[float, float, float]] | None = None
+    """The take's own homography in place of the calibration's, where it was refined."""
+
+
 REASONS: Mapping[str, str] = {
     "": "accepted",
     "out-of-range": "the window reaches beyond the sharp recording",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from rb2v.core.homography import Homography, normalized, warp_points
 
 FloatImage = NDArray[np.float32]
+Motion = Literal["homography", "shift"]
 
 _SMOOTHING_PX = 1.0
 _COARSEST_PX = 64
@@ -25,6 +27,7 @@ _MAX_MOVE_SHARE = 0.1
 _ROBUST_SCALE = 3.0
 _COARSE_MASK_SHARE = 0.999
 _LEAST_GRADIENT = 1e-6
+_FREE: dict[Motion, tuple[int, ...]] = {"homography": (0, 1, 2, 3, 4, 5, 6, 7), "shift": (2, 5)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,6 +143,7 @@ def refine_jointly(
     max_move_px: float | None = None,
     precision_px: float = _PRECISION_PX,
     max_pixels: int = _MAX_PIXELS,
+    motion: Motion = "homography",
 ) -> Refinement:
     """Refine a homography on the gradients of all pairs at once, from coarse to fine.
 
@@ -158,6 +162,8 @@ def refine_jointly(
         The iteration ends where no corner moves farther.
     max_pixels : int
         Pixels of each pair that are looked at, those of the largest gradients.
+    motion : {"homography", "shift"}
+        What may change: all eight parameters, or the place in the target alone, which little texture tells.
 
     Returns
     -------
@@ -185,7 +191,7 @@ def refine_jointly(
         pyramid.append([_halved(pair) for pair in pyramid[-1]])
     normal: _NormalEquations | None = None
     for halving in range(halvings, -1, -1):
-        level = _Level(pyramid[halving], _at_level(current, halving), max_pixels)
+        level = _Level(pyramid[halving], _at_level(current, halving), max_pixels, motion)
         normal = level.iterate(_COARSE_PRECISION_PX if halving else precision_px)
         current = _from_level(normal.homography, halving)
         corners = np.array([[0, 0], [width, 0], [0, height], [width, height]], dtype=np.float64)
@@ -269,8 +275,8 @@ def _halved(pair: ImagePair) -> ImagePair:
 class _Level:
     """One level of the pyramid: the pixels that count, and the iteration on them."""
 
-    def __init__(self, pairs: Sequence[ImagePair], homography: Homography, max_pixels: int) -> None:
-        self._pairs, self._homography, self._max_pixels = pairs, homography, max_pixels
+    def __init__(self, pairs: Sequence[ImagePair], homography: Homography, max_pixels: int, motion: Motion) -> None:
+        self._pairs, self._homography, self._max_pixels, self._motion = pairs, homography, max_pixels, motion
         self._gradients = [gradients(pair.target) for pair in pairs]
         height, width = pairs[0].target.shape
         self._size = (width, height)
@@ -300,7 +306,8 @@ class _Level:
             matrix, vector = self._pair_equations(pair, target)
             matrices.append(matrix)
             vectors.append(vector)
-        return _NormalEquations(self._homography, self._to_unit, np.array(matrices), np.array(vectors))
+        free = _FREE[self._motion]
+        return _NormalEquations(self._homography, self._to_unit, np.array(matrices), np.array(vectors), free)
 
     def _pair_equations(
         self, pair: ImagePair, target_gradients: tuple[FloatImage, FloatImage]
@@ -343,9 +350,7 @@ class _Level:
         return eliminated / variance, (vector[:8] - matrix[:8, 8] * vector[8] / matrix[8, 8]) / variance
 
 
-def _strongest(
-    target: tuple[FloatImage, FloatImage], seen: NDArray[np.bool_], at_most: int
-) -> NDArray[np.intp]:
+def _strongest(target: tuple[FloatImage, FloatImage], seen: NDArray[np.bool_], at_most: int) -> NDArray[np.intp]:
     """Return the flat indices of the pixels that count, the ones of the largest gradients where there are many."""
     indices = np.flatnonzero(seen)
     if len(indices) <= at_most:
@@ -368,6 +373,8 @@ class _NormalEquations:
     """(n, 8, 8)."""
     vectors: NDArray[np.float64]
     """(n, 8)."""
+    free: tuple[int, ...]
+    """Parameters that may change."""
 
     def update(self) -> Homography:
         """Return what the homography is to be multiplied by, from the left."""
@@ -391,7 +398,9 @@ class _NormalEquations:
         return float(x), float(y)
 
     def standard_error_px(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        covariance = np.linalg.inv(self.matrices.sum(axis=0)) * _PIXELS_PER_SAMPLE
+        free = np.ix_(self.free, self.free)
+        covariance = np.zeros((8, 8))
+        covariance[free] = np.linalg.inv(self.matrices.sum(axis=0)[free]) * _PIXELS_PER_SAMPLE
         u, v = warp_points(self.to_unit, points).T
         zero, one = np.zeros_like(u), np.ones_like(u)
         rows = (
@@ -402,12 +411,14 @@ class _NormalEquations:
         return np.asarray(np.sqrt(np.maximum(variance, 0)) / self.to_unit[0, 0], dtype=np.float64)
 
     def _solve(self, matrix: NDArray[np.float64], vector: NDArray[np.float64]) -> Homography:
+        matrix, vector = matrix[np.ix_(self.free, self.free)], vector[list(self.free)]
         # A picture with texture has a condition of about a hundred here.
         diagonal = np.sqrt(np.maximum(np.diag(matrix), 1e-300))
         scaled = matrix / np.outer(diagonal, diagonal)
         if not np.isfinite(scaled).all() or np.linalg.eigvalsh(scaled)[0] < 1e-7:
             raise ValueError("the pictures do not fix a homography: too little is seen in both")
-        p = np.linalg.solve(scaled, vector / diagonal) / diagonal
+        p = np.zeros(8)
+        p[list(self.free)] = np.linalg.solve(scaled, vector / diagonal) / diagonal
         step = np.array([[1 + p[0], p[1], p[2]], [p[3], 1 + p[4], p[5]], [p[6], p[7], 1.0]])
         to_unit = self.to_unit
         return np.asarray(np.linalg.inv(to_unit) @ np.linalg.inv(step) @ to_unit, dtype=np.float64)

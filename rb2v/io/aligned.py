@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import h5py
 import numpy as np
@@ -26,11 +26,14 @@ from rb2v.artifacts import (
     Crop,
     Split,
     Take,
+    TakeRegistration,
     Timing,
 )
 from rb2v.errors import InputError
 from rb2v.io.hdf5 import create_frames, create_group, create_hdf5, naming_damage, open_hdf5, own_dataset
 from rb2v.io.store import SCHEMA, check_schema, parse_json, read_json, validate, whole_file, write_json
+
+Record = TypeVar("Record")
 
 TAKES_FOLDER = "takes"
 MANIFEST_NAME = "manifest.json"
@@ -132,6 +135,7 @@ def write_aligned_take(
     timing: Timing,
     plate: NDArray[np.uint8] | None = None,
     inputs_sha256: str = "",
+    registration: TakeRegistration | None = None,
 ) -> Path:
     """Write a take's frames whole or not at all, and return the path.
 
@@ -155,6 +159,8 @@ def write_aligned_take(
         The clean background plate in the same geometry and colours.
     inputs_sha256 : str
         Digest of the files that the take was made from.
+    registration : TakeRegistration, optional
+        How far the two views lie off each other.
     """
     accepted = [frame for frame in frames if frame.accepted]
     with whole_file(path) as temporary, create_hdf5(temporary) as file:
@@ -166,6 +172,8 @@ def write_aligned_take(
         file.attrs["split"] = take.split or ""
         file.attrs["inputs_sha256"] = inputs_sha256
         file["timing"] = json.dumps(dataclasses.asdict(timing), allow_nan=False)
+        if registration is not None:
+            file["registration"] = json.dumps(dataclasses.asdict(registration), allow_nan=False)
         file["blurry_index"] = np.array([frame.blurry_index for frame in accepted], dtype=np.int64)
         file["position"] = np.array([frame.position for frame in accepted], dtype=np.int64)
         file["psnr"] = np.array([frame.psnr for frame in accepted], dtype=np.float32)
@@ -206,7 +214,7 @@ _LATER_FIELDS = {"composite_psnr": "f", "explained_psnr": "f"}  # files of versi
 _KINDS = {"i": "whole numbers", "f": "numbers", "b": "yes or no"}
 _FINITE_FIELDS = ("frames/blurry_index", "frames/blurry_time", "frames/position", "frames/position_fine")
 _MAX_VALUE = 1e12
-_MAX_TIMING_LETTERS = 1 << 20
+_MAX_RECORD_LETTERS = 1 << 20
 
 
 def _write_table(group: h5py.Group, frames: list[AlignedFrame]) -> None:
@@ -253,7 +261,10 @@ class AlignedTakeReader:
         self.green_screen = bool(attributes["green_screen"])
         self.inputs_sha256 = str(attributes["inputs_sha256"])
         self.split: Split | None = _member(attributes["split"], SPLITS) if attributes["split"] else None
-        self.timing = self._read_timing()
+        self.timing = self._read_record("timing", Timing)
+        self.registration: TakeRegistration | None = None
+        if "registration" in self._file:
+            self.registration = self._read_record("registration", TakeRegistration)
         self.blurry_index = self._array("blurry_index", np.int64, (None,))
         n = len(self.blurry_index)
         if n and self.blurry_index.min() < 0:
@@ -271,17 +282,17 @@ class AlignedTakeReader:
             if len(blurry) != 4 or len(sharp) != 5 or (n, *blurry[1:]) != blurry or (n, sharp[1], *blurry[1:]) != sharp:
                 raise ValueError(f"frames are {blurry} and {sharp} for {n} samples")
 
-    def _read_timing(self) -> Timing:
-        dataset = own_dataset(self._file, "timing")
-        with naming_damage(self._file, "timing"):
+    def _read_record(self, name: str, kind: type[Record]) -> Record:
+        dataset = own_dataset(self._file, name)
+        with naming_damage(self._file, name):
             text = dataset.asstr()[()]
-        if not isinstance(text, str) or len(text) > _MAX_TIMING_LETTERS:
-            raise InputError(self.path, "is no short text", "timing", expected="a JSON document")
+        if not isinstance(text, str) or len(text) > _MAX_RECORD_LETTERS:
+            raise InputError(self.path, "is no short text", name, expected="a JSON document")
         try:
             document = parse_json(text)
         except ValueError as error:
-            raise InputError(self.path, f"is not JSON ({error})", "timing") from error
-        return validate(Timing, document, self.path)
+            raise InputError(self.path, f"is not JSON ({error})", name) from error
+        return validate(kind, document, self.path)
 
     def _array(
         self,

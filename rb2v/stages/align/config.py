@@ -36,6 +36,10 @@ class AlignConfig:
     """Whether windows are scored on reduced frames or at the output's size."""
     rolling_shutter: Literal["report", "compensate"] = "report"
     """Whether a difference of the cameras' read-out is made up for row by row."""
+    registration: Literal["shared", "per-take"] = "shared"
+    """Whether all takes have the calibration's homography, or each its own where that brings its views together."""
+    max_shift_px: float = 0.5
+    """A take whose views lie further off each other, in blurry-camera pixels, is warned of."""
     min_psnr_db: float = 24.0
     """Lower PSNR of the colour-mapped synthetic blur means ``low-psnr``."""
     min_margin_db: float = 0.5
@@ -73,6 +77,7 @@ class AlignConfig:
             ("positions", ("clock", "independent")),
             ("search", ("reduced", "full")),
             ("rolling_shutter", ("report", "compensate")),
+            ("registration", ("shared", "per-take")),
         ):
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} must be {' or '.join(choices)}, got {getattr(self, name)!r}")
@@ -114,6 +119,7 @@ class AlignConfig:
 
 _MAX_RANGE_SECONDS = 60.0
 _POSITIVE = (
+    "max_shift_px",
     "min_psnr_db",
     "min_margin_db",
     "tolerance_frames",

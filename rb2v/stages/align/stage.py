@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rb2v import __version__
-from rb2v.artifacts import AlignedFrame, Calibration, Rig, Take, Timing
+from rb2v.artifacts import AlignedFrame, Calibration, Rig, Take, TakeRegistration, Timing
 from rb2v.device import Device, make_matrix_product
 from rb2v.errors import InputError, Rb2vError
 from rb2v.execution import Executor, SerialExecutor
@@ -42,6 +42,8 @@ class TakeRecord:
     reasons: Mapping[str, int]
     """How many frames were not accepted, by reason."""
     timing: Timing
+    registration: TakeRegistration | None
+    """How far the two views lie off each other; None where too little tells it."""
 
 
 def run(
@@ -221,7 +223,7 @@ def align_take(
     with AlignedTakeReader(path) as reader:
         frames = reader.read_frames()
         reasons = Counter(frame.reason for frame in frames if not frame.accepted)
-        return TakeRecord(take.name, len(frames), len(reader), reasons, reader.timing)
+        return TakeRecord(take.name, len(frames), len(reader), reasons, reader.timing, reader.registration)
 
 
 def _is_finished(take: Take, out_dir: Path) -> bool:

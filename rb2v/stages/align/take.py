@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import logging
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from rb2v.artifacts import AlignedFrame, Calibration, Rig, Take, Timing
+from rb2v.artifacts import AlignedFrame, Calibration, ClockModel, Rig, Take, TakeRegistration, Timing
 from rb2v.core.color import Response, apply_color_map, encode, to_linear
+from rb2v.core.homography import Homography
 from rb2v.core.resampling import FrameWarp
 from rb2v.device import Device, make_matrix_product
 from rb2v.errors import InputError
 from rb2v.interpolation import make_interpolator
-from rb2v.io.aligned import write_aligned_take
+from rb2v.io.aligned import FrameChecks, write_aligned_take
 from rb2v.io.frame_file import FrameFile
 from rb2v.io.gopro import read_telemetry
 from rb2v.io.partial import scratch_folder
@@ -29,6 +32,15 @@ from rb2v.stages.align.matte import CompositeLimits, LaidAside, reject_broken_co
 from rb2v.stages.align.offset import choose_offset, estimate_offsets
 from rb2v.stages.align.photometry import ColorMap, Photometry
 from rb2v.stages.align.quality import Judge, Place, check_frames, place_frames
+from rb2v.stages.align.registration import (
+    MAX_FRAMES,
+    MatchedFrame,
+    contradicts,
+    find_coarse_shift,
+    is_still,
+    measure_registration,
+    registration_of,
+)
 from rb2v.stages.align.search import Search, no_search, search_windows
 from rb2v.stages.align.timing import (
     Neighbourhoods,
@@ -39,10 +51,27 @@ from rb2v.stages.align.timing import (
 )
 from rb2v.stages.align.track import SharpSource, load_track, quantize, shrink
 
+logger = logging.getLogger(__name__)
+
+_MAX_ROUNDS = 3
 _MIN_TRACK_SIZE_PX = 64
 _MAX_TRACK_SCALE = 4
 _MAX_SHARED_COLOR_FRAMES = 24
 _MAX_SHUTTER_SECONDS = 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class _Windows:
+    """What was found of a take's frames, before any sample is made."""
+
+    search: Search
+    timing: Timing
+    places: list[Place]
+    checks: FrameChecks
+    judge: Judge
+    registration: TakeRegistration | None
+    homography: Homography | None
+    """Under which the views would lie on each other; None where the present one is as good."""
 
 
 class TakeAlignment:
@@ -82,7 +111,8 @@ class TakeAlignment:
         weights: Path | None = None,
     ) -> None:
         self._take, self._rig, self._config, self._scratch = take, rig, config, scratch
-        self._weights = weights
+        self._calibration, self._device, self._weights = calibration, device, weights
+        self._shared, self._round = calibration, 0
         self._product = make_matrix_product(device)
         # The gyro and the shutter stand in the same track, and reading it means reading the whole file.
         self._read_telemetry = functools.cache(read_telemetry)
@@ -102,6 +132,47 @@ class TakeAlignment:
 
     def write(self, path: Path, inputs_sha256: str) -> None:
         """Align the take and write its file, with the digest of what it was made from."""
+        config = self._config
+        found = self._find_windows()
+        registration = found.registration
+        if config.registration == "per-take" and found.homography is not None and self._round < _MAX_ROUNDS:
+            self._start_again(found.homography).write(path, inputs_sha256)
+            return
+        is_far = registration is not None and registration.shift_px > config.max_shift_px
+        if found.homography is not None and is_far and not self._round:
+            # Windows that were found under a wrong homography hide a part of how wrong it is.
+            registration = self._start_again(found.homography).settle()
+        self._warn_of_shift(registration)
+        if self._round:
+            registration = registration_of(self._shared.homography, self._calibration, registration)
+        frames, samples = self._make_samples(found)
+        if self._take.green_screen:
+            matter = make_matter(config.matter, self._weights)
+            limits = CompositeLimits(config.min_composite_psnr_db, config.min_explained_psnr_db)
+            frames, samples = reject_broken_composites(frames, samples, matter, self._response, limits)
+        write_aligned_take(
+            path,
+            self._take,
+            frames,
+            samples,
+            found.search.curves,
+            found.checks,
+            found.timing,
+            samples.plate,
+            inputs_sha256,
+            registration,
+        )
+
+    def settle(self) -> TakeRegistration:
+        """Return how far the homography of all takes is off, followed to where the frames find no more."""
+        found = self._find_windows()
+        if found.homography is not None and self._round < _MAX_ROUNDS:
+            return self._start_again(found.homography).settle()
+        total = registration_of(self._shared.homography, self._calibration, found.registration)
+        return dataclasses.replace(total, homography=None)
+
+    def _find_windows(self) -> _Windows:
+        """Find every frame's window, the timing, and how far the views lie off each other."""
         rig, config, times = self._rig, self._config, self._blurry.times
         track_size, size = self._reduced_sizes()
         track = self._sharp.reduce(track_size, size, self._scratch / "reduced", blur_track=config.search == "full")
@@ -128,14 +199,51 @@ class TakeAlignment:
         places = place_frames(search, times, self._sharp, clock, rig)
         checks = check_frames(places, small, windows, track, self._sharp, search.confident)
         judge = Judge(search, checks, clock, self._sharp, config)
-        frames, samples = self._make_samples(places, search, judge, timing)
-        if self._take.green_screen:
-            matter = make_matter(config.matter, self._weights)
-            limits = CompositeLimits(config.min_composite_psnr_db, config.min_explained_psnr_db)
-            frames, samples = reject_broken_composites(frames, samples, matter, self._response, limits)
-        write_aligned_take(
-            path, self._take, frames, samples, search.curves, checks, timing, samples.plate, inputs_sha256
-        )
+        registration, own = self._measure_registration(places, search, judge, clock)
+        if offset is not None:
+            expected = [round(self._sharp.position_at(offset.seconds + time)) for time in times]
+            coarse = find_coarse_shift(small, windows, expected, size, rig, self._calibration)
+            # Under a large shift frames may seem to find windows that are not theirs.
+            if registration is None or (coarse[0] is not None and contradicts(registration, coarse[0])):
+                registration, own = coarse
+        return _Windows(search, timing, places, checks, judge, registration, own)
+
+    def _measure_registration(
+        self, places: Sequence[Place], search: Search, judge: Judge, clock: ClockModel | None
+    ) -> tuple[TakeRegistration | None, Homography | None]:
+        """Measure how far the views lie off each other, and find a homography under which they do not."""
+        possible = [index for index, place in enumerate(places) if judge.can_be_made(place)]
+        trusted = clock is not None or self._config.positions == "independent"
+        told = [index for index in possible if trusted and search.confident[index]]
+        # Of what stands still any window is the right one.
+        chosen = told or [index for index in possible if is_still(search.curves.psnr[index])]
+        matched = []
+        for index in chosen[:: max(-(-len(chosen) // MAX_FRAMES), 1)]:
+            blur, _ = self._sharp.window(places[index].position)
+            matched.append(MatchedFrame(np.asarray(self._blurry.frames[index]), blur))
+        return measure_registration(matched, self._calibration, self._response, self._take.name)
+
+    def _warn_of_shift(self, registration: TakeRegistration | None) -> None:
+        limit_px = self._config.max_shift_px
+        if registration is not None and registration.shift_px > limit_px:
+            per_take = self._config.registration == "per-take"
+            logger.warning(
+                "%s: the views lie %.2f px off each other (limit %g px): %s",
+                self._take.name,
+                registration.shift_px,
+                limit_px,
+                "no homography of its own helps" if per_take else "was the rig moved? --per-take refines it",
+            )
+
+    def _start_again(self, homography: Homography) -> TakeAlignment:
+        """Return the alignment of the same take under a homography of its own."""
+        scratch = self._scratch / "registered"
+        scratch.mkdir()
+        mirrored = bool(np.linalg.det(homography) < 0)
+        own = dataclasses.replace(self._calibration, homography=homography, mirrored=mirrored)
+        again = TakeAlignment(self._take, self._rig, own, self._config, scratch, self._device, self._weights)
+        again._shared, again._round = self._shared, self._round + 1
+        return again
 
     def _reduced_sizes(self) -> tuple[tuple[int, int], tuple[int, int]]:
         """Return the sizes at which frames are interpolated, and compared, for the search."""
@@ -165,10 +273,9 @@ class TakeAlignment:
         possible = stated[(stated > 0) & (stated <= _MAX_SHUTTER_SECONDS)]
         return float(np.median(possible)) if len(possible) else None
 
-    def _make_samples(
-        self, places: Sequence[Place], search: Search, judge: Judge, timing: Timing
-    ) -> tuple[list[AlignedFrame], LaidAside]:
+    def _make_samples(self, found: _Windows) -> tuple[list[AlignedFrame], LaidAside]:
         """Judge every frame, and lay the samples of those that are accepted aside."""
+        places, search, judge, timing = found.places, found.search, found.judge, found.timing
         shifts = None
         if timing.rolling_shutter is not None and timing.rolling_shutter.compensated:
             shifts = row_shifts(timing.rolling_shutter, self._rig)

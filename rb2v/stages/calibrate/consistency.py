@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from rb2v.artifacts import Rig
 from rb2v.core.homography import Homography
 from rb2v.core.refinement import ImagePair, gradient_correlation
 from rb2v.errors import InputError
@@ -85,7 +86,7 @@ def _fine_energy(image: Image) -> float:
     return energies[0] / energies[1] if energies[1] > 1e-9 else np.inf
 
 
-def check_misfits(fits: Fits, folder: Path, expected: str) -> list[int]:
+def check_misfits(fits: Fits, rig: Rig, folder: Path, expected: str) -> list[int]:
     """Return the indices of the captures that fit the homography, and name the others.
 
     Raises
@@ -96,7 +97,9 @@ def check_misfits(fits: Fits, folder: Path, expected: str) -> list[int]:
     best = max(fits.correlations)
     misfits = [index for index, value in enumerate(fits.correlations) if value < _MISFIT_SHARE * best]
     kept = [index for index in range(len(fits.captures)) if index not in misfits]
-    if 2 * len(kept) < len(misfits):
+    # Under a mirror that is stated wrongly exchanged files may seem to explain what does not fit.
+    most_fit = len(kept) > len(misfits)
+    if 2 * len(kept) < len(misfits) or (rig.mirrored is not None and not most_fit):
         raise InputError(
             folder,
             f"the two views of the captures show no common structure ({len(kept)} of {len(fits.captures)} pairs agree)",
@@ -112,7 +115,7 @@ def check_misfits(fits: Fits, folder: Path, expected: str) -> list[int]:
             "to %.2f)",
             *(fits.captures[index].name, fits.correlations[index], best),
         )
-    if len(kept) <= len(misfits):
+    if not most_fit:
         name = fits.captures[misfits[0]].name
         raise InputError(
             folder / "blurry" / name,

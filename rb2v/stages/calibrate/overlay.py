@@ -119,8 +119,8 @@ def draw_residuals(blurry: Image, calibration: Calibration) -> Image:
     gray = cv2.cvtColor(np.asarray(cv2.resize(blurry, size), dtype=np.uint8), cv2.COLOR_RGB2GRAY)
     picture = np.dstack([gray // 3] * 3)
     x, y, width, height = dataclasses.astuple(calibration.crop)
-    corners = [(round(enlarged * a), round(enlarged * b)) for a, b in ((x, y), (x + width - 1, y + height - 1))]
-    cv2.rectangle(picture, *corners, _YELLOW, 1)
+    first, last = (enlarged * x, enlarged * y), (enlarged * (x + width - 1), enlarged * (y + height - 1))
+    cv2.rectangle(picture, first, last, _YELLOW, 1)
     lengths = [float(np.hypot(one.dx, one.dy)) for one in calibration.residuals]
     # The largest arrow reaches nearly to its neighbour's place, but no arrow is a thousand times what it shows.
     spacing = np.sqrt(width * height / max(len(lengths), 1)) * enlarged

@@ -83,7 +83,7 @@ def register(captures: Sequence[Capture], rig: Rig, config: CalibrateConfig, raw
     coarse = [_coarse(pair) for pair in pairs]
     at_coarse = _at_coarse(initial, pairs[0])
     fits = Fits(captures, coarse, at_coarse, [_score([pair], at_coarse) for pair in coarse])
-    kept = check_misfits(fits, folder, _expected(rig))
+    kept = check_misfits(fits, rig, folder, _expected(rig))
     captures, pairs = [captures[index] for index in kept], [pairs[index] for index in kept]
     refinement: Refinement | None = None
     if config.refine:
@@ -267,7 +267,8 @@ def _refine(
             "%s: lies %.1f px off the other captures and is left out: was the rig moved?",
             *(captures[worst].name, shifts_px[worst]),
         )
-        captures, pairs = [[*some[:worst], *some[worst + 1 :]] for some in (captures, pairs)]  # type: ignore[assignment]
+        captures = [*captures[:worst], *captures[worst + 1 :]]
+        pairs = [*pairs[:worst], *pairs[worst + 1 :]]
 
 
 def _check_certainty(refinement: Refinement, pair: ImagePair, folder: Path) -> None:

@@ -1,0 +1,256 @@
+"""Whether the views of a take still lie on each other, and the take's own homography where they do not."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from rb2v.artifacts import Calibration, Rig, TakeRegistration
+from rb2v.core.blur import Windows
+from rb2v.core.color import Response, from_linear
+from rb2v.core.homography import Homography, crop_homography, normalized, warp_points
+from rb2v.core.refinement import ImagePair, Refinement, gradient_correlation, refine_jointly
+from rb2v.io.frame_file import FrameFile
+
+logger = logging.getLogger(__name__)
+
+MAX_FRAMES = 8
+"""Frames that are looked at."""
+
+_SATURATED = 0.97
+_MAX_ERROR_PX = 0.15
+_MIN_FRAMES_TO_REFINE = 4
+_MIN_SIGNIFICANCE = 3.0
+_MIN_SHIFT_PX = 0.05
+_PRECISION_PX = 0.005
+_GRID = 7
+_MAX_SHIFT_SHARE = 0.15
+_MIN_CORRELATION = 0.4
+_MIN_GAIN = 0.02
+_SLOPE_SHARE = 0.1
+_UNKNOWN_ERROR_PX = 1.0
+_MIN_STILL_DB = 24.0
+_MAX_STILL_RANGE_DB = 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class MatchedFrame:
+    """A blurry frame, and the synthetic blur of its window, in the output's geometry."""
+
+    blurry: NDArray[np.uint8]
+    """(H, W, 3) coded."""
+    blur: NDArray[np.float32]
+    """(H, W, 3) linear light."""
+
+
+def measure_registration(
+    matched: Sequence[MatchedFrame], calibration: Calibration, response: Response, take_name: str
+) -> tuple[TakeRegistration | None, Homography | None]:
+    """Measure how far the views of a take lie off each other, and find a homography under which they do not.
+
+    Parameters
+    ----------
+    matched : sequence of MatchedFrame
+        Frames of which the clock tells the windows, or of which any window will do.
+    calibration : Calibration
+        What they were registered with.
+    response : {"linear", "srgb"} or float
+        In which the frames are coded.
+    take_name : str
+        For messages.
+
+    Returns
+    -------
+    registration : TakeRegistration or None
+        None where the frames tell too little.
+    homography : (3, 3) ndarray of float64, or None
+        The take's own, sharp-camera pixels to blurry-camera pixels; None where it would not be better, which frames
+        that it is not fitted to decide.
+    """
+    pairs = [_pair(one, response) for one in matched]
+    found = _fit(pairs)
+    if found is None:
+        return None, None
+    height, width = pairs[0].target.shape
+    crop = calibration.crop
+    to_output = crop_homography((crop.x, crop.y, crop.width, crop.height), (width, height))
+    own = normalized(np.linalg.inv(to_output) @ found.homography @ to_output @ calibration.homography)
+    points = _points(width, height)
+    moved = warp_points(found.homography, points) - points
+    # Where the output is smaller than the crop, its pixels are larger.
+    scale = float(np.sqrt(crop.width * crop.height / (width * height)))
+    shift_px = scale * float(np.median(np.linalg.norm(moved, axis=1)))
+    error_px = scale * max(float(np.median(found.standard_error_px(points))), _disagreement_px(pairs, points))
+    registration = TakeRegistration(shift_px, error_px, len(pairs))
+    if shift_px < max(_MIN_SHIFT_PX, _MIN_SIGNIFICANCE * error_px):
+        return registration, None
+    if not _holds_elsewhere(pairs):
+        logger.info("%s: another homography would not bring frames together that it is not fitted to", take_name)
+        return registration, None
+    return registration, own
+
+
+def find_coarse_shift(
+    frames: FrameFile[np.uint16],
+    windows: Windows,
+    expected: Sequence[int],
+    size: tuple[int, int],
+    rig: Rig,
+    calibration: Calibration,
+) -> tuple[TakeRegistration | None, Homography | None]:
+    """Find a shift so large that no window explains any frame without it.
+
+    Under each shift, every frame is correlated with all windows near its expected one, and the best counts.
+
+    Parameters
+    ----------
+    frames : (J, n, 3) FrameFile of uint16
+        Reduced blurry frames.
+    windows : Windows
+        The synthetic blur of all windows, reduced alike.
+    expected : sequence of int
+        Where the coarse offset puts the frames' windows.
+    size : tuple of int
+        Width and height of the reduced frames.
+    rig : Rig
+        The range to either side.
+    calibration : Calibration
+        What they were registered with.
+
+    Returns
+    -------
+    registration : TakeRegistration or None
+        None where no shift stands out.
+    homography : (3, 3) ndarray of float64, or None
+        The calibration's with that shift.
+    """
+    width, height = size
+    radius = math.ceil(rig.search_range_seconds * rig.fine_fps)
+    possible = [index for index, place in enumerate(expected) if radius <= place < len(windows) - radius]
+    chosen = possible[:: max(-(-len(possible) // MAX_FRAMES), 1)]
+    total = np.zeros((height, width))
+    for index in chosen:
+        near = windows[expected[index] - radius : expected[index] + radius + 1]
+        total += _correlations(frames[index], near, size).max(axis=0)
+    if not chosen:
+        return None, None
+    total /= len(chosen)
+    y, x = np.meshgrid(np.fft.fftfreq(height, 1 / height), np.fft.fftfreq(width, 1 / width), indexing="ij")
+    total[np.hypot(x, y) > _MAX_SHIFT_SHARE * min(size)] = -1
+    row, column = np.unravel_index(int(total.argmax()), total.shape)
+    if total[row, column] < _MIN_CORRELATION or total[row, column] < total[0, 0] + _MIN_GAIN:
+        return None, None
+    crop = calibration.crop
+    shift = np.array([x[row, column] * crop.width / width, y[row, column] * crop.height / height])
+    move = np.array([[1, 0, shift[0]], [0, 1, shift[1]], [0, 0, 1]])
+    registration = TakeRegistration(float(np.hypot(*shift)), 0.5 * crop.width / width, len(chosen))
+    return registration, normalized(move @ calibration.homography)
+
+
+def contradicts(fine: TakeRegistration, coarse: TakeRegistration) -> bool:
+    """Return whether the shift of whole reduced pixels is another one than what the matched frames tell."""
+    return abs(fine.shift_px - coarse.shift_px) > coarse.error_px
+
+
+def _correlations(
+    frame: NDArray[np.uint16], windows: NDArray[np.floating], size: tuple[int, int]
+) -> NDArray[np.float64]:
+    """Return the correlation of a frame with every window under every shift of the window, as (n, H, W)."""
+    width, height = size
+    pictures = [np.asarray(one, dtype=np.float64).mean(axis=-1).reshape(-1, height, width) for one in (frame, windows)]
+    fade = np.outer(np.hanning(height), np.hanning(width)) ** 0.5
+    spectra = []
+    for some in pictures:
+        # The means and the slow slopes of the light say nothing of a place.
+        fine = np.stack([one - cv2.GaussianBlur(one, (0, 0), _SLOPE_SHARE * min(size)) for one in some]) * fade
+        norms = np.sqrt(np.square(fine).sum(axis=(1, 2), keepdims=True)) + 1e-9
+        spectra.append(np.fft.rfft2(fine / norms))
+    return np.asarray(np.fft.irfft2(spectra[0] * np.conj(spectra[1]), s=(height, width)), dtype=np.float64)
+
+
+def registration_of(shared: Homography, calibration: Calibration, left: TakeRegistration | None) -> TakeRegistration:
+    """Return the registration of a take with a homography of its own.
+
+    Parameters
+    ----------
+    shared : (3, 3) ndarray
+        The homography of all takes.
+    calibration : Calibration
+        That of this one.
+    left : TakeRegistration or None
+        What it leaves.
+    """
+    crop = calibration.crop
+    points = _points(crop.width, crop.height) + np.array([crop.x, crop.y])
+    moved = warp_points(calibration.homography @ np.linalg.inv(shared), points) - points
+    rows = calibration.homography.tolist()
+    return TakeRegistration(
+        shift_px=float(np.median(np.linalg.norm(moved, axis=1))),
+        error_px=_UNKNOWN_ERROR_PX if left is None else left.error_px,
+        frames=0 if left is None else left.frames,
+        homography=(tuple(rows[0]), tuple(rows[1]), tuple(rows[2])),
+    )
+
+
+def is_still(psnr: NDArray[np.floating]) -> bool:
+    """Return whether all windows of a (n,) score curve, in dB, explain a frame alike, and well: nothing moves."""
+    known = psnr[np.isfinite(psnr)]
+    return bool(len(known) and known.min() > _MIN_STILL_DB and np.ptp(known) < _MAX_STILL_RANGE_DB)
+
+
+def _pair(matched: MatchedFrame, response: Response) -> ImagePair:
+    coded = from_linear(matched.blur, response)
+    target = cv2.cvtColor(matched.blurry, cv2.COLOR_RGB2GRAY).astype(np.float32) / np.float32(255)
+    source = np.asarray(cv2.cvtColor(np.asarray(coded, dtype=np.float32), cv2.COLOR_RGB2GRAY), dtype=np.float32)
+    return ImagePair(
+        source, target, coded.max(axis=2) < _SATURATED, matched.blurry.max(axis=2) < round(255 * _SATURATED)
+    )
+
+
+def _fit(pairs: Sequence[ImagePair]) -> Refinement | None:
+    """Return the fit of a homography, or of a shift where little texture tells no more; None where not even that."""
+    if not pairs:
+        return None
+    height, width = pairs[0].target.shape
+    try:
+        found = refine_jointly(np.eye(3), pairs, precision_px=_PRECISION_PX)
+        if found.standard_error_px(_points(width, height)).max() < _MAX_ERROR_PX:
+            return found
+    except ValueError:
+        pass
+    try:
+        return refine_jointly(np.eye(3), pairs, precision_px=_PRECISION_PX, motion="shift")
+    except ValueError:
+        return None
+
+
+def _disagreement_px(pairs: Sequence[ImagePair], points: NDArray[np.float64]) -> float:
+    """Return the standard error that two halves of the frames show by what they say differently."""
+    halves = [found for found in (_fit(pairs[::2]), _fit(pairs[1::2])) if found is not None]
+    if len(halves) < 2:
+        return 0.0
+    places = [warp_points(found.homography, points) for found in halves]
+    return 0.5 * float(np.median(np.linalg.norm(places[0] - places[1], axis=1)))
+
+
+def _holds_elsewhere(pairs: Sequence[ImagePair]) -> bool:
+    if len(pairs) < _MIN_FRAMES_TO_REFINE:
+        return False
+    for fitted, others in ((pairs[::2], pairs[1::2]), (pairs[1::2], pairs[::2])):
+        found = _fit(fitted)
+        if found is None:
+            return False
+        if gradient_correlation(others, found.homography) <= gradient_correlation(others, np.eye(3)):
+            return False
+    return True
+
+
+def _points(width: int, height: int) -> NDArray[np.float64]:
+    x, y = np.meshgrid(np.linspace(0, width - 1, _GRID), np.linspace(0, height - 1, _GRID))
+    return np.column_stack([x.ravel(), y.ravel()])

@@ -1,0 +1,75 @@
+"""How exact the homography of simulated rigs is, over many seeds: prints a table.
+
+Every seed is a rig of its own: mirrored or not, a camera that codes sRGB or linear light, with noise; captures are
+stills as `rb2v simulate` writes them. Run it as ``python tests/benchmarks/measure_calibration.py --seeds 20``.
+"""
+
+import argparse
+import dataclasses
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from rb2v.core.homography import warp_points
+from rb2v.io.calibration import read_calibration
+from rb2v.io.config import find_rig
+from rb2v.simulator import SimulateConfig, read_truth, simulate
+from rb2v.stages import calibrate
+
+LIMIT_PX, MEDIAN_LIMIT_PX = 0.15, 0.05
+
+
+def measure(seed, size, folder, **changes):
+    """Return what the seed is, and the errors over the crop in pixels."""
+    mirrored, response = seed % 2 == 0, ("srgb", "linear")[seed // 2 % 2]
+    rig = yaml.safe_load(find_rig("gopro_hero8").read_text()) | {"response": response, "mirrored": "auto"}
+    path = folder / "rig.yaml"
+    path.write_text(yaml.safe_dump(rig))
+    config = SimulateConfig(
+        rig=str(path), size=size, seconds=0.04, test_takes=False, categories=("street",), mirrored=mirrored, seed=seed
+    )
+    truth = read_truth(simulate(folder / "raw", dataclasses.replace(config, **changes))).rig
+    started = time.process_time()
+    found = read_calibration(calibrate.run(folder / "raw", folder / "calibration.json"))
+    seconds = time.process_time() - started
+    crop = found.crop
+    x = np.linspace(crop.x, crop.x + crop.width - 1, 15)
+    y = np.linspace(crop.y, crop.y + crop.height - 1, 15)
+    grid = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
+    placed = warp_points(found.homography, warp_points(np.linalg.inv(truth.homography), grid))
+    errors = np.linalg.norm(placed - grid, axis=1)
+    return mirrored, response, found, errors, seconds
+
+
+def main():
+    """Print a line per seed and the summary."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--size", default="720x540")
+    arguments = parser.parse_args()
+    size = tuple(int(part) for part in arguments.size.split("x"))
+    print("seed  mirrored  response  mean px  max px   rms px  p95 px  left out  Delta E  CPU s")
+    means = []
+    for seed in range(arguments.seeds):
+        with tempfile.TemporaryDirectory() as folder:
+            mirrored, response, found, errors, seconds = measure(seed, size, Path(folder))
+        means.append(errors.mean())
+        quality = found.quality
+        delta_e = "-" if quality.delta_e is None else f"{quality.delta_e:.2f}"
+        print(
+            f"{seed:4d}  {'yes' if mirrored else 'no ':8s}  {response:8s}  {errors.mean():7.4f}  {errors.max():6.4f}  "
+            f"{quality.rms_px:7.3f}  {quality.p95_px:6.3f}  {quality.leave_one_out_px:8.3f}  "
+            f"{delta_e:>7s}  {seconds:5.1f}",
+            flush=True,
+        )
+    print(
+        f"mean error: median {np.median(means):.4f} px (limit {MEDIAN_LIMIT_PX}), "
+        f"largest {np.max(means):.4f} px (limit {LIMIT_PX})"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+"""A rig that was knocked between takes: how far is said, and a take may have a homography of its own."""
+
+import json
+
+import h5py
+import numpy as np
+import pytest
+from sessions import make_session
+
+from rb2v.artifacts import Calibration, CalibrationQuality, Crop
+from rb2v.core.homography import warp_points
+from rb2v.io.aligned import AlignedTakeReader, aligned_take_path
+from rb2v.io.calibration import write_calibration
+from rb2v.stages import align
+
+
+def calibrate_truly(made):
+    """Write the true calibration of before the knock."""
+    rig = made.truth.rig
+    write_calibration(
+        made.calibration,
+        Calibration(
+            homography=rig.homography,
+            mirrored=rig.config.mirrored,
+            size_blurry=rig.config.size,
+            size_sharp=rig.config.size,
+            crop=Crop(24, 8, 144, 144),
+            color=None,
+            quality=CalibrationQuality(0.0, 1, 4, None),
+        ),
+    )
+
+
+@pytest.fixture(scope="module", params=["moving", "still"])
+def knocked(request, tmp_path_factory):
+    root = tmp_path_factory.mktemp("knocked")
+    made = make_session(
+        root, seconds=0.6, categories=("street",), bump_px=2.5, seed=2, motion=float(request.param == "moving")
+    )
+    calibrate_truly(made)
+    return made
+
+
+@pytest.fixture(scope="module")
+def steady(tmp_path_factory):
+    made = make_session(tmp_path_factory.mktemp("steady"), seconds=0.6, categories=("street",), seed=2)
+    calibrate_truly(made)
+    return made
+
+
+def align_take(made, out, **settings):
+    align.run(made.raw, made.calibration, out, align.AlignConfig(**settings))
+    with AlignedTakeReader(aligned_take_path(out, "street_train")) as reader:
+        return reader.registration, len(reader), reader.psnr
+
+
+def errors_px(made, homography):
+    truth = made.truth.rig.during(made.truth.take("street_train")).homography
+    x, y = np.meshgrid(np.linspace(24, 167, 9), np.linspace(8, 151, 9))
+    grid = np.column_stack([x.ravel(), y.ravel()])
+    return np.linalg.norm(warp_points(np.array(homography), warp_points(np.linalg.inv(truth), grid)) - grid, axis=1)
+
+
+def test_a_knock_is_said_and_refined(knocked, tmp_path, caplog):
+    true_px = np.median(errors_px(knocked, knocked.truth.rig.homography))
+    assert true_px > 2
+    registration, _, _ = align_take(knocked, tmp_path / "shared")
+    assert registration.homography is None
+    assert registration.shift_px == pytest.approx(true_px, abs=3 * registration.error_px + 0.2)
+    assert "street_train: the views lie" in caplog.text
+    assert "--per-take refines it" in caplog.text
+    refined, _, _ = align_take(knocked, tmp_path / "own", registration="per-take")
+    assert refined.shift_px == pytest.approx(true_px, abs=0.2)
+    assert errors_px(knocked, refined.homography).mean() < 0.3
+
+
+def test_what_stands_still_is_left_as_it_is(steady, tmp_path, caplog):
+    registration, n_accepted, psnr = align_take(steady, tmp_path / "shared")
+    assert registration.shift_px < 0.15
+    assert 0 < registration.error_px < 0.2
+    assert registration.frames >= 4
+    assert "the views lie" not in caplog.text
+    again, n_again, psnr_again = align_take(steady, tmp_path / "own", registration="per-take")
+    assert errors_px(steady, steady.truth.rig.homography if again.homography is None else again.homography).mean() < 0.2
+    assert n_again == n_accepted
+    assert np.median(psnr_again) > np.median(psnr) - 0.3
+
+
+def test_what_the_registration_says_is_read_back_whole_or_named(steady, tmp_path):
+    align_take(steady, tmp_path / "a")
+    path = aligned_take_path(tmp_path / "a", "street_train")
+    with h5py.File(path, "r+") as file:
+        record = json.loads(file["registration"].asstr()[()])
+        del file["registration"]
+        file["registration"] = json.dumps(record | {"shift_px": "far"})
+    with pytest.raises(ValueError, match="shift_px"):
+        AlignedTakeReader(path)
+    with h5py.File(path, "r+") as file:
+        del file["registration"]
+    with AlignedTakeReader(path) as reader:
+        assert reader.registration is None, "files of versions before have none"
+
+
+def test_settings_that_cannot_be():
+    with pytest.raises(ValueError, match="registration must be shared or per-take"):
+        align.AlignConfig(registration="own")
+    with pytest.raises(ValueError, match="max_shift_px"):
+        align.AlignConfig(max_shift_px=0)
