@@ -17,6 +17,7 @@ _FLARE_DEVIATION = 0.005  # of the light that a white surface sends: what a lens
 _KEPT_SHARE = 0.8  # of the pairs, those that a map fits best
 _TRIM_ROUNDS = 4
 _SIGNIFICANT = 4.0  # two standard errors, in the criterion's unit
+_DECISIVE = 9.0
 _MAX_EFFECTIVE_PAIRS = 60  # neighbours' errors go together
 _MAX_ERROR = 0.15  # relative
 _DARK_CODED = 0.02  # below, a level is a large part of the value
@@ -81,7 +82,8 @@ def estimate_response(grays: Sequence[GraySteps], pairs: Sequence[ColorPairs]) -
     Returns
     -------
     ResponseEstimate or None
-        None where the colours leave the exponent open by more than 15 %, or there are too few of them.
+        None where the colours leave the exponent open by more than 15 % and do not tell that it is sRGB either, or there
+        are too few of them.
 
     References
     ----------
@@ -98,10 +100,13 @@ def estimate_response(grays: Sequence[GraySteps], pairs: Sequence[ColorPairs]) -
     gammas = scores[len(_NAMED) :]
     gamma, gamma_score, error = _parabola_minimum(np.log(_GAMMAS), gammas)
     best = min(float(scores.min()), gamma_score)
-    if error > _MAX_ERROR:
-        return None
     named = int(np.argmin(scores[: len(_NAMED)]))
-    response: Response = _NAMED[named] if scores[named] <= gamma_score + _SIGNIFICANT else round(gamma, 3)
+    explains = scores[named] <= gamma_score + _SIGNIFICANT
+    # Where a gamma is open, linear is as open as any; a curve that is no power may be told all the same.
+    decided = _NAMED[named] == "srgb" and scores[named] <= gamma_score - _DECISIVE
+    if error > _MAX_ERROR and not decided:
+        return None
+    response: Response = _NAMED[named] if explains else round(gamma, 3)
     criterion = tuple((name, float(score - best)) for name, score in zip(_NAMED, scores, strict=False))
     return ResponseEstimate(response, gamma, gamma * error, criterion)
 

@@ -19,18 +19,19 @@ def to_blurry(calibration: Calibration, points: Points) -> Points:
         NaN where a lens takes no point.
     """
     plane = warp_points(calibration.homography, _undistort(points, calibration.lens_sharp))
-    return _distort(plane, calibration.lens_blurry)
+    return record(plane, calibration.lens_blurry)
 
 
 def to_sharp(calibration: Calibration, points: Points) -> Points:
     """Take recorded pixels of the blurry camera to recorded pixels of the sharp one; the inverse of `to_blurry`."""
     back = np.linalg.inv(calibration.homography)
-    return _distort(warp_points(back, _undistort(points, calibration.lens_blurry)), calibration.lens_sharp)
+    return record(warp_points(back, _undistort(points, calibration.lens_blurry)), calibration.lens_sharp)
 
 
 def _undistort(points: Points, lens: Lens | None) -> Points:
     return points if lens is None else undistort_points(points, lens.matrix, lens.distortion)
 
 
-def _distort(points: Points, lens: Lens | None) -> Points:
+def record(points: Points, lens: Lens | None) -> Points:
+    """Take pixels that registration works in, undistorted where there is a lens, to those that the camera records."""
     return points if lens is None else distort_points(points, lens.matrix, lens.distortion)

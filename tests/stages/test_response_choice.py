@@ -1,0 +1,129 @@
+import dataclasses
+import logging
+import sys
+
+import numpy as np
+import pytest
+import yaml
+from checkers import CheckerRig
+from sessions import write_rig
+from skimage import data as skimage_data
+
+from rb2v.artifacts import Crop, RawDirectory
+from rb2v.benchmark import calibration as calibration_report
+from rb2v.cli import main
+from rb2v.errors import InputError
+from rb2v.io.calibration import read_calibration, write_calibration
+from rb2v.io.config import read_rig, read_settings
+from rb2v.io.video import read_image, write_image
+from rb2v.simulator.targets import wall_scene
+from rb2v.stages.align import AlignConfig
+from rb2v.stages.calibrate import CalibrateConfig
+from rb2v.stages.calibrate.captures import Capture
+from rb2v.stages.calibrate.colors import add_colors
+
+
+def rb2v(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["rb2v", *map(str, arguments)])
+    with pytest.raises(SystemExit) as left:
+        main()
+    return left.value.code
+
+
+def raw_directory(folder, rig, *, checker=True):
+    return RawDirectory(folder, rig.rig.rig, (), rig.write() if checker else None)
+
+
+def wall_capture(rig, photos, seed=0):
+    scene = wall_scene(photos, rig.size, seed)
+    views = {}
+    for which in ("blurry", "sharp"):
+        camera = dataclasses.replace(rig.rig.camera(which), response=rig.response)
+        views[which] = camera.develop(camera.expose(scene, 0.0), None)
+    return Capture("wall.png", views["blurry"], views["sharp"], None)
+
+
+@pytest.mark.parametrize("written", [2.2, {"gamma": 2.2}])
+def test_settings_take_a_gamma_as_a_rig_does(tmp_path, written):
+    path = tmp_path / "align.yaml"
+    path.write_text(yaml.safe_dump({"response": written}))
+    assert read_settings(AlignConfig, path).response == 2.2
+    assert read_rig(write_rig(tmp_path / "rig.yaml", response={"gamma": 2.2})).response == 2.2
+
+
+@pytest.mark.parametrize("written", [{"gamma": -1}, {"gama": 2.2}, "log", {"gamma": 2.2, "more": 1}])
+def test_settings_with_no_response_are_named(tmp_path, written):
+    path = tmp_path / "align.yaml"
+    path.write_text(yaml.safe_dump({"response": written}))
+    with pytest.raises(InputError) as caught:
+        read_settings(AlignConfig, path)
+    assert caught.value.source == str(path)
+
+
+@pytest.mark.parametrize("response", ["log", 0.0, 20.0])
+def test_calibration_takes_no_other_response(response):
+    with pytest.raises(ValueError, match="response must be"):
+        CalibrateConfig(response=response)
+
+
+def test_align_wants_a_calibration_that_states_one(tmp_path, monkeypatch, capsys):
+    rig = CheckerRig(tmp_path)
+    path = write_calibration(tmp_path / "c.json", rig.calibration)
+    arguments = ("align", "--raw-dir", tmp_path, "--calibration", path, "--out", tmp_path / "aligned")
+    assert rb2v(monkeypatch, *arguments, "--response", "calibration") == 2
+    assert "c.json: response: states none" in capsys.readouterr().err.replace("\n", "")
+    assert rb2v(monkeypatch, *arguments, "--response", "film") == 2
+    assert "expected calibration, linear, srgb or the exponent" in capsys.readouterr().err.replace("\n", "")
+    assert not (tmp_path / "aligned").exists()
+
+
+def test_calibrate_names_what_is_no_response(tmp_path, monkeypatch, capsys):
+    arguments = ("calibrate", "--raw-dir", tmp_path, "--out", tmp_path / "c.json", "--response")
+    assert rb2v(monkeypatch, *arguments, "film") == 2
+    assert "expected auto, linear, srgb or the exponent" in capsys.readouterr().err.replace("\n", "")
+    assert rb2v(monkeypatch, *arguments, "0") == 2
+    assert "exponent of 0.1 to 10" in capsys.readouterr().err.replace("\n", "")
+
+
+def test_what_was_found_is_written_and_drawn(tmp_path):
+    rig = CheckerRig(tmp_path, 1, 2.2, mirrored=False)
+    out = tmp_path / "c.json"
+    calibration = add_colors(out, raw_directory(tmp_path, rig), (), rig.calibration, "auto")
+    read = read_calibration(write_calibration(out, calibration))
+    assert read.response == read.color_response == calibration.response == pytest.approx(2.2, abs=0.05)
+    assert read.color_coded.shape == (3, 4)
+    assert read.quality.delta_e < 0.3 < 1 < read.quality.delta_e_before
+    picture = tmp_path / "c_colors.png"
+    assert read_image(picture).shape == (426, 1168, 3)
+    section = calibration_report.report(read, None, None, 3, picture)
+    names = [score.metric for score in section.scores]
+    assert names[3:6] == ["delta_e_before", "delta_e", "delta_e_coded"]
+    # Without a checker there is neither a map nor a picture of an earlier one.
+    without = add_colors(out, raw_directory(tmp_path, rig, checker=False), (), rig.calibration)
+    assert without.color is None
+    assert not picture.exists()
+
+
+def test_without_a_checker_the_captures_tell_the_response(tmp_path, caplog):
+    photos = []
+    for name in ("astronaut", "coffee", "chelsea"):
+        photos.append(tmp_path / f"{name}.png")
+        write_image(photos[-1], getattr(skimage_data, name)())
+    rig = CheckerRig(tmp_path, 3, "linear", size=(320, 260))
+    # Channels that mix tell what a gain alone does not.
+    mixing = np.array([[0.5, 0.3, 0.1], [0.2, 0.6, 0.1], [0.0, 0.3, 0.5]])
+    rig.rig = dataclasses.replace(rig.rig, sharp=dataclasses.replace(rig.rig.sharp, mixing=mixing))
+    rig.calibration = dataclasses.replace(rig.calibration, crop=Crop(25, 25, 250, 200))
+    captures = [wall_capture(rig, photos, seed) for seed in (0, 1)]
+    raw = raw_directory(tmp_path, rig, checker=False)
+    with caplog.at_level(logging.WARNING):
+        calibration = add_colors(tmp_path / "c.json", raw, captures, rig.calibration)
+    assert calibration.response == "linear"
+    assert not caplog.text
+    # One camera's picture twice tells nothing.
+    same = [Capture("a", one.blurry, one.blurry, None) for one in captures]
+    plain = dataclasses.replace(rig.calibration, homography=np.eye(3), mirrored=False)
+    with caplog.at_level(logging.WARNING):
+        made = add_colors(tmp_path / "c.json", raw, same, plain, "auto")
+    assert made.response is None
+    assert "does not tell the cameras' response; the rig's is taken: linear" in caplog.text
