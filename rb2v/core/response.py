@@ -82,8 +82,8 @@ def estimate_response(grays: Sequence[GraySteps], pairs: Sequence[ColorPairs]) -
     Returns
     -------
     ResponseEstimate or None
-        None where the colours leave the exponent open by more than 15 % and do not tell that it is sRGB either, or there
-        are too few of them.
+        None where the colours leave the exponent open by more than 15 % and do not tell that it is sRGB either, or
+        there are too few of them.
 
     References
     ----------
