@@ -18,6 +18,7 @@ from rb2v.io.config import read_rig, read_settings
 from rb2v.io.video import read_image, write_image
 from rb2v.simulator.targets import wall_scene
 from rb2v.stages.align import AlignConfig
+from rb2v.stages.align.photometry import known_color_map
 from rb2v.stages.calibrate import CalibrateConfig
 from rb2v.stages.calibrate.captures import Capture
 from rb2v.stages.calibrate.colors import add_colors
@@ -75,6 +76,23 @@ def test_align_wants_a_calibration_that_states_one(tmp_path, monkeypatch, capsys
     assert rb2v(monkeypatch, *arguments, "--response", "film") == 2
     assert "expected calibration, linear, srgb or the exponent" in capsys.readouterr().err.replace("\n", "")
     assert not (tmp_path / "aligned").exists()
+
+
+def test_align_starts_from_the_map_of_the_light_that_it_averages(tmp_path):
+    rig = CheckerRig(tmp_path)
+    color, coded = np.full((3, 4), 0.2), np.full((3, 4), 0.3)
+    older = dataclasses.replace(rig.calibration, color=color)
+    newer = dataclasses.replace(older, color_coded=coded, color_response=1.8)
+    for calibration, response, wanted in (
+        (older, "srgb", color),
+        (older, 1.8, np.eye(3, 4)),
+        (older, "linear", np.eye(3, 4)),
+        (newer, 1.8, color),
+        (newer, "linear", coded),
+        (newer, "srgb", np.eye(3, 4)),
+        (rig.calibration, "srgb", np.eye(3, 4)),
+    ):
+        np.testing.assert_array_equal(known_color_map(calibration, rig.rig.rig, response), wanted)
 
 
 def test_calibrate_names_what_is_no_response(tmp_path, monkeypatch, capsys):

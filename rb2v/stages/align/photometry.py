@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from rb2v.artifacts import Calibration, Rig
 from rb2v.core.color import (
     Response,
     apply_color_map,
@@ -32,6 +33,31 @@ class ColorPairs:
 
     source: NDArray[np.float32]
     target: NDArray[np.float32]
+
+
+def known_color_map(calibration: Calibration, rig: Rig, response: Response) -> ColorMap:
+    """Return the checker's map for what is averaged: light under a response, or coded values.
+
+    Parameters
+    ----------
+    calibration : Calibration
+        The checker's maps, if there are any.
+    rig : Rig
+        Its response is the one that older calibrations undid.
+    response : {"linear", "srgb"} or float
+        The response that is undone; ``"linear"`` averages coded values.
+
+    Returns
+    -------
+    (3, 4) ndarray of float64
+        The identity where no map was measured in this light.
+    """
+    undone = rig.response if calibration.color_response is None else calibration.color_response
+    if calibration.color is not None and response == undone:
+        return calibration.color
+    if calibration.color_coded is not None and response == "linear":
+        return calibration.color_coded
+    return np.eye(3, 4)
 
 
 class Photometry:

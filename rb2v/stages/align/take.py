@@ -30,7 +30,7 @@ from rb2v.matting import make_matter
 from rb2v.stages.align.config import AlignConfig
 from rb2v.stages.align.matte import CompositeLimits, LaidAside, reject_broken_composites
 from rb2v.stages.align.offset import choose_offset, estimate_offsets
-from rb2v.stages.align.photometry import ColorMap, Photometry
+from rb2v.stages.align.photometry import ColorMap, Photometry, known_color_map
 from rb2v.stages.align.quality import Judge, Place, check_frames, place_frames
 from rb2v.stages.align.registration import (
     MAX_FRAMES,
@@ -120,7 +120,7 @@ class TakeAlignment:
         crop = dataclasses.astuple(calibration.crop)
         self._warp_blurry = FrameWarp(np.eye(3), crop, rig.output_size, self._response)
         self._warp_sharp = FrameWarp(calibration.homography, crop, rig.output_size, self._response)
-        fallback = _known_color_map(calibration, rig, self._response)
+        fallback = known_color_map(calibration, rig, self._response)
         self._photometry = Photometry(config, self._response, fallback)
         self._blurry = load_track(
             take.blurry, self._warp_blurry, calibration.size_blurry, rig.blurry_fps, scratch / "blurry"
@@ -335,16 +335,6 @@ class TakeAlignment:
             linear = to_linear(self._warp_sharp(read_image(self._take.plate_sharp)), self._response)
             return encode(apply_color_map(self._photometry.fallback, linear), self._response)
         return None
-
-
-def _known_color_map(calibration: Calibration, rig: Rig, response: Response) -> ColorMap:
-    """Return the checker's map where it was measured in the light that is averaged, and none otherwise."""
-    undone = rig.response if calibration.color_response is None else calibration.color_response
-    if calibration.color is not None and response == undone:
-        return calibration.color
-    if calibration.color_coded is not None and response == "linear":
-        return calibration.color_coded
-    return np.eye(3, 4)
 
 
 def write_take(
