@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -116,6 +117,30 @@ def undistort_points(
         plane = plane * np.minimum(1.0, (1 - 1e-9) * limit / np.maximum(radius, 1e-12))[:, None]
     plane[~(error < 1e-9)] = np.nan
     return np.asarray(plane * focal + center, dtype=np.float64)
+
+
+def undistort_image(image: NDArray[np.uint8], lens: LensModel | None) -> NDArray[np.uint8]:
+    """Return a picture as a pinhole camera would have recorded it.
+
+    Parameters
+    ----------
+    image : (H, W, 3) ndarray of uint8
+        As recorded.
+    lens : LensModel or None
+        What recorded it; None returns the picture itself.
+
+    Returns
+    -------
+    (H, W, 3) ndarray of uint8
+        Black where the camera recorded nothing.
+    """
+    if lens is None:
+        return image
+    height, width = image.shape[:2]
+    x, y = np.meshgrid(np.arange(width, dtype=np.float64), np.arange(height, dtype=np.float64))
+    places = distort_points(np.column_stack([x.ravel(), y.ravel()]), lens.matrix, lens.distortion)
+    maps = np.nan_to_num(places, nan=-1e4).astype(np.float32).reshape(height, width, 2)
+    return np.asarray(cv2.remap(image, maps[..., 0].copy(), maps[..., 1].copy(), cv2.INTER_CUBIC), dtype=np.uint8)
 
 
 def largest_displacement_px(lens: LensModel, size: tuple[int, int]) -> float:

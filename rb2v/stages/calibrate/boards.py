@@ -2,30 +2,144 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from rb2v.core.homography import Homography
+from rb2v.core.lens_fit import BoardView
 
 Points = NDArray[np.float64]
+Gray = NDArray[np.uint8]
+
+_SEARCH_WIDTH_PX = 1000
+_MIN_CHARUCO_CORNERS = 8
+
+
+@dataclass(frozen=True)
+class CharucoSpec:
+    """A ChArUco board: a chessboard with a marker in each white square."""
+
+    dictionary: str
+    """Name of one of OpenCV's dictionaries of markers, DICT_6X6_250 for example."""
+    squares: tuple[int, int]
+    """Squares, across and down."""
+    marker_share: float = 0.5
+    """Side of a marker in sides of a square."""
+
+    def __post_init__(self) -> None:
+        if not self.dictionary.startswith("DICT_") or not hasattr(cv2.aruco, self.dictionary):
+            raise ValueError(
+                f"the board's dictionary must be one of OpenCV's, DICT_6X6_250 say, got {self.dictionary!r}"
+            )
+        if min(self.squares) < 3:
+            raise ValueError(f"a ChArUco board must have at least 3 squares each way, got {self.squares}")
+        if not 0 < self.marker_share < 1:
+            raise ValueError(f"the markers' share of a square must lie within 0..1, got {self.marker_share}")
 
 
 def find_corners(image: NDArray[np.uint8], board_corners: tuple[int, int]) -> Points | None:
-    """Return the (n, 2) inner corners of a chessboard in pixels, or None where there is none."""
-    gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    found, corners = cv2.findChessboardCornersSB(gray, board_corners, flags=cv2.CALIB_CB_ACCURACY)
-    return np.asarray(corners, dtype=np.float64).reshape(-1, 2) if found else None
+    """Find a chessboard.
+
+    Parameters
+    ----------
+    image : (H, W, 3) ndarray of uint8
+        RGB; large ones are searched at a smaller size first, and corners are always placed at the full one.
+    board_corners : tuple of int
+        Inner corners, across and down.
+
+    Returns
+    -------
+    (n, 2) ndarray of float64 or None
+        The inner corners in pixels, in the detector's order, row by row; None where there is no board.
+    """
+    gray = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
+    scale = min(_SEARCH_WIDTH_PX / gray.shape[1], 1.0)
+    for share, flags in ((scale, 0), (0.5 * scale, cv2.CALIB_CB_NORMALIZE_IMAGE)):
+        small = gray
+        if share < 1:
+            small = np.asarray(cv2.resize(gray, None, fx=share, fy=share, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+        found, corners = cv2.findChessboardCornersSB(small, board_corners, flags=cv2.CALIB_CB_ACCURACY | flags)
+        if found:
+            points = np.asarray(corners, dtype=np.float64).reshape(-1, 2)
+            sizes = np.array(gray.shape[::-1]) / np.array(small.shape[::-1])
+            return _smoother((points + 0.5) * sizes - 0.5, gray, board_corners, is_whole=share == 1)
+    return None
+
+
+def find_charuco(image: NDArray[np.uint8], spec: CharucoSpec) -> BoardView | None:
+    """Find a ChArUco board, mirrored or not, whole or in part; None where too few corners are seen."""
+    gray = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
+    dictionary = cv2.aruco.getPredefinedDictionary(getattr(cv2.aruco, spec.dictionary))
+    board = cv2.aruco.CharucoBoard(spec.squares, 1.0, spec.marker_share, dictionary)
+    detector = cv2.aruco.CharucoDetector(board)
+    best: BoardView | None = None
+    # No marker is read in a mirror.
+    for is_mirrored, seen in ((False, gray), (True, np.ascontiguousarray(gray[:, ::-1]))):
+        corners, ids, _, _ = detector.detectBoard(seen)
+        if ids is None or len(ids) < _MIN_CHARUCO_CORNERS or (best is not None and len(ids) <= len(best.grid)):
+            continue
+        points = np.asarray(corners, dtype=np.float64).reshape(-1, 2)
+        if is_mirrored:
+            points[:, 0] = gray.shape[1] - 1 - points[:, 0]
+        grid = np.asarray(board.getChessboardCorners(), dtype=np.float64)[np.ravel(ids), :2]
+        if np.linalg.matrix_rank(grid - grid.mean(axis=0)) == 2:
+            best = BoardView(grid, points)
+    return best
+
+
+def board_grid(board_corners: tuple[int, int]) -> Points:
+    """Return the (n, 2) places of a chessboard's inner corners, in squares, row by row."""
+    across, down = np.meshgrid(np.arange(board_corners[0]), np.arange(board_corners[1]))
+    return np.column_stack([across.ravel(), down.ravel()]).astype(np.float64)
+
+
+def common_corners(blurry: BoardView, sharp: BoardView) -> tuple[Points, Points] | None:
+    """Return the corners of a marked board that both cameras see, in one order; None where they are too few."""
+    places = {tuple(place): index for index, place in enumerate(sharp.grid.round(6).tolist())}
+    pairs = [
+        (i, places[tuple(place)]) for i, place in enumerate(blurry.grid.round(6).tolist()) if tuple(place) in places
+    ]
+    if len(pairs) < _MIN_CHARUCO_CORNERS:
+        return None
+    at_blurry, at_sharp = np.array(pairs).T
+    return blurry.points[at_blurry], sharp.points[at_sharp]
+
+
+def _smoother(corners: Points, gray: Gray, board_corners: tuple[int, int], *, is_whole: bool) -> Points:
+    """Return the corners as found, or as the gradients around them place them, whichever lie along smoother rows."""
+    grid = corners.reshape(board_corners[1], board_corners[0], 2)
+    step_px = min(float(np.median(np.linalg.norm(np.diff(grid, axis=axis), axis=2))) for axis in (0, 1))
+    reach = int(np.clip(step_px / 4, 2, 11))
+    start = np.ascontiguousarray(corners.reshape(-1, 1, 2), dtype=np.float32)
+    criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 40, 1e-3)
+    moved = cv2.cornerSubPix(gray, start, (reach, reach), (-1, -1), criteria)
+    refined = np.asarray(moved, dtype=np.float64).reshape(-1, 2)
+    is_better = _roughness(refined, board_corners) < _roughness(corners, board_corners)
+    return refined if is_better or not is_whole else corners
+
+
+def _roughness(corners: Points, board_corners: tuple[int, int]) -> float:
+    """Return what is left of rows and columns after whatever a lens and a tilt do to them: third differences."""
+    grid = corners.reshape(board_corners[1], board_corners[0], 2)
+    return float(sum(np.abs(np.diff(grid, 3, axis=axis)).mean() for axis in (0, 1) if grid.shape[axis] > 3))
 
 
 def _corner_orders(corners: Points, board_corners: tuple[int, int]) -> list[Points]:
     """Return the corners in the four orders in which a detector may have listed a board, mirrored ones included."""
+    if len(corners) != board_corners[0] * board_corners[1]:
+        return [corners]
     grid = corners.reshape(board_corners[1], board_corners[0], 2)
     return [order.reshape(-1, 2) for order in (grid, grid[::-1, ::-1], grid[:, ::-1], grid[::-1])]
 
 
 def board_candidates(corners_blurry: Points, corners_sharp: Points, board_corners: tuple[int, int]) -> list[Homography]:
-    """Return the homographies that take a board in the sharp view to the blurry one, for every order of its corners."""
+    """Return the homographies that take a board in the sharp view to the blurry one, for every order of its corners.
+
+    Where the corners are not those of a whole board, markers have told their order.
+    """
     candidates = []
     for order in _corner_orders(corners_sharp, board_corners):
         homography, _ = cv2.findHomography(order, corners_blurry, 0)

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rb2v.artifacts import RawDirectory
+from rb2v.core.lens_fit import BoardView
 from rb2v.errors import InputError
 from rb2v.io.video import read_image
-from rb2v.stages.calibrate.boards import find_corners
+from rb2v.stages.calibrate.boards import board_grid, common_corners, find_charuco, find_corners
 from rb2v.stages.calibrate.config import CalibrateConfig
 
 Points = NDArray[np.float64]
@@ -29,9 +30,11 @@ class Capture:
     blurry: Image
     sharp: Image
     corners: tuple[Points, Points] | None
-    """Chessboard corners in both views, each in its detector's order; None where no board was found in both."""
+    """Corners of the board in both views, each in its detector's order; None where no board was found in both."""
     board_in: Literal["both", "blurry", "sharp"] | None = None
     """The views in which a board was found; None where in neither."""
+    boards: tuple[BoardView | None, BoardView | None] = (None, None)
+    """The board as the blurry and as the sharp camera recorded it, whole or in part."""
 
 
 def size_of(image: Image) -> tuple[int, int]:
@@ -62,13 +65,25 @@ def read_captures(raw: RawDirectory, config: CalibrateConfig) -> list[Capture]:
             first = captures[0]
             for path, image, reference in ((blurry_path, blurry, first.blurry), (sharp_path, sharp, first.sharp)):
                 check_size(path, image, reference, "the other captures")
-        corners = [find_corners(image, config.board_corners) for image in (blurry, sharp)]
-        both = None if corners[0] is None or corners[1] is None else (corners[0], corners[1])
-        captures.append(Capture(blurry_path.name, blurry, sharp, both, _board_in(*corners)))
+        boards = (_find_board(blurry, config), _find_board(sharp, config))
+        captures.append(Capture(blurry_path.name, blurry, sharp, _common(*boards, config), _board_in(*boards), boards))
     return captures
 
 
-def _board_in(blurry: Points | None, sharp: Points | None) -> Literal["both", "blurry", "sharp"] | None:
+def _find_board(image: Image, config: CalibrateConfig) -> BoardView | None:
+    if config.charuco is not None:
+        return find_charuco(image, config.charuco)
+    corners = find_corners(image, config.board_corners)
+    return None if corners is None else BoardView(board_grid(config.board_corners), corners)
+
+
+def _common(blurry: BoardView | None, sharp: BoardView | None, config: CalibrateConfig) -> tuple[Points, Points] | None:
+    if blurry is None or sharp is None:
+        return None
+    return (blurry.points, sharp.points) if config.charuco is None else common_corners(blurry, sharp)
+
+
+def _board_in(blurry: BoardView | None, sharp: BoardView | None) -> Literal["both", "blurry", "sharp"] | None:
     if blurry is not None and sharp is not None:
         return "both"
     return "blurry" if blurry is not None else "sharp" if sharp is not None else None

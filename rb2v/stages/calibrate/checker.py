@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from rb2v.artifacts import Calibration, CameraResponse
 from rb2v.core.color import apply_color_map, delta_e_2000, fit_color_map_by_consensus, from_linear, to_linear
+from rb2v.core.lens import undistort_image
 from rb2v.errors import InputError
 from rb2v.io.video import read_image
 from rb2v.stages.calibrate.captures import Image, Points, size_of
@@ -135,12 +136,14 @@ def fit_checker(
 
 def _read_pair(pair: tuple[Path, Path], calibration: Calibration) -> tuple[Image, Image]:
     images = []
-    for path, size in zip(pair, (calibration.size_blurry, calibration.size_sharp), strict=True):
+    sizes = (calibration.size_blurry, calibration.size_sharp)
+    lenses = (calibration.lens_blurry, calibration.lens_sharp)
+    for path, size, lens in zip(pair, sizes, lenses, strict=True):
         image = read_image(path)
         if size_of(image) != size:
             found, wanted = (f"{width}x{height}" for width, height in (size_of(image), size))
             raise InputError(path, f"is {found}", expected=f"{wanted} as the geometry captures")
-        images.append(image)
+        images.append(undistort_image(image, lens))
     return images[0], images[1]
 
 

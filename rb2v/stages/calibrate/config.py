@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rb2v.artifacts import CameraResponse
+from rb2v.stages.calibrate.boards import CharucoSpec
 
 
 @dataclass(frozen=True)
@@ -14,6 +15,10 @@ class CalibrateConfig:
 
     board_corners: tuple[int, int] = (9, 6)
     """Inner corners of the chessboard, across and down."""
+    charuco: CharucoSpec | None = None
+    """The ChArUco board in place of a chessboard."""
+    lenses: Literal["auto", "none"] = "auto"
+    """Whether the captures are asked for the lenses' distortion."""
     min_correlation: float = 0.25
     """Mean gradient correlation of the registered captures below which they share no structure."""
     refine: bool = True

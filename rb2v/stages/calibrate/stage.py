@@ -14,6 +14,7 @@ from rb2v.io.config import read_raw_directory
 from rb2v.stages.calibrate.captures import read_captures, size_of
 from rb2v.stages.calibrate.colors import add_colors
 from rb2v.stages.calibrate.config import CalibrateConfig
+from rb2v.stages.calibrate.lenses import Lenses, find_lenses, without_distortion
 from rb2v.stages.calibrate.overlap import find_crop
 from rb2v.stages.calibrate.overlay import write_pictures
 from rb2v.stages.calibrate.precision import measure_quality, measure_residuals
@@ -57,6 +58,9 @@ def run(
     raw = read_raw_directory(raw_dir)
     step("reading captures")
     captures = read_captures(raw, config)
+    step("finding the lenses")
+    lenses = find_lenses(captures, raw.rig) if config.lenses == "auto" else Lenses(None, None)
+    captures = without_distortion(captures, lenses)
     step("registering the views")
     registration = register(captures, raw.rig, config, raw_dir)
     homography = registration.homography
@@ -73,6 +77,8 @@ def run(
         color=None,
         quality=measure_quality(registration, residuals, None),
         residuals=residuals,
+        lens_blurry=lenses.blurry,
+        lens_sharp=lenses.sharp,
     )
     step("fitting colours")
     calibration = add_colors(out_path, raw, registration.captures, calibration, config.response)
