@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -47,7 +48,7 @@ class InterpolatorSettings:
     device: Device = "auto"
     """Where a network computes."""
     weights: Path | None = None
-    """File of a network's weights, in place of its usual ones."""
+    """A network's weights in place of its usual ones: a file, or for RIFE the folder of its files."""
 
 
 def _load_linear(settings: InterpolatorSettings) -> Interpolator:
@@ -59,12 +60,30 @@ def _load_linear(settings: InterpolatorSettings) -> Interpolator:
 def _load_flow(settings: InterpolatorSettings) -> Interpolator:
     from rb2v.interpolation.flow import FlowInterpolator
 
-    return FlowInterpolator()
+    return FlowInterpolator(settings.response)
+
+
+def _load_quick_flow(settings: InterpolatorSettings) -> Interpolator:
+    from rb2v.interpolation.flow import FlowInterpolator
+
+    return FlowInterpolator(settings.response, "quick")
+
+
+def _load_rife(settings: InterpolatorSettings, version: str = "3.1", *, symmetric: bool = False) -> Interpolator:
+    from rb2v.interpolation.learned.rife import make_rife
+
+    return make_rife(version, settings.response, settings.device, settings.weights, symmetric=symmetric)
 
 
 INTERPOLATORS: Mapping[str, Callable[[InterpolatorSettings], Interpolator]] = {
     "flow": _load_flow,
     "linear": _load_linear,
+    "quick-flow": _load_quick_flow,
+    "rife": _load_rife,
+    "rife-symmetric": partial(_load_rife, symmetric=True),
+    "rife-3.5": partial(_load_rife, version="3.5"),
+    "rife-3.8": partial(_load_rife, version="3.8"),
+    "rife-4.0": partial(_load_rife, version="4.0"),
 }
 """Interpolation methods by name; each value loads its method."""
 
@@ -83,7 +102,7 @@ def make_interpolator(
     device : {"auto", "cpu", "cuda"}
         Where a network computes; auto takes CUDA where there is one.
     weights : Path, optional
-        File of a network's weights, in place of its usual ones.
+        A network's weights in place of its usual ones, see `InterpolatorSettings`.
 
     Raises
     ------
