@@ -138,8 +138,10 @@ def true_skew_seconds(rig: SimulatedRig, crop: Crop, output_height: int) -> floa
     rows = np.array([crop.y + edge, crop.y + crop.height - 1 - edge])
     columns = np.linspace(crop.x, crop.x + crop.width - 1, _N_COLUMNS)
     points = np.stack(np.meshgrid(columns, rows), axis=-1).reshape(-1, 2)
-    sharp_rows = warp_points(np.linalg.inv(rig.homography), points)[:, 1].reshape(2, -1).mean(axis=1)
-    return _delay(rig.blurry, rows) - _delay(rig.sharp, sharp_rows)
+    sharp_points = rig.sharp.distort(warp_points(np.linalg.inv(rig.homography), points))
+    sharp_rows = sharp_points[:, 1].reshape(2, -1).mean(axis=1)
+    blurry_rows = rig.blurry.distort(points)[:, 1].reshape(2, -1).mean(axis=1)
+    return _delay(rig.blurry, blurry_rows) - _delay(rig.sharp, sharp_rows)
 
 
 def _delay(camera: SimulatedCamera, rows: NDArray[np.float64]) -> float:

@@ -11,7 +11,8 @@ from rb2v.artifacts import Calibration
 from rb2v.benchmark.inputs import Raw
 from rb2v.benchmark.page import Gallery, Section, Table, make_picture, make_table
 from rb2v.benchmark.scores import Score
-from rb2v.core.homography import Homography, warp_points
+from rb2v.core.homography import warp_points
+from rb2v.core.lens import distort_points, undistort_image, undistort_points
 from rb2v.errors import InputError
 from rb2v.io.video import read_image
 from rb2v.simulator.rig import SimulatedRig
@@ -52,7 +53,7 @@ def report(
                 own.insert(3, [f"Colour checker, mean CIEDE2000 {said}", _score(name, value, "CIEDE2000")])
     tables = [("What the captures themselves say.", own)]
     if truth is not None:
-        errors = homography_errors(calibration, truth.homography, grid_points)
+        errors = homography_errors(calibration, truth, grid_points)
         against: list[list[str | Score]] = [
             ["Homography error, mean [px]", _score("homography_error_mean", float(errors.mean()), "px", checked=True)],
             ["Homography error, largest [px]", _score("homography_error_max", float(errors.max()), "px")],
@@ -76,28 +77,38 @@ def _score(metric: str, value: float, unit: str, *, checked: bool = False) -> Sc
     return Score(_SUITE, _STAGE, metric, value, unit, checked=checked)
 
 
-def homography_errors(calibration: Calibration, truth: Homography, grid_points: int) -> NDArray[np.float64]:
-    """Return how far points of the crop are misplaced, in blurry-camera pixels.
+def homography_errors(calibration: Calibration, truth: SimulatedRig, grid_points: int) -> NDArray[np.float64]:
+    """Return how far points of the crop are misplaced, in recorded pixels of the blurry camera.
+
+    From there to the sharp camera's recorded pixels by the true lenses and the true homography, and back by those of
+    the calibration: what lenses and homography share out between them differently is no error.
 
     Parameters
     ----------
     calibration : Calibration
-        The homography to judge, and the crop.
-    truth : (3, 3) ndarray
-        The true homography, sharp-camera pixels to blurry-camera pixels.
+        The homography and the lenses to judge, and the crop.
+    truth : SimulatedRig
+        The true cameras.
     grid_points : int
         Points each way, evenly spaced over the crop.
 
     Returns
     -------
     (grid_points ** 2,) ndarray of float64
+        NaN where the true lens of the sharp camera records nothing.
     """
-    crop = calibration.crop
+    crop, lens_blurry, lens_sharp = calibration.crop, calibration.lens_blurry, calibration.lens_sharp
     x = np.linspace(crop.x, crop.x + crop.width - 1, grid_points)
     y = np.linspace(crop.y, crop.y + crop.height - 1, grid_points)
     points = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
-    placed = warp_points(calibration.homography, warp_points(np.linalg.inv(truth), points))
-    return np.asarray(np.linalg.norm(placed - points, axis=1), dtype=np.float64)
+    recorded = points if lens_blurry is None else distort_points(points, lens_blurry.matrix, lens_blurry.distortion)
+    sharp = truth.to_sharp(recorded)
+    if lens_sharp is not None:
+        sharp = undistort_points(sharp, lens_sharp.matrix, lens_sharp.distortion)
+    placed = warp_points(calibration.homography, sharp)
+    if lens_blurry is not None:
+        placed = distort_points(placed, lens_blurry.matrix, lens_blurry.distortion)
+    return np.asarray(np.linalg.norm(placed - recorded, axis=1), dtype=np.float64)
 
 
 def _show_colors(path: Path) -> Gallery:
@@ -112,12 +123,15 @@ def _show_colors(path: Path) -> Gallery:
 def _show_overlay(calibration: Calibration, raw: Raw) -> Gallery:
     blurry_path, sharp_path = raw.geometry_pairs[0]
     images = []
-    for path, size in ((blurry_path, calibration.size_blurry), (sharp_path, calibration.size_sharp)):
+    for path, size, lens in (
+        (blurry_path, calibration.size_blurry, calibration.lens_blurry),
+        (sharp_path, calibration.size_sharp, calibration.lens_sharp),
+    ):
         image = read_image(path)
         if image.shape[1::-1] != size:
             found, wanted = (f"{width}x{height}" for width, height in (image.shape[1::-1], size))
             raise InputError(path, f"is {found}", expected=f"{wanted} as in the calibration")
-        images.append(image)
+        images.append(undistort_image(image, lens))
     before, after = np.split(draw_overlay(images[0], images[1], calibration), 2, axis=1)
     caption = f"Capture {blurry_path.name}: squares alternate between the cameras; the yellow frame is the crop."
     pictures = (make_picture("as recorded", before), make_picture("registered", after))

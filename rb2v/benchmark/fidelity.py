@@ -194,9 +194,11 @@ class _Oracle:
             for first, last in ends
             for index in range(first // self._rig.upsampling, -(-last // self._rig.upsampling) + 1)
         }
-        warp = FrameWarp(rig.homography, dataclasses.astuple(aligned.crop), self._rig.output_size, self._rig.response)
+        crop = dataclasses.astuple(aligned.crop)
+        warp = FrameWarp(rig.homography, crop, self._rig.output_size, self._rig.response, rig.sharp.lens)
         track = _load_frames(sharp_video, warp, rig.config.size, needed)
-        self._source = SharpSource(track, aligned.rig, make_interpolator(aligned.config.interpolator))
+        interpolator = make_interpolator(aligned.config.interpolator, response=aligned.rig.response)
+        self._source = SharpSource(track, aligned.rig, interpolator)
 
     def covers(self, position: int) -> bool:
         """Return whether the window at a position lies inside the recording."""

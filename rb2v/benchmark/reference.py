@@ -7,8 +7,9 @@ import dataclasses
 import numpy as np
 from numpy.typing import NDArray
 
-from rb2v.artifacts import Camera, Crop
+from rb2v.artifacts import Camera, Crop, Lens
 from rb2v.core.color import encode
+from rb2v.core.lens import border_points, distort_points
 from rb2v.core.resampling import FrameWarp
 from rb2v.matting import Matte
 from rb2v.simulator.camera import SimulatedCamera
@@ -39,18 +40,27 @@ class TruthRenderer:
         self._rig, self._plan = rig, plan
         self._scene = rig.scene(plan)
         self._sharp_frames: dict[tuple[int, Camera], NDArray[np.uint8]] = {}
+        # The calibration's lens differs from the true one by less than what is compared here shows.
+        lens = rig.blurry.lens
         # Only what is shown is rendered, and as much around it as resampling reaches for.
-        to_part = np.array([[1, 0, _MARGIN_PX - crop.x], [0, 1, _MARGIN_PX - crop.y], [0, 0, 1]], dtype=np.float64)
-        from_part = np.array([[1, 0, crop.x - _MARGIN_PX], [0, 1, crop.y - _MARGIN_PX], [0, 0, 1]], dtype=np.float64)
+        x, y, size = _shown_part(crop, lens)
+        to_part = np.array([[1, 0, -x], [0, 1, -y], [0, 0, 1]], dtype=np.float64)
+        from_part = np.array([[1, 0, x], [0, 1, y], [0, 0, 1]], dtype=np.float64)
         self._warp = FrameWarp(
-            np.eye(3), (_MARGIN_PX, _MARGIN_PX, crop.width, crop.height), output_size, rig.rig.response
+            np.eye(3),
+            (crop.x - x, crop.y - y, crop.width, crop.height),
+            output_size,
+            rig.rig.response,
+            _moved(lens, x, y),
         )
         self._blurry = dataclasses.replace(
             rig.blurry,
-            size=(crop.width + 2 * _MARGIN_PX, crop.height + 2 * _MARGIN_PX),
+            size=size,
             scene_to_view=to_part @ rig.blurry.scene_to_view,
             sensor_height=rig.blurry.size[1],
             view_to_sensor=from_part,
+            lens=_moved(rig.blurry.lens, x, y),
+            sensor_lens=rig.blurry.lens,
         )
         self._sharp_in_blurry_rows = dataclasses.replace(
             self._blurry, exposure_seconds=rig.sharp.exposure_seconds, n_instants=rig.sharp.n_instants
@@ -61,6 +71,7 @@ class TruthRenderer:
             readout_seconds=rig.sharp.readout_seconds,
             sensor_height=rig.sharp.size[1],
             view_to_sensor=np.asarray(np.linalg.solve(rig.homography, from_part), dtype=np.float64),
+            sensor_lens=rig.sharp.lens,
         )
 
     def position(self, time_seconds: float) -> float:
@@ -120,6 +131,25 @@ class TruthRenderer:
         # Cubic resampling overshoots a little.
         foreground = np.maximum(self._warp.warp_linear(exposed), 0)
         return Matte(np.minimum(foreground[..., 3], 1), np.ascontiguousarray(foreground[..., :3]))
+
+
+def _shown_part(crop: Crop, lens: Lens | None) -> tuple[int, int, tuple[int, int]]:
+    """Return the corner and the size of the recorded pixels that a crop shows, and a margin."""
+    if lens is None:
+        size = (crop.width + 2 * _MARGIN_PX, crop.height + 2 * _MARGIN_PX)
+        return crop.x - _MARGIN_PX, crop.y - _MARGIN_PX, size
+    border = border_points((crop.width, crop.height)) + [crop.x, crop.y]
+    recorded = distort_points(border, lens.matrix, lens.distortion)
+    low = np.floor(recorded.min(axis=0)).astype(int) - _MARGIN_PX
+    high = np.ceil(recorded.max(axis=0)).astype(int) + _MARGIN_PX
+    return int(low[0]), int(low[1]), (int(high[0] - low[0]) + 1, int(high[1] - low[1]) + 1)
+
+
+def _moved(lens: Lens | None, x: int, y: int) -> Lens | None:
+    """Return the lens of a camera of which a part is seen, from a corner on."""
+    if lens is None:
+        return None
+    return Lens(lens.matrix - np.array([[0, 0, x], [0, 0, y], [0, 0, 0]]), lens.distortion)
 
 
 def spread_indices(n: int, n_wanted: int) -> list[int]:

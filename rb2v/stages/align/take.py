@@ -90,7 +90,7 @@ class TakeAlignment:
     scratch : Path
         A folder for what does not fit in memory.
     device : {"auto", "cpu", "cuda"}
-        Where windows are scored.
+        Where windows are scored, and where an interpolating network computes.
     weights : Path, optional
         The matter's weights.
 
@@ -118,15 +118,19 @@ class TakeAlignment:
         self._read_telemetry = functools.cache(read_telemetry)
         self._response: Response = rig.response if config.response is None else config.response
         crop = dataclasses.astuple(calibration.crop)
-        self._warp_blurry = FrameWarp(np.eye(3), crop, rig.output_size, self._response)
-        self._warp_sharp = FrameWarp(calibration.homography, crop, rig.output_size, self._response)
+        self._warp_blurry = FrameWarp(np.eye(3), crop, rig.output_size, self._response, calibration.lens_blurry)
+        self._warp_sharp = FrameWarp(
+            calibration.homography, crop, rig.output_size, self._response, calibration.lens_sharp
+        )
         fallback = known_color_map(calibration, rig, self._response)
         self._photometry = Photometry(config, self._response, fallback)
         self._blurry = load_track(
             take.blurry, self._warp_blurry, calibration.size_blurry, rig.blurry_fps, scratch / "blurry"
         )
         sharp = load_track(take.sharp, self._warp_sharp, calibration.size_sharp, rig.sharp_fps, scratch / "sharp")
-        self._sharp = SharpSource(sharp, rig, make_interpolator(config.interpolator), self._response)
+        # A network is shown what was recorded, whatever of it is undone for averaging.
+        interpolator = make_interpolator(config.interpolator, response=self._response, device=device)
+        self._sharp = SharpSource(sharp, rig, interpolator, self._response)
         if self._sharp.n_positions < 1:
             raise InputError(take.sharp[0], f"holds {len(sharp.times)} frames", expected="at least one whole window")
 
