@@ -224,7 +224,13 @@ def align(
         Path | None, typer.Option(help="YAML file of settings and thresholds; options given here come before it.")
     ] = None,
     take: Annotated[list[str] | None, typer.Option(help="Name of a take to align; may be repeated.")] = None,
-    interpolator: Annotated[str | None, typer.Option(help="flow (the default) or linear.")] = None,
+    interpolator: Annotated[
+        str | None,
+        typer.Option(
+            help="What makes frames between frames: flow (the default), linear, or a network, after "
+            "'rb2v models fetch rife': rife, rife-symmetric, rife-3.5, rife-3.8 or rife-4.0."
+        ),
+    ] = None,
     sync: Annotated[
         str | None,
         typer.Option(help="Where the coarse offset comes from: auto (the default), sound, gyro, motion or timecode."),

@@ -17,6 +17,7 @@ from rb2v.artifacts import AlignedFrame, Calibration, Rig, Take, TakeRegistratio
 from rb2v.device import Device, make_matrix_product
 from rb2v.errors import InputError, Rb2vError
 from rb2v.execution import Executor, SerialExecutor
+from rb2v.interpolation import make_interpolator
 from rb2v.io.aligned import AlignedManifest, AlignedTakeReader, aligned_take_path, write_aligned_manifest
 from rb2v.io.calibration import read_calibration
 from rb2v.io.config import read_raw_directory, read_takes
@@ -75,7 +76,7 @@ def run(
     take_names : sequence of str, optional
         The takes to align; all by default.
     device : {"auto", "cpu", "cuda"}
-        Where windows are scored; auto takes CUDA where there is one.
+        Where windows are scored, and where an interpolating network computes; auto takes CUDA where there is one.
     executor : Executor, optional
         Where takes are aligned; serial by default.
     on_take : callable, optional
@@ -92,7 +93,7 @@ def run(
         If a take is not there, cannot be read, does not fit the calibration, or shows no screen where its description
         says that there is one. What is found in one take while it is aligned leaves the others to be finished first.
     Rb2vError
-        If that is so in several takes, or the matter's weights cannot be used.
+        If that is so in several takes, or the weights of the matter or of the interpolator cannot be used.
     ConfigMismatchError
         If the folder was made with another configuration.
     """
@@ -105,6 +106,7 @@ def run(
     # What is not there is said before anything is written.
     make_matrix_product(device)
     make_matter(config.matter, weights)
+    make_interpolator(config.interpolator, device=device)
     for take in takes:
         _check_files(take, calibration)
     manifest = AlignedManifest(
