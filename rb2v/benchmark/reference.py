@@ -138,7 +138,7 @@ def _shown_part(crop: Crop, lens: Lens | None) -> tuple[int, int, tuple[int, int
     if lens is None:
         size = (crop.width + 2 * _MARGIN_PX, crop.height + 2 * _MARGIN_PX)
         return crop.x - _MARGIN_PX, crop.y - _MARGIN_PX, size
-    border = border_points((crop.width, crop.height)) + [crop.x, crop.y]
+    border = border_points((crop.width, crop.height)) + np.array([crop.x, crop.y])
     recorded = distort_points(border, lens.matrix, lens.distortion)
     low = np.floor(recorded.min(axis=0)).astype(int) - _MARGIN_PX
     high = np.ceil(recorded.max(axis=0)).astype(int) + _MARGIN_PX
