@@ -9,8 +9,6 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-
-
 from checkers import CheckerRig
 
 from rb2v.stages.calibrate.checker import fit_checker

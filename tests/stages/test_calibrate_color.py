@@ -141,6 +141,17 @@ def test_a_checker_that_was_moved_between_the_pictures_is_named(tmp_path):
         fit_checker(rig.pair, rig.calibration, "srgb")
 
 
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_swapped_pictures_are_named(tmp_path, mirrored):
+    rig = CheckerRig(tmp_path, 1, mirrored=mirrored)
+    blurry, sharp = (read_image(path) for path in rig.write())
+    write_image(rig.pair[0], sharp)
+    write_image(rig.pair[1], blurry)
+    with pytest.raises(InputError, match="seem swapped") as caught:
+        fit_checker(rig.pair, rig.calibration, "srgb")
+    assert caught.value.source == str(rig.pair[0])
+
+
 def test_a_mirrored_picture_is_named(tmp_path):
     rig = CheckerRig(tmp_path)
     rig.write()

@@ -36,6 +36,9 @@ MIN_USABLE = 8
 """Patches without which no colour map is fitted."""
 
 _MAX_OFFSET = 0.5  # of the pitch, between a chart and where the homography puts it
+# Pictures are swapped where they lie well only the other way round.
+_MIN_SWAPPED_PX = 3.0
+_MAX_SWAPPED = 0.3
 _EXPECTED = "the whole chart in both views, in focus, uncovered and not overexposed"
 
 
@@ -194,10 +197,10 @@ def _check_places(pair: tuple[Path, Path], charts: tuple[Chart, Chart], calibrat
         return float(np.median(distances)) / outer.pitch_px
 
     found = offset(sharp, blurry)
+    alike = calibration.size_blurry == calibration.size_sharp
+    if alike and found * blurry.pitch_px > _MIN_SWAPPED_PX and offset(blurry, sharp) < _MAX_SWAPPED * found:
+        raise InputError(pair[0], "and the sharp camera's picture seem swapped", expected="each in its own place")
     if not found <= _MAX_OFFSET:
-        swapped = offset(blurry, sharp)
-        if calibration.size_blurry == calibration.size_sharp and swapped <= min(_MAX_OFFSET, 0.5 * found):
-            raise InputError(pair[0], "and the sharp camera's picture seem swapped", expected="each in its own place")
         problem = f"its colour checker lies {found * blurry.pitch_px:.0f} px from where the geometry captures put it"
         raise InputError(pair[1], problem, expected="nothing moved between the two pictures, and the rig as calibrated")
 
