@@ -19,6 +19,7 @@ from rb2v.cli.shared import (
     app,
     console,
     make_config,
+    parse_charuco,
     parse_distortion,
     parse_milliseconds,
     parse_response,
@@ -173,6 +174,18 @@ def calibrate(
     raw_dir: RawDir,
     out: Annotated[Path, typer.Option(help="Calibration file to write.")],
     board: Annotated[str, typer.Option(help="Inner corners of the chessboard, across and down.")] = "9x6",
+    charuco: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DICTIONARY,SQUARES[,SHARE]",
+            help="A ChArUco board in place of the chessboard: OpenCV's name of the markers, squares across and down, "
+            "and the side of a marker in sides of a square (0.5): DICT_6X6_250,5x7 for example.",
+        ),
+    ] = None,
+    lenses: Annotated[
+        Literal["auto", "none"],
+        typer.Option(help="Find the lenses' distortion where the captures show it, or take the lenses for perfect."),
+    ] = "auto",
     response: Annotated[
         str | None,
         typer.Option(
@@ -181,13 +194,18 @@ def calibrate(
         ),
     ] = None,
 ) -> None:
-    """Find mirror, homography, crop and colour map from static captures."""
+    """Find lenses, mirror, homography, crop and colour map from static captures."""
     from rb2v.io.calibration import read_calibration
     from rb2v.stages import calibrate as stage
 
     chosen = None if response is None else parse_response(response, "--response", "auto")
     config = make_config(
-        lambda: stage.CalibrateConfig(board_corners=parse_size(board, "--board"), response=cast("Any", chosen))
+        lambda: stage.CalibrateConfig(
+            board_corners=parse_size(board, "--board"),
+            charuco=None if charuco is None else parse_charuco(charuco, "--charuco"),
+            lenses=lenses,
+            response=cast("Any", chosen),
+        )
     )
     with show_progress("calibrating") as show:
         stage.run(raw_dir, out, config, on_step=lambda name: show(label=name))
@@ -197,9 +215,26 @@ def calibrate(
     console.print(
         f"mirrored: {'yes' if calibration.mirrored else 'no'}; reprojection error {quality.rms_px:.3f} px rms over "
         f"{quality.points} points of {quality.pairs} captures\n"
-        f"crop: {crop.width}x{crop.height} at ({crop.x}, {crop.y})" + _describe_colors(calibration) + f"\n{out}",
+        f"crop: {crop.width}x{crop.height} at ({crop.x}, {crop.y})"
+        + _describe_lenses(calibration)
+        + _describe_colors(calibration)
+        + f"\n{out}",
         soft_wrap=True,
     )
+
+
+def _describe_lenses(calibration: Calibration) -> str:
+    from rb2v.core.lens import largest_displacement_px
+
+    line = ""
+    for camera, lens, size in (
+        ("blurry", calibration.lens_blurry, calibration.size_blurry),
+        ("sharp", calibration.lens_sharp, calibration.size_sharp),
+    ):
+        if lens is not None:
+            moved_px = largest_displacement_px(lens, size)
+            line += f"\nlens of the {camera} camera: k1 {lens.distortion[0]:.4f}, up to {moved_px:.1f} px"
+    return line
 
 
 def _describe_colors(calibration: Calibration) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -14,6 +14,9 @@ from rich.segment import Segment
 from rich.text import Text
 
 from rb2v.errors import Rb2vError
+
+if TYPE_CHECKING:
+    from rb2v.stages.calibrate.boards import CharucoSpec
 
 app = typer.Typer(
     name="rb2v",
@@ -97,6 +100,19 @@ def parse_distortion(text: str, option: str) -> tuple[float, float]:
     except ValueError:
         raise Rb2vError(f"{option}: {text!r} is no distortion; expected K1 or K1,K1, -0.12,-0.08 for example") from None
     return blurry, sharp
+
+
+def parse_charuco(text: str, option: str) -> CharucoSpec:
+    """Read ``DICTIONARY,WIDTHxHEIGHT[,SHARE]``: a ChArUco board."""
+    from rb2v.stages.calibrate.boards import CharucoSpec
+
+    dictionary, *others = text.split(",")
+    try:
+        squares, side = (others[0], 0.5) if len(others) == 1 else (others[0], float(*others[1:]))
+    except (IndexError, TypeError, ValueError):
+        expected = "expected DICTIONARY,SQUARES or DICTIONARY,SQUARES,SHARE, DICT_6X6_250,5x7,0.5 for example"
+        raise Rb2vError(f"{option}: {text!r} is no ChArUco board; {expected}") from None
+    return CharucoSpec(dictionary, parse_size(squares, option), side)
 
 
 def parse_labelled(texts: Iterable[str], option: str) -> dict[str, Path]:
