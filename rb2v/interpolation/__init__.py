@@ -13,6 +13,16 @@ from numpy.typing import NDArray
 
 from rb2v.core.color import Response
 from rb2v.device import Device
+from rb2v.interpolation.guarded import GuardedInterpolator, is_scene_cut
+
+__all__ = [
+    "INTERPOLATORS",
+    "GuardedInterpolator",
+    "Interpolator",
+    "InterpolatorSettings",
+    "is_scene_cut",
+    "make_interpolator",
+]
 
 
 class Interpolator(Protocol):
@@ -91,7 +101,7 @@ INTERPOLATORS: Mapping[str, Callable[[InterpolatorSettings], Interpolator]] = {
 def make_interpolator(
     name: str, *, response: Response = "srgb", device: Device = "auto", weights: Path | None = None
 ) -> Interpolator:
-    """Return an interpolation method by its name.
+    """Return an interpolation method by its name, guarded: see `GuardedInterpolator`.
 
     Parameters
     ----------
@@ -113,4 +123,5 @@ def make_interpolator(
     """
     if name not in INTERPOLATORS:
         raise ValueError(f"{name!r} is no interpolation method; expected one of {', '.join(INTERPOLATORS)}")
-    return INTERPOLATORS[name](InterpolatorSettings(response, device, weights))
+    method = INTERPOLATORS[name](InterpolatorSettings(response, device, weights))
+    return GuardedInterpolator(method, response)
