@@ -1,0 +1,152 @@
+import cv2
+import numpy as np
+import pytest
+from sessions import make_session, write_rig
+from typer.testing import CliRunner
+
+from rb2v.benchmark.calibration import homography_errors
+from rb2v.cli import app
+from rb2v.core.homography import warp_points
+from rb2v.core.lens import undistort_points
+from rb2v.core.lens_fit import BoardView, fit_lens
+from rb2v.io.calibration import read_calibration
+from rb2v.io.video import read_image, write_image
+from rb2v.stages.calibrate import CalibrateConfig, run
+from rb2v.stages.calibrate.boards import CharucoSpec, board_grid, find_charuco, find_corners
+
+TERMS = ("k1", "k2", "cx", "cy")
+SPEC = CharucoSpec("DICT_6X6_250", (5, 7), 0.5)
+
+
+@pytest.fixture(scope="module")
+def bent(tmp_path_factory):
+    """A session through two lenses that bend differently."""
+    root = tmp_path_factory.mktemp("bent")
+    return make_session(root, seconds=0.08, categories=("street",), distortion=(-0.15, -0.06))
+
+
+@pytest.fixture(scope="module")
+def calibrated(bent):
+    return read_calibration(run(bent.raw, bent.calibration))
+
+
+def test_lenses_and_homography_take_pixels_where_they_belong(bent, calibrated):
+    errors = homography_errors(calibrated, bent.truth.rig, 15)
+    assert errors.mean() < 0.1
+    assert errors.max() < 0.4
+    assert calibrated.mirrored == bent.truth.rig.config.mirrored
+    assert calibrated.quality.rms_px < 0.2
+
+
+def test_without_the_lenses_they_do_not(bent, tmp_path):
+    straight = read_calibration(run(bent.raw, tmp_path / "c.json", CalibrateConfig(lenses="none")))
+    assert straight.lens_blurry is straight.lens_sharp is None
+    assert homography_errors(straight, bent.truth.rig, 15).mean() > 0.15
+
+
+def test_a_lens_that_is_found_undoes_the_true_one(bent, calibrated):
+    for lens, true in (
+        (calibrated.lens_blurry, bent.truth.rig.blurry.lens),
+        (calibrated.lens_sharp, bent.truth.rig.sharp.lens),
+    ):
+        x, y = np.meshgrid(np.linspace(30, 160, 7), np.linspace(25, 135, 7))
+        points = np.column_stack([x.ravel(), y.ravel()])
+        found, straight = (undistort_points(points, one.matrix, one.distortion) for one in (lens, true))
+        homography, _ = cv2.findHomography(found, straight, 0)
+        assert np.linalg.norm(warp_points(homography, found) - straight, axis=1).mean() < 0.1
+
+
+def test_a_rig_without_distortion_has_no_lenses(session):
+    calibration = read_calibration(session.calibration)
+    assert calibration.lens_blurry is calibration.lens_sharp is None
+
+
+def draw_charuco(raw, spec, n=4):
+    board = cv2.aruco.CharucoBoard(
+        spec.squares, 1.0, spec.marker_share, cv2.aruco.getPredefinedDictionary(getattr(cv2.aruco, spec.dictionary))
+    )
+    picture = board.generateImage((500, 700), marginSize=40)
+    rng = np.random.default_rng(0)
+    truth = np.array([[0.98, -0.02, 10], [0.02, 0.98, -4], [1e-5, 0, 1]])
+    mirror = np.array([[-1.0, 0, 479], [0, 1, 0], [0, 0, 1]])
+    for index in range(n):
+        pose = np.array([[0.42, 0.03, 60 + rng.uniform(0, 120)], [-0.03, 0.42, rng.uniform(10, 50)], [1e-5, 2e-5, 1]])
+        for camera, view in (("sharp", mirror @ pose), ("blurry", truth @ pose)):
+            seen = cv2.warpPerspective(picture, view, (480, 360), flags=cv2.INTER_AREA, borderValue=150)
+            seen = np.clip(cv2.GaussianBlur(seen, (0, 0), 0.8) * 0.8 + 20, 0, 255).astype(np.uint8)
+            write_image(raw / "calibration" / "geometry" / camera / f"{index}.png", cv2.merge([seen] * 3))
+    return truth @ mirror
+
+
+def test_marked_boards_are_read_in_a_mirror_too(tmp_path):
+    raw = tmp_path / "raw"
+    truth = draw_charuco(raw, SPEC)
+    write_rig(raw / "rig.yaml")
+    (raw / "capture.yaml").write_text("schema: 1\nrig: rig.yaml\n")
+    done = CliRunner().invoke(
+        app, ["calibrate", "--raw-dir", str(raw), "--out", str(tmp_path / "c.json"), "--charuco", "DICT_6X6_250,5x7"]
+    )
+    assert done.exit_code == 0, done.output
+    calibration = read_calibration(tmp_path / "c.json")
+    assert calibration.mirrored
+    points = np.array([[x, y] for x in (120.0, 240, 360) for y in (90.0, 180, 270)])
+    landed = warp_points(calibration.homography, points)
+    assert np.abs(landed - warp_points(truth / truth[2, 2], points)).max() < 0.3
+
+
+@pytest.mark.parametrize(
+    "text", ["DICT_6X6_250", "NONE,5x7", "DICT_6X6_250,5x7,2", "DICT_6X6_250,5x7,a", "DICT_6X6_250,5"]
+)
+def test_what_is_no_board_is_refused(tmp_path, text):
+    command = ["calibrate", "--raw-dir", "x", "--out", str(tmp_path / "c.json"), "--charuco", text]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code != 0
+    assert "--charuco" in str(done.exception) or "board" in str(done.exception) or "markers" in str(done.exception)
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_real_chessboards_are_fitted_as_opencv_fits_them(shared_data, side):
+    views, seen = [], []
+    for path in sorted((shared_data / "calib" / "stereo_chessboard").glob(f"{side}*.jpg")):
+        corners = find_corners(read_image(path), (9, 6))
+        assert corners is not None, path.name
+        views.append(BoardView(board_grid((9, 6)), corners))
+        seen.append(corners.astype(np.float32).reshape(-1, 1, 2))
+    assert len(views) == 9
+    board = np.column_stack([board_grid((9, 6)), np.zeros(54)]).astype(np.float32)
+    opencv_rms_px = cv2.calibrateCamera([board] * 9, seen, (640, 480), None, None)[0]
+    rms_px = fit_lens(views, (640, 480), TERMS).rms_px
+    assert rms_px <= 1.02 * opencv_rms_px
+    assert rms_px < 0.21
+
+
+def straightness_px(points, board_corners):
+    """Root mean square distance of corners from the straight lines through their rows and columns."""
+    grid = points.reshape(board_corners[1], board_corners[0], 2)
+    lines = [*grid, *grid.transpose(1, 0, 2)]
+    left = [np.linalg.svd(line - line.mean(axis=0), compute_uv=False)[1] / np.sqrt(len(line)) for line in lines]
+    return float(np.sqrt(np.mean(np.square(left))))
+
+
+def test_strongly_bent_boards_are_found_and_made_straight(shared_data):
+    board, views = (19, 13), []
+    for path in sorted((shared_data / "calib" / "wide_checkerboard").glob("*.png")):
+        image = read_image(path)
+        corners = find_corners(image, board)
+        assert corners is not None, path.name
+        views.append(BoardView(board_grid(board), corners))
+    assert len(views) == 3
+    fit = fit_lens(views, image.shape[1::-1], ("k1", "k2", "k3", "cx", "cy"))
+    straight = [undistort_points(view.points, fit.matrix, fit.distortion) for view in views]
+    before = max(straightness_px(view.points, board) for view in views)
+    after = max(straightness_px(points, board) for points in straight)
+    assert after < 1.0 < 5.0 < before
+
+
+def test_a_real_photograph_of_a_marked_board_is_read(shared_data):
+    image = read_image(shared_data / "calib" / "charuco" / "choriginal.jpg")
+    found, mirrored = (find_charuco(picture, SPEC) for picture in (image, np.ascontiguousarray(image[:, ::-1])))
+    assert len(found.grid) == len(mirrored.grid) == 24
+    np.testing.assert_allclose(639 - mirrored.points[:, 0], found.points[:, 0], atol=1e-9)
+    fit = fit_lens([found], (640, 480), ())
+    assert fit.rms_px < 1.0
