@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rb2v.artifacts import Calibration
+from rb2v.artifacts import Calibration, CalibrationQuality, LocalResidual
 from rb2v.benchmark.inputs import Raw
 from rb2v.benchmark.page import Gallery, Section, Table, make_picture, make_table
 from rb2v.benchmark.scores import Score
@@ -16,7 +19,7 @@ from rb2v.core.lens import distort_points, undistort_image, undistort_points
 from rb2v.errors import InputError
 from rb2v.io.video import read_image
 from rb2v.simulator.rig import SimulatedRig
-from rb2v.stages.calibrate import draw_overlay
+from rb2v.stages.calibrate import draw_overlay, draw_residuals
 
 _SUITE, _STAGE = "calibration", "calibrate"
 
@@ -38,6 +41,7 @@ def report(
     quality, crop = calibration.quality, calibration.crop
     own: list[list[str | Score]] = [
         ["Reprojection error, root mean square [px]", _score("rms", quality.rms_px, "px")],
+        *_optional_figures(quality, calibration.residuals),
         ["Capture pairs used", _score("pairs", quality.pairs, "pairs")],
         ["Point pairs used", _score("points", quality.points, "points")],
         ["One view mirrored", _score("mirrored", float(calibration.mirrored), "yes/no")],
@@ -50,7 +54,7 @@ def report(
             ("as recorded", "delta_e_before", quality.delta_e_before),
         ):
             if value is not None:
-                own.insert(3, [f"Colour checker, mean CIEDE2000 {said}", _score(name, value, "CIEDE2000")])
+                own.insert(-2, [f"Colour checker, mean CIEDE2000 {said}", _score(name, value, "CIEDE2000")])
     tables = [("What the captures themselves say.", own)]
     if truth is not None:
         errors = homography_errors(calibration, truth, grid_points)
@@ -71,6 +75,21 @@ def report(
     scores = tuple(cell for _, lines in tables for line in lines for cell in line if isinstance(cell, Score))
     lead = "Where the sharp camera's pixels lie in the blurry camera's frame, from captures of static scenes."
     return Section("Calibration", lead, tuple(blocks), scores)
+
+
+def _optional_figures(quality: CalibrationQuality, residuals: Sequence[LocalResidual]) -> list[list[str | Score]]:
+    """Return the figures that files of earlier versions, or a single capture, do not have."""
+    lengths = [math.hypot(one.dx, one.dy) for one in residuals]
+    return [
+        [said, _score(name, value, "px")]
+        for said, name, value in (
+            ("Reprojection error that 95 of 100 points stay below [px]", "p95", quality.p95_px),
+            ("Error at captures left out of the fit, root mean square [px]", "leave_one_out", quality.leave_one_out_px),
+            ("Residual displacement over the crop, median [px]", "residual", median(lengths) if lengths else None),
+            ("Residual displacement over the crop, largest [px]", "residual_max", max(lengths, default=None)),
+        )
+        if value is not None
+    ]
 
 
 def _score(metric: str, value: float, unit: str, *, checked: bool = False) -> Score:
@@ -134,5 +153,8 @@ def _show_overlay(calibration: Calibration, raw: Raw) -> Gallery:
         images.append(undistort_image(image, lens))
     before, after = np.split(draw_overlay(images[0], images[1], calibration), 2, axis=1)
     caption = f"Capture {blurry_path.name}: squares alternate between the cameras; the yellow frame is the crop."
-    pictures = (make_picture("as recorded", before), make_picture("registered", after))
-    return Gallery(caption, pictures, columns=2)
+    pictures = [make_picture("as recorded", before), make_picture("registered", after)]
+    if calibration.residuals:
+        caption += " Arrows: the displacement that is left, enlarged; red from half a pixel on. Parallax shows there."
+        pictures.append(make_picture("residual displacement", draw_residuals(images[0], calibration)))
+    return Gallery(caption, tuple(pictures), columns=2)

@@ -7,7 +7,7 @@ pairs), `registration` (the homography), `overlap` (the crop), `chart` (the colo
 """
 
 from rb2v.stages.calibrate.config import CalibrateConfig
-from rb2v.stages.calibrate.overlay import draw_overlay
+from rb2v.stages.calibrate.overlay import draw_overlay, draw_residuals
 from rb2v.stages.calibrate.stage import run
 
-__all__ = ["CalibrateConfig", "draw_overlay", "run"]
+__all__ = ["CalibrateConfig", "draw_overlay", "draw_residuals", "run"]

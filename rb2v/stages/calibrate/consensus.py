@@ -20,8 +20,10 @@ _N_ACROSS = 12
 _MIN_RADIUS_PX = 12
 _OVERLAP = 0.6
 _MAX_PAIRS = 8
-_AGREEING_PX = 0.5
-_CLEARLY_OFF_PX = 0.75
+AGREEING_PX = (0.5, 0.25)
+"""How near places must be to agree, in the first and in the second round."""
+
+_CLEARLY_OFF = 1.5
 _MIN_PLACES = 12
 _MIN_SHARE = 0.35
 
@@ -36,7 +38,7 @@ class Consensus:
     n_off: int
 
 
-def find_consensus(homography: Homography, pairs: Sequence[ImagePair]) -> Consensus | None:
+def find_consensus(homography: Homography, pairs: Sequence[ImagePair], agreeing_px: float) -> Consensus | None:
     """Find what most places of the pictures agree on, each counting alike whatever its contrast.
 
     Parameters
@@ -45,6 +47,8 @@ def find_consensus(homography: Homography, pairs: Sequence[ImagePair]) -> Consen
         From source to target pixels, right to a few pixels.
     pairs : sequence of ImagePair
         The captures.
+    agreeing_px : float
+        How near places must be to agree, in target pixels.
 
     Returns
     -------
@@ -59,23 +63,23 @@ def find_consensus(homography: Homography, pairs: Sequence[ImagePair]) -> Consen
     ]
     target = np.array([place for some in measured for place, one in zip(places, some, strict=True) if one is not None])
     shifts = np.array([(one.dx, one.dy) for some in measured for one in some if one is not None])
-    if len(target) < _MIN_PLACES or np.linalg.norm(shifts, axis=1).max() <= _AGREEING_PX:
+    if len(target) < _MIN_PLACES or np.linalg.norm(shifts, axis=1).max() <= agreeing_px:
         return None
     # Displacements are where the registered source lies: back through the homography it is at its own pixels.
     source = warp_points(np.linalg.inv(homography), target + shifts)
     try:
-        agreed, _ = fit_homography(source, target, threshold_px=_AGREEING_PX)
+        agreed, _ = fit_homography(source, target, threshold_px=agreeing_px)
     except ValueError:
         return None
     off_px = np.linalg.norm(warp_points(agreed, source) - target, axis=1)
-    if (off_px < _AGREEING_PX).mean() < _MIN_SHARE or (off_px < _AGREEING_PX).sum() < _MIN_PLACES:
+    if (off_px < agreeing_px).mean() < _MIN_SHARE or (off_px < agreeing_px).sum() < _MIN_PLACES:
         return None
     remaining = iter(off_px.tolist())
     masked = []
     for pair, some in zip(pairs, measured, strict=True):
-        off = [one is not None and next(remaining) > _CLEARLY_OFF_PX for one in some]
+        off = [one is not None and next(remaining) > _CLEARLY_OFF * agreeing_px for one in some]
         masked.append(_without(pair, [place for place, is_off in zip(places, off, strict=True) if is_off], radius_px))
-    return Consensus(agreed, masked, len(target), int((off_px > _CLEARLY_OFF_PX).sum()))
+    return Consensus(agreed, masked, len(target), int((off_px > _CLEARLY_OFF * agreeing_px).sum()))
 
 
 def _places(width: int, height: int) -> tuple[NDArray[np.float64], int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,8 +12,12 @@ from rb2v.artifacts import CalibrationQuality, Crop, LocalResidual
 from rb2v.core.displacement import Displacement, local_displacements
 from rb2v.core.homography import Homography, fit_homography, warp_points
 from rb2v.core.refinement import ImagePair
+from rb2v.errors import Rb2vError
 from rb2v.stages.calibrate.registration import Matches, Registration
 
+logger = logging.getLogger(__name__)
+
+_LARGE_PX = 0.75
 _GRID = 8
 _MIN_RADIUS_PX = 12
 _OVERLAP = 0.6
@@ -34,7 +39,7 @@ def measure_quality(
         errors = np.array([np.hypot(one.dx, one.dy) for one in residuals])
         n_captures = len(registration.captures)
     if not len(errors):
-        raise ValueError("there is nothing to judge the registration by")
+        raise Rb2vError("nothing in the captures tells how well they are registered: too little texture")
     return CalibrationQuality(
         rms_px=float(np.sqrt(np.square(errors).mean())),
         pairs=n_captures,
@@ -82,7 +87,7 @@ def measure_residuals(pairs: Sequence[ImagePair], homography: Homography, crop: 
         for one, measured in zip(found, local_displacements(pair, homography, centers, radius_px), strict=True):
             if measured is not None:
                 one.append(measured)
-    return tuple(
+    residuals = tuple(
         LocalResidual(
             x=float(center[0]),
             y=float(center[1]),
@@ -93,6 +98,14 @@ def measure_residuals(pairs: Sequence[ImagePair], homography: Homography, crop: 
         for center, some in zip(centers, found, strict=True)
         if some
     )
+    typical_px = float(np.median([np.hypot(one.dx, one.dy) for one in residuals])) if residuals else 0.0
+    if typical_px > _LARGE_PX:
+        logger.warning(
+            "the registered views lie %.1f px off each other in the median over the crop: something moved, or the "
+            "cameras do not look from one point",
+            typical_px,
+        )
+    return residuals
 
 
 def residual_places(crop: Crop) -> tuple[NDArray[np.float64], int]:

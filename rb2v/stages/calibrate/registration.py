@@ -19,7 +19,7 @@ from rb2v.errors import InputError
 from rb2v.stages.calibrate.boards import board_candidates
 from rb2v.stages.calibrate.captures import Capture, Mask, Points, gray_of
 from rb2v.stages.calibrate.config import CalibrateConfig
-from rb2v.stages.calibrate.consensus import find_consensus
+from rb2v.stages.calibrate.consensus import AGREEING_PX, find_consensus
 from rb2v.stages.calibrate.consistency import Fits, check_misfits, leave_out_blurred, warn_of_halves
 from rb2v.stages.calibrate.features import MIN_FEATURE_PAIRS, feature_candidates, match_features, phase_candidates
 from rb2v.stages.calibrate.overlap import lit_pixels
@@ -37,7 +37,6 @@ _AMBIGUITY = 0.015
 _MAX_PAIR_SHIFT_PX = 1.0
 _MIN_PAIRS_TO_OUTVOTE = 3
 _MAX_ERROR_PX = 0.5
-_SETTLED_PX = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -278,8 +277,8 @@ def _follow_consensus(
     homography: Homography, pairs: Sequence[ImagePair], refinement: Refinement | None
 ) -> Refinement | None:
     """Return the refinement on what most places agree on, or the one that is there where all agree with it."""
-    for _ in range(2):
-        consensus = find_consensus(homography, pairs)
+    for agreeing_px in AGREEING_PX:
+        consensus = find_consensus(homography, pairs, agreeing_px)
         if consensus is None:
             break
         try:
@@ -287,15 +286,11 @@ def _follow_consensus(
         except ValueError as error:
             logger.warning("what does not agree with the most is not left out: %s", error)
             break
-        homography, before = refinement.homography, homography
+        homography = refinement.homography
         logger.info(
             "%d of %d places moved between the exposures or lie at another depth; they do not count",
             *(consensus.n_off, consensus.n_places),
         )
-        height, width = pairs[0].target.shape
-        corners = np.array([[0, 0], [width, 0], [0, height], [width, height]], dtype=np.float64)
-        if np.abs(warp_points(homography @ np.linalg.inv(before), corners) - corners).max() < _SETTLED_PX:
-            break
     return refinement
 
 

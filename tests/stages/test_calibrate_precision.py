@@ -1,0 +1,69 @@
+"""What a calibration says of its own precision."""
+
+import cv2
+import numpy as np
+import pytest
+from sessions import make_session, write_rig
+
+from rb2v.core.homography import warp_points
+from rb2v.io.calibration import read_calibration
+from rb2v.io.video import read_image, write_image
+from rb2v.stages.calibrate import draw_residuals, run
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A rig that mirrors nothing, whose cameras code linear light."""
+    root = tmp_path_factory.mktemp("made")
+    made = make_session(
+        root, {"response": "linear"}, size=(240, 180), seconds=0.04, categories=("street",), mirrored=False, seed=3
+    )
+    run(made.raw, made.calibration)
+    return made
+
+
+def test_the_homography_is_right_to_hundredths_and_the_quality_says_so(made):
+    calibration = read_calibration(made.calibration)
+    crop, quality = calibration.crop, calibration.quality
+    errors = made.homography_errors_px(calibration.homography, (crop.x, crop.y, crop.width, crop.height))
+    assert errors.mean() < 0.02
+    assert quality.refined
+    assert quality.correlation > 0.95
+    assert 0 < quality.leave_one_out_px < 0.3
+    assert 0 < quality.p95_px < 0.3
+
+
+def test_residuals_lie_over_the_crop_and_are_small(made):
+    calibration = read_calibration(made.calibration)
+    crop = calibration.crop
+    assert len(calibration.residuals) >= 40
+    for one in calibration.residuals:
+        assert crop.x <= one.x <= crop.x + crop.width
+        assert crop.y <= one.y <= crop.y + crop.height
+        assert 1 <= one.pairs <= 8
+    assert np.median([np.hypot(one.dx, one.dy) for one in calibration.residuals]) < 0.05
+
+
+def test_pictures_to_judge_by_lie_beside_it(made):
+    for name in ("calibration_overlay.png", "calibration_residuals.png", "calibration_flicker.gif"):
+        assert (made.root / name).stat().st_size > 1000
+    calibration = read_calibration(made.calibration)
+    picture = draw_residuals(np.zeros((180, 240, 3), np.uint8), calibration)
+    assert picture.max() == 255
+    assert picture.shape == (720, 960, 3)
+
+
+def test_what_moved_with_more_contrast_does_not_draw_the_views_apart(tmp_path, shared_data):
+    # A fan turns between the rolling shutters of two real co-axial cameras; the ground behind it stands still.
+    write_rig(tmp_path / "rig.yaml")
+    (tmp_path / "capture.yaml").write_text("schema: 1\nrig: rig.yaml\n")
+    for camera, name in (("blurry", "t2b"), ("sharp", "b2t")):
+        picture = read_image(shared_data / "rigpair" / f"r0_{name}.png")
+        small = cv2.resize(picture, (320, 320), interpolation=cv2.INTER_AREA)
+        write_image(tmp_path / "calibration" / "geometry" / camera / "a.png", small)
+    calibration = read_calibration(run(tmp_path, tmp_path / "c.json"))
+    corners = np.array([[20.0, 20], [300, 20], [20, 300], [300, 300]])
+    assert np.abs(warp_points(calibration.homography, corners) - corners).max() < 1.5
+    lengths = sorted(np.hypot(one.dx, one.dy) for one in calibration.residuals)
+    assert lengths[len(lengths) // 4] < 0.3
+    assert lengths[-1] > 2, "the fan"
