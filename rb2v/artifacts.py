@@ -369,6 +369,7 @@ REASONS: Mapping[str, str] = {
     "": "accepted",
     "out-of-range": "the window reaches beyond the sharp recording",
     "dropped-frames": "the sharp recording lacks frames inside the window",
+    "cut": "the sharp recording changes its scene inside the window",
     "clipped": "too bright: too few pixels are below clipping",
     "flash": "the light changes inside the window",
     "exposure": "one camera's exposure is not what it is in the rest of the take",

@@ -89,8 +89,8 @@ class FlowInterpolator:
         if share_b is None:
             made = np.asarray(cv2.addWeighted(from_a, 1 - t, from_b, t, 0.0), dtype=np.float32)
         else:
-            share_b = np.asarray(cv2.resize(share_b, (width, height), interpolation=cv2.INTER_LINEAR))[..., None]
-            made = np.asarray(from_a + share_b * (from_b - from_a), dtype=np.float32)
+            shares = np.asarray(cv2.resize(share_b, (width, height), interpolation=cv2.INTER_LINEAR))[..., None]
+            made = np.asarray(from_a + shares * (from_b - from_a), dtype=np.float32)
         # Cubic samples overshoot at edges.
         return np.clip(made, 0, 1, out=made)
 
@@ -99,7 +99,7 @@ class FlowInterpolator:
         size = (-(-width // _REDUCTION), -(-height // _REDUCTION))
         scale = np.divide(size, (width, height)).astype(np.float32)
         frames = (cv2.resize(frame, size, interpolation=cv2.INTER_AREA) for frame in (pair.frame_a, pair.frame_b))
-        coded_a, coded_b = (np.asarray(self._code(frame), dtype=np.float32) for frame in frames)
+        coded_a, coded_b = (self._code(np.asarray(frame, dtype=np.float32)) for frame in frames)
         flows = (cv2.resize(flow, size, interpolation=cv2.INTER_AREA) for flow in (pair.flow_ab, pair.flow_ba))
         flow_ab, flow_ba = (np.asarray(flow * scale, dtype=np.float32) for flow in flows)
         return _Pair(coded_a, coded_b, flow_ab, flow_ba)
@@ -138,7 +138,8 @@ def _motion_at(pair: _Pair, grid: _Field, t: float) -> _Field:
         sent_by_a = _sample(pair.flow_ab, grid - to_a * sent_by_a)
         sent_by_b = _sample(backward, grid + to_b * sent_by_b)
     found_here = to_b * pair.flow_ab - to_a * pair.flow_ba
-    motions = [sent_by_a, sent_by_b, (sent_by_a + sent_by_b) / 2, found_here, np.zeros_like(found_here)]
+    middle, still = np.float32(0.5) * (sent_by_a + sent_by_b), np.zeros_like(found_here)
+    motions: list[_Field] = [sent_by_a, sent_by_b, middle, found_here, still]
     errors = [_disagreement(pair, grid, to_a, to_b, motion) for motion in motions]
     least = np.minimum.reduce(errors)
     weights = [np.exp((least - error) / np.float32(_AGREEMENT_SCALE)) for error in errors]

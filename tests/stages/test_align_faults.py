@@ -231,6 +231,18 @@ def test_windows_across_dropped_sharp_frames_are_named(session, raw, tmp_path):
     assert errors_by_time(session, rows, shown_at)[accepted(rows)].max() <= 0.55
 
 
+def test_windows_across_a_scene_cut_are_named(session, raw, tmp_path):
+    path = recording(raw, "sharp")
+    frames = pictures_of(path)
+    other = cv2.resize(skimage_data.coffee(), frames[0].shape[1::-1])
+    rewrite(path, [*frames[:40], *[other] * (len(frames) - 40)], read_sound([path]))
+    rows, _, _ = align(session, raw, tmp_path / "aligned")
+    times = sharp_scene_times(session, len(frames))
+    across = [row.blurry_index for row in rows if times[39] - 0.012 < row.blurry_time < times[40] + 0.012]
+    assert across
+    assert {index for index, reason in reasons_of(rows).items() if reason == "cut"} == set(across)
+
+
 def test_a_frame_that_was_stored_twice_delays_all_that_follow(long_session, tmp_path):
     raw = copy_take(long_session, tmp_path / "raw", output_size=[64, 64])
     path = recording(raw, "blurry")

@@ -137,6 +137,8 @@ class Judge:
             return "out-of-range"
         if self._sharp.has_gap(place.position):
             return "dropped-frames"
+        if self._sharp.has_cut(place.position):
+            return "cut"
         return self._bad_light(index) or self._bad_place(index, place, psnr_db)
 
     def _bad_light(self, index: int) -> str:

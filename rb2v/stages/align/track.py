@@ -18,7 +18,7 @@ from rb2v.core.planes import Planes
 from rb2v.core.resampling import FrameWarp
 from rb2v.core.temporal import errors_to_psnr
 from rb2v.errors import InputError
-from rb2v.interpolation import Interpolator
+from rb2v.interpolation import Interpolator, is_scene_cut
 from rb2v.io.frame_file import FrameFile
 from rb2v.io.video import map_frames
 
@@ -129,6 +129,7 @@ class SharpSource:
         self._interpolator = interpolator
         self._response: Response = rig.response if response is None else response
         self._indices = np.arange(len(track.times), dtype=np.float64)
+        self._is_cut = np.zeros(max(len(track.times) - 1, 0), dtype=bool)
 
     @property
     def n_positions(self) -> int:
@@ -171,6 +172,11 @@ class SharpSource:
         originals = self.originals(position)
         steps = np.diff(self._track.times[originals.start : originals.stop])
         return bool(np.any(steps > _GAP_FRAMES / self._rig.sharp_fps))
+
+    def has_cut(self, position: int) -> bool:
+        """Return whether the scene changes inside the window at a position; known once `reduce` has seen the frames."""
+        originals = self.originals(position)
+        return bool(self._is_cut[originals.start : originals.stop - 1].any())
 
     def window(
         self, position: int, row_shifts: NDArray[np.float64] | None = None
@@ -245,6 +251,7 @@ class SharpSource:
         for index in range(n - 1):
             frames.append(kept)
             following = self._reduced(index + 1, track_size)
+            self._is_cut[index] = is_scene_cut(frame, following, coded=self._response == "linear")
             between = self._interpolator.between(frame, following, asked)
             for step in range(len(times)):
                 frames.append(_keep(between[step], size))
