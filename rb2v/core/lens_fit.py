@@ -226,9 +226,11 @@ class _Problem:
         def slopes(values: Vector) -> NDArray[np.float64]:
             return self._slopes(np.concatenate([fixed, values]))[:, n_fixed:]
 
-        solution: Any = least_squares(
+        # All corners first: far from the answer, those beside a strong lens's rim would count as wrong ones.
+        solution: Any = least_squares(residuals, start[n_fixed:], slopes, x_scale="jac", max_nfev=_MAX_EVALUATIONS)
+        solution = least_squares(
             residuals,
-            start[n_fixed:],
+            solution.x,
             slopes,
             x_scale="jac",
             loss="soft_l1",

