@@ -9,10 +9,8 @@ from rb2v.core.homography import (
     choose_crop,
     crop_homography,
     fit_homography,
-    gradient_magnitude,
     mirror_homography,
     normalized,
-    refine_homography,
     warp_image,
     warp_points,
 )
@@ -100,49 +98,6 @@ def test_what_a_picture_does_not_reach_is_zero():
     warped = warp_image(np.ones((20, 40), np.float32), shift, (60, 20))
     assert warped[:, :30].max() == 0
     assert warped[:, 30:].min() == 1
-
-
-def test_gradients_do_not_know_the_sign_of_a_contrast(photo):
-    ramp = np.tile(np.arange(40, dtype=np.float32) * 0.01, (30, 1))
-    np.testing.assert_allclose(gradient_magnitude(ramp)[5:-5, 5:-5], 0.01, rtol=1e-5)
-    np.testing.assert_allclose(gradient_magnitude(ramp.T)[5:-5, 5:-5], 0.01, rtol=1e-5)
-    np.testing.assert_allclose(gradient_magnitude(1 - photo), gradient_magnitude(photo), atol=1e-5)
-
-
-@pytest.mark.parametrize("mirrored", [False, True])
-def test_refinement_takes_out_what_is_left(photo, mirrored):
-    rng = np.random.default_rng(7)
-    truth = make_homography(rng, mirrored=mirrored)
-    target = warp_image(photo, truth, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
-    # The other camera's brightness and contrast differ.
-    start = make_homography(rng, size=0.4) @ truth
-    assert max_distance(start, truth) > 1
-    refined, correlation = refine_homography(start, photo, 0.2 + 0.5 * target)
-    assert max_distance(refined, truth) < 0.1
-    assert 0.95 < correlation <= 1
-    assert refined[2, 2] == 1
-
-
-def test_refinement_does_not_look_at_masked_pixels(photo):
-    truth = make_homography(np.random.default_rng(8))
-    target = warp_image(photo, truth, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
-    moved = np.roll(photo, (9, 14), axis=(0, 1))
-    target[40:140, 60:180] = 3 * moved[40:140, 60:180]
-    mask = np.ones(target.shape, bool)
-    mask[34:146, 54:186] = False
-    refined, _ = refine_homography(truth, photo, target, mask)
-    assert max_distance(refined, truth) < 0.1
-
-
-def test_refinement_of_pictures_that_share_nothing_fails(photo):
-    with pytest.raises(ValueError, match="correlate"):
-        refine_homography(np.eye(3), photo, np.full_like(photo, 0.5))
-    other = np.random.default_rng(0).random(photo.shape).astype(np.float32)
-    try:
-        _, correlation = refine_homography(np.eye(3), photo, other)
-    except ValueError:
-        return
-    assert correlation < 0.3
 
 
 def test_crop_homography_maps_corners_to_corners():
