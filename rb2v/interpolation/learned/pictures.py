@@ -9,24 +9,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rb2v.core.color import Response, from_linear, to_linear
-from rb2v.errors import InputError
-
-
-def check_pair(frame_a: NDArray[np.float32], frame_b: NDArray[np.float32]) -> None:
-    """Check that a network can be shown two frames.
-
-    Raises
-    ------
-    InputError
-        If they are no (H, W, 3) frames, of different sizes, or hold values that are not finite.
-    """
-    for name, frame in (("frame_a", frame_a), ("frame_b", frame_b)):
-        if frame.ndim != 3 or frame.shape[2] != 3 or 0 in frame.shape:
-            raise InputError(name, f"is of shape {frame.shape}", expected="(H, W, 3)")
-        if not np.isfinite(frame).all():
-            raise InputError(name, "holds values that are not finite", expected="linear light in 0..1")
-    if frame_a.shape != frame_b.shape:
-        raise InputError("frame_b", f"is of shape {frame_b.shape}", expected=f"that of frame_a, {frame_a.shape}")
 
 
 def show(frame: NDArray[np.float32], response: Response, multiple: int, device: str) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from rb2v.core.color import Response
 from rb2v.device import Device, check_torch_device, one_torch_thread, torch_device_of
-from rb2v.interpolation.learned.pictures import check_pair, show, take_back
+from rb2v.interpolation.learned.pictures import show, take_back
 from rb2v.interpolation.learned.rife.network import Rife
 from rb2v.interpolation.learned.rife.weights import load_rife
 
@@ -71,14 +71,7 @@ class RifeInterpolator:
     def between(
         self, frame_a: NDArray[np.float32], frame_b: NDArray[np.float32], times: Sequence[float]
     ) -> list[NDArray[np.float32]]:
-        """Return the frames at times between two frames, see `rb2v.interpolation.Interpolator`.
-
-        Raises
-        ------
-        InputError
-            If the frames differ in size or hold values that are not finite.
-        """
-        check_pair(frame_a, frame_b)
+        """Return the frames at times between two frames, see `rb2v.interpolation.Interpolator`."""
         inner = sorted({time for time in times if 0 < time < 1})
         made = dict(zip(inner, self._make(frame_a, frame_b, inner), strict=True))
         return [made[time] if time in made else (frame_a if time <= 0 else frame_b).copy() for time in times]

@@ -463,8 +463,8 @@ def _warp(image: Tensor, flow: Tensor) -> Tensor:
     height, width = image.shape[2:]
     rows = torch.linspace(-1, 1, height, device=image.device)
     columns = torch.linspace(-1, 1, width, device=image.device)
-    x = columns[None, None, :] + flow[:, 0] * (2 / (width - 1))
-    y = rows[None, :, None] + flow[:, 1] * (2 / (height - 1))
+    x = columns[None, None, :] + flow[:, 0] * (2 / max(width - 1, 1))
+    y = rows[None, :, None] + flow[:, 1] * (2 / max(height - 1, 1))
     places = torch.stack([x, y], dim=-1)
     # In half precision a place would be a pixel off.
     return F.grid_sample(image.to(places.dtype), places, padding_mode="border", align_corners=True)
