@@ -3,7 +3,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from skimage import data as skimage_data
 
 from rb2v.core.homography import (
     choose_crop,
@@ -24,12 +23,6 @@ def make_homography(rng, *, mirrored=False, size=1.0):
     turn[:2, 2] = size * rng.uniform(-4, 4, 2)
     turn[2, :2] = size * rng.uniform(-5e-5, 5e-5, 2)
     return normalized(turn @ mirror_homography(WIDTH)) if mirrored else turn
-
-
-@pytest.fixture(scope="module")
-def photo():
-    gray = cv2.cvtColor(skimage_data.astronaut(), cv2.COLOR_RGB2GRAY)[:360, :480]
-    return cv2.resize(gray, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
 
 
 def max_distance(first, second):
