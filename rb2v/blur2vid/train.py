@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from rb2v.artifacts import SPLITS
-from rb2v.blur2vid.average import MovingAverage
 from rb2v.blur2vid.backbones import Backbone, make_backbone
 from rb2v.blur2vid.checkpoint import CHECKPOINT_NAME, check_frame_count, load_backbone, save_backbone
 from rb2v.blur2vid.config import LABEL_LOSS, NO_REGULARIZER, TrainBlur2VidConfig
@@ -28,6 +27,7 @@ from rb2v.hypercut import labels as order_labels
 from rb2v.hypercut.checkpoint import CHECKPOINT_NAME as ORDER_CHECKPOINT_NAME
 from rb2v.io.store import SCHEMA, output_folder, read_json, sha256_of, write_json
 from rb2v.shards import ShardReader, manifest_path
+from rb2v.training.average import MovingAverage
 from rb2v.training.curves import Curves
 from rb2v.training.data import ShardDataset
 from rb2v.training.loader import ShardLoader, make_loader

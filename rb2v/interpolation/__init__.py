@@ -85,7 +85,14 @@ def _load_rife(settings: InterpolatorSettings, version: str = "3.1", *, symmetri
     return make_rife(version, settings.response, settings.device, settings.weights, symmetric=symmetric)
 
 
+def _load_cdfi(settings: InterpolatorSettings) -> Interpolator:
+    from rb2v.interpolation.learned.cdfi.interpolator import make_cdfi
+
+    return make_cdfi(settings.response, settings.device, settings.weights)
+
+
 INTERPOLATORS: Mapping[str, Callable[[InterpolatorSettings], Interpolator]] = {
+    "cdfi": _load_cdfi,
     "flow": _load_flow,
     "linear": _load_linear,
     "quick-flow": _load_quick_flow,
