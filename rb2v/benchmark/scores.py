@@ -78,6 +78,12 @@ TARGETS: Mapping[str, Target] = {
     "composite_fidelity.blurry": Target("Composites: PSNR in the foreground, blurry frames", ">=", 36.0),
     "composite_psnr.median": Target("Composites: PSNR of eq. (1), median of the samples", ">=", 38.0),
     "green_fringe": Target("Composites: pixels near edges with the screen's hue", "<=", 0.1),
+    "middlebury.flow.psnr": Target("Interpolation: flow on Middlebury-other", ">=", 35.0),
+    "middlebury.rife.difference": Target("Interpolation: RIFE on Middlebury-other, off its known PSNR", "<=", 0.02),
+    "middlebury.cdfi.psnr": Target("Interpolation: CDFI on Middlebury-other", ">=", 36.5),
+    "ucf101.flow.psnr": Target("Interpolation: flow on UCF101", ">=", 35.9),
+    "ucf101.rife.psnr": Target("Interpolation: RIFE on UCF101", ">=", 36.2),
+    "ucf101.cdfi.psnr": Target("Interpolation: CDFI on UCF101", ">=", 36.2),
     "network.hit": Target("Order network: hit on the held-out split", ">=", 90.0),
     "network.labels_flipped": Target("Order network: labels flipped by reversing the input", ">=", 99.0),
 }

@@ -12,14 +12,45 @@ from rich.table import Table
 from rb2v.cli.shared import Device, ExecutorName, Workers, app, console, make_config, parse_labelled, show_progress
 from rb2v.errors import Rb2vError
 
-Suite = Literal["data", "order", "deblur"]
+Suite = Literal["data", "order", "deblur", "interpolation"]
 
 _OPTIONS: Mapping[Suite, frozenset[str]] = {
-    "data": frozenset({"run", "aligned", "calibration", "raw_dir", "truth", "compare", "weights", "backgrounds"}),
-    "order": frozenset({"preset", "arch", "seeds", "steps", "dimensions", "device", "truth"}),
-    "deblur": frozenset(
-        {"preset", "backbone", "method", "seeds", "steps", "alphas", "run", "pictures", "lpips", "device"}
+    "data": frozenset(
+        {
+            "shards",
+            "workers",
+            "executor",
+            "run",
+            "aligned",
+            "calibration",
+            "raw_dir",
+            "truth",
+            "compare",
+            "weights",
+            "backgrounds",
+        }
     ),
+    "order": frozenset(
+        {"shards", "workers", "executor", "preset", "arch", "seeds", "steps", "dimensions", "device", "truth"}
+    ),
+    "deblur": frozenset(
+        {
+            "shards",
+            "workers",
+            "executor",
+            "preset",
+            "backbone",
+            "method",
+            "seeds",
+            "steps",
+            "alphas",
+            "run",
+            "pictures",
+            "lpips",
+            "device",
+        }
+    ),
+    "interpolation": frozenset({"data", "method", "weights", "lpips", "device"}),
 }
 """Options of ``rb2v benchmark`` that not all suites have, by those that have them."""
 
@@ -27,13 +58,22 @@ _OPTIONS: Mapping[Suite, frozenset[str]] = {
 @app.command(epilog="Example: rb2v benchmark --shards session/shards --run session/hypercut --out session/report")
 def benchmark(
     context: typer.Context,
-    shards: Annotated[Path, typer.Option(help="Folder that 'rb2v build-shards' wrote.")],
     out: Annotated[Path, typer.Option(help="Folder for results.json, results.csv and report.html.")],
+    shards: Annotated[
+        Path | None, typer.Option(help="Folder that 'rb2v build-shards' wrote; all suites but interpolation need it.")
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="Suite interpolation: folder of triplets, each a folder of three pictures: first, true middle, last."
+        ),
+    ] = None,
     suite: Annotated[
         Suite,
         typer.Option(
             help="data: score a data set and a run; order: train all order networks and compare them; deblur: train "
-            "networks that recover sequences by every loss and compare them."
+            "networks that recover sequences by every loss and compare them; interpolation: compare methods that make "
+            "frames between two frames."
         ),
     ] = "data",
     run: Annotated[Path | None, typer.Option(help="Folder that 'rb2v train-hypercut' wrote.")] = None,
@@ -48,7 +88,11 @@ def benchmark(
         ),
     ] = None,
     weights: Annotated[
-        Path | None, typer.Option(help="Weights that the data set was keyed with, where its matter has some.")
+        Path | None,
+        typer.Option(
+            help="Weights that the data set was keyed with, where its matter has some; suite interpolation: those of "
+            "the one method that is given."
+        ),
     ] = None,
     backgrounds: Annotated[
         Path | None, typer.Option(help="Folder of pictures that the data set was built with, if not the default.")
@@ -74,8 +118,8 @@ def benchmark(
     method: Annotated[
         list[str] | None,
         typer.Option(
-            help="Suite deblur: naive, naive_hypercut, order_invariant, hypercut, label or best_direction; may be "
-            "given several times. All by default."
+            help="Suite deblur: naive, naive_hypercut, order_invariant, hypercut, label or best_direction, all by "
+            "default; suite interpolation: flow, quick-flow, linear, rife, ... May be given several times."
         ),
     ] = None,
     alphas: Annotated[
@@ -85,7 +129,10 @@ def benchmark(
         Path | None, typer.Option(help="Suite deblur: folder of blurry pictures to try the networks on.")
     ] = None,
     lpips: Annotated[
-        bool, typer.Option("--lpips", help="Suite deblur: measure LPIPS too; see 'rb2v models fetch lpips'.")
+        bool,
+        typer.Option(
+            "--lpips", help="Suites deblur and interpolation: measure LPIPS too; see 'rb2v models fetch lpips'."
+        ),
     ] = False,
     device: Device = "auto",
     workers: Workers = None,
@@ -99,6 +146,11 @@ def benchmark(
         source = context.get_parameter_source(name)
         if source is not None and source.name != "DEFAULT":
             raise Rb2vError(f"--{name.replace('_', '-')} is no option of the suite {suite}")
+    if suite == "interpolation":
+        _compare_interpolators(data, out, method, weights, lpips=lpips, device=device)
+        return
+    if shards is None:
+        raise Rb2vError("--shards is missing; expected the folder that 'rb2v build-shards' wrote")
     if suite != "data" and workers is None and executor == "auto" and _is_on_gpu(device):
         workers = 1  # one GPU trains one network at a time
     if suite == "deblur":
@@ -163,6 +215,24 @@ def benchmark(
             executor=make_executor(workers, executor),
             on_step=lambda name: show(label=name),
         )
+    console.print(str(report), soft_wrap=True)
+
+
+def _compare_interpolators(
+    data: Path | None, out: Path, methods: Sequence[str] | None, weights: Path | None, *, lpips: bool, device: Device
+) -> None:
+    from rb2v.benchmark import interpolation_suite
+    from rb2v.io.store import read_json
+
+    if data is None:
+        raise Rb2vError("--data is missing; expected a folder of triplets, each a folder of three pictures")
+    config = interpolation_suite.InterpolationSuiteConfig()
+    if methods is not None:
+        config = interpolation_suite.InterpolationSuiteConfig(methods=tuple(dict.fromkeys(methods)))
+    with show_progress("interpolating") as show:
+        report = interpolation_suite.run(data, out, config, weights=weights, lpips=lpips, device=device, progress=show)
+    results = read_json(out / interpolation_suite.RESULTS_NAME)
+    _print_comparison("the frame half-way between two frames", *interpolation_suite.read_main_table(results))
     console.print(str(report), soft_wrap=True)
 
 

@@ -1,0 +1,78 @@
+"""What the interpolation suite compares, and what is known of the sets that are usual."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from rb2v.errors import Rb2vError
+from rb2v.interpolation import INTERPOLATORS
+from rb2v.training.options import check_range
+
+USUAL_METHODS = tuple(name for name in ("linear", "quick-flow", "flow", "rife", "cdfi") if name in INTERPOLATORS)
+
+
+@dataclass(frozen=True)
+class InterpolationSuiteConfig:
+    """Which methods are compared, and what is shown of them.
+
+    Raises
+    ------
+    Rb2vError
+        If a value is out of range, or names no method.
+    """
+
+    methods: tuple[str, ...] = USUAL_METHODS
+    """Keys of ``INTERPOLATORS``."""
+    shown_triplets: int = 3
+    """Triplets of every set that are shown: those that the best method does worst."""
+
+    def __post_init__(self) -> None:
+        for method in self.methods:
+            if method not in INTERPOLATORS:
+                raise Rb2vError(f"method: {method!r} is not known; expected {', '.join(INTERPOLATORS)}")
+        if not self.methods:
+            raise Rb2vError("method: none is given")
+        check_range("shown_triplets", self.shown_triplets, 0)
+
+
+@dataclass(frozen=True)
+class Published:
+    """Figures that a paper states for a method."""
+
+    method: str
+    psnr_db: float
+    ssim: float | None = None
+    lpips: float | None = None
+
+
+@dataclass(frozen=True)
+class UsualSet:
+    """A set of triplets that papers use."""
+
+    key: str
+    """Of its targets."""
+    n_triplets: int
+    """Least number of triplets that its targets are for."""
+    published: tuple[Published, ...]
+    note: str
+
+
+USUAL_SETS: Mapping[str, UsualSet] = MappingProxyType(
+    {
+        "middlebury_other": UsualSet(
+            "middlebury",
+            12,
+            (Published("CDFI", 37.14, 0.966, 0.007), Published("AdaCoF", 35.72)),
+            "published, on the same 12 triplets",
+        ),
+        "ucf101_dvf": UsualSet(
+            "ucf101", 100, (Published("CDFI", 35.21, 0.950, 0.015),), "published, on all 379 triplets of the set"
+        ),
+    }
+)
+"""What is known of sets, by the name of their folder."""
+
+REFERENCE_DB: Mapping[str, float] = MappingProxyType({"middlebury.rife": 36.09})
+"""PSNR that a method has to come back to, as measured elsewhere with the same weights on the same pictures."""

@@ -1,0 +1,168 @@
+import csv
+import json
+
+import cv2
+import numpy as np
+import pytest
+from skimage import data as skimage_data
+from typer.testing import CliRunner
+
+from rb2v.benchmark import interpolation_suite
+from rb2v.benchmark.interpolation_suite import InterpolationSuiteConfig, find_triplets
+from rb2v.cli import app
+from rb2v.errors import ConfigMismatchError, InputError, Rb2vError
+
+METHODS = ("linear", "quick-flow")
+
+
+def write_triplet(folder, picture, step, names=("frame_00.png", "frame_01_gt.png", "frame_02.png"), size=(64, 48)):
+    folder.mkdir(parents=True)
+    for index, name in enumerate(names):
+        shift = np.array([[1, 0, -100 - step * index], [0, 1, -90]], dtype=np.float64)
+        cv2.imwrite(str(folder / name), cv2.warpAffine(picture, shift, size, flags=cv2.INTER_CUBIC))
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("triplets")
+    picture = cv2.GaussianBlur(skimage_data.astronaut(), (0, 0), 1.0)
+    write_triplet(folder / "ucf101_dvf" / "1", picture, 1)
+    write_triplet(folder / "ucf101_dvf" / "2", picture, 3)
+    names = ("frame10.png", "frame10i11.png", "frame11.png")
+    write_triplet(folder / "other" / "Coffee", skimage_data.coffee(), 2, names, (65, 51))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def suite(data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("interpolation_suite") / "report"
+    interpolation_suite.run(data, folder, InterpolationSuiteConfig(METHODS, shown_triplets=1))
+    return folder
+
+
+def rows_of(folder):
+    return json.loads((folder / "results.json").read_text())["table"]
+
+
+def test_triplets_are_found_by_set_and_name(data):
+    found = [(one.set_name, one.name) for one in find_triplets(data)]
+    assert found == [("other", "Coffee"), ("ucf101_dvf", "1"), ("ucf101_dvf", "2")]
+    first, truth, last = find_triplets(data)[0].paths
+    assert (first.name, truth.name, last.name) == ("frame10.png", "frame10i11.png", "frame11.png")
+    (alone,) = find_triplets(data / "other" / "Coffee")
+    assert alone.name == "Coffee"
+
+
+def test_flow_is_nearer_the_truth_than_blending(suite):
+    quality = {(row["set"], row["method"]): row["psnr"] for row in rows_of(suite)}
+    for name in ("other", "ucf101_dvf"):
+        assert quality[name, "quick-flow"] > quality[name, "linear"] + 3
+
+
+def test_figures_are_the_means_of_the_triplets(suite):
+    with (suite / "measured" / "linear.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["set_name"], row["triplet"]) for row in rows] == [
+        ("other", "Coffee"),
+        ("ucf101_dvf", "1"),
+        ("ucf101_dvf", "2"),
+    ]
+    mean = np.mean([float(row["psnr_db"]) for row in rows[1:]])
+    (told,) = [row for row in rows_of(suite) if (row["set"], row["method"]) == ("ucf101_dvf", "linear")]
+    assert told["psnr"] == pytest.approx(mean)
+    assert told["passed"] is None  # two triplets are not the set that targets are for
+
+
+def test_the_report_shows_methods_and_what_is_published(suite):
+    page = (suite / "report.html").read_text()
+    assert "CDFI, published, on all 379 triplets of the set" in page
+    assert "quick-flow: error" in page
+    assert page.count("data:image/jpeg") == 2 * 2 * 3  # two sets, two rows, the truth and two methods
+
+
+def test_a_stopped_suite_goes_on(data, suite, tmp_path):
+    out = tmp_path / "report"
+    config = InterpolationSuiteConfig(("linear",), shown_triplets=0)
+    interpolation_suite.run(data, out, config)
+    path = out / "measured" / "linear.csv"
+    lines = path.read_text().splitlines()
+    marked = lines[1].split(",")
+    marked[2] = "12.5"
+    path.write_text("\n".join([lines[0], ",".join(marked)]) + "\n")
+    interpolation_suite.run(data, out, config)
+    kept = path.read_text().splitlines()
+    assert len(kept) == len(lines)
+    assert kept[1] == ",".join(marked)
+    path.write_text("set_name\nother\n")
+    with pytest.raises(InputError, match=r"linear\.csv: is no table of measurements"):
+        interpolation_suite.run(data, out, config)
+
+
+def test_a_report_of_other_triplets_is_refused(data, suite, tmp_path):
+    write_triplet(tmp_path / "more", skimage_data.coffee(), 1)
+    with pytest.raises(ConfigMismatchError, match="data_sha256"):
+        interpolation_suite.run(tmp_path, suite, InterpolationSuiteConfig(METHODS))
+
+
+def test_methods_without_weights_are_listed(data, tmp_path, monkeypatch):
+    monkeypatch.setenv("RB2V_CACHE", str(tmp_path / "empty"))
+    out = tmp_path / "report"
+    interpolation_suite.run(data, out, InterpolationSuiteConfig(("linear", "rife"), shown_triplets=0))
+    assert "rife: weights not fetched" in (out / "report.html").read_text()
+    with pytest.raises(InputError, match=r"method: none has its weights; expected .*rb2v models fetch rife"):
+        interpolation_suite.run(data, tmp_path / "none", InterpolationSuiteConfig(("rife",)))
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize(
+    ("names", "problem"),
+    [
+        ((), "holds no triplet"),
+        (("a.png", "b.png"), "holds 2 pictures"),
+        (("a.png", "b.png", "c.png", "d.png"), "holds 4 pictures"),
+    ],
+)
+def test_folders_that_are_no_triplets_are_named(tmp_path, names, problem):
+    for name in names:
+        cv2.imwrite(str(tmp_path / name), np.zeros((20, 20, 3), np.uint8))
+    with pytest.raises(InputError, match=f"{problem}; expected folders of three pictures"):
+        find_triplets(tmp_path)
+
+
+def test_pictures_that_do_not_fit_are_named(tmp_path):
+    for name, side in (("a.png", 20), ("b.png", 20), ("c.png", 24)):
+        cv2.imwrite(str(tmp_path / name), np.zeros((side, 20, 3), np.uint8))
+    with pytest.raises(InputError, match=r"c\.png: is 20x24 px; expected 20x20, as a\.png is"):
+        interpolation_suite.run(tmp_path, tmp_path / "report", InterpolationSuiteConfig(("linear",)))
+    assert not (tmp_path / "report").exists()
+
+
+def test_unknown_methods_are_refused():
+    with pytest.raises(Rb2vError, match="method: 'cubic' is not known; expected .*flow, linear"):
+        InterpolationSuiteConfig(("cubic",))
+    with pytest.raises(Rb2vError, match="method: none is given"):
+        InterpolationSuiteConfig(())
+
+
+class TestCommand:
+    def call(self, *arguments):
+        return CliRunner().invoke(app, ["benchmark", "--suite", "interpolation", *map(str, arguments)])
+
+    def test_prints_the_table(self, data, tmp_path):
+        made = self.call("--data", data, "--out", tmp_path / "report", "--method", "linear")
+        assert made.exit_code == 0, made.output
+        assert "half-way between two frames" in made.output
+        assert (tmp_path / "report" / "results.csv").is_file()
+
+    def test_wrong_options_are_refused(self, data, tmp_path):
+        for arguments, words in (
+            (["--out", tmp_path / "a"], "--data is missing"),
+            (["--data", data, "--shards", data, "--out", tmp_path / "a"], "--shards is no option of the suite"),
+            (["--data", data, "--weights", data, "--out", tmp_path / "a"], "weights: are given for several methods"),
+        ):
+            made = self.call(*arguments)
+            assert made.exit_code != 0
+            assert words in str(made.exception or made.output)
+        made = CliRunner().invoke(app, ["benchmark", "--out", str(tmp_path / "a")])
+        assert "--shards is missing" in str(made.exception or made.output)
+        assert not (tmp_path / "a").exists()
