@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from rb2v.artifacts import AlignedFrame, Camera, Category
 from rb2v.benchmark.inputs import Aligned
-from rb2v.benchmark.page import Gallery, Section, make_picture, make_table
+from rb2v.benchmark.page import Gallery, Section, Table, make_picture, make_table
 from rb2v.benchmark.reference import TruthRenderer, spread_indices
 from rb2v.benchmark.scores import TARGETS, Score
 from rb2v.core.blur import window_steps
@@ -28,6 +28,8 @@ from rb2v.stages.align import SharpSource, Track
 
 _SUITE, _STAGE = "sharp frames", "align"
 _DIFFERENCE_GAIN = 8
+_COMPARED_METHODS = ("flow", "quick-flow", "linear")
+"""Interpolation methods whose synthetic blur is told of, beside the one that aligned."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +46,8 @@ class TakeFidelity:
     """(S, N + 1) whether a frame was recorded, and not interpolated."""
     gallery: Gallery
     """One frame of each, and the truth."""
+    blur_db: Mapping[str, NDArray[np.float64]] = dataclasses.field(default_factory=dict)
+    """(B,) PSNR of the synthetic blur of a few windows, by what interpolates."""
 
 
 def report(results: Sequence[TakeFidelity]) -> Section:
@@ -64,9 +68,29 @@ def report(results: Sequence[TakeFidelity]) -> Section:
         "colours, without noise or coding. The oracle is the recorded sharp video under the true homography, clock and "
         "colours, with the same interpolation: what lies below it is lost to calibration and alignment."
     )
-    scores = tuple(cell for line in lines for cell in line if isinstance(cell, Score))
+    blurs = [result for result in results if result.blur_db]
+    blur_lines = [_blur_line(result) for result in blurs]
+    tables = [table, _blur_table(blurs, blur_lines)] if blurs else [table]
+    scores = tuple(cell for line in (*lines, *blur_lines) for cell in line if isinstance(cell, Score))
     galleries = [result.gallery for result in results]
-    return Section("Sharp frames against the truth", lead, (table, *galleries), scores)
+    return Section("Sharp frames against the truth", lead, (*tables, *galleries), scores)
+
+
+def _blur_table(blurs: Sequence[TakeFidelity], lines: Sequence[Sequence[str | Score]]) -> Table:
+    caption = (
+        "Synthetic blur: PSNR, in dB, of the mean of a window's blur track against the mean of 64 renders of the scene "
+        "over the same time, under the true homography, clock and colours. The columns differ in what makes the frames "
+        "between the recorded ones; linear blends them."
+    )
+    return make_table(caption, ("Take", "Category", "windows", *blurs[0].blur_db), lines, n_text_columns=2)
+
+
+def _blur_line(result: TakeFidelity) -> list[str | Score]:
+    scores = [
+        Score(_SUITE, _STAGE, f"synthetic_blur_psnr.{name}", float(values.mean()), "dB", result.take)
+        for name, values in result.blur_db.items()
+    ]
+    return [result.take, result.category, str(len(next(iter(result.blur_db.values())))), *scores]
 
 
 def _line(result: TakeFidelity) -> list[str | Score]:
@@ -116,6 +140,7 @@ def compare_take(
     rig: SimulatedRig,
     renderer: TruthRenderer,
     n_samples: int,
+    n_blurs: int = 0,
 ) -> TakeFidelity | None:
     """Compare a few sequences of a take with the truth.
 
@@ -133,6 +158,8 @@ def compare_take(
         The true frames of the take.
     n_samples : int
         Sequences to compare, evenly spaced over the accepted ones.
+    n_blurs : int
+        How many of them to compare the synthetic blur of.
 
     Returns
     -------
@@ -171,7 +198,22 @@ def compare_take(
         np.array(oracle_db, dtype=np.float64),
         np.array(is_original, dtype=bool),
         _show(shown[len(shown) // 2], len(ks) // 2),
+        _compare_blurs(oracle, renderer, aligned, [round(position) for position in true.values()], n_blurs),
     )
+
+
+def _compare_blurs(
+    oracle: _Oracle, renderer: TruthRenderer, aligned: Aligned, positions: Sequence[int], n_blurs: int
+) -> dict[str, NDArray[np.float64]]:
+    chosen = [positions[index] for index in spread_indices(len(positions), n_blurs)] if n_blurs else []
+    if not chosen:
+        return {}
+    truths = [renderer.synthetic_blur(position) for position in chosen]
+    found = {}
+    for method in dict.fromkeys((aligned.config.interpolator, *_COMPARED_METHODS)):
+        blurs = oracle.synthetic_blurs(chosen, method)
+        found[method] = np.array([psnr(blur, truth) for blur, truth in zip(blurs, truths, strict=True)])
+    return found
 
 
 def _judged_position(frame: AlignedFrame, true_position: float) -> int:
@@ -198,11 +240,19 @@ class _Oracle:
         warp = FrameWarp(rig.homography, crop, self._rig.output_size, self._rig.response, rig.sharp.lens)
         track = _load_frames(sharp_video, warp, rig.config.size, needed)
         interpolator = make_interpolator(aligned.config.interpolator, response=aligned.rig.response)
+        self._track = track
         self._source = SharpSource(track, aligned.rig, interpolator)
 
     def covers(self, position: int) -> bool:
         """Return whether the window at a position lies inside the recording."""
         return 0 <= position < self._source.n_positions
+
+    def synthetic_blurs(self, positions: Sequence[int], method: str) -> list[NDArray[np.uint8]]:
+        """Return the synthetic blur of the windows at positions, by any interpolation method."""
+        rig = self._rig
+        source = SharpSource(self._track, rig, make_interpolator(method, response=rig.response))
+        blurs = (source.window(position)[0] for position in positions)
+        return [encode(apply_color_map(self._color, blur), rig.response) for blur in blurs]
 
     def sequence(self, position: int) -> list[NDArray[np.uint8]]:
         """Return the sharp sequence at a position."""

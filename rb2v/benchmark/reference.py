@@ -16,6 +16,7 @@ from rb2v.simulator.camera import SimulatedCamera
 from rb2v.simulator.rig import SimulatedRig, TakePlan
 
 _MARGIN_PX = 8
+_N_RENDERS = 64
 
 
 class TruthRenderer:
@@ -95,6 +96,17 @@ class TruthRenderer:
         """Return the (H, W, 3) blurry frame shown at a time."""
         return self._warp(encode(self._blurry.expose(self._scene, time_seconds), self._blurry.response))
 
+    def synthetic_blur(self, position: int) -> NDArray[np.uint8]:
+        """Return the (H, W, 3) mean of 64 renders spread over the time that the window at a position averages.
+
+        A clip, which is known at whole ticks only, is averaged over those.
+        """
+        rig = self._rig.rig
+        seconds = rig.blur_samples / (rig.fine_fps * rig.blur_factor)
+        camera = dataclasses.replace(self._sharp, exposure_seconds=seconds, n_instants=_N_RENDERS)
+        middle = self._scene_time(position + (rig.frames_per_sequence - 1) / 2)
+        return self._warp(encode(camera.expose(self._scene, middle), camera.response))
+
     def sharp_matte(self, fine_index: int, rows: Camera = "sharp") -> Matte | None:
         """Return the true matte of `sharp`: what a perfect matter would find in it.
 
@@ -120,7 +132,7 @@ class TruthRenderer:
     def _sharp_camera(self, rows: Camera) -> SimulatedCamera:
         return self._sharp if rows == "sharp" else self._sharp_in_blurry_rows
 
-    def _scene_time(self, fine_index: int) -> float:
+    def _scene_time(self, fine_index: float) -> float:
         # The simulator shows its frame i at i / fps exactly.
         return self._rig.scene_time(self._plan, fine_index / self._rig.rig.fine_fps)
 

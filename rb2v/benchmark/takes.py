@@ -101,15 +101,16 @@ def _measure_take(
     if truth is not None:
         renderer = TruthRenderer(truth.rig, truth.take(item.name), aligned.crop, aligned.rig.output_size)
 
-    def compare(reader: AlignedTakeReader) -> TakeFidelity | None:
+    def compare(reader: AlignedTakeReader, n_blurs: int = 0) -> TakeFidelity | None:
         if item.sharp_video is None or truth is None or renderer is None:
             return None
         # Every alignment against the same oracle.
-        return fidelity.compare_take(reader, item.sharp_video, aligned, truth.rig, renderer, config.frames_per_take)
+        n_frames = config.frames_per_take
+        return fidelity.compare_take(reader, item.sharp_video, aligned, truth.rig, renderer, n_frames, n_blurs)
 
     keyed, outcomes = None, []
     with aligned.open_take(item.name) as reader:
-        compared = compare(reader)
+        compared = compare(reader, config.blurs_per_take)
         if item.keying is not None:
             keyed = keying.measure_take(
                 reader, shards, aligned.rig.response, renderer, item.keying, config.mattes_per_take

@@ -152,6 +152,13 @@ def test_sharp_frames_come_near_the_truth(values):
     assert values["street_train", "sharp_psnr_deficit"] <= 1
 
 
+def test_flow_makes_blur_that_is_nearer_the_truth_than_blending_does(report, values):
+    for take in ("street_train", "hand_train"):
+        flow, linear = (values[take, f"synthetic_blur_psnr.{name}"] for name in ("flow", "linear"))
+        assert flow > linear
+    assert "mean of 64 renders" in (report / "report.html").read_text()
+
+
 class Shifted:
     """A take's reader whose sharp frames lie two pixels too far to the right."""
 

@@ -108,7 +108,7 @@ def test_methods_without_weights_are_listed(data, tmp_path, monkeypatch):
     monkeypatch.setenv("RB2V_CACHE", str(tmp_path / "empty"))
     out = tmp_path / "report"
     interpolation_suite.run(data, out, InterpolationSuiteConfig(("linear", "rife"), shown_triplets=0))
-    assert "rife: weights not fetched" in (out / "report.html").read_text()
+    assert "rife: no weights" in (out / "report.html").read_text()
     with pytest.raises(InputError, match=r"method: none has its weights; expected .*rb2v models fetch rife"):
         interpolation_suite.run(data, tmp_path / "none", InterpolationSuiteConfig(("rife",)))
     assert not (tmp_path / "none").exists()
@@ -138,7 +138,7 @@ def test_pictures_that_do_not_fit_are_named(tmp_path):
 
 
 def test_unknown_methods_are_refused():
-    with pytest.raises(Rb2vError, match="method: 'cubic' is not known; expected .*flow, linear"):
+    with pytest.raises(Rb2vError, match=r"method: 'cubic' is not known; expected .*flow, linear"):
         InterpolationSuiteConfig(("cubic",))
     with pytest.raises(Rb2vError, match="method: none is given"):
         InterpolationSuiteConfig(())

@@ -54,6 +54,16 @@ def test_a_rolling_sharp_frame_has_the_times_of_the_sharp_camera_s_rows(mount):
     assert difference(rolling, earlier, slice(2, 8)) < 0.7
 
 
+def test_synthetic_blur_is_the_mean_over_its_window(mount):
+    rig, plan = mount
+    renderer = TruthRenderer(rig, plan, CROP, (96, 96))
+    sharp = [to_linear(renderer.sharp(90 + k), "srgb") for k in range(7)]
+    mean = encode(np.mean(sharp, axis=0), "srgb")
+    blur = renderer.synthetic_blur(90)
+    assert difference(blur, mean, slice(None)) < 2
+    assert difference(blur, renderer.synthetic_blur(94), slice(None)) > 2 * difference(blur, mean, slice(None))
+
+
 @pytest.fixture(scope="module")
 def studio(mount):
     """The same cameras, and the plan of a hand before a green screen."""

@@ -10,7 +10,6 @@ from rb2v.core.metrics import psnr
 from rb2v.errors import InputError
 from rb2v.interpolation import INTERPOLATORS, is_scene_cut, make_interpolator
 
-
 # The versions of a network differ in their weights alone.
 METHODS = sorted(name for name in INTERPOLATORS if not name.startswith("rife-"))
 

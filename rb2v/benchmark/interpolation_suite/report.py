@@ -74,7 +74,7 @@ def report_set(
     told = score_set(set_name, measured)
     lines: list[list[str | Score | Cell]] = []
     for method in measured:
-        absent: list[str | Score | Cell] = [f"{method}: weights not fetched", *[""] * (len(_COLUMNS) - 1)]
+        absent: list[str | Score | Cell] = [f"{method}: no weights", *[""] * (len(_COLUMNS) - 1)]
         lines.append(_line(method, told[method]) if method in told else absent)
     if known is not None:
         lines += [_published_line(one, known.note) for one in known.published]

@@ -29,6 +29,8 @@ TABLE_NAME = "results.csv"
 REPORT_NAME = "report.html"
 MEASURED_NAME = "measured"
 
+_HOW_TO_GET_WEIGHTS = ("rb2v models fetch", "--weights FILE")
+
 Progress = Callable[[int, int, str], None]
 
 
@@ -153,7 +155,7 @@ def _load_methods(
             # Triplets hold coded values, and are made of coded values.
             methods[name] = make_interpolator(name, response="linear", device=device, weights=weights)
         except InputError as error:
-            if weights is not None or "rb2v models fetch" not in str(error):
+            if weights is not None or not any(how in str(error) for how in _HOW_TO_GET_WEIGHTS):
                 raise
             missing[name] = str(error)
     if not methods:
@@ -236,5 +238,5 @@ def read_main_table(document: Mapping[str, Any]) -> tuple[list[str], list[list[s
         ]
         for row in document["table"]
     ]
-    table += [["", name, "weights not fetched", *[""] * 4] for name in document["missing"]]
+    table += [["", name, "no weights", *[""] * 4] for name in document["missing"]]
     return ["set", "method", "PSNR [dB]", "SSIM", "LPIPS", "s/frame", "target"], table
