@@ -39,6 +39,8 @@ _GRID = (32, 64, 96)
 _N_COLUMNS = 6
 _SPREAD_TAPS = 1.5
 """Of the kernels that an untrained network starts with."""
+_FIRST_BLEND = -2.0
+"""Log odds that it starts with of what the grid makes, rather than the kernels."""
 _STRIP_PIXELS = {"cpu": 2**15, "cuda": 2**20}
 """Pixels whose kernels are there at once where no gradients are kept; they need 2.9 KB each."""
 
@@ -104,14 +106,19 @@ class Cdfi(nn.Module):
         return Estimate(frame[..., :height, :width], torch.cat([offsets_a, offsets_b], dim=1))
 
     def start_narrow(self) -> Cdfi:
-        """Let the kernels of an untrained network be narrow around the place itself, and return the network."""
+        """Let an untrained network begin near the mean of its frames, and return it.
+
+        Kernels are narrow around the place itself, and the blend leaves most to the frames that they make.
+        """
         place = torch.arange(KERNEL_SIDE) - (KERNEL_SIDE - 1) / 2
         squared = (place[:, None].square() + place.square()).flatten()
-        for name in ("moduleWeight1", "moduleWeight2"):
+        weights = -squared / (2 * _SPREAD_TAPS**2)
+        biases = {"moduleWeight1": weights, "moduleWeight2": weights, "moduleBlend": torch.tensor([_FIRST_BLEND])}
+        for name, values in biases.items():
             bias = self.get_kernel.get_submodule(name).get_submodule("7").bias
             assert isinstance(bias, nn.Parameter)
             with torch.no_grad():
-                bias.copy_(-squared / (2 * _SPREAD_TAPS**2))
+                bias.copy_(values)
         return self
 
     def _lay_over(self, features: Tensor, size: Sequence[int]) -> Tensor:

@@ -1,0 +1,169 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from rb2v.cli import app
+from rb2v.errors import ConfigMismatchError, InputError, Rb2vError
+from rb2v.interpolation.learned.cdfi import train
+from rb2v.interpolation.learned.cdfi.config import TrainInterpolatorConfig
+from rb2v.interpolation.learned.cdfi.triplets import (
+    TripletBatches,
+    find_clips,
+    gather_triplets,
+    generated_triplets,
+    vary,
+)
+from rb2v.interpolation.learned.cdfi.weights import load_cdfi
+from rb2v.io.video import write_image, write_video
+
+
+def config(**chosen):
+    small = {
+        "crop_size": 32,
+        "batch_size": 1,
+        "warmup_steps": 1,
+        "checkpoint_every": 2,
+        "log_every": 1,
+        "n_held_out": 2,
+    }
+    return TrainInterpolatorConfig(**{**small, "steps": 2, **chosen})
+
+
+def contents(folder):
+    names = ("checkpoint.safetensors", "metrics.csv", "metrics.json", "config.json")
+    return {name: (folder / name).read_bytes() for name in names}
+
+
+def moving_frames(n, size=(48, 40)):
+    """A bright block that moves a pixel a frame before noise that stands still."""
+    width, height = size
+    background = np.random.default_rng(0).integers(0, 90, (height, width, 3), dtype=np.uint8)
+    frames = np.stack([background] * n)
+    for index, frame in enumerate(frames):
+        frame[10:26, 4 + index : 20 + index] = 200
+    return frames
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("clips")
+    for index, frame in enumerate(moving_frames(7)):
+        path = folder / "pictures" / f"{index:03d}.png"
+        path.parent.mkdir(exist_ok=True)
+        write_image(path, frame)
+    return folder
+
+
+def test_a_stopped_run_ends_in_the_same_bytes(tmp_path):
+    whole, halves = tmp_path / "whole", tmp_path / "halves"
+    train.run(whole, config(steps=3), device="cpu")
+
+    class Stopped(Exception):
+        pass
+
+    def stop(done, total, label):
+        if (done, label) == (3, "training"):
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        train.run(halves, config(steps=3), device="cpu", progress=stop)
+    assert (halves / "state.pt").exists()
+    checkpoint = train.run(halves, config(steps=3), device="cpu")
+    assert contents(halves) == contents(whole)
+    assert pd.read_csv(whole / "metrics.csv")["step"].tolist() == [1, 2, 3]
+    scores = json.loads((whole / "metrics.json").read_text())
+    assert scores["n_held_out"] == 2
+    # An untrained network begins near the mean.
+    assert abs(scores["psnr"] - scores["psnr_of_mean"]) < 12
+    assert not load_cdfi(checkpoint).as_published
+    before = contents(whole)
+    train.run(whole, config(steps=3), device="cpu", progress=lambda *_: pytest.fail("it ran"))
+    assert contents(whole) == before
+    with pytest.raises(ConfigMismatchError, match="lr"):
+        train.run(whole, config(steps=3, lr=1e-5), device="cpu")
+
+
+def test_clips_are_trained_on_and_weights_gone_on_from(tmp_path, clips):
+    first = train.run(tmp_path / "first", config(steps=1), clips=clips, device="cpu")
+    assert not (tmp_path / "first" / "triplets.npy").exists()
+    again = train.run(tmp_path / "again", config(steps=1, lr=1e-9), clips=clips, init=first, device="cpu")
+    for name, tensor in load_cdfi(again).state_dict().items():
+        np.testing.assert_allclose(tensor, load_cdfi(first).state_dict()[name], rtol=2e-3, atol=1e-5)
+
+
+def test_the_command_trains(tmp_path):
+    arguments = ["train-interpolator", "--out", str(tmp_path / "run"), "--device", "cpu"]
+    sizes = ["--steps", "1", "--batch-size", "1", "--crop-size", "32"]
+    result = CliRunner().invoke(app, arguments + sizes)
+    assert result.exit_code == 0
+    assert "generated triplets of held-out photographs" in result.output
+    assert (tmp_path / "run" / "checkpoint.safetensors").exists()
+
+
+def test_generated_triplets_show_motion_and_their_middle_lies_between():
+    triplets, _ = generated_triplets(64, 0)
+    drawn = [triplets.draw(index) for index in range(8)]
+    for index, triplet in enumerate(drawn):
+        assert triplet.shape == (3, 64, 64, 3)
+        assert triplet.dtype == np.uint8
+        np.testing.assert_array_equal(triplets.draw(index), triplet)
+    first, middle, last = np.stack(drawn).astype(np.float32).swapaxes(0, 1)
+    apart = np.abs(last - first).mean()
+    assert apart > 5
+    assert max(np.abs(middle - first).mean(), np.abs(last - middle).mean()) < apart
+    other, _ = generated_triplets(64, 0, held_out=True)
+    assert not set(other.photos) & set(triplets.photos)
+
+
+def test_variants_hold_the_same_values():
+    triplet = np.arange(3 * 4 * 4 * 3).reshape(3, 4, 4, 3).astype(np.uint8)
+    seen = set()
+    for seed in range(40):
+        varied = vary(triplet, np.random.default_rng(seed))
+        assert varied.shape == (3, 3, 4, 4)
+        assert sorted(varied.ravel()) == sorted(triplet.ravel())
+        np.testing.assert_array_equal(np.sort(varied[1].ravel()), np.sort(triplet[1].ravel()))
+        seen.add(varied.tobytes())
+    assert len(seen) > 20
+
+
+def test_batches_do_not_depend_on_who_makes_them():
+    triplets, _ = generated_triplets(32, 0)
+    whole = TripletBatches(triplets, range(4), 4, range(5), 0)[3]
+    part = TripletBatches(triplets, range(2, 4), 4, range(3, 5), 0)[0]
+    np.testing.assert_array_equal(whole[2:], part)
+
+
+def test_clips_of_both_kinds_are_found_and_cut(tmp_path, clips):
+    write_video(tmp_path / "b.mp4", moving_frames(6), frame_rate=25)
+    for index, frame in enumerate(moving_frames(3)):
+        (tmp_path / "a").mkdir(exist_ok=True)
+        write_image(tmp_path / "a" / f"{index}.png", frame)
+    found, digest = find_clips(tmp_path)
+    assert [clip.name for clip in found] == ["a", "b.mp4"]
+    assert digest == find_clips(tmp_path)[1] != find_clips(clips)[1]
+    for name in ("one.npy", "two.npy"):
+        gather_triplets(found, tmp_path / name, size=32, n_triplets=4, seed=0)
+    triplets = np.load(tmp_path / "one.npy")
+    assert triplets.shape == (4, 3, 32, 32, 3)
+    np.testing.assert_array_equal(triplets, np.load(tmp_path / "two.npy"))
+
+
+def test_wrong_input_is_named(tmp_path, clips):
+    with pytest.raises(InputError, match="is no folder"):
+        find_clips(tmp_path / "nothing")
+    with pytest.raises(InputError, match="holds no clip"):
+        find_clips(tmp_path)
+    with pytest.raises(InputError, match="is 48x40; expected frames of at least 64x64 pixels"):
+        gather_triplets(find_clips(clips)[0], tmp_path / "t.npy", size=64, n_triplets=4, seed=0)
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(Rb2vError, match="crop_size must be a multiple of 32, got 40"):
+        config(crop_size=40)
+    with pytest.raises(Rb2vError, match="lr must be a positive number"):
+        config(lr=0)
+    result = CliRunner().invoke(app, ["train-interpolator", "--out", str(tmp_path / "run"), "--crop-size", "33"])
+    assert result.exit_code != 0
+    assert not (tmp_path / "run").exists()
