@@ -81,7 +81,7 @@ def report_set(
     caption = (
         f"Means over {n_triplets} triplets, of frames rounded to 8 bits: PSNR over the whole image, SSIM by an 11x11 "
         "Gaussian window of sigma 1.5 over RGB, LPIPS v0.1 by AlexNet. frames/s and s/frame: of the middle frame "
-        "alone, in this process, at the triplets' own sizes."
+        "alone, at the triplets' own sizes, on the machine above."
     )
     table = make_table(caption, _COLUMNS, lines)
     plot = _plot(set_name, {method: rows for method, rows in measured.items() if rows is not None}, known)
