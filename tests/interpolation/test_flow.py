@@ -1,0 +1,72 @@
+"""Flow on scenes whose answer is known: shifts, a rim that only one frame sees, something that hides what is behind."""
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from skimage import data as skimage_data
+
+from rb2v.core.color import to_linear
+from rb2v.core.metrics import psnr
+from rb2v.interpolation import make_interpolator
+
+SIZE = (128, 96)
+PHOTOS = {
+    name: to_linear(cv2.GaussianBlur(picture, (0, 0), 1.0), "srgb")
+    for name, picture in (("front", skimage_data.astronaut()), ("behind", skimage_data.coffee()))
+}
+
+
+def view(x, y=0.0, name="front", size=SIZE):
+    shift = np.array([[1, 0, -150 - x], [0, 1, -60 - y]], dtype=np.float64)
+    return np.clip(cv2.warpAffine(PHOTOS[name], shift, size, flags=cv2.INTER_CUBIC), 0, 1)
+
+
+def disk_before_picture(center_x):
+    """A disk of one photograph, moving with its texture, before another one that stands still."""
+    y, x = np.mgrid[: SIZE[1], : SIZE[0]]
+    alpha = np.clip(20.5 - np.hypot(x - center_x, y - 48), 0, 1)[..., None].astype(np.float32)
+    return alpha * view(200 - center_x, 60) + (1 - alpha) * view(0, 40, "behind")
+
+
+@settings(max_examples=12, deadline=None)
+@given(x=st.floats(-6, 6), y=st.floats(-6, 6), time=st.floats(0.05, 0.95))
+def test_shifts_are_followed_at_any_time(x, y, time):
+    (made,) = make_interpolator("flow").between(view(0), view(x, y), [time])
+    inside = (slice(12, -12), slice(12, -12))
+    assert psnr(made[inside], view(time * x, time * y)[inside]) > 36
+
+
+def test_the_rim_is_taken_from_the_frame_that_sees_it():
+    frame_a, frame_b, truth = view(0), view(10), view(5)
+    (flow,), (quick,) = (make_interpolator(name).between(frame_a, frame_b, [0.5]) for name in ("flow", "quick-flow"))
+    # Of the left columns only the first frame shows what is there between, of the right ones only the last.
+    for rim in (np.s_[:, :5], np.s_[:, -5:]):
+        assert psnr(flow[rim], truth[rim]) > psnr(quick[rim], truth[rim]) + 2
+
+
+@pytest.mark.parametrize("time", [1 / 3, 0.5])
+def test_something_fast_before_a_still_picture(time):
+    frame_a, frame_b, truth = (disk_before_picture(x) for x in (54, 70, 54 + 16 * time))
+    made = {
+        name: make_interpolator(name).between(frame_a, frame_b, [time])[0] for name in ("flow", "quick-flow", "linear")
+    }
+    quality = {name: psnr(frame, truth) for name, frame in made.items()}
+    assert quality["flow"] > quality["quick-flow"] + 0.5
+    assert quality["flow"] > quality["linear"] + 4
+    assert psnr(made["flow"][:, :24], truth[:, :24]) > 45  # what stands still far from it stays as it is
+
+
+def test_coded_frames_are_taken_as_they_are():
+    coded_a, coded_b, truth = (np.sqrt(view(x)) for x in (0, 4, 2))
+    (made,) = make_interpolator("flow", response="linear").between(coded_a, coded_b, [0.5])
+    assert psnr(made[12:-12, 12:-12], truth[12:-12, 12:-12]) > 38
+
+
+def test_samples_do_not_overshoot():
+    edge = np.zeros((96, 128, 3), np.float32)
+    edge[:, 40:] = 1
+    for frame in make_interpolator("flow").between(edge, np.roll(edge, 3, axis=1), [0.25, 0.5]):
+        assert frame.min() >= 0
+        assert frame.max() <= 1
