@@ -19,6 +19,7 @@ _SMOOTHING_PX = 1.0
 _COARSEST_PX = 64
 _MAX_HALVINGS = 4
 _MAX_PIXELS = 50_000
+_MAX_PIXELS_OF_ALL = 160_000
 _MIN_PIXELS = 64
 _MAX_ITERATIONS = 20
 _PRECISION_PX = 1e-3
@@ -142,8 +143,9 @@ def refine_jointly(
     *,
     max_move_px: float | None = None,
     precision_px: float = _PRECISION_PX,
-    max_pixels: int = _MAX_PIXELS,
+    max_pixels: int | None = None,
     motion: Motion = "homography",
+    is_near: bool = False,
 ) -> Refinement:
     """Refine a homography on the gradients of all pairs at once, from coarse to fine.
 
@@ -160,10 +162,12 @@ def refine_jointly(
         How far a corner of the target may move; a tenth of its longer side by default.
     precision_px : float
         The iteration ends where no corner moves farther.
-    max_pixels : int
-        Pixels of each pair that are looked at, those of the largest gradients.
+    max_pixels : int, optional
+        Pixels of each pair that are looked at, those of the largest gradients; by default the fewer the more pairs.
     motion : {"homography", "shift"}
         What may change: all eight parameters, or the place in the target alone, which little texture tells.
+    is_near : bool
+        Whether the homography is right to about a pixel, so that nothing coarse need be looked at.
 
     Returns
     -------
@@ -185,13 +189,14 @@ def refine_jointly(
     limit_px = _MAX_MOVE_SHARE * max(width, height) if max_move_px is None else max_move_px
     start = normalized(np.asarray(homography, dtype=np.float64))
     current = start
-    halvings = min(max(int(np.log2(min(width, height) / _COARSEST_PX)), 0), _MAX_HALVINGS)
+    n_pixels = max_pixels or min(_MAX_PIXELS, max(_MAX_PIXELS_OF_ALL // len(pairs), _MAX_PIXELS // 5))
+    halvings = 0 if is_near else min(max(int(np.log2(min(width, height) / _COARSEST_PX)), 0), _MAX_HALVINGS)
     pyramid = [list(pairs)]
     for _ in range(halvings):
         pyramid.append([_halved(pair) for pair in pyramid[-1]])
     normal: _NormalEquations | None = None
     for halving in range(halvings, -1, -1):
-        level = _Level(pyramid[halving], _at_level(current, halving), max_pixels, motion)
+        level = _Level(pyramid[halving], _at_level(current, halving), n_pixels, motion)
         normal = level.iterate(_COARSE_PRECISION_PX if halving else precision_px)
         current = _from_level(normal.homography, halving)
         corners = np.array([[0, 0], [width, 0], [0, height], [width, height]], dtype=np.float64)
@@ -320,31 +325,34 @@ class _Level:
         x, y = indices % self._size[0], indices // self._size[0]
         scale = self._to_unit[0, 0]
         u, v = scale * x + self._to_unit[0, 2], scale * y + self._to_unit[1, 2]
-        a = np.concatenate([channel.ravel()[indices] for channel in target]).astype(np.float64)
-        b = np.concatenate([channel.ravel()[indices] for channel in source]).astype(np.float64)
-        energy = float(b @ b)
+        n = len(indices)
+        # The eight columns of the Jacobian, the source's gradient and the target's: first along x, then along y.
+        rows = np.empty((10, 2 * n))
+        for channel, (of_target, of_source) in enumerate(zip(target, source, strict=True)):
+            part = rows[:, channel * n : (channel + 1) * n]
+            part[8], part[9] = of_source.ravel()[indices], of_target.ravel()[indices]
+        energy = float(rows[8] @ rows[8])
         if energy < _LEAST_GRADIENT**2:
             return np.zeros((8, 8)), np.zeros(8)
-        gain = float(a @ b) / energy
-        jacobian = []
-        for of_target, of_source in zip(target, source, strict=True):
+        gain = float(rows[8] @ rows[9]) / energy
+        for channel, (of_target, of_source) in enumerate(zip(target, source, strict=True)):
             # The mean of both views' slopes makes the step right to second order.
             mean = np.asarray(0.5 * (of_target + np.float32(gain) * of_source), dtype=np.float32)
             dx, dy = _derivatives(mean)
-            slope_u = dx.ravel()[indices] / scale
-            slope_v = dy.ravel()[indices] / scale
-            radial = u * slope_u + v * slope_v
-            jacobian.append(
-                np.column_stack(
-                    [u * slope_u, v * slope_u, slope_u, u * slope_v, v * slope_v, slope_v, -u * radial, -v * radial]
-                )
-            )
-        columns = np.column_stack([np.concatenate(jacobian), b])
-        residual = a - gain * b
+            part = rows[:, channel * n : (channel + 1) * n]
+            part[2], part[5] = dx.ravel()[indices] / scale, dy.ravel()[indices] / scale
+            np.multiply(u, part[2], out=part[0])
+            np.multiply(v, part[2], out=part[1])
+            np.multiply(u, part[5], out=part[3])
+            np.multiply(v, part[5], out=part[4])
+            radial = part[0] + part[4]
+            np.multiply(-u, radial, out=part[6])
+            np.multiply(-v, radial, out=part[7])
+        residual = rows[9] - gain * rows[8]
         noise = 1.4826 * float(np.median(np.abs(residual))) + 1e-9
         weights = 1 / (1 + np.square(residual / (_ROBUST_SCALE * noise)))
-        weighted = columns * weights[:, None]
-        matrix, vector = columns.T @ weighted, weighted.T @ residual
+        weighted = rows[:9] * weights
+        matrix, vector = weighted @ rows[:9].T, weighted @ residual
         variance = float(weights @ np.square(residual)) / float(weights.sum()) + 1e-18
         eliminated = matrix[:8, :8] - np.outer(matrix[:8, 8], matrix[8, :8]) / matrix[8, 8]
         return eliminated / variance, (vector[:8] - matrix[:8, 8] * vector[8] / matrix[8, 8]) / variance
