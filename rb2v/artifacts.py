@@ -149,6 +149,8 @@ class CalibrationQuality:
     """Whether the homography was refined on the pictures; None in files of versions that did not say."""
     correlation: float | None = None
     """Correlation of the registered views' gradients; None where it was not refined."""
+    takes: int | None = None
+    """Takes whose still first frames count among the captures; None in files of versions that did not look."""
 
 
 @dataclass(frozen=True, eq=False)

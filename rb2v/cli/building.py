@@ -11,6 +11,7 @@ import typer
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from rb2v.cli.calibration_report import count_warnings, print_calibration
 from rb2v.cli.shared import (
     Device,
     ExecutorName,
@@ -30,7 +31,7 @@ from rb2v.cli.shared import (
 from rb2v.errors import Rb2vError
 
 if TYPE_CHECKING:
-    from rb2v.artifacts import Calibration, TakeRegistration
+    from rb2v.artifacts import TakeRegistration
     from rb2v.stages.align import TakeRecord
 
 Weights = Annotated[Path | None, typer.Option(help="File of the matter's weights, for one that has some.")]
@@ -186,6 +187,13 @@ def calibrate(
         Literal["auto", "none"],
         typer.Option(help="Find the lenses' distortion where the captures show it, or take the lenses for perfect."),
     ] = "auto",
+    takes: Annotated[
+        bool,
+        typer.Option(
+            help="Use takes that begin with what stands still as captures, too, and name those that do not fit the "
+            "others: the rig was knocked."
+        ),
+    ] = True,
     response: Annotated[
         str | None,
         typer.Option(
@@ -204,48 +212,13 @@ def calibrate(
             board_corners=parse_size(board, "--board"),
             charuco=None if charuco is None else parse_charuco(charuco, "--charuco"),
             lenses=lenses,
+            takes=takes,
             response=cast("Any", chosen),
         )
     )
-    with show_progress("calibrating") as show:
+    with count_warnings() as counter, show_progress("calibrating") as show:
         stage.run(raw_dir, out, config, on_step=lambda name: show(label=name))
-    calibration = read_calibration(out)
-    quality = calibration.quality
-    crop = calibration.crop
-    console.print(
-        f"mirrored: {'yes' if calibration.mirrored else 'no'}; reprojection error {quality.rms_px:.3f} px rms over "
-        f"{quality.points} points of {quality.pairs} captures\n"
-        f"crop: {crop.width}x{crop.height} at ({crop.x}, {crop.y})"
-        + _describe_lenses(calibration)
-        + _describe_colors(calibration)
-        + f"\n{out}",
-        soft_wrap=True,
-    )
-
-
-def _describe_lenses(calibration: Calibration) -> str:
-    from rb2v.core.lens import largest_displacement_px
-
-    line = ""
-    for camera, lens, size in (
-        ("blurry", calibration.lens_blurry, calibration.size_blurry),
-        ("sharp", calibration.lens_sharp, calibration.size_sharp),
-    ):
-        if lens is not None:
-            moved_px = largest_displacement_px(lens, size)
-            line += f"\nlens of the {camera} camera: k1 {lens.distortion[0]:.4f}, up to {moved_px:.1f} px"
-    return line
-
-
-def _describe_colors(calibration: Calibration) -> str:
-    quality, lines = calibration.quality, ""
-    if quality.delta_e is not None:
-        before = "" if quality.delta_e_before is None else f" ({quality.delta_e_before:.2f} before)"
-        coded = "" if quality.delta_e_coded is None else f", {quality.delta_e_coded:.2f} of coded values"
-        lines += f"\ncolours: mean Delta E 2000 {quality.delta_e:.2f}{before} by the map of linear light{coded}"
-    if calibration.response is not None:
-        lines += f"\nresponse: {calibration.response}"
-    return lines
+    print_calibration(out, read_calibration(out), counter.n_warnings)
 
 
 @app.command(

@@ -35,6 +35,8 @@ class Capture:
     """The views in which a board was found; None where in neither."""
     boards: tuple[BoardView | None, BoardView | None] = (None, None)
     """The board as the blurry and as the sharp camera recorded it, whole or in part."""
+    still: tuple[Mask | None, Mask | None] = (None, None)
+    """(H, W) pixels of both views that stood still while they were recorded; None for all."""
 
 
 def size_of(image: Image) -> tuple[int, int]:

@@ -23,6 +23,8 @@ class CalibrateConfig:
     """Mean gradient correlation of the registered captures below which they share no structure."""
     refine: bool = True
     """Whether the homography is refined on the pictures themselves (ECC)."""
+    takes: bool = True
+    """Whether takes that begin with what stands still are used as captures, too, and held against the others."""
     response: CameraResponse | Literal["auto"] | None = None
     """The camera response to undo for the colour map: None for the rig's, auto for what the captures tell."""
 

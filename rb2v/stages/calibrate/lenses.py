@@ -14,7 +14,7 @@ from rb2v.artifacts import CAMERAS, Camera, Lens, Rig
 from rb2v.core.homography import Homography, fit_homography, mirror_homography
 from rb2v.core.lens import largest_displacement_px, undistort_image, undistort_points
 from rb2v.core.lens_fit import BoardView, LensFit, PairFit, Term, assumed_lens, fit_lens, fit_pair, held_out_rms_px
-from rb2v.stages.calibrate.captures import Capture, Points, size_of
+from rb2v.stages.calibrate.captures import Capture, Mask, Points, size_of
 from rb2v.stages.calibrate.features import MIN_FEATURE_PAIRS, match_features
 
 logger = logging.getLogger(__name__)
@@ -40,6 +40,7 @@ _MIN_PAIR_DISPLACEMENT_PX = 1.0
 _MAX_FEATURE_CAPTURES = 4
 _N_FOLDS = 5
 _NEAR_PX = 12.0
+_WHOLLY = 250
 
 
 @dataclass(frozen=True)
@@ -80,12 +81,20 @@ def without_distortion(captures: Sequence[Capture], lenses: Lenses) -> list[Capt
         if corners is not None:
             corners = (_undistorted(corners[0], lenses.blurry), _undistorted(corners[1], lenses.sharp))
         blurry, sharp = undistort_image(capture.blurry, lenses.blurry), undistort_image(capture.sharp, lenses.sharp)
-        straight.append(dataclasses.replace(capture, blurry=blurry, sharp=sharp, corners=corners))
+        still = (_undistorted_mask(capture.still[0], lenses.blurry), _undistorted_mask(capture.still[1], lenses.sharp))
+        straight.append(dataclasses.replace(capture, blurry=blurry, sharp=sharp, corners=corners, still=still))
     return straight
 
 
 def _undistorted(points: Points, lens: Lens | None) -> Points:
     return points if lens is None else undistort_points(points, lens.matrix, lens.distortion)
+
+
+def _undistorted_mask(mask: Mask | None, lens: Lens | None) -> Mask | None:
+    if mask is None or lens is None:
+        return mask
+    as_picture = np.repeat(mask.astype(np.uint8)[..., None] * np.uint8(255), 3, axis=2)
+    return np.asarray(undistort_image(as_picture, lens).min(axis=2) > _WHOLLY)
 
 
 def _find_from_boards(views: Sequence[BoardView], size: tuple[int, int], camera: str) -> Lens | None:

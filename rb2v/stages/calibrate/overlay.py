@@ -40,6 +40,13 @@ def write_pictures(calibration_path: Path, capture: Capture, calibration: Calibr
     return paths
 
 
+def find_pictures(calibration_path: Path) -> list[Path]:
+    """Return the pictures beside a calibration's file that were written with it."""
+    names = ("overlay.png", "flicker.gif", "residuals.png", "colors.png")
+    paths = [calibration_path.with_name(f"{calibration_path.stem}_{name}") for name in names]
+    return [path for path in paths if path.exists()]
+
+
 def draw_overlay(blurry: Image, sharp: Image, calibration: Calibration) -> Image:
     """Draw the two views as one chequered picture, before and after registration, and the crop.
 

@@ -21,7 +21,7 @@ _LARGE_PX = 0.75
 _GRID = 8
 _MIN_RADIUS_PX = 12
 _OVERLAP = 0.6
-_MAX_CAPTURES = 8
+_MAX_CAPTURES = 16
 
 
 def measure_quality(
@@ -49,6 +49,7 @@ def measure_quality(
         leave_one_out_px=_leave_one_out_px(registration),
         refined=registration.refinement is not None,
         correlation=None if registration.refinement is None else registration.refinement.correlation,
+        takes=len(registration.takes),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,12 +23,15 @@ from rb2v.stages.calibrate.consensus import AGREEING_PX, find_consensus
 from rb2v.stages.calibrate.consistency import Fits, check_misfits, leave_out_blurred, warn_of_halves
 from rb2v.stages.calibrate.features import MIN_FEATURE_PAIRS, feature_candidates, match_features, phase_candidates
 from rb2v.stages.calibrate.overlap import lit_pixels
+from rb2v.stages.calibrate.takes import choose_fitting
 
 logger = logging.getLogger(__name__)
 
 _COARSE_WIDTH_PX = 240
 _SATURATED = 250
 _MIN_SHARED = 0.2
+_MIN_BOARDS = 2
+_SURE_CORRELATION = 0.7
 _N_REFINED = 4
 _REFINED_SHARE = 0.4
 _COARSE_PIXELS = 6000
@@ -56,23 +59,41 @@ class Registration:
     captures: Sequence[Capture]
     """Those that agree."""
     pairs: Sequence[ImagePair]
-    """Their grey pictures, with what counts of them."""
+    """Their grey pictures, with what counts of them; behind them those of the takes."""
     matches: Sequence[Matches]
     """Point pairs that agree, of each capture that has some."""
     refinement: Refinement | None
     """None where the pictures did not make it better, or were not asked."""
     lit_blurry: Mask
     lit_sharp: Mask
+    takes: Sequence[str] = ()
+    """Takes whose still first frames agree."""
 
 
-def register(captures: Sequence[Capture], rig: Rig, config: CalibrateConfig, raw_dir: Path) -> Registration:
+def register(
+    captures: Sequence[Capture], rig: Rig, config: CalibrateConfig, raw_dir: Path, takes: Sequence[Capture] = ()
+) -> Registration:
     """Find the homography, sharp to blurry, that the captures agree on.
+
+    Parameters
+    ----------
+    captures : sequence of Capture
+        The geometry captures.
+    rig : Rig
+        What is known of the mirror.
+    config : CalibrateConfig
+        How the captures are read.
+    raw_dir : Path
+        For messages.
+    takes : sequence of Capture
+        What stands still in takes: used where it fits the captures.
 
     Raises
     ------
     InputError
         If the captures share no structure, contradict each other, are too blurred, fit mirrored and unmirrored alike,
-        or hold too little to tell the homography; or if two pictures of a pair are exchanged, or the pairs' names.
+        or hold too little to tell the homography; or if two pictures of a pair are exchanged, or the pairs' names, or
+        all pictures of one camera with those of the other.
     """
     folder = raw_dir / "calibration" / "geometry"
     warn_of_halves(captures)
@@ -86,9 +107,17 @@ def register(captures: Sequence[Capture], rig: Rig, config: CalibrateConfig, raw
     fits = Fits(captures, coarse, at_coarse, [_score([pair], at_coarse) for pair in coarse])
     kept = check_misfits(fits, rig, folder, _expected(rig))
     captures, pairs = [captures[index] for index in kept], [pairs[index] for index in kept]
+    used: list[str] = []
     refinement: Refinement | None = None
     if config.refine:
         captures, pairs, refinement = _refine(initial, captures, pairs)
+        if refinement is not None and takes:
+            of_takes = [_image_pair(take, lit_blurry, lit_sharp) for take in takes]
+            fitting = choose_fitting(takes, of_takes, refinement.homography, folder)
+            used = [takes[index].name for index in fitting]
+            if used:
+                pairs = [*pairs, *(of_takes[index] for index in fitting)]
+                refinement = refine_jointly(refinement.homography, pairs, is_near=True)
         refinement = _follow_consensus(initial if refinement is None else refinement.homography, pairs, refinement)
     near = initial if refinement is None else refinement.homography
     matches = collect_matches(captures, near, 3.0)
@@ -98,15 +127,16 @@ def register(captures: Sequence[Capture], rig: Rig, config: CalibrateConfig, raw
     homography = fitted if refinement is None else refinement.homography
     if refinement is not None:
         _check_certainty(refinement, pairs[0], folder)
-    return Registration(homography, captures, pairs, matches, refinement, lit_blurry, lit_sharp)
+    return Registration(homography, captures, pairs, matches, refinement, lit_blurry, lit_sharp, used)
 
 
 def _image_pair(capture: Capture, lit_blurry: Mask, lit_sharp: Mask) -> ImagePair:
+    still_blurry, still_sharp = (True if mask is None else mask for mask in capture.still)
     return ImagePair(
         gray_of(capture.sharp),
         gray_of(capture.blurry),
-        lit_sharp & (capture.sharp.max(axis=2) < _SATURATED),
-        lit_blurry & (capture.blurry.max(axis=2) < _SATURATED),
+        lit_sharp & (capture.sharp.max(axis=2) < _SATURATED) & still_sharp,
+        lit_blurry & (capture.blurry.max(axis=2) < _SATURATED) & still_blurry,
     )
 
 
@@ -121,10 +151,15 @@ def find_homography(
         If they agree under none, or as well under another one.
     """
     coarse = [_coarse(pair) for pair in pairs]
-    candidates = list(_candidates(captures, pairs, config))
-    if rig.mirrored is not None:
-        candidates = [h for h in candidates if (np.linalg.det(h) < 0) == rig.mirrored]
-    scored = [(_score(coarse, _at_coarse(h, pairs[0])), h) for h in candidates]
+
+    def compete(candidates: Iterable[Homography]) -> list[tuple[float, Homography]]:
+        allowed = [h for h in candidates if rig.mirrored is None or (np.linalg.det(h) < 0) == rig.mirrored]
+        return [(_score(coarse, _at_coarse(h, pairs[0])), h) for h in allowed]
+
+    scored = compete(_board_candidates(captures, config))
+    n_boards = sum(capture.corners is not None for capture in captures)
+    if n_boards < _MIN_BOARDS or max((score for score, _ in scored), default=-1.0) < _SURE_CORRELATION:
+        scored += compete(_scene_candidates(captures, pairs))
     scored.sort(key=lambda item: -item[0])
     hopeful = [item for item in scored if item[0] > _REFINED_SHARE * scored[0][0]]
     refined = [_refine_coarsely(coarse, h, pairs[0], score) for score, h in _distinct(hopeful, pairs[0], _N_REFINED)]
@@ -156,12 +191,13 @@ def _expected(rig: Rig) -> str:
     return f"pairs of pictures of one static scene{said}"
 
 
-def _candidates(
-    captures: Sequence[Capture], pairs: Sequence[ImagePair], config: CalibrateConfig
-) -> Iterator[Homography]:
+def _board_candidates(captures: Sequence[Capture], config: CalibrateConfig) -> Iterator[Homography]:
     for capture in captures:
         if capture.corners is not None:
             yield from board_candidates(*capture.corners, config.board_corners)
+
+
+def _scene_candidates(captures: Sequence[Capture], pairs: Sequence[ImagePair]) -> Iterator[Homography]:
     asked = [index for index, capture in enumerate(captures) if capture.corners is None] or [0]
     for index in asked[:3]:
         yield from feature_candidates(captures[index])
@@ -282,7 +318,7 @@ def _follow_consensus(
         if consensus is None:
             break
         try:
-            refinement = refine_jointly(consensus.homography, consensus.pairs)
+            refinement = refine_jointly(consensus.homography, consensus.pairs, is_near=True)
         except ValueError as error:
             logger.warning("what does not agree with the most is not left out: %s", error)
             break
@@ -308,17 +344,26 @@ def _check_certainty(refinement: Refinement, pair: ImagePair, folder: Path) -> N
 
 def collect_matches(captures: Sequence[Capture], homography: Homography, within_px: float) -> list[Matches]:
     """Return the point pairs of every capture that agree with a homography."""
+    boards = []
+    for capture in captures:
+        if capture.corners is None:
+            continue
+        blurry, sharp = capture.corners
+        distances = np.linalg.norm(warp_points(homography, sharp)[:, None] - blurry[None], axis=2)
+        near = distances.min(axis=1) < within_px
+        if near.mean() >= 0.8:
+            boards.append(Matches(sharp[near], blurry[distances.argmin(axis=1)[near]], capture.name))
+        else:
+            logger.warning("%s: its board does not fit the other captures and is left out", capture.name)
+    # A board's corners are several times as precise as features; two boards span the picture well enough.
+    return boards if len(boards) >= 2 else boards + _feature_matches(captures, homography, within_px)
+
+
+def _feature_matches(captures: Sequence[Capture], homography: Homography, within_px: float) -> list[Matches]:
     mirrored = np.linalg.det(homography) < 0
-    boards, features = [], []
+    features = []
     for capture in captures:
         if capture.corners is not None:
-            blurry, sharp = capture.corners
-            distances = np.linalg.norm(warp_points(homography, sharp)[:, None] - blurry[None], axis=2)
-            near = distances.min(axis=1) < within_px
-            if near.mean() >= 0.8:
-                boards.append(Matches(sharp[near], blurry[distances.argmin(axis=1)[near]], capture.name))
-            else:
-                logger.warning("%s: its board does not fit the other captures and is left out", capture.name)
             continue
         flip = mirror_homography(capture.sharp.shape[1]) if mirrored else np.eye(3)
         source, target = match_features(capture, flip)
@@ -326,8 +371,7 @@ def collect_matches(captures: Sequence[Capture], homography: Homography, within_
             near = np.linalg.norm(warp_points(homography, source) - target, axis=1) < within_px
             if near.sum() >= MIN_FEATURE_PAIRS:
                 features.append(Matches(source[near], target[near], capture.name))
-    # A board's corners are several times as precise as features; two boards span the picture well enough.
-    return boards if len(boards) >= 2 else boards + features
+    return features
 
 
 def fit_matches(matches: Sequence[Matches]) -> tuple[list[Matches], Homography]:

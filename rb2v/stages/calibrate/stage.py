@@ -19,6 +19,7 @@ from rb2v.stages.calibrate.overlap import find_crop
 from rb2v.stages.calibrate.overlay import write_pictures
 from rb2v.stages.calibrate.precision import measure_quality, measure_residuals
 from rb2v.stages.calibrate.registration import register
+from rb2v.stages.calibrate.takes import read_still_takes
 
 
 def run(
@@ -49,7 +50,8 @@ def run(
     Raises
     ------
     InputError
-        If captures are missing, differ in size, share no structure, contradict each other, or tell too little.
+        If captures are missing, differ in size, share no structure, contradict each other or the takes, or tell too
+        little.
     """
     config = config or CalibrateConfig()
     step = on_step or (lambda name: None)
@@ -60,9 +62,12 @@ def run(
     captures = read_captures(raw, config)
     step("finding the lenses")
     lenses = find_lenses(captures, raw.rig) if config.lenses == "auto" else Lenses(None, None)
+    if config.takes:
+        step("looking for takes that begin with what stands still")
+    takes = without_distortion(read_still_takes(raw, captures), lenses) if config.takes else []
     captures = without_distortion(captures, lenses)
     step("registering the views")
-    registration = register(captures, raw.rig, config, raw_dir)
+    registration = register(captures, raw.rig, config, raw_dir, takes)
     homography = registration.homography
     step("finding the crop")
     crop = find_crop(registration.lit_blurry, registration.lit_sharp, homography, raw.rig, raw_dir)

@@ -1,0 +1,122 @@
+"""Takes that begin with what stands still: more captures, and witnesses of a knocked rig and of exchanged folders."""
+
+import dataclasses
+import shutil
+
+import numpy as np
+import pytest
+from sessions import make_session
+
+from rb2v.core.homography import warp_points
+from rb2v.errors import InputError
+from rb2v.io.calibration import read_calibration
+from rb2v.io.video import iter_frames, read_image, write_image, write_video
+from rb2v.stages.calibrate import CalibrateConfig, run
+
+SIZE = (240, 180)
+STILL = {"size": SIZE, "seconds": 0.3, "categories": ("street",), "motion": 0.0, "max_offset_seconds": 0.05}
+
+
+@pytest.fixture(scope="module")
+def still(tmp_path_factory):
+    """A rig that nobody moved, and a take of what stands still."""
+    return make_session(tmp_path_factory.mktemp("still"), **STILL, seed=4)
+
+
+@pytest.fixture(scope="module")
+def knocked(tmp_path_factory):
+    """A rig that was knocked after its captures."""
+    return make_session(tmp_path_factory.mktemp("knocked"), **STILL, bump_px=2.0, mirrored=False, seed=5)
+
+
+def without_boards(made, folder, keep=3):
+    """Copy a raw directory with a few of its captures, and no checker."""
+    names = [path.name for path in sorted((made.raw / "calibration" / "geometry" / "sharp").iterdir())]
+    ignored = names[1 : len(names) - keep + 1]
+    shutil.copytree(made.raw, folder, ignore=shutil.ignore_patterns("color", *ignored))
+    shutil.copy(made.root / "rig.yaml", folder.parent / "rig.yaml")
+    return folder
+
+
+def errors_px(made, path):
+    calibration = read_calibration(path)
+    return made.homography_errors_px(calibration.homography, dataclasses.astuple(calibration.crop))
+
+
+def test_a_take_that_stands_still_counts_as_a_capture(still, tmp_path):
+    raw = without_boards(still, tmp_path / "raw")
+    path = run(raw, tmp_path / "c.json")
+    assert read_calibration(path).quality.takes == 1
+    assert errors_px(still, path).mean() < 0.03
+    alone = run(raw, tmp_path / "alone.json", CalibrateConfig(takes=False))
+    assert read_calibration(alone).quality.takes == 0
+
+
+def test_a_take_that_moves_does_not(still, tmp_path, caplog):
+    raw = without_boards(still, tmp_path / "raw")
+    path = raw / "takes" / "street_train" / "sharp.mp4"
+    frames = [np.roll(frame.image, index // 2, axis=1) for index, frame in enumerate(iter_frames([path]))]
+    path.unlink()
+    write_video(path, frames, 100)
+    assert read_calibration(run(raw, tmp_path / "c.json")).quality.takes == 0
+    assert "first frames" not in caplog.text
+
+
+def test_a_knock_is_told_in_pixels(knocked, tmp_path, caplog):
+    raw = without_boards(knocked, tmp_path / "raw")
+    path = run(raw, tmp_path / "c.json")
+    truth = knocked.truth.rig
+    x, y = np.meshgrid(np.linspace(48, 191, 3), np.linspace(36, 143, 3))
+    grid = np.column_stack([x.ravel(), y.ravel()])
+    bumped = truth.during(knocked.truth.take("street_train")).homography
+    true_px = np.median(np.linalg.norm(warp_points(bumped @ np.linalg.inv(truth.homography), grid) - grid, axis=1))
+    said = caplog.text.split("takes/street_train: its still first frames lie ")[1].split(" px off")[0]
+    assert float(said) == pytest.approx(true_px, abs=0.15)
+    assert read_calibration(path).quality.takes == 0
+    assert errors_px(knocked, path).mean() < 0.03, "the captures' own homography stays"
+
+
+def exchange_folders(raw):
+    geometry = raw / "calibration" / "geometry"
+    for source, target in (("blurry", "aside"), ("sharp", "blurry"), ("aside", "sharp")):
+        (geometry / source).rename(geometry / target)
+
+
+def test_exchanged_folders_are_noticed_by_the_takes(still, tmp_path):
+    raw = without_boards(still, tmp_path / "raw")
+    exchange_folders(raw)
+    with pytest.raises(InputError, match=r"geometry/blurry: holds the sharp camera's pictures.*takes/street_train"):
+        run(raw, tmp_path / "c.json")
+    assert not list(tmp_path.glob("c*"))
+
+
+def resize_take(raw, camera, height):
+    path = raw / "takes" / "street_train" / f"{camera}.mp4"
+    frames = [frame.image[:height] for frame in iter_frames([path])]
+    path.unlink()
+    write_video(path, frames, 25 if camera == "blurry" else 100)
+
+
+def test_exchanged_folders_are_noticed_by_sizes(still, tmp_path):
+    raw = without_boards(still, tmp_path / "raw")
+    for camera, height in (("blurry", 160), ("sharp", 180)):
+        resize_take(raw, camera, height)
+    for path in (raw / "calibration" / "geometry" / "sharp").iterdir():
+        write_image(path, read_image(path)[:160])
+    with pytest.raises(InputError, match="holds pictures of 240x180, the size of the sharp recording"):
+        run(raw, tmp_path / "c.json")
+    assert not list(tmp_path.glob("c*"))
+
+
+def test_takes_of_other_sizes_are_named_and_left(still, tmp_path, caplog):
+    raw = without_boards(still, tmp_path / "raw")
+    resize_take(raw, "blurry", 160)
+    assert read_calibration(run(raw, tmp_path / "c.json")).quality.takes == 0
+    assert "takes/street_train: its first frames are not looked at: its recordings are 240x160" in caplog.text
+
+
+def test_takes_that_cannot_be_read_are_no_matter_of_the_calibration(still, tmp_path, caplog):
+    raw = without_boards(still, tmp_path / "raw")
+    (raw / "takes" / "street_train" / "sharp.mp4").write_bytes(b"no video")
+    assert read_calibration(run(raw, tmp_path / "c.json")).quality.takes == 0
+    assert "takes/street_train: its first frames are not looked at" in caplog.text
