@@ -29,6 +29,7 @@ _FAR_PX = 1e3
 _MAX_PAIR_K1 = 0.5
 _PRIOR_K1, _PRIOR_PX = 0.3, 0.3
 _OUTLIER_PX = 0.3
+_REACHES_PX = (8.0, 1.0)
 """Where a corner begins to lose weight: several times the noise of a detector."""
 
 
@@ -123,9 +124,18 @@ class PairFit:
         self, source: Points, target: Points, source_size: tuple[int, int], target_size: tuple[int, int]
     ) -> NDArray[np.float64]:
         """Return how far (n, 2) recorded points of the source land from those of the target, in the target's pixels."""
-        undistorted = undistort_points(source, *assumed_lens(source_size, self.source_k1))
-        landed = distort_points(warp_points(self.homography, undistorted), *assumed_lens(target_size, self.target_k1))
-        return np.asarray(np.nan_to_num(np.linalg.norm(landed - target, axis=1), nan=_FAR_PX), dtype=np.float64)
+        return np.asarray(np.linalg.norm(self.misses_px(source, target, source_size, target_size), axis=1))
+
+    def misses_px(
+        self, source: Points, target: Points, source_size: tuple[int, int], target_size: tuple[int, int]
+    ) -> NDArray[np.float64]:
+        """Return the same as (n, 2): to the right and downward."""
+        if self.source_k1:
+            source = undistort_points(source, *assumed_lens(source_size, self.source_k1))
+        landed = warp_points(self.homography, source)
+        if self.target_k1:
+            landed = distort_points(landed, *assumed_lens(target_size, self.target_k1))
+        return np.asarray(np.nan_to_num(landed - target, nan=_FAR_PX), dtype=np.float64)
 
 
 def assumed_lens(size: tuple[int, int], k1: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -143,6 +153,7 @@ def fit_pair(
     homography: Homography,
     *,
     with_lenses: bool,
+    lenses: tuple[float, float] | None = None,
 ) -> PairFit:
     """Fit the homography, and the lenses' k1, between two cameras that look from one point to pairs of pixels.
 
@@ -156,6 +167,8 @@ def fit_pair(
         From source to target, right to several pixels.
     with_lenses : bool
         Whether the lenses are free; without distortion otherwise.
+    lenses : tuple of float, optional
+        k1 of the source and the target, where they and the homography are known well already.
     """
     n_lens = 2 if with_lenses else 0
 
@@ -167,17 +180,17 @@ def fit_pair(
     def residuals(values: Vector) -> Vector:
         # What both lenses have in common hardly shows; it is held near none.
         prior = _PRIOR_PX / _PRIOR_K1 * values[:n_lens]
-        return np.concatenate([made(values).errors_px(source, target, source_size, target_size), prior])
+        return np.concatenate([made(values).misses_px(source, target, source_size, target_size).ravel(), prior])
 
     scale = np.linalg.inv(assumed_lens(source_size, 0.0)[0])
     unscale = assumed_lens(target_size, 0.0)[0]
     start = normalized(np.linalg.inv(unscale) @ homography @ np.linalg.inv(scale)).ravel()[:8]
-    values = np.concatenate([np.zeros(n_lens), start])
+    values = np.concatenate([np.array(lenses or (0.0, 0.0))[:n_lens], start])
     low, high = np.full(len(values), -np.inf), np.full(len(values), np.inf)
     low[:n_lens], high[:n_lens] = -_MAX_PAIR_K1, _MAX_PAIR_K1
-    for reach_px in (8.0, 1.0):
+    for reach_px in _REACHES_PX if lenses is None else _REACHES_PX[-1:]:
         solution: Any = least_squares(
-            residuals, values, bounds=(low, high), x_scale="jac", loss="soft_l1", f_scale=reach_px, max_nfev=50
+            residuals, values, bounds=(low, high), x_scale="jac", loss="soft_l1", f_scale=reach_px, max_nfev=30
         )
         values = solution.x
     return made(values)

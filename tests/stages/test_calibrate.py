@@ -18,12 +18,18 @@ from rb2v.stages.calibrate import CalibrateConfig, run
 
 @pytest.fixture
 def raw(session, tmp_path):
-    """A copy of some of the captures, to be changed."""
-    ignore = shutil.ignore_patterns("board_0[345].png")
+    """A copy of some of the captures, without the checker, to be changed."""
+    ignore = shutil.ignore_patterns("board_0[345].png", "color")
     shutil.copytree(session.raw / "calibration", tmp_path / "raw" / "calibration", ignore=ignore)
     write_rig(tmp_path / "raw" / "rig.yaml")
     (tmp_path / "raw" / "capture.yaml").write_text("schema: 1\nrig: rig.yaml\n")
     return tmp_path / "raw"
+
+
+@pytest.fixture
+def raw_with_checker(session, raw):
+    shutil.copytree(session.raw / "calibration" / "color", raw / "calibration" / "color")
+    return raw
 
 
 def captures(raw, camera, pattern="*.png"):
@@ -38,7 +44,6 @@ def remove(raw, pattern):
 
 def write_captures(raw, **pictures):
     remove(raw, "*")
-    shutil.rmtree(raw / "calibration" / "color", ignore_errors=True)
     for camera, picture in pictures.items():
         write_image(raw / "calibration" / "geometry" / camera / "a.png", picture)
 
@@ -132,13 +137,13 @@ def test_refinement_makes_it_better(session, raw, tmp_path):
 
 
 def test_without_a_checker_there_is_no_color_map(raw, tmp_path):
-    shutil.rmtree(raw / "calibration" / "color")
     calibration = read_calibration(run(raw, tmp_path / "c.json"))
     assert calibration.color is None
     assert calibration.quality.delta_e is None
 
 
-def test_a_picture_without_a_checker_is_named(raw, tmp_path):
+def test_a_picture_without_a_checker_is_named(raw_with_checker, tmp_path):
+    raw = raw_with_checker
     path = raw / "calibration" / "color" / "blurry.png"
     write_image(path, np.full((160, 192, 3), 90, np.uint8))
     with pytest.raises(InputError, match=r"color/blurry\.png: no 24-patch colour checker"):
@@ -156,7 +161,8 @@ def test_what_the_rig_says_of_the_mirror_is_believed(raw, tmp_path, mirrored):
             run(raw, tmp_path / "c.json")
 
 
-def test_color_differences_are_those_of_the_light_whatever_the_response(session, raw, tmp_path):
+def test_color_differences_are_those_of_the_light_whatever_the_response(raw_with_checker, tmp_path):
+    raw = raw_with_checker
     # A blurry camera whose colors no affine map gives leaves a difference; the same light is coded in two ways.
     light = {
         which: to_linear(read_image(raw / "calibration" / "color" / f"{which}.png"), "srgb")
@@ -184,7 +190,6 @@ def test_a_board_that_moved_between_the_cameras_is_left_out(session, raw, tmp_pa
 def test_views_of_different_sizes_are_no_fault(raw, tmp_path):
     for path in captures(raw, "sharp"):
         write_image(path, cv2.resize(read_image(path), (240, 200), interpolation=cv2.INTER_CUBIC))
-    shutil.rmtree(raw / "calibration" / "color")
     calibration = read_calibration(run(raw, tmp_path / "c.json"))
     assert (calibration.size_blurry, calibration.size_sharp) == ((192, 160), (240, 200))
     assert np.linalg.det(calibration.homography[:2, :2]) == pytest.approx(-(0.8**2), rel=0.1)

@@ -38,6 +38,10 @@ def without_boards(made, folder, keep=3):
     return folder
 
 
+def calibrate(raw, tmp_path, **settings):
+    return run(raw, tmp_path / "c.json", CalibrateConfig(lenses="none", **settings))
+
+
 def errors_px(made, path):
     calibration = read_calibration(path)
     return made.homography_errors_px(calibration.homography, dataclasses.astuple(calibration.crop))
@@ -45,10 +49,10 @@ def errors_px(made, path):
 
 def test_a_take_that_stands_still_counts_as_a_capture(still, tmp_path):
     raw = without_boards(still, tmp_path / "raw")
-    path = run(raw, tmp_path / "c.json")
+    path = calibrate(raw, tmp_path)
     assert read_calibration(path).quality.takes == 1
     assert errors_px(still, path).mean() < 0.03
-    alone = run(raw, tmp_path / "alone.json", CalibrateConfig(takes=False))
+    alone = calibrate(raw, tmp_path, takes=False)
     assert read_calibration(alone).quality.takes == 0
 
 
@@ -58,13 +62,13 @@ def test_a_take_that_moves_does_not(still, tmp_path, caplog):
     frames = [np.roll(frame.image, index // 2, axis=1) for index, frame in enumerate(iter_frames([path]))]
     path.unlink()
     write_video(path, frames, 100)
-    assert read_calibration(run(raw, tmp_path / "c.json")).quality.takes == 0
+    assert read_calibration(calibrate(raw, tmp_path)).quality.takes == 0
     assert "first frames" not in caplog.text
 
 
 def test_a_knock_is_told_in_pixels(knocked, tmp_path, caplog):
     raw = without_boards(knocked, tmp_path / "raw")
-    path = run(raw, tmp_path / "c.json")
+    path = calibrate(raw, tmp_path)
     truth = knocked.truth.rig
     x, y = np.meshgrid(np.linspace(48, 191, 3), np.linspace(36, 143, 3))
     grid = np.column_stack([x.ravel(), y.ravel()])
@@ -86,7 +90,7 @@ def test_exchanged_folders_are_noticed_by_the_takes(still, tmp_path):
     raw = without_boards(still, tmp_path / "raw")
     exchange_folders(raw)
     with pytest.raises(InputError, match=r"geometry/blurry: holds the sharp camera's pictures.*takes/street_train"):
-        run(raw, tmp_path / "c.json")
+        calibrate(raw, tmp_path)
     assert not list(tmp_path.glob("c*"))
 
 
@@ -104,19 +108,19 @@ def test_exchanged_folders_are_noticed_by_sizes(still, tmp_path):
     for path in (raw / "calibration" / "geometry" / "sharp").iterdir():
         write_image(path, read_image(path)[:160])
     with pytest.raises(InputError, match="holds pictures of 240x180, the size of the sharp recording"):
-        run(raw, tmp_path / "c.json")
+        calibrate(raw, tmp_path)
     assert not list(tmp_path.glob("c*"))
 
 
 def test_takes_of_other_sizes_are_named_and_left(still, tmp_path, caplog):
     raw = without_boards(still, tmp_path / "raw")
     resize_take(raw, "blurry", 160)
-    assert read_calibration(run(raw, tmp_path / "c.json")).quality.takes == 0
+    assert read_calibration(calibrate(raw, tmp_path)).quality.takes == 0
     assert "takes/street_train: its first frames are not looked at: its recordings are 240x160" in caplog.text
 
 
 def test_takes_that_cannot_be_read_are_no_matter_of_the_calibration(still, tmp_path, caplog):
     raw = without_boards(still, tmp_path / "raw")
     (raw / "takes" / "street_train" / "sharp.mp4").write_bytes(b"no video")
-    assert read_calibration(run(raw, tmp_path / "c.json")).quality.takes == 0
+    assert read_calibration(calibrate(raw, tmp_path)).quality.takes == 0
     assert "takes/street_train: its first frames are not looked at" in caplog.text

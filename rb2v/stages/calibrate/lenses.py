@@ -200,7 +200,8 @@ def _held_out_px(source: Points, target: Points, sizes: tuple[tuple[int, int], t
     with_lenses = bool(fit.source_k1 or fit.target_k1)
     for fold in range(_N_FOLDS):
         out = sides == fold
-        fitted = fit_pair(source[~out], target[~out], *sizes, fit.homography, with_lenses=with_lenses)
+        known = (fit.source_k1, fit.target_k1)
+        fitted = fit_pair(source[~out], target[~out], *sizes, fit.homography, with_lenses=with_lenses, lenses=known)
         errors.append(fitted.errors_px(source[out], target[out], *sizes))
     nearer = np.sort(np.concatenate(errors))[: int(0.9 * len(source))]
     return float(np.sqrt(np.square(nearer).mean()))
