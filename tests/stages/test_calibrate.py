@@ -247,14 +247,13 @@ def test_real_photographs_of_two_scenes_share_nothing(raw, tmp_path, shared_data
         run(raw, tmp_path / "c.json")
 
 
-@pytest.mark.parametrize("mirrored", [False, True])
-def test_a_real_pair_of_coaxial_cameras(raw, tmp_path, shared_data, mirrored):
+def test_a_real_pair_of_coaxial_cameras_of_which_one_is_mirrored(raw, tmp_path, shared_data):
     # The rolling shutters run in opposite directions while the camera moves: no homography fits to the pixel.
     pictures = (read_image(shared_data / "rigpair" / f"r0_{name}.png") for name in ("t2b", "b2t"))
     blurry, sharp = (cv2.resize(picture, (320, 320), interpolation=cv2.INTER_AREA) for picture in pictures)
-    write_captures(raw, blurry=blurry, sharp=sharp[:, ::-1] if mirrored else sharp)
+    write_captures(raw, blurry=blurry, sharp=np.ascontiguousarray(sharp[:, ::-1]))
     calibration = read_calibration(run(raw, tmp_path / "c.json"))
-    assert calibration.mirrored == mirrored
+    assert calibration.mirrored
     assert calibration.quality.points >= 30
     assert calibration.quality.rms_px < 2
     corners = np.abs(np.linalg.det(calibration.homography[:2, :2]))
