@@ -31,7 +31,7 @@ _LARGE_TERMS = _TERMS[2]
 _AS_GOOD = 1.02
 _CLEARLY_BETTER = 1.1
 _MIN_DISPLACEMENT_PX = 0.1
-_STRAY_PX = 1.0
+_STRAY_PX = 0.15
 _STRAY_MEDIANS = 4.0
 _MAX_FOCAL_ERROR = 0.02
 _MAX_POSE_RMS = 1.5
@@ -114,7 +114,10 @@ def _find_from_boards(views: Sequence[BoardView], size: tuple[int, int], camera:
 
 
 def _without_strays(views: Sequence[BoardView], size: tuple[int, int]) -> list[BoardView]:
-    """Return the views without those whose corners are not a board's, whatever the lens is."""
+    """Return the views without those whose corners are not a board's, whatever the lens is.
+
+    Corners in the shade of the housing are misplaced, and one such board is enough to hide a weak lens.
+    """
     left_px = fit_lens(views, size, _LARGE_TERMS).view_rms_px
     limit_px = max(_STRAY_PX, _STRAY_MEDIANS * float(np.median(left_px)))
     return [view for view, rms_px in zip(views, left_px, strict=True) if rms_px <= limit_px]

@@ -320,7 +320,7 @@ def _follow_consensus(
         try:
             refinement = refine_jointly(consensus.homography, consensus.pairs, is_near=True)
         except ValueError as error:
-            logger.warning("what does not agree with the most is not left out: %s", error)
+            logger.info("what does not agree with the most is not left out: %s", error)
             break
         homography = refinement.homography
         logger.info(
