@@ -365,9 +365,9 @@ def _print_alignment(records: Sequence[TakeRecord]) -> None:
     table.add_column("take", no_wrap=True)
     for name in ("frames", "accepted"):
         table.add_column(name, justify="right", no_wrap=True)
+    # These wrap on a narrow terminal; cut short they would tell nothing.
     for name in ("offset", "drift [ppm]", "exposure [ms]", "shift [px]"):
-        table.add_column(name, no_wrap=True)
-    table.add_column("not accepted")
+        table.add_column(name)
     for record in records:
         clock, exposure = record.timing.clock, record.timing.exposure
         table.add_row(
@@ -378,9 +378,12 @@ def _print_alignment(records: Sequence[TakeRecord]) -> None:
             "-" if clock is None else f"{1e6 * clock.drift:.1f} ± {1e6 * clock.drift_error:.1f}",
             "-" if exposure is None else f"{1e3 * exposure.seconds:.1f} ± {1e3 * exposure.error_seconds:.1f}",
             _describe_shift(record.registration),
-            ", ".join(f"{reason}: {n}" for reason, n in record.reasons.items()) or "-",
         )
     console.print(table)
+    for record in records:
+        if record.reasons:
+            reasons = ", ".join(f"{reason}: {n}" for reason, n in record.reasons.items())
+            console.print(f"{record.name}: not accepted: {reasons}", soft_wrap=True)
 
 
 @app.command(epilog="Example: rb2v build-shards --aligned session/aligned --out session/shards")

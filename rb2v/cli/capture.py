@@ -81,7 +81,9 @@ def ingest(
         console.print(f"raw directory: {out}\n{table}", soft_wrap=True)
     refused = [take.name for take in planned.takes if take.state == "refused"]
     for doubt in planned.doubts:
-        error_console.print(f"not paired: {doubt}; --clock-offset settles it where you know better", soft_wrap=True)
+        another = "" if clock_offset is None else "another "
+        advice = f"where you know better, give {another}--clock-offset, or a folder with one recording for each camera"
+        error_console.print(f"not paired: {doubt}; {advice}", soft_wrap=True)
     if refused:
         raise Rb2vError(
             f"{out}: {', '.join(refused)}: refused for what is named above; expected takes that can give a good data "

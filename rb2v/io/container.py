@@ -30,6 +30,8 @@ def open_container(path: Path) -> av.container.InputContainer:
         return av.open(f"file:{path}", "r", options={"format_whitelist": _CONTAINERS, "protocol_whitelist": "file"})
     except (av.FFmpegError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
+        if isinstance(error, PermissionError):
+            raise InputError(path, f"cannot be read ({reason})") from error
         raise InputError(path, f"is no video, or is cut short ({reason})", expected="a video such as MP4") from error
 
 

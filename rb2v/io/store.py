@@ -67,9 +67,13 @@ def whole_file(path: Path) -> Iterator[Path]:
 
     Raises
     ------
+    InputError
+        If a folder stands in its place.
     Rb2vError
         If somebody removed the temporary file on the way.
     """
+    if path.is_dir() and not path.is_symlink():
+        raise InputError(path, "is a folder", expected="the name of a file to write")
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(leftovers_of(path))
     temporary, descriptor = create_partial_file(path)

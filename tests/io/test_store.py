@@ -73,6 +73,13 @@ def test_a_full_disk_s_error_names_the_file(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_folder_is_not_taken_for_a_file_to_write(tmp_path):
+    (tmp_path / "found.json").mkdir()
+    with pytest.raises(InputError, match=r"found\.json: is a folder; expected the name of a file to write"):
+        write_json(tmp_path / "found.json", {})
+    assert [path.name for path in tmp_path.iterdir()] == ["found.json"]
+
+
 def test_what_a_killed_run_left_is_overwritten(tmp_path):
     path = tmp_path / "a.txt"
     with whole_file(path) as temporary:

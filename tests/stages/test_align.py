@@ -1,4 +1,5 @@
 import dataclasses
+import json
 import shutil
 import signal
 import subprocess
@@ -78,6 +79,36 @@ def test_positions_are_the_true_ones(session, take):
         assert row.psnr > 33
         assert row.margin_db > 1
         assert row.reason == ""
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        (
+            "crop",
+            {"x": 0, "y": 0, "width": 60, "height": 20},
+            r"crop: is 60x20; expected the shape of the rig's output, 96x96",
+        ),
+        ("homography", [[-1, 0, 4000], [0, 1, 0], [0, 0, 1]], r"crop: .* not in the sharp camera's \d+x\d+ frame"),
+        ("homography", [[-1, 0, 40], [0, 1, 0], [-0.02, 0, 1]], r"crop: .* not in the sharp camera's \d+x\d+ frame"),
+        ("blurry", [-30.0, 0, 0, 0, 0], r"crop: .* not in the blurry camera's \d+x\d+ frame"),
+        ("sharp", [-30.0, 0, 0, 0, 0], r"crop: .* not in the sharp camera's \d+x\d+ frame"),
+        ("sharp", [1e200, 0, 0, 0, 0], r"crop: .* not in the sharp camera's \d+x\d+ frame"),
+    ],
+)
+def test_a_calibration_that_takes_the_crop_out_of_a_frame(session, tmp_path, key, value, message):
+    """Every take would be decoded only to end with no frame accepted."""
+    document = json.loads(session.calibration.read_text())
+    if key in ("blurry", "sharp"):
+        document["lens"][key] = {"matrix": [[100, 0, 60], [0, 100, 45], [0, 0, 1]], "distortion": value}
+    else:
+        document[key] = value
+    path = tmp_path / "calibration.json"
+    path.write_text(json.dumps(document))
+    with pytest.raises(InputError, match=message) as caught:
+        run(session.raw, path, tmp_path / "aligned")
+    assert caught.value.source == str(path)
+    assert not (tmp_path / "aligned").exists()
 
 
 @pytest.mark.parametrize("take", ["street_train", "hand_train"])

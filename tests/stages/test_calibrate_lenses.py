@@ -95,13 +95,22 @@ def test_marked_boards_are_read_in_a_mirror_too(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ["DICT_6X6_250", "NONE,5x7", "DICT_6X6_250,5x7,2", "DICT_6X6_250,5x7,a", "DICT_6X6_250,5"]
+    "text",
+    [
+        *("DICT_6X6_250", "NONE,5x7", "DICT_6X6_250,5x7,2", "DICT_6X6_250,5x7,a", "DICT_6X6_250,5"),
+        *("DICT_4X4_50,10x11", "DICT_6X6_250,99999x99999"),
+    ],
 )
 def test_what_is_no_board_is_refused(tmp_path, text):
     command = ["calibrate", "--raw-dir", "x", "--out", str(tmp_path / "c.json"), "--charuco", text]
     done = CliRunner().invoke(app, command)
     assert done.exit_code != 0
     assert "--charuco" in str(done.exception) or "board" in str(done.exception) or "markers" in str(done.exception)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 60_000)])
+def test_a_picture_of_a_pixel_s_width_holds_no_board(size):
+    assert find_corners(np.zeros((*size, 3), np.uint8), (9, 6)) is None
 
 
 @pytest.mark.parametrize("side", ["left", "right"])

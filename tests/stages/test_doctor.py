@@ -108,6 +108,23 @@ def test_what_a_finding_says(tmp_path, good):
     )
 
 
+@pytest.mark.parametrize(
+    ("seconds", "level", "message"),
+    [
+        (
+            -1.0,
+            "warn",
+            "the telemetry states a shutter of -1 s; expected more than 0. Copy the file from the card again.",
+        ),
+        (3e38, "refuse", "shutter 3e+38 s; expected 1/32 s, give or take 2.5 ms, as in the rig. Set the shutter."),
+    ],
+)
+def test_a_shutter_that_cannot_be_names_no_rig(tmp_path, good, seconds, level, message):
+    found = found_with(tmp_path, good, "blurry", **shutter(seconds))
+    assert found["shutter"].level == level
+    assert str(found["shutter"]) == f"blurry camera: {message}"
+
+
 def test_a_sharp_recording_that_is_too_short(tmp_path, good):
     long = write_recording(tmp_path / "long.mp4", "blurry", 4.0)
     found = findings_of(make_raw(tmp_path / "raw", {"a": good | {"blurry": long}}))

@@ -1,9 +1,11 @@
 import csv
 import hashlib
 import json
+import os
 import shutil
 from datetime import timedelta
 
+import av
 import numpy as np
 import pytest
 import yaml
@@ -154,7 +156,108 @@ def test_a_missing_chapter_is_named(tmp_path):
     planned, _ = take_in((tmp_path / "blurry", tmp_path / "sharp"), tmp_path / "raw")
     assert [take.name for take in planned.takes] == ["take_0001"]
     ((camera, recording, reason),) = [(one.camera, one.recording.name, one.reason) for one in planned.leftovers]
-    assert (camera, recording, reason) == ("blurry", "GX0002", "chapter 1, 2 of 3 is missing")
+    assert (camera, recording, reason) == ("blurry", "GX0002", "chapters 1, 2 of 3 are missing")
+
+
+def test_many_missing_chapters_are_not_all_listed(tmp_path):
+    write_recording(tmp_path / "GP990001.MP4", "blurry")
+    (recording,) = ingest.find_recordings(tmp_path)
+    assert recording.problem == "chapters 1, 2, 3, 4, 5, ... of 100 are missing"
+
+
+def test_a_link_that_leads_nowhere_is_named(cards, tmp_path):
+    both = copy_cards(cards, tmp_path / "cards")
+    for name in ("GX010004.MP4", "clip.mp4"):
+        (folder_of(both[0]) / name).symlink_to(tmp_path / "nowhere.mp4")
+    planned, table = take_in(both, tmp_path / "raw")
+    reason = "is a link to a file that is not there"
+    assert [(left.recording.name, left.reason) for left in planned.leftovers] == [("GX0004", reason), ("clip", reason)]
+    assert {row["bytes"] for row in rows_of(table) if row["state"] == "unpaired"} == {""}
+
+
+def test_a_folder_of_the_card_that_cannot_be_read_is_warned_of(cards, tmp_path, monkeypatch, caplog):
+    def walk(top, onerror, original=os.walk):
+        onerror(PermissionError(13, "Permission denied", f"{top}/DCIM/101GOPRO"))
+        return original(top, onerror=onerror)
+
+    monkeypatch.setattr(os, "walk", walk)
+    assert len(ingest.find_recordings(cards[0])) == 3
+    assert "101GOPRO: cannot be read (Permission denied); what is in it is left out" in caplog.text
+
+
+def test_a_file_that_may_not_be_read_is_not_called_cut_short(cards, tmp_path, monkeypatch):
+    def refuse(path, *args, **options):
+        raise av.error.PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(av, "open", refuse)
+    planned = ingest.plan(*cards, tmp_path / "raw")
+    assert planned.leftovers[0].reason == "GX010001.MP4: cannot be read (Permission denied)"
+
+
+@pytest.mark.parametrize(
+    ("name", "take"),
+    [
+        ("two\nlines.mp4", "take_two_nlines"),
+        ("\x1b[31mred\x07.mp4", "take_x1b_31mred_x07"),
+        (os.fsdecode(b"no \xff UTF-8.mp4"), "take_no_udcff_UTF-8"),
+        ("x" * 250 + ".mp4", "take_" + "x" * 100),
+    ],
+)
+def test_names_that_no_terminal_and_no_table_should_hold(tmp_path, name, take):
+    write_recording(tmp_path / "blurry.mp4", "blurry").rename(write_folder(tmp_path / "blurry") / name)
+    write_recording(tmp_path / "sharp" / "GX010001.MP4", "sharp", 2.0)
+    cards, out = (tmp_path / "blurry", tmp_path / "sharp"), tmp_path / "raw"
+    planned, table = take_in(cards, out)
+    assert [one.name for one in planned.takes] == [take]
+    assert table.read_text(encoding="utf-8").replace("\n", "").isprintable()
+    assert len(table.read_text().splitlines()) == 3
+    planned, _ = take_in(cards, out)
+    assert [one.state for one in planned.takes] == ["present"]
+
+
+def write_folder(path):
+    path.mkdir()
+    return path
+
+
+def test_cards_and_raw_directory_lie_apart(cards, tmp_path):
+    for arguments in (
+        (cards[0], cards[1], cards[0] / "raw"),
+        (cards[0], cards[1], cards[1] / "raw"),
+        (cards[0] / "DCIM", cards[0], tmp_path / "raw"),
+        (cards[0], cards[0] / "DCIM", tmp_path / "raw"),
+    ):
+        with pytest.raises(InputError, match=r"lies in .*; expected folders apart from each other"):
+            ingest.plan(*arguments)
+
+
+def test_captures_may_be_laid_down_first(cards, tmp_path):
+    captures = tmp_path / "raw" / "calibration" / "geometry"
+    captures.mkdir(parents=True)
+    take_in(cards, tmp_path / "raw")
+    assert captures.is_dir()
+    assert len(read_takes(tmp_path / "raw")) == 3
+
+
+def test_one_recording_without_a_creation_time_keeps_none_from_its_partner(cards, tmp_path):
+    both = copy_cards(cards, tmp_path / "cards")
+    write_recording(folder_of(both[0]) / "GX010003.MP4", "blurry", 0.8, None)
+    planned = ingest.plan(*both, tmp_path / "raw")
+    assert [take.name for take in planned.takes] == ["take_0001", "take_0002"]
+    left = {leftover.recording.name: leftover.reason for leftover in planned.leftovers}
+    assert left["GX0003"] == "it does not state when it began"
+    assert left["GX0043"].startswith("no recording of the other card began with it")
+
+
+def test_a_take_that_another_run_took_in_meanwhile_stays(cards, tmp_path):
+    planned = ingest.plan(*cards, tmp_path / "raw")
+    ingest.run(planned)
+    before = contents(tmp_path / "raw")
+    with pytest.raises(InputError, match=r"takes/take_0001: was made since this run looked, by another one"):
+        ingest.run(planned)
+    assert contents(tmp_path / "raw") == before | {
+        name: content for name, content in contents(tmp_path / "raw").items() if name.startswith(".ingest")
+    }
 
 
 def test_a_chapter_that_is_cut_short_is_named(tmp_path):

@@ -12,8 +12,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from rb2v import __version__
 from rb2v.artifacts import AlignedFrame, Calibration, Rig, Take, TakeRegistration, Timing
+from rb2v.core.homography import warp_points
+from rb2v.core.lens import distort_points
 from rb2v.device import Device, make_matrix_product
 from rb2v.errors import InputError, Rb2vError
 from rb2v.execution import Executor, SerialExecutor
@@ -31,6 +35,9 @@ from rb2v.stages.align.take import write_take
 logger = logging.getLogger(__name__)
 
 ALIGNMENT_NAME = "alignment.csv"
+
+_MAX_STRETCH = 0.02  # by which the crop's shape may differ from the output's, beside a pixel either way
+_MAX_REACH = 0.1  # of a frame's larger side, by which the crop may reach out of it
 
 
 @dataclass(frozen=True)
@@ -91,7 +98,8 @@ def run(
     ------
     InputError
         If a take is not there, cannot be read, does not fit the calibration, or shows no screen where its description
-        says that there is one. What is found in one take while it is aligned leaves the others to be finished first.
+        says that there is one; or if the calibration's crop has another shape than the output, or
+        reaches out of a frame. What is found in one take while it is aligned leaves the others to be finished first.
     Rb2vError
         If that is so in several takes, or the weights of the matter or of the interpolator cannot be used.
     ConfigMismatchError
@@ -101,6 +109,7 @@ def run(
     executor = executor or SerialExecutor()
     raw = read_raw_directory(raw_dir)
     calibration = read_calibration(calibration_path)
+    _check_crop(calibration_path, calibration, raw.rig)
     known = read_takes(raw_dir)
     takes = _choose(known, take_names, raw_dir)
     # What is not there is said before anything is written.
@@ -160,6 +169,30 @@ def _choose(takes: Sequence[Take], names: Sequence[str], raw_dir: Path) -> list[
         if name not in known:
             raise InputError(raw_dir / "takes", f"has no take {name!r}", expected=", ".join(known))
     return [take for take in takes if not names or take.name in names]
+
+
+def _check_crop(path: Path, calibration: Calibration, rig: Rig) -> None:
+    """Check that the crop has the shape of the output, and that both cameras can have recorded it."""
+    crop, (width, height) = calibration.crop, rig.output_size
+    if abs(crop.width * height - crop.height * width) > _MAX_STRETCH * crop.height * width + width + height:
+        expected = f"the shape of the rig's output, {width}x{height}"
+        raise InputError(path, f"is {crop.width}x{crop.height}", "crop", expected)
+    columns, rows = (crop.x, crop.x + crop.width - 1), (crop.y, crop.y + crop.height - 1)
+    corners = np.array([(column, row) for column in columns for row in rows], dtype=np.float64)
+    to_sharp = np.linalg.inv(calibration.homography)
+    with np.errstate(all="ignore"):
+        depths = np.column_stack([corners, np.ones(len(corners))]) @ to_sharp[2]
+        # Where the horizon runs through the crop no corner tells where it lies.
+        in_sharp = np.where(np.all(depths * depths[0] > 0), warp_points(to_sharp, corners), np.nan)
+        for camera, places, lens, size in (
+            ("blurry", corners, calibration.lens_blurry, calibration.size_blurry),
+            ("sharp", in_sharp, calibration.lens_sharp, calibration.size_sharp),
+        ):
+            recorded = places if lens is None else distort_points(places, lens.matrix, lens.distortion)
+            reach_px = _MAX_REACH * max(size)
+            if not np.all((recorded >= -reach_px) & (recorded <= np.array(size) - 1 + reach_px)):
+                problem = f"by lenses and homography it is not in the {camera} camera's {size[0]}x{size[1]} frame"
+                raise InputError(path, problem, "crop", "what 'rb2v calibrate' wrote")
 
 
 def _check_files(take: Take, calibration: Calibration) -> None:

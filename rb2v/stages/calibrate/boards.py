@@ -38,6 +38,13 @@ class CharucoSpec:
             raise ValueError(f"a ChArUco board must have at least 3 squares each way, got {self.squares}")
         if not 0 < self.marker_share < 1:
             raise ValueError(f"the markers' share of a square must lie within 0..1, got {self.marker_share}")
+        n_markers = self.squares[0] * self.squares[1] // 2
+        n_known = len(cv2.aruco.getPredefinedDictionary(getattr(cv2.aruco, self.dictionary)).bytesList)
+        if n_markers > n_known:
+            raise ValueError(
+                f"a ChArUco board of {self.squares[0]}x{self.squares[1]} squares has {n_markers} markers, "
+                f"{self.dictionary} only {n_known}"
+            )
 
 
 def find_corners(image: NDArray[np.uint8], board_corners: tuple[int, int]) -> Points | None:
@@ -60,7 +67,8 @@ def find_corners(image: NDArray[np.uint8], board_corners: tuple[int, int]) -> Po
     for share, flags in ((scale, 0), (0.5 * scale, cv2.CALIB_CB_NORMALIZE_IMAGE)):
         small = gray
         if share < 1:
-            small = np.asarray(cv2.resize(gray, None, fx=share, fy=share, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+            size = [max(1, round(share * side)) for side in gray.shape[::-1]]
+            small = np.asarray(cv2.resize(gray, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
         found, corners = cv2.findChessboardCornersSB(small, board_corners, flags=cv2.CALIB_CB_ACCURACY | flags)
         if found:
             points = np.asarray(corners, dtype=np.float64).reshape(-1, 2)

@@ -40,6 +40,7 @@ _REFUSE_JITTER = 0.25
 _TICKS_OF_JITTER = 1.1  # times that are rounded to whole ticks step by one more or less
 _MIN_GAP = 1.5  # in frames
 _MAX_ZOOM_DIFFERENCE = 0.01
+_MAX_STEPS = 101  # a rig's frames_per_sequence is no larger
 _OFF = ("", "OFF", "N", "NO", "NONE", "N/A")
 
 Check = Callable[["TakeRecordings"], Iterator["Finding"]]
@@ -266,7 +267,10 @@ def _shutter_time(take: TakeRecordings) -> Iterator[Finding]:
         if telemetry is None or not len(telemetry.shutter_seconds):
             continue
         seconds = float(np.median(telemetry.shutter_seconds))
-        if camera == "blurry":
+        if seconds <= 0:
+            message = f"the telemetry states a shutter of {seconds:.3g} s"
+            yield Finding("shutter", "warn", message, camera, "more than 0", "copy the file from the card again")
+        elif camera == "blurry":
             error = abs(seconds - wanted)
             if error > fine_step / 2:
                 expected = f"{_shutter(wanted)}, give or take {1e3 * fine_step / 2:.1f} ms, as in the rig"
@@ -286,7 +290,11 @@ def _rig_for(seconds: float, rig: Rig) -> str:
     factor = rig.blur_factor
     n_steps = max(2, 2 * round((seconds * rig.fine_fps - 1 / factor) / 2))
     spanned_seconds = (n_steps + 1 / factor) / rig.fine_fps
-    if n_steps + 1 == rig.frames_per_sequence or abs(spanned_seconds - seconds) > 1 / rig.fine_fps:
+    if (
+        n_steps + 1 == rig.frames_per_sequence
+        or n_steps >= _MAX_STEPS
+        or abs(spanned_seconds - seconds) > 1 / rig.fine_fps
+    ):
         return "set the shutter"
     return (
         f"set the shutter, or name a rig with frames_per_sequence: {n_steps + 1} and "

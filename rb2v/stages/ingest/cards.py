@@ -7,13 +7,17 @@ its own.
 
 from __future__ import annotations
 
+import logging
+import os
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rb2v.errors import InputError
+
+logger = logging.getLogger(__name__)
 
 SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".avi")
 """Files that may be recordings; thumbnails (.THM) and small copies (.LRV) are none."""
@@ -21,6 +25,7 @@ SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".avi")
 _CHAPTER = re.compile(r"G([A-OQ-Z])(\d{2})(\d{4})", re.IGNORECASE)
 _OLD_FIRST = re.compile(r"GOPR(\d{4})", re.IGNORECASE)
 _OLD_CHAPTER = re.compile(r"GP(\d{2})(\d{4})", re.IGNORECASE)
+_MAX_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -59,10 +64,7 @@ def find_recordings(card: Path) -> tuple[CardRecording, ...]:
         raise InputError(card, "there is no such folder", expected="a memory card, or a folder of its files")
     chapters: dict[tuple[str, str], list[tuple[int, Path]]] = defaultdict(list)
     found: list[CardRecording] = []
-    for path in sorted(card.rglob("*")):
-        hidden = any(part.startswith(".") for part in path.relative_to(card).parts)
-        if hidden or path.suffix.lower() not in SUFFIXES or not path.is_file():
-            continue
+    for path in sorted(_iter_videos(card)):
         if (match := _CHAPTER.fullmatch(path.stem)) is not None:
             chapters[f"G{match[1].upper()}", match[3]].append((int(match[2]), path))
         elif (match := _OLD_FIRST.fullmatch(path.stem)) is not None:
@@ -70,13 +72,46 @@ def find_recordings(card: Path) -> tuple[CardRecording, ...]:
         elif (match := _OLD_CHAPTER.fullmatch(path.stem)) is not None:
             chapters["GOPR", match[2]].append((int(match[1]) + 1, path))
         else:
-            found.append(CardRecording(path.stem, None, (path,)))
+            found.append(CardRecording(printable(path.stem), None, (path,), _lost_link(path)))
     for (prefix, number), files in chapters.items():
         found += _join(prefix + number, number, files)
     if not found:
         expected = "videos such as DCIM/100GOPRO/GX010123.MP4"
         raise InputError(card, "holds no recording", expected=expected)
     return tuple(sorted(found, key=lambda recording: (recording.name, recording.paths)))
+
+
+def printable(name: str) -> str:
+    r"""Return a file's name as text: what is not printable, or no UTF-8, is spelled out.
+
+    Examples
+    --------
+    >>> print(printable("two\nlines.mp4"))
+    two\nlines.mp4
+    """
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii") for letter in name
+    )
+
+
+def _iter_videos(card: Path) -> Iterator[Path]:
+    """Yield the videos in any folder of a card, and links to some that lead nowhere; links to folders are not followed.
+
+    A folder that cannot be read is warned of: it would otherwise pass for an empty one.
+    """
+
+    def warn(error: OSError) -> None:
+        logger.warning("%s: cannot be read (%s); what is in it is left out", error.filename, error.strerror)
+
+    for folder, folders, names in os.walk(card, onerror=warn):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for path in (Path(folder, name) for name in names if not name.startswith(".")):
+            if path.suffix.lower() in SUFFIXES and (path.is_file() or _lost_link(path)):
+                yield path
+
+
+def _lost_link(path: Path) -> str | None:
+    return "is a link to a file that is not there" if path.is_symlink() and not path.exists() else None
 
 
 def _join(name: str, number: str, files: Sequence[tuple[int, Path]]) -> list[CardRecording]:
@@ -96,7 +131,10 @@ def _in_order(name: str, number: str, files: Sequence[tuple[int, Path]]) -> Card
     missing = sorted(set(range(1, ordered[-1][0] + 1)) - {chapter for chapter, _ in ordered})
     problem = None
     if missing:
-        problem = f"chapter {', '.join(map(str, missing))} of {ordered[-1][0]} is missing"
+        shown = ", ".join(map(str, missing[:_MAX_SHOWN])) + (", ..." if len(missing) > _MAX_SHOWN else "")
+        lacks = "chapter {} of {} is missing" if len(missing) == 1 else "chapters {} of {} are missing"
+        problem = lacks.format(shown, ordered[-1][0])
     elif len({chapter for chapter, _ in ordered}) < len(ordered):
         problem = "has a chapter twice in one folder"
+    problem = problem or next((lost for path in paths if (lost := _lost_link(path))), None)
     return CardRecording(name, number, paths, problem)

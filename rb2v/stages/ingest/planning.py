@@ -16,7 +16,7 @@ from rb2v.execution import Executor, SerialExecutor
 from rb2v.io.config import find_rig, read_raw_directory, read_rig
 from rb2v.io.recording import Recording, read_recording
 from rb2v.stages.doctor import Diagnosis, TakeRecordings, check_take, describe_recording, swapped
-from rb2v.stages.ingest.cards import CardRecording, find_recordings
+from rb2v.stages.ingest.cards import CardRecording, find_recordings, printable
 from rb2v.stages.ingest.pairing import Span, pair_recordings
 from rb2v.stages.ingest.records import identity_of, read_records
 from rb2v.stages.ingest.rotation import MIN_AGREEMENT, agreement, pair_by_rotation
@@ -24,6 +24,7 @@ from rb2v.stages.ingest.rotation import MIN_AGREEMENT, agreement, pair_by_rotati
 State = Literal["new", "present", "refused"]
 
 _DAY_SECONDS = 86_400.0
+_MAX_NAME_LETTERS = 100  # file systems allow 255, from which prefixes and suffixes go
 
 
 @dataclass(frozen=True)
@@ -130,13 +131,17 @@ def plan(
     Raises
     ------
     InputError
-        If a card is missing, holds no recording, or is the other camera's, or the raw directory is another rig's.
+        If a card is missing, holds no recording, or is the other camera's, if cards and raw directory do not lie apart,
+        or the raw directory is another rig's.
     """
     config = config or IngestConfig()
     rig_name, rig = _choose_rig(out, config.rig)
     cards: dict[Camera, Path] = {"blurry": card_blurry, "sharp": card_sharp}
     if card_blurry.resolve() == card_sharp.resolve():
         raise InputError(card_sharp, "is given for both cameras", expected="a card, or a folder, for each")
+    for folder, other in ((card_sharp, card_blurry), (card_blurry, card_sharp), (out, card_blurry), (out, card_sharp)):
+        if folder.resolve().is_relative_to(other.resolve()):
+            raise InputError(folder, f"lies in {other}", expected="folders apart from each other")
     listed = [(camera, recording) for camera in CAMERAS for recording in find_recordings(cards[camera])]
     read: _Read = {"blurry": {}, "sharp": {}}
     leftovers: list[Leftover] = []
@@ -166,9 +171,9 @@ def plan(
     reason = "; ".join(doubts) or "no recording of the other card began with it and lasts about as long"
     in_pair = {(camera, pair[side]) for pair in paired for side, camera in enumerate(CAMERAS)}
     leftovers += [
-        Leftover(camera, recording, reason)
+        Leftover(camera, recording, reason if _states_its_time(stated) else "it does not state when it began")
         for camera in CAMERAS
-        for recording in fresh[camera]
+        for recording, stated in fresh[camera].items()
         if (camera, recording) not in in_pair
     ]
     takes.sort(key=lambda take: take.name)
@@ -180,7 +185,8 @@ def _choose_rig(out: Path, name: str | None) -> tuple[str, Rig]:
     if out.exists() and not out.is_dir():
         raise InputError(out, "is a file", expected="a folder to write to")
     if not capture.is_file():
-        if out.is_dir() and any(not child.name.startswith(".") for child in out.iterdir()):
+        # Captures may have been laid down first.
+        if out.is_dir() and any(child.name[0] != "." and child.name != "calibration" for child in out.iterdir()):
             raise InputError(out, "is not empty and is no raw directory", expected="a new or empty folder")
         path = find_rig(name or "gopro_hero8")
         is_path = path == Path(name or "")
@@ -198,7 +204,7 @@ def _examine(recording: CardRecording) -> Recording | str:
     try:
         return read_recording(recording.paths)
     except InputError as error:
-        return f"{Path(error.source).name}: {error.problem}"
+        return f"{printable(Path(error.source).name)}: {error.problem}"
 
 
 def _check_cards(cards: Mapping[Camera, Path], read: _Read, rig: Rig) -> None:
@@ -278,7 +284,8 @@ def _pair(
         starts = spans["blurry"][blurry].start_seconds, spans["sharp"][sharp].start_seconds
         if starts[0] is not None and starts[1] is not None and pairing.offset_seconds is not None:
             apart = starts[1] - starts[0] - pairing.offset_seconds
-            parts.append(f"{clock} {apart:+.1f} s apart, with the clocks' {pairing.offset_seconds:+.1f} s taken off")
+            shown = f"{_tenths(apart)} s apart, with the clocks' {_tenths(pairing.offset_seconds)} s taken off"
+            parts.append(f"{clock} {shown}")
         if agreement(stated["blurry"][blurry], stated["sharp"][sharp]) >= MIN_AGREEMENT:
             parts.append("turned alike")
         pairs.append((blurry, sharp, parts))
@@ -300,11 +307,16 @@ def _pair(
     return described, pairing.offset_seconds, doubts
 
 
+def _states_its_time(recording: Recording) -> bool:
+    return recording.created is not None or recording.timecode_seconds is not None
+
+
 def _tell_apart(recordings: Sequence[Recording]) -> bool:
-    """Return whether the creation times of a card's recordings tell them apart."""
-    created = [recording.created for recording in recordings]
+    """Return whether the creation times of a card's recordings tell them apart; a few may lack theirs."""
+    created = [recording.created for recording in recordings if recording.created is not None]
     # A program that copied a card may have stamped all files with one time.
-    return None not in created and (len(created) < 2 or len(set(created)) > len(created) // 2)
+    is_varied = len(created) < 2 or len(set(created)) > len(created) // 2
+    return is_varied and 2 * len(created) >= len(recordings)
 
 
 def _spans(recordings: Sequence[Recording], clock: str) -> list[Span]:
@@ -324,9 +336,14 @@ def _spans(recordings: Sequence[Recording], clock: str) -> list[Span]:
     return spans
 
 
+def _tenths(seconds: float) -> str:
+    return f"{round(seconds, 1) + 0.0:+.1f}"  # without a sign to nothing
+
+
 def _take_name(recording: CardRecording, names: set[str]) -> str:
     """Return a name for a take that is not taken: by the camera's number, or the file's name."""
     text = recording.number or re.sub(r"[^A-Za-z0-9._-]+", "_", recording.name).strip("._-") or "recording"
+    text = text[:_MAX_NAME_LETTERS]
     name, index = f"take_{text}", 2
     while name in names:
         name, index = f"take_{text}_{index}", index + 1

@@ -19,7 +19,7 @@ from rb2v.artifacts import CAMERAS, Camera
 from rb2v.errors import InputError
 from rb2v.io.partial import is_same_file, try_lock
 from rb2v.io.store import SCHEMA, sha256_of, whole_file, write_json, write_text
-from rb2v.stages.ingest.cards import CardRecording
+from rb2v.stages.ingest.cards import CardRecording, printable
 from rb2v.stages.ingest.planning import IngestConfig, Plan, PlannedTake
 from rb2v.stages.ingest.records import RECORD_NAME, read_records
 
@@ -58,13 +58,18 @@ def run(
     Raises
     ------
     InputError
-        If another run writes to the raw directory, or what was copied is not what the card holds.
+        If another run writes to the raw directory, or has taken in a take since it was planned, or what was copied is
+        not what the card holds.
     """
     config = config or IngestConfig()
     root = planned.root
     new = [take for take in planned.takes if take.state == "new"]
     n_bytes = sum(path.stat().st_size for take in new for camera in CAMERAS for path in take.recording(camera).paths)
     with _locked(root):
+        for take in new:
+            if os.path.lexists(root / "takes" / take.name):
+                problem = "was made since this run looked, by another one"
+                raise InputError(root / "takes" / take.name, problem, expected="the command to be run again")
         if not (root / "capture.yaml").exists():
             write_text(
                 root / "capture.yaml", yaml.safe_dump({"schema": SCHEMA, "rig": planned.rig_name}, sort_keys=False)
@@ -121,7 +126,7 @@ def _lay_down(root: Path, take: PlannedTake, config: IngestConfig, count: Callab
         for name, source in zip(names, recording.paths, strict=True):
             digest = _link(source, folder / name) if config.link else _copy(source, folder / name, count)
             size = source.stat().st_size
-            files.append({"file": name, "source": source.name, "bytes": size, "sha256": digest})
+            files.append({"file": name, "source": printable(source.name), "bytes": size, "sha256": digest})
         if names != [f"{camera}.mp4"]:
             description[camera] = names
         kept = ("created", "timecode_seconds", "frames", "frame_rate", "duration_seconds")
@@ -194,4 +199,7 @@ def _write_table(root: Path, planned: Plan) -> Path:
 
 def _rows_of(recording: CardRecording, camera: Camera, state: str, reason: str, take: str) -> list[dict[str, object]]:
     stated: dict[str, object] = {"take": take, "camera": camera, "state": state, "evidence": reason}
-    return [stated | {"source": path.name, "bytes": path.stat().st_size} for path in recording.paths]
+    return [
+        stated | {"source": printable(path.name), "bytes": path.stat().st_size if path.exists() else ""}
+        for path in recording.paths
+    ]
