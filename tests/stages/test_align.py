@@ -304,7 +304,7 @@ def test_another_configuration_is_refused_in_the_same_folder(session, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"interpolator": "cubic"}, "interpolator must be one of flow, linear"),
+        ({"interpolator": "cubic"}, "interpolator must be one of cdfi, flow, linear"),
         ({"sync": "smell"}, "sync must be auto, sound, gyro, motion or timecode"),
         ({"tolerance_frames": 0.0}, "tolerance_frames must be a number above 0"),
         ({"min_psnr_db": float("nan")}, "min_psnr_db must be a number above 0"),

@@ -413,7 +413,7 @@ def test_sharp_frames_of_something_else_explain_nothing(session, raw, tmp_path, 
     rows, _, errors = align(session, raw, tmp_path / "aligned")
     reasons = reasons_of(rows)
     assert {7, 8} <= set(reasons) <= {5, 6, 7, 8, 9, 10}
-    assert set(reasons.values()) <= {"interpolation", "low-psnr", "flash", "exposure", "inconsistent"}
+    assert set(reasons.values()) <= {"cut", "interpolation", "low-psnr", "flash", "exposure", "inconsistent"}
     assert errors.max() <= 0.55
 
 

@@ -266,7 +266,7 @@ class TestCommand:
         [
             ("--train 0", "train must be 1 to 1000000, got 0"),
             ("--size 2000", "size must be 32 to 1024, got 2000"),
-            ("--photos nowhere", "nowhere: holds no picture"),
+            ("--photos nowhere", "nowhere: is no folder"),
         ],
     )
     def test_a_mistake_is_one_message(self, rb2v, tmp_path, monkeypatch, options, message):
