@@ -209,7 +209,7 @@ def calibrate(
     chosen = None if response is None else parse_response(response, "--response", "auto")
     config = make_config(
         lambda: stage.CalibrateConfig(
-            board_corners=parse_size(board, "--board"),
+            board_corners=parse_size(board, "--board", "9x6"),
             charuco=None if charuco is None else parse_charuco(charuco, "--charuco"),
             lenses=lenses,
             takes=takes,

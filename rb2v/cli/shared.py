@@ -112,7 +112,7 @@ def parse_charuco(text: str, option: str) -> CharucoSpec:
     except (IndexError, TypeError, ValueError):
         expected = "expected DICTIONARY,SQUARES or DICTIONARY,SQUARES,SHARE, DICT_6X6_250,5x7,0.5 for example"
         raise Rb2vError(f"{option}: {text!r} is no ChArUco board; {expected}") from None
-    return CharucoSpec(dictionary, parse_size(squares, option), side)
+    return CharucoSpec(dictionary, parse_size(squares, option, "5x7"), side)
 
 
 def parse_labelled(texts: Iterable[str], option: str) -> dict[str, Path]:
@@ -129,11 +129,11 @@ def parse_labelled(texts: Iterable[str], option: str) -> dict[str, Path]:
     return folders
 
 
-def parse_size(text: str, option: str) -> tuple[int, int]:
+def parse_size(text: str, option: str, example: str = "448x448") -> tuple[int, int]:
     """Read ``WIDTHxHEIGHT``."""
     width, _, height = text.lower().partition("x")
     if not (width.isdecimal() and height.isdecimal()):
-        raise Rb2vError(f"{option}: {text!r} is no size; expected WIDTHxHEIGHT, 448x448 for example")
+        raise Rb2vError(f"{option}: {text!r} is no size; expected WIDTHxHEIGHT, {example} for example")
     return int(width), int(height)
 
 

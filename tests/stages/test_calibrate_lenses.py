@@ -108,6 +108,14 @@ def test_what_is_no_board_is_refused(tmp_path, text):
     assert "--charuco" in str(done.exception) or "board" in str(done.exception) or "markers" in str(done.exception)
 
 
+@pytest.mark.parametrize(
+    ("option", "text", "example"), [("--board", "9", "9x6"), ("--charuco", "DICT_6X6_250,5", "5x7")]
+)
+def test_the_example_of_a_board_is_one(tmp_path, option, text, example):
+    done = CliRunner().invoke(app, ["calibrate", "--raw-dir", "x", "--out", str(tmp_path / "c.json"), option, text])
+    assert str(done.exception).endswith(f"expected WIDTHxHEIGHT, {example} for example")
+
+
 @pytest.mark.parametrize("size", [(1, 1), (1, 60_000)])
 def test_a_picture_of_a_pixel_s_width_holds_no_board(size):
     assert find_corners(np.zeros((*size, 3), np.uint8), (9, 6)) is None
