@@ -54,7 +54,10 @@ STAGES = {
 
 OUTPUTS = {
     "simulate": ["raw", "truth"],
-    "calibrate": ["calibration.json", "calibration_overlay.png"],
+    "calibrate": [
+        "calibration.json",
+        *(f"calibration_{name}" for name in ("overlay.png", "residuals.png", "flicker.gif", "colors.png")),
+    ],
     "align": ["aligned"],
     "build-shards": ["shards"],
     "train-hypercut": ["hypercut"],
