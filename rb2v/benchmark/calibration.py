@@ -49,9 +49,9 @@ def report(
     ]
     if quality.delta_e is not None:
         for said, name, value in (
-            ("after the map of coded values", "delta_e_coded", quality.delta_e_coded),
-            ("after the map", "delta_e", quality.delta_e),
             ("as recorded", "delta_e_before", quality.delta_e_before),
+            ("after the map", "delta_e", quality.delta_e),
+            ("after the map of coded values", "delta_e_coded", quality.delta_e_coded),
         ):
             if value is not None:
                 own.insert(-2, [f"Colour checker, mean CIEDE2000 {said}", _score(name, value, "CIEDE2000")])
