@@ -35,6 +35,14 @@ def session(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def calibrated_session(tmp_path_factory):
+    """The captures of a mirrored rig with noise, calibrated; its take lasts a frame."""
+    made = make_session(tmp_path_factory.mktemp("calibrated_session"), seconds=0.04, categories=("street",))
+    calibrate.run(made.raw, made.calibration)
+    return made
+
+
+@pytest.fixture(scope="session")
 def clean_session(tmp_path_factory):
     """A rig that mirrors nothing, without noise, whose sharp clock runs 0.4 % fast; calibrated."""
     root = tmp_path_factory.mktemp("clean_session")

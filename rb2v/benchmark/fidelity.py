@@ -239,9 +239,8 @@ class _Oracle:
         crop = dataclasses.astuple(aligned.crop)
         warp = FrameWarp(rig.homography, crop, self._rig.output_size, self._rig.response, rig.sharp.lens)
         track = _load_frames(sharp_video, warp, rig.config.size, needed)
-        interpolator = make_interpolator(aligned.config.interpolator, response=aligned.rig.response)
-        self._track = track
-        self._source = SharpSource(track, aligned.rig, interpolator)
+        self._track, self._aligned = track, aligned
+        self._source = SharpSource(track, aligned.rig, aligned.make_interpolator())
 
     def covers(self, position: int) -> bool:
         """Return whether the window at a position lies inside the recording."""
@@ -249,8 +248,9 @@ class _Oracle:
 
     def synthetic_blurs(self, positions: Sequence[int], method: str) -> list[NDArray[np.uint8]]:
         """Return the synthetic blur of the windows at positions, by any interpolation method."""
-        rig = self._rig
-        source = SharpSource(self._track, rig, make_interpolator(method, response=rig.response))
+        rig, ours = self._rig, method == self._aligned.config.interpolator
+        interpolator = self._aligned.make_interpolator() if ours else make_interpolator(method, response=rig.response)
+        source = SharpSource(self._track, rig, interpolator)
         blurs = (source.window(position)[0] for position in positions)
         return [encode(apply_color_map(self._color, blur), rig.response) for blur in blurs]
 

@@ -14,6 +14,7 @@ from rb2v.artifacts import Calibration, Crop, Rig, Take
 from rb2v.benchmark.reference import TruthRenderer
 from rb2v.core.metrics import psnr
 from rb2v.errors import InputError, Rb2vError
+from rb2v.interpolation import Interpolator, digest_weights, make_interpolator
 from rb2v.io.aligned import MANIFEST_NAME, AlignedTakeReader, aligned_take_path, read_aligned_manifest
 from rb2v.io.calibration import read_calibration
 from rb2v.io.config import read_raw_directory, read_takes
@@ -40,10 +41,17 @@ class Aligned:
     config: AlignConfig
     """How its takes were aligned."""
     take_names: tuple[str, ...]
+    interpolator_weights: Path | None = None
+    """In place of the interpolator's usual ones."""
 
     def open_take(self, name: str) -> AlignedTakeReader:
         """Open a take."""
         return AlignedTakeReader(aligned_take_path(self.folder, name))
+
+    def make_interpolator(self) -> Interpolator:
+        """Return what made the frames between recorded ones."""
+        weights = self.interpolator_weights
+        return make_interpolator(self.config.interpolator, response=self.rig.response, weights=weights)
 
 
 @dataclass(frozen=True)
@@ -90,6 +98,7 @@ def read_inputs(
     truth_dir: Path | None,
     compared_dirs: Mapping[str, Path] | None = None,
     weights: Path | None = None,
+    interpolator_weights: Path | None = None,
     backgrounds_dir: Path | None = None,
 ) -> Inputs:
     """Read the inputs.
@@ -109,7 +118,7 @@ def read_inputs(
     inputs = Inputs(
         shards=ShardReader(shards_dir),
         run_dir=run_dir,
-        aligned=None if aligned_dir is None else _read_aligned(aligned_dir),
+        aligned=None if aligned_dir is None else _read_aligned(aligned_dir, interpolator_weights),
         calibration=None if calibration_path is None else read_calibration(calibration_path),
         raw=None if raw_dir is None else Raw(read_raw_directory(raw_dir).geometry_pairs, read_takes(raw_dir)),
         truth=None if truth_dir is None else read_truth(truth_dir),
@@ -128,6 +137,8 @@ def read_inputs(
         if raw_dir is not None and inputs.raw is not None:
             _check_takes(inputs.aligned, {take.name for take in inputs.raw.takes}, raw_dir)
         _check_compared(inputs, inputs.aligned)
+        if truth_dir is not None or interpolator_weights is not None:
+            _check_interpolator_weights(inputs.aligned)
     if truth_dir is not None and inputs.truth is not None:
         _check_truth(inputs, inputs.truth, truth_dir / TRUTH_NAME)
     return inputs
@@ -138,14 +149,20 @@ def _find_colors_picture(calibration_path: Path) -> Path | None:
     return picture if picture.is_file() else None
 
 
-def _read_aligned(folder: Path) -> Aligned:
+def _read_aligned(folder: Path, interpolator_weights: Path | None = None) -> Aligned:
     manifest = read_aligned_manifest(folder)
     config_path = folder / CONFIG_NAME
     rig = validate(Rig, read_json(config_path).get("rig_settings"), config_path)
-    settings = {name: value for name, value in manifest.config.items() if name != "weights_sha256"}
+    settings = {name: value for name, value in manifest.config.items() if name not in _DIGESTS}
     # Named as a part of the manifest, so that a message says where it is.
     config = validate(_Settings, {"config": settings}, folder / MANIFEST_NAME).config
-    return Aligned(folder, rig, manifest.crop, manifest.calibration_sha256, config, manifest.takes)
+    return Aligned(
+        folder, rig, manifest.crop, manifest.calibration_sha256, config, manifest.takes, interpolator_weights
+    )
+
+
+_DIGESTS = ("weights_sha256", "interpolator_weights_sha256")
+"""What the align stage states beside its configuration."""
 
 
 @dataclass(frozen=True)
@@ -168,6 +185,15 @@ def _check_shards(shards: ShardReader, aligned: Aligned) -> None:
         raise InputError(path, "was not built from these aligned takes", "provenance.calibration_sha256")
     for name in sorted(set(shards.table["take"]) - set(aligned.take_names)):
         raise InputError(path, f"holds the take {name!r}", expected=f"takes of {aligned.folder}")
+
+
+def _check_interpolator_weights(aligned: Aligned) -> None:
+    manifest = read_aligned_manifest(aligned.folder)
+    wanted, given = manifest.config.get("interpolator_weights_sha256"), aligned.interpolator_weights
+    if digest_weights(given) != wanted:
+        problem = f"the takes were not interpolated with {given or 'the usual weights'}"
+        expected = "no --interpolator-weights" if wanted is None else f"--interpolator-weights of SHA-256 {wanted}"
+        raise InputError(aligned.folder / MANIFEST_NAME, problem, "config.interpolator_weights_sha256", expected)
 
 
 def _check_calibration(path: Path, aligned: Aligned) -> None:

@@ -33,6 +33,7 @@ def run(
     truth_dir: Path | None = None,
     compared_dirs: Mapping[str, Path] | None = None,
     weights: Path | None = None,
+    interpolator_weights: Path | None = None,
     backgrounds_dir: Path | None = None,
     config: BenchmarkConfig | None = None,
     executor: Executor | None = None,
@@ -62,6 +63,8 @@ def run(
         Other alignments of the same recordings, by label, that are compared with ``aligned_dir``.
     weights : Path, optional
         File of the weights that the data set's mattes were made with, where its matter has some.
+    interpolator_weights : Path, optional
+        Weights that the takes were aligned with, where those were not the interpolator's usual ones.
     backgrounds_dir : Path, optional
         Folder of the pictures that the data set was built with, where they are not the packaged ones.
     config : BenchmarkConfig, optional
@@ -99,6 +102,7 @@ def run(
         truth_dir,
         compared_dirs,
         weights,
+        interpolator_weights,
         backgrounds_dir,
     )
     sections = _measure(inputs, config, executor, step)

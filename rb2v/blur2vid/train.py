@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -28,18 +27,15 @@ from rb2v.hypercut.checkpoint import CHECKPOINT_NAME as ORDER_CHECKPOINT_NAME
 from rb2v.io.store import SCHEMA, output_folder, read_json, sha256_of, write_json
 from rb2v.shards import ShardReader, manifest_path
 from rb2v.training.average import MovingAverage
-from rb2v.training.curves import Curves
 from rb2v.training.data import ShardDataset
 from rb2v.training.loader import ShardLoader, make_loader
-from rb2v.training.options import learning_rate
+from rb2v.training.loop import run_steps
 from rb2v.training.ranks import Ranks
 from rb2v.training.state import STATE_NAME, Stateful, TrainingState, write_table
-from rb2v.training.steps import descend, is_finite
+from rb2v.training.steps import descend
 from rb2v.training.tensor_files import check_file
 
 __all__ = ["TrainBlur2VidConfig", "run"]
-
-logger = logging.getLogger(__name__)
 
 METRICS_NAME = "metrics.json"
 LABELS_NAME = "order_labels.csv"
@@ -119,7 +115,7 @@ def run(
         checkpoint = out_dir / CHECKPOINT_NAME
         if not ranks.from_first(checkpoint.exists()):
             training = _Training(shards_dir, out_dir, config, network, order_run, ranks, workers)
-            training.run(sources, progress if ranks.leads else None)
+            training.run(sources, progress)
         ranks.leave()
         if ranks.leads:
             (out_dir / STATE_NAME).unlink(missing_ok=True)
@@ -209,36 +205,12 @@ class _Training:
         state = TrainingState(self._out_dir, settings, sources["data_sha256"], config.steps, ranks, parts)
         state.resume()
         batches = _endless(self._loader)
-        with ExitStack() as stack:
-            stack.enter_context(torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True))
-            with ranks.together():
-                curves = (
-                    stack.enter_context(closing(Curves(self._out_dir / "tensorboard", state.step)))
-                    if ranks.leads
-                    else None
-                )
-            for step in range(state.step, config.steps):
-                rate = learning_rate(step, steps=config.steps, peak=config.lr, warmup_steps=config.warmup_steps)
-                for group in optimizer.param_groups:
-                    group["lr"] = rate
-                figures = self._take_step(network, optimizer, next(batches), step)
-                if is_finite(figures):
-                    average.update(self._backbone, step)
-                else:
-                    state.skipped += 1
-                    if ranks.leads:
-                        logger.warning("step %d skipped: its loss or gradient is not finite", step)
-                state.step = step + 1
-                ended = state.step == config.steps
-                if state.step % config.log_every == 0 or ended:
-                    state.rows.append({"step": state.step, "lr": rate, **figures, "skipped": state.skipped})
-                    with ranks.together():
-                        if curves is not None:
-                            curves.add(state.step, {"lr": rate, **figures})
-                if state.step % config.checkpoint_every == 0 or ended:
-                    state.save()
-                if progress is not None:
-                    progress(state.step, config.steps, "training")
+        run_steps(
+            *(state, config, optimizer),
+            lambda step: self._take_step(network, optimizer, next(batches), step),
+            after_step=lambda step: average.update(self._backbone, step),
+            progress=progress,
+        )
         with ranks.together():
             if ranks.leads:
                 weights = average.network.state_dict()

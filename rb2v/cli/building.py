@@ -174,7 +174,14 @@ def simulate_shards(
 def calibrate(
     raw_dir: RawDir,
     out: Annotated[Path, typer.Option(help="Calibration file to write.")],
-    board: Annotated[str, typer.Option(help="Inner corners of the chessboard, across and down.")] = "9x6",
+    board: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WIDTHxHEIGHT",
+            help="Inner corners of the chessboard, across and down, which some capture has to show; a board of 9x6 is "
+            "looked for, and need not be there, where none is named.",
+        ),
+    ] = None,
     charuco: Annotated[
         str | None,
         typer.Option(
@@ -209,7 +216,7 @@ def calibrate(
     chosen = None if response is None else parse_response(response, "--response", "auto")
     config = make_config(
         lambda: stage.CalibrateConfig(
-            board_corners=parse_size(board, "--board", "9x6"),
+            board_corners=None if board is None else parse_size(board, "--board", "9x6"),
             charuco=None if charuco is None else parse_charuco(charuco, "--charuco"),
             lenses=lenses,
             takes=takes,
@@ -236,7 +243,14 @@ def align(
         str | None,
         typer.Option(
             help="What makes frames between frames: flow (the default), quick-flow, linear, or a network, after "
-            "'rb2v models fetch rife': rife, rife-symmetric, rife-3.5, rife-3.8 or rife-4.0."
+            "'rb2v models fetch rife': rife, rife-symmetric, rife-3.5, rife-3.8 or rife-4.0; or cdfi."
+        ),
+    ] = None,
+    interpolator_weights: Annotated[
+        Path | None,
+        typer.Option(
+            help="The network's weights in place of its usual ones: for cdfi what 'rb2v train-interpolator' wrote or "
+            "the authors' CDFI_adacof.pth, for rife a folder of its files."
         ),
     ] = None,
     sync: Annotated[
@@ -331,6 +345,7 @@ def align(
             out,
             settings,
             weights=weights,
+            interpolator_weights=interpolator_weights,
             take_names=take or (),
             device=device,
             executor=make_executor(workers, executor),

@@ -55,6 +55,8 @@ def ingest(
     """Pair the recordings of two memory cards into takes, check them, and lay down a raw directory.
 
     Takes that the checks refuse, and recordings without a partner, are named; takes that are there are not touched.
+    Exits with 2, when all the others are taken in, where a take is refused, a recording cannot be read whole, or its
+    partner is in doubt.
     """
     from rb2v.execution import make_executor
     from rb2v.stages import ingest as stage
@@ -79,18 +81,30 @@ def ingest(
         with show_progress("copying megabytes") as show:
             table = stage.run(planned, config, on_bytes=lambda done, total: show(done // 10**6, total // 10**6))
         console.print(f"raw directory: {out}\n{table}", soft_wrap=True)
-    refused = [take.name for take in planned.takes if take.state == "refused"]
     for doubt in planned.doubts:
         another = "" if clock_offset is None else "another "
         advice = f"where you know better, give {another}--clock-offset, or a folder with one recording for each camera"
         error_console.print(f"not paired: {doubt}; {advice}", soft_wrap=True)
-    if refused:
-        raise Rb2vError(
-            f"{out}: {', '.join(refused)}: refused for what is named above; expected takes that can give a good data "
-            "set, or --keep-refused"
+    if problems := _problems_of(planned):
+        raise Rb2vError(f"{out}: {'; '.join(problems)}")
+
+
+def _problems_of(planned: Plan) -> list[str]:
+    """Return what was not taken in though it should have been."""
+    problems = []
+    if refused := [take.name for take in planned.takes if take.state == "refused"]:
+        problems.append(
+            f"{', '.join(refused)}: refused for what is named above; expected takes that can give a good data set, or "
+            "--keep-refused"
         )
-    if planned.doubts or not planned.takes:
-        raise Rb2vError(f"{out}: recordings are not paired, for what is named above")
+    if damaged := [f"{left.camera} {left.recording.name}" for left in planned.leftovers if not left.is_readable]:
+        problems.append(
+            f"{', '.join(damaged)}: cannot be read whole, for what is named above; expected whole recordings, copied "
+            "from the card again, or moved elsewhere where they are lost"
+        )
+    if planned.doubts or not (planned.takes or damaged):
+        problems.append("recordings are not paired, for what is named above")
+    return problems
 
 
 def _print_plan(planned: Plan) -> None:

@@ -27,6 +27,7 @@ _OPTIONS: Mapping[Suite, frozenset[str]] = {
             "truth",
             "compare",
             "weights",
+            "interpolator_weights",
             "backgrounds",
         }
     ),
@@ -93,6 +94,10 @@ def benchmark(
             help="Weights that the data set was keyed with, where its matter has some; suite interpolation: those of "
             "the one method that is given."
         ),
+    ] = None,
+    interpolator_weights: Annotated[
+        Path | None,
+        typer.Option(help="Weights that the takes were aligned with, where they were given to 'rb2v align'."),
     ] = None,
     backgrounds: Annotated[
         Path | None, typer.Option(help="Folder of pictures that the data set was built with, if not the default.")
@@ -211,6 +216,7 @@ def benchmark(
             truth_dir=truth,
             compared_dirs=compared,
             weights=weights,
+            interpolator_weights=interpolator_weights,
             backgrounds_dir=backgrounds,
             executor=make_executor(workers, executor),
             on_step=lambda name: show(label=name),

@@ -62,7 +62,7 @@ def distort_points(
     """
     focal, center = np.diag(matrix)[:2], matrix[:2, 2]
     plane = (np.asarray(points, dtype=np.float64) - center) / focal
-    bent = _bend(plane, distortion)[0]
+    bent = bend(plane, distortion)
     bent[(plane**2).sum(axis=1) >= _fold_radius(distortion) ** 2] = np.nan
     return np.asarray(bent * focal + center, dtype=np.float64)
 
@@ -99,8 +99,7 @@ def undistort_points(
     plane = wanted * np.minimum(1.0, 0.9 * limit / np.maximum(np.linalg.norm(wanted, axis=1), 1e-12))[:, None]
     error = np.full(len(plane), np.inf)
     for _ in range(_N_ITERATIONS):
-        bent, slopes = _bend(plane, distortion)
-        missed = wanted - bent
+        slopes, missed = _slopes(plane, distortion), wanted - bend(plane, distortion)
         error = np.linalg.norm(missed, axis=1)
         if error.max(initial=0.0) < _CONVERGED:
             break
@@ -172,26 +171,44 @@ def border_points(size: tuple[int, int]) -> NDArray[np.float64]:
     return np.concatenate([np.column_stack(side) for side in sides])
 
 
-def _bend(
-    plane: NDArray[np.float64], distortion: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return where the lens takes (n, 2) points of the plane at distance 1, and the (n, 2, 2) derivatives."""
+def bend(plane: NDArray[np.float64], distortion: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return where a lens takes points, both in units of the focal length from the principal point.
+
+    Parameters
+    ----------
+    plane : (n, 2) ndarray of float64
+        Where the pinhole camera sees them.
+    distortion : (5,) ndarray of float64
+        k1, k2, p1, p2, k3 of Brown and Conrady, as OpenCV has them.
+
+    Returns
+    -------
+    (n, 2) ndarray of float64
+    """
     k1, k2, p1, p2, k3 = distortion
     x, y = plane.T
     r2 = x * x + y * y
     radial = 1 + r2 * (k1 + r2 * (k2 + r2 * k3))
-    growth = 2 * (k1 + r2 * (2 * k2 + r2 * 3 * k3))  # of `radial`, by x, is x times this
-    bent = np.column_stack(
+    return np.column_stack(
         [
             x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x),
             y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y,
         ]
     )
+
+
+def _slopes(plane: NDArray[np.float64], distortion: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the (n, 2, 2) derivatives of `bend`."""
+    k1, k2, p1, p2, k3 = distortion
+    x, y = plane.T
+    r2 = x * x + y * y
+    radial = 1 + r2 * (k1 + r2 * (k2 + r2 * k3))
+    growth = 2 * (k1 + r2 * (2 * k2 + r2 * 3 * k3))  # of `radial`, by x, is x times this
     slopes = np.empty((len(plane), 2, 2))
     slopes[:, 0, 0] = radial + x * x * growth + 2 * p1 * y + 6 * p2 * x
     slopes[:, 0, 1] = slopes[:, 1, 0] = x * y * growth + 2 * p1 * x + 2 * p2 * y
     slopes[:, 1, 1] = radial + y * y * growth + 6 * p1 * y + 2 * p2 * x
-    return bent, slopes
+    return slopes
 
 
 def _fold_radius(distortion: NDArray[np.float64]) -> float:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
 from rb2v.core.homography import Homography, normalized, warp_points
-from rb2v.core.lens import distort_points, undistort_points
+from rb2v.core.lens import bend, distort_points, undistort_points
 
 Term = Literal["k1", "k2", "p1", "p2", "k3", "cx", "cy"]
 Points = NDArray[np.float64]
@@ -266,7 +266,8 @@ class _Problem:
         boards = np.concatenate([parameters[n_terms:].reshape(-1, 8), np.ones((self._view[-1] + 1, 1))], axis=1)
         rays = np.einsum("nij,nj->ni", boards.reshape(-1, 3, 3)[self._view], self._grid)
         values = dict(zip(self._terms, parameters, strict=False))
-        seen = _bend(rays[:, :2] / rays[:, 2:], [values.get(name, 0.0) for name in _ORDER])
+        k1, k2, p1, p2, k3, *center = (values.get(name, 0.0) for name in _ORDER)
+        seen = bend(rays[:, :2] / rays[:, 2:] - center, np.array([k1, k2, p1, p2, k3])) + center
         return np.asarray((seen - self._targets) * self._focal_px, dtype=np.float64)
 
     def _slopes(self, parameters: Vector) -> NDArray[np.float64]:
@@ -283,19 +284,6 @@ class _Problem:
                 moved[index::8] += _STEP
                 slopes[rows, :, index + 8 * self._view] = (self._residuals_px(moved) - here) / _STEP
         return slopes.reshape(2 * len(here), -1)
-
-
-def _bend(plane: Points, values: Sequence[float]) -> Points:
-    k1, k2, p1, p2, k3, cx, cy = values
-    x, y = plane[:, 0] - cx, plane[:, 1] - cy
-    r2 = x * x + y * y
-    radial = 1 + r2 * (k1 + r2 * (k2 + r2 * k3))
-    return np.column_stack(
-        [
-            x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x) + cx,
-            y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y + cy,
-        ]
-    )
 
 
 def _centered(grid: Points) -> Points:

@@ -67,16 +67,6 @@ class Refinement:
         """
         return self._normal.among([other for other in range(len(self._normal.matrices)) if other != index])
 
-    def alone(self, index: int) -> Homography:
-        """Return the homography that one pair gives by itself, to first order.
-
-        Raises
-        ------
-        ValueError
-            If it does not fix one.
-        """
-        return self._normal.among([index])
-
     def shift_px(self, index: int) -> tuple[float, float]:
         """Return how far one pair would shift the homography, to the right and downward, to first order.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Callable
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +31,10 @@ from rb2v.hypercut.samples import write_samples
 from rb2v.hypercut.sequences import check_frame_size, load_sequences
 from rb2v.io.store import SCHEMA, output_folder, write_json
 from rb2v.shards import ShardReader, manifest_path, sha256_of
-from rb2v.training.curves import Curves
-from rb2v.training.options import learning_rate
+from rb2v.training.loop import run_steps
 from rb2v.training.ranks import Ranks
 from rb2v.training.state import STATE_NAME, TRAINING_NAME, Stateful, TrainingState, write_table
-from rb2v.training.steps import descend, is_finite
+from rb2v.training.steps import descend
 
 __all__ = ["TrainHyperCutConfig", "run"]
 
@@ -45,7 +44,6 @@ PREDICTIONS_NAME = "predictions.csv"
 METRICS_NAME = "metrics.json"
 LABELS_NAME = "order_labels.csv"
 SAMPLES_NAME = "samples.png"
-CURVES_NAME = "tensorboard"
 
 MIN_PAIRS = 2
 
@@ -153,33 +151,14 @@ def _train(
         if ranks.leads and not state.step:
             write_samples(out_dir / SAMPLES_NAME, plain_network, sequences, config.batch_size, config.seed)
     share = ranks.share_of(config.batch_size)
-    with ExitStack() as stack:
-        stack.enter_context(torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True))
-        with ranks.together():
-            curves = stack.enter_context(closing(Curves(out_dir / CURVES_NAME, state.step))) if ranks.leads else None
-        for step in range(state.step, config.steps):
-            rate = learning_rate(step, steps=config.steps, peak=config.lr, warmup_steps=config.warmup_steps)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-            pairs = draw_batch(sequences, config.batch_size, config.seed, step, share)
-            scores, losses = _take_step(fabric, ranks, network, optimizer, config, pairs)
-            if not is_finite(losses):
-                state.skipped += 1
-                if ranks.leads:
-                    logger.warning("step %d skipped: its loss or gradient is not finite", step)
-            state.step = step + 1
-            ended = state.step == config.steps
-            if state.step % config.log_every == 0 or ended:
-                both = ranks.gather(scores.transpose(0, 1))
-                figures = {"lr": rate, **losses, **_batch_figures(both[:, 0], both[:, 1])}
-                state.rows.append({"step": state.step, **figures, "skipped": state.skipped})
-                with ranks.together():
-                    if curves is not None:
-                        curves.add(state.step, figures)
-            if state.step % config.checkpoint_every == 0 or ended:
-                state.save()
-            if progress is not None:
-                progress(state.step, config.steps, "training")
+
+    def take_step(step: int) -> dict[str, float]:
+        pairs = draw_batch(sequences, config.batch_size, config.seed, step, share)
+        scores, losses = _take_step(fabric, ranks, network, optimizer, config, pairs)
+        both = ranks.gather(scores.transpose(0, 1))
+        return losses | _batch_figures(both[:, 0], both[:, 1])
+
+    run_steps(state, config, optimizer, take_step, progress=progress)
     with ranks.together():
         if ranks.leads:
             save_order_network(out_dir / CHECKPOINT_NAME, plain_network.state_dict(), config, data_sha256)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,13 +14,16 @@ from numpy.typing import NDArray
 
 from rb2v.core.color import Response
 from rb2v.device import Device
+from rb2v.errors import InputError
 from rb2v.interpolation.guarded import GuardedInterpolator, is_scene_cut
+from rb2v.io.store import sha256_of
 
 __all__ = [
     "INTERPOLATORS",
     "GuardedInterpolator",
     "Interpolator",
     "InterpolatorSettings",
+    "digest_weights",
     "is_scene_cut",
     "make_interpolator",
 ]
@@ -61,19 +65,28 @@ class InterpolatorSettings:
     """A network's weights in place of its usual ones: a file, or for RIFE the folder of its files."""
 
 
+def _check_needless(name: str, settings: InterpolatorSettings) -> None:
+    if settings.weights is not None:
+        problem = f"weights are given, and {name!r} has none"
+        raise InputError(settings.weights, problem, expected="a method that is a network, or no weights")
+
+
 def _load_linear(settings: InterpolatorSettings) -> Interpolator:
+    _check_needless("linear", settings)
     from rb2v.interpolation.linear import LinearInterpolator
 
     return LinearInterpolator()
 
 
 def _load_flow(settings: InterpolatorSettings) -> Interpolator:
+    _check_needless("flow", settings)
     from rb2v.interpolation.flow import FlowInterpolator
 
     return FlowInterpolator(settings.response)
 
 
 def _load_quick_flow(settings: InterpolatorSettings) -> Interpolator:
+    _check_needless("quick-flow", settings)
     from rb2v.interpolation.flow import FlowInterpolator
 
     return FlowInterpolator(settings.response, "quick")
@@ -126,9 +139,28 @@ def make_interpolator(
     ValueError
         If there is no such method; the message names those there are.
     InputError
-        If a network's weights are missing or cannot be used, or there is no such device.
+        If a network's weights are missing or cannot be used, a method that has none is given some, or there is no such
+        device.
     """
     if name not in INTERPOLATORS:
         raise ValueError(f"{name!r} is no interpolation method; expected one of {', '.join(INTERPOLATORS)}")
     method = INTERPOLATORS[name](InterpolatorSettings(response, device, weights))
     return GuardedInterpolator(method, response)
+
+
+_WEIGHTS_SUFFIXES = (".safetensors", ".pth")
+
+
+def digest_weights(weights: Path | None) -> str | None:
+    """Return the SHA-256 of a file of weights, or of all in a folder, as 64 hex digits; None where there are none.
+
+    Parameters
+    ----------
+    weights : Path, optional
+        A file or a folder that `make_interpolator` has taken.
+    """
+    if weights is None or not weights.is_dir():
+        return None if weights is None else sha256_of(weights)
+    files = sorted(path for path in weights.iterdir() if path.suffix in _WEIGHTS_SUFFIXES)
+    listed = "".join(f"{path.name} {sha256_of(path)}\n" for path in files)
+    return hashlib.sha256(listed.encode()).hexdigest()

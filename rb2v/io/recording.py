@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from rb2v.errors import InputError
 from rb2v.io.container import open_container
-from rb2v.io.gopro import Telemetry, parse_timecode, read_telemetry
+from rb2v.io.gopro import Telemetry, read_telemetry, timecode_of
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".avi", ".webm", ".gif")
 
@@ -151,9 +151,9 @@ def _read_file(path: Path) -> _File:
             raise InputError(path, "holds no picture track that can be read", expected="a video")
         stream = container.streams.video[0]
         context = stream.codec_context
+        if not (context.width and context.height):
+            raise InputError(path, "does not state how large its pictures are", expected="a video")
         rate = stream.average_rate or stream.guessed_rate
-        texts = [other.metadata.get("timecode") for other in container.streams]
-        text = next((text for text in [*texts, container.metadata.get("timecode")] if text), None)
         pixel_format = context.pix_fmt or ""
         full_range = {_FULL_RANGE: True, _LIMITED_RANGE: False}.get(int(context.color_range))
         ticks = _frame_ticks(container, stream, path)
@@ -183,7 +183,7 @@ def _read_file(path: Path) -> _File:
             tick_seconds=base,
             has_audio=bool(container.streams.audio),
             created=_parse_created(container.metadata.get("creation_time")),
-            timecode_seconds=None if text is None or not rate else parse_timecode(text, rate),
+            timecode_seconds=timecode_of(container),
             problems=tuple(problems),
         )
 

@@ -6,6 +6,8 @@ that a full-range BT.709 recording keeps its values.
 
 from __future__ import annotations
 
+import contextlib
+import io
 import itertools
 import math
 import warnings
@@ -21,6 +23,7 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
+import PIL.ExifTags
 import PIL.Image
 from numpy.typing import NDArray
 
@@ -33,6 +36,8 @@ _PLANAR_420 = ("yuv420p", "yuvj420p")
 _BT601_COLORSPACES = (5, 6)  # BT.470BG and SMPTE 170M, ITU-T H.273 table 4
 _TELEMETRY_TIME_BASE = Fraction(1, 90_000)
 _MAX_WAITING = 4
+_QUARTER_TURNS = (5, 6, 7, 8)  # of EXIF's orientations
+_JPEG_SCAN, _JPEG_END = b"\xff\xda", b"\xff\xd9"
 _BT709 = (0.2126, 0.0722)
 _BT601 = (0.299, 0.114)
 
@@ -233,23 +238,66 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     Raises
     ------
     InputError
-        If the file is missing or no picture.
+        If the file is missing, no picture, cut short or larger than 89 megapixels.
     """
+    # The header first: a small file may declare a picture that fills the memory.
+    kind, _ = _read_header(path)
+    data = path.read_bytes()
+    if _is_damaged(data, kind):
+        raise InputError(path, "is cut short or damaged", expected="a whole picture")
+    image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR)
+    if image is None:
+        raise InputError(path, "cannot be read as a picture", expected="PNG, JPEG or TIFF")
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+
+def read_image_size(path: Path) -> tuple[int, int]:
+    """Read width and height of a picture as `read_image` returns it, from the file's header.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, no picture, or larger than 89 megapixels.
+    """
+    _, (width, height) = _read_header(path)
+    # Metadata are as odd as programs write them, and decoders then raise anything.
+    with contextlib.suppress(Exception), PIL.Image.open(path) as opened:
+        if opened.getexif().get(PIL.ExifTags.Base.Orientation) in _QUARTER_TURNS:
+            return height, width
+    return width, height
+
+
+def _read_header(path: Path) -> tuple[str | None, tuple[int, int]]:
+    """Return a picture's format, and the width and height that it is stored with."""
     if not path.is_file():
         raise InputError(path, "there is no such file", expected="a picture")
     try:
-        # The header first: a small file may declare a picture that fills the memory.
-        with warnings.catch_warnings(action="error", category=PIL.Image.DecompressionBombWarning):
-            PIL.Image.open(path).close()
+        with (
+            warnings.catch_warnings(action="error", category=PIL.Image.DecompressionBombWarning),
+            PIL.Image.open(path) as opened,
+        ):
+            return opened.format, opened.size
     except (PIL.Image.DecompressionBombWarning, PIL.Image.DecompressionBombError) as error:
         raise InputError(path, "is too large", expected="at most 89 megapixels") from error
     except (OSError, SyntaxError, ValueError) as error:
         raise InputError(path, "cannot be read as a picture", expected="PNG, JPEG or TIFF") from error
-    data = np.fromfile(path, dtype=np.uint8)
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR)
-    if image is None:
-        raise InputError(path, "cannot be read as a picture", expected="PNG, JPEG or TIFF")
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+
+def _is_damaged(data: bytes, kind: str | None) -> bool:
+    """Return whether a PNG or JPEG lacks what it should hold: OpenCV makes a picture of what is there all the same."""
+    # No end behind the last scan, unless other bytes lie behind the end: only decoding tells.
+    is_doubtful = kind in ("JPEG", "MPO") and data.rfind(_JPEG_END) < data.rfind(_JPEG_SCAN)
+    if kind != "PNG" and not is_doubtful:
+        return False
+    try:
+        with PIL.Image.open(io.BytesIO(data)) as opened:
+            if is_doubtful:
+                opened.load()
+            else:
+                opened.verify()
+    except (OSError, SyntaxError, ValueError):
+        return True
+    return False
 
 
 def write_image(path: Path, image: NDArray[np.uint8]) -> Path:

@@ -68,13 +68,15 @@ class Ranks:
         each = n // self.size
         return range(self._rank * each, (self._rank + 1) * each)
 
-    def make_fabric(self, *, all_weights_used: bool = True) -> Fabric:
+    def make_fabric(self, *, all_weights_used: bool = True, mixed: bool = True) -> Fabric:
         """Return what places the network on this process's device, and averages the gradients of all processes.
 
         Parameters
         ----------
         all_weights_used : bool
             Whether every step reaches every weight of the network; otherwise the processes look for those it does not.
+        mixed : bool
+            Whether CUDA computes in bfloat16 where it can.
         """
         if self.accelerator == "cuda" and self._local_size > torch.cuda.device_count():
             problem = f"there are {torch.cuda.device_count()} CUDA devices for {self._local_size} processes"
@@ -87,7 +89,7 @@ class Ranks:
             devices=self._local_size,
             num_nodes=self.size // self._local_size,
             strategy=parallel if self.size > 1 else "auto",
-            precision="bf16-mixed" if self.accelerator == "cuda" else "32-true",
+            precision="bf16-mixed" if mixed and self.accelerator == "cuda" else "32-true",
             plugins=[environment],
         )
         if self.size > 1:

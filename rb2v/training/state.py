@@ -65,7 +65,7 @@ class TrainingState:
         ranks: Ranks,
         parts: Mapping[str, Stateful],
     ) -> None:
-        self._out_dir, self._ranks = out_dir, ranks
+        self.out_dir, self.ranks = out_dir, ranks
         self._parts = dict(parts)
         self._n_steps = n_steps
         self._of_run = {"config": json.dumps(config), "data_sha256": data_sha256}
@@ -81,13 +81,13 @@ class TrainingState:
         InputError
             If the file cannot be read, or is not a state of this run.
         """
-        path = self._out_dir / STATE_NAME
-        with self._ranks.together():
-            found = _read_state(path) if self._ranks.leads and path.exists() else None
-        state = self._ranks.from_first(found)
+        path = self.out_dir / STATE_NAME
+        with self.ranks.together():
+            found = _read_state(path) if self.ranks.leads and path.exists() else None
+        state = self.ranks.from_first(found)
         if state is None:
             return
-        with self._ranks.together():
+        with self.ranks.together():
             if any(state.get(name) != value for name, value in self._of_run.items()):
                 raise InputError(path, "is of another run", expected="the state of this run, or none to start anew")
             try:
@@ -98,7 +98,7 @@ class TrainingState:
                 raise InputError(path, "holds no state of training; remove it to train from the beginning") from error
             if not 0 < self.step <= self._n_steps:
                 raise InputError(path, f"is {self.step}", "step", expected=f"1 to {self._n_steps}")
-        if self._ranks.leads:
+        if self.ranks.leads:
             logger.info("going on at step %d of %d", self.step, self._n_steps)
 
     def save(self) -> None:
@@ -110,11 +110,11 @@ class TrainingState:
             "skipped": self.skipped,
             "rows": self.rows,
         }
-        with self._ranks.together():
-            if self._ranks.leads:
+        with self.ranks.together():
+            if self.ranks.leads:
                 # The table first: a run stopped between the two goes over these steps again, and writes both.
-                write_table(self._out_dir / TRAINING_NAME, pd.DataFrame(self.rows))
-                with whole_file(self._out_dir / STATE_NAME) as temporary:
+                write_table(self.out_dir / TRAINING_NAME, pd.DataFrame(self.rows))
+                with whole_file(self.out_dir / STATE_NAME) as temporary:
                     # Through memory: on a full disk torch's own writer fails with an error that does not say so.
                     buffer = io.BytesIO()
                     torch.save(state, buffer)

@@ -513,6 +513,20 @@ def test_the_truth_of_another_session_is_refused(session, shards, tmp_path, chan
     assert not (tmp_path / "out").exists()
 
 
+def test_the_interpolator_of_the_alignment_is_asked_for(session, shards, tmp_path):
+    aligned = shutil.copytree(session.aligned, tmp_path / "aligned")
+    manifest = read_json(aligned / "manifest.json")
+    digest = sha256_of(session.calibration)
+    manifest["config"]["interpolator_weights_sha256"] = digest
+    write_json(aligned / "manifest.json", manifest)
+    truth = session.root / "truth"
+    with pytest.raises(InputError, match=f"--interpolator-weights of SHA-256 {digest}"):
+        run(shards, tmp_path / "out", aligned_dir=aligned, truth_dir=truth)
+    with pytest.raises(InputError, match="no --interpolator-weights"):
+        run(shards, tmp_path / "out", aligned_dir=session.aligned, interpolator_weights=session.calibration)
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_folder_of_another_command_is_left_alone(shards, tmp_path):
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(InputError, match="another command's"):

@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 import yaml
 
+from rb2v.benchmark.calibration import homography_errors
 from rb2v.io.calibration import read_calibration
 from rb2v.io.config import find_rig
 from rb2v.io.video import iter_frames, read_image, write_image, write_video
 from rb2v.simulator import SimulateConfig, read_truth, simulate
 from rb2v.stages import calibrate
-from rb2v.stages.calibrate.places import record, to_blurry
 
 LIMIT_PX, MEDIAN_LIMIT_PX, LENS_LIMIT_PX = 0.15, 0.05, 0.2
 LARGEST_K1 = -0.15
@@ -54,12 +54,7 @@ def measure(seed, size, folder, *, h264=False, **changes):
     started = time.process_time()
     found = read_calibration(calibrate.run(folder / "raw", folder / "calibration.json"))
     seconds = time.process_time() - started
-    crop = found.crop
-    x = np.linspace(crop.x, crop.x + crop.width - 1, 15)
-    y = np.linspace(crop.y, crop.y + crop.height - 1, 15)
-    grid = record(np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2), found.lens_blurry)
-    errors = np.linalg.norm(to_blurry(found, truth.to_sharp(grid)) - grid, axis=1)
-    return mirrored, response, found, errors, seconds
+    return mirrored, response, found, homography_errors(found, truth, 15), seconds
 
 
 def main():

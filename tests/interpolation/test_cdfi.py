@@ -247,3 +247,12 @@ def test_halves_of_halves_are_each_made_once():
     np.testing.assert_allclose([frame.mean() for frame in frames], times, atol=1e-6)
     assert calls == [(0, 1), (0, 0.5), (0.25, 0.5)]
     assert psnr(between_by_halves(halve, LinearInterpolator(), black, white, [0.5])[0], np.full((2, 2, 3), 0.5)) > 100
+
+
+def test_an_untrained_network_that_is_to_be_trained_sees_its_frames():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = Cdfi().start_narrow()
+        noise = torch.rand(4, 1, 3, 64, 64)
+    first, second = (network(*pair).offsets for pair in (noise[:2], noise[2:]))
+    assert (first - second).abs().mean() > 1e-4  # as torch starts layers, 1e-6

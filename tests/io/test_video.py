@@ -4,13 +4,23 @@ from fractions import Fraction
 import av
 import cv2
 import numpy as np
+import PIL.ExifTags
 import PIL.Image
 import pytest
 from skimage import data as skimage_data
 
 from rb2v.errors import InputError
 from rb2v.io.gopro import Telemetry, read_telemetry, read_timecode
-from rb2v.io.video import Sound, iter_frames, probe_video, read_image, read_sound, write_image, write_video
+from rb2v.io.video import (
+    Sound,
+    iter_frames,
+    probe_video,
+    read_image,
+    read_image_size,
+    read_sound,
+    write_image,
+    write_video,
+)
 
 BT709, BT601, UNSPECIFIED = 1, 6, 2
 LIMITED, FULL = 1, 2
@@ -412,6 +422,29 @@ def test_files_that_are_no_picture_are_named(tmp_path, content):
         path.write_bytes(content)
     with pytest.raises(InputError, match=r"bad\.png: "):
         read_image(path)
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+def test_the_size_is_that_of_the_picture_that_is_read(tmp_path, orientation):
+    exif = PIL.Image.Exif()
+    exif[PIL.ExifTags.Base.Orientation] = orientation
+    PIL.Image.new("RGB", (60, 40)).save(tmp_path / "a.jpg", exif=exif)
+    assert read_image_size(tmp_path / "a.jpg") == read_image(tmp_path / "a.jpg").shape[1::-1]
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+def test_pictures_that_are_cut_short_are_named(tmp_path, capfd, suffix):
+    image = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    data = write_image(tmp_path / f"a{suffix}", image).read_bytes()
+    cut = tmp_path / f"cut{suffix}"
+    for share in (0.4, 0.7, 0.95):
+        cut.write_bytes(data[: int(share * len(data))])
+        with pytest.raises(InputError, match=r"cut\.\w+: is cut short or damaged"):
+            read_image(cut)
+    # What programs put behind the end is no part of the picture.
+    cut.write_bytes(data + b"\xff\xda trailer")
+    np.testing.assert_array_equal(read_image(cut), read_image(tmp_path / f"a{suffix}"))
+    assert not capfd.readouterr().err
 
 
 def test_pictures_of_a_kind_that_cannot_be_written(tmp_path):

@@ -122,7 +122,7 @@ class TestComposites:
 
 class TestRun:
     def test_what_is_written(self, uninterrupted):
-        assert sorted(path.name for path in uninterrupted.iterdir()) == OUTPUTS
+        assert sorted(path.name for path in uninterrupted.iterdir()) == [*OUTPUTS, "tensorboard"]
         rows = pd.read_csv(uninterrupted / "metrics.csv")
         assert rows["step"].tolist() == [2, 4, 6]
         parts = rows[["alpha", "gradient", "foreground", "error"]]
@@ -155,7 +155,7 @@ class TestRun:
             assert not (tmp_path / "run" / "checkpoint.safetensors").exists()
         torch.rand(3)
         run(tmp_path / "run", TINY, device="cpu")
-        assert sorted(path.name for path in (tmp_path / "run").iterdir()) == OUTPUTS
+        assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [*OUTPUTS, "tensorboard"]
         for name in OUTPUTS:
             assert (tmp_path / "run" / name).read_bytes() == (uninterrupted / name).read_bytes(), name
 
@@ -203,7 +203,7 @@ class TestRefusals:
         path = tmp_path / "run" / "state.pt"
         state = torch.load(path, weights_only=True)
         for change, message in (
-            ({"settings": "{}"}, "is of another run"),
+            ({"config": "{}"}, "is of another run"),
             ({"network": {}}, "holds no state of training"),
             ({"step": 99}, "step: is 99; expected 1 to 6"),
         ):

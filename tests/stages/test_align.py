@@ -1,4 +1,5 @@
 import dataclasses
+import hashlib
 import json
 import shutil
 import signal
@@ -19,6 +20,8 @@ from rb2v.core.metrics import psnr
 from rb2v.core.resampling import FrameWarp
 from rb2v.errors import ConfigMismatchError, InputError
 from rb2v.execution import ProcessExecutor, SerialExecutor
+from rb2v.interpolation import INTERPOLATORS
+from rb2v.interpolation.linear import LinearInterpolator
 from rb2v.io.aligned import AlignedTakeReader, aligned_take_path
 from rb2v.io.calibration import read_calibration, write_calibration
 from rb2v.io.config import read_rig
@@ -299,6 +302,33 @@ def test_another_configuration_is_refused_in_the_same_folder(session, tmp_path):
         run(session.raw, write_calibration(tmp_path / "c.json", other), session.aligned)
     assert caught.value.key == "calibration_sha256"
     assert all_bytes(session.aligned) == before
+
+
+def test_weights_of_an_interpolator_are_used_and_their_digest_kept(raw, session, tmp_path, monkeypatch):
+    used = []
+
+    def load(settings):
+        used.append(settings.weights)
+        return LinearInterpolator()
+
+    monkeypatch.setitem(INTERPOLATORS, "network", load)
+    mine, other = tmp_path / "mine.safetensors", tmp_path / "other.safetensors"
+    mine.write_bytes(b"mine")
+    other.write_bytes(b"other")
+    config, out = AlignConfig(interpolator="network"), tmp_path / "out"
+    run(raw, session.calibration, out, config, interpolator_weights=mine)
+    assert set(used) == {mine}
+    kept = read_json(out / "manifest.json")["config"]["interpolator_weights_sha256"]
+    assert kept == hashlib.sha256(b"mine").hexdigest()
+    with pytest.raises(ConfigMismatchError) as caught:
+        run(raw, session.calibration, out, config, interpolator_weights=other)
+    assert caught.value.key == "config.interpolator_weights_sha256"
+
+
+def test_weights_are_refused_where_nothing_uses_them(session, tmp_path):
+    with pytest.raises(InputError, match="'flow' has none"):
+        run(session.raw, session.calibration, tmp_path / "out", interpolator_weights=tmp_path / "w.safetensors")
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

@@ -29,11 +29,9 @@ def knocked(tmp_path_factory):
     return make_session(tmp_path_factory.mktemp("knocked"), **STILL, bump_px=2.0, mirrored=False, seed=5)
 
 
-def without_boards(made, folder, keep=3):
-    """Copy a raw directory with a few of its captures, and no checker."""
-    names = [path.name for path in sorted((made.raw / "calibration" / "geometry" / "sharp").iterdir())]
-    ignored = names[1 : len(names) - keep + 1]
-    shutil.copytree(made.raw, folder, ignore=shutil.ignore_patterns("color", *ignored))
+def without_boards(made, folder):
+    """Copy a raw directory with its captures of walls alone, and no checker."""
+    shutil.copytree(made.raw, folder, ignore=shutil.ignore_patterns("color", "board*"))
     shutil.copy(made.root / "rig.yaml", folder.parent / "rig.yaml")
     return folder
 

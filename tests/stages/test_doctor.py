@@ -76,6 +76,7 @@ FAULTS = [
     ("blurry", shutter(1 / 36), "shutter", "warn"),
     ("blurry", shutter(1 / 25), "shutter", "refuse"),
     ("blurry", shutter(1 / 50), "shutter", "refuse"),
+    ("sharp", shutter(1 / 390), "shutter", "warn"),
     ("sharp", shutter(1 / 200), "shutter", "warn"),
     ("sharp", shutter(1 / 100), "shutter", "refuse"),
     ("sharp", {"telemetry": {"iso": np.linspace(100, 200, 25)}}, "iso", "warn"),
@@ -123,6 +124,10 @@ def test_a_shutter_that_cannot_be_names_no_rig(tmp_path, good, seconds, level, m
     found = found_with(tmp_path, good, "blurry", **shutter(seconds))
     assert found["shutter"].level == level
     assert str(found["shutter"]) == f"blurry camera: {message}"
+
+
+def test_a_shutter_that_is_stated_a_little_longer_is_the_one_that_was_asked_for(tmp_path, good):
+    assert not found_with(tmp_path, good, "sharp", **shutter(0.002502))
 
 
 def test_a_sharp_recording_that_is_too_short(tmp_path, good):
@@ -191,7 +196,9 @@ def test_files_that_cannot_be_read(tmp_path, good):
 def test_captures_of_another_size_than_the_videos(tmp_path, good):
     raw = make_raw(tmp_path / "raw", {"a": good, "b": good})
     for camera, size in (("blurry", (48, 64)), ("sharp", (480, 640))):
-        write_image(raw / "calibration" / "geometry" / camera / "a.png", np.zeros(size, np.uint8))
+        # One odd capture, even the first one, is a matter of the calibration.
+        for name, one in (("a", (90, 90)), ("b", size), ("c", size)):
+            write_image(raw / "calibration" / "geometry" / camera / f"{name}.png", np.zeros(one, np.uint8))
     (finding,) = (one for one in doctor.run(raw)[0].findings if one.level != "ok")
     assert (finding.check, finding.level, finding.camera) == ("size", "refuse", "sharp")
     assert "frames are 64x48, the geometry captures 640x480" in finding.message

@@ -172,7 +172,7 @@ def test_a_link_that_leads_nowhere_is_named(cards, tmp_path):
     planned, table = take_in(both, tmp_path / "raw")
     reason = "is a link to a file that is not there"
     assert [(left.recording.name, left.reason) for left in planned.leftovers] == [("GX0004", reason), ("clip", reason)]
-    assert {row["bytes"] for row in rows_of(table) if row["state"] == "unpaired"} == {""}
+    assert {row["bytes"] for row in rows_of(table) if row["state"] == "unreadable"} == {""}
 
 
 def test_a_folder_of_the_card_that_cannot_be_read_is_warned_of(cards, tmp_path, monkeypatch, caplog):
@@ -183,6 +183,26 @@ def test_a_folder_of_the_card_that_cannot_be_read_is_warned_of(cards, tmp_path, 
     monkeypatch.setattr(os, "walk", walk)
     assert len(ingest.find_recordings(cards[0])) == 3
     assert "101GOPRO: cannot be read (Permission denied); what is in it is left out" in caplog.text
+
+
+def test_a_recording_that_cannot_be_read_whole_is_a_fault_once_the_others_are_done(cards, tmp_path):
+    both = copy_cards(cards, tmp_path / "cards")
+    write_recording(folder_of(both[1]) / "GX020099.MP4", "sharp")
+    damaged = folder_of(both[0]) / "GX010002.MP4"
+    damaged.write_bytes(damaged.read_bytes()[:2000])
+    out = tmp_path / "raw"
+    arguments = ["ingest", *map(str, both), "--out", str(out), "--workers", "1"]
+    result = CliRunner().invoke(app, arguments)
+    assert isinstance(result.exception, Rb2vError)
+    assert "blurry GX0002, sharp GX0099: cannot be read whole" in str(result.exception)
+    assert "blurry camera: GX0002 is in no take: GX010002.MP4: is no video, or is cut short" in result.output
+    assert [take.name for take in read_takes(out)] == ["take_0001", "take_0003"]
+    # What has no partner is no fault.
+    for name, card in (("GX010002.MP4", both[0]), ("GX020099.MP4", both[1])):
+        (folder_of(card) / name).unlink()
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0
+    assert "sharp camera: GX0042 is in no take" in result.output
 
 
 def test_a_file_that_may_not_be_read_is_not_called_cut_short(cards, tmp_path, monkeypatch):
@@ -266,7 +286,8 @@ def test_a_chapter_that_is_cut_short_is_named(tmp_path):
     path.write_bytes(path.read_bytes()[:2000])
     write_recording(tmp_path / "sharp" / "GX010001.MP4", "sharp", 2.0)
     result = CliRunner().invoke(
-        app, ["ingest", str(tmp_path / "blurry"), str(tmp_path / "sharp"), "--out", str(tmp_path / "raw")]
+        app,
+        ["ingest", str(tmp_path / "blurry"), str(tmp_path / "sharp"), "--out", str(tmp_path / "raw"), "--workers", "1"],
     )
     assert isinstance(result.exception, Rb2vError)
     assert "GX0001 is in no take: GX020001.MP4: is no video, or is cut short" in result.output

@@ -9,7 +9,7 @@ from checkers import CheckerRig
 from sessions import write_rig
 from skimage import data as skimage_data
 
-from rb2v.artifacts import Crop, RawDirectory
+from rb2v.artifacts import Crop, Lens, RawDirectory
 from rb2v.benchmark import calibration as calibration_report
 from rb2v.cli import main
 from rb2v.errors import InputError
@@ -22,6 +22,7 @@ from rb2v.stages.align.photometry import known_color_map
 from rb2v.stages.calibrate import CalibrateConfig
 from rb2v.stages.calibrate.captures import Capture
 from rb2v.stages.calibrate.colors import add_colors
+from rb2v.stages.calibrate.response import estimate_from_captures
 
 
 def rb2v(monkeypatch, *arguments):
@@ -139,6 +140,10 @@ def test_without_a_checker_the_captures_tell_the_response(tmp_path, caplog):
         calibration = add_colors(tmp_path / "c.json", raw, captures, rig.calibration)
     assert calibration.response == "linear"
     assert not caplog.text
+    # Captures come without their lenses' distortion, so that a lens changes nothing.
+    lens = Lens(np.array([[320.0, 0, 159.5], [0, 320, 129.5], [0, 0, 1]]), np.array([-0.3, 0, 0, 0, 0]))
+    told = estimate_from_captures(captures, rig.calibration)
+    assert told == estimate_from_captures(captures, dataclasses.replace(rig.calibration, lens_sharp=lens))
     # One camera's picture twice tells nothing.
     same = [Capture("a", one.blurry, one.blurry, None) for one in captures]
     plain = dataclasses.replace(rig.calibration, homography=np.eye(3), mirrored=False)

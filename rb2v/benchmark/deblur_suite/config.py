@@ -141,7 +141,7 @@ def _in_order(methods: Sequence[str]) -> tuple[str, ...]:
 PRESETS: Mapping[str, DeblurSuiteConfig] = MappingProxyType(
     {
         "small": DeblurSuiteConfig(
-            backbones=("unet",), image_size=48, crop_size=32, batch_size=16, steps=450, order_size=48
+            backbones=("unet",), image_size=48, crop_size=32, batch_size=16, steps=250, order_size=48
         ),
         "full": DeblurSuiteConfig(
             backbones=("unet", "jin", "purohit"),

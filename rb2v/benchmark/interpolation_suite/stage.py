@@ -22,8 +22,8 @@ from rb2v.benchmark.scores import Score, summarize, to_document, write_scores
 from rb2v.core.metrics import SSIM_WINDOW_PX
 from rb2v.device import Device, torch_device_of
 from rb2v.errors import InputError, Rb2vError
-from rb2v.interpolation import Interpolator, make_interpolator
-from rb2v.io.store import SCHEMA, output_folder, sha256_of, write_json, write_text
+from rb2v.interpolation import Interpolator, digest_weights, make_interpolator
+from rb2v.io.store import SCHEMA, output_folder, write_json, write_text
 
 RESULTS_NAME = "results.json"
 TABLE_NAME = "results.csv"
@@ -98,7 +98,7 @@ def run(
         "lpips": lpips,
         "device": device,
         "data_sha256": digest(triplets),
-        "weights_sha256": sha256_of(weights) if weights is not None and weights.is_file() else None,
+        "weights_sha256": digest_weights(weights),
     }
     # What else the machine does counts little in the processor's time, and a GPU's work is none of it.
     clock = time.perf_counter if torch_device_of(device) == "cuda" else time.process_time

@@ -6,6 +6,8 @@ import re
 from fractions import Fraction
 from pathlib import Path
 
+import av
+
 from rb2v.io.container import open_container
 
 _TIMECODE = re.compile(r"(\d\d):([0-5]\d):([0-5]\d)([:;.])(\d{2,3})", re.ASCII)
@@ -20,9 +22,14 @@ def read_timecode(path: Path) -> float | None:
         If the file is missing, or is no container.
     """
     with open_container(path) as container:
-        texts = [stream.metadata.get("timecode") for stream in container.streams]
-        texts.append(container.metadata.get("timecode"))
-        rate = container.streams.video[0].average_rate if container.streams.video else None
+        return timecode_of(container)
+
+
+def timecode_of(container: av.container.InputContainer) -> float | None:
+    """Return the time of day of the first frame of an open file, None where it is not stated."""
+    texts = [stream.metadata.get("timecode") for stream in container.streams]
+    texts.append(container.metadata.get("timecode"))
+    rate = container.streams.video[0].average_rate if container.streams.video else None
     text = next((text for text in texts if text), None)
     return None if text is None or not rate else parse_timecode(text, rate)
 

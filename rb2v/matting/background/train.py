@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import io
-import json
-import logging
 import math
-import pickle
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +21,7 @@ from torch import Tensor
 from rb2v.core.metrics import alpha_errors
 from rb2v.device import check_torch_device, torch_device_of
 from rb2v.errors import InputError, Rb2vError
-from rb2v.io.store import SCHEMA, output_folder, whole_file, write_json
+from rb2v.io.store import SCHEMA, output_folder, write_json
 from rb2v.matting.background.composites import Composite, Pictures, draw_composite, find_pictures
 from rb2v.matting.background.network import (
     BACKBONES,
@@ -36,20 +33,20 @@ from rb2v.matting.background.network import (
     make_network,
 )
 from rb2v.matting.background.weights import digest, load_network, save_network
+from rb2v.training.loop import run_steps
+from rb2v.training.options import check_member, check_positive, check_range
+from rb2v.training.ranks import Ranks
+from rb2v.training.state import STATE_NAME, Stateful, TrainingState
+from rb2v.training.steps import descend
 
 CHECKPOINT_NAME = "checkpoint.safetensors"
-STATE_NAME = "state.pt"
-TRAINING_NAME = "metrics.csv"
 METRICS_NAME = "metrics.json"
 
 MIN_SIZE_PX = 32
 _SCALE = 0.5  # of the base network while the refiner is trained; pictures are twice as large then
 _BASE_SHARE = 0.75  # of the steps, before the refiner joins in
 _BASE_SLOWDOWN = 0.2  # of the base network's learning rate from then on
-_MAX_GRADIENT_NORM = 1.0
 _HELD_OUT_STREAM = 2**32  # as a seed's step: one that training never comes to
-
-logger = logging.getLogger(__name__)
 
 Progress = Callable[[int, int, str], None]
 
@@ -84,8 +81,7 @@ class TrainMattingConfig:
     """Steps between two rows of metrics.csv."""
 
     def __post_init__(self) -> None:
-        if self.backbone not in BACKBONES:
-            raise Rb2vError(f"backbone: {self.backbone!r} is not known; expected {' or '.join(BACKBONES)}")
+        check_member("backbone", self.backbone, BACKBONES)
         limits = {
             "size": (MIN_SIZE_PX, 2048),
             "steps": (1, 10**9),
@@ -97,12 +93,10 @@ class TrainMattingConfig:
             "log_every": (1, 10**9),
         }
         for name, (least, most) in limits.items():
-            if not least <= getattr(self, name) <= most:
-                raise Rb2vError(f"{name} must be {least} to {most}, got {getattr(self, name)}")
+            check_range(name, getattr(self, name), least, most)
         if self.size % 4:
             raise Rb2vError(f"size must be a multiple of 4, got {self.size}")
-        if not 0 < self.lr < math.inf:
-            raise Rb2vError(f"lr must be a positive number, got {self.lr}")
+        check_positive("lr", self.lr)
 
     @property
     def base_steps(self) -> int:
@@ -150,10 +144,14 @@ def run(
     Raises
     ------
     InputError
-        If pictures or weights cannot be read, ``out_dir`` belongs to another run, or there is no such device.
+        If pictures or weights cannot be read, ``out_dir`` belongs to another run, there is no such device, or
+        ``torchrun`` started several processes.
     """
     check_torch_device(device)
     place = torch_device_of(device)
+    ranks = Ranks(place)
+    if ranks.size > 1:
+        raise InputError("torchrun", f"started {ranks.size} processes", expected="one, which trains this network alone")
     start = None if init is None else _read_start(init, config)
     label = _labelled(progress, "reading pictures")
     pictures, data_sha256 = find_pictures(foregrounds, backgrounds, label)
@@ -169,7 +167,7 @@ def run(
     with output_folder(out_dir, settings):
         if not checkpoint.exists():
             network = start or make_network(config.backbone, config.seed)
-            _train(network.to(place), training, out_dir, config, settings, progress)
+            _train(network.to(place), training, out_dir, config, settings, ranks, progress)
         (out_dir / STATE_NAME).unlink(missing_ok=True)
         if not (out_dir / METRICS_NAME).exists():
             network = copy.deepcopy(load_network(checkpoint)).to(place)
@@ -185,55 +183,34 @@ def _read_start(init: Path, config: TrainMattingConfig) -> MattingNetwork:
     return copy.deepcopy(loaded).requires_grad_(requires_grad=True)
 
 
-@dataclass
-class _Done:
-    """What of a training is behind it."""
-
-    step: int = 0
-    skipped: int = 0
-    rows: list[dict[str, float]] = field(default_factory=list)
-
-
 def _train(
     network: MattingNetwork,
     pictures: Pictures,
     out_dir: Path,
     config: TrainMattingConfig,
     settings: dict[str, Any],
+    ranks: Ranks,
     progress: Progress | None,
 ) -> None:
     place = next(network.parameters()).device
     base = [p for name, p in network.named_parameters() if not name.startswith("refiner.")]
-    optimizer = torch.optim.Adam([{"params": base}, {"params": list(network.refiner.parameters())}], lr=config.lr)
-    done = _resume(out_dir / STATE_NAME, network, optimizer, config, settings)
+    plain_optimizer = torch.optim.Adam([{"params": base}, {"params": list(network.refiner.parameters())}], lr=config.lr)
+    fabric = ranks.make_fabric(mixed=False)
+    wrapped, optimizer = fabric.setup(network, plain_optimizer)
+    parts: dict[str, Stateful] = {"network": network, "optimizer": plain_optimizer}
+    state = TrainingState(out_dir, settings, settings["data_sha256"], config.steps, ranks, parts)
+    state.resume()
     network.train()
-    with _private_randomness(place), torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
-        for step in range(done.step, config.steps):
-            rates = _learning_rates(config, step)
-            for group, rate in zip(optimizer.param_groups, rates, strict=True):
-                group["lr"] = rate
-            refines = step >= config.base_steps
-            truth = _draw_batch(pictures, config.batch_size, config.size * (2 if refines else 1), (config.seed, step))
-            torch.manual_seed(_seed_of(config.seed, step))  # of drop-out
-            losses = _measure(network, truth.to(place), refines)
-            loss = torch.stack(list(losses.values())).sum()
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            norm = torch.nn.utils.clip_grad_norm_(network.parameters(), _MAX_GRADIENT_NORM)
-            if torch.isfinite(loss) and torch.isfinite(norm):
-                optimizer.step()
-            else:
-                done.skipped += 1
-                logger.warning("step %d skipped: its loss or gradient is not finite", step)
 
-            done.step = step + 1
-            if done.step % config.log_every == 0 or done.step == config.steps:
-                parts = {name: float(value.detach()) for name, value in losses.items()}
-                done.rows.append({"step": done.step, "lr": max(rates), "loss": float(loss.detach()), **parts})
-            if done.step % config.checkpoint_every == 0 or done.step == config.steps:
-                _save(out_dir, network, optimizer, settings, done)
-            if progress is not None:
-                progress(done.step, config.steps, "training")
+    def take_step(step: int) -> dict[str, float]:
+        refines = step >= config.base_steps
+        truth = _draw_batch(pictures, config.batch_size, config.size * (2 if refines else 1), (config.seed, step))
+        torch.manual_seed(_seed_of(config.seed, step))  # of drop-out
+        terms = _measure(network, truth.to(place), refines)
+        return descend(fabric, ranks, wrapped, optimizer, torch.stack(list(terms.values())).sum(), terms)
+
+    with _private_randomness(place):
+        run_steps(*(state, config, optimizer, take_step), rates=partial(_learning_rates, config), progress=progress)
     save_network(out_dir / CHECKPOINT_NAME, network, settings)
 
 
@@ -339,62 +316,6 @@ def _score(
             progress(index + 1, config.n_held_out, "scoring")
     means = pd.DataFrame(rows).mean()
     return {"n_held_out": config.n_held_out, **{str(name): float(value) for name, value in means.items()}}
-
-
-def _resume(
-    path: Path,
-    network: MattingNetwork,
-    optimizer: torch.optim.Optimizer,
-    config: TrainMattingConfig,
-    settings: dict[str, Any],
-) -> _Done:
-    if not path.exists():
-        return _Done()
-    problem = "holds no state of training; remove it to train from the beginning"
-    try:
-        state: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
-        raise InputError(path, "cannot be read; remove it to train from the beginning") from error
-    if not isinstance(state, dict):
-        raise InputError(path, problem)
-    if state.get("settings") != json.dumps(settings):
-        raise InputError(path, "is of another run", expected="the state of this run, or none to start anew")
-    try:
-        network.load_state_dict(state["network"])
-        optimizer.load_state_dict(state["optimizer"])
-        done = _Done(int(state["step"]), int(state["skipped"]), list(state["rows"]))
-    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
-        raise InputError(path, problem) from error
-    if not 0 < done.step <= config.steps:
-        raise InputError(path, f"is {done.step}", "step", expected=f"1 to {config.steps}")
-    logger.info("going on at step %d of %d", done.step, config.steps)
-    return done
-
-
-def _save(
-    out_dir: Path,
-    network: MattingNetwork,
-    optimizer: torch.optim.Optimizer,
-    settings: dict[str, Any],
-    done: _Done,
-) -> None:
-    state = {
-        "network": network.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "settings": json.dumps(settings),
-        "step": done.step,
-        "skipped": done.skipped,
-        "rows": done.rows,
-    }
-    # The table first: a run stopped between the two goes over these steps again, and writes both.
-    with whole_file(out_dir / TRAINING_NAME) as temporary:
-        table = pd.DataFrame(done.rows)
-        table.to_csv(temporary, index=False, lineterminator="\n", float_format="%.9g")
-    with whole_file(out_dir / STATE_NAME) as temporary:
-        # Through memory: on a full disk torch's own writer fails with an error that does not say so.
-        buffer = io.BytesIO()
-        torch.save(state, buffer)
-        temporary.write_bytes(buffer.getvalue())
 
 
 def _labelled(progress: Progress | None, label: str) -> Callable[[int, int], None] | None:

@@ -16,17 +16,11 @@ from rb2v.core.color import Response
 from rb2v.core.compositing import lowest_composite_psnr
 from rb2v.io.aligned import AlignedSample
 from rb2v.io.frame_file import FrameFile
-from rb2v.io.store import sha256_of
 from rb2v.matting import Matter, SampleSource, fit_to_take
 
 logger = logging.getLogger(__name__)
 
 _MAX_ROUNDS = 3  # in which a take is keyed, so that none takes endless time
-
-
-def digest_weights(weights: Path | None) -> str | None:
-    """Return the SHA-256 of a matter's weights as 64 hex digits; None where it has none."""
-    return None if weights is None else sha256_of(weights)
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,8 @@ _MAX_SHIFT_SHARE = 0.15
 _MIN_CORRELATION = 0.4
 _MIN_GAIN = 0.02
 _SLOPE_SHARE = 0.1
+_COARSE_SIDE_PX = 96
+"""At which, or up to twice that, frames are correlated under all shifts."""
 _UNKNOWN_ERROR_PX = 1.0
 _MIN_STILL_DB = 24.0
 _MAX_STILL_RANGE_DB = 1.0
@@ -130,19 +132,20 @@ def find_coarse_shift(
     homography : (3, 3) ndarray of float64, or None
         The calibration's with that shift.
     """
-    width, height = size
+    factor = max(min(size) // _COARSE_SIDE_PX, 1)
+    width, height = (max(side // factor, 1) for side in size)
     radius = math.ceil(rig.search_range_seconds * rig.fine_fps)
     possible = [index for index, place in enumerate(expected) if radius <= place < len(windows) - radius]
     chosen = possible[:: max(-(-len(possible) // MAX_FRAMES), 1)]
     total = np.zeros((height, width))
     for index in chosen:
         near = windows[expected[index] - radius : expected[index] + radius + 1]
-        total += _correlations(frames[index], near, size).max(axis=0)
+        total += _correlations(frames[index], near, size, (width, height)).max(axis=0)
     if not chosen:
         return None, None
     total /= len(chosen)
     y, x = np.meshgrid(np.fft.fftfreq(height, 1 / height), np.fft.fftfreq(width, 1 / width), indexing="ij")
-    total[np.hypot(x, y) > _MAX_SHIFT_SHARE * min(size)] = -1
+    total[np.hypot(x, y) > _MAX_SHIFT_SHARE * min(width, height)] = -1
     row, column = np.unravel_index(int(total.argmax()), total.shape)
     if total[row, column] < _MIN_CORRELATION or total[row, column] < total[0, 0] + _MIN_GAIN:
         return None, None
@@ -159,19 +162,36 @@ def contradicts(fine: TakeRegistration, coarse: TakeRegistration) -> bool:
 
 
 def _correlations(
-    frame: NDArray[np.uint16], windows: NDArray[np.floating], size: tuple[int, int]
+    frame: NDArray[np.uint16], windows: NDArray[np.floating], size: tuple[int, int], coarse: tuple[int, int]
 ) -> NDArray[np.float64]:
-    """Return the correlation of a frame with every window under every shift of the window, as (n, H, W)."""
-    width, height = size
-    pictures = [np.asarray(one, dtype=np.float64).mean(axis=-1).reshape(-1, height, width) for one in (frame, windows)]
+    """Return the correlation of a frame with every window under every shift of the window, as (n, H, W).
+
+    Parameters
+    ----------
+    frame, windows : (J, 3) and (n, J, 3) ndarray
+        Pictures of ``size``, their pixels in a row.
+    size, coarse : tuple of int
+        Width and height that they have, and that they are compared at.
+    """
+    width, height = coarse
+    pictures = [
+        [_shrink(one, size, coarse) for one in some.reshape(-1, size[0] * size[1], 3)] for some in (frame, windows)
+    ]
     fade = np.outer(np.hanning(height), np.hanning(width)) ** 0.5
     spectra = []
     for some in pictures:
         # The means and the slow slopes of the light say nothing of a place.
-        fine = np.stack([one - cv2.GaussianBlur(one, (0, 0), _SLOPE_SHARE * min(size)) for one in some]) * fade
+        fine = np.stack([one - cv2.GaussianBlur(one, (0, 0), _SLOPE_SHARE * min(coarse)) for one in some]) * fade
         norms = np.sqrt(np.square(fine).sum(axis=(1, 2), keepdims=True)) + 1e-9
         spectra.append(np.fft.rfft2(fine / norms))
     return np.asarray(np.fft.irfft2(spectra[0] * np.conj(spectra[1]), s=(height, width)), dtype=np.float64)
+
+
+def _shrink(
+    pixels: NDArray[np.uint16] | NDArray[np.floating], size: tuple[int, int], coarse: tuple[int, int]
+) -> NDArray[np.float64]:
+    gray = np.asarray(pixels, dtype=np.float32).mean(axis=-1).reshape(size[1], size[0])
+    return np.asarray(cv2.resize(gray, coarse, interpolation=cv2.INTER_AREA), dtype=np.float64)
 
 
 def registration_of(shared: Homography, calibration: Calibration, left: TakeRegistration | None) -> TakeRegistration:

@@ -21,7 +21,7 @@ from rb2v.core.lens import distort_points
 from rb2v.device import Device, make_matrix_product
 from rb2v.errors import InputError, Rb2vError
 from rb2v.execution import Executor, SerialExecutor
-from rb2v.interpolation import make_interpolator
+from rb2v.interpolation import digest_weights, make_interpolator
 from rb2v.io.aligned import AlignedManifest, AlignedTakeReader, aligned_take_path, write_aligned_manifest
 from rb2v.io.calibration import read_calibration
 from rb2v.io.config import read_raw_directory, read_takes
@@ -29,8 +29,7 @@ from rb2v.io.store import output_folder, sha256_of, write_alignment
 from rb2v.io.video import probe_video, read_image
 from rb2v.matting import make_matter
 from rb2v.stages.align.config import AlignConfig
-from rb2v.stages.align.matte import digest_weights
-from rb2v.stages.align.take import write_take
+from rb2v.stages.align.take import Equipment, write_take
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +60,7 @@ def run(
     config: AlignConfig | None = None,
     *,
     weights: Path | None = None,
+    interpolator_weights: Path | None = None,
     take_names: Sequence[str] = (),
     device: Device = "auto",
     executor: Executor | None = None,
@@ -80,6 +80,8 @@ def run(
         How windows are looked for.
     weights : Path, optional
         File of the matter's weights, for one that has some.
+    interpolator_weights : Path, optional
+        The interpolator's weights in place of its usual ones, see `rb2v.interpolation.make_interpolator`.
     take_names : sequence of str, optional
         The takes to align; all by default.
     device : {"auto", "cpu", "cuda"}
@@ -115,7 +117,7 @@ def run(
     # What is not there is said before anything is written.
     make_matrix_product(device)
     make_matter(config.matter, weights)
-    make_interpolator(config.interpolator, device=device)
+    make_interpolator(config.interpolator, device=device, weights=interpolator_weights)
     for take in takes:
         _check_files(take, calibration)
     manifest = AlignedManifest(
@@ -124,7 +126,11 @@ def run(
         output_size=raw.rig.output_size,
         crop=calibration.crop,
         calibration_sha256=sha256_of(calibration_path),
-        config={**dataclasses.asdict(config), "weights_sha256": digest_weights(weights)},
+        config={
+            **dataclasses.asdict(config),
+            "weights_sha256": None if weights is None else sha256_of(weights),
+            "interpolator_weights_sha256": digest_weights(interpolator_weights),
+        },
         takes=(),
     )
     # Takes may be added to a session later; everything else decides what a finished take looks like.
@@ -137,8 +143,7 @@ def run(
             calibration=calibration,
             out_dir=out_dir,
             config=config,
-            device=device,
-            weights=weights,
+            equipment=Equipment(device, weights, interpolator_weights),
         )
         faults = []
         for record in executor.map(align, takes):
@@ -239,8 +244,7 @@ def align_take(
     calibration: Calibration,
     out_dir: Path,
     config: AlignConfig,
-    device: Device = "auto",
-    weights: Path | None = None,
+    equipment: Equipment,
 ) -> TakeRecord:
     """Align one take and write its file, unless it is there already and was made from the same inputs.
 
@@ -254,7 +258,7 @@ def align_take(
     path = aligned_take_path(out_dir, take.name)
     inputs_sha256 = _digest_inputs(take)
     if not _is_made_from(path, inputs_sha256):
-        write_take(path, take, rig, calibration, config, device, inputs_sha256, weights)
+        write_take(path, take, rig, calibration, config, equipment, inputs_sha256)
     with AlignedTakeReader(path) as reader:
         frames = reader.read_frames()
         reasons = Counter(frame.reason for frame in frames if not frame.accepted)

@@ -74,6 +74,17 @@ class _Windows:
     """Under which the views would lie on each other; None where the present one is as good."""
 
 
+@dataclass(frozen=True)
+class Equipment:
+    """What a take is aligned with, beside the configuration."""
+
+    device: Device = "auto"
+    """Where windows are scored, and where an interpolating network computes."""
+    matter_weights: Path | None = None
+    interpolator_weights: Path | None = None
+    """In place of the interpolator's usual ones."""
+
+
 class TakeAlignment:
     """The alignment of one take.
 
@@ -89,10 +100,8 @@ class TakeAlignment:
         How it is aligned.
     scratch : Path
         A folder for what does not fit in memory.
-    device : {"auto", "cpu", "cuda"}
-        Where windows are scored, and where an interpolating network computes.
-    weights : Path, optional
-        The matter's weights.
+    equipment : Equipment
+        What it is aligned with.
 
     Raises
     ------
@@ -107,13 +116,12 @@ class TakeAlignment:
         calibration: Calibration,
         config: AlignConfig,
         scratch: Path,
-        device: Device,
-        weights: Path | None = None,
+        equipment: Equipment,
     ) -> None:
         self._take, self._rig, self._config, self._scratch = take, rig, config, scratch
-        self._calibration, self._device, self._weights = calibration, device, weights
+        self._calibration, self._equipment = calibration, equipment
         self._shared, self._round = calibration, 0
-        self._product = make_matrix_product(device)
+        self._product = make_matrix_product(equipment.device)
         # The gyro and the shutter stand in the same track, and reading it means reading the whole file.
         self._read_telemetry = functools.cache(read_telemetry)
         self._response: Response = rig.response if config.response is None else config.response
@@ -129,7 +137,12 @@ class TakeAlignment:
         )
         sharp = load_track(take.sharp, self._warp_sharp, calibration.size_sharp, rig.sharp_fps, scratch / "sharp")
         # A network is shown what was recorded, whatever of it is undone for averaging.
-        interpolator = make_interpolator(config.interpolator, response=self._response, device=device)
+        interpolator = make_interpolator(
+            config.interpolator,
+            response=self._response,
+            device=equipment.device,
+            weights=equipment.interpolator_weights,
+        )
         self._sharp = SharpSource(sharp, rig, interpolator, self._response)
         if self._sharp.n_positions < 1:
             raise InputError(take.sharp[0], f"holds {len(sharp.times)} frames", expected="at least one whole window")
@@ -151,7 +164,7 @@ class TakeAlignment:
             registration = registration_of(self._shared.homography, self._calibration, registration)
         frames, samples = self._make_samples(found)
         if self._take.green_screen:
-            matter = make_matter(config.matter, self._weights)
+            matter = make_matter(config.matter, self._equipment.matter_weights)
             limits = CompositeLimits(config.min_composite_psnr_db, config.min_explained_psnr_db)
             frames, samples = reject_broken_composites(frames, samples, matter, self._response, limits)
         write_aligned_take(
@@ -245,7 +258,7 @@ class TakeAlignment:
         scratch.mkdir()
         mirrored = bool(np.linalg.det(homography) < 0)
         own = dataclasses.replace(self._calibration, homography=homography, mirrored=mirrored)
-        again = TakeAlignment(self._take, self._rig, own, self._config, scratch, self._device, self._weights)
+        again = TakeAlignment(self._take, self._rig, own, self._config, scratch, self._equipment)
         again._shared, again._round = self._shared, self._round + 1
         return again
 
@@ -347,9 +360,8 @@ def write_take(
     rig: Rig,
     calibration: Calibration,
     config: AlignConfig,
-    device: Device,
+    equipment: Equipment,
     inputs_sha256: str,
-    weights: Path | None = None,
 ) -> None:
     """Align one take and write its file whole or not at all; what is laid aside on the way goes beside it.
 
@@ -362,4 +374,4 @@ def write_take(
         screen is seen in a green-screen take.
     """
     with scratch_folder(path) as scratch, threadpool_limits(1, "blas"):
-        TakeAlignment(take, rig, calibration, config, scratch, device, weights).write(path, inputs_sha256)
+        TakeAlignment(take, rig, calibration, config, scratch, equipment).write(path, inputs_sha256)

@@ -14,10 +14,10 @@ from rb2v.artifacts import REASONS
 from rb2v.errors import InputError, Rb2vError
 from rb2v.execution import Executor
 from rb2v.io.aligned import MANIFEST_NAME, AlignedManifest
-from rb2v.io.store import SCHEMA, check_schema, read_json, to_json, validate, write_json
+from rb2v.io.store import SCHEMA, check_schema, read_json, sha256_of, to_json, validate, write_json
 from rb2v.matting import make_matter
 from rb2v.stages.align.config import AlignConfig
-from rb2v.stages.align.matte import CompositeLimits, digest_weights, measure_composites
+from rb2v.stages.align.matte import CompositeLimits, measure_composites
 from rb2v.stages.build_shards.config import BuildShardsConfig
 from rb2v.stages.build_shards.takes import Source, TakeRecord
 
@@ -84,7 +84,7 @@ def choose_keying(
         problem = f"the takes were keyed by the matter {matter!r} with weights of SHA-256 {said.weights_sha256}"
         raise InputError(path, problem, "config.weights_sha256", "that file as --weights, or another --matter")
     make_matter(matter, weights)
-    weights_sha256 = digest_weights(weights)
+    weights_sha256 = None if weights is None else sha256_of(weights)
     as_aligned = (matter, weights_sha256) == (said.matter, said.weights_sha256)
     if config.matter is None and weights is not None and not as_aligned:
         expected = f"{said.weights_sha256} by {path}, or the matter as --matter, to judge the takes anew"

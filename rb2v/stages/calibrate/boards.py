@@ -15,6 +15,7 @@ Points = NDArray[np.float64]
 Gray = NDArray[np.uint8]
 
 _SEARCH_WIDTH_PX = 1000
+_LEAST_SQUARE_PX = 3
 _MIN_CHARUCO_CORNERS = 8
 
 
@@ -62,6 +63,9 @@ def find_corners(image: NDArray[np.uint8], board_corners: tuple[int, int]) -> Po
     (n, 2) ndarray of float64 or None
         The inner corners in pixels, in the detector's order, row by row; None where there is no board.
     """
+    # The detector takes seconds over a long strip.
+    if min(image.shape[:2]) < _LEAST_SQUARE_PX * (min(board_corners) + 1):
+        return None
     gray = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
     scale = min(_SEARCH_WIDTH_PX / gray.shape[1], 1.0)
     for share, flags in ((scale, 0), (0.5 * scale, cv2.CALIB_CB_NORMALIZE_IMAGE)):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -20,6 +22,8 @@ from rb2v.stages.calibrate.config import CalibrateConfig
 Points = NDArray[np.float64]
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
+
+_MIN_SIDE_PX = 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,28 +59,45 @@ def read_captures(raw: RawDirectory, config: CalibrateConfig) -> list[Capture]:
     Raises
     ------
     InputError
-        If there is none, or they differ in size.
+        If there is none, they differ in size, or none shows the board that the configuration names.
     """
+    folder = raw.root / "calibration" / "geometry"
     if not raw.geometry_pairs:
-        folder = raw.root / "calibration" / "geometry"
         raise InputError(folder, "holds no capture pair", expected="blurry/<name>.png and sharp/<name>.png")
+    pictures = [(read_image(blurry_path), read_image(sharp_path)) for blurry_path, sharp_path in raw.geometry_pairs]
+    for side in (0, 1):
+        _check_sizes([pair[side] for pair in raw.geometry_pairs], [pair[side] for pair in pictures])
     captures: list[Capture] = []
-    for blurry_path, sharp_path in raw.geometry_pairs:
-        blurry, sharp = read_image(blurry_path), read_image(sharp_path)
-        if captures:
-            first = captures[0]
-            for path, image, reference in ((blurry_path, blurry, first.blurry), (sharp_path, sharp, first.sharp)):
-                check_size(path, image, reference, "the other captures")
+    for (path, _), (blurry, sharp) in zip(raw.geometry_pairs, pictures, strict=True):
         boards = (_find_board(blurry, config), _find_board(sharp, config))
-        captures.append(Capture(blurry_path.name, blurry, sharp, _common(*boards, config), _board_in(*boards), boards))
+        captures.append(Capture(path.name, blurry, sharp, _common(*boards, config), _board_in(*boards), boards))
+    if config.named_board is not None and all(capture.board_in is None for capture in captures):
+        raise InputError(
+            folder,
+            f"no capture shows the {config.named_board}",
+            expected="the board of the captures (a chessboard has one inner corner less than squares each way), or "
+            "none to be named",
+        )
     return captures
+
+
+def _check_sizes(paths: Sequence[Path], images: Sequence[Image]) -> None:
+    """Check that one camera's pictures are of one size, and of a size that tells anything."""
+    # The first of the most frequent size, so that an odd picture is named, whichever it is.
+    (usual, _), *_ = Counter(size_of(image) for image in images).most_common()
+    for path, image in zip(paths, images, strict=True):
+        width, height = size_of(image)
+        if (width, height) != usual:
+            raise InputError(path, f"is {width}x{height}", expected=f"{usual[0]}x{usual[1]} as the other captures")
+        if min(width, height) < _MIN_SIDE_PX:
+            raise InputError(path, f"is {width}x{height}", expected=f"{_MIN_SIDE_PX} pixels each way at least")
 
 
 def _find_board(image: Image, config: CalibrateConfig) -> BoardView | None:
     if config.charuco is not None:
         return find_charuco(image, config.charuco)
-    corners = find_corners(image, config.board_corners)
-    return None if corners is None else BoardView(board_grid(config.board_corners), corners)
+    corners = find_corners(image, config.chessboard)
+    return None if corners is None else BoardView(board_grid(config.chessboard), corners)
 
 
 def _common(blurry: BoardView | None, sharp: BoardView | None, config: CalibrateConfig) -> tuple[Points, Points] | None:
@@ -89,16 +110,3 @@ def _board_in(blurry: BoardView | None, sharp: BoardView | None) -> Literal["bot
     if blurry is not None and sharp is not None:
         return "both"
     return "blurry" if blurry is not None else "sharp" if sharp is not None else None
-
-
-def check_size(path: Path, image: Image, reference: Image, others: str) -> None:
-    """Check that a picture is as large as others.
-
-    Raises
-    ------
-    InputError
-        If it is not.
-    """
-    if image.shape != reference.shape:
-        (width, height), (w, h) = size_of(image), size_of(reference)
-        raise InputError(path, f"is {width}x{height}", expected=f"{w}x{h} as {others}")

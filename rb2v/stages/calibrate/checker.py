@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from rb2v.artifacts import Calibration, CameraResponse
 from rb2v.core.color import apply_color_map, delta_e_2000, fit_color_map_by_consensus, from_linear, to_linear
+from rb2v.core.homography import warp_points
 from rb2v.core.lens import undistort_image
 from rb2v.errors import InputError
 from rb2v.io.video import read_image
@@ -27,7 +28,6 @@ from rb2v.stages.calibrate.chart import (
     measure_patches,
     place_chart,
 )
-from rb2v.stages.calibrate.places import to_blurry, to_sharp
 from rb2v.stages.calibrate.response import ResponseChoice, choose_response, estimate_from_patches
 
 logger = logging.getLogger(__name__)
@@ -138,6 +138,7 @@ def fit_checker(
 
 
 def _read_pair(pair: tuple[Path, Path], calibration: Calibration) -> tuple[Image, Image]:
+    """Return the pictures without their lenses' distortion: the pixels that the homography is between."""
     images = []
     sizes = (calibration.size_blurry, calibration.size_sharp)
     lenses = (calibration.lens_blurry, calibration.lens_sharp)
@@ -158,9 +159,10 @@ def _find_in_both(
     if blurry is None and sharp is None:
         raise InputError(pair[0], "no 24-patch colour checker was found", expected=_EXPECTED)
     if blurry is None and sharp is not None:
-        blurry = _place(pair[0], images[0], to_blurry(calibration, sharp.centers))
+        blurry = _place(pair[0], images[0], warp_points(calibration.homography, sharp.centers))
     elif sharp is None and blurry is not None:
-        sharp = _place(pair[1], images[1], to_sharp(calibration, blurry.centers))
+        back = np.linalg.inv(calibration.homography)
+        sharp = _place(pair[1], images[1], warp_points(back, blurry.centers))
     assert blurry is not None
     assert sharp is not None
     for path, chart in zip(pair, (blurry, sharp), strict=True):
@@ -193,7 +195,7 @@ def _check_places(pair: tuple[Path, Path], charts: tuple[Chart, Chart], calibrat
         raise InputError(pair[1], problem, expected="two pictures as the cameras recorded them")
 
     def offset(inner: Chart, outer: Chart) -> float:
-        distances = np.linalg.norm(to_blurry(calibration, inner.centers) - outer.centers, axis=1)
+        distances = np.linalg.norm(warp_points(calibration.homography, inner.centers) - outer.centers, axis=1)
         return float(np.median(distances)) / outer.pitch_px
 
     found = offset(sharp, blurry)

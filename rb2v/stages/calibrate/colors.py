@@ -33,7 +33,7 @@ def add_colors(
     raw : RawDirectory
         Where the checker's pictures are, if there are any, and the rig.
     captures : sequence of Capture
-        The geometry captures.
+        The geometry captures, without their lenses' distortion.
     calibration : Calibration
         How the views are registered.
     choice : {"auto", "linear", "srgb"} or float, optional

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from rb2v.artifacts import CalibrationQuality, Crop, LocalResidual
 from rb2v.core.displacement import Displacement, local_displacements
 from rb2v.core.homography import Homography, fit_homography, warp_points
 from rb2v.core.refinement import ImagePair
-from rb2v.errors import Rb2vError
+from rb2v.errors import InputError
 from rb2v.stages.calibrate.registration import Matches, Registration
 
 logger = logging.getLogger(__name__)
@@ -24,12 +25,15 @@ _OVERLAP = 0.6
 _MAX_CAPTURES = 16
 
 
-def measure_quality(
-    registration: Registration, residuals: Sequence[LocalResidual], delta_e: float | None
-) -> CalibrationQuality:
-    """Return the figures by which a registration is judged.
+def measure_quality(registration: Registration, residuals: Sequence[LocalResidual], folder: Path) -> CalibrationQuality:
+    """Return the figures by which a registration is judged, without those of colours.
 
     Where no board and no feature gives point pairs, the windows of the residuals stand in for them.
+
+    Raises
+    ------
+    InputError
+        If the captures, which lie in the folder, give neither.
     """
     matches = registration.matches
     if matches:
@@ -39,12 +43,13 @@ def measure_quality(
         errors = np.array([np.hypot(one.dx, one.dy) for one in residuals])
         n_captures = len(registration.captures)
     if not len(errors):
-        raise Rb2vError("nothing in the captures tells how well they are registered: too little texture")
+        problem = "nothing in the captures tells how well they are registered: too little texture"
+        raise InputError(folder, problem, expected="a chessboard or a textured scene")
     return CalibrationQuality(
         rms_px=float(np.sqrt(np.square(errors).mean())),
         pairs=n_captures,
         points=len(errors),
-        delta_e=delta_e,
+        delta_e=None,
         p95_px=float(np.quantile(errors, 0.95)),
         leave_one_out_px=_leave_one_out_px(registration),
         refined=registration.refinement is not None,

@@ -114,16 +114,15 @@ def register(
         if refinement is not None and takes:
             of_takes = [_image_pair(take, lit_blurry, lit_sharp) for take in takes]
             fitting = choose_fitting(takes, of_takes, refinement.homography, folder)
-            used = [takes[index].name for index in fitting]
-            if used:
-                pairs = [*pairs, *(of_takes[index] for index in fitting)]
-                refinement = refine_jointly(refinement.homography, pairs, is_near=True)
+            added = _refine_with(refinement, pairs, [of_takes[index] for index in fitting])
+            if added is not None:
+                refinement, pairs = added
+                used = [takes[index].name for index in fitting]
         refinement = _follow_consensus(initial if refinement is None else refinement.homography, pairs, refinement)
     near = initial if refinement is None else refinement.homography
-    matches = collect_matches(captures, near, 3.0)
+    matches, fitted = fit_matches(collect_matches(captures, near, 3.0), near)
     if not matches and refinement is None:
         raise InputError(folder, "the captures give too few point pairs", expected="a chessboard or a textured scene")
-    matches, fitted = fit_matches(matches) if matches else ([], near)
     homography = fitted if refinement is None else refinement.homography
     if refinement is not None:
         _check_certainty(refinement, pairs[0], folder)
@@ -194,7 +193,7 @@ def _expected(rig: Rig) -> str:
 def _board_candidates(captures: Sequence[Capture], config: CalibrateConfig) -> Iterator[Homography]:
     for capture in captures:
         if capture.corners is not None:
-            yield from board_candidates(*capture.corners, config.board_corners)
+            yield from board_candidates(*capture.corners, config.chessboard)
 
 
 def _scene_candidates(captures: Sequence[Capture], pairs: Sequence[ImagePair]) -> Iterator[Homography]:
@@ -256,7 +255,7 @@ def _coarse_scales(pair: ImagePair) -> tuple[Homography, Homography]:
 def _coarse_size(image: NDArray[np.float32]) -> tuple[int, int]:
     height, width = image.shape
     scale = min(_COARSE_WIDTH_PX / width, 1.0)
-    return round(scale * width), round(scale * height)
+    return max(round(scale * width), 1), max(round(scale * height), 1)
 
 
 def _at_coarse(homography: Homography, pair: ImagePair) -> Homography:
@@ -307,6 +306,20 @@ def _refine(
         )
         captures = [*captures[:worst], *captures[worst + 1 :]]
         pairs = [*pairs[:worst], *pairs[worst + 1 :]]
+
+
+def _refine_with(
+    refinement: Refinement, pairs: list[ImagePair], of_takes: list[ImagePair]
+) -> tuple[Refinement, list[ImagePair]] | None:
+    """Return the refinement on captures and takes, and all their pictures; None where there is none with takes."""
+    if not of_takes:
+        return None
+    together = [*pairs, *of_takes]
+    try:
+        return refine_jointly(refinement.homography, together, is_near=True), together
+    except ValueError as error:
+        logger.warning("the takes' still first frames are left out: %s", error)
+        return None
 
 
 def _follow_consensus(
@@ -374,11 +387,14 @@ def _feature_matches(captures: Sequence[Capture], homography: Homography, within
     return features
 
 
-def fit_matches(matches: Sequence[Matches]) -> tuple[list[Matches], Homography]:
-    """Return the point pairs that agree on one homography, and that one."""
-    source = np.concatenate([match.sharp for match in matches])
-    target = np.concatenate([match.blurry for match in matches])
-    homography, inliers = fit_homography(source, target)
+def fit_matches(matches: Sequence[Matches], near: Homography) -> tuple[list[Matches], Homography]:
+    """Return the point pairs that agree on one homography, and that one; none, and the one given, where none does."""
+    source = np.concatenate([np.empty((0, 2)), *(match.sharp for match in matches)])
+    target = np.concatenate([np.empty((0, 2)), *(match.blurry for match in matches)])
+    try:
+        homography, inliers = fit_homography(source, target)
+    except ValueError:  # too few, or along a line
+        return [], near
     kept, start = [], 0
     for match in matches:
         agree = inliers[start : start + len(match.sharp)]

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from rb2v.artifacts import Calibration, CameraResponse
 from rb2v.core.color import CHECKER_SRGB, to_linear
+from rb2v.core.homography import warp_points
 from rb2v.core.response import ColorPairs, GraySteps, ResponseEstimate, estimate_response
 from rb2v.stages.calibrate.captures import Capture, Image, Points
 from rb2v.stages.calibrate.chart import GRAY_ROW, PatchColors
-from rb2v.stages.calibrate.places import record, to_sharp
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ def estimate_from_captures(captures: Sequence[Capture], calibration: Calibration
     Parameters
     ----------
     captures : sequence of Capture
-        The scenes.
+        The scenes, without their lenses' distortion.
     calibration : Calibration
         How the views are registered.
 
@@ -94,12 +94,10 @@ def estimate_from_captures(captures: Sequence[Capture], calibration: Calibration
         None where they leave it open, as where the cameras differ by a gain alone.
     """
     crop = calibration.crop
-    # Middles of the blocks where the crop is stated, and where each camera recorded them.
     x = np.arange(crop.x + _BLOCK_PX / 2, crop.x + crop.width - _BLOCK_PX / 2, _BLOCK_PX) - 0.5
     y = np.arange(crop.y + _BLOCK_PX / 2, crop.y + crop.height - _BLOCK_PX / 2, _BLOCK_PX) - 0.5
-    middles = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
-    in_blurry = record(middles, calibration.lens_blurry)
-    in_sharp = to_sharp(calibration, in_blurry)
+    in_blurry = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
+    in_sharp = warp_points(np.linalg.inv(calibration.homography), in_blurry)
     sources, targets = [np.empty((0, 3))], [np.empty((0, 3))]
     for capture in captures:
         target, even_target = _sample_blocks(capture.blurry, in_blurry)
@@ -116,7 +114,7 @@ def _sample_blocks(image: Image, middles: Points) -> tuple[NDArray[np.float64], 
     coded = image.astype(np.float32) / np.float32(255)
     mean = cv2.blur(coded, (_BLOCK_PX, _BLOCK_PX))
     variance = cv2.blur(np.square(coded), (_BLOCK_PX, _BLOCK_PX)) - np.square(mean)
-    x, y = np.nan_to_num(middles, nan=-1e6).astype(np.float32).T[:, None]
+    x, y = middles.astype(np.float32).T[:, None]
     sampled = [
         np.asarray(cv2.remap(np.asarray(field, np.float32), x, y, cv2.INTER_LINEAR, borderValue=(-1, -1, -1)))[0]
         for field in (mean, variance)

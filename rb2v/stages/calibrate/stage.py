@@ -80,7 +80,7 @@ def run(
         size_sharp=size_of(captures[0].sharp),
         crop=crop,
         color=None,
-        quality=measure_quality(registration, residuals, None),
+        quality=measure_quality(registration, residuals, raw_dir / "calibration" / "geometry"),
         residuals=residuals,
         lens_blurry=lenses.blurry,
         lens_sharp=lenses.sharp,

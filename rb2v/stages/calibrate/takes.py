@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -127,7 +126,11 @@ def _read_still(paths: Sequence[Path]) -> tuple[Image, Mask] | None:
     moved = np.zeros((0, 0), bool)
     edges = moved
     n_frames = 0
-    for frame in itertools.takewhile(lambda one: one.time_seconds < _SPAN_SECONDS, iter_frames(paths)):
+    start_seconds: float | None = None
+    for frame in iter_frames(paths):
+        start_seconds = frame.time_seconds if start_seconds is None else start_seconds
+        if frame.time_seconds - start_seconds >= _SPAN_SECONDS:
+            break
         seen = _coarse(frame.image)
         if first is None or coarse is None or total is None:
             first, coarse, total = frame.image, seen, np.zeros(frame.image.shape, np.float32)
@@ -153,7 +156,8 @@ def _coarse(image: Image) -> NDArray[np.float32]:
     width, height = size_of(image)
     scale = min(_COARSE_WIDTH_PX / width, 1.0)
     gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
-    small = cv2.resize(gray, (round(scale * width), round(scale * height)), interpolation=cv2.INTER_AREA)
+    coarse_size = (max(round(scale * width), 1), max(round(scale * height), 1))
+    small = cv2.resize(gray, coarse_size, interpolation=cv2.INTER_AREA)
     return np.asarray(cv2.GaussianBlur(small, (0, 0), 1.0), dtype=np.float32)
 
 
@@ -204,10 +208,9 @@ def choose_fitting(
     InputError
         If most of the takes fit the other way round: the captures of the cameras are in each other's folder.
     """
-    kept, exchanged, told = [], [], 0
+    kept, exchanged = [], []
     for index, (take, pair) in enumerate(zip(takes, pairs, strict=True)):
         fit = _measure(pair, homography)
-        told += 1
         if fit is not None and fit.shift_px <= max(_MAX_SHIFT_PX, 3 * fit.error_px):
             kept.append(index)
         elif _fits_exchanged(pair, homography, fit):
@@ -220,7 +223,7 @@ def choose_fitting(
                 "'rb2v align --per-take' gives such a take a homography of its own",
                 *(take.name, fit.shift_px),
             )
-    if 2 * len(exchanged) > told:
+    if 2 * len(exchanged) > len(takes):
         raise InputError(
             folder / "blurry",
             f"holds the sharp camera's pictures, and sharp/ the blurry camera's: the still first frames of "

@@ -40,6 +40,7 @@ _REFUSE_JITTER = 0.25
 _TICKS_OF_JITTER = 1.1  # times that are rounded to whole ticks step by one more or less
 _MIN_GAP = 1.5  # in frames
 _MAX_ZOOM_DIFFERENCE = 0.01
+_STATED_SHUTTER = 1.01  # a shutter of 1/400 s is stated a little longer, too
 _MAX_STEPS = 101  # a rig's frames_per_sequence is no larger
 _OFF = ("", "OFF", "N", "NO", "NONE", "N/A")
 
@@ -278,10 +279,10 @@ def _shutter_time(take: TakeRecordings) -> Iterator[Finding]:
                     "shutter", "refuse" if error > fine_step else "warn",
                     f"shutter {_shutter(seconds)}", camera, expected, _rig_for(seconds, take.rig),
                 )  # fmt: skip
-        elif seconds > fine_step / 2:
+        elif seconds > _STATED_SHUTTER * fine_step / 2:
             expected = f"{_shutter(fine_step / 2)} or less, half a step of the fine track"
             advice = "take the shortest shutter that the light allows"
-            level: Level = "refuse" if seconds > 1.01 * fine_step else "warn"
+            level: Level = "refuse" if seconds > _STATED_SHUTTER * fine_step else "warn"
             yield Finding("shutter", level, f"shutter {_shutter(seconds)}", camera, expected, advice)
 
 

@@ -18,7 +18,7 @@ from rb2v.execution import Executor, SerialExecutor
 from rb2v.io.config import read_raw_directory, read_take
 from rb2v.io.recording import Recording, read_recording
 from rb2v.io.store import SCHEMA
-from rb2v.io.video import read_image
+from rb2v.io.video import read_image_size
 from rb2v.stages.doctor.checks import LEVELS, Finding, Level, TakeRecordings, check_take, worst
 
 
@@ -80,11 +80,11 @@ def run(
         found.append(diagnosis)
         if on_take is not None:
             on_take(len(found), len(takes))
-    captured: dict[Camera, tuple[int, int]] = {}
-    for pair in raw.geometry_pairs[:1]:
-        for camera, path in zip(CAMERAS, pair, strict=True):
-            height, width = read_image(path).shape[:2]
-            captured[camera] = width, height
+    captured = {
+        camera: Counter(read_image_size(pair[side]) for pair in raw.geometry_pairs).most_common(1)[0][0]
+        for side, camera in enumerate(CAMERAS)
+        if raw.geometry_pairs
+    }
     return tuple(_add_odd_sizes(found, captured))
 
 

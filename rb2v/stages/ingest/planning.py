@@ -83,6 +83,8 @@ class Leftover:
     camera: Camera
     recording: CardRecording
     reason: str
+    is_readable: bool = True
+    """Whether its files make up a recording at all; it has no partner otherwise."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,7 +150,7 @@ def plan(
     results = (executor or SerialExecutor()).map(_examine, [recording for _, recording in listed])
     for n_done, ((camera, recording), result) in enumerate(zip(listed, results, strict=True), start=1):
         if isinstance(result, str):
-            leftovers.append(Leftover(camera, recording, result))
+            leftovers.append(Leftover(camera, recording, result, is_readable=False))
         else:
             read[camera][recording] = result
         if on_recording is not None:

@@ -189,7 +189,8 @@ def _write_table(root: Path, planned: Plan) -> Path:
             for camera in CAMERAS:
                 rows += _rows_of(take.recording(camera), camera, "refused", reasons, take.name)
     for leftover in planned.leftovers:
-        rows += _rows_of(leftover.recording, leftover.camera, "unpaired", leftover.reason, "")
+        state = "unpaired" if leftover.is_readable else "unreadable"
+        rows += _rows_of(leftover.recording, leftover.camera, state, leftover.reason, "")
     text = io.StringIO()
     writer = csv.DictWriter(text, _COLUMNS, restval="", lineterminator="\n")
     writer.writeheader()

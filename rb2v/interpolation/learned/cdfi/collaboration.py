@@ -30,6 +30,10 @@ the published weights were trained with."""
 
 _TILE_PIXELS = {"cpu": 2048, "cuda": 65536}
 """Output pixels whose taps are listed at once: what bounds the memory. A CPU's caches are to hold the lists."""
+_N_PARTS = {"cpu": 4, "cuda": 1}
+"""That a tile is taken in on the way back, where smaller ones have smaller products of matrices."""
+_DENSE_ROWS = {"cpu": 2**15, "cuda": 0}
+"""Rows of a table up to which the gradient of a sum over some of them is that of a product with all."""
 _FAR_PX = 2.0**20
 """Beyond any image; offsets are held to it, since larger ones may be no integers of 32 bits."""
 
@@ -171,14 +175,13 @@ class _Collaboration(torch.autograd.Function):
         tables = image.permute(0, 2, 3, 1).contiguous().view(n_samples, height * width, n_channels)
         of_tables = torch.zeros_like(tables)
         of_maps = tuple(torch.empty_like(maps) for maps in (weight, alpha, beta))
-        for sample, rows in _tiles(weight):
+        for sample, rows in _tiles(weight, _N_PARTS[weight.device.type]):
             kernels = [maps[sample, :, rows].detach().requires_grad_() for maps in (weight, alpha, beta)]
-            table = tables[sample].detach().requires_grad_()
             with torch.enable_grad():
-                listed = _list_samples(kernels, dilation, rounding, top + rows.start, height, width)
-                total = _sum_samples(table, *listed)
+                index, share = _list_samples(kernels, dilation, rounding, top + rows.start, height, width)
             wanted = gradient[sample, :, rows].flatten(1).T.contiguous()
-            of_table, *of_kernels = torch.autograd.grad(total, [table, *kernels], wanted)
+            of_table, of_share = _differentiate_sum(tables[sample], index, share.detach(), wanted)
+            of_kernels = torch.autograd.grad(share, kernels, of_share)
             of_tables[sample] += of_table
             for maps, part in zip(of_maps, of_kernels, strict=True):
                 maps[sample, :, rows] = part
@@ -186,10 +189,10 @@ class _Collaboration(torch.autograd.Function):
         return (of_image, *of_maps, None, None, None)
 
 
-def _tiles(weight: Tensor) -> list[tuple[int, slice]]:
+def _tiles(weight: Tensor, n_parts: int = 1) -> list[tuple[int, slice]]:
     """Return strips of rows of every sample, none of which has many pixels."""
     n_samples, _, height, width = weight.shape
-    n_rows = max(1, _TILE_PIXELS[weight.device.type] // max(width, 1))
+    n_rows = max(1, _TILE_PIXELS[weight.device.type] // n_parts // max(width, 1))
     strips = [slice(start, min(start + n_rows, height)) for start in range(0, height, n_rows)]
     return [(sample, strip) for sample in range(n_samples) for strip in strips]
 
@@ -246,6 +249,23 @@ def _sum_samples(table: Tensor, index: Tensor, share: Tensor) -> Tensor:
     """Return (n, C) sums over the rows of a (m, C) table that (n, k) indices name, with (n, k) weights."""
     # A sum over bags of embeddings is a weighted gather, for which torch has code that is made for the processor.
     return F.embedding_bag(index, table, per_sample_weights=share, mode="sum")
+
+
+def _differentiate_sum(table: Tensor, index: Tensor, share: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the gradients of table and weights, where (n, C) is that of what `_sum_samples` returns."""
+    first, end = int(index.min()), int(index.max()) + 1
+    if end - first > _DENSE_ROWS[table.device.type]:
+        leaves = [table.detach().requires_grad_(), share.detach().requires_grad_()]
+        with torch.enable_grad():
+            total = _sum_samples(leaves[0], index, leaves[1])
+        of_table, of_share = torch.autograd.grad(total, leaves, wanted)
+        return of_table, of_share
+    # Products of full matrices, though most of their entries are zero or not asked for, take less time than a gather.
+    place = (index - first).long()
+    full = wanted.new_zeros(len(index), end - first).scatter_add_(1, place, share)
+    of_table = torch.zeros_like(table)
+    of_table[first:end] = full.T @ wanted
+    return of_table, (wanted @ table[first:end].T).gather(1, place)
 
 
 @cache

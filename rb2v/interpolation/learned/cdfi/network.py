@@ -6,6 +6,7 @@ References
 ----------
 .. [1] Ding et al., "CDFI: Compression-Driven Network Design for Frame Interpolation", CVPR 2021, section 3.
 .. [2] The code that the weights were published with, for what shapes do not tell: paddings, and how maps are enlarged.
+.. [3] He et al., "Delving Deep into Rectifiers", ICCV 2015, section 2.2.
 """
 
 from __future__ import annotations
@@ -34,11 +35,18 @@ _ENCODER = {1: (24, 24, 24), 2: (48, 48, 52), 3: (99, 97, 95), 4: (156, 142, 159
 _DECODER = {5: (99, 69, 36), 4: (74, 83, 81), 3: (83, 88, 72), 2: (45, 45, 45)}
 _KERNEL_HEAD = (52, 49, 21)
 _MASK_HEAD = (52, 52, 48)
+_HEADS = (
+    *(f"module{kind}{which}" for kind in ("Weight", "Alpha", "Beta") for which in (1, 2)),
+    "moduleOcclusion",
+    "moduleBlend",
+)
 _FEATURES = {1: 4, 2: 8, 3: 12, 4: 16, 5: 20}
 _GRID = (32, 64, 96)
 _N_COLUMNS = 6
 _SPREAD_TAPS = 1.5
 """Of the kernels that an untrained network starts with."""
+_FIRST_SHARE = 0.1
+"""Of the scale that it gives its heads' answers."""
 _FIRST_BLEND = -2.0
 """Log odds that it starts with of what the grid makes, rather than the kernels."""
 _STRIP_PIXELS = {"cpu": 2**15, "cuda": 2**20}
@@ -108,17 +116,26 @@ class Cdfi(nn.Module):
     def start_narrow(self) -> Cdfi:
         """Let an untrained network begin near the mean of its frames, and return it.
 
-        Kernels are narrow around the place itself, and the blend leaves most to the frames that they make.
+        Kernels are narrow around the place itself, and the blend leaves most to the frames that they make. The layers
+        that estimate them keep the scale of what they are given [3]_: as torch starts layers, a thousandth of it would
+        reach the kernels, which then learned nothing in a thousand steps.
         """
+        for layer in self.get_kernel.modules():
+            if isinstance(layer, nn.Conv2d):
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+                if layer.bias is not None:
+                    nn.init.zeros_(layer.bias)
         place = torch.arange(KERNEL_SIDE) - (KERNEL_SIDE - 1) / 2
         squared = (place[:, None].square() + place.square()).flatten()
         weights = -squared / (2 * _SPREAD_TAPS**2)
         biases = {"moduleWeight1": weights, "moduleWeight2": weights, "moduleBlend": torch.tensor([_FIRST_BLEND])}
-        for name, values in biases.items():
-            bias = self.get_kernel.get_submodule(name).get_submodule("7").bias
-            assert isinstance(bias, nn.Parameter)
-            with torch.no_grad():
-                bias.copy_(values)
+        with torch.no_grad():
+            for name in _HEADS:
+                layer = self.get_kernel.get_submodule(name).get_submodule("7")
+                assert isinstance(layer, nn.Conv2d)
+                assert layer.bias is not None
+                layer.weight.mul_(_FIRST_SHARE)
+                layer.bias.copy_(biases.get(name, layer.bias))
         return self
 
     def _lay_over(self, features: Tensor, size: Sequence[int]) -> Tensor:

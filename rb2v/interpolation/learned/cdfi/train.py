@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -29,18 +28,15 @@ from rb2v.interpolation.learned.cdfi.triplets import (
 from rb2v.interpolation.learned.cdfi.weights import CHECKPOINT_NAME, load_cdfi, save_cdfi
 from rb2v.io.store import SCHEMA, output_folder, sha256_of, write_json
 from rb2v.training.average import MovingAverage
-from rb2v.training.curves import Curves
-from rb2v.training.options import learning_rate
+from rb2v.training.loop import run_steps
 from rb2v.training.ranks import Ranks
 from rb2v.training.state import STATE_NAME, Stateful, TrainingState
-from rb2v.training.steps import descend, is_finite
+from rb2v.training.steps import descend
 
 METRICS_NAME = "metrics.json"
 TRIPLETS_NAME = "triplets.npy"
 
 _CHARBONNIER = 1e-3
-
-logger = logging.getLogger(__name__)
 
 Progress = Callable[[int, int, str], None]
 
@@ -197,34 +193,17 @@ def _train(
     parts: dict[str, Stateful] = {"network": network, "optimizer": plain_optimizer, "average": average}
     state = TrainingState(out_dir, settings, settings["data_sha256"], config.steps, ranks, parts)
     state.resume()
-    with ExitStack() as stack:
-        stack.enter_context(torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True))
-        with ranks.together():
-            curves = stack.enter_context(closing(Curves(out_dir / "tensorboard", state.step))) if ranks.leads else None
-        batches = _batches(source, config, ranks, range(state.step, config.steps), workers)
-        for step, batch in zip(range(state.step, config.steps), batches, strict=True):
-            rate = learning_rate(step, steps=config.steps, peak=config.lr, warmup_steps=config.warmup_steps)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-            loss, terms = _measure(wrapped, fabric.to_device(batch), config)
-            figures = descend(fabric, ranks, wrapped, optimizer, loss, terms)
-            if is_finite(figures):
-                average.update(network, step)
-            else:
-                state.skipped += 1
-                if ranks.leads:
-                    logger.warning("step %d skipped: its loss or gradient is not finite", step)
-            state.step = step + 1
-            ended = state.step == config.steps
-            if state.step % config.log_every == 0 or ended:
-                state.rows.append({"step": state.step, "lr": rate, **figures, "skipped": state.skipped})
-                with ranks.together():
-                    if curves is not None:
-                        curves.add(state.step, {"lr": rate, **figures})
-            if state.step % config.checkpoint_every == 0 or ended:
-                state.save()
-            if progress is not None and ranks.leads:
-                progress(state.step, config.steps, "training")
+    batches = _batches(source, config, ranks, range(state.step, config.steps), workers)
+
+    def take_step(step: int) -> dict[str, float]:
+        loss, terms = _measure(wrapped, fabric.to_device(next(batches)), config)
+        return descend(fabric, ranks, wrapped, optimizer, loss, terms)
+
+    run_steps(
+        *(state, config, optimizer, take_step),
+        after_step=lambda step: average.update(network, step),
+        progress=progress,
+    )
     with ranks.together():
         if ranks.leads:
             save_cdfi(out_dir / CHECKPOINT_NAME, average.network.state_dict(), settings)
