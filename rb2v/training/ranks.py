@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -117,9 +118,13 @@ class Ranks:
         dist.all_gather_object(errors, error)
         failures = [failure for failure in errors if failure is not None]
         if failures and self.leads:
+            # Not before its end, for which the others wait; and not left to the interpreter's end, at which a thread
+            # of the group that still lives can abort the process.
+            atexit.register(self.leave)
             raise failures[0]
         if failures:
             self._outlive_first()
+            self.leave()
             raise SystemExit(2)
 
     def from_first(self, value: Any) -> Any:  # noqa: ANN401 - whatever can be pickled
@@ -147,7 +152,7 @@ class Ranks:
 
     def leave(self) -> None:
         """Take leave of the other processes; none waits for another from here on."""
-        if self.size > 1:
+        if self.size > 1 and dist.is_initialized():
             dist.destroy_process_group()
 
     def _outlive_first(self) -> None:
