@@ -28,8 +28,9 @@ demo: $(VENV)/.installed
 		--compare paper=$(DEMO)/compared/paper --compare linear-light=$(DEMO)/compared/linear-light \
 		--compare robust-colors=$(DEMO)/compared/robust-colors --out $(DEMO)/report
 
+# Two processes, each with whole files of tests, because the files' fixtures cost most; and no threads beside these.
 test: lint
-	$(BIN)/pytest -q
+	OMP_NUM_THREADS=1 OPENCV_FOR_THREADS_NUM=1 $(BIN)/pytest -q --numprocesses 2 --dist loadfile
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff format --check .

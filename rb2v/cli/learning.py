@@ -299,6 +299,9 @@ def train_interpolator(
         int, typer.Option(help="Side of the frames that are trained on, in px, a multiple of 32.")
     ] = 128,
     lr: Annotated[float, typer.Option(help="Peak learning rate.")] = 5e-4,
+    motion_share: Annotated[
+        float, typer.Option(help="Share of the steps, the first ones, that only teach where to look; none with --init.")
+    ] = 0.05,
     init: Annotated[Path | None, typer.Option(help="Checkpoint of this command to start from.")] = None,
     workers: Annotated[int, typer.Option(min=0, help="Processes that make batches ahead.")] = 0,
     seed: Annotated[int, typer.Option(help="Seed of weights and triplets.")] = 0,
@@ -311,7 +314,9 @@ def train_interpolator(
     from rb2v.training.ranks import is_first_process
 
     config = make_config(
-        lambda: TrainInterpolatorConfig(crop_size=crop_size, batch_size=batch_size, steps=steps, lr=lr, seed=seed)
+        lambda: TrainInterpolatorConfig(
+            crop_size=crop_size, batch_size=batch_size, steps=steps, lr=lr, motion_share=motion_share, seed=seed
+        )
     )
     options: dict[str, Any] = {"clips": clips, "init": init, "workers": workers, "device": device}
     if not is_first_process():

@@ -204,6 +204,27 @@ def test_strips_change_nothing(as_published, monkeypatch):
     assert float(smoothness(whole.offsets.detach())) > 0
 
 
+def test_motion_is_where_the_kernels_look():
+    network = Cdfi().start_narrow()
+    layers = {name: network.get_kernel.get_submodule(f"module{name}.7") for name in ("Alpha1", "Beta1", "Weight2")}
+    with torch.no_grad():
+        for name, value in (("Alpha1", 3.0), ("Beta1", -2.0)):
+            layers[name].weight.zero_()
+            layers[name].bias.fill_(value)
+        layers["Weight2"].weight.zero_()
+        layers["Weight2"].bias.copy_(torch.where(torch.arange(121) == 7 * 11 + 5, 0.0, -50.0))  # two rows down
+    frames = torch.rand(2, 1, 3, 32, 32)
+    of_frame, alone = network(*frames), network(*frames, motion_only=True)
+    for estimate in (of_frame, alone):
+        first, last = estimate.motion[:, :2], estimate.motion[:, 2:]
+        # The weights on the first frame differ a little from place to place.
+        np.testing.assert_allclose(first[0].mean((1, 2)).detach(), (3, -2), atol=0.3)
+        np.testing.assert_allclose((last - estimate.offsets[:, 2:])[0, :, 9, 9].detach(), (4, 0), atol=1e-4)
+        np.testing.assert_allclose(estimate.offsets[0, :2, 9, 9].detach(), (3, -2), atol=1e-5)
+    assert alone.frame.shape == (1, 0, 32, 32)
+    torch.testing.assert_close(alone.motion, of_frame.motion)
+
+
 def test_every_weight_is_trained():
     network = Cdfi()
     estimate = network(*torch.rand(2, 1, 3, 32, 32))

@@ -1,5 +1,6 @@
 import json
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,6 +10,7 @@ from rb2v.cli import app
 from rb2v.errors import ConfigMismatchError, InputError, Rb2vError
 from rb2v.interpolation.learned.cdfi import train
 from rb2v.interpolation.learned.cdfi.config import TrainInterpolatorConfig
+from rb2v.interpolation.learned.cdfi.pans import PanBatches
 from rb2v.interpolation.learned.cdfi.triplets import (
     TripletBatches,
     find_clips,
@@ -25,6 +27,7 @@ def config(**chosen):
         "crop_size": 32,
         "batch_size": 1,
         "warmup_steps": 1,
+        "motion_share": 0.34,
         "checkpoint_every": 2,
         "log_every": 1,
         "n_held_out": 2,
@@ -73,7 +76,11 @@ def test_a_stopped_run_ends_in_the_same_bytes(tmp_path):
     assert (halves / "state.pt").exists()
     checkpoint = train.run(halves, config(steps=3), device="cpu")
     assert contents(halves) == contents(whole)
-    assert pd.read_csv(whole / "metrics.csv")["step"].tolist() == [1, 2, 3]
+    table = pd.read_csv(whole / "metrics.csv")
+    assert table["step"].tolist() == [1, 2, 3]
+    # The first of three steps looks for motion alone.
+    assert table["missed_px"].notna().tolist() == [True, False, False]
+    assert table["distance"].notna().tolist() == [False, True, True]
     scores = json.loads((whole / "metrics.json").read_text())
     assert scores["n_held_out"] == 2
     # An untrained network begins near the mean.
@@ -135,6 +142,26 @@ def test_batches_do_not_depend_on_who_makes_them():
     whole = TripletBatches(triplets, range(4), 4, range(5), 0)[3]
     part = TripletBatches(triplets, range(2, 4), 4, range(3, 5), 0)[0]
     np.testing.assert_array_equal(whole[2:], part)
+    whole_pans = PanBatches(triplets.photos, range(4), range(5), 9, 0)[3]
+    part_of_pans = PanBatches(triplets.photos, range(2, 4), range(3, 5), 9, 0)[0]
+    for all_rows, rows in zip(whole_pans, part_of_pans, strict=True):
+        np.testing.assert_array_equal(all_rows[2:], rows)
+
+
+def test_the_views_of_a_pan_meet_halfway():
+    triplets, _ = generated_triplets(32, 0)
+    pans = PanBatches(triplets.photos, range(12), range(100), 100, 0)
+    down, right = np.mgrid[:32, :32].astype(np.float32)
+    for step, least, most in ((0, 0.2, 1.5), (99, 2, 6)):
+        for views, motion in zip(*(each.numpy() for each in pans[step]), strict=True):
+            first, last = (view.transpose(1, 2, 0).astype(np.float32) for view in views)
+            meeting = [
+                cv2.remap(view, right + way * motion[1], down + way * motion[0], cv2.INTER_LINEAR)
+                for view, way in ((first, 1), (last, -1))
+            ]
+            differing = np.abs(meeting[0] - meeting[1])[8:-8, 8:-8].mean()
+            assert differing < 0.1 * np.abs(first - last).mean() + 0.5
+        assert least < float(pans[step][1].abs().max()) <= most
 
 
 def test_clips_of_both_kinds_are_found_and_cut(tmp_path, clips):
@@ -164,6 +191,8 @@ def test_wrong_input_is_named(tmp_path, clips):
         config(crop_size=40)
     with pytest.raises(Rb2vError, match="lr must be a positive number"):
         config(lr=0)
+    with pytest.raises(Rb2vError, match="motion_share"):
+        config(motion_share=1.5)
     result = CliRunner().invoke(app, ["train-interpolator", "--out", str(tmp_path / "run"), "--crop-size", "33"])
     assert result.exit_code != 0
     assert not (tmp_path / "run").exists()

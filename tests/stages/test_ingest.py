@@ -41,6 +41,10 @@ def take_in(cards, out, **changes):
     return planned, ingest.run(planned, config)
 
 
+def invoke_ingest(cards, out, *more):
+    return CliRunner().invoke(app, ["ingest", *map(str, cards), "--out", str(out), "--workers", "1", *more])
+
+
 def rows_of(table):
     with table.open(newline="") as file:
         return list(csv.DictReader(file))
@@ -83,7 +87,7 @@ def test_two_cards_become_a_raw_directory(cards, tmp_path):
 
 def test_a_dry_run_writes_nothing(cards, tmp_path):
     out = tmp_path / "raw"
-    result = CliRunner().invoke(app, ["ingest", *map(str, cards), "--out", str(out), "--dry-run", "--workers", "1"])
+    result = invoke_ingest(cards, out, "--dry-run")
     assert result.exit_code == 0
     assert "take_0003" in result.output
     assert not out.exists()
@@ -191,8 +195,7 @@ def test_a_recording_that_cannot_be_read_whole_is_a_fault_once_the_others_are_do
     damaged = folder_of(both[0]) / "GX010002.MP4"
     damaged.write_bytes(damaged.read_bytes()[:2000])
     out = tmp_path / "raw"
-    arguments = ["ingest", *map(str, both), "--out", str(out), "--workers", "1"]
-    result = CliRunner().invoke(app, arguments)
+    result = invoke_ingest(both, out)
     assert isinstance(result.exception, Rb2vError)
     assert "blurry GX0002, sharp GX0099: cannot be read whole" in str(result.exception)
     assert "blurry camera: GX0002 is in no take: GX010002.MP4: is no video, or is cut short" in result.output
@@ -200,7 +203,7 @@ def test_a_recording_that_cannot_be_read_whole_is_a_fault_once_the_others_are_do
     # What has no partner is no fault.
     for name, card in (("GX010002.MP4", both[0]), ("GX020099.MP4", both[1])):
         (folder_of(card) / name).unlink()
-    result = CliRunner().invoke(app, arguments)
+    result = invoke_ingest(both, out)
     assert result.exit_code == 0
     assert "sharp camera: GX0042 is in no take" in result.output
 
@@ -313,15 +316,14 @@ def test_what_cannot_give_a_good_data_set_is_refused(cards, tmp_path):
     begun = NOON + timedelta(seconds=61)
     write_recording(folder_of(both[0]) / "GX010002.MP4", "blurry", 1.4, begun, telemetry={"settings": {"EISE": "Y"}})
     out = tmp_path / "raw"
-    arguments = ["ingest", *map(str, both), "--out", str(out), "--workers", "1"]
-    result = CliRunner().invoke(app, arguments)
+    result = invoke_ingest(both, out)
     assert isinstance(result.exception, Rb2vError)
     assert "take_0002: refused" in str(result.exception)
     assert "take_0002: stabilization: refuse: blurry camera: stabilization is on" in result.output
     assert [take.name for take in read_takes(out)] == ["take_0001", "take_0003"]
     states = {row["take"]: row["state"] for row in rows_of(out / "ingest.csv")}
     assert states == {"take_0001": "taken", "take_0002": "refused", "take_0003": "taken"}
-    result = CliRunner().invoke(app, [*arguments, "--keep-refused"])
+    result = invoke_ingest(both, out, "--keep-refused")
     assert result.exit_code == 0
     assert len(read_takes(out)) == 3
 
@@ -335,12 +337,11 @@ def test_what_two_ways_of_pairing_explain_is_not_guessed(tmp_path):
     both = write_cards(tmp_path, [(60 * index, 1.0) for index in range(4)], clock_offset=9000)
     (folder_of(both[1]) / "GX010044.MP4").unlink()
     out = tmp_path / "raw"
-    arguments = ["ingest", *map(str, both), "--out", str(out), "--workers", "1"]
-    result = CliRunner().invoke(app, arguments)
+    result = invoke_ingest(both, out)
     assert isinstance(result.exception, Rb2vError)
     assert "the clocks may differ by" in result.output
     assert not (out / "takes").exists()
-    result = CliRunner().invoke(app, [*arguments, "--clock-offset", "9000"])
+    result = invoke_ingest(both, out, "--clock-offset", "9000")
     assert result.exit_code == 0
     assert len(read_takes(out)) == 3
     assert "GX0004 is in no take" in result.output

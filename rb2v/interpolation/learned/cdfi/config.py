@@ -27,6 +27,9 @@ class TrainInterpolatorConfig:
     lr: float = 5e-4
     """Peak learning rate of AdamW; rises over the warm-up and falls to zero along a cosine."""
     warmup_steps: int = 200
+    motion_share: float = 0.05
+    """Share of the steps, the first ones, that teach the kernels alone to look where things move; none where training
+    starts from weights."""
     weight_decay: float = 1e-5
     smoothness: float = 0.01
     """Weight, beside the Charbonnier distance, of how much the kernels' offsets differ from pixel to pixel."""
@@ -58,6 +61,7 @@ class TrainInterpolatorConfig:
             check_range(name, getattr(self, name), least, most)
         for name in ("weight_decay", "smoothness"):
             check_range(name, getattr(self, name), 0)
+        check_range("motion_share", self.motion_share, 0, 1)
         check_range("ema_decay", self.ema_decay, 0, 0.999999)
         check_positive("lr", self.lr)
         if self.crop_size % MULTIPLE:

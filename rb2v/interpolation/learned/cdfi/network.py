@@ -11,7 +11,7 @@ References
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -57,10 +57,12 @@ class Estimate(NamedTuple):
     """A frame between two, and what the training looks at besides."""
 
     frame: Tensor
-    """(B, 3, H, W)"""
+    """(B, 3, H, W), and (B, 0, H, W) where only the motion was asked for."""
     offsets: Tensor
-    """(B, 4, H, W) mean offset of a pixel's samples, down and right in the first frame, then in the second; of padded
-    size, and (B, 0, H, W) where no gradients are kept."""
+    """(B, 4, H, W) mean offset of a pixel's samples from the places of their taps, down and right in the first frame,
+    then in the second; of padded size, and (B, 0, H, W) where no gradients are kept."""
+    motion: Tensor
+    """The same from the pixel itself: where the kernels look."""
 
 
 class Cdfi(nn.Module):
@@ -80,13 +82,15 @@ class Cdfi(nn.Module):
         self.get_kernel = _KernelEstimation()
         self.context_synthesis = _Grid(2 * (3 + sum(_FEATURES.values())), 3)
 
-    def forward(self, frame_a: Tensor, frame_b: Tensor) -> Estimate:
+    def forward(self, frame_a: Tensor, frame_b: Tensor, *, motion_only: bool = False) -> Estimate:
         """Return the frame between two.
 
         Parameters
         ----------
         frame_a, frame_b : (B, 3, H, W) tensor of float
             Coded RGB in 0..1, of any size.
+        motion_only : bool
+            Whether no frame is made, which takes a third of the time; gradients have to be kept.
 
         Returns
         -------
@@ -103,15 +107,18 @@ class Cdfi(nn.Module):
         height, width = frame_a.shape[2:]
         frame_a, frame_b = _pad(frame_a), _pad(frame_b)
         hidden, maps = self.get_kernel(_subtract_mean(frame_a), _subtract_mean(frame_b))
+        if motion_only:
+            offsets, motion = _join(_look(*self._kernels(hidden, which)) for which in (1, 2))
+            return Estimate(frame_a[:, :0, :height, :width], offsets, motion)
         features = torch.cat([self._lay_over(features, frame_a.shape[2:]) for features in maps], dim=1)
-        warped_a, offsets_a = self._warp(frame_a, features, hidden, 1)
-        warped_b, offsets_b = self._warp(frame_b, features, hidden, 2)
+        warped_a, looks_a = self._warp(frame_a, features, hidden, 1)
+        warped_b, looks_b = self._warp(frame_b, features, hidden, 2)
         occlusion, blend = self.get_kernel.moduleOcclusion(hidden), self.get_kernel.moduleBlend(hidden)
         warped = occlusion * warped_a[:, :3] + (1 - occlusion) * warped_b[:, :3]
         # The grid is shown the two frames, and then level by level the features of either kernel.
         parts = (part for pair in zip(*map(_split, (warped_a, warped_b)), strict=True) for part in pair)
         frame = blend * self.context_synthesis(torch.cat(list(parts), dim=1)) + (1 - blend) * warped
-        return Estimate(frame[..., :height, :width], torch.cat([offsets_a, offsets_b], dim=1))
+        return Estimate(frame[..., :height, :width], *_join((looks_a, looks_b)))
 
     def start_narrow(self) -> Cdfi:
         """Let an untrained network begin near the mean of its frames, and return it.
@@ -147,21 +154,45 @@ class Cdfi(nn.Module):
         enlarged = F.interpolate(features[..., 1:-1, 1:-1], size=list(size), mode="bilinear", align_corners=False)
         return F.pad(enlarged, [_PADDING] * 4, mode="replicate")
 
-    def _warp(self, frame: Tensor, features: Tensor, hidden: Tensor, which: int) -> tuple[Tensor, Tensor]:
-        """Return a frame and features as the kernels of that frame make them, and the kernels' mean offsets."""
+    def _warp(
+        self, frame: Tensor, features: Tensor, hidden: Tensor, which: int
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Return a frame and features as the kernels of that frame make them, and where these look."""
         padded = torch.cat([F.pad(frame, [_PADDING] * 4, mode="replicate"), features], dim=1)
-        heads = [self.get_kernel.get_submodule(f"module{kind}{which}") for kind in ("Weight", "Alpha", "Beta")]
-        raised = [_raise(head, hidden) for head in heads]
         rounding: Rounding = "truncate" if self.as_published else "floor"
         if torch.is_grad_enabled():
-            weight, alpha, beta = (_finish(head, each) for head, each in zip(heads, raised, strict=True))
-            offsets = torch.stack([(weight * alpha).sum(dim=1), (weight * beta).sum(dim=1)], dim=1)
-            return collaborate(padded, weight, alpha, beta, dilation=DILATION, rounding=rounding), offsets
+            kernels = self._kernels(hidden, which)
+            return collaborate(padded, *kernels, dilation=DILATION, rounding=rounding), _look(*kernels)
+        heads = self._kernel_heads(which)
+        raised = [_raise(head, hidden) for head in heads]
         result = padded.new_empty(len(frame), padded.shape[1], *frame.shape[2:])
         for rows in _strips(frame):
-            kernels = [_finish_rows(head, each, rows) for head, each in zip(heads, raised, strict=True)]
-            result[:, :, rows] = collaborate(padded, *kernels, dilation=DILATION, rounding=rounding, top=rows.start)
-        return result, frame.new_empty(len(frame), 0, *frame.shape[2:])
+            here = [_finish_rows(head, each, rows) for head, each in zip(heads, raised, strict=True)]
+            result[:, :, rows] = collaborate(padded, *here, dilation=DILATION, rounding=rounding, top=rows.start)
+        nowhere = frame.new_empty(len(frame), 0, *frame.shape[2:])
+        return result, (nowhere, nowhere)
+
+    def _kernels(self, hidden: Tensor, which: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the (B, 121, H, W) weights of the taps on a frame, and their offsets down and right."""
+        weight, alpha, beta = (_finish(head, _raise(head, hidden)) for head in self._kernel_heads(which))
+        return weight, alpha, beta
+
+    def _kernel_heads(self, which: int) -> list[nn.Module]:
+        return [self.get_kernel.get_submodule(f"module{kind}{which}") for kind in ("Weight", "Alpha", "Beta")]
+
+
+def _look(weight: Tensor, alpha: Tensor, beta: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the (B, 2, H, W) mean offset of samples from their taps' places, and that from the pixel itself."""
+    offsets = torch.stack([(weight * alpha).sum(dim=1), (weight * beta).sum(dim=1)], dim=1)
+    along = DILATION * (torch.arange(KERNEL_SIDE, device=weight.device, dtype=weight.dtype) - (KERNEL_SIDE - 1) / 2)
+    places = torch.cartesian_prod(along, along)
+    return offsets, offsets + torch.einsum("bkhw,kc->bchw", weight, places)
+
+
+def _join(looks: Iterable[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """Return what `_look` says of both frames, as (B, 4, H, W)."""
+    offsets, motion = (torch.cat(both, dim=1) for both in zip(*looks, strict=True))
+    return offsets, motion
 
 
 def _pad(frame: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from rb2v.device import check_torch_device, torch_device_of
 from rb2v.errors import InputError
 from rb2v.interpolation.learned.cdfi.config import TrainInterpolatorConfig
 from rb2v.interpolation.learned.cdfi.network import Cdfi, smoothness
+from rb2v.interpolation.learned.cdfi.pans import PanBatches
 from rb2v.interpolation.learned.cdfi.triplets import (
     GeneratedTriplets,
     TripletBatches,
@@ -37,6 +38,8 @@ METRICS_NAME = "metrics.json"
 TRIPLETS_NAME = "triplets.npy"
 
 _CHARBONNIER = 1e-3
+_CHARBONNIER_PX = 0.1
+_PANS_PER_TRIPLET = 8
 
 Progress = Callable[[int, int, str], None]
 
@@ -52,6 +55,9 @@ def run(
     progress: Progress | None = None,
 ) -> Path:
     """Train a network, and score it on generated triplets of photographs that it never saw.
+
+    The first steps (``motion_share``) teach the kernels alone where to look, on views of photographs that are a known
+    motion apart; the others make frames.
 
     A stopped run goes on from its last state and ends in the same bytes as one that was never stopped, given the same
     number of threads of the CPU; on CUDA, where gradients are summed in any order, it ends near them. A finished run is
@@ -186,17 +192,22 @@ def _train(
     workers: int,
     progress: Progress | None,
 ) -> None:
-    fabric = ranks.make_fabric()
+    n_motion_steps = 0 if settings["init_sha256"] else round(config.motion_share * config.steps)
+    fabric = ranks.make_fabric(all_weights_used=n_motion_steps == 0)
     plain_optimizer = torch.optim.AdamW(network.parameters(), weight_decay=config.weight_decay)
     wrapped, optimizer = fabric.setup(network, plain_optimizer)
     average = MovingAverage(network, config.ema_decay)
     parts: dict[str, Stateful] = {"network": network, "optimizer": plain_optimizer, "average": average}
     state = TrainingState(out_dir, settings, settings["data_sha256"], config.steps, ranks, parts)
     state.resume()
-    batches = _batches(source, config, ranks, range(state.step, config.steps), workers)
+    batches = _batches(source, config, ranks, range(max(state.step, n_motion_steps), config.steps), workers)
+    pans = _pans(config, ranks, range(state.step, n_motion_steps), n_motion_steps, workers)
 
     def take_step(step: int) -> dict[str, float]:
-        loss, terms = _measure(wrapped, fabric.to_device(next(batches)), config)
+        if step < n_motion_steps:
+            loss, terms = _measure_motion(wrapped, *fabric.to_device(next(pans)))
+        else:
+            loss, terms = _measure(wrapped, fabric.to_device(next(batches)), config)
         return descend(fabric, ranks, wrapped, optimizer, loss, terms)
 
     run_steps(
@@ -214,6 +225,24 @@ def _batches(
 ) -> Iterator[Tensor]:
     dataset = TripletBatches(source, ranks.share_of(config.batch_size), config.batch_size, steps, config.seed)
     return iter(DataLoader(dataset, batch_size=None, num_workers=workers))
+
+
+def _pans(
+    config: TrainInterpolatorConfig, ranks: Ranks, steps: range, n_steps: int, workers: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    photos, _ = generated_triplets(config.crop_size, config.seed)
+    rows = ranks.share_of(_PANS_PER_TRIPLET * config.batch_size)
+    dataset = PanBatches(photos.photos, rows, steps, n_steps, config.seed)
+    return iter(DataLoader(dataset, batch_size=None, num_workers=workers))
+
+
+def _measure_motion(network: nn.Module, views: Tensor, motion: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return the loss of a batch of pans, see `PanBatches`, and how far from the truth kernels look, in pixels."""
+    first, last = (views.float() / 255).unbind(1)
+    estimate = network(first, last, motion_only=True)
+    truth = torch.cat([motion, -motion], dim=1)[:, :, None, None]
+    missed = ((estimate.motion.float() - truth).square() + _CHARBONNIER_PX**2).sqrt().mean()
+    return missed, {"missed_px": missed}
 
 
 def _measure(network: nn.Module, batch: Tensor, config: TrainInterpolatorConfig) -> tuple[Tensor, dict[str, Tensor]]:

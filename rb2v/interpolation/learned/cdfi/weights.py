@@ -64,7 +64,7 @@ def load_cdfi(path: Path | None = None) -> Cdfi:
         or type, or not finite, named in the message.
     """
     if path is None:
-        path = next((model.path for model in list_shipped() if model.name == KIND), None)
+        path = next((model.path for model in list_shipped() if model.name == KIND and model.path.is_file()), None)
         if path is None:
             raise InputError(KIND, "no weights come with rb2v", "weights", f"--weights FILE: {_EXPECTED}")
     if path.is_dir():
