@@ -384,9 +384,8 @@ def write_video(
         if created is not None:
             container.metadata["creation_time"] = created.strftime("%Y-%m-%dT%H:%M:%SZ")
         # One encoder thread: the bytes must not depend on the machine's cores.
-        stream = container.add_stream(
-            "libx264", rate=rate, options={"crf": str(crf), "preset": "veryfast", "threads": "1", "flags": "+bitexact"}
-        )
+        encoding = {"crf": str(crf), "preset": "veryfast", "threads": "1", "flags": "+bitexact"}
+        stream = container.add_stream("libx264", rate=rate, options=encoding | _instruction_sets())
         stream.pix_fmt = "yuvj420p"
         context = stream.codec_context
         context.color_range = 2  # full
@@ -427,6 +426,13 @@ def write_video(
     if telemetry is not None:
         add_settings(path, telemetry)
     return path
+
+
+@cache
+def _instruction_sets() -> dict[str, str]:
+    # With those of AVX-512 x264 spends its bits differently from one run to the next (its "mbtree").
+    available = cv2.getCPUFeaturesLine().replace("*", "").split()
+    return {"x264-params": "asm=avx2"} if "AVX2" in available else {}
 
 
 def _video_stream(container: av.container.InputContainer, path: Path) -> av.VideoStream:

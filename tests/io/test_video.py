@@ -189,6 +189,19 @@ def test_the_same_frames_give_the_same_bytes(tmp_path, photo):
     assert paths[0].read_bytes() == paths[1].read_bytes()
 
 
+def test_moving_frames_give_the_same_bytes_wherever_they_lie_in_memory(tmp_path, photo):
+    rng = np.random.default_rng(0)
+    shown = cv2.resize(photo, (256, 224), interpolation=cv2.INTER_AREA)
+    noise = rng.normal(0, 3, (12, 160, 192, 3))
+    moved = [shown[2 * step : 2 * step + 160, 3 * step : 3 * step + 192] for step in range(12)]
+    frames = np.clip(np.stack(moved) + noise, 0, 255).astype(np.uint8)
+    written, between = set(), []
+    for index in range(30):
+        between = [*between[-2:], rng.bytes(int(rng.integers(1, 3_000_000)))]
+        written.add(write_video(tmp_path / f"{index}.mp4", frames, 25.0).read_bytes())
+    assert len(written) == 1
+
+
 def full_video(path, seconds=1.2, timecode="12:34:56:05", rate=25.0):
     """Write a video with all that a camera writes."""
     n = round(seconds * 200)
