@@ -66,7 +66,7 @@ def load_cdfi(path: Path | None = None) -> Cdfi:
     if path is None:
         path = next((model.path for model in list_shipped() if model.name == KIND and model.path.is_file()), None)
         if path is None:
-            raise InputError(KIND, "no weights come with rb2v", "weights", f"--weights FILE: {_EXPECTED}")
+            raise InputError(KIND, "those of the project are in its checkout alone", "weights", f"a file: {_EXPECTED}")
     if path.is_dir():
         path = path / CHECKPOINT_NAME
     if path.suffix == ".safetensors":
