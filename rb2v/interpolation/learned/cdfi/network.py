@@ -90,7 +90,7 @@ class Cdfi(nn.Module):
         frame_a, frame_b : (B, 3, H, W) tensor of float
             Coded RGB in 0..1, of any size.
         motion_only : bool
-            Whether no frame is made, which takes a third of the time; gradients have to be kept.
+            Whether no frame is made, which takes a quarter of the time; gradients have to be kept.
 
         Returns
         -------

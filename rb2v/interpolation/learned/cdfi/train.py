@@ -230,9 +230,9 @@ def _batches(
 def _pans(
     config: TrainInterpolatorConfig, ranks: Ranks, steps: range, n_steps: int, workers: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    photos, _ = generated_triplets(config.crop_size, config.seed)
+    triplets, _ = generated_triplets(config.crop_size, config.seed)
     rows = ranks.share_of(_PANS_PER_TRIPLET * config.batch_size)
-    dataset = PanBatches(photos.photos, rows, steps, n_steps, config.seed)
+    dataset = PanBatches(triplets.photos, rows, steps, n_steps, config.seed)
     return iter(DataLoader(dataset, batch_size=None, num_workers=workers))
 
 
