@@ -31,7 +31,7 @@ from rb2v.hypercut.samples import write_samples
 from rb2v.hypercut.sequences import check_frame_size, load_sequences
 from rb2v.io.store import SCHEMA, output_folder, write_json
 from rb2v.shards import ShardReader, manifest_path, sha256_of
-from rb2v.training.loop import run_steps
+from rb2v.training.loop import is_told, run_steps
 from rb2v.training.ranks import Ranks
 from rb2v.training.state import STATE_NAME, TRAINING_NAME, Stateful, TrainingState, write_table
 from rb2v.training.steps import descend
@@ -155,6 +155,8 @@ def _train(
     def take_step(step: int) -> dict[str, float]:
         pairs = draw_batch(sequences, config.batch_size, config.seed, step, share)
         scores, losses = _take_step(fabric, ranks, network, optimizer, config, pairs)
+        if not is_told(config, step):
+            return losses
         both = ranks.gather(scores.transpose(0, 1))
         return losses | _batch_figures(both[:, 0], both[:, 1])
 

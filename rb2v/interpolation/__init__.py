@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +15,7 @@ from rb2v.core.color import Response
 from rb2v.device import Device
 from rb2v.errors import InputError
 from rb2v.interpolation.guarded import GuardedInterpolator, is_scene_cut
-from rb2v.io.store import sha256_of
+from rb2v.io.store import sha256_of, sha256_of_files
 
 __all__ = [
     "INTERPOLATORS",
@@ -161,6 +160,4 @@ def digest_weights(weights: Path | None) -> str | None:
     """
     if weights is None or not weights.is_dir():
         return None if weights is None else sha256_of(weights)
-    files = sorted(path for path in weights.iterdir() if path.suffix in _WEIGHTS_SUFFIXES)
-    listed = "".join(f"{path.name} {sha256_of(path)}\n" for path in files)
-    return hashlib.sha256(listed.encode()).hexdigest()
+    return sha256_of_files(sorted(path for path in weights.iterdir() if path.suffix in _WEIGHTS_SUFFIXES))

@@ -190,6 +190,12 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def sha256_of_files(paths: Iterable[Path]) -> str:
+    """Return one SHA-256 of several files' names and contents, in their order, as 64 hex digits."""
+    listed = "".join(f"{path.name} {sha256_of(path)}\n" for path in paths)
+    return hashlib.sha256(listed.encode()).hexdigest()
+
+
 def check_schema(path: Path, document: Mapping[str, Any], schema: int = SCHEMA) -> None:
     """Check that a document is of the schema that this version reads.
 

@@ -100,7 +100,7 @@ def run_steps(
                 after_step(step)
             state.step = step + 1
             ended = state.step == options.steps
-            if state.step % options.log_every == 0 or ended:
+            if is_told(options, step):
                 told = {"lr": max(of_groups), **figures}
                 state.rows.append({"step": state.step, **told, "skipped": state.skipped})
                 with ranks.together():
@@ -110,6 +110,11 @@ def run_steps(
                 state.save()
             if progress is not None and ranks.leads:
                 progress(state.step, options.steps, "training")
+
+
+def is_told(options: StepOptions, step: int) -> bool:
+    """Tell whether the table of training gets a row for a step, numbered from 0."""
+    return (step + 1) % options.log_every == 0 or step + 1 == options.steps
 
 
 def _rate(options: StepOptions, step: int) -> float:

@@ -7,7 +7,6 @@ or darker, all have noise.
 
 from __future__ import annotations
 
-import hashlib
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from rb2v.errors import InputError
 from rb2v.interpolation.guarded import is_scene_cut
 from rb2v.io.config import IMAGE_SUFFIXES
 from rb2v.io.recording import VIDEO_SUFFIXES
-from rb2v.io.store import sha256_of, whole_file
+from rb2v.io.store import sha256_of_files, whole_file
 from rb2v.io.video import iter_frames, read_image
 from rb2v.simulator.scene import LayeredScene
 from rb2v.simulator.sequences import FINE_SECONDS, RESPONSE, SequencesConfig, build_scene, split_photos
@@ -90,7 +89,7 @@ def generated_triplets(size: int, seed: int, *, held_out: bool = False) -> tuple
         Whether they are of the photographs that are never trained on.
     """
     photos = split_photos(list_photos(more=True), "test" if held_out else "train")
-    return GeneratedTriplets(photos, size, seed), _digest(photos)
+    return GeneratedTriplets(photos, size, seed), sha256_of_files(photos)
 
 
 @lru_cache(maxsize=8)
@@ -126,7 +125,7 @@ def find_clips(folder: Path) -> tuple[list[Path], str]:
         expected = f"videos ({', '.join(VIDEO_SUFFIXES)}), or folders of at least 3 pictures each"
         raise InputError(folder, "holds no clip", expected=expected)
     files = [path for path in inside if path in clips or path.suffix.lower() in IMAGE_SUFFIXES]
-    return clips, _digest([path for path in files if path.is_file()])
+    return clips, sha256_of_files([path for path in files if path.is_file()])
 
 
 def gather_triplets(
@@ -266,8 +265,3 @@ def vary(triplet: Triplet, rng: np.random.Generator) -> NDArray[np.uint8]:
         triplet = triplet[:, :, ::-1]
     triplet = np.rot90(triplet, int(rng.integers(4)), axes=(1, 2))
     return np.ascontiguousarray(np.moveaxis(triplet[..., rng.permutation(3)], -1, 1))
-
-
-def _digest(paths: Sequence[Path]) -> str:
-    listed = "".join(f"{path.name} {sha256_of(path)}\n" for path in paths)
-    return hashlib.sha256(listed.encode()).hexdigest()
