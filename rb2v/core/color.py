@@ -14,7 +14,7 @@ from skimage.color import rgb2lab as _rgb2lab
 Response = Literal["linear", "srgb"] | float
 """Transfer from linear light to coded values: linear, the sRGB curve, or the exponent of a pure gamma."""
 
-_TABLE_LEVELS = 65536
+_TABLE_LEVELS = 65536  # as many as uint16 can index; `_MAX_TABLE_GAMMA` says up to where they are fine enough
 _MAX_TABLE_GAMMA = 2.2  # steeper ones take the darkest levels apart by less than a step of the table
 _MAX_CONDITION = 1e7
 _MAX_ROBUST_ROUNDS = 10

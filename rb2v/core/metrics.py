@@ -19,7 +19,7 @@ from scipy.ndimage import correlate1d, distance_transform_edt, label
 SSIM_WINDOW_PX = 11
 """Side of the window of `ssim`, and so the least side of an image."""
 
-_SSIM_SIGMA_PX = 1.5
+_SSIM_SIGMA_PX = 1.5  # Wang et al., "Image quality assessment", 2004: a window of 11 px with this deviation
 _SSIM_STABILIZERS = (0.01**2, 0.03**2)  # for values in 0..1
 _GRADIENT_SIGMA_PX = 1.4
 _GRADIENT_REACH_PX = 4  # where the derivative's kernel falls below a hundredth
