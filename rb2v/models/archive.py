@@ -40,7 +40,7 @@ def prepare_metadata_for_build_wheel(metadata_directory, config_settings=None):
 class __legacy__:
     prepare_metadata_for_build_wheel = staticmethod(prepare_metadata_for_build_wheel)
 '''
-_MAX_MESSAGE_CHARACTERS = 200
+_MAX_MESSAGE_CHARACTERS = 200  # of another program's words: what fits into one message
 
 
 def download(package: Package, folder: Path, *, by_hand: str) -> Path:

@@ -29,8 +29,8 @@ Tree = dict[str, Any]
 _EXPECTED = "a pickle of nested mappings of float32 arrays, whole"
 _RECONSTRUCT = {"numpy.core.multiarray _reconstruct", "numpy._core.multiarray _reconstruct"}
 _ARRAY, _DTYPE = "numpy ndarray", "numpy dtype"
-_MAX_MEMORY_SLOTS = 10**5
-_MAX_DEPTH = 16
+_MAX_MEMORY_SLOTS = 10**5  # a slot is an array or a name; networks have some thousands, and more would fill the memory
+_MAX_DEPTH = 16  # of nested mappings; networks nest a few, and more would exhaust the interpreter's stack
 
 
 class _RefusedError(Exception):
