@@ -40,7 +40,7 @@ LAYOUT = "datasets"
 CARD_NAME = "README.md"
 
 _DATA = "data"
-_ROW_GROUP_SAMPLES = 16
+_ROW_GROUP_SAMPLES = 16  # a reader holds a row group as a whole, which is why few samples share one
 _TYPES = {
     "take": "string",
     "subject": "string",

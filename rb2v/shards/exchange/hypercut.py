@@ -53,9 +53,9 @@ COLUMNS_NAME = "columns.json"
 _ORDERS = {1: "keep", -1: "reverse", 0: "ignore"}
 _ORDER_VALUES = {"keep": 1, "reverse": -1, "ignore": 0, "random": 0}
 _MIXED_NAME = "RB2V"
-_MAX_METADATA_BYTES = 2**29
+_MAX_METADATA_BYTES = 2**29  # 512 MB of text, of millions of samples; more would fill the memory of whoever reads it
 _ID = re.compile(r"([\w.+-]+(?:/[\w.+-]+)*)/(\d{1,19})", re.ASCII)
-_MAX_INDEX = 2**63 - 1
+_MAX_INDEX = 2**63 - 1  # of int64, which `blurry_index` is
 _MAX_TASK_BYTES = 2**19
 """Of what the list says of a shard's samples, which a worker is told; half of what an executor takes."""
 _TASK_SAMPLES = 1000

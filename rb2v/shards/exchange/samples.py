@@ -26,10 +26,10 @@ from rb2v.shards.builder import ShardPlan
 from rb2v.shards.layout import FRAME_NAMES, NUMBER_TYPES, TEXT_NAMES, names_in
 from rb2v.shards.reader import path_within
 
-MAX_PNG_BYTES = 2**28
+MAX_PNG_BYTES = 2**28  # as many as an RGB image of `MAX_PIXELS` has
 MAX_TEXT_BYTES = 2**20
 """Of what a file says of one sample beside the frames: a thousand times what is ever said."""
-MAX_PIXELS = 89_000_000
+MAX_PIXELS = 89_000_000  # up to which Pillow does not suspect a decompression bomb
 
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 _NOT_FINITE = ("nan", "inf", "-inf")
