@@ -13,7 +13,7 @@ from rb2v.errors import Rb2vError
 
 Plane = NDArray[np.float32]
 
-GREEN: tuple[int, ...] = (1,)
+GREEN: tuple[int, ...] = (1,)  # the second of red, green and blue
 YELLOW: tuple[int, ...] = (0, 1)
 """Channels in which a screen stands above the others: green alone, or with red for a yellow-green cloth."""
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from rb2v.matting.backdrop import YELLOW, Backdrop, Plane, color_difference, enlarge, shrink
 
-_PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
+_PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))  # the upper half of a symmetric 3x3 matrix
 _OPAQUE_BY_DIFFERENCE = 0.15  # screen share by the classic colour difference, up to which a cell may be opaque
 _OPAQUE = 0.1  # the same by the local foreground
 _SURE_DEPTH = 3.0  # in cells, from which on a cell is surely foreground alone

@@ -28,9 +28,9 @@ from rb2v.errors import InputError
 
 EXPECTED = "a TorchScript archive of BackgroundMattingV2, whole as it was downloaded"
 
-_MAX_TREE_BYTES = 8 * 2**20
-_MAX_MEMORY_SLOTS = 10**6
-_MAX_DIMENSIONS = 8
+_MAX_TREE_BYTES = 8 * 2**20  # the tree holds names and shapes, no numbers; more would fill the memory
+_MAX_MEMORY_SLOTS = 10**6  # of the pickle; more would fill the memory
+_MAX_DIMENSIONS = 8  # convolutions have four
 
 _STORAGE_TYPES = {
     "torch FloatStorage": torch.float32,

@@ -269,7 +269,7 @@ def _draw_hair(size_px: int, outline: NDArray[np.floating], radius: float, rng: 
     return hair.astype(np.float32) / np.float32(255)
 
 
-_FRACTION_BITS = 4
+_FRACTION_BITS = 4  # of OpenCV's coordinates: 1/16 px
 
 
 def _fixed(point: NDArray[np.floating]) -> tuple[int, int]:

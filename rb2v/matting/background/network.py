@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-N_HIDDEN = 32
+N_HIDDEN = 32  # as published: channels that the base network hands on to the refiner
 _PATCH_PX = 4  # the refiner decides for squares of this side
 _MANY_PATCHES = 1 / 8  # share of the patches, beyond which margins cost more than refining the whole picture
 _N_PICTURES = 6  # channels of the picture and of its plate

@@ -42,7 +42,7 @@ from rb2v.training.steps import descend
 CHECKPOINT_NAME = "checkpoint.safetensors"
 METRICS_NAME = "metrics.json"
 
-MIN_SIZE_PX = 32
+MIN_SIZE_PX = 32  # 2 px at the backbones' stride of 16
 _SCALE = 0.5  # of the base network while the refiner is trained; pictures are twice as large then
 _BASE_SHARE = 0.75  # of the steps, before the refiner joins in
 _BASE_SLOWDOWN = 0.2  # of the base network's learning rate from then on
