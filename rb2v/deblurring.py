@@ -26,7 +26,7 @@ from rb2v.io.store import SCHEMA, output_folder, sha256_of, whole_file
 from rb2v.io.video import iter_frames, probe_video, write_gif, write_image, write_video
 
 FORMATS = ("mp4", "gif", "png")
-DEFAULT_FPS = 10.0
+DEFAULT_FPS = 10.0  # frames per second: seven frames in 0.7 s, slow enough to follow
 VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm")
 
 _MAX_FPS = {"mp4": 1000.0, "gif": 50.0}  # what viewers of GIF keep up with

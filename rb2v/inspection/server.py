@@ -35,7 +35,7 @@ from rb2v.shards import ShardReader, ShardSample
 
 logger = logging.getLogger(__name__)
 
-MAX_GAIN = 64
+MAX_GAIN = 64  # a difference of two levels of 255 becomes black or white; more would show rounding alone
 
 _PAGE_FILES = {
     "/": ("page.html", "text/html; charset=utf-8"),
