@@ -23,7 +23,7 @@ from rb2v.stages.ingest.rotation import MIN_AGREEMENT, agreement, pair_by_rotati
 
 State = Literal["new", "present", "refused"]
 
-_DAY_SECONDS = 86_400.0
+_DAY_SECONDS = 86_400.0  # timecodes begin again at midnight
 _MAX_NAME_LETTERS = 100  # file systems allow 255, from which prefixes and suffixes go
 
 

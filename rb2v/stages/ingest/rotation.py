@@ -13,7 +13,7 @@ from rb2v.io.recording import Recording
 MIN_AGREEMENT = 0.4
 """Of the correlation's peak over its next best; alignment believes no less."""
 
-_MAX_NEXT_BEST = 0.5
+_MAX_NEXT_BEST = 0.5  # of a pair's own agreement: any other recording has to agree half as well at most
 _SECONDS = (60.0, 90.0)  # of the blurry and the sharp recording: enough to tell, and soon computed
 _MAX_PAIRS = 400
 

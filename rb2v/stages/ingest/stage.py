@@ -29,7 +29,7 @@ TABLE_NAME = "ingest.csv"
 
 _STAGING_NAME = ".ingest"
 _LOCK_NAME = "lock"
-_CHUNK_BYTES = 1 << 22
+_CHUNK_BYTES = 1 << 22  # 4 MB: few calls for a file of gigabytes, little memory
 _COLUMNS = (
     *("take", "camera", "state", "file", "source", "bytes", "sha256", "created", "timecode_seconds"),
     *("frames", "frame_rate", "duration_seconds", "evidence"),
