@@ -16,16 +16,16 @@ Response = Literal["linear", "srgb"] | float
 
 _TABLE_LEVELS = 65536  # as many as uint16 can index; `_MAX_TABLE_GAMMA` says up to where they are fine enough
 _MAX_TABLE_GAMMA = 2.2  # steeper ones take the darkest levels apart by less than a step of the table
-_MAX_CONDITION = 1e7
-_MAX_ROBUST_ROUNDS = 10
+_MAX_CONDITION = 1e7  # of the Gram matrix: rounding to 8 bits alone leaves 8e5, so that beyond it colors lie in a plane
+_MAX_ROBUST_ROUNDS = 10  # only a bound, for weights that swing
 _BIWEIGHT_REACH = 6.0  # in deviations; wide, because the errors of interpolation have long tails of their own
-_SETTLED_WEIGHT = 0.02
-_MIN_ROBUST_SCALE = 0.01
-_CONSENSUS_DRAWS = 400
+_SETTLED_WEIGHT = 0.02  # of 1; no weight changes the map where none changes by more
+_MIN_ROBUST_SCALE = 0.01  # of linear light: what sharp edges leave, where a flat surface leaves far less
+_CONSENSUS_DRAWS = 400  # with half of the pairs wrong, every draw holds a wrong one in 2 of 1000 cases: (1 - 1/64)^400
 _CONSENSUS_SIZE = 6  # pairs of a draw; four are the least that make a map
 _CONSENSUS_REACH = 5.6  # in deviations of one channel: the norm of three exceeds it once in a million
-_CONSENSUS_FLOOR = 0.004
-_CONSENSUS_ROUNDS = 10
+_CONSENSUS_FLOOR = 0.004  # of linear light: a level of 255 is no reason to leave a pair out
+_CONSENSUS_ROUNDS = 10  # only a bound, for sets that swing
 _MAP_DEVIATION = 0.1  # of a map's entries from the prior one, as cameras of one kind have it
 
 CHECKER_SRGB = np.array(

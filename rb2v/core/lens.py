@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 _N_ITERATIONS = 30  # only a bound: Newton's method doubles the digits each time, but slows down beside the fold
 _CONVERGED = 1e-12  # in units of the focal length
-_N_BORDER_POINTS = 64
+_N_BORDER_POINTS = 64  # of a side: 30 px apart in 1920, between which no lens bends a side visibly
 
 
 class LensModel(Protocol):

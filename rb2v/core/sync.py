@@ -21,10 +21,10 @@ _GYRO_BAND_HZ = (0.5, 20.0)  # below it lie the gyros' biases, above it vibratio
 _MIN_GYRO_HZ, _MAX_GYRO_HZ = 50.0, 400.0  # the first holds a band of 20 Hz; more than the second adds cost alone
 _GYRO_SMOOTHING_HZ = 0.3  # deviation along the spectrum: less than lies between the tones of steps (about 2 Hz)
 _GYRO_FLOOR = 1e-3  # of the power of the strongest frequency; what is weaker may be noise
-_GYRO_EDGE_SECONDS = 0.3
+_GYRO_EDGE_SECONDS = 0.3  # over which either end is faded
 _MIN_TURNING = 2e-3  # rad/s; a camera's noise at rest, in this band
-_MIN_OVERLAP_SECONDS = 1.0
-_MIN_OVERLAP_SHARE = 0.2
+_MIN_OVERLAP_SECONDS = 1.0  # a period of 1 Hz, as a hand moves
+_MIN_OVERLAP_SHARE = 0.2  # of the shorter recording; shorter overlaps correlate by chance
 _GYRO_PEAK_SECONDS = 0.25  # a quarter of a period of 1 Hz, as a hand moves
 _MAX_PAIR_STEPS = 4.0  # blurry frames; what has changed after more is another picture
 
