@@ -29,9 +29,9 @@ _ACCENT = "#2f6db3"
 _PAPER, _INK, _SOFT = (255, 255, 255), (28, 32, 38), (91, 98, 109)  # RGB of the ground, titles and notes
 _MISSING = 222  # the gray of a frame that cannot be read
 _THUMBNAIL_PX = 224  # of the longer side
-_GAP_PX = 8
-_FONT_PX = 15
-_LINE_PX = 22
+_GAP_PX = 8  # between frames, and around all
+_FONT_PX = 15  # small beside a thumbnail, and legible
+_LINE_PX = 22  # of letters of that size, with room below
 _MOST_TITLE_PX = 1200  # names come from files: one may be of any length
 
 

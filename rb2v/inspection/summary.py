@@ -23,9 +23,9 @@ MOST_MOTION_SAMPLES = 400
 """Samples whose frames are read to measure motion; a data set of any size takes seconds."""
 
 _FLOW_SIDE_PX = (16, 224)  # of the shorter side: the least that the flow can work on, and the most that it needs
-_MOST_BINS = 12
+_MOST_BINS = 12  # lines of a terminal that one histogram takes
 _LEAST_BIN = 1e-3  # of the values themselves: what differs less is the same to a reader
-_MOST_PHASES = 64
+_MOST_PHASES = 64  # of a period: bars that can still be told apart
 
 
 @dataclass(frozen=True)
