@@ -24,7 +24,7 @@ KIND = "background-matting"
 EXPECTED = "weights of BackgroundMattingV2: a state dict, a TorchScript archive, or what 'rb2v train-matting' wrote"
 
 _METADATA_KEY = "rb2v"  # one entry: safetensors writes several in an order that changes from run to run
-_MAX_FILE_BYTES = 2**30
+_MAX_FILE_BYTES = 2**30  # 1 GiB; 270 million numbers, several times what a ResNet-101 holds
 _TELLING_KEYS = {
     "mobilenetv2": "backbone.features.0.0.weight",
     "resnet101": "backbone.layer3.22.conv1.weight",
