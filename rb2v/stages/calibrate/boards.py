@@ -14,9 +14,9 @@ from rb2v.core.lens_fit import BoardView
 Points = NDArray[np.float64]
 Gray = NDArray[np.uint8]
 
-_SEARCH_WIDTH_PX = 1000
-_LEAST_SQUARE_PX = 3
-_MIN_CHARUCO_CORNERS = 8
+_SEARCH_WIDTH_PX = 1000  # where boards are looked for: the detector's time grows with the pixels, not its success
+_LEAST_SQUARE_PX = 3  # a smaller square has no corner to be found
+_MIN_CHARUCO_CORNERS = 8  # 16 equations for the eight numbers of a homography
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from rb2v.core.color import CHECKER_SRGB, Response, fit_color_map_by_consensus, 
 from rb2v.core.homography import Homography, normalized, warp_points
 from rb2v.stages.calibrate.captures import Image, Points
 
-COLUMNS, ROWS = 6, 4
+COLUMNS, ROWS = 6, 4  # of a 24-patch color checker
 GRAY_ROW = slice(18, 24)
 MIN_PITCH_PX = 5.0
 """Patches nearer to each other than this hold too few pixels that no edge reaches."""
@@ -28,13 +28,13 @@ _CENTERS = np.array([(column, row) for row in range(ROWS) for column in range(CO
 _PUBLISHED_LINEAR = to_linear(CHECKER_SRGB / 255.0, "srgb").astype(np.float64)
 _SQUARE = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]], dtype=np.float64)
 _MAX_INNER = 0.27  # of the pitch, to either side of a patch's centre: far enough from its edges
-_MIN_INNER = 0.1
+_MIN_INNER = 0.1  # the same at least: a pixel across, at `MIN_PITCH_PX`
 _LEAST_PITCH_PX = 2.5  # at which a chart is still found, to be called too small
-_MAX_ENLARGED_PIXELS = 4_000_000
+_MAX_ENLARGED_PIXELS = 4_000_000  # the detector's time grows with them; only small pictures need enlarging
 _EDGE_PX = 1.3  # on which a lens and a decoder smear an edge
 _PATCH_SHARE = 0.82  # of the pitch, the rest being the black between the patches
-_UPRIGHT_PITCH_PX = 16
-_UPRIGHT_MARGIN_PX = 2
+_UPRIGHT_PITCH_PX = 16  # three times `MIN_PITCH_PX`; the smallest chart is enlarged, and none is large
+_UPRIGHT_MARGIN_PX = 2  # shows the edges of the outer patches
 _UPRIGHT_SIZE = (
     COLUMNS * _UPRIGHT_PITCH_PX + 2 * _UPRIGHT_MARGIN_PX,
     ROWS * _UPRIGHT_PITCH_PX + 2 * _UPRIGHT_MARGIN_PX,

@@ -8,7 +8,7 @@ from typing import Literal
 from rb2v.artifacts import CameraResponse
 from rb2v.stages.calibrate.boards import CharucoSpec
 
-_USUAL_BOARD_CORNERS = (9, 6)
+_USUAL_BOARD_CORNERS = (9, 6)  # of the chessboard that comes with OpenCV
 
 
 @dataclass(frozen=True)
