@@ -11,9 +11,9 @@ from torch import Tensor
 from rb2v.hypercut.order import sequence_pairs
 from rb2v.training.data import to_float
 
-CROP_SHARE = 7 / 8
-MAX_GAIN = 1.25
-MAX_OFFSET = 0.1
+CROP_SHARE = 7 / 8  # of either side: an eighth of the frame to move about in
+MAX_GAIN = 1.25  # of contrast, about mid-gray, and its inverse
+MAX_OFFSET = 0.1  # of coded values, either way
 
 
 def min_frame_side(crop_px: int) -> int:

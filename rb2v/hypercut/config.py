@@ -11,7 +11,7 @@ from rb2v.hypercut.losses import LOSSES
 from rb2v.hypercut.networks import ORDER_NETWORKS
 from rb2v.training.options import check_member, check_positive, check_range
 
-MIN_IMAGE_SIZE_PX = 16
+MIN_IMAGE_SIZE_PX = 16  # at an eighth of it, where the trunks end, two pixels are left
 
 # Beyond any use; a configuration from a file could else ask for all memory.
 _LIMITS = {

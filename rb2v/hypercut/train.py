@@ -45,7 +45,7 @@ METRICS_NAME = "metrics.json"
 LABELS_NAME = "order_labels.csv"
 SAMPLES_NAME = "samples.png"
 
-MIN_PAIRS = 2
+MIN_PAIRS = 2  # of a sequence, whose orders can then agree or not
 
 Progress = Callable[[int, int, str], None]
 
