@@ -24,12 +24,12 @@ from rb2v.interpolation.learned.cdfi.collaboration import Rounding, collaborate
 
 MULTIPLE = 32
 """What height and width are padded to multiples of."""
-KERNEL_SIDE = 11
-DILATION = 2
+KERNEL_SIDE = 11  # taps, as published
+DILATION = 2  # pixels from tap to tap, as published
 
 _PADDING = (KERNEL_SIDE - 1) * DILATION // 2
 _N_TAPS = KERNEL_SIDE**2
-_MEAN_RGB = (0.4631, 0.4352, 0.3990)
+_MEAN_RGB = (0.4631, 0.4352, 0.3990)  # as in the published code
 # What compression left of the layers' widths [1].
 _ENCODER = {1: (24, 24, 24), 2: (48, 48, 52), 3: (99, 97, 95), 4: (156, 142, 159), 5: (92, 72, 121)}
 _DECODER = {5: (99, 69, 36), 4: (74, 83, 81), 3: (83, 88, 72), 2: (45, 45, 45)}

@@ -37,9 +37,9 @@ from rb2v.training.steps import descend
 METRICS_NAME = "metrics.json"
 TRIPLETS_NAME = "triplets.npy"
 
-_CHARBONNIER = 1e-3
-_CHARBONNIER_PX = 0.1
-_PANS_PER_TRIPLET = 8
+_CHARBONNIER = 1e-3  # of RGB in 0..1, a quarter of a level: smooth at 0, an absolute value elsewhere
+_CHARBONNIER_PX = 0.1  # the same for motion: a tenth of a pixel is near enough
+_PANS_PER_TRIPLET = 8  # half of the pixels: 8 views of 32 px square against a crop of 128
 
 Progress = Callable[[int, int, str], None]
 

@@ -33,15 +33,15 @@ from rb2v.simulator.textures import list_photos
 Triplet = NDArray[np.uint8]
 """(3, H, W, 3) coded RGB."""
 
-_PER_SCENE = 4
-_SCENE_SECONDS = 20.0
+_PER_SCENE = 4  # a scene takes longer to build than its frames to render
+_SCENE_SECONDS = 20.0  # as in `simulator.sequences`
 _GAPS = (0.5, 8.0)  # from the first frame to the third, in FINE_SECONDS; longer ones are rarer
-_BLURRED_SHARE = 0.3
+_BLURRED_SHARE = 0.3  # so that most frames are sharp, as the sharp camera's are
 _EXPOSURES = (0.1, 0.6)  # share of the time from one frame to the next
-_N_INSTANTS = 5
-_CHANGING_SHARE = 0.3
+_N_INSTANTS = 5  # of an exposure that is a part of a short step
+_CHANGING_SHARE = 0.3  # of triplets, whose light changes as under lamps
 _LIGHTEST = 1.15  # the last frame against the middle one, or the other way round
-_MOST_NOISE_LEVELS = 1.5
+_MOST_NOISE_LEVELS = 1.5  # of 255, standard deviation: twice that of `simulator.sequences`
 
 _N_PLACES = 4
 """Of which the one that moves most is cut out of a clip."""
