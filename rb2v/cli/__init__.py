@@ -28,7 +28,7 @@ from rb2v.errors import Rb2vError
 
 __all__ = ["app", "main"]
 
-EXIT_INPUT_WRONG = 2
+EXIT_INPUT_WRONG = 2  # told apart from 1, a fault of the program
 
 _FULL_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # What the user's machine refuses: a full disk, a missing permission, a path that cannot be, or is gone.

@@ -16,8 +16,8 @@ from rb2v.errors import InputError, Rb2vError
 if TYPE_CHECKING:
     from rb2v.inspection import Histogram, Summary
 
-_BAR_WIDTH = 40
-_MOST_NAMES = 8
+_BAR_WIDTH = 40  # half of a terminal of 80 letters
+_MOST_NAMES = 8  # that fit into a line or two
 
 
 @app.command(epilog="Example: rb2v inspect session/shards --serve")
