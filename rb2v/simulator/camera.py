@@ -17,8 +17,8 @@ from rb2v.core.homography import Homography, warp_points
 from rb2v.core.lens import distort_points, undistort_points
 from rb2v.simulator.scene import ClipScene, Scene
 
-_BANK_SIZE = 1 << 22
-_FINENESS = 2
+_BANK_SIZE = 1 << 22  # 32 MB of numbers; noise of larger frames is drawn anew
+_FINENESS = 2  # the interpolation in the lens takes next to no detail away
 _Drawn = TypeVar("_Drawn", NDArray[np.float32], NDArray[np.float32] | None)
 
 

@@ -9,12 +9,12 @@ from rb2v.artifacts import CATEGORIES, Category
 
 Screen = Literal["full", "small"]
 
-_MAX_DRIFT_PPM = 1e5
-_MAX_SECONDS = 3600.0
-_MAX_MOTION = 10.0
-_MAX_CRF = 51
-_MAX_BUMP_PX = 100.0
-_MAX_DISTORTION = 0.3
+_MAX_DRIFT_PPM = 1e5  # a tenth of the time; real clocks differ by 100 ppm
+_MAX_SECONDS = 3600.0  # an hour, so that a slip of a unit does not fill the disk
+_MAX_MOTION = 10.0  # times the usual amplitudes, which throws things out of the picture already
+_MAX_CRF = 51  # H.264's largest
+_MAX_BUMP_PX = 100.0  # more than a rig can be knocked and still show the same
+_MAX_DISTORTION = 0.3  # of k1; from -0.24 on a 4:3 picture's corners lie beyond the lens already
 
 
 @dataclass(frozen=True)

@@ -46,12 +46,12 @@ TRUTH_NAME = "truth.json"
 SCENES_VERSION = 3
 """Raised whenever a configuration comes to give other recordings, so that an older truth is not rendered wrongly."""
 
-_SOUND_RATE = 48_000
-_N_BOARDS = 6
-_N_WALLS = 2
-_SHARP_TAIL_SECONDS = 0.2
-_MAX_CLOCK_ERROR_SECONDS = 1.0
-_FILMING_HOURS = (8, 18)
+_SOUND_RATE = 48_000  # per second, as cameras record it
+_N_BOARDS = 6  # one more than a focal length takes (`calibrate.lenses`)
+_N_WALLS = 2  # textures beside the boards, so that a board's symmetry decides nothing
+_SHARP_TAIL_SECONDS = 0.2  # by which the sharp recording goes on, for windows of the last blurry frames
+_MAX_CLOCK_ERROR_SECONDS = 1.0  # either way: two cameras are within the 2.5 s that timecodes are believed to
+_FILMING_HOURS = (8, 18)  # daylight
 _FOCAL_WIDTHS = 0.8  # focal length in widths of the picture: 64 degrees across
 _MAX_OFF_CENTER = 0.01  # of the principal point, in widths of the picture
 

@@ -20,7 +20,7 @@ from rb2v.errors import InputError
 from rb2v.io.video import iter_frames
 from rb2v.simulator import textures
 
-CLIP_TICKS_PER_SECOND = 600.0
+CLIP_TICKS_PER_SECOND = 600.0  # of the blur track
 CLIP_LEAD_TICKS = 9
 """Ticks before time 0, so that the first blurry exposure, 19 ticks long, lies inside the clip."""
 

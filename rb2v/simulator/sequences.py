@@ -28,13 +28,13 @@ MotionKind = Literal["single", "mixed", "blocks"]
 
 FINE_SECONDS = 1 / 200
 """Time from one sharp frame to the next."""
-N_FRAMES = 7
+N_FRAMES = 7  # of a sequence, as in the paper
 RESPONSE: Response = "srgb"
 """Camera response of the frames."""
 BLUR_STEPS = 3
 """Instants of the blur track from one sharp frame to the next."""
-_SCENE_SECONDS = 20.0
-_NOISE_LEVELS = 0.7
+_SCENE_SECONDS = 20.0  # from which instants are drawn: long enough that hardly two are alike
+_NOISE_LEVELS = 0.7  # of 255, standard deviation
 _MAX_PHOTOS = 6  # of a scene, so that no folder of photographs takes long to read
 
 # Shares of the frame's side: what a path of the largest radius, turn and zoom out needs of the wall is 2.0.
