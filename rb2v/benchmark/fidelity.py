@@ -27,7 +27,7 @@ from rb2v.simulator.rig import SimulatedRig
 from rb2v.stages.align import SharpSource, Track
 
 _SUITE, _STAGE = "sharp frames", "align"
-_DIFFERENCE_GAIN = 8
+_DIFFERENCE_GAIN = 8  # makes 4 levels of 255 visible; 32 are white
 _COMPARED_METHODS = ("flow", "quick-flow", "linear")
 """Interpolation methods whose synthetic blur is told of, beside the one that aligned."""
 

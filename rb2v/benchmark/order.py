@@ -34,8 +34,8 @@ from rb2v.training.state import TRAINING_NAME
 
 _SUITE, _STAGE = "order", "train-hypercut"
 _EXPECTED = "a run that 'rb2v train-hypercut' finished"
-_MAX_SAMPLES_BYTES = 2**26
-_MAX_TAKES_SHOWN = 24
+_MAX_SAMPLES_BYTES = 2**26  # 64 MB, far more than six rows of frames of 144 px take
+_MAX_TAKES_SHOWN = 24  # lines of a table that is still read
 
 _Line = list[str | Score | Cell]
 

@@ -12,7 +12,7 @@ from rb2v.blur2vid.config import NO_REGULARIZER, TrainBlur2VidConfig
 from rb2v.errors import Rb2vError
 from rb2v.training.options import check_range
 
-MAX_SEEDS = 1000
+MAX_SEEDS = 1000  # more than any machine trains; a slip is told at once
 ORACLES = ("purohit_oracle",)
 """Backbones that are fed a part of the truth: their figures stand beside no other's."""
 

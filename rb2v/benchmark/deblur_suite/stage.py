@@ -48,7 +48,7 @@ TABLE_NAME = "results.csv"
 REPORT_NAME = "report.html"
 
 _TRIVIAL_LABELS = {"blurry": "blurry image", "mean_frame": "mean of the true frames"}
-_N_TOY_SHOWN = 3
+_N_TOY_SHOWN = 3  # sequences, the ones that move most
 
 Progress = Callable[[int, int, str], None]
 

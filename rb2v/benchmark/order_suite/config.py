@@ -10,7 +10,7 @@ from types import MappingProxyType
 from rb2v.errors import Rb2vError
 from rb2v.hypercut.networks import ORDER_NETWORKS
 
-_MAX_SEEDS = 1000
+_MAX_SEEDS = 1000  # more than any machine trains; a slip is told at once
 
 
 @dataclass(frozen=True)

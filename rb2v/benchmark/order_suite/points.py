@@ -18,8 +18,8 @@ from rb2v.hypercut.order import sequence_pairs
 from rb2v.shards import ShardReader
 from rb2v.training.data import resize_frames, to_float, to_tensor
 
-_MAX_PERPLEXITY = 30.0
-_POINTS_PER_NEIGHBOUR = 4
+_MAX_PERPLEXITY = 30.0  # scikit-learn's default, and the middle of what van der Maaten and Hinton (2008) advise
+_POINTS_PER_NEIGHBOUR = 4  # at least, or all points would be each other's neighbors
 
 
 @dataclass(frozen=True, eq=False)
