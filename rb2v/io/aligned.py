@@ -213,8 +213,8 @@ _TABLE_FIELDS = {
 _LATER_FIELDS = {"composite_psnr": "f", "explained_psnr": "f"}  # files of versions before 0.4 lack them: not a number
 _KINDS = {"i": "whole numbers", "f": "numbers", "b": "yes or no"}
 _FINITE_FIELDS = ("frames/blurry_index", "frames/blurry_time", "frames/position", "frames/position_fine")
-_MAX_VALUE = 1e12
-_MAX_RECORD_LETTERS = 1 << 20
+_MAX_VALUE = 1e12  # no index and no time comes near, and float64 still holds its fractions
+_MAX_RECORD_LETTERS = 1 << 20  # a record has some thousand; more would be made to fill the memory
 
 
 def _write_table(group: h5py.Group, frames: list[AlignedFrame]) -> None:

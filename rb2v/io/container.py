@@ -12,7 +12,7 @@ import av
 from rb2v.errors import InputError
 
 _CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,gif,mpegts,mpeg,mxf,asf,flv,ogg,wav"
-_MAX_BOXES = 1000
+_MAX_BOXES = 1000  # a recording has a dozen at each level
 
 
 def open_container(path: Path) -> av.container.InputContainer:

@@ -19,9 +19,9 @@ from rb2v.io.gopro import Telemetry, read_telemetry, timecode_of
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".avi", ".webm", ".gif")
 
-_FULL_RANGE = 2
-_LIMITED_RANGE = 1
-_MAX_FRAMES = 10_000_000
+_FULL_RANGE = 2  # AVCOL_RANGE_JPEG of FFmpeg
+_LIMITED_RANGE = 1  # AVCOL_RANGE_MPEG of FFmpeg
+_MAX_FRAMES = 10_000_000  # a day at 100 per second is 8.64 million
 _FIRST_YEAR = 1990  # a clock that was never set states the container's epoch, 1904 or 1970
 
 

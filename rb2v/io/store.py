@@ -31,7 +31,7 @@ from rb2v.io.partial import (
     try_lock,
 )
 
-SCHEMA = 1
+SCHEMA = 1  # of JSON documents; raised when an older version could not read them
 CONFIG_NAME = "config.json"
 
 logger = logging.getLogger(__name__)

@@ -35,11 +35,11 @@ from rb2v.io.gopro import Telemetry, add_settings, encode_telemetry, parse_timec
 _PLANAR_420 = ("yuv420p", "yuvj420p")
 _BT601_COLORSPACES = (5, 6)  # BT.470BG and SMPTE 170M, ITU-T H.273 table 4
 _TELEMETRY_TIME_BASE = Fraction(1, 90_000)
-_MAX_WAITING = 4
+_MAX_WAITING = 4  # pictures that the decoder may be ahead: enough for it never to wait long, and little memory
 _QUARTER_TURNS = (5, 6, 7, 8)  # of EXIF's orientations
 _JPEG_SCAN, _JPEG_END = b"\xff\xda", b"\xff\xd9"
-_BT709 = (0.2126, 0.0722)
-_BT601 = (0.299, 0.114)
+_BT709 = (0.2126, 0.0722)  # red's and blue's shares of luma, ITU-R BT.709
+_BT601 = (0.299, 0.114)  # red's and blue's shares of luma, ITU-R BT.601
 
 
 @dataclass(frozen=True)
