@@ -117,7 +117,7 @@ class AlignConfig:
         )
 
 
-_MAX_RANGE_SECONDS = 60.0
+_MAX_RANGE_SECONDS = 60.0  # the farthest that coarse offsets are looked for; more would only cost time
 _POSITIVE = (
     "max_shift_px",
     "min_psnr_db",

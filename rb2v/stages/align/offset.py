@@ -30,7 +30,7 @@ MIN_CONFIDENCE: Mapping[OffsetSource, float] = {"sound": 1 / 3, "gyro": 0.4, "mo
 ACCURACY_SECONDS: Mapping[OffsetSource, float] = {"sound": 0.005, "gyro": 0.02, "motion": 0.04, "timecode": 2.5}
 """How far a source that is right may be off. The clocks of two cameras, which timecodes come from, part by seconds."""
 
-_TIMECODE_CONFIDENCE = 0.1
+_TIMECODE_CONFIDENCE = 0.1  # a correlation that just stands out: clocks were set by somebody
 # Of the blurry and of the sharp recording: memory must not grow with the take. Offsets up to a minute are found.
 _HEARD_SECONDS = (120.0, 180.0)
 _SEEN_SECONDS = (30.0, 90.0)
