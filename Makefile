@@ -37,6 +37,7 @@ lint: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python .ci/check_constants.py rb2v
 
 format: $(VENV)/.installed
 	$(BIN)/ruff format .

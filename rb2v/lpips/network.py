@@ -25,8 +25,8 @@ Net = Literal["alex", "vgg"]
 
 # Of the images in -1..1 that LPIPS was trained on; ImageNet's, so scaled.
 _SHIFT = (-0.030, -0.088, -0.188)
-_SCALE = (0.458, 0.448, 0.450)
-_NORM_EPS = 1e-10
+_SCALE = (0.458, 0.448, 0.450)  # ImageNet's deviations, so scaled
+_NORM_EPS = 1e-10  # as LPIPS adds it
 _MAX_CHUNK_PX = 2**18
 """Pixels in the network at a time, for which VGG16 takes about 250 MB; a larger pair goes alone."""
 

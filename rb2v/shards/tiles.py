@@ -28,7 +28,7 @@ _FLETCHER_BYTES = 4  # HDF5 appends 32 bits
 _FLETCHER_WEIGHTS = np.arange(2**15, 0, -1, dtype=np.float64)  # of as many words as floats add up exactly
 # A Blosc2 frame of one chunk is a header, the chunk and a trailer; of these only two sizes in the header vary.
 _FRAME_SIZE_OFFSET = 16
-_CHUNK_SIZE_OFFSET = 39
+_CHUNK_SIZE_OFFSET = 39  # the other one
 
 
 def create_tiles(file: h5py.File, name: str, shape: tuple[int, ...]) -> h5py.Dataset:

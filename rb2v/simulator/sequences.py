@@ -39,15 +39,15 @@ _MAX_PHOTOS = 6  # of a scene, so that no folder of photographs takes long to re
 
 # Shares of the frame's side: what a path of the largest radius, turn and zoom out needs of the wall is 2.0.
 _WALL = 2.1
-_PAN_RADIUS = (0.2, 0.35)
-_OBJECT_RADIUS = (0.1, 0.2)
+_PAN_RADIUS = (0.2, 0.35)  # shares of the side, likewise
+_OBJECT_RADIUS = (0.1, 0.2)  # shares of the side, likewise
 # And from the first frame of a sequence to the last.
 _PAN = {"single": (0.06, 0.2), "mixed": (0.04, 0.16), "blocks": (0.0, 0.0)}
 _OBJECT = {"single": (0.0, 0.03), "mixed": (0.04, 0.2), "blocks": (0.2, 0.35)}
 _N_OBJECTS = {"single": (0, 2), "mixed": (3, 7), "blocks": (1, 2)}
-_BLOCK_RADIUS = (0.2, 0.26)
-_BLOCK_LIGHT = (0.3, 1.0)
-_BLOCK_WALL_LIGHT = 0.02
+_BLOCK_RADIUS = (0.2, 0.26)  # shares of the side; a block stays in the picture
+_BLOCK_LIGHT = (0.3, 1.0)  # linear, of each channel
+_BLOCK_WALL_LIGHT = 0.02  # nearly black, and darker than any block
 
 
 @dataclass(frozen=True)

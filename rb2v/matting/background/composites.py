@@ -31,7 +31,7 @@ _PACKAGED_PHOTOS = (
     *("coffee.png", "astronaut.png", "brick.png", "camera.png", "grass.png", "hubble_deep_field.jpg"),
     "rocket.jpg",
 )
-_HELD_OUT_EVERY = 8
+_HELD_OUT_EVERY = 8  # an eighth of the pictures is kept for scores
 _MAX_SIDE_PX = 1024  # of pictures as they are kept; more than any composite shows of one
 _LEAST_ALPHA = np.float32(1 / 512)
 _MOST_NOISE = 0.03  # standard deviation, of coded values

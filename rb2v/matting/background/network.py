@@ -36,7 +36,7 @@ _MOBILENET_STAGES = (
     (6, 320, 1, 1),
 )
 _MOBILENET_TAPS = (1, 3, 6, 17)  # blocks after which the decoder looks in: 1/2, 1/4, 1/8 and 1/16 of the size
-_MOBILENET_FIRST_DILATED = 15
+_MOBILENET_FIRST_DILATED = 15  # block from which dilation stands in for the last stride
 
 
 class Coarse(NamedTuple):

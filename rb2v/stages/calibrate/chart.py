@@ -49,12 +49,12 @@ _MIN_PERSPECTIVE_PITCH_PX = 15.0  # smaller patches leave the perspective open
 # Exponents of the published linear light: coded as most cameras do, linear, and between.
 _CODINGS = (1 / 2.2, 1 / 1.5, 1.0)
 _MAX_RESIDUAL = 0.16  # of a patch's coded colour, under the map that most patches agree on
-_MAX_CLIPPED_SHARE = 0.02
-_MAX_BLACK_SHARE = 0.5
-_CLIPPED_LEVEL = 253
-_MIN_GRAY_STEP = 0.01
-_MAX_GRAY_CAST = 0.08
-_MIN_COLOR_SPREAD = 0.05
+_MAX_CLIPPED_SHARE = 0.02  # of a patch's pixels: more than hot pixels and a speck make up
+_MAX_BLACK_SHARE = 0.5  # likewise at black, where noise clips some pixels of any dark patch
+_CLIPPED_LEVEL = 253  # of 255; a decoder's rounding leaves white that low
+_MIN_GRAY_STEP = 0.01  # of coded values, by which each patch of the gray row is darker than the one before
+_MAX_GRAY_CAST = 0.08  # of coded values, that a gray may lie off the line through all of them
+_MIN_COLOR_SPREAD = 0.05  # of coded values over all patches; less is no chart
 # The ways to count the patches of a grid: as it is, turned by half, and both mirrored.
 _ORDERS = [
     np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1]], dtype=np.float64),
