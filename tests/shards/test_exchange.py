@@ -22,7 +22,6 @@ from hypothesis import strategies as st
 
 from rb2v import benchmark
 from rb2v.artifacts import Crop
-from rb2v.cli import main
 from rb2v.errors import InputError, Rb2vError
 from rb2v.execution import SerialExecutor
 from rb2v.execution.task import MAX_TASK_BYTES, pack
@@ -102,25 +101,13 @@ def digests(folder):
     }
 
 
-def run_rb2v(monkeypatch, capsys, *arguments):
-    """Run a command in this process; return its exit status, standard output and standard error."""
-    monkeypatch.setattr(sys, "argv", ["rb2v", *map(str, arguments)])
-    monkeypatch.setenv("COLUMNS", "400")
-    with pytest.raises(SystemExit) as stop:
-        main()
-    captured = capsys.readouterr()
-    return stop.value.code or 0, captured.out, captured.err
-
-
 @pytest.mark.parametrize("layout", LAYOUTS)
 class TestEveryLayout:
-    def test_it_comes_back_by_the_commands(self, shards, tmp_path, monkeypatch, capsys, layout):
+    def test_it_comes_back_by_the_commands(self, shards, tmp_path, rb2v, layout):
         out, back = tmp_path / "out", tmp_path / "back"
-        status, said, _ = run_rb2v(
-            monkeypatch, capsys, "export", shards, "--out", out, "--format", layout, "--workers", 1
-        )
+        status, said, _ = rb2v("export", shards, "--out", out, "--format", layout, "--workers", 1)
         assert (status, said.splitlines()[:2]) == (0, ["train: 6 samples", "test: 3 samples"])
-        status, said, _ = run_rb2v(monkeypatch, capsys, "import", out, "--out", back, "--workers", 1)
+        status, said, _ = rb2v("import", out, "--out", back, "--workers", 1)
         assert status == 0
         assert "test: 3 samples in 1 shards" in said
         assert_same_samples(back, shards)
@@ -133,7 +120,7 @@ class TestEveryLayout:
         assert found.provenance.config["import"]["format"] == layout
         assert str(tmp_path) not in manifest_path(back).read_text()
 
-    def test_workers_write_the_same_bytes(self, shards, tmp_path, monkeypatch, capsys, layout):
+    def test_workers_write_the_same_bytes(self, shards, tmp_path, rb2v, layout):
         serial = SerialExecutor(check_pickle=True)
         export_shards(shards, tmp_path / "serial", layout, executor=serial)
         import_folder(tmp_path / "serial", tmp_path / "serial_back", executor=serial)
@@ -141,7 +128,7 @@ class TestEveryLayout:
             ("export", shards, "--out", tmp_path / "parallel", "--format", layout),
             ("import", tmp_path / "parallel", "--out", tmp_path / "parallel_back"),
         ):
-            assert run_rb2v(monkeypatch, capsys, *arguments, "--workers", 2)[0] == 0
+            assert rb2v(*arguments, "--workers", 2)[0] == 0
         assert digests(tmp_path / "parallel") == digests(tmp_path / "serial")
         assert digests(tmp_path / "parallel_back") == digests(tmp_path / "serial_back")
 
@@ -449,9 +436,9 @@ def test_a_foreign_data_set_is_scored_without_a_psnr(foreign, tmp_path):
         ("skip", (2, 1), "val: 1 samples, left out"),
     ],
 )
-def test_samples_of_val_go_where_they_are_wanted(foreign, tmp_path, monkeypatch, capsys, val, counts, line):
+def test_samples_of_val_go_where_they_are_wanted(foreign, tmp_path, rb2v, val, counts, line):
     arguments = ("import", foreign, "--out", tmp_path / "shards", "--val", val, "--workers", 1)
-    status, said, _ = run_rb2v(monkeypatch, capsys, *arguments)
+    status, said, _ = rb2v(*arguments)
     assert (status, line in said) == (0, True)
     splits = read_manifest(tmp_path / "shards").splits
     assert (splits["train"].samples, splits["test"].samples) == counts
@@ -499,15 +486,15 @@ def test_the_category_is_a_word_of_the_name(tmp_path, name, category):
 
 
 @pytest.mark.parametrize("name", ["B-AIST++", "hand or face", "Surfaces", "Beforehand"])
-def test_the_category_comes_from_the_name_or_is_asked_for(tmp_path, monkeypatch, capsys, name):
+def test_the_category_comes_from_the_name_or_is_asked_for(tmp_path, rb2v, name):
     write_foreign(tmp_path / "foreign", [make_entry("00000/0000")], name=name)
     arguments = ("import", tmp_path / "foreign", "--out", tmp_path / "shards", "--workers", 1)
-    status, _, error = run_rb2v(monkeypatch, capsys, *arguments)
+    status, _, error = rb2v(*arguments)
     assert status == 2
     assert "name: " in error
     assert "--category" in error
     assert not (tmp_path / "shards").exists()
-    assert run_rb2v(monkeypatch, capsys, *arguments, "--category", "hand")[0] == 0
+    assert rb2v(*arguments, "--category", "hand")[0] == 0
     assert set(ShardReader(tmp_path / "shards").table["category"]) == {"hand"}
 
 
@@ -715,16 +702,16 @@ def test_columns_that_cannot_be_are_told(shards, tmp_path, change, message):
     assert not (tmp_path / "back").exists()
 
 
-def test_wrong_input_ends_the_commands_with_one_message(foreign, shards, tmp_path, monkeypatch, capsys):
+def test_wrong_input_ends_the_commands_with_one_message(foreign, shards, tmp_path, rb2v):
     (foreign / "00001/sharp/0003_2.png").unlink()
-    status, _, error = run_rb2v(monkeypatch, capsys, "import", foreign, "--out", tmp_path / "shards")
+    status, _, error = rb2v("import", foreign, "--out", tmp_path / "shards")
     assert status == 2
     assert "0003_2.png: data.2: there is no such file" in error
     assert len(error.splitlines()) == 1
-    status, _, error = run_rb2v(monkeypatch, capsys, "export", foreign, "--out", tmp_path / "a", "--format", "datasets")
+    status, _, error = rb2v("export", foreign, "--out", tmp_path / "a", "--format", "datasets")
     assert status == 2
     assert "manifest.json: there is no such file" in error
-    status, _, error = run_rb2v(monkeypatch, capsys, "export", shards, "--out", tmp_path / "a", "--format", "zip")
+    status, _, error = rb2v("export", shards, "--out", tmp_path / "a", "--format", "zip")
     assert status == 2
     assert not (tmp_path / "a").exists()
 

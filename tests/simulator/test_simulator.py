@@ -8,7 +8,7 @@ import textwrap
 import cv2
 import numpy as np
 import pytest
-from sessions import make_session, write_rig
+from sessions import make_session, shared_session, write_rig
 
 from rb2v.core.color import apply_color_map, encode, from_linear
 from rb2v.core.homography import warp_points
@@ -584,9 +584,9 @@ def test_a_part_of_a_view_is_read_out_as_the_whole(mount):
 
 
 @pytest.fixture(scope="module")
-def shutters(tmp_path_factory):
-    return make_session(
-        tmp_path_factory.mktemp("shutters"),
+def shutters(shared):
+    return shared_session(
+        shared,
         size=(96, 80),
         seconds=0.2,
         categories=("street",),
@@ -655,10 +655,9 @@ def test_every_movement_is_multiplied():
     assert motion.scaled(1.0) == motion
 
 
-def test_a_take_without_motion_shows_one_picture(tmp_path):
-    still = make_session(
-        tmp_path, size=(96, 80), seconds=0.16, categories=("street",), noise=False, motion=0.0, max_offset_seconds=0.05
-    )
+def test_a_take_without_motion_shows_one_picture(shared):
+    changes = {"noise": False, "motion": 0.0, "max_offset_seconds": 0.05}
+    still = shared_session(shared, size=(96, 80), seconds=0.16, categories=("street",), **changes)
     rig, plan = still.truth.rig, still.truth.takes[0]
     assert rig.config.motion == 0
     for which in ("blurry", "sharp"):

@@ -3,14 +3,12 @@
 import hashlib
 import math
 import shutil
-import sys
 
 import numpy as np
 import pytest
 from sessions import write_rig
 
 from rb2v.artifacts import AlignedFrame
-from rb2v.cli import main
 from rb2v.errors import ConfigMismatchError, InputError, Rb2vError
 from rb2v.execution import ProcessExecutor, SerialExecutor
 from rb2v.io.aligned import AlignedTakeReader, aligned_take_path
@@ -57,16 +55,6 @@ def halving(monkeypatch, tmp_path):
     return tmp_path
 
 
-def run_rb2v(monkeypatch, capsys, *arguments):
-    """Run a command in this process; return its exit status, standard output and standard error."""
-    monkeypatch.setattr(sys, "argv", ["rb2v", *map(str, arguments)])
-    monkeypatch.setenv("COLUMNS", "400")
-    with pytest.raises(SystemExit) as stop:
-        main()
-    captured = capsys.readouterr()
-    return stop.value.code or 0, captured.out, captured.err
-
-
 def all_bytes(folder):
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
@@ -111,14 +99,14 @@ def test_what_breaks_when_its_screen_is_replaced_is_rejected(session, raw, tmp_p
         assert again == [(frame.composite_psnr, frame.explained_psnr) for frame in part.read_frames() if frame.accepted]
 
 
-def test_what_the_foreground_explains_is_kept_and_decides(session, raw, tmp_path, monkeypatch, capsys):
+def test_what_the_foreground_explains_is_kept_and_decides(session, raw, tmp_path, rb2v):
     before = [row for row in read_alignment(session.aligned / "alignment.csv") if row.accepted]
     assert all(math.isnan(row.explained_psnr) for row in before if row.take == "street_train")
     found = sorted(row.explained_psnr for row in before if row.take == "hand_train")
     assert found[0] > AlignConfig().min_explained_psnr_db
     command = ("align", "--raw-dir", raw, "--calibration", session.calibration, "--out", tmp_path / "aligned")
     least_db = float(np.mean(found[len(found) // 2 - 1 : len(found) // 2 + 1]))
-    assert run_rb2v(monkeypatch, capsys, *command, "--workers", 1, "--min-explained-psnr", least_db)[0] == 0
+    assert rb2v(*command, "--workers", 1, "--min-explained-psnr", least_db)[0] == 0
     rows = read_alignment(tmp_path / "aligned" / "alignment.csv")
     assert {row.reason for row in rows if row.explained_psnr < least_db} == {"matte"}
     kept = [row.explained_psnr for row in rows if row.accepted]
@@ -210,7 +198,7 @@ def test_the_bytes_do_not_depend_on_the_workers(session, tmp_path):
     assert all_bytes(out) == all_bytes(session.aligned)
 
 
-def test_a_take_without_its_screen_is_named_and_the_others_go_on(session, raw, tmp_path, monkeypatch, capsys):
+def test_a_take_without_its_screen_is_named_and_the_others_go_on(session, raw, tmp_path, rb2v):
     wrong = raw / "takes" / "a_wrong"
     shutil.copytree(session.raw / "takes" / "street_train", wrong)
     description = (wrong / "take.yaml").read_text()
@@ -218,7 +206,7 @@ def test_a_take_without_its_screen_is_named_and_the_others_go_on(session, raw, t
     (wrong / "take.yaml").write_text(description.replace("green_screen: false", "green_screen: true"))
     out = tmp_path / "aligned"
     command = ("align", "--raw-dir", raw, "--calibration", session.calibration, "--out", out, "--workers", 1)
-    status, _, error = run_rb2v(monkeypatch, capsys, *command)
+    status, _, error = rb2v(*command)
     assert status == 2
     assert f"{wrong / 'take.yaml'}: green_screen: no green screen is seen" in error
     assert error.rstrip().endswith("; expected a take before a green screen, or green_screen: false")
@@ -226,7 +214,7 @@ def test_a_take_without_its_screen_is_named_and_the_others_go_on(session, raw, t
     assert not (out / "manifest.json").exists()
     finished_at = aligned_take_path(out, "hand_train").stat().st_mtime_ns
     (wrong / "take.yaml").write_text(description)
-    assert run_rb2v(monkeypatch, capsys, *command)[0] == 0
+    assert rb2v(*command)[0] == 0
     assert read_json(out / "manifest.json")["takes"] == ["a_wrong", "hand_train"]
     assert aligned_take_path(out, "hand_train").stat().st_mtime_ns == finished_at
 
@@ -286,9 +274,9 @@ def test_weights_are_known_by_their_digest(session, raw, halving, tmp_path):
         (("--min-composite-psnr", "nan"), "min_composite_psnr_db must be a number of at least 0"),
     ],
 )
-def test_wrong_options_end_in_one_message(session, raw, tmp_path, monkeypatch, capsys, options, message):
+def test_wrong_options_end_in_one_message(session, raw, tmp_path, rb2v, options, message):
     command = ("align", "--raw-dir", raw, "--calibration", session.calibration, "--out", tmp_path / "aligned")
-    status, _, error = run_rb2v(monkeypatch, capsys, *command, *options)
+    status, _, error = rb2v(*command, *options)
     assert (status, len(error.splitlines())) == (2, 1)
     assert message in error
     assert not (tmp_path / "aligned").exists()
