@@ -1,22 +1,18 @@
 import functools
 import os
+import re
 import sys
 from pathlib import Path
 from typing import NamedTuple
 
+import examples  # noqa: F401 - registers the profiles of hypothesis
 import pytest
 from fork_server import ForkServer
-from hypothesis import settings
 from sessions import shared_session
 from sharing import SharedFolders
 from textures import write_data_set
 
 from rb2v.cli import main
-
-settings.register_profile("dev", deadline=None)
-settings.register_profile("ci", deadline=None, derandomize=True)  # the same draws in every run
-settings.register_profile("nightly", deadline=None, max_examples=2000, print_blob=True)
-settings.load_profile("dev")
 
 
 class Outcome(NamedTuple):
@@ -29,6 +25,19 @@ class Outcome(NamedTuple):
     @property
     def output(self):
         return self.out + self.err
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Name the tests for which something is missing that a command brings."""
+    missing = {}
+    for report in terminalreporter.stats.get("skipped", []):
+        reason = report.longrepr[-1] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        if command := re.search(r"run '([^']+)'", reason):
+            missing.setdefault(command[1], set()).add(report.nodeid)
+    for command, tests in sorted(missing.items()):
+        terminalreporter.section(f"{len(tests)} tests did not run; '{command}' brings what they need")
+        for test in sorted(tests):
+            terminalreporter.line(test)
 
 
 @pytest.fixture

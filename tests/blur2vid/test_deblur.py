@@ -6,7 +6,8 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
-from hypothesis import given, settings
+from examples import draws
+from hypothesis import given
 from hypothesis import strategies as st
 
 import rb2v
@@ -76,7 +77,7 @@ def photo(tmp_path):
 
 
 class TestTiles:
-    @settings(deadline=None, max_examples=60)
+    @draws(60)
     @given(
         side=st.integers(1, 700),
         tile=st.integers(40, 300),

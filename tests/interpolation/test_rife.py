@@ -265,7 +265,7 @@ def test_a_gpu_gives_what_the_cpu_gives(tmp_path, version):
 @pytest.fixture
 def fetched():
     if not is_fetched(CATALOGUE["rife"]):
-        pytest.skip("the weights of RIFE are not fetched")
+        pytest.skip("the weights of RIFE are not here; run 'rb2v models fetch rife'")
 
 
 def read_coded(path):

@@ -17,7 +17,8 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given, settings
+from examples import draws
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rb2v import benchmark
@@ -132,7 +133,7 @@ class TestEveryLayout:
         assert digests(tmp_path / "parallel") == digests(tmp_path / "serial")
         assert digests(tmp_path / "parallel_back") == digests(tmp_path / "serial_back")
 
-    @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @draws(8)
     @given(
         text=st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=8),
         index=st.integers(0, 2**63 - 1),
