@@ -107,6 +107,13 @@ def session(shared):
 
 
 @pytest.fixture(scope="session")
+def brief_session(shared):
+    """As `session`, but of 8 small frames, for what needs few of them: who writes which files, and what is named."""
+    changes = {"size": (128, 112), "rig_changes": {"output_size": [64, 64]}, "seconds": 0.32}
+    return shared_session(shared, upto="aligned", categories=("street", "hand"), **changes)
+
+
+@pytest.fixture(scope="session")
 def calibrated_session(shared):
     """The captures of a mirrored rig with noise, calibrated; its take lasts a frame."""
     return shared_session(shared, upto="calibration", seconds=0.04, categories=("street",))

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from rb2v import benchmark
 from rb2v.artifacts import Crop
 from rb2v.errors import InputError, Rb2vError
-from rb2v.execution import SerialExecutor
+from rb2v.execution import ProcessExecutor, SerialExecutor
 from rb2v.execution.task import MAX_TASK_BYTES, pack
 from rb2v.shards import (
     Manifest,
@@ -121,15 +121,10 @@ class TestEveryLayout:
         assert found.provenance.config["import"]["format"] == layout
         assert str(tmp_path) not in manifest_path(back).read_text()
 
-    def test_workers_write_the_same_bytes(self, shards, tmp_path, rb2v, layout):
-        serial = SerialExecutor(check_pickle=True)
-        export_shards(shards, tmp_path / "serial", layout, executor=serial)
-        import_folder(tmp_path / "serial", tmp_path / "serial_back", executor=serial)
-        for arguments in (
-            ("export", shards, "--out", tmp_path / "parallel", "--format", layout),
-            ("import", tmp_path / "parallel", "--out", tmp_path / "parallel_back"),
-        ):
-            assert rb2v(*arguments, "--workers", 2)[0] == 0
+    def test_workers_write_the_same_bytes(self, shards, tmp_path, layout):
+        for name, executor in (("serial", SerialExecutor(check_pickle=True)), ("parallel", ProcessExecutor(2))):
+            export_shards(shards, tmp_path / name, layout, executor=executor)
+            import_folder(tmp_path / name, tmp_path / f"{name}_back", executor=executor)
         assert digests(tmp_path / "parallel") == digests(tmp_path / "serial")
         assert digests(tmp_path / "parallel_back") == digests(tmp_path / "serial_back")
 
@@ -154,16 +149,16 @@ class TestEveryLayout:
         assert_same_samples(tmp_path / "back", tmp_path / "shards")
 
     @pytest.mark.parametrize("n_files", [1, 3])
-    def test_killed_and_run_again_it_ends_in_the_same_bytes(self, shards, tmp_path, layout, n_files):
+    def test_killed_and_run_again_it_ends_in_the_same_bytes(self, shards, fork_server, tmp_path, layout, n_files):
         export_shards(shards, tmp_path / "whole", layout)
         import_folder(tmp_path / "whole", tmp_path / "whole_back")
-        kill(n_files, f"export_shards(Path({str(shards)!r}), Path({str(tmp_path / 'out')!r}), {layout!r})")
+        kill(fork_server, n_files, f"export_shards(Path({str(shards)!r}), Path({str(tmp_path / 'out')!r}), {layout!r})")
         finished = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("[!.]*.*") if path.is_file()}
         export_shards(shards, tmp_path / "out", layout)
         assert digests(tmp_path / "out") == digests(tmp_path / "whole")
         if n_files > 2:
             assert any(path.stat().st_mtime_ns == time for path, time in finished.items() if path.suffix != ".json")
-        kill(n_files, f"import_folder(Path({str(tmp_path / 'out')!r}), Path({str(tmp_path / 'back')!r}))")
+        kill(fork_server, n_files, f"import_folder(Path({str(tmp_path / 'out')!r}), Path({str(tmp_path / 'back')!r}))")
         assert not manifest_path(tmp_path / "back").exists()
         import_folder(tmp_path / "out", tmp_path / "back")
         assert digests(tmp_path / "back") == digests(tmp_path / "whole_back")
@@ -277,7 +272,7 @@ def test_the_tasks_of_a_large_import_of_pictures_are_small(tmp_path):
     assert max(len(pickle.dumps(part)) for part in plan.parts) < MAX_TASK_BYTES * 0.6
 
 
-def kill(n_files, call):
+def kill(fork_server, n_files, call):
     """Run a call in another process, which is killed when it has written a number of files and renames the next."""
     code = f"""
 import os, signal
@@ -292,8 +287,8 @@ def kill_or_replace(source, target):
 os.replace = kill_or_replace
 {call}
 """
-    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert process.returncode == -signal.SIGKILL, process.stderr
+    process = fork_server.start(code)
+    assert process.wait() == -signal.SIGKILL, process.communicate()
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,6 @@
 import dataclasses
 import json
 import signal
-import subprocess
-import sys
 import textwrap
 
 import cv2
@@ -75,7 +73,7 @@ def test_another_seed_gives_another_session(small, small_config, tmp_path):
     assert {name for name in one if one[name] == other[name]} <= {"raw/capture.yaml", "raw/takes/hand_train/take.yaml"}
 
 
-def test_a_killed_run_goes_on_to_the_same_bytes(small, small_config, tmp_path):
+def test_a_killed_run_goes_on_to_the_same_bytes(small, small_config, tmp_path, fork_server):
     # Killed in the middle of the sharp recording: 18 captures and a plate come before it.
     script = textwrap.dedent("""
         import os, signal, sys
@@ -98,8 +96,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(small, small_config, tmp_path):
             rig=rig, size=(96, 80), seconds=0.2, categories=("hand",), test_takes=False, max_offset_seconds=0.1
         ))
     """)
-    command = [sys.executable, "-c", script, small_config.rig, tmp_path / "raw"]
-    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    assert fork_server.start(script, small_config.rig, tmp_path / "raw").wait() == -signal.SIGKILL
     left = all_bytes(tmp_path)
     assert "raw/takes/hand_train/sharp.mp4" not in left
     assert any("partial" in name for name in left)
