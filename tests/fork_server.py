@@ -58,16 +58,21 @@ class ForkServer:
         """
         if self._process is None:
             self._launch()
-        connection = socket.socket(socket.AF_UNIX)
-        connection.connect(self._address)
-        request = {
-            "code": code,
-            "arguments": list(map(str, arguments)),
-            "cwd": str(cwd or Path.cwd()),
-            "env": dict(os.environ if env is None else env),
-            "max_file_bytes": max_file_bytes,
-        }
-        return ForkedProcess(connection, request)
+        request = _make_request(code, arguments) | {"max_file_bytes": max_file_bytes}
+        if cwd is not None:
+            request["cwd"] = str(cwd)
+        if env is not None:
+            request["env"] = env
+        return ForkedProcess(self._address, request, [tempfile.TemporaryFile() for _ in range(2)])
+
+    def command(self, code, *arguments):
+        """Return a command line that starts the program, for those who start programs themselves.
+
+        What runs it stands for the program: it has its environment, its output and its exit status.
+        """
+        if self._process is None:
+            self._launch()
+        return [sys.executable, "-I", "-S", __file__, self._address, code, *map(str, arguments)]
 
     def close(self):
         """End the server; the programs are left alone."""
@@ -87,9 +92,10 @@ class ForkServer:
 class ForkedProcess:
     """A program, with the part of `subprocess.Popen` that tests use."""
 
-    def __init__(self, connection, request):
-        self._connection = connection
-        self._outputs = [tempfile.TemporaryFile() for _ in range(2)]  # noqa: SIM115 - closed by wait
+    def __init__(self, address, request, outputs):
+        self._connection = connection = socket.socket(socket.AF_UNIX)
+        connection.connect(address)
+        self._outputs = outputs
         self._texts = []
         text = json.dumps(request).encode()
         socket.send_fds(connection, [struct.pack("!I", len(text))], [file.fileno() for file in self._outputs])
@@ -100,18 +106,19 @@ class ForkedProcess:
     def poll(self):
         """Return the exit status, negative after a signal; None while the program runs."""
         with suppress(TimeoutError):
-            self.wait(0)
+            self.wait(1e-6)
         return self.returncode
 
     def wait(self, timeout=60):
         """Return the exit status; raise TimeoutError where there is none after so many seconds."""
         if self.returncode is None:
-            self._connection.settimeout(timeout or 1e-6)
+            self._connection.settimeout(timeout)
             self.returncode = self._receive()
             self._connection.close()
             for file in self._outputs:
-                file.seek(0)
-                self._texts.append(file.read().decode())
+                if file.readable():
+                    file.seek(0)
+                    self._texts.append(file.read().decode())
                 file.close()
         return self.returncode
 
@@ -131,6 +138,25 @@ class ForkedProcess:
         return struct.unpack("!i", data)[0]
 
 
+def _make_request(code, arguments):
+    arguments = list(map(str, arguments))
+    cwd, env = str(Path.cwd()), dict(os.environ)
+    return {"code": code, "arguments": arguments, "cwd": cwd, "env": env, "max_file_bytes": None}
+
+
+def _stand_for(address, code, *arguments):
+    """Run a program by the server as if it were this process."""
+    process = ForkedProcess(address, _make_request(code, arguments), [os.fdopen(os.dup(n), "wb") for n in (1, 2)])
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, _: process.kill_group(number))
+    status = process.wait(timeout=None)
+    if status < 0:
+        with suppress(OSError):  # that of SIGKILL cannot be set
+            signal.signal(-status, signal.SIG_DFL)
+        os.kill(os.getpid(), -status)
+    sys.exit(status)
+
+
 def _serve(address):
     """Fork a program for each request; return the request in the program's process alone."""
     listener = socket.socket(socket.AF_UNIX)
@@ -138,21 +164,37 @@ def _serve(address):
     listener.listen()
     sys.stdout.write("ready\n")
     sys.stdout.flush()
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the supervisors
-    if os.fork() == 0:  # the process that accepts, so that the first can wait for its client to go
+    accepting = os.fork()
+    if accepting == 0:
         return _accept(listener)
-    sys.stdin.read()
-    os.killpg(0, signal.SIGKILL)
-    raise AssertionError
+    sys.stdin.read()  # until the client goes
+    os.kill(accepting, signal.SIGTERM)
+    os.waitpid(accepting, 0)
+    os._exit(0)
 
 
 def _accept(listener):
+    signal.signal(signal.SIGTERM, _leave)
     while True:
         connection, _ = listener.accept()
         if os.fork() == 0:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
             listener.close()
             return _supervise(connection)
         connection.close()
+        _reap()
+
+
+def _leave(number, frame):
+    _reap()
+    os._exit(0)
+
+
+def _reap():
+    """Wait for the supervisors that have ended, so that their processor time is the client's."""
+    with suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
 
 
 def _supervise(connection):
@@ -161,7 +203,6 @@ def _supervise(connection):
     text = b""
     while len(text) < struct.unpack("!I", size)[0]:
         text += connection.recv(1 << 16)
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     ready, go = os.pipe()
     pid = os.fork()
     if pid:
@@ -210,6 +251,8 @@ def _run(program):
 
 
 if __name__ == "__main__":
+    if len(sys.argv) > 2:
+        _stand_for(*sys.argv[1:])
     for name in _LOADED:
         importlib.import_module(name)
     n_threads = len(list(Path("/proc/self/task").iterdir()))

@@ -34,6 +34,9 @@ class Session:
     root: Path
     truth: Truth
 
+    def __repr__(self):
+        return f"Session({str(self.root)!r})"
+
     @property
     def raw(self):
         return self.root / "raw"

@@ -4,7 +4,9 @@ import fcntl
 import hashlib
 import inspect
 import json
+import os
 import shutil
+import time
 from importlib.metadata import version
 from pathlib import Path
 
@@ -14,6 +16,7 @@ _SOURCES = Path(rb2v.__file__).parent
 _HELPERS = Path(__file__).parent
 _ABOVE_STAGES = {"cli", "benchmark", "deblurring.py", "blur2vid", "hypercut", "inspection"}
 """What import-linter keeps the stages from importing: a change there leaves their results valid."""
+_KEPT_SECONDS = 3 * 24 * 3600  # a weekend
 _LIBRARIES = ("numpy", "scipy", "opencv-python-headless", "av", "h5py", "scikit-image", "torch")
 
 
@@ -62,10 +65,11 @@ class SharedFolders:
         while True:
             fcntl.flock(lock, fcntl.LOCK_SH)  # held until the process ends: nobody clears what is in use
             if _is_complete(folder):
+                os.utime(folder.with_suffix(".lock"))
                 return lock
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not _is_complete(folder):
-                _clear_unused(folder.parent, folder)
+                _clear_unused(self._root, folder)
                 shutil.rmtree(folder, ignore_errors=True)
                 folder.mkdir()
                 maker(folder, **arguments)
@@ -107,10 +111,11 @@ def _is_complete(folder):
         return False
 
 
-def _clear_unused(place, kept):
-    """Remove what earlier code has made of the same, unless a process still reads it."""
-    for path in place.glob("*.lock"):
-        if path == kept.with_suffix(".lock"):
+def _clear_unused(root, kept):
+    """Remove what earlier code has made of the same, and what nobody has read for days, unless a process reads it."""
+    oldest = time.time() - _KEPT_SECONDS
+    for path in root.glob("*/*.lock"):
+        if path == kept.with_suffix(".lock") or (path.parent != kept.parent and path.stat().st_mtime > oldest):
             continue
         with path.open("r+") as lock:
             try:

@@ -18,7 +18,7 @@ from rb2v.shards import ShardReader
 
 STAGES = {
     "simulate": (
-        "simulate --out {f}/raw --rig {rig} --size 192x160 --seconds 0.5 --test-seconds 0.4"
+        "simulate --out {f}/raw --rig {rig} --size 128x112 --seconds 0.5 --test-seconds 0.4"
         " --categories street,hand --workers 1"
     ),
     "calibrate": "calibrate --raw-dir {f}/raw --out {f}/calibration.json",
@@ -47,17 +47,15 @@ OUTPUTS = {
 }
 
 
-def stage_arguments(stage, folder):
-    return [part.format(f=folder, rig=folder / "tiny.yaml") for part in STAGES[stage].split()]
+RIG = {"search_range_seconds": 0.25, "output_size": [64, 64]}
 
 
-def prepare(folder):
-    write_rig(folder / "tiny.yaml", search_range_seconds=0.25)
-    return folder
+def stage_arguments(stage, folder, rig_path):
+    return [part.format(f=folder, rig=rig_path) for part in STAGES[stage].split()]
 
 
 def run_chain(folder):
-    prepare(folder)
+    rig_path = write_rig(folder / "tiny.yaml", **RIG)
     script = (
         "import json, sys\n"
         "from rb2v.cli import main\n"
@@ -69,7 +67,7 @@ def run_chain(folder):
         "        if stop.code:\n"
         "            raise\n"
     )
-    chain = json.dumps([stage_arguments(name, folder) for name in STAGES])
+    chain = json.dumps([stage_arguments(name, folder, rig_path) for name in STAGES])
     done = subprocess.run([sys.executable, "-c", script, chain], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -126,8 +124,7 @@ def test_a_finished_chain_is_left_as_it_is(session, rb2v, tmp_path):
     before = {path: path.stat().st_mtime_ns for path in (copy / "raw" / "takes").rglob("*.mp4")}
     before |= {path: path.stat().st_mtime_ns for path in copy.glob("shards/*.h5")}
     for name in ("simulate", "build-shards"):
-        arguments = [part.format(f=copy, rig=session / "tiny.yaml") for part in STAGES[name].split()]
-        assert rb2v(*arguments).status == 0
+        assert rb2v(*stage_arguments(name, copy, session / "tiny.yaml")).status == 0
     assert len(before) > 4
     assert before == {path: path.stat().st_mtime_ns for path in before}
 
@@ -146,13 +143,12 @@ UNDER_WAY = {
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", list(UNDER_WAY))
 def test_a_killed_stage_goes_on_to_the_same_bytes(session, start_rb2v, tmp_path, stage):
-    prepare(tmp_path)
     order = list(STAGES)
     for earlier in order[: order.index(stage)]:
         for name in OUTPUTS[earlier]:
             source = session / name
             (shutil.copytree if source.is_dir() else shutil.copy)(source, tmp_path / name)
-    arguments = stage_arguments(stage, tmp_path)
+    arguments = stage_arguments(stage, tmp_path, session / "tiny.yaml")
     process = start_rb2v(*arguments)
     place, pattern = UNDER_WAY[stage]
     before = set((tmp_path / place).glob(pattern))
@@ -175,9 +171,9 @@ def test_a_killed_stage_goes_on_to_the_same_bytes(session, start_rb2v, tmp_path,
 @pytest.mark.slow
 def test_chain_on_a_real_clip(tmp_path, rb2v, shared_data):
     clip = shared_data / "video" / "vtest.avi"
-    rig = prepare(tmp_path) / "tiny.yaml"
+    rig = write_rig(tmp_path / "tiny.yaml", **RIG)
     record = f"simulate --out {tmp_path}/raw --rig {rig} --size 192x160 --video {clip} --workers 1".split()
-    rest = [stage_arguments(name, tmp_path) for name in ("calibrate", "align", "build-shards")]
+    rest = [stage_arguments(name, tmp_path, rig) for name in ("calibrate", "align", "build-shards")]
     for arguments in [record, *rest]:
         assert rb2v(*arguments).status == 0
     table = pd.read_csv(tmp_path / "aligned" / "alignment.csv", keep_default_na=False)

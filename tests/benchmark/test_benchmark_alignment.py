@@ -22,17 +22,19 @@ CONFIG = BenchmarkConfig(frames_per_take=2, mattes_per_take=1, grid_points=5)
 TAKE = "street_train"
 
 
-@pytest.fixture(scope="module")
-def folders(session, tmp_path_factory):
-    """The session's data set, and two other alignments of its recordings."""
-    root = tmp_path_factory.mktemp("alignments")
+def align_otherwise(root, session):
     build_shards.run(session.aligned, root / "shards")
     for name, config, takes in (
         ("paper", align.AlignConfig.paper(), (TAKE,)),
         ("plain", align.AlignConfig(color_fit="plain", min_psnr_db=38.0), ()),
     ):
         align.run(session.raw, session.calibration, root / name, config, take_names=takes)
-    return root
+
+
+@pytest.fixture(scope="module")
+def folders(session, shared):
+    """The session's data set, and two other alignments of its recordings."""
+    return shared(align_otherwise, session=session)
 
 
 def inputs_of(session, folders, **changes):
