@@ -1,11 +1,13 @@
 import functools
 import os
+import random
 import re
 import sys
 from pathlib import Path
 from typing import NamedTuple
 
 import examples  # noqa: F401 - registers the profiles of hypothesis
+import numpy as np
 import pytest
 from fork_server import ForkServer
 from sessions import shared_session
@@ -38,6 +40,15 @@ def pytest_terminal_summary(terminalreporter):
         terminalreporter.section(f"{len(tests)} tests did not run; '{command}' brings what they need")
         for test in sorted(tests):
             terminalreporter.line(test)
+
+
+@pytest.fixture(autouse=True)
+def _same_random_numbers():
+    """Start every test with the same state of the global generators, in whatever order tests run."""
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002 - the one that libraries draw from
+    if torch := sys.modules.get("torch"):
+        torch.manual_seed(0)
 
 
 @pytest.fixture

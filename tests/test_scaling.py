@@ -3,6 +3,7 @@ import inspect
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -90,7 +91,7 @@ sys.meta_path.insert(0, Nobody())
 """
 
 
-def wait_until(ready, process, seconds=60):
+def wait_until(ready, process, seconds=120):
     deadline = time.monotonic() + seconds
     while not ready():
         assert process.poll() is None
@@ -111,6 +112,13 @@ def running(process):
         finally:
             process.kill_group()
             process.wait()
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch):
+    """What waits for processes to start waits longer than a busy machine needs; tests that wait in vain set less."""
+    monkeypatch.setattr(cluster, "_CONNECT_SECONDS", 120.0)
+    monkeypatch.setattr(cluster, "_WORKERS_SECONDS", 120.0)
 
 
 @pytest.fixture
@@ -228,7 +236,7 @@ def test_a_scheduler_that_loses_its_workers_is_not_waited_for(scheduler, tmp_pat
     monkeypatch.setattr(cluster, "_POLL_SECONDS", 0.5)
     with pytest.raises(InputError, match="the scheduler has no workers; expected at least one; 'dask worker tcp://"):
         list(ClusterExecutor(scheduler).map(str, [1]))
-    monkeypatch.setattr(cluster, "_WORKERS_SECONDS", 20.0)
+    monkeypatch.setattr(cluster, "_WORKERS_SECONDS", 120.0)
     with ExitStack() as stack:
         process = stack.enter_context(workers(scheduler, tmp_path, "--nthreads", "1", "--no-nanny"))
         results = ClusterExecutor(scheduler).map(time.sleep, [0, 60])
@@ -276,14 +284,18 @@ def test_an_address_at_which_nobody_answers(monkeypatch):
 def test_ctrl_c_says_nothing_strange_and_a_second_run_goes_on(session, shards, tmp_path, call):
     arguments = ["build-shards", "--aligned", session.aligned, "--out", "shards", "--shard-samples", "4"]
     arguments += ["--executor", "dask", "--workers", "2"]
-    with call(arguments, tmp_path) as process:
-        wait_until(lambda: (tmp_path / "shards" / "train-00000.h5").exists(), process)
-        process.kill_group(signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
-        assert process.returncode in (1, 130)
-        assert errors.strip() in ("", "Aborted.")
+    for _ in range(5):  # on a busy machine the command may be done before it is interrupted
+        with call(arguments, tmp_path) as process:
+            wait_until(lambda: (tmp_path / "shards" / "train-00000.h5").exists(), process)
+            process.kill_group(signal.SIGINT)
+            _, errors = process.communicate(timeout=120)
+        if process.returncode != 0:
+            break
+        shutil.rmtree(tmp_path / "shards")
+    assert process.returncode in (1, 130)
+    assert errors.strip() in ("", "Aborted.")
     with call(arguments, tmp_path) as again:
-        _, errors = again.communicate(timeout=60)
+        _, errors = again.communicate(timeout=120)
         assert (again.returncode, errors) == (0, "")
     assert tree_bytes(tmp_path / "shards") == tree_bytes(shards)
 
