@@ -28,9 +28,11 @@ demo: $(VENV)/.installed
 		--compare paper=$(DEMO)/compared/paper --compare linear-light=$(DEMO)/compared/linear-light \
 		--compare robust-colors=$(DEMO)/compared/robust-colors --out $(DEMO)/report
 
-# Two processes, each with whole files of tests, because the files' fixtures cost most; and no threads beside these.
+# As many processes as cores, up to eight; one that is done takes tests from another. No threads beside these, and the
+# same draws of hypothesis in every run.
 test: lint
-	OMP_NUM_THREADS=1 OPENCV_FOR_THREADS_NUM=1 $(BIN)/pytest -q --numprocesses 2 --dist loadfile
+	OMP_NUM_THREADS=1 OPENCV_FOR_THREADS_NUM=1 $(BIN)/pytest -q --hypothesis-profile ci \
+		--numprocesses logical --maxprocesses 8 --dist worksteal
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff format --check .

@@ -6,11 +6,9 @@ import cv2
 import numpy as np
 import pytest
 from textures import write_data_set
-from typer.testing import CliRunner
 
 from rb2v.benchmark import deblur_suite
 from rb2v.benchmark.deblur_suite import PRESETS, DeblurSuiteConfig
-from rb2v.cli import app
 from rb2v.errors import ConfigMismatchError, InputError, Rb2vError
 
 CONFIG = DeblurSuiteConfig(
@@ -164,10 +162,10 @@ class TestConfig:
 
 
 class TestCommand:
-    def test_options_of_other_suites_are_refused(self, shards, tmp_path):
-        options = ["benchmark", "--suite", "deblur", "--shards", str(shards), "--out", str(tmp_path / "out")]
-        found = CliRunner().invoke(app, [*options, "--arch", "motion"])
-        assert "--arch is no option of the suite deblur" in str(found.exception)
-        found = CliRunner().invoke(app, ["benchmark", *options[3:], "--backbone", "unet"])
-        assert "--backbone is no option of the suite data" in str(found.exception)
+    def test_options_of_other_suites_are_refused(self, rb2v, shards, tmp_path):
+        places = ["--shards", shards, "--out", tmp_path / "out"]
+        found = rb2v("benchmark", "--suite", "deblur", *places, "--arch", "motion")
+        assert "--arch is no option of the suite deblur" in found.err
+        found = rb2v("benchmark", *places, "--backbone", "unet")
+        assert "--backbone is no option of the suite data" in found.err
         assert not (tmp_path / "out").exists()

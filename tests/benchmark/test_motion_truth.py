@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
-from sessions import make_session, write_rig
+from sessions import shared_session, write_rig
 
 from rb2v.artifacts import Crop
 from rb2v.benchmark.motion_truth import read_motion
@@ -50,10 +50,8 @@ def made(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def recorded(tmp_path_factory):
-    return make_session(
-        tmp_path_factory.mktemp("session"), seconds=0.2, categories=("street", "hand"), noise=False, plates=False
-    )
+def recorded(shared):
+    return shared_session(shared, seconds=0.2, categories=("street", "hand"), noise=False, plates=False)
 
 
 @pytest.fixture(scope="module")

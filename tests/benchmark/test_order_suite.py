@@ -1,8 +1,8 @@
 import csv
+import functools
 import hashlib
 import json
 import runpy
-import sys
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,6 @@ from rb2v.benchmark.order_suite import PRESETS, OrderSuiteConfig, grid, run
 from rb2v.benchmark.order_suite import config as suite_config
 from rb2v.benchmark.order_suite.figures import RunResult, by_category, over_seeds
 from rb2v.benchmark.order_suite.points import map_points
-from rb2v.cli import main
 from rb2v.errors import ConfigMismatchError, InputError, Rb2vError
 from rb2v.execution import SerialExecutor
 from rb2v.hypercut.checkpoint import save_order_network
@@ -393,16 +392,8 @@ class TestConfig:
 
 class TestCommand:
     @pytest.fixture
-    def call(self, monkeypatch, capsys):
-        def call(*arguments):
-            monkeypatch.setattr(sys, "argv", ["rb2v", "benchmark", *map(str, arguments)])
-            monkeypatch.setenv("COLUMNS", "80")
-            with pytest.raises(SystemExit) as stop:
-                main()
-            captured = capsys.readouterr()
-            return stop.value.code or 0, captured.out, captured.err
-
-        return call
+    def call(self, rb2v):
+        return functools.partial(rb2v, "benchmark", columns=80)
 
     def test_it_prints_the_main_table(self, call, shards, tmp_path):
         out = tmp_path / "report"

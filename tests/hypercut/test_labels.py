@@ -8,7 +8,6 @@ import torch
 from textures import write_data_set
 
 import rb2v
-from rb2v.cli import main
 from rb2v.errors import InputError
 from rb2v.hypercut import labels, scoring, train
 from rb2v.hypercut.checkpoint import save_order_network
@@ -147,15 +146,12 @@ class TestRefusals:
 
 
 @pytest.fixture
-def call(monkeypatch, capsys):
+def call(rb2v):
     """Runs the program; returns its exit status and all that it printed."""
 
     def run_program(*arguments):
-        monkeypatch.setattr("sys.argv", ["rb2v", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stopped:
-            main()
-        printed = capsys.readouterr()
-        return stopped.value.code or 0, printed.out + printed.err
+        done = rb2v(*arguments, columns=80)
+        return done.status, done.output
 
     return run_program
 

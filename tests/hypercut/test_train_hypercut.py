@@ -1,10 +1,6 @@
 import dataclasses
 import errno
 import json
-import os
-import signal
-import subprocess
-import sys
 import time
 
 import cv2
@@ -169,19 +165,19 @@ class TestResume:
         run(larger_shards, tmp_path / "run", config, device="cpu")
         assert_same_files(tmp_path / "run", tmp_path / "whole")
 
-    def test_a_killed_run_ends_in_the_same_bytes(self, tiny_shards, tiny_config, tmp_path, uninterrupted):
+    def test_a_killed_run_ends_in_the_same_bytes(self, tiny_shards, tiny_config, tmp_path, uninterrupted, fork_server):
         code = (
             "import sys, time; from pathlib import Path; from rb2v.hypercut.train import *\n"
             f"config = {tiny_config!r}\n"
             "slow = lambda done, total, what: time.sleep(60 if (done, what) == (11, 'training') else 0)\n"
             "run(Path(sys.argv[1]), Path(sys.argv[2]), config, device='cpu', progress=slow)"
         )
-        process = subprocess.Popen([sys.executable, "-c", code, str(tiny_shards), str(tmp_path / "run")])
+        process = fork_server.start(code, tiny_shards, tmp_path / "run")
         state = tmp_path / "run" / "state.pt"
         deadline = time.monotonic() + 60
         while not state.exists() and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.05)
-        os.kill(process.pid, signal.SIGKILL)
+        process.kill_group()
         process.wait()
         assert state.exists()
         run(tiny_shards, tmp_path / "run", tiny_config, device="cpu")

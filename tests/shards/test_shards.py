@@ -6,7 +6,8 @@ import time
 import h5py
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from examples import draws
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rb2v.artifacts import Crop
@@ -84,7 +85,7 @@ def folder(tmp_path):
     return tmp_path
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@draws(10)
 @given(
     text=st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=8),
     index=st.integers(-(2**63), 2**63 - 1),

@@ -1,14 +1,12 @@
 import dataclasses
 import json
 import signal
-import subprocess
-import sys
 import textwrap
 
 import cv2
 import numpy as np
 import pytest
-from sessions import make_session, write_rig
+from sessions import make_session, shared_session, write_rig
 
 from rb2v.core.color import apply_color_map, encode, from_linear
 from rb2v.core.homography import warp_points
@@ -75,7 +73,7 @@ def test_another_seed_gives_another_session(small, small_config, tmp_path):
     assert {name for name in one if one[name] == other[name]} <= {"raw/capture.yaml", "raw/takes/hand_train/take.yaml"}
 
 
-def test_a_killed_run_goes_on_to_the_same_bytes(small, small_config, tmp_path):
+def test_a_killed_run_goes_on_to_the_same_bytes(small, small_config, tmp_path, fork_server):
     # Killed in the middle of the sharp recording: 18 captures and a plate come before it.
     script = textwrap.dedent("""
         import os, signal, sys
@@ -98,8 +96,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(small, small_config, tmp_path):
             rig=rig, size=(96, 80), seconds=0.2, categories=("hand",), test_takes=False, max_offset_seconds=0.1
         ))
     """)
-    command = [sys.executable, "-c", script, small_config.rig, tmp_path / "raw"]
-    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    assert fork_server.start(script, small_config.rig, tmp_path / "raw").wait() == -signal.SIGKILL
     left = all_bytes(tmp_path)
     assert "raw/takes/hand_train/sharp.mp4" not in left
     assert any("partial" in name for name in left)
@@ -584,9 +581,9 @@ def test_a_part_of_a_view_is_read_out_as_the_whole(mount):
 
 
 @pytest.fixture(scope="module")
-def shutters(tmp_path_factory):
-    return make_session(
-        tmp_path_factory.mktemp("shutters"),
+def shutters(shared):
+    return shared_session(
+        shared,
         size=(96, 80),
         seconds=0.2,
         categories=("street",),
@@ -655,10 +652,9 @@ def test_every_movement_is_multiplied():
     assert motion.scaled(1.0) == motion
 
 
-def test_a_take_without_motion_shows_one_picture(tmp_path):
-    still = make_session(
-        tmp_path, size=(96, 80), seconds=0.16, categories=("street",), noise=False, motion=0.0, max_offset_seconds=0.05
-    )
+def test_a_take_without_motion_shows_one_picture(shared):
+    changes = {"noise": False, "motion": 0.0, "max_offset_seconds": 0.05}
+    still = shared_session(shared, size=(96, 80), seconds=0.16, categories=("street",), **changes)
     rig, plan = still.truth.rig, still.truth.takes[0]
     assert rig.config.motion == 0
     for which in ("blurry", "sharp"):

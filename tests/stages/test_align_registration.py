@@ -5,7 +5,7 @@ import json
 import h5py
 import numpy as np
 import pytest
-from sessions import make_session
+from sessions import make_session, shared_session
 
 from rb2v.artifacts import Calibration, CalibrationQuality, Crop
 from rb2v.core.homography import warp_points
@@ -14,8 +14,9 @@ from rb2v.io.calibration import write_calibration
 from rb2v.stages import align
 
 
-def calibrate_truly(made):
-    """Write the true calibration of before the knock."""
+def record_truly_calibrated(root, **changes):
+    """Record a take and write the true calibration of before the knock."""
+    made = make_session(root, seconds=0.6, categories=("street",), seed=2, **changes)
     rig = made.truth.rig
     write_calibration(
         made.calibration,
@@ -32,20 +33,14 @@ def calibrate_truly(made):
 
 
 @pytest.fixture(scope="module", params=["moving", "still"])
-def knocked(request, tmp_path_factory):
-    root = tmp_path_factory.mktemp("knocked")
-    made = make_session(
-        root, seconds=0.6, categories=("street",), bump_px=2.5, seed=2, motion=float(request.param == "moving")
-    )
-    calibrate_truly(made)
-    return made
+def knocked(request, shared):
+    changes = {"bump_px": 2.5, "motion": float(request.param == "moving")}
+    return shared_session(shared, maker=record_truly_calibrated, **changes)
 
 
 @pytest.fixture(scope="module")
-def steady(tmp_path_factory):
-    made = make_session(tmp_path_factory.mktemp("steady"), seconds=0.6, categories=("street",), seed=2)
-    calibrate_truly(made)
-    return made
+def steady(shared):
+    return shared_session(shared, maker=record_truly_calibrated)
 
 
 def align_take(made, out, **settings):

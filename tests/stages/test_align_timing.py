@@ -6,7 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
-from sessions import make_session, write_rig
+from sessions import shared_session, write_rig
 
 from rb2v.core.color import encode
 from rb2v.core.metrics import psnr
@@ -20,27 +20,22 @@ from rb2v.io.video import iter_frames, read_sound, write_video
 from rb2v.simulator.camera import NoiseBank
 from rb2v.simulator.rig import frame_times
 from rb2v.stages.align import AlignConfig, run
-from rb2v.stages.calibrate import run as calibrate
 
 TAKE = "street_train"
 TRUE_OFFSET_WITHIN_SECONDS = {"sound": 0.005, "gyro": 0.02, "motion": 0.04}
 
 
 @pytest.fixture(scope="module")
-def moving(tmp_path_factory):
-    """A street take of 2 s, through global shutters."""
-    made = make_session(tmp_path_factory.mktemp("moving"), seconds=2.0, categories=("street",))
-    calibrate(made.raw, made.calibration)
-    return made
+def moving(shared):
+    """A street take of 1.6 s, through global shutters."""
+    return shared_session(shared, upto="calibration", seconds=1.6, categories=("street",))
 
 
 @pytest.fixture(scope="module")
-def rolling(tmp_path_factory):
-    """A street take of 1.6 s, whose blurry camera reads out more slowly than the sharp one."""
+def rolling(shared):
+    """A street take of 1.28 s, whose blurry camera reads out more slowly than the sharp one."""
     readouts = {"blurry_readout_seconds": 0.012, "sharp_readout_seconds": 0.004}
-    made = make_session(tmp_path_factory.mktemp("rolling"), seconds=1.6, categories=("street",), **readouts)
-    calibrate(made.raw, made.calibration)
-    return made
+    return shared_session(shared, upto="calibration", seconds=1.28, categories=("street",), **readouts)
 
 
 def align(session, raw, out, config=None, take=TAKE, **changes):
@@ -56,7 +51,7 @@ def align(session, raw, out, config=None, take=TAKE, **changes):
 
 @pytest.fixture(scope="module")
 def moving_aligned(moving, tmp_path_factory):
-    """The take of 2 s, aligned, and what was warned of."""
+    """The take through global shutters, aligned, and what was warned of."""
     messages = []
     handler = logging.Handler(logging.WARNING)
     handler.emit = lambda record: messages.append(record.getMessage())
@@ -70,7 +65,7 @@ def moving_aligned(moving, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def rolling_aligned(rolling, tmp_path_factory):
-    """The folder of the take of 1.6 s, aligned without compensation, and what `align` returns of it."""
+    """The folder of the take through rolling shutters, aligned without compensation, and what `align` returns of it."""
     out = tmp_path_factory.mktemp("rolling_aligned") / "aligned"
     return out, align(rolling, rolling.raw, out)
 

@@ -1,8 +1,6 @@
 import dataclasses
 import json
 import re
-import subprocess
-import sys
 import textwrap
 from pathlib import Path
 
@@ -181,7 +179,7 @@ def test_the_bytes_do_not_depend_on_the_workers(aligned, tmp_path):
     assert all_bytes(tmp_path / "one") == all_bytes(tmp_path / "two")
 
 
-def test_a_killed_run_goes_on_to_the_same_bytes(aligned, tmp_path):
+def test_a_killed_run_goes_on_to_the_same_bytes(aligned, tmp_path, fork_server):
     config = BuildShardsConfig(shard_samples=4)
     run(aligned, tmp_path / "whole", config)
     script = textwrap.dedent(
@@ -203,8 +201,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(aligned, tmp_path):
         run(Path(sys.argv[1]), Path(sys.argv[2]), BuildShardsConfig(shard_samples=4))
         """
     )
-    killed = subprocess.run([sys.executable, "-c", script, aligned, tmp_path / "killed"], check=False)
-    assert killed.returncode == -9
+    assert fork_server.start(script, aligned, tmp_path / "killed").wait() == -9
     partial, *left = sorted(path.name for path in (tmp_path / "killed").iterdir())
     assert re.fullmatch(r"\.partial-\w+-train-00001\.h5", partial)
     assert left == ["config.json", "judged.json", "train-00000.h5"]
