@@ -116,9 +116,15 @@ def encode(image_linear: NDArray[np.floating], response: Response) -> NDArray[np
     """
     if not isinstance(response, str) and response > _MAX_TABLE_GAMMA:
         return np.rint(from_linear(image_linear, response) * 255).astype(np.uint8)
-    levels = np.clip(image_linear, 0, 1) * np.float32(_TABLE_LEVELS - 1)
-    indices = np.add(levels, np.float32(0.5)).astype(np.uint16)
-    return np.asarray(np.take(_coded_table(response), indices), dtype=np.uint8)
+    levels = np.clip(image_linear, 0, 1)
+    levels *= np.float32(_TABLE_LEVELS - 1)
+    levels += np.float32(0.5)
+    indices = levels.astype(np.uint16)
+    if not indices.size:
+        return np.zeros(indices.shape, dtype=np.uint8)
+    # Not by numpy's `take`, which first makes 64-bit indices.
+    coded = cv2.LUT(indices.reshape(1, -1), _coded_table(response)[None])
+    return np.asarray(coded.reshape(indices.shape), dtype=np.uint8)
 
 
 @cache
