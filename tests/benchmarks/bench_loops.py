@@ -3,8 +3,9 @@
 Run it with ``python tests/benchmarks/bench_loops.py --commit REV``. The earlier commit is checked out into a git
 worktree with an environment of its own, both in a temporary folder; every stage then runs there and here in turn, and
 its processor seconds, those of its worker processes included, and wall seconds are printed with their ratios. Stages
-that were not asked for run once, and unmeasured, where a later one needs what they write. ``--keep FOLDER`` keeps the
-worktree, its environment and the artifacts for the next call.
+that were not asked for run once, unmeasured, where a later one needs what they write and it is not there.
+``--keep FOLDER`` keeps the worktree, its environment and the artifacts for the next call. Without ``--commit`` this
+checkout is timed alone, which is what ``make bench`` does.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PAPER = ("align", "--paper", "--take", "street_test", "--raw-dir", "raw", "--calibration", "calibration.json")
-FORWARD_STEPS = 100  # of a training whose steps alone are of interest
+DEBLUR_STEPS = 200  # of 1500: what a step takes shows in a hundred, and starting takes as long as some tens
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class Stage:
     needs: tuple[str, ...] = ()
     beside: tuple[str, ...] = ()
     """What it writes besides."""
+    fresh_cache: bool = False
+    """Whether what earlier runs prepared in rb2v's cache is removed first."""
 
     @property
     def command(self) -> tuple[str, ...]:
@@ -51,7 +54,9 @@ STAGES = {
         (*PAPER, "--response", "srgb", "--color-fit", "robust"), "compared/robust-colors", needs=("calibrate",)
     ),
     "build-shards": Stage(("build-shards", "--aligned", "aligned"), "shards", needs=("align",)),
-    "train-hypercut": Stage(("train-hypercut", "--shards", "shards"), "hypercut", needs=("build-shards",)),
+    "train-hypercut": Stage(
+        ("train-hypercut", "--shards", "shards"), "hypercut", needs=("build-shards",), fresh_cache=True
+    ),
     "benchmark": Stage(
         (
             *("benchmark", "--shards", "shards", "--run", "hypercut", "--aligned", "aligned"),
@@ -61,11 +66,24 @@ STAGES = {
         "report",
         needs=("train-hypercut", "paper", "linear-light", "robust-colors"),
     ),
+    "train-hypercut-again": Stage(
+        ("train-hypercut", "--shards", "shards"), "hypercut-again", needs=("train-hypercut",)
+    ),
     "train-blur2vid": Stage(
-        ("train-blur2vid", "--shards", "shards", "--steps", str(FORWARD_STEPS)), "blur2vid", needs=("build-shards",)
+        ("train-blur2vid", "--shards", "shards", "--steps", str(DEBLUR_STEPS)), "blur2vid", needs=("build-shards",)
+    ),
+    "order-suite": Stage(
+        ("benchmark", "--suite", "order", "--shards", "shards", "--seeds", "1"), "order-suite", needs=("build-shards",)
+    ),
+    "deblur-suite": Stage(
+        ("benchmark", "--suite", "deblur", "--shards", "shards", "--seeds", "1", "--run", "hypercut"),
+        "deblur-suite",
+        needs=("train-hypercut",),
     ),
 }
 """Stages by name, each after what it needs."""
+LONG_STAGES = ("order-suite", "deblur-suite")
+"""Those that take the better part of an hour and are only timed when asked for."""
 
 
 @dataclass(frozen=True)
@@ -90,10 +108,13 @@ class Tree:
         for name in (stage.out, *stage.beside):
             path = self.folder / name
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        cache = self.folder / "cache"
+        if stage.fresh_cache:
+            shutil.rmtree(cache, ignore_errors=True)
         self.folder.mkdir(parents=True, exist_ok=True)
         # Not the installed script: with the sources first on the path the same environment serves any checkout.
         command = [str(self.python), "-c", "from rb2v.cli import main; main()", *stage.command]
-        environment = os.environ | {"PYTHONPATH": str(self.source)}
+        environment = os.environ | {"PYTHONPATH": str(self.source), "RB2V_CACHE": str(cache)}
         log_path = self.folder / "log.txt"
         with log_path.open("w") as log:
             start = time.perf_counter()
@@ -162,7 +183,10 @@ def main() -> None:
     """Measure the chosen stages at the chosen commit and at this one."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--commit", metavar="REV", help="the earlier commit; without it this checkout is timed alone")
-    parser.add_argument("--stage", nargs="+", choices=STAGES, default=list(STAGES), help="stages to time; default all")
+    default = [name for name in STAGES if name not in LONG_STAGES]
+    parser.add_argument(
+        "--stage", nargs="+", choices=STAGES, default=default, help="stages to time; default all but the suites"
+    )
     parser.add_argument("--runs", type=int, default=1, metavar="N", help="runs of each, of which the best counts")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="a folder for everything, kept; default temporary")
     options = parser.parse_args()
