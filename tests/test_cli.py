@@ -66,6 +66,8 @@ def run_chain(folder):
         "    except SystemExit as stop:\n"
         "        if stop.code:\n"
         "            raise\n"
+        "    computed = arguments[0] in ('simulate', 'calibrate', 'align', 'build-shards')\n"
+        "    assert not (computed and 'torch' in sys.modules), 'no network was asked for'\n"
     )
     chain = json.dumps([stage_arguments(name, folder, rig_path) for name in STAGES])
     done = subprocess.run([sys.executable, "-c", script, chain], capture_output=True, text=True, check=False)
@@ -335,12 +337,3 @@ def test_every_command_explains_itself(rb2v, command):
     status, output, _ = rb2v(command, "--help")
     assert status == 0
     assert f"Example: rb2v {command}" in output
-
-
-def test_help_imports_nothing_heavy():
-    code = (
-        "import sys\nsys.argv = ['rb2v', '--help']\nfrom rb2v.cli import main\n"
-        "try:\n    main()\nexcept SystemExit:\n    pass\n"
-        "heavy = {'torch', 'cv2', 'h5py', 'av', 'pandas', 'scipy'} & set(sys.modules)\nassert not heavy, heavy"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, timeout=60)

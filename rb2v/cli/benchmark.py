@@ -1,4 +1,4 @@
-"""The command that scores: a data set, a run, or many networks against each other."""
+"""The command that scores a data set, a run, or many networks against each other."""
 
 from __future__ import annotations
 
@@ -7,10 +7,21 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.table import Table
 
-from rb2v.cli.shared import Device, ExecutorName, Workers, app, console, make_config, parse_labelled, show_progress
+from rb2v.cli.shared import (
+    Command,
+    Device,
+    ExecutorName,
+    Workers,
+    echo,
+    make_app,
+    make_config,
+    parse_labelled,
+    show_progress,
+)
 from rb2v.errors import Rb2vError
+
+app = make_app()
 
 Suite = Literal["data", "order", "deblur", "interpolation"]
 
@@ -56,7 +67,11 @@ _OPTIONS: Mapping[Suite, frozenset[str]] = {
 """Options of ``rb2v benchmark`` that not all suites have, by those that have them."""
 
 
-@app.command(epilog="Example: rb2v benchmark --shards session/shards --run session/hypercut --out session/report")
+@app.command(
+    "benchmark",
+    cls=Command,
+    epilog="Example: rb2v benchmark --shards session/shards --run session/hypercut --out session/report",
+)
 def benchmark(
     context: typer.Context,
     out: Annotated[Path, typer.Option(help="Folder for results.json, results.csv and report.html.")],
@@ -181,7 +196,7 @@ def benchmark(
         _print_comparison(
             "recovered sequences of held-out samples, mean over the seeds", *deblur_suite.read_main_table(results)
         )
-        console.print(str(report), soft_wrap=True)
+        echo(str(report), soft_wrap=True)
         return
     if suite == "order":
         from rb2v.benchmark import order_suite
@@ -200,7 +215,7 @@ def benchmark(
             )
         results = read_json(out / order_suite.RESULTS_NAME)
         _print_comparison("order on held-out sequences, mean over the seeds", *order_suite.read_main_table(results))
-        console.print(str(report), soft_wrap=True)
+        echo(str(report), soft_wrap=True)
         return
     from rb2v import benchmark as stage
 
@@ -221,7 +236,7 @@ def benchmark(
             executor=make_executor(workers, executor),
             on_step=lambda name: show(label=name),
         )
-    console.print(str(report), soft_wrap=True)
+    echo(str(report), soft_wrap=True)
 
 
 def _compare_interpolators(
@@ -239,7 +254,7 @@ def _compare_interpolators(
         report = interpolation_suite.run(data, out, config, weights=weights, lpips=lpips, device=device, progress=show)
     results = read_json(out / interpolation_suite.RESULTS_NAME)
     _print_comparison("the frame half-way between two frames", *interpolation_suite.read_main_table(results))
-    console.print(str(report), soft_wrap=True)
+    echo(str(report), soft_wrap=True)
 
 
 def _is_on_gpu(device: str) -> bool:
@@ -249,9 +264,11 @@ def _is_on_gpu(device: str) -> bool:
 
 
 def _print_comparison(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    from rich.table import Table
+
     table = Table(title=title)
     for place, name in enumerate(header):
         table.add_column(name, justify="right" if place else "left")
     for row in rows:
         table.add_row(*row)
-    console.print(table)
+    echo(table)
