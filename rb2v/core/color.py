@@ -124,7 +124,7 @@ def encode(image_linear: NDArray[np.floating], response: Response) -> NDArray[np
     return _look_up(indices, _coded_table(response))
 
 
-def _look_up(indices: NDArray[np.uint8] | NDArray[np.uint16], table: NDArray[_Entry]) -> NDArray[_Entry]:
+def _look_up(indices: NDArray[np.integer | np.floating], table: NDArray[_Entry]) -> NDArray[_Entry]:
     """Return the table's entries at indices of any shape; OpenCV does it several times faster than numpy."""
     if not indices.size:
         return np.empty(indices.shape, table.dtype)
