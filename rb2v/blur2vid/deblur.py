@@ -18,7 +18,7 @@ from rb2v.blur2vid.tiles import OVERLAP_PX, TILE_PX, blend_tiles, lay_tiles
 from rb2v.core.metrics import mse_to_psnr
 from rb2v.device import check_torch_device, torch_device_of
 from rb2v.errors import InputError
-from rb2v.models import list_shipped
+from rb2v.models import shipped_path
 from rb2v.training.tensor_files import check_file
 
 DEFAULT_MODEL = "deblur_unet"
@@ -86,11 +86,7 @@ def find_run(run: Path | None) -> Path:
         If there is none.
     """
     if run is None:
-        shipped = next((model.path for model in list_shipped() if model.name == DEFAULT_MODEL), None)
-        if shipped is None or not shipped.is_file():
-            problem = "the weights that rb2v deblurs with are not installed here"
-            raise InputError(shipped or f"{DEFAULT_MODEL}.safetensors", problem, expected="--run RUN, your own")
-        return shipped
+        return shipped_path(DEFAULT_MODEL)
     path = run / CHECKPOINT_NAME if run.is_dir() else run
     check_file(path, "what 'rb2v train-blur2vid' wrote")
     return path

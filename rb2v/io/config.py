@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-import sys
+from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -129,11 +129,9 @@ def read_settings(settings_type: type[Settings], path: Path) -> Settings:
     return validate(settings_type, document, path)
 
 
-def rig_folders() -> list[Path]:
-    """Return the folders in which rigs are looked for by name: the checkout's, then the installation's."""
-    checkout = Path(__file__).resolve().parents[2] / "capture_configs"
-    installed = Path(sys.prefix) / "share" / "rb2v" / "capture_configs"
-    return [folder for folder in (checkout, installed) if folder.is_dir()]
+def rig_folder() -> Path:
+    """Return the folder in which rigs are looked for by name, which is data of the package."""
+    return Path(str(files("rb2v") / "capture_configs"))
 
 
 def find_rig(name: str, relative_to: Path | None = None) -> Path:
@@ -153,10 +151,9 @@ def find_rig(name: str, relative_to: Path | None = None) -> Path:
     """
     if name.endswith((".yaml", ".yml")):
         return (relative_to or Path()) / name
-    for folder in rig_folders():
-        if (folder / f"{name}.yaml").is_file():
-            return folder / f"{name}.yaml"
-    known = sorted({path.stem for folder in rig_folders() for path in folder.glob("*.yaml")})
+    if (rig_folder() / f"{name}.yaml").is_file():
+        return rig_folder() / f"{name}.yaml"
+    known = sorted(path.stem for path in rig_folder().glob("*.yaml"))
     raise InputError(name, "there is no such rig", expected=f"one of {', '.join(known)}, or the path of a YAML file")
 
 
