@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from os import PathLike
+from pathlib import Path
 
 
 class Rb2vError(ValueError):
@@ -51,3 +52,16 @@ class InputError(Rb2vError):
 
 class ConfigMismatchError(InputError):
     """An output folder that was made with another configuration."""
+
+
+def require_file(path: Path, expected: str | None = None) -> None:
+    """Check that there is a file at a path.
+
+    Raises
+    ------
+    InputError
+        If there is none; it says what was expected.
+    """
+    if not path.is_file():
+        problem = "is a folder" if path.is_dir() else "there is no such file"
+        raise InputError(path, problem, expected=expected)

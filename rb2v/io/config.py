@@ -12,7 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 from rb2v.artifacts import CAMERAS, CameraResponse, Category, RawDirectory, Rig, Split, Take
-from rb2v.errors import InputError
+from rb2v.errors import InputError, require_file
 from rb2v.io.store import check_schema, read_text, validate
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
@@ -199,8 +199,7 @@ def read_raw_directory(root: Path) -> RawDirectory:
     if not root.is_dir():
         raise InputError(root, "there is no such folder", expected="a raw directory")
     capture_path = root / "capture.yaml"
-    if not capture_path.is_file():
-        raise InputError(capture_path, "there is no such file", expected="a raw directory with capture.yaml in it")
+    require_file(capture_path, "a raw directory with capture.yaml in it")
     capture = validate(_CaptureDocument, _read_versioned_yaml(capture_path), capture_path)
     try:
         rig_path = find_rig(capture.rig, relative_to=root)
@@ -276,8 +275,7 @@ def _find_videos(folder: Path, camera: str, listed: list[str] | None, take_path:
                 raise InputError(take_path, f"{name!r} is not a plain file name", camera, "files of the take's folder")
     paths = tuple(folder / name for name in (listed or [f"{camera}.mp4"]))
     for path in paths:
-        if not path.is_file():
-            raise InputError(path, "there is no such file", expected=f"the {camera} camera's video")
+        require_file(path, f"the {camera} camera's video")
     return paths
 
 

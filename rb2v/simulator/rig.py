@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from rb2v.artifacts import CAMERAS, Camera, Category, Lens, Rig, Split
 from rb2v.core.homography import Homography, mirror_homography, normalized, warp_points
 from rb2v.core.lens import largest_displacement_px
-from rb2v.errors import InputError, Rb2vError
+from rb2v.errors import InputError, Rb2vError, require_file
 from rb2v.execution import Executor, SerialExecutor
 from rb2v.io.config import find_rig, read_rig
 from rb2v.io.gopro import Telemetry
@@ -389,8 +389,7 @@ def _digests(rig: SimulatedRig) -> dict[str, Any]:
 
 
 def _digest(path: Path) -> str:
-    if not path.is_file():
-        raise InputError(path, "there is no such file")
+    require_file(path)
     return sha256_of(path)
 
 
