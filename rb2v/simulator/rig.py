@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -34,6 +34,7 @@ from rb2v.io.store import (
     write_text,
 )
 from rb2v.io.video import Sound, write_image, write_video
+from rb2v.progress import Count
 from rb2v.simulator import instruments, targets, textures
 from rb2v.simulator.camera import NoiseBank, SimulatedCamera
 from rb2v.simulator.config import SimulateConfig
@@ -303,7 +304,7 @@ def simulate(
     video: Path | None = None,
     green_screen: bool = False,
     executor: Executor | None = None,
-    on_done: Callable[[int, int], None] | None = None,
+    on_done: Count | None = None,
 ) -> Path:
     """Write a raw directory and, beside it, the truth; what is there already is kept.
 

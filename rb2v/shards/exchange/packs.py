@@ -13,6 +13,7 @@ from rb2v.artifacts import SPLITS, Split
 from rb2v.errors import InputError, require_file
 from rb2v.execution import Executor
 from rb2v.io.store import whole_file
+from rb2v.progress import Count
 from rb2v.shards import (
     ShardEntry,
     ShardSample,
@@ -22,7 +23,6 @@ from rb2v.shards import (
     sha256_of,
     write_manifest,
 )
-from rb2v.shards.builder import Progress
 from rb2v.shards.exchange.samples import (
     ImportPart,
     ImportPlan,
@@ -52,7 +52,7 @@ class Packing:
     """Returns the subjects in one file, without a look at the frames."""
 
 
-def export_packs(source: Source, out_dir: Path, packing: Packing, executor: Executor, progress: Progress) -> Path:
+def export_packs(source: Source, out_dir: Path, packing: Packing, executor: Executor, progress: Count) -> Path:
     """Write one file per shard and the manifest, and return its path; files that are whole are skipped.
 
     A file is whole if it has the digest that the manifest of an earlier run gives, or, where that run was interrupted
