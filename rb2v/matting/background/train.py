@@ -20,7 +20,7 @@ from torch import Tensor
 
 from rb2v.core.metrics import alpha_errors
 from rb2v.device import check_torch_device, torch_device_of
-from rb2v.errors import InputError, Rb2vError
+from rb2v.errors import InputError, Rb2vError, check_member
 from rb2v.io.store import SCHEMA, output_folder, write_json
 from rb2v.matting.background.composites import Composite, Pictures, draw_composite, find_pictures
 from rb2v.matting.background.network import (
@@ -35,7 +35,7 @@ from rb2v.matting.background.network import (
 from rb2v.matting.background.weights import digest, load_network, save_network
 from rb2v.progress import Progress, label_count
 from rb2v.training.loop import run_steps
-from rb2v.training.options import check_member, check_positive, check_range
+from rb2v.training.options import check_positive, check_range
 from rb2v.training.ranks import Ranks
 from rb2v.training.state import STATE_NAME, Stateful, TrainingState
 from rb2v.training.steps import descend
