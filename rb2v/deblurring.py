@@ -24,6 +24,7 @@ from rb2v.io.partial import scratch_folder
 from rb2v.io.photo import PHOTO_SUFFIXES, read_photo
 from rb2v.io.store import SCHEMA, output_folder, sha256_of, whole_file
 from rb2v.io.video import iter_frames, probe_video, write_gif, write_image, write_video
+from rb2v.progress import Progress
 
 FORMATS = ("mp4", "gif", "png")
 DEFAULT_FPS = 10.0  # frames per second: seven frames in 0.7 s, slow enough to follow
@@ -36,7 +37,6 @@ _FRAME_NAME = re.compile(r"frame_\d+\.png")
 logger = logging.getLogger(__name__)
 
 Frames = NDArray[np.uint8]
-Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)

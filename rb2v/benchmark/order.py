@@ -25,7 +25,7 @@ from rb2v.benchmark.page import (
     new_figure,
 )
 from rb2v.benchmark.scores import Score, format_value
-from rb2v.errors import InputError
+from rb2v.errors import InputError, require_file
 from rb2v.hypercut.evaluate import read_predictions, score_predictions
 from rb2v.hypercut.losses import LOSSES
 from rb2v.hypercut.train import LABELS_NAME, METRICS_NAME, PREDICTIONS_NAME, SAMPLES_NAME
@@ -57,8 +57,7 @@ def report(run_dir: Path, motion: pd.DataFrame | None = None) -> Section:
     """
     metrics_path = run_dir / METRICS_NAME
     for path in (metrics_path, run_dir / PREDICTIONS_NAME):
-        if not path.is_file():
-            raise InputError(path, "there is no such file", expected=_EXPECTED)
+        require_file(path, _EXPECTED)
     metrics = read_json(metrics_path)
     check_schema(metrics_path, metrics)
     curves = _read_table(run_dir / TRAINING_NAME, ("step", "loss", "gradient_norm", "hit", "con@2"))
@@ -98,8 +97,7 @@ def report(run_dir: Path, motion: pd.DataFrame | None = None) -> Section:
 
 
 def _read_table(path: Path, columns: tuple[str, ...], texts: tuple[str, ...] = ()) -> pd.DataFrame:
-    if not path.is_file():
-        raise InputError(path, "there is no such file", expected=_EXPECTED)
+    require_file(path, _EXPECTED)
     try:
         # A take may be named 001, or nan; of numbers, nothing stands for one that is not known.
         table = pd.read_csv(path, dtype=dict.fromkeys(texts, str), keep_default_na=not texts)
@@ -227,8 +225,7 @@ def _plot_training(curves: pd.DataFrame) -> Plot:
 
 
 def _show_samples(path: Path) -> Gallery:
-    if not path.is_file():
-        raise InputError(path, "there is no such file", expected=_EXPECTED)
+    require_file(path, _EXPECTED)
     if path.stat().st_size > _MAX_SAMPLES_BYTES:
         raise InputError(path, "is larger than what training writes", expected=_EXPECTED)
     image = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)

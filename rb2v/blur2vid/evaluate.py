@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from rb2v.blur2vid.backbones import Backbone
 from rb2v.core.metrics import SSIM_WINDOW_PX, choose_by_frame, choose_by_pair, choose_by_sequence, psnr, ssim
-from rb2v.errors import InputError
+from rb2v.errors import InputError, require_file
+from rb2v.progress import Progress
 from rb2v.shards import ShardReader
 from rb2v.training.data import resize_frames, to_float, to_tensor
 from rb2v.training.intervals import TakeBootstrap, interval_of
@@ -39,7 +40,6 @@ MEASURES: Mapping[str, int] = {"psnr": 1, "ssim": 1, "lpips": -1}
 MAX_PSNR_DB = 100.0
 """What an estimate without any error is given, so that means stay finite."""
 
-Progress = Callable[[int, int, str], None]
 Frames = NDArray[np.uint8]
 
 
@@ -215,8 +215,7 @@ def read_samples(path: Path) -> pd.DataFrame:
         If the file is missing, no table, or lacks a column.
     """
     expected = "the table of samples that 'rb2v train-blur2vid' wrote"
-    if not path.is_file():
-        raise InputError(path, "there is no such file", expected=expected)
+    require_file(path, expected)
     try:
         table = pd.read_csv(path, dtype={"take": str, "estimator": str}, keep_default_na=True)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, ValueError) as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from rb2v.errors import InputError
 from rb2v.hypercut import labels as order_labels
 from rb2v.hypercut.checkpoint import CHECKPOINT_NAME as ORDER_CHECKPOINT_NAME
 from rb2v.io.store import SCHEMA, output_folder, read_json, sha256_of, write_json
+from rb2v.progress import Progress
 from rb2v.shards import ShardReader, manifest_path
 from rb2v.training.average import MovingAverage
 from rb2v.training.data import ShardDataset
@@ -39,8 +40,6 @@ __all__ = ["TrainBlur2VidConfig", "run"]
 
 METRICS_NAME = "metrics.json"
 LABELS_NAME = "order_labels.csv"
-
-Progress = Callable[[int, int, str], None]
 
 
 def run(

@@ -27,9 +27,8 @@ def list_() -> None:
         place = models.fetched_file(model.name, "") if is_there else f"not fetched yet: rb2v models fetch {model.name}"
         _print_model(model.name, model.purpose, f"{packages} ({model.source})", model.licence, str(place))
     for shipped in models.list_shipped():
-        place = shipped.path if shipped.path.is_file() else f"models/{shipped.path.name} of a checkout"
         origin = f"{shipped.source}; sha256 {shipped.sha256}"
-        _print_model(shipped.name, shipped.purpose, origin, shipped.licence, str(place))
+        _print_model(shipped.name, shipped.purpose, origin, shipped.licence, str(shipped.path))
 
 
 def _print_model(name: str, purpose: str, origin: str, licence: str, place: str) -> None:

@@ -17,7 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rb2v.errors import InputError
+from rb2v.errors import InputError, require_file
 from rb2v.hypercut.controls import CONTROLS, Scorer
 from rb2v.hypercut.networks import OrderNetwork, make_order_network
 from rb2v.hypercut.scoring import score_sequences
@@ -104,8 +104,7 @@ def read_predictions(path: Path) -> pd.DataFrame:
     InputError
         If the file is missing, no table, or lacks a column.
     """
-    if not path.is_file():
-        raise InputError(path, "there is no such file", expected=_EXPECTED)
+    require_file(path, _EXPECTED)
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)  # a take may be named 001, or nan
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,14 +19,13 @@ from rb2v.hypercut.order import orders_of
 from rb2v.hypercut.scoring import batch_size_of, score_sequences
 from rb2v.hypercut.sequences import check_frame_size
 from rb2v.io.store import sha256_of, whole_file
+from rb2v.progress import Progress
 from rb2v.shards import ShardReader, manifest_path
 from rb2v.shards.labels import DATA_COLUMN
 from rb2v.training.data import resize_frames, to_tensor
 
 COLUMNS = ("split", "take", "blurry_index", "order", "side", "margin", "consistent")
 """Columns of the table, before the pairs' scores ``s_0 ...``."""
-
-Progress = Callable[[int, int, str], None]
 
 
 def run(

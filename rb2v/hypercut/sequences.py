@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
 from rb2v.errors import InputError
 from rb2v.hypercut.config import MIN_IMAGE_SIZE_PX
+from rb2v.progress import Count
 from rb2v.shards import ShardReader
 from rb2v.training.data import resize_frames, to_tensor
 
@@ -38,7 +37,7 @@ def check_frame_size(reader: ShardReader, image_size: int, min_size_px: int) -> 
         raise InputError("options", f"is {image_size}", "image_size", f"{expected} for this network")
 
 
-def load_sequences(reader: ShardReader, image_size: int, progress: Callable[[int, int], None] | None = None) -> Tensor:
+def load_sequences(reader: ShardReader, image_size: int, progress: Count | None = None) -> Tensor:
     """Read all sharp sequences into memory, small.
 
     Parameters

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,7 @@ from rb2v.hypercut.networks import OrderNetwork, make_order_network
 from rb2v.hypercut.samples import write_samples
 from rb2v.hypercut.sequences import check_frame_size, load_sequences
 from rb2v.io.store import SCHEMA, output_folder, write_json
+from rb2v.progress import Progress, label_count
 from rb2v.shards import ShardReader, manifest_path, sha256_of
 from rb2v.training.loop import is_told, run_steps
 from rb2v.training.ranks import Ranks
@@ -46,8 +46,6 @@ LABELS_NAME = "order_labels.csv"
 SAMPLES_NAME = "samples.png"
 
 MIN_PAIRS = 2  # of a sequence, whose orders can then agree or not
-
-Progress = Callable[[int, int, str], None]
 
 
 def run(
@@ -147,7 +145,7 @@ def _train(
     state = TrainingState(out_dir, settings, data_sha256, config.steps, ranks, parts)
     state.resume()
     with ranks.together():
-        sequences = load_sequences(reader, config.image_size, _labelled(progress, "reading train sequences"))
+        sequences = load_sequences(reader, config.image_size, label_count(progress, "reading train sequences"))
         if ranks.leads and not state.step:
             write_samples(out_dir / SAMPLES_NAME, plain_network, sequences, config.batch_size, config.seed)
     share = ranks.share_of(config.batch_size)
@@ -214,7 +212,7 @@ def _evaluate(
     network.to(accelerator)
     readers = {split: ShardReader(shards_dir, split) for split in SPLITS}
     test = readers["test"]
-    sequences = load_sequences(test, config.image_size, _labelled(progress, "reading test sequences"))
+    sequences = load_sequences(test, config.image_size, label_count(progress, "reading test sequences"))
     predictions = predict(network, config.arch, config.n_dimensions, config.seed, sequences, test.table)
     write_table(out_dir / PREDICTIONS_NAME, predictions)
     by_scorer = score_predictions(predictions)
@@ -246,7 +244,3 @@ def _tell_collapse(training: Path, predictions: pd.DataFrame, by_scorer: dict[st
             *(training.parent, rms, 100 * hit),
         )
     return collapsed
-
-
-def _labelled(progress: Progress | None, label: str) -> Callable[[int, int], None] | None:
-    return None if progress is None else lambda done, total: progress(done, total, label)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from rb2v.artifacts import CATEGORIES, SPLITS
 from rb2v.errors import InputError
 from rb2v.inspection.selection import sample_splits, select_samples
 from rb2v.io.store import SCHEMA
+from rb2v.progress import Count
 from rb2v.shards import ShardReader
 
 MOST_MOTION_SAMPLES = 400
@@ -124,7 +125,7 @@ def summarize(
     indices: Sequence[int] | NDArray[np.int64] | None = None,
     *,
     seed: int = 0,
-    on_sample: Callable[[int, int], None] | None = None,
+    on_sample: Count | None = None,
 ) -> Summary:
     """Count what a data set holds, and measure motion on some of its samples.
 
@@ -225,7 +226,7 @@ def measure_motion(
     *,
     most_samples: int = MOST_MOTION_SAMPLES,
     seed: int = 0,
-    on_sample: Callable[[int, int], None] | None = None,
+    on_sample: Count | None = None,
 ) -> Motion:
     """Measure the motion of samples drawn by chance; those that cannot be read are set aside.
 

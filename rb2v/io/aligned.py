@@ -29,7 +29,7 @@ from rb2v.artifacts import (
     TakeRegistration,
     Timing,
 )
-from rb2v.errors import InputError
+from rb2v.errors import InputError, require_file
 from rb2v.io.hdf5 import create_frames, create_group, create_hdf5, naming_damage, open_hdf5, own_dataset
 from rb2v.io.store import SCHEMA, check_schema, parse_json, read_json, validate, whole_file, write_json
 
@@ -75,8 +75,7 @@ def read_aligned_manifest(folder: Path) -> AlignedManifest:
         If there is none, as in a folder that is not finished, or it is malformed or of another schema.
     """
     path = folder / MANIFEST_NAME
-    if not path.is_file():
-        raise InputError(path, "there is no such file", expected="a folder that 'rb2v align' finished")
+    require_file(path, "a folder that 'rb2v align' finished")
     document = read_json(path)
     check_schema(path, document)
     return validate(AlignedManifest, {key: value for key, value in document.items() if key != "schema"}, path)

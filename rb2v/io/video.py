@@ -28,7 +28,7 @@ import PIL.Image
 from numpy.typing import NDArray
 
 from rb2v.core.planes import Planes
-from rb2v.errors import InputError
+from rb2v.errors import InputError, require_file
 from rb2v.io.container import open_container
 from rb2v.io.gopro import Telemetry, add_settings, encode_telemetry, parse_timecode, payload_seconds
 
@@ -269,8 +269,7 @@ def read_image_size(path: Path) -> tuple[int, int]:
 
 def _read_header(path: Path) -> tuple[str | None, tuple[int, int]]:
     """Return a picture's format, and the width and height that it is stored with."""
-    if not path.is_file():
-        raise InputError(path, "there is no such file", expected="a picture")
+    require_file(path, "a picture")
     try:
         with (
             warnings.catch_warnings(action="error", category=PIL.Image.DecompressionBombWarning),

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from rb2v.errors import InputError
+from rb2v.errors import InputError, check_member
 
 Net = Literal["alex", "vgg"]
 
@@ -78,8 +78,7 @@ class Lpips(nn.Module):
 
     def __init__(self, net: Net) -> None:
         super().__init__()
-        if net not in _STACKS:
-            raise InputError("net", f"{net!r} is not known", expected=" or ".join(_STACKS))
+        check_member("net", net, _STACKS)
         self.net = net
         stack = _STACKS[net]
         n_inputs = (3, *(layer.n_out for layer in stack[:-1]))

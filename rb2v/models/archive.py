@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from rb2v.errors import InputError
+from rb2v.errors import InputError, require_file
 from rb2v.io.store import sha256_of
 from rb2v.models.catalogue import Package, PackagedFile
 
@@ -118,8 +118,7 @@ def check_archive(package: Package, path: Path) -> None:
     InputError
         If there is no such file, or it has another hash.
     """
-    if not path.is_file():
-        raise InputError(path, "there is no such file", expected=f"the {package.kind} of {package.requirement}")
+    require_file(path, f"the {package.kind} of {package.requirement}")
     found = sha256_of(path)
     if found != package.sha256:
         raise InputError(path, f"is not {package.requirement}: its sha256 is {found}", expected=package.sha256)

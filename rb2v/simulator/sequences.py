@@ -20,7 +20,7 @@ from rb2v.artifacts import SPLITS, Split
 from rb2v.core.blur import window_steps
 from rb2v.core.color import Response, from_linear
 from rb2v.core.homography import Homography
-from rb2v.errors import Rb2vError
+from rb2v.errors import Rb2vError, check_member
 from rb2v.simulator import textures
 from rb2v.simulator.scene import LayeredScene, Motion, Mover, Wave
 
@@ -75,8 +75,7 @@ class SequencesConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.motion not in get_args(MotionKind):
-            raise Rb2vError(f"motion: {self.motion!r} is not known; expected {' or '.join(get_args(MotionKind))}")
+        check_member("motion", self.motion, get_args(MotionKind))
         for name, least, most in (
             *(("train", 1, 10**6), ("test", 0, 10**6)),
             *(("size", 32, 1024), ("per_scene", 1, 10**4), ("seed", 0, 2**32 - 1)),

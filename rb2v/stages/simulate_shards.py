@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,7 @@ from rb2v.core.metrics import psnr
 from rb2v.errors import InputError
 from rb2v.execution import Executor, SerialExecutor
 from rb2v.io.store import output_folder, sha256_of, whole_file
+from rb2v.progress import Progress
 from rb2v.shards import Manifest, Provenance, ShardSample
 from rb2v.shards.builder import ShardPlan, samples_per_shard, write_data_set
 from rb2v.simulator.sequences import (
@@ -32,8 +33,6 @@ from rb2v.simulator.sequences import (
     split_photos,
 )
 from rb2v.simulator.textures import list_photos
-
-Progress = Callable[[int, int, str], None]
 
 MOTION_NAME = "motion.csv"
 MOTION_COLUMNS = ("split", "take", "blurry_index", "motion_x_px", "motion_y_px")

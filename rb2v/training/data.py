@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
 from rb2v.artifacts import Split
-from rb2v.errors import InputError, Rb2vError
+from rb2v.errors import InputError, Rb2vError, check_member
 from rb2v.shards import ShardReader
 from rb2v.shards.labels import read_orders
 from rb2v.shards.order import CropPosition, check_crop, place_crop
@@ -90,8 +90,7 @@ class ShardDataset(Dataset[dict[str, Tensor]]):
         for frame in frames or ():
             if not 0 <= frame < n_frames:
                 raise InputError(folder, f"sequences have no frame {frame}", "frames", f"0 to {n_frames - 1}")
-        if dtype not in get_args(PixelType):
-            raise InputError("dtype", f"{dtype!r} is not known", expected=" or ".join(get_args(PixelType)))
+        check_member("dtype", dtype, get_args(PixelType))
         if seed < 0:
             raise Rb2vError(f"seed must not be negative, got {seed}")
         if labels is None and (min_margin or only_consistent):

@@ -1,23 +1,10 @@
-"""What the options of trainings have in common: checks, and the schedule of the learning rate."""
+"""What the options of trainings have in common: bounds, and the schedule of the learning rate."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
 
 from rb2v.errors import Rb2vError
-
-
-def check_member(name: str, value: str, known: Collection[str]) -> None:
-    """Check that an option names something that there is.
-
-    Raises
-    ------
-    Rb2vError
-        If it does not.
-    """
-    if value not in known:
-        raise Rb2vError(f"{name}: {value!r} is not known; expected {' or '.join(known)}")
 
 
 def check_range(name: str, value: float, least: float, most: float = math.inf) -> None:

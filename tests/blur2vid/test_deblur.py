@@ -222,18 +222,14 @@ class TestRuns:
         with pytest.raises(InputError, match="nobody has of a photograph"):
             load_network(save_run(tmp_path / "oracle", "purohit_oracle"), "cpu")
 
-    def test_weights_that_are_not_there(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(module, "list_shipped", list)
-        with pytest.raises(InputError, match="not installed here; expected --run RUN"):
-            rb2v.deblur(np.zeros((4, 4, 3), np.uint8))
+    def test_weights_that_are_not_there(self, tmp_path):
         with pytest.raises(InputError, match="there is no such file"):
             rb2v.deblur(np.zeros((4, 4, 3), np.uint8), tmp_path)
 
     def test_shipped_weights_are_found(self, run, tmp_path, monkeypatch):
         path = tmp_path / "deblur_unet.safetensors"
         path.write_bytes((run / "checkpoint.safetensors").read_bytes())
-        shipped = rb2v.models.ShippedModel(module.DEFAULT_MODEL, path, 1, "", "", "", "")
-        monkeypatch.setattr(module, "list_shipped", lambda: [shipped])
+        monkeypatch.setattr(module, "shipped_path", {module.DEFAULT_MODEL: path}.__getitem__)
         assert find_run(None) == path
         assert rb2v.deblur(np.zeros((4, 4, 3), np.uint8), device="cpu").shape == (7, 4, 4, 3)
 

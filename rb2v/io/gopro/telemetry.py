@@ -20,7 +20,7 @@ import numpy as np
 from av.stream import Discard
 from numpy.typing import NDArray
 
-from rb2v.errors import InputError
+from rb2v.errors import require_file
 from rb2v.io.container import iter_boxes, open_container
 from rb2v.io.gopro.elements import Element, Walk
 
@@ -402,8 +402,7 @@ def _read_packets(path: Path) -> Iterator[tuple[int, float, float, bytes]]:
 
 def _read_settings(path: Path) -> bytes:
     """Return the GPMF of an MP4 file's index, which is empty where there is none."""
-    if not path.is_file():
-        raise InputError(path, "there is no such file", expected="a video")
+    require_file(path, "a video")
     with path.open("rb") as file:
         start, end = 0, file.seek(0, 2)
         for kind in (b"moov", b"udta", b"GPMF"):

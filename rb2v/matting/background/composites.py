@@ -21,6 +21,7 @@ from rb2v.errors import InputError
 from rb2v.io.config import IMAGE_SUFFIXES
 from rb2v.io.video import read_image
 from rb2v.matting.backgrounds import list_pictures, packaged_picture
+from rb2v.progress import Count
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +72,7 @@ class Composite:
 def find_pictures(
     foregrounds: Path | None,
     backgrounds: Path | None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Count | None = None,
 ) -> tuple[Pictures, str]:
     """Return what composites can be made of, and a digest of it all.
 

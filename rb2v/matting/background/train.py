@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +20,7 @@ from torch import Tensor
 
 from rb2v.core.metrics import alpha_errors
 from rb2v.device import check_torch_device, torch_device_of
-from rb2v.errors import InputError, Rb2vError
+from rb2v.errors import InputError, Rb2vError, check_member
 from rb2v.io.store import SCHEMA, output_folder, write_json
 from rb2v.matting.background.composites import Composite, Pictures, draw_composite, find_pictures
 from rb2v.matting.background.network import (
@@ -33,8 +33,9 @@ from rb2v.matting.background.network import (
     make_network,
 )
 from rb2v.matting.background.weights import digest, load_network, save_network
+from rb2v.progress import Progress, label_count
 from rb2v.training.loop import run_steps
-from rb2v.training.options import check_member, check_positive, check_range
+from rb2v.training.options import check_positive, check_range
 from rb2v.training.ranks import Ranks
 from rb2v.training.state import STATE_NAME, Stateful, TrainingState
 from rb2v.training.steps import descend
@@ -47,8 +48,6 @@ _SCALE = 0.5  # of the base network while the refiner is trained; pictures are t
 _BASE_SHARE = 0.75  # of the steps, before the refiner joins in
 _BASE_SLOWDOWN = 0.2  # of the base network's learning rate from then on
 _HELD_OUT_STREAM = 2**32  # as a seed's step: one that training never comes to
-
-Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)
@@ -153,7 +152,7 @@ def run(
     if ranks.size > 1:
         raise InputError("torchrun", f"started {ranks.size} processes", expected="one, which trains this network alone")
     start = None if init is None else _read_start(init, config)
-    label = _labelled(progress, "reading pictures")
+    label = label_count(progress, "reading pictures")
     pictures, data_sha256 = find_pictures(foregrounds, backgrounds, label)
     settings = {
         "schema": SCHEMA,
@@ -316,7 +315,3 @@ def _score(
             progress(index + 1, config.n_held_out, "scoring")
     means = pd.DataFrame(rows).mean()
     return {"n_held_out": config.n_held_out, **{str(name): float(value) for name, value in means.items()}}
-
-
-def _labelled(progress: Progress | None, label: str) -> Callable[[int, int], None] | None:
-    return None if progress is None else lambda done, total: progress(done, total, label)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -15,6 +15,7 @@ from rb2v.errors import InputError
 from rb2v.execution import Executor, SerialExecutor
 from rb2v.io.config import find_rig, read_raw_directory, read_rig
 from rb2v.io.recording import Recording, read_recording
+from rb2v.progress import Count
 from rb2v.stages.doctor import Diagnosis, TakeRecordings, check_take, describe_recording, swapped
 from rb2v.stages.ingest.cards import CardRecording, find_recordings, printable
 from rb2v.stages.ingest.pairing import Span, pair_recordings
@@ -113,7 +114,7 @@ def plan(
     config: IngestConfig | None = None,
     *,
     executor: Executor | None = None,
-    on_recording: Callable[[int, int], None] | None = None,
+    on_recording: Count | None = None,
 ) -> Plan:
     """Find, pair and check the recordings of two cards; nothing is written.
 

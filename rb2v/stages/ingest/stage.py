@@ -19,6 +19,7 @@ from rb2v.artifacts import CAMERAS, Camera
 from rb2v.errors import InputError
 from rb2v.io.partial import is_same_file, try_lock
 from rb2v.io.store import SCHEMA, sha256_of, whole_file, write_json, write_text
+from rb2v.progress import Count
 from rb2v.stages.ingest.cards import CardRecording, printable
 from rb2v.stages.ingest.planning import IngestConfig, Plan, PlannedTake
 from rb2v.stages.ingest.records import RECORD_NAME, read_records
@@ -40,7 +41,7 @@ def run(
     planned: Plan,
     config: IngestConfig | None = None,
     *,
-    on_bytes: Callable[[int, int], None] | None = None,
+    on_bytes: Count | None = None,
 ) -> Path:
     """Lay down the new takes of a plan, each whole or not at all, and return the table of what became of what.
 

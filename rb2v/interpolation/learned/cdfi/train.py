@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from rb2v.interpolation.learned.cdfi.triplets import (
 )
 from rb2v.interpolation.learned.cdfi.weights import CHECKPOINT_NAME, load_cdfi, save_cdfi
 from rb2v.io.store import SCHEMA, output_folder, sha256_of, write_json
+from rb2v.progress import Progress
 from rb2v.training.average import MovingAverage
 from rb2v.training.loop import run_steps
 from rb2v.training.ranks import Ranks
@@ -40,8 +41,6 @@ TRIPLETS_NAME = "triplets.npy"
 _CHARBONNIER = 1e-3  # of RGB in 0..1, a quarter of a level: smooth at 0, an absolute value elsewhere
 _CHARBONNIER_PX = 0.1  # the same for motion: a tenth of a pixel is near enough
 _PANS_PER_TRIPLET = 8  # half of the pixels: 8 views of 32 px square against a crop of 128
-
-Progress = Callable[[int, int, str], None]
 
 
 def run(

@@ -8,7 +8,7 @@ or darker, all have noise.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -26,6 +26,7 @@ from rb2v.io.config import IMAGE_SUFFIXES
 from rb2v.io.recording import VIDEO_SUFFIXES
 from rb2v.io.store import sha256_of_files, whole_file
 from rb2v.io.video import iter_frames, read_image
+from rb2v.progress import Count
 from rb2v.simulator.scene import LayeredScene
 from rb2v.simulator.sequences import FINE_SECONDS, RESPONSE, SequencesConfig, build_scene, split_photos
 from rb2v.simulator.textures import list_photos
@@ -135,7 +136,7 @@ def gather_triplets(
     size: int,
     n_triplets: int,
     seed: int,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Count | None = None,
 ) -> None:
     """Cut triplets out of clips and lay them aside, whole or not at all; every clip is decoded once.
 
