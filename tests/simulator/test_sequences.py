@@ -8,8 +8,9 @@ import pytest
 from rb2v.core.color import encode, from_linear
 from rb2v.core.homography import warp_points
 from rb2v.errors import Rb2vError
+from rb2v.simulator.config import SequencesConfig
 from rb2v.simulator.scene import LayeredScene, Motion, Mover, Wave
-from rb2v.simulator.sequences import MotionKind, SequencesConfig, SimulatedTake, build_take, split_photos
+from rb2v.simulator.sequences import MotionKind, SimulatedTake, build_take, split_photos
 from rb2v.simulator.textures import list_photos, load_photo
 
 KINDS = [kind for kind in MotionKind.__args__ if kind != "blocks"]
