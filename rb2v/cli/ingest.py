@@ -82,7 +82,8 @@ def ingest(
         echo(f"raw directory: {out}\n{table}", soft_wrap=True)
     for doubt in planned.doubts:
         another = "" if "clock_offset_seconds" not in given else "another "
-        advice = f"where you know better, give {another}--clock-offset-seconds, or a folder with one recording for each camera"
+        option = f"{another}--clock-offset-seconds"
+        advice = f"where you know better, give {option}, or a folder with one recording for each camera"
         echo_error(f"not paired: {doubt}; {advice}", soft_wrap=True)
     if problems := _problems_of(planned):
         raise Rb2vError(f"{out}: {'; '.join(problems)}")
