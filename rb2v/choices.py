@@ -24,5 +24,9 @@ SequenceLossName = Literal["naive", "order_invariant", "label", "best_direction"
 """Keys of `rb2v.blur2vid.losses.LOSSES`."""
 RegularizerName = Literal["none", "softplus", "linear"]
 """``none``, and the keys of `rb2v.blur2vid.losses.REGULARIZERS`."""
+TrainedBackboneName = Literal["jin", "unet", "purohit"]
+"""Backbones that are fed nothing but the blurry image."""
+DeblurMethodName = Literal["naive", "naive_hypercut", "order_invariant", "hypercut", "label", "best_direction"]
+"""Keys of `rb2v.benchmark.deblur_suite.METHODS`."""
 EncoderName = Literal["mobilenetv2", "resnet50", "resnet101"]
 """Keys of `rb2v.matting.background.network.BACKBONES`."""

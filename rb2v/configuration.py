@@ -15,8 +15,10 @@ from rb2v.errors import InputError
 OPTIONS_SOURCE = "options"
 """Source of the errors of a configuration that no file holds."""
 
-Response = Literal["linear", "srgb"] | Annotated[float, Field(ge=0.1, le=10)]
-"""A camera response: its name, or the exponent of a gamma; cameras have 1.8 to 2.6, fits of odd captures stray."""
+Gamma = Annotated[float, Field(ge=0.1, le=10)]
+"""Exponent of a gamma; cameras have 1.8 to 2.6, from which fits of odd captures stray."""
+Response = Literal["linear", "srgb"] | Gamma
+"""A camera response: its name, or the exponent of a gamma."""
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]  # what numpy and torch both take
 Count = Annotated[int, Field(ge=1, le=10**9)]  # beyond any use; a file could else ask for all memory
 CountOrNone = Annotated[int, Field(ge=0, le=10**9)]
@@ -55,11 +57,12 @@ def config(cls: type[Config]) -> type[Config]:
     settings = ConfigDict(extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
     made = pydantic.dataclasses.dataclass(frozen=True, config=settings)(cls)
     construct = made.__init__
+    names = tuple(made.__dataclass_fields__)
 
     @wraps(construct)
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - the fields
         try:
-            construct(self, *args, **kwargs)
+            construct(self, **dict(zip(names, args, strict=False)), **kwargs)  # by name, which a fault then has
         except ValidationError as error:
             raise fault_of(error, OPTIONS_SOURCE) from None
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from rb2v.choices import BackboneName, RegularizerName, SequenceLossName
 from rb2v.configuration import (
+    OPTIONS_SOURCE,
     BatchSize,
     Count,
     CountOrNone,
@@ -18,7 +19,7 @@ from rb2v.configuration import (
     SidePx,
     config,
 )
-from rb2v.errors import Rb2vError
+from rb2v.errors import InputError
 
 NO_REGULARIZER: Final = "none"
 LABEL_LOSS = "label"
@@ -30,7 +31,7 @@ class TrainBlur2VidConfig:
 
     Raises
     ------
-    Rb2vError
+    InputError
         If a value is out of range, or names no backbone, loss or regulariser.
     """
 
@@ -69,7 +70,9 @@ class TrainBlur2VidConfig:
 
     def __post_init__(self) -> None:
         if self.pretrain_steps >= self.steps:
-            raise Rb2vError(f"pretrain_steps must be less than steps, {self.steps}, got {self.pretrain_steps}")
+            raise InputError(
+                OPTIONS_SOURCE, f"is {self.pretrain_steps}", "pretrain_steps", f"less than steps, {self.steps}"
+            )
 
     @property
     def needs_order(self) -> bool:
@@ -88,7 +91,7 @@ def recommend(backbone: str, **chosen: Any) -> TrainBlur2VidConfig:  # noqa: ANN
 
     Raises
     ------
-    Rb2vError
+    InputError
         If a value is out of range, or names no backbone, loss or regulariser.
     """
     given = {name: value for name, value in chosen.items() if value is not None}

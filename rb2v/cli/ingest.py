@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rb2v.cli.doctor import STYLES, print_findings
-from rb2v.cli.shared import Command, ExecutorName, Workers, echo, echo_error, make_app, make_config, show_progress
+from rb2v.cli.options import Given, OptionsOf
+from rb2v.cli.shared import (
+    EXECUTION,
+    FILES,
+    METHOD,
+    Command,
+    ExecutorName,
+    Workers,
+    echo,
+    echo_error,
+    make_app,
+    show_progress,
+)
 from rb2v.errors import Rb2vError
+from rb2v.stages.ingest.config import IngestConfig
 
 if TYPE_CHECKING:
     from rb2v.stages.ingest import Plan
@@ -22,32 +35,29 @@ app = make_app()
     cls=Command,
     epilog="Example: rb2v ingest /media/BLURRY /media/SHARP --out session/raw --category face --subject ann",
 )
+@OptionsOf(
+    IngestConfig,
+    {
+        FILES: ("rig",),
+        METHOD: ("category", "subject", "green_screen", "link", "keep_refused", "clock_offset_seconds"),
+    },
+    former={"clock_offset_seconds": "--clock-offset"},
+)
 def ingest(
     card_blurry: Annotated[Path, typer.Argument(help="Memory card of the blurry camera, or a folder of its files.")],
     card_sharp: Annotated[Path, typer.Argument(help="Memory card of the sharp camera, likewise.")],
-    out: Annotated[Path, typer.Option(help="Raw directory to write to; new takes are added to one that is there.")],
-    rig: Annotated[
-        str | None, typer.Option(help="Name or path of a capture configuration; OUT's own, or gopro_hero8, by default.")
-    ] = None,
-    category: Annotated[Literal["street", "face", "hand"], typer.Option(help="Category of these takes.")] = "street",
-    subject: Annotated[
-        str | None,
+    out: Annotated[
+        Path,
         typer.Option(
-            help="Who or what is filmed in all of them; needed for faces and hands. Edit take.yaml for others."
+            help="Raw directory to write to; new takes are added to one that is there.", rich_help_panel=FILES
         ),
-    ] = None,
-    green_screen: Annotated[bool, typer.Option("--green-screen", help="Filmed before a green screen.")] = False,
-    link: Annotated[
-        bool, typer.Option("--link/--copy", help="Link to the videos where they are, or copy them.")
+    ],
+    given: Given,
+    copy: Annotated[bool, typer.Option("--copy", hidden=True)] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Print what would be done, and write nothing.", rich_help_panel=EXECUTION),
     ] = False,
-    clock_offset: Annotated[
-        float | None,
-        typer.Option(
-            help="How many seconds the sharp camera's clock is ahead; found out by default.", metavar="SECONDS"
-        ),
-    ] = None,
-    keep_refused: Annotated[bool, typer.Option("--keep-refused", help="Take in what the checks refuse, too.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and write nothing.")] = False,
     workers: Workers = None,
     executor: ExecutorName = "auto",
 ) -> None:
@@ -60,17 +70,7 @@ def ingest(
     from rb2v.execution import make_executor
     from rb2v.stages import ingest as stage
 
-    config = make_config(
-        lambda: stage.IngestConfig(
-            rig=rig,
-            category=category,
-            subject=subject,
-            green_screen=green_screen,
-            link=link,
-            keep_refused=keep_refused,
-            clock_offset_seconds=clock_offset,
-        )
-    )
+    config = IngestConfig(**{**given, "link": False} if copy else given)
     with show_progress("reading recordings") as show:
         planned = stage.plan(
             card_blurry, card_sharp, out, config, executor=make_executor(workers, executor), on_recording=show
@@ -81,8 +81,9 @@ def ingest(
             table = stage.run(planned, config, on_bytes=lambda done, total: show(done // 10**6, total // 10**6))
         echo(f"raw directory: {out}\n{table}", soft_wrap=True)
     for doubt in planned.doubts:
-        another = "" if clock_offset is None else "another "
-        advice = f"where you know better, give {another}--clock-offset, or a folder with one recording for each camera"
+        another = "" if "clock_offset_seconds" not in given else "another "
+        option = f"{another}--clock-offset-seconds"
+        advice = f"where you know better, give {option}, or a folder with one recording for each camera"
         echo_error(f"not paired: {doubt}; {advice}", soft_wrap=True)
     if problems := _problems_of(planned):
         raise Rb2vError(f"{out}: {'; '.join(problems)}")

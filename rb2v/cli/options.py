@@ -79,6 +79,27 @@ class OptionsOf:
         return made
 
 
+def repeated_choice(choices: Any, text: str, panel: str) -> Any:  # noqa: ANN401 - a Literal, and typer's option
+    """Return an option of type ``list[str]`` that may be repeated, each time with one of the choices.
+
+    Raises
+    ------
+    typer.BadParameter
+        From the option, if a value is not one of them.
+    """
+    names: tuple[str, ...] = get_args(choices)
+
+    def check(values: list[str] | None) -> list[str] | None:
+        for value in values or ():
+            if value not in names:
+                raise typer.BadParameter(f"{value!r} is not known; expected {', '.join(names)}")
+        return values
+
+    return typer.Option(
+        metavar="|".join(names), help=f"{text}; may be repeated.", callback=check, rich_help_panel=panel
+    )
+
+
 def option_of(name: str) -> str:
     """Return the option of a field.
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from rb2v.choices import EncoderName
 from rb2v.cli.shared import Command, Device, echo, make_app, make_config, show_progress
 from rb2v.errors import InputError
 
@@ -23,7 +24,7 @@ def train_matting(
         Path | None, typer.Option(help="Folder of pictures; those that scikit-image ships by default.")
     ] = None,
     steps: Annotated[int, typer.Option(help="Training steps; the last quarter also trains the refiner.")] = 20_000,
-    backbone: Annotated[str, typer.Option(help="Encoder: mobilenetv2, resnet50 or resnet101.")] = "mobilenetv2",
+    backbone: Annotated[EncoderName, typer.Option(help="Encoder of the network.")] = "mobilenetv2",
     size: Annotated[int, typer.Option(help="Side of the pictures that the base network sees, in px.")] = 256,
     init: Annotated[Path | None, typer.Option(help="Weights to start from; see docs/matting_network.md.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of weights and composites.")] = 0,

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from rb2v.choices import OrderLossName, OrderNetworkName
-from rb2v.configuration import BatchSize, Count, CountOrNone, NotNegative, Positive, Seed, config
-from rb2v.errors import Rb2vError
+from rb2v.configuration import OPTIONS_SOURCE, BatchSize, Count, CountOrNone, NotNegative, Positive, Seed, config
+from rb2v.errors import InputError
 
 MIN_IMAGE_SIZE_PX = 16  # at an eighth of it, where the trunks end, two pixels are left
 
@@ -27,7 +27,7 @@ class TrainHyperCutConfig:
 
     Raises
     ------
-    Rb2vError
+    InputError
         If a value is out of range, or names no network or loss.
     """
 
@@ -66,7 +66,8 @@ class TrainHyperCutConfig:
 
     def __post_init__(self) -> None:
         if not any(self.term_weights.values()):
-            raise Rb2vError(f"{' or '.join(map(_weight_of, LOSS_TERMS[self.loss]))} must be more than 0")
+            weights = [_weight_of(term) for term in LOSS_TERMS[self.loss]]
+            raise InputError(OPTIONS_SOURCE, "is 0", weights[0], f"{' or '.join(weights)} above 0")
 
     @property
     def term_weights(self) -> dict[str, float]:
@@ -97,16 +98,16 @@ def recommend(arch: str, **chosen: Any) -> TrainHyperCutConfig:  # noqa: ANN401 
 
     Raises
     ------
-    Rb2vError
+    InputError
         If a value is out of range, names no network or loss, or weights a term that the loss does not have.
     """
     given = {name: value for name, value in chosen.items() if value is not None}
     loss = given.get("loss", RECOMMENDED_LOSSES.get(arch, TrainHyperCutConfig.loss))
-    config = TrainHyperCutConfig(**{"arch": arch, "loss": loss, **RECOMMENDED.get(loss, {}), **given})
-    for term in sorted(set().union(*LOSS_TERMS.values()) - set(LOSS_TERMS[config.loss])):
+    made = TrainHyperCutConfig(**{"arch": arch, "loss": loss, **RECOMMENDED.get(loss, {}), **given})
+    for term in sorted(set().union(*LOSS_TERMS.values()) - set(LOSS_TERMS[made.loss])):
         if _weight_of(term) in given:
-            raise Rb2vError(f"{_weight_of(term)}: the loss {config.loss!r} has no such term")
-    return config
+            raise InputError(OPTIONS_SOURCE, f"the loss {made.loss!r} has no such term", _weight_of(term))
+    return made
 
 
 def _weight_of(term: str) -> str:

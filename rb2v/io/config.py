@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 from rb2v.artifacts import CAMERAS, CameraResponse, Category, RawDirectory, Rig, Split, Take
+from rb2v.configuration import Gamma
 from rb2v.errors import InputError, require_file
 from rb2v.io.store import check_schema, read_text, validate
 
@@ -36,7 +37,7 @@ class _CameraDocument(_Strict):
 
 
 class _GammaDocument(_Strict):
-    gamma: Annotated[float, Field(gt=0.2, lt=5.0)]
+    gamma: Gamma
 
 
 _SidePx = Annotated[int, Field(gt=0, le=8192)]

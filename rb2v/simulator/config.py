@@ -7,19 +7,16 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from rb2v.choices import CATEGORIES, Category
-from rb2v.configuration import config
+from rb2v.configuration import Seed, config
 
 Screen = Literal["full", "small"]
+MotionKind = Literal["single", "mixed", "blocks"]
 
 _Seconds = Annotated[float, Field(ge=0, le=3600)]  # an hour, so that a slip of a unit does not fill the disk
 _Length = Annotated[float, Field(gt=0, le=3600)]
-_Distortion = Annotated[
-    float, Field(ge=-0.3, le=0.3)
-]  # from -0.24 on a 4:3 image's corners lie beyond the lens already
+_Distortion = Annotated[float, Field(ge=-0.3, le=0.3)]  # from -0.24 on a 4:3 image's corners lie beyond the lens
 _DriftPpm = Annotated[float, Field(ge=-1e5, le=1e5)]  # a tenth of the time; real clocks differ by 100 ppm
-_Motion = Annotated[
-    float, Field(ge=0, le=10)
-]  # times the usual amplitudes, which moves things out of the image already
+_Motion = Annotated[float, Field(ge=0, le=10)]  # times the usual amplitudes, which moves things out of the image
 _Crf = Annotated[int, Field(ge=0, le=51)]  # H.264's range
 _BumpPx = Annotated[float, Field(ge=0, le=100)]  # more than a rig can be moved and still show the same
 _FrameSide = Annotated[int, Field(ge=64, multiple_of=2)]  # encoders halve the chroma
@@ -71,4 +68,29 @@ class SimulateConfig:
     plates: bool = True
     """Record clean plates of green-screen takes."""
     seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of everything random."""
+
+
+@config
+class SequencesConfig:
+    """Configuration of a data set written straight from simulated scenes.
+
+    Raises
+    ------
+    InputError
+        If a value is out of range.
+    """
+
+    motion: MotionKind = "mixed"
+    """single: the camera pans, at most one object moves a little; mixed: it pans more slowly, and three to six objects
+    move each its own way; blocks: a plain block moves before a dark wall."""
+    train: Annotated[int, Field(ge=1, le=10**6)] = 2000
+    """Sequences to train on."""
+    test: Annotated[int, Field(ge=0, le=10**6)] = 400
+    """Sequences to test on, of other photographs."""
+    size: Annotated[int, Field(ge=32, le=1024)] = 96
+    """Side of the square frames, in px."""
+    per_scene: Annotated[int, Field(ge=1, le=10**4)] = 8
+    """Sequences of one scene, which are a take."""
+    seed: Seed = 0
     """Seed of everything random."""

@@ -22,11 +22,11 @@ from rb2v.io.store import output_folder, sha256_of, whole_file
 from rb2v.progress import Progress
 from rb2v.shards import Manifest, Provenance, ShardSample
 from rb2v.shards.builder import ShardPlan, samples_per_shard, write_data_set
+from rb2v.simulator.config import SequencesConfig
 from rb2v.simulator.sequences import (
     BLUR_STEPS,
     N_FRAMES,
     RESPONSE,
-    SequencesConfig,
     SimulatedSequence,
     SimulatedTake,
     build_take,

@@ -13,7 +13,7 @@ from rb2v.blur2vid.checkpoint import load_backbone
 from rb2v.blur2vid.config import TrainBlur2VidConfig
 from rb2v.blur2vid.guidance import Regularizer
 from rb2v.blur2vid.losses import naive
-from rb2v.errors import ConfigMismatchError, InputError, Rb2vError
+from rb2v.errors import ConfigMismatchError, InputError
 from rb2v.hypercut.checkpoint import load_order_network
 from rb2v.hypercut.order import sequence_pairs
 from rb2v.hypercut.sequences import load_sequences
@@ -203,22 +203,23 @@ class TestOrder:
 
 class TestConfig:
     @pytest.mark.parametrize(
-        ("chosen", "message"),
+        "chosen",
         [
-            ({"backbone": "vgg"}, "backbone: 'vgg' is not known; expected .*unet or "),
-            ({"loss": "l2"}, "loss: 'l2' is not known"),
-            ({"regularizer": "hinge"}, "regularizer: 'hinge' is not known; expected none or softplus or linear"),
-            ({"steps": 0}, "steps must be at least 1, got 0"),
-            ({"crop_size": 0}, "crop_size must be at least 1, got 0"),
-            ({"alpha": float("nan")}, "alpha must be at least 0, got nan"),
-            ({"ema_decay": 1.0}, "ema_decay must be at most"),
-            ({"lr": 0.0}, "lr must be a positive number, got 0.0"),
-            ({"steps": 5, "pretrain_steps": 5}, "pretrain_steps must be less than steps, 5, got 5"),
+            {"backbone": "vgg"},
+            {"loss": "l2"},
+            {"regularizer": "hinge"},
+            {"steps": 0},
+            {"crop_size": 0},
+            {"alpha": float("nan")},
+            {"ema_decay": 1.0},
+            {"lr": 0.0},
+            {"pretrain_steps": 5, "steps": 5},
         ],
     )
-    def test_what_is_out_of_range_is_refused(self, chosen, message):
-        with pytest.raises(Rb2vError, match=message):
+    def test_what_is_out_of_range_is_refused(self, chosen):
+        with pytest.raises(InputError) as caught:
             TrainBlur2VidConfig(**chosen)
+        assert caught.value.key.partition(".")[0] == next(iter(chosen))
 
 
 class TestRegularizer:

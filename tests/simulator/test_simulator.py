@@ -131,30 +131,31 @@ def test_a_folder_of_something_else_is_not_written_to(small_config, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    "changes",
     [
-        ({"size": (97, 80)}, "even"),
-        ({"size": (96, 62)}, "at least 64"),
-        ({"n_instants": 23}, "n_instants"),
-        ({"seconds": 0.0}, "seconds must be a number above 0"),
-        ({"seconds": float("nan")}, "seconds must be a number above 0"),
-        ({"test_seconds": float("inf")}, "test_seconds must be a number above 0"),
-        ({"drift_ppm": float("nan")}, "drift_ppm"),
-        ({"drift_ppm": -1e6}, "drift_ppm"),
-        ({"categories": ()}, "categories"),
-        ({"crf": 52}, "crf"),
-        ({"blurry_exposure_seconds": 0.0}, "blurry_exposure_seconds must be a number above 0"),
-        ({"blurry_exposure_seconds": float("nan")}, "blurry_exposure_seconds must be a number above 0"),
-        ({"blurry_readout_seconds": -1e-3}, "blurry_readout_seconds must be a number of at least 0"),
-        ({"sharp_readout_seconds": float("inf")}, "sharp_readout_seconds must be a number of at least 0"),
-        ({"screen": "tiny"}, "screen must be one of full, small, got 'tiny'"),
-        ({"motion": -0.1}, "motion"),
-        ({"motion": float("nan")}, "motion"),
+        {"size": (97, 80)},
+        {"size": (96, 62)},
+        {"n_instants": 23},
+        {"seconds": 0.0},
+        {"seconds": float("nan")},
+        {"test_seconds": float("inf")},
+        {"drift_ppm": float("nan")},
+        {"drift_ppm": -1e6},
+        {"categories": ()},
+        {"crf": 52},
+        {"blurry_exposure_seconds": 0.0},
+        {"blurry_exposure_seconds": float("nan")},
+        {"blurry_readout_seconds": -1e-3},
+        {"sharp_readout_seconds": float("inf")},
+        {"screen": "tiny"},
+        {"motion": -0.1},
+        {"motion": float("nan")},
     ],
 )
-def test_configurations_that_cannot_be_simulated(changes, message):
-    with pytest.raises(ValueError, match=message):
+def test_configurations_that_cannot_be_simulated(changes):
+    with pytest.raises(InputError) as caught:
         SimulateConfig(**changes)
+    assert caught.value.key.partition(".")[0] == next(iter(changes))
 
 
 def test_categories_and_splits_make_takes():

@@ -333,21 +333,22 @@ def test_weights_are_refused_where_nothing_uses_them(session, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    "changes",
     [
-        ({"interpolator": "cubic"}, "interpolator must be one of cdfi, flow, linear"),
-        ({"sync": "smell"}, "sync must be auto, sound, gyro, motion or timecode"),
-        ({"tolerance_frames": 0.0}, "tolerance_frames must be a number above 0"),
-        ({"min_psnr_db": float("nan")}, "min_psnr_db must be a number above 0"),
-        ({"wide_range_seconds": 1e6}, "wide_range_seconds must be at most 60"),
-        ({"color": "per-shot"}, "color must be per-frame or per-take"),
-        ({"response": "log"}, "response must be linear, srgb or the exponent"),
-        ({"response": 0.0}, r"exponent of 0\.1 to 10"),
+        {"interpolator": "cubic"},
+        {"sync": "smell"},
+        {"tolerance_frames": 0.0},
+        {"min_psnr_db": float("nan")},
+        {"wide_range_seconds": 1e6},
+        {"color": "per-shot"},
+        {"response": "log"},
+        {"response": 0.0},
     ],
 )
-def test_configurations_that_cannot_be(changes, message):
-    with pytest.raises(ValueError, match=message):
+def test_configurations_that_cannot_be(changes):
+    with pytest.raises(InputError) as caught:
         AlignConfig(**changes)
+    assert caught.value.key.partition(".")[0] == next(iter(changes))
 
 
 @pytest.mark.parametrize("silence", ["no sound", "silent", "unrelated"])

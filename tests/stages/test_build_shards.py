@@ -14,7 +14,7 @@ from rb2v.artifacts import AlignedFrame, Crop, Take, Timing
 from rb2v.core.color import encode, from_linear, to_linear
 from rb2v.core.compositing import blur_residual_psnr
 from rb2v.core.metrics import psnr
-from rb2v.errors import ConfigMismatchError, InputError, Rb2vError
+from rb2v.errors import ConfigMismatchError, InputError
 from rb2v.execution import ProcessExecutor, SerialExecutor
 from rb2v.io.aligned import (
     AlignedSample,
@@ -425,19 +425,19 @@ def test_backgrounds_that_cannot_be_used_are_refused(aligned, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("values", "message"),
+    "values",
     [
-        ({"output_size": (0, 4)}, "output_size"),
-        ({"test_share": 1.0}, "test_share"),
-        ({"shard_samples": 0}, "shard_samples"),
-        ({"seed": -1}, "seed"),
-        ({"matter": "magic"}, "'magic' is no matter"),
+        {"output_size": (0, 4)},
+        {"test_share": 1.0},
+        {"shard_samples": 0},
+        {"seed": -1},
+        {"matter": "magic"},
     ],
 )
-def test_a_wrong_configuration_is_refused(values, message):
-    with pytest.raises(ValueError, match=message) as caught:
+def test_a_wrong_configuration_is_refused(values):
+    with pytest.raises(InputError) as caught:
         BuildShardsConfig(**values)
-    assert isinstance(caught.value, Rb2vError) == ("matter" in values)
+    assert caught.value.key.partition(".")[0] == next(iter(values))
 
 
 def test_the_manifest_is_json_without_machine_paths(aligned, tmp_path):

@@ -406,8 +406,9 @@ def test_two_runs_at_once(cards, tmp_path):
 
 
 def test_subjects(cards, tmp_path):
-    with pytest.raises(ValueError, match="subject must be given for the category face"):
+    with pytest.raises(InputError) as caught:
         ingest.IngestConfig(category="face")
+    assert caught.value.key == "subject"
     take_in(cards, tmp_path / "raw", category="face", subject="ann: the 'first'", green_screen=True)
     assert {(take.subject, take.green_screen) for take in read_takes(tmp_path / "raw")} == {("ann: the 'first'", True)}
 

@@ -55,8 +55,9 @@ def test_settings_with_no_response_are_named(tmp_path, written):
 
 @pytest.mark.parametrize("response", ["log", 0.0, 20.0])
 def test_calibration_takes_no_other_response(response):
-    with pytest.raises(ValueError, match="response must be"):
+    with pytest.raises(InputError) as caught:
         CalibrateConfig(response=response)
+    assert caught.value.key == "response"
 
 
 def test_align_wants_a_calibration_that_states_one(tmp_path, monkeypatch, capsys, rb2v):

@@ -40,7 +40,7 @@ from rb2v.hypercut.checkpoint import load_order_network
 from rb2v.io.store import SCHEMA, output_folder, sha256_of, write_json, write_text
 from rb2v.progress import Progress
 from rb2v.shards import ShardReader, manifest_path
-from rb2v.simulator.sequences import SequencesConfig
+from rb2v.simulator.config import SequencesConfig
 from rb2v.stages import simulate_shards
 from rb2v.training.tensor_files import check_file
 

@@ -104,7 +104,9 @@ def run(
             show(done, n_steps, f"trained {name}")
         show(len(cells), n_steps, "scoring")
         results = {cell: read_result(out_dir, cell, motion) for cell in cells}
-        main = {arch: [results[cell] for cell in main_cells(config, arch)] for arch in config.archs}
+        main: dict[str, list[RunResult]] = {
+            arch: [results[cell] for cell in main_cells(config, arch)] for arch in config.archs
+        }
         by_dimension = {
             arch: {n: [results[cell] for cell in dimension_cells(config, arch, n)] for n in config.dimensions}
             for arch in dimension_archs(config)

@@ -21,7 +21,8 @@ from rb2v.io.partial import is_same_file, try_lock
 from rb2v.io.store import SCHEMA, sha256_of, whole_file, write_json, write_text
 from rb2v.progress import Count
 from rb2v.stages.ingest.cards import CardRecording, printable
-from rb2v.stages.ingest.planning import IngestConfig, Plan, PlannedTake
+from rb2v.stages.ingest.config import IngestConfig
+from rb2v.stages.ingest.planning import Plan, PlannedTake
 from rb2v.stages.ingest.records import RECORD_NAME, read_records
 
 logger = logging.getLogger(__name__)

@@ -27,8 +27,9 @@ from rb2v.io.recording import VIDEO_SUFFIXES
 from rb2v.io.store import sha256_of_files, whole_file
 from rb2v.io.video import iter_frames, read_image
 from rb2v.progress import Count
+from rb2v.simulator.config import SequencesConfig
 from rb2v.simulator.scene import LayeredScene
-from rb2v.simulator.sequences import FINE_SECONDS, RESPONSE, SequencesConfig, build_scene, split_photos
+from rb2v.simulator.sequences import FINE_SECONDS, RESPONSE, build_scene, split_photos
 from rb2v.simulator.textures import list_photos
 
 Triplet = NDArray[np.uint8]
