@@ -92,7 +92,7 @@ def shared(request, tmp_path_factory):
         root = tmp_path_factory.getbasetemp() / "shared"
     folders = SharedFolders(root)
     yield folders
-    folders.check()
+    folders.close()
 
 
 @pytest.fixture(scope="session")

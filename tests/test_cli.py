@@ -174,7 +174,7 @@ def test_a_killed_stage_goes_on_to_the_same_bytes(session, start_rb2v, tmp_path,
 def test_chain_on_a_real_clip(tmp_path, rb2v, shared_data):
     clip = shared_data / "video" / "vtest.avi"
     rig = write_rig(tmp_path / "tiny.yaml", **RIG)
-    record = f"simulate --out {tmp_path}/raw --rig {rig} --size 192x160 --video {clip} --workers 1".split()
+    record = f"simulate --out {tmp_path}/raw --rig {rig} --size 128x112 --video {clip} --workers 1".split()
     rest = [stage_arguments(name, tmp_path, rig) for name in ("calibrate", "align", "build-shards")]
     for arguments in [record, *rest]:
         assert rb2v(*arguments).status == 0
