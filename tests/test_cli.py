@@ -18,7 +18,7 @@ from rb2v.shards import ShardReader
 
 STAGES = {
     "simulate": (
-        "simulate --out {f}/raw --rig {rig} --size 128x112 --seconds 0.5 --test-seconds 0.4"
+        "simulate --out {f}/raw --rig {rig} --size 192x160 --seconds 0.5 --test-seconds 0.4"
         " --categories street,hand --workers 1"
     ),
     "calibrate": "calibrate --raw-dir {f}/raw --out {f}/calibration.json",
@@ -47,7 +47,7 @@ OUTPUTS = {
 }
 
 
-RIG = {"search_range_seconds": 0.25, "output_size": [64, 64]}
+RIG = {"search_range_seconds": 0.25}
 
 
 def stage_arguments(stage, folder, rig_path):
@@ -174,7 +174,7 @@ def test_a_killed_stage_goes_on_to_the_same_bytes(session, start_rb2v, tmp_path,
 def test_chain_on_a_real_clip(tmp_path, rb2v, shared_data):
     clip = shared_data / "video" / "vtest.avi"
     rig = write_rig(tmp_path / "tiny.yaml", **RIG)
-    record = f"simulate --out {tmp_path}/raw --rig {rig} --size 128x112 --video {clip} --workers 1".split()
+    record = f"simulate --out {tmp_path}/raw --rig {rig} --size 192x160 --video {clip} --workers 1".split()
     rest = [stage_arguments(name, tmp_path, rig) for name in ("calibrate", "align", "build-shards")]
     for arguments in [record, *rest]:
         assert rb2v(*arguments).status == 0
