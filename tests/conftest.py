@@ -92,7 +92,7 @@ def shared(request, tmp_path_factory):
         root = tmp_path_factory.getbasetemp() / "shared"
     folders = SharedFolders(root)
     yield folders
-    folders.check()
+    folders.close()
 
 
 @pytest.fixture(scope="session")
@@ -119,9 +119,8 @@ def session(shared):
 
 @pytest.fixture(scope="session")
 def brief_session(shared):
-    """As `session`, but of 8 small frames, for what needs few of them: who writes which files, and what is named."""
-    changes = {"size": (128, 112), "rig_changes": {"output_size": [64, 64]}, "seconds": 0.32}
-    return shared_session(shared, upto="aligned", categories=("street", "hand"), **changes)
+    """As `session`, but of 9 frames, for what needs few of them: who writes which files, and what is named."""
+    return shared_session(shared, upto="aligned", seconds=0.36, categories=("street", "hand"))
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,8 @@
 """Small simulated sessions for the tests."""
 
 import dataclasses
+import logging
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,6 +57,19 @@ class Session:
         grid = np.column_stack([x.ravel(), y.ravel()])
         sharp = warp_points(np.linalg.inv(self.truth.rig.homography), grid)
         return np.linalg.norm(warp_points(homography, sharp) - grid, axis=1)
+
+
+@contextmanager
+def collect_warnings():
+    """Collect what rb2v warns of, for fixtures that outlive a test, as a list of messages."""
+    messages = []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: messages.append(record.getMessage())
+    logging.getLogger("rb2v").addHandler(handler)
+    try:
+        yield messages
+    finally:
+        logging.getLogger("rb2v").removeHandler(handler)
 
 
 def write_rig(path, **changes):

@@ -25,7 +25,7 @@ class SharedFolders:
 
     A folder is made under a lock, in its final place (what is made may hold its own path), and counts as complete once
     its list of files is written. A list that no longer agrees with the folder means that it is made anew. Tests read
-    these folders; a test that changes one works on a copy, and `check` fails the run of one that does not.
+    these folders; a test that changes one works on a copy, and `close` fails the run of one that does not.
     """
 
     def __init__(self, root):
@@ -52,8 +52,10 @@ class SharedFolders:
             self._held[folder] = self._hold(folder, maker, arguments)
         return folder
 
-    def check(self):
-        """Raise AssertionError where a test has changed a folder, and have it made anew by the next run."""
+    def close(self):
+        """Release the folders; AssertionError where a test has changed one, which the next run then makes anew."""
+        for lock in self._held.values():
+            lock.close()
         changed = [folder for folder in self._held if not _is_complete(folder)]
         for folder in changed:
             _list_path(folder).unlink(missing_ok=True)

@@ -18,7 +18,7 @@ from rb2v.shards import ShardReader
 
 STAGES = {
     "simulate": (
-        "simulate --out {f}/raw --rig {rig} --size 128x112 --seconds 0.5 --test-seconds 0.4"
+        "simulate --out {f}/raw --rig {rig} --size 192x160 --seconds 0.5 --test-seconds 0.4"
         " --categories street,hand --workers 1"
     ),
     "calibrate": "calibrate --raw-dir {f}/raw --out {f}/calibration.json",
@@ -47,7 +47,7 @@ OUTPUTS = {
 }
 
 
-RIG = {"search_range_seconds": 0.25, "output_size": [64, 64]}
+RIG = {"search_range_seconds": 0.25}
 
 
 def stage_arguments(stage, folder, rig_path):

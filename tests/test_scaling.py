@@ -180,10 +180,10 @@ def test_workers_of_a_scheduler_one_of_them_killed(session, shards, scheduler, t
     assert tree_bytes(tmp_path / "shards") == tree_bytes(shards)
 
 
-def test_takes_are_aligned_to_the_same_bytes_and_errors_cross_whole(session, tmp_path):
+def test_takes_are_aligned_to_the_same_bytes_and_errors_cross_whole(brief_session, tmp_path):
     executor = make_executor(2, "dask")
-    align.run(session.raw, session.calibration, tmp_path / "aligned", executor=executor)
-    assert tree_bytes(tmp_path / "aligned") == tree_bytes(session.aligned)
+    align.run(brief_session.raw, brief_session.calibration, tmp_path / "aligned", executor=executor)
+    assert tree_bytes(tmp_path / "aligned") == tree_bytes(brief_session.aligned)
     victim = aligned_take_path(tmp_path / "aligned", "hand_train")
     data = bytearray(victim.read_bytes())
     data[len(data) // 2 : len(data) // 2 + 4096] = bytes(4096)

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from data_sets import write_samples
 from textures import N_FRAMES, translating_texture
 
-from rb2v.artifacts import Crop
 from rb2v.benchmark import stop_watch
 from rb2v.benchmark.order_suite import PRESETS, OrderSuiteConfig, grid, run
 from rb2v.benchmark.order_suite import config as suite_config
@@ -23,7 +23,7 @@ from rb2v.hypercut.config import TrainHyperCutConfig
 from rb2v.hypercut.evaluate import score_predictions
 from rb2v.hypercut.networks import ORDER_NETWORKS, make_order_network
 from rb2v.io.store import output_folder
-from rb2v.shards import Manifest, Provenance, ShardReader, ShardSample, SplitEntry, write_manifest, write_shard
+from rb2v.shards import Provenance, ShardReader, ShardSample
 
 SIZE = 40
 TAKES = {"street-a": "street", "street-b": "street", "hand-a": "hand", "001": "hand"}
@@ -45,9 +45,8 @@ RUNS = ["motion-n1-s0", "motion-n4-s0", "motion-n4-s1", "upstream-n4-s0", "upstr
 
 def write_shards(folder, takes=tuple(TAKES)):
     """Write textures that move left or right, and the truth beside them."""
-    folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
-    entries, truth = {}, []
+    splits, truth = {}, []
     for split, of_split in (("train", ["t0", "t1"]), ("test", takes)):
         samples = []
         for take in of_split:
@@ -60,10 +59,9 @@ def write_shards(folder, takes=tuple(TAKES)):
                 samples.append(ShardSample(blurry, sharp, color, take, f"{split}-{take}", category, index, 0, 40.0))
                 truth.append((split, take, index, 5.0 * direction, 0.0))
         if samples:
-            counts = pd.Series([sample.category for sample in samples]).value_counts().to_dict()
-            entries[split] = SplitEntry((write_shard(folder / f"{split}-00000.h5", samples),), counts)
+            splits[split] = [samples]
     provenance = Provenance("0", {}, None, {"test": 0}, "linear")
-    write_manifest(folder, Manifest("none", (SIZE, SIZE), Crop(0, 0, SIZE, SIZE), entries, provenance, N_FRAMES))
+    write_samples(folder, splits, (SIZE, SIZE), rig="none", provenance=provenance, n_frames=N_FRAMES)
     truth_dir = folder.parent / "truth"
     truth_dir.mkdir()
     columns = ["split", "take", "blurry_index", "motion_x_px", "motion_y_px"]

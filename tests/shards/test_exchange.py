@@ -17,6 +17,7 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+from data_sets import write_samples
 from examples import draws
 from hypothesis import given
 from hypothesis import strategies as st
@@ -66,14 +67,9 @@ def make_sample(seed, *, n_sharp=7, **values):
 
 def write_shards(folder, train, test=(), n_sharp=7):
     """Write shards, each a list of samples, and their manifest."""
-    folder.mkdir(parents=True, exist_ok=True)
-    splits = {}
-    for split, shards in {"train": train, "test": test}.items():
-        entries = [write_shard(folder / f"{split}-{index:05d}.h5", samples) for index, samples in enumerate(shards)]
-        categories = [sample.category for samples in shards for sample in samples]
-        splits[split] = SplitEntry(tuple(entries), {name: categories.count(name) for name in sorted(set(categories))})
     provenance = Provenance("0.1.0", {"align": {"sync": "auto"}}, "0" * 64, {"build_shards": 4}, 2.2)
-    write_manifest(folder, Manifest("a rig", SIZE, Crop(3, 4, 20, 24), splits, provenance, n_sharp))
+    says = {"crop": Crop(3, 4, 20, 24), "rig": "a rig", "provenance": provenance, "n_frames": n_sharp}
+    write_samples(folder, {"train": train, "test": test}, SIZE, **says)
     return folder
 
 

@@ -56,7 +56,8 @@ def rewrite(path, pictures=None, sound=None, fps=25.0):
 
 
 def align(session, raw, out, **changes):
-    run(raw, session.calibration, out, AlignConfig(**changes))
+    # Which frames are made between the recorded ones decides little of what is looked at, but takes most of the time.
+    run(raw, session.calibration, out, AlignConfig(**{"interpolator": "quick-flow"} | changes))
     rows = read_alignment(out / "alignment.csv")
     with AlignedTakeReader(aligned_take_path(out, rows[0].take)) as reader:
         return rows, reader.timing.clock

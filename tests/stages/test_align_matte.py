@@ -240,7 +240,7 @@ def test_a_plate_that_cannot_be_used_is_named_and_the_others_go_on(brief_session
     shutil.copytree(brief_session.raw / "takes" / "hand_train", brief_raw / "takes" / "a_wrong")
     plate = brief_raw / "takes" / "a_wrong" / "plate_sharp.png"
     write_image(plate, np.full((120, 160, 3), 90, np.uint8))
-    message = r"a_wrong/plate_sharp\.png: is 160x120; expected 128x112 as in the calibration"
+    message = r"a_wrong/plate_sharp\.png: is 160x120; expected 192x160 as in the calibration"
     if broken:
         plate.write_bytes(plate.read_bytes()[:100])
         message = r"a_wrong/plate_sharp\.png: "
