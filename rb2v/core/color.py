@@ -68,7 +68,7 @@ def to_linear(image: NDArray[np.uint8] | NDArray[np.floating], response: Respons
     """
     if image.dtype == np.uint8:
         table = _linear_table(response)
-        return _look_up(image, table)
+        return _look_up(image.astype(np.uint8, copy=False), table)
     coded = np.asarray(image, dtype=np.float32)
     if response == "linear":
         return coded
@@ -124,7 +124,7 @@ def encode(image_linear: NDArray[np.floating], response: Response) -> NDArray[np
     return _look_up(indices, _coded_table(response))
 
 
-def _look_up(indices: NDArray[np.uint8] | NDArray[np.uint16], table: NDArray[_Entry]) -> NDArray[_Entry]:
+def _look_up(indices: NDArray[np.unsignedinteger], table: NDArray[_Entry]) -> NDArray[_Entry]:
     """Return the table's entries at indices of any shape; OpenCV does it several times faster than numpy."""
     if not indices.size:
         return np.empty(indices.shape, table.dtype)
