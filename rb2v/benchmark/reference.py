@@ -75,6 +75,11 @@ class TruthRenderer:
             sensor_lens=rig.sharp.lens,
         )
 
+    @property
+    def rig(self) -> SimulatedRig:
+        """The true cameras."""
+        return self._rig
+
     def position(self, time_seconds: float) -> float:
         """Return the fine-track position, to a fraction, of the blurry frame shown at a time."""
         return self._rig.true_position(self._plan, time_seconds)

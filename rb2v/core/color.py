@@ -68,7 +68,7 @@ def to_linear(image: NDArray[np.uint8] | NDArray[np.floating], response: Respons
     """
     if image.dtype == np.uint8:
         table = _linear_table(response)
-        return _look_up(image, table)
+        return _look_up(image.astype(np.uint8, copy=False), table)
     coded = np.asarray(image, dtype=np.float32)
     if response == "linear":
         return coded
