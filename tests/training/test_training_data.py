@@ -15,8 +15,8 @@ from torch.utils.data import DataLoader, Subset, default_collate
 import rb2v
 from rb2v.errors import InputError, Rb2vError
 from rb2v.shards import ShardReader
+from rb2v.shards.resizing import resize_frames
 from rb2v.training import batches
-from rb2v.training.data import resize_frames
 
 
 class TestShardDataset:
