@@ -71,9 +71,10 @@ class NormalFlow(SignedCues):
     def _cues(self, mean: Tensor, difference: Tensor, scale: int) -> Tensor:
         mean, difference = _shrink(mean, scale), _shrink(difference, scale)
         mean_x, mean_y = _gradient(mean)
-        factors = ((-difference, mean_x), (-difference, mean_y), (mean_x, mean_x), (mean_y, mean_y), (mean_x, mean_y))
+        ahead = -difference
+        factors = ((ahead, mean_x), (ahead, mean_y), (mean_x, mean_x), (mean_y, mean_y), (mean_x, mean_y))
         step = CUE_STEP_PX // scale
-        cues = _pairs_outermost([_shrink(_sum_channels(left * right), step) for left, right in factors])
+        cues = _pairs_outermost([_shrink(_sum_of_products(left, right), step) for left, right in factors])
         energy = cues[:, 2:4].sum(dim=1).mean(dim=(1, 2))
         relative = cues / (energy + _FLOOR)[:, None, None, None]
         return relative.sign() * torch.log1p(4 * relative.abs())
@@ -118,14 +119,17 @@ class Correlation(SignedCues):
         reach = self.reach
         padded_a, padded_b = (F.pad(gradients, (reach,) * 4) for gradients in (a, b))
         places = range(2 * reach + 1)
-        products = (
-            padded_a[..., 2 * reach - y :, 2 * reach - x :][..., :height, :width]
-            * padded_b[..., y : y + height, x : x + width]
+        shifted = (
+            (
+                padded_a[..., 2 * reach - y :, 2 * reach - x :][..., :height, :width],
+                padded_b[..., y : y + height, x : x + width],
+            )
             for y in places
             for x in places
         )
-        matches = _pairs_outermost([self._average(_sum_channels(product)) for product in products])
-        energy = _pairs_outermost([self._average(_sum_channels((a.square() + b.square()) / 2))])
+        matches = _pairs_outermost([self._average(_sum_of_products(*pair)) for pair in shifted])
+        squares = (a.square() + b.square()) / 2
+        energy = _pairs_outermost([self._average(_sum_of_products(squares, torch.ones_like(squares)))])
         # Where there is next to nothing to match, noise would match by chance.
         least = self._least_share * energy.mean(dim=(2, 3), keepdim=True) + _FLOOR
         return matches / (energy + least)
@@ -169,18 +173,22 @@ def _pairs_outermost(maps: Sequence[Tensor]) -> Tensor:
     return torch.cat(list(maps)).transpose(0, 1).contiguous()
 
 
-def _sum_channels(maps: Tensor) -> Tensor:
-    """Sum 3 or 6 channels, ``(C, B, h, w)``, to ``(1, B, h, w)``, rounded as `torch.sum` does over ``(B, C, h, w)``.
+def _sum_of_products(left: Tensor, right: Tensor) -> Tensor:
+    """Sum the products of 3 or 6 channels, ``(C, B, h, w)`` each, to ``(1, B, h, w)``.
 
-    Several times faster in this layout, and checkpoints give the scores that they always gave: `torch.sum` adds the
-    channels one by one in blocks of pixels, and in another order where the last block of a map is not full.
+    One channel after the other, so that what is read again is still in the core's own cache. The sum is rounded as
+    `torch.sum` rounds it over the channels of ``(B, C, h, w)``, so that checkpoints give the scores that they always
+    gave: one by one in blocks of pixels, and in another order where the last block of a map is not full.
     """
-    total = maps[:1] + maps[1:2]
-    for channel in range(2, len(maps)):
-        total += maps[channel : channel + 1]
-    n_left = maps.shape[-2] * maps.shape[-1] % _SUM_BLOCK_PX
-    if n_left and len(maps) > _SUM_LANES:
-        first, *lanes = maps.permute(0, 2, 3, 1).flatten(1, 2)[:, -n_left:].unbind()
+    n_channels, _, height, width = left.shape
+    total = left[:1] * right[:1]
+    for channel in range(1, n_channels):
+        total += left[channel : channel + 1] * right[channel : channel + 1]
+    n_left = height * width % _SUM_BLOCK_PX
+    if n_left and n_channels > _SUM_LANES:
+        first_row = height - -(-n_left // width)
+        products = left[..., first_row:, :] * right[..., first_row:, :]
+        first, *lanes = products.permute(0, 2, 3, 1).flatten(1, 2)[:, -n_left:].unbind()
         last = first + lanes[_SUM_LANES - 1]
         for lane in (*lanes[_SUM_LANES:], *lanes[: _SUM_LANES - 1]):
             last += lane
