@@ -8,7 +8,7 @@ import logging
 import math
 import os
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -49,20 +49,12 @@ Progress = Callable[[int, int], None]
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class CachedFrames:
-    """A file of the cache, for the list of them."""
-
-    path: Path
-    bytes: int
-    last_used: float
-    """Seconds since the epoch."""
-    header: Mapping[str, Any]
-    """``data_sha256``, ``split``, ``size`` and ``shape``; empty where the file cannot be read."""
+_CHECKSUM = np.dtype("<u4")
+"""CRC-32 of each sample's frames, behind all of them."""
 
 
 @dataclass(frozen=True)
-class _Key:
+class FramesKey:
     """What the bytes of a file depend on."""
 
     data_sha256: str
@@ -73,26 +65,43 @@ class _Key:
     """(n, 1 + T, 3, h, w)."""
 
     @property
+    def described(self) -> tuple[str, str, str]:
+        """Split, size and number of samples, for a table."""
+        return self.split or "all", "full" if self.size is None else f"{self.size} px", str(self.shape[0])
+
+    @property
     def path(self) -> Path:
+        """Place of the file."""
         size = "full" if self.size is None else f"{self.size}px"
         return frames_folder() / f"{self.data_sha256[:16]}-{self.split or 'all'}-{size}{_SUFFIX}"
 
     @property
     def header(self) -> dict[str, Any]:
+        """What stands at the beginning of the file."""
         fields = {"data_sha256": self.data_sha256, "split": self.split, "size": self.size, "shape": list(self.shape)}
         return {"format": _MAGIC, "version": VERSION, **fields}
 
     @property
     def sample_bytes(self) -> int:
+        """Size of a sample."""
         return math.prod(self.shape[1:])
 
     @property
     def file_bytes(self) -> int:
+        """Size of the file."""
         return _HEADER_BYTES + self.shape[0] * (self.sample_bytes + _CHECKSUM.itemsize)
 
 
-_CHECKSUM = np.dtype("<u4")
-"""CRC-32 of each sample's frames, behind all of them."""
+@dataclass(frozen=True)
+class CachedFrames:
+    """A file of the cache, for the list of them."""
+
+    path: Path
+    bytes: int
+    last_used: float
+    """Seconds since the epoch."""
+    key: FramesKey | None
+    """What it holds; None where it is damaged, or of another version."""
 
 
 def frames_folder() -> Path:
@@ -214,8 +223,7 @@ def list_cached() -> list[CachedFrames]:
             continue
         with suppress(OSError):
             status = path.stat()
-            header = _read_header(path) or {}
-            entries.append(CachedFrames(path, status.st_size, status.st_mtime, header))
+            entries.append(CachedFrames(path, status.st_size, status.st_mtime, _read_key(path, status.st_size)))
     return sorted(entries, key=lambda entry: -entry.last_used)
 
 
@@ -230,22 +238,22 @@ def clear_cached() -> int:
     return sum(entry.bytes for entry in entries)
 
 
-def _key_of(reader: ShardReader, size: int | None) -> _Key:
+def _key_of(reader: ShardReader, size: int | None) -> FramesKey:
     width, height = reader.manifest.output_size
     shrunk = shrunk_size(height, width, size)
     n_frames = 1 + reader.manifest.frames_per_sequence
     shape = (len(reader), n_frames, 3, *(shrunk or (height, width)))
-    return _Key(_data_sha256(reader), reader.split, size if shrunk else None, shape)
+    return FramesKey(_data_sha256(reader), reader.split, size if shrunk else None, shape)
 
 
 def _data_sha256(reader: ShardReader) -> str:
     return sha256_of(manifest_path(reader.folder))
 
 
-def _map(key: _Key) -> Frames | None:
+def _map(key: FramesKey) -> Frames | None:
     """Map a file if it is whole and holds what it should; use makes it the last to be removed."""
     try:
-        if key.path.stat().st_size != key.file_bytes or _read_header(key.path) != key.header:
+        if _read_key(key.path, key.path.stat().st_size) != key:
             return None
         # Copied on writing, because torch warns of memory that cannot be written.
         frames = np.memmap(key.path, np.uint8, "c", _HEADER_BYTES, key.shape)
@@ -262,14 +270,16 @@ def _map(key: _Key) -> Frames | None:
     return frames
 
 
-def _read_header(path: Path) -> dict[str, Any] | None:
+def _read_key(path: Path, n_bytes: int) -> FramesKey | None:
+    """Return what a file of so many bytes holds by its header; None where it is not what this version writes."""
     with path.open("rb") as file:
         text = file.read(_HEADER_BYTES)
     try:
         header = parse_json(text.decode())
-    except ValueError:
+        key = FramesKey(header["data_sha256"], header["split"], header["size"], tuple(header["shape"]))
+        return key if (key.header, key.file_bytes) == (header, n_bytes) else None
+    except (KeyError, TypeError, ValueError):
         return None
-    return header if isinstance(header, dict) and header.get("format") == _MAGIC else None
 
 
 @contextmanager
@@ -288,7 +298,7 @@ def _lock_path(path: Path) -> Path:
     return path.with_suffix(".lock")
 
 
-def _make_room(key: _Key, limit: int) -> None:
+def _make_room(key: FramesKey, limit: int) -> None:
     """Remove the files that were not used for the longest time, until another one fits."""
     entries = [entry for entry in list_cached() if entry.path != key.path]
     total = key.file_bytes + sum(entry.bytes for entry in entries)
@@ -301,7 +311,7 @@ def _make_room(key: _Key, limit: int) -> None:
         total -= entry.bytes
 
 
-def _make(key: _Key, reader: ShardReader, progress: Progress | None) -> None:
+def _make(key: FramesKey, reader: ShardReader, progress: Progress | None) -> None:
     width, height = reader.manifest.output_size
     decoded_bytes = 3 * width * height * key.shape[1]
     per_task = max(1, _BYTES_PER_TASK // decoded_bytes)
@@ -323,7 +333,7 @@ def _make(key: _Key, reader: ShardReader, progress: Progress | None) -> None:
         file.write(np.array(checksums, dtype=_CHECKSUM).tobytes())
 
 
-def _write_samples(folder: Path, key: _Key, path: Path, samples: range) -> list[int]:
+def _write_samples(folder: Path, key: FramesKey, path: Path, samples: range) -> list[int]:
     """Write the frames of some samples to their place in a file, and return their checksums."""
     reader = _open_reader(folder, key.split, key.data_sha256)
     frames = np.empty(key.shape[1:], dtype=np.uint8)
