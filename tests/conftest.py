@@ -95,6 +95,14 @@ def shared(request, tmp_path_factory):
     folders.close()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def frame_cache(tmp_path_factory):
+    """Frames that trainings prepare, in a folder of the run and not of the user."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RB2V_FRAME_CACHE", str(tmp_path_factory.mktemp("frame_cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def shared_data():
     """Real recordings that lie beside a checkout and are not part of it."""

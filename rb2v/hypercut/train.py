@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from rb2v.artifacts import SPLITS
-from rb2v.device import check_torch_device, torch_device_of
+from rb2v.device import check_torch_device, torch_device_of, training_threads
 from rb2v.errors import InputError
 from rb2v.hypercut.augmentation import draw_batch, min_frame_side
 from rb2v.hypercut.checkpoint import CHECKPOINT_NAME, load_order_network, save_order_network
@@ -92,6 +92,7 @@ def run(
     ranks = Ranks(torch_device_of(device))
     with ExitStack() as stack:
         with ranks.together():
+            stack.enter_context(training_threads())
             check_torch_device(device)
             network = make_order_network(config.arch, config.n_dimensions, config.seed)
             train_reader = _open_training_data(shards_dir)

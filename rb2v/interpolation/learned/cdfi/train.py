@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from rb2v.core.metrics import psnr
-from rb2v.device import check_torch_device, torch_device_of
+from rb2v.device import check_torch_device, torch_device_of, training_threads
 from rb2v.errors import InputError
 from rb2v.interpolation.learned.cdfi.config import TrainInterpolatorConfig
 from rb2v.interpolation.learned.cdfi.network import Cdfi, smoothness
@@ -93,6 +93,7 @@ def run(
     ranks = Ranks(torch_device_of(device))
     with ExitStack() as stack:
         with ranks.together():
+            stack.enter_context(training_threads())
             check_torch_device(device)
             ranks.check_batch_size(config.batch_size)
             network = _make_network(config, init)
