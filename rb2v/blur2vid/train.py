@@ -25,7 +25,7 @@ from rb2v.errors import InputError
 from rb2v.hypercut import labels as order_labels
 from rb2v.hypercut.checkpoint import CHECKPOINT_NAME as ORDER_CHECKPOINT_NAME
 from rb2v.io.store import SCHEMA, output_folder, read_json, sha256_of, write_json
-from rb2v.progress import Progress
+from rb2v.progress import Progress, label_count
 from rb2v.shards import ShardReader, manifest_path
 from rb2v.training.average import MovingAverage
 from rb2v.training.data import ShardDataset
@@ -193,7 +193,7 @@ class _Training:
     def run(self, sources: dict[str, str], progress: Progress | None) -> None:
         config, ranks = self._config, self._ranks
         with ranks.together():
-            self._dataset.prepare(progress and (lambda done, total: progress(done, total, "reading train sequences")))
+            self._dataset.prepare(label_count(progress, "reading train sequences"))
         plain_optimizer = torch.optim.AdamW(self._backbone.parameters(), weight_decay=config.weight_decay)
         network, optimizer = self._fabric.setup(_Pass(self._backbone), plain_optimizer)
         average = MovingAverage(self._backbone, config.ema_decay)

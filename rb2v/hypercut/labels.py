@@ -18,7 +18,7 @@ from rb2v.hypercut.order import orders_of
 from rb2v.hypercut.scoring import batch_size_of, score_sequences
 from rb2v.hypercut.sequences import check_frame_size, load_sequences
 from rb2v.io.store import sha256_of, whole_file
-from rb2v.progress import Progress
+from rb2v.progress import Progress, label_count
 from rb2v.shards import ShardReader, manifest_path
 from rb2v.shards.labels import DATA_COLUMN
 
@@ -131,16 +131,11 @@ def _check_path(path: Path) -> None:
                 raise InputError(path, "is there already and holds no labels", expected=expected)
 
 
-def _show(progress: Progress, label: str, done: int, total: int) -> None:
-    progress(done, total, label)
-
-
 def _label_split(
     network: OrderNetwork, reader: ShardReader, image_size: int, progress: Progress | None
 ) -> pd.DataFrame:
     check_frame_size(reader, image_size, network.min_size_px)
-    show = None if progress is None else partial(_show, progress, f"reading {reader.split} sequences")
-    sequences = load_sequences(reader, image_size, show)
+    sequences = load_sequences(reader, image_size, label_count(progress, f"reading {reader.split} sequences"))
     scores = np.empty((len(reader), reader.manifest.frames_per_sequence // 2), dtype=np.float32)
     step = batch_size_of(sequences.shape[1:])
     for start in range(0, len(reader), step):

@@ -15,8 +15,8 @@ CUE_STEP_PX = 4
 
 # How torch.sum splits a sum over one axis of a tensor whose later axes are contiguous: into blocks of four vectors of
 # eight floats; in what is left of the later axes, every fourth summand together.
-_SUM_BLOCK_PX = 32
-_SUM_LANES = 4
+_SUM_BLOCK_PX = 32  # four vectors of eight floats
+_SUM_LANES = 4  # accumulators, each of which takes every fourth summand
 
 # The square of a gradient of half a grey level: it makes a blank picture score nothing, and not its noise.
 _FLOOR = 4e-6
