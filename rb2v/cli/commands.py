@@ -67,6 +67,10 @@ COMMANDS: Mapping[str, Entry] = MappingProxyType(
         "benchmark": Entry(
             "benchmark", "Score a data set and a run, or train networks on it and compare them, and write a report."
         ),
+        "cache": Entry(
+            "cache",
+            "List and clear the cache of frames, which trainings decode and shrink once for each data set and size.",
+        ),
         "models": Entry("models", "List and fetch weights that others trained, or that the project ships."),
     }
 )
