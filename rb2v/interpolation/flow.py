@@ -22,9 +22,9 @@ _REDUCTION = 2  # motions are compared at half the size, where flow has no finer
 _FIXED_POINT_ROUNDS = 2  # flow is smooth, so that each round takes a fraction of the error
 _AGREEMENT_SIGMA_PX = 1.0  # at half the size: single pixels agree by chance
 _AGREEMENT_SCALE = 0.005  # of coded light: motions that agree within about a level of 255 are blended
-_OVERSAMPLING = 2  # linear samples of frames twice as large lose 0.01 dB of a synthetic blur, of frames as they are 0.16
-_STATIC_BLOCK_PX = 16
-_STATIC_RMS_LEVELS = 1.0  # of 255; the blend of two frames that differ no more is within 0.1 of what moves between them
+_OVERSAMPLING = 2  # linear samples of frames twice as large lose 0.01 dB, of frames as they are 0.16
+_STATIC_BLOCK_PX = 16  # large enough that noise averages out, small enough to follow what moves
+_STATIC_RMS_LEVELS = 1.0  # of 255; the blend of frames that differ by less is within 0.1 of what is between them
 _STATIC_MARGIN_PX = 24  # a block, and what flow looks at beyond the edge of what moves
 _MIN_PART_PX = 64  # a side on which flow still has scales to begin at
 _WHOLE_SHARE = 0.8  # of the frame: cutting out more of it saves nothing
@@ -87,7 +87,8 @@ class FlowInterpolator:
     def _pair(
         self, frame_a: _Frame, frame_b: _Frame, gray_a: _Mask, gray_b: _Mask, part: tuple[slice, slice]
     ) -> _Pair | _QuickPair:
-        a, b, gray_a, gray_b = (np.ascontiguousarray(one[part]) for one in (frame_a, frame_b, gray_a, gray_b))
+        a, b = np.ascontiguousarray(frame_a[part]), np.ascontiguousarray(frame_b[part])
+        gray_a, gray_b = np.ascontiguousarray(gray_a[part]), np.ascontiguousarray(gray_b[part])
         # A new object for each pair: one that has seen a small frame keeps its coarsest scale.
         dis = _make_flow(self._effort)
         flow_ab = np.asarray(dis.calc(gray_a, gray_b, None), dtype=np.float32)  # type: ignore[call-overload]
@@ -101,7 +102,9 @@ class FlowInterpolator:
         size = (-(-width // _REDUCTION), -(-height // _REDUCTION))
         scale = np.divide(size, (width, height)).astype(np.float32)
         gray_a, gray_b = (
-            self._code(np.asarray(cv2.resize(cv2.cvtColor(one, cv2.COLOR_RGB2GRAY), size, interpolation=cv2.INTER_AREA)))
+            self._code(
+                np.asarray(cv2.resize(cv2.cvtColor(one, cv2.COLOR_RGB2GRAY), size, interpolation=cv2.INTER_AREA))
+            )
             for one in (frame_a, frame_b)
         )
         ahead, back = (cv2.resize(flow, size, interpolation=cv2.INTER_AREA) for flow in (flow_ab, flow_ba))
@@ -120,8 +123,8 @@ def _make_flow(effort: Effort) -> cv2.DISOpticalFlow:
     if effort == "quick":
         return cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
     dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    # A stride of 3 and 5 refinements, as the preset has them, take three times as long, and bring interpolated frames of
-    # simulated street takes 0.005 dB nearer to the truth; the fast preset's scale takes them 0.1 dB away.
+    # The preset's stride of 3 and 5 refinements take three times as long, and bring interpolated frames of simulated
+    # street takes 0.005 dB nearer to the truth; the fast preset's scale takes them 0.1 dB away.
     dis.setPatchStride(4)
     dis.setVariationalRefinementIterations(0)
     return dis
@@ -249,10 +252,8 @@ class _Motion:
             sent_by_a = _sample(self.by_a, _move(grid, sent_by_a, -t))
             sent_by_b = _sample(self.by_b, _move(grid, sent_by_b, 1 - t))
         motions = [sent_by_a, sent_by_b, _blend(sent_by_a, sent_by_b, 0.5), _blend(self.by_a, self.by_b, t)]
-        errors = [
-            _smooth(cv2.absdiff(*self._samples(grid, motion, t))) for motion in motions
-        ]
-        still = _smooth(cv2.absdiff(self.gray_a, self.gray_b))
+        errors = [_disagreement(*self._samples(grid, motion, t)) for motion in motions]
+        still = _disagreement(self.gray_a, self.gray_b)
         least = np.minimum.reduce([*errors, still])
         weights = [_weight(error, least) for error in errors]
         total = sum(weights, start=_weight(still, least))
@@ -265,12 +266,13 @@ class _Motion:
         return _sample(self.gray_a, _move(grid, motion, -t)), _sample(self.gray_b, _move(grid, motion, 1 - t))
 
 
-def _smooth(error: _Frame) -> _Frame:
-    return np.asarray(cv2.GaussianBlur(error, (0, 0), _AGREEMENT_SIGMA_PX), dtype=np.float32)
+def _disagreement(gray_a: _Frame, gray_b: _Frame) -> _Frame:
+    difference = cv2.absdiff(gray_a, gray_b)
+    return np.asarray(cv2.GaussianBlur(difference, (0, 0), _AGREEMENT_SIGMA_PX), dtype=np.float32)
 
 
 def _weight(error: _Frame, least: _Frame) -> _Frame:
-    return np.exp((least - error) / np.float32(_AGREEMENT_SCALE))
+    return np.asarray(np.exp((least - error) / np.float32(_AGREEMENT_SCALE)), dtype=np.float32)
 
 
 @cache

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -202,7 +202,9 @@ class SharpSource:
         shape = self._track.frames.shape[1:]
         blur = np.zeros(shape, dtype=np.float32)
         sequence = [np.zeros(shape, dtype=np.float32) for _ in range(rig.frames_per_sequence)]
-        frames = self.blur_frames([place for place, _, _ in wanted])
+        in_sequence = {place for place, index, _ in wanted if index % rig.blur_factor == 0}
+        averaged = {place for place, _, _ in wanted} - in_sequence
+        frames = self.blur_frames([place for place, _, _ in wanted], averaged)
         for (_, index, node), frame in zip(wanted, frames, strict=True):
             part = frame if row_shifts is None else frame * shares[node][:, None, None]
             cv2.accumulate(part, blur)
@@ -210,18 +212,29 @@ class SharpSource:
                 cv2.accumulate(part, sequence[index // rig.blur_factor])
         return blur / np.float32(len(steps)), sequence
 
-    def blur_frames(self, places: Sequence[float]) -> Iterator[NDArray[np.float32]]:
-        """Yield the blur track at increasing places, in blur-track steps, whole or not."""
+    def blur_frames(self, places: Sequence[float], averaged: Collection[float] = ()) -> Iterator[NDArray[np.float32]]:
+        """Yield the blur track at increasing places, in blur-track steps, whole or not.
+
+        Parameters
+        ----------
+        places : sequence of float
+            In blur-track steps; at the recording's ends its first or last frame stands in.
+        averaged : collection of float
+            Those of the places whose frames are only ever averaged.
+        """
         per_frame = self._rig.blur_steps_per_frame
         last = len(self._track.times) - 1
         inside = np.clip(places, 0, last * per_frame)
+        cheap = set(averaged)
         for index, group in itertools.groupby(inside, key=lambda place: min(int(place // per_frame), last)):
-            times = [float(place - index * per_frame) / per_frame for place in group]
+            some = list(group)
+            times = [float(place - index * per_frame) / per_frame for place in some]
             frame_a = self._linear(index)
             if max(times) == 0.0:
                 yield from [frame_a] * len(times)
             else:
-                yield from self._interpolator.between(frame_a, self._linear(index + 1), times)
+                rough = {time for place, time in zip(some, times, strict=True) if place in cheap}
+                yield from self._interpolator.between(frame_a, self._linear(index + 1), times, averaged=rough)
 
     def reduce(
         self, track_size: tuple[int, int], size: tuple[int, int], scratch: Path, *, blur_track: bool
