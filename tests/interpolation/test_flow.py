@@ -104,7 +104,7 @@ def test_what_stands_still_is_blended_and_only_the_rest_is_moved(method):
     np.testing.assert_array_equal(nothing_moved, cv2.addWeighted(frame_a[still], 0.75, frame_b[still], 0.25, 0))
 
 
-@settings(max_examples=8, deadline=None)
+@draws(8)
 @given(x=st.floats(-6, 6), y=st.floats(-6, 6), time=st.floats(0.05, 0.95))
 def test_averaged_frames_are_nearly_the_others(x, y, time):
     frame_a, frame_b = view(0), view(x, y)

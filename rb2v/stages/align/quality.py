@@ -110,15 +110,23 @@ class Judge:
         The take's clock.
     sharp : SharpSource
         Whether frames are missing.
+    track : ReducedTrack
+        Where the scene changes.
     config : AlignConfig
         The thresholds.
     """
 
     def __init__(
-        self, search: Search, checks: FrameChecks, clock: ClockModel | None, sharp: SharpSource, config: AlignConfig
+        self,
+        search: Search,
+        checks: FrameChecks,
+        clock: ClockModel | None,
+        sharp: SharpSource,
+        track: ReducedTrack,
+        config: AlignConfig,
     ) -> None:
         self._search, self._checks, self._clock = search, checks, clock
-        self._sharp, self._config = sharp, config
+        self._sharp, self._track, self._config = sharp, track, config
 
     def can_be_made(self, place: Place) -> bool:
         """Return whether the window is known and lies inside the sharp recording."""
@@ -137,7 +145,8 @@ class Judge:
             return "out-of-range"
         if self._sharp.has_gap(place.position):
             return "dropped-frames"
-        if self._sharp.has_cut(place.position):
+        originals = self._sharp.originals(place.position)
+        if self._track.is_cut[originals.start : originals.stop - 1].any():
             return "cut"
         return self._bad_light(index) or self._bad_place(index, place, psnr_db)
 

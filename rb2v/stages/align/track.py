@@ -87,25 +87,43 @@ class ReducedTrack:
     """The sharp recording on reduced frames, on disk, and what was measured while they were made."""
 
     frames: FrameFile[np.uint16]
-    """(K, h * w, 3) linear light, 0..65535 for 0..1: the original track, or the whole blur track."""
-    frames_per_original: int
-    """1 where only the original track is stored, else the blur-track steps per original frame."""
+    """(n, h * w, 3) linear light, 0..65535 for 0..1."""
     light_changes: NDArray[np.float64]
     """(n - 1,) relative change of the light from each original frame to the next."""
     interpolation_psnr: NDArray[np.float64]
     """(n,) PSNR, in dB, of the worst eighth of each original frame made again from the frames half-way to its
-    neighbours; NaN at the ends."""
+    neighbors; NaN at the ends."""
+    is_cut: NDArray[np.bool_]
+    """(n - 1,) whether the scene changes from each original frame to the next."""
 
     def windows(self, rig: Rig) -> Windows:
         """Return the synthetic blur of all windows."""
-        if self.frames_per_original > 1:
-            return StepWindows(self.frames, rig.frames_per_sequence, rig.blur_factor)
         return CubicWindows(self.frames, rig.upsampling, rig.frames_per_sequence, rig.blur_factor)
 
-    def originals(self, first: int, last: int) -> NDArray[np.uint16]:
-        """Return some original frames, both ends included."""
-        stride = self.frames_per_original
-        return self.frames[first * stride : last * stride + 1 : stride]
+
+@dataclass(frozen=True, eq=False)
+class BlurTrack:
+    """The whole blur track at the output's size, on disk."""
+
+    frames: FrameFile[np.uint16]
+    """(K, H * W, 3) linear light, 0..65535 for 0..1."""
+    size: tuple[int, int]
+    """Width and height."""
+    rig: Rig
+    """Length of the windows."""
+
+    def windows(self) -> Windows:
+        """Return the synthetic blur of all windows."""
+        return StepWindows(self.frames, self.rig.frames_per_sequence, self.rig.blur_factor)
+
+    def window(self, position: int) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
+        """Return the synthetic blur of the window at a position, and its sharp sequence; as `SharpSource.window`."""
+        width, height = self.size
+        steps = window_steps(position, self.rig.frames_per_sequence, self.rig.blur_factor)
+        stored = self.frames[steps.start : steps.stop].reshape(-1, height, width, 3)
+        blur = stored.sum(axis=0, dtype=np.uint32) / np.float32(len(steps) * STORED_LEVELS)
+        sequence = stored[:: self.rig.blur_factor] / np.float32(STORED_LEVELS)
+        return blur.astype(np.float32), list(sequence)
 
 
 class SharpSource:
@@ -129,7 +147,6 @@ class SharpSource:
         self._interpolator = interpolator
         self._response: Response = rig.response if response is None else response
         self._indices = np.arange(len(track.times), dtype=np.float64)
-        self._is_cut = np.zeros(max(len(track.times) - 1, 0), dtype=bool)
 
     @property
     def n_positions(self) -> int:
@@ -172,11 +189,6 @@ class SharpSource:
         originals = self.originals(position)
         steps = np.diff(self._track.times[originals.start : originals.stop])
         return bool(np.any(steps > _GAP_FRAMES / self._rig.sharp_fps))
-
-    def has_cut(self, position: int) -> bool:
-        """Return whether the scene changes inside the window at a position; known once `reduce` has seen the frames."""
-        originals = self.originals(position)
-        return bool(self._is_cut[originals.start : originals.stop - 1].any())
 
     def window(
         self, position: int, row_shifts: NDArray[np.float64] | None = None
@@ -236,10 +248,8 @@ class SharpSource:
                 rough = {time for place, time in zip(some, times, strict=True) if place in cheap}
                 yield from self._interpolator.between(frame_a, self._linear(index + 1), times, averaged=rough)
 
-    def reduce(
-        self, track_size: tuple[int, int], size: tuple[int, int], scratch: Path, *, blur_track: bool
-    ) -> ReducedTrack:
-        """Make the whole recording small, for the search.
+    def reduce(self, track_size: tuple[int, int], size: tuple[int, int], scratch: Path) -> ReducedTrack:
+        """Make the whole recording small, and measure it.
 
         Parameters
         ----------
@@ -249,37 +259,37 @@ class SharpSource:
             Width and height of what is kept.
         scratch : Path
             A file for the frames.
-        blur_track : bool
-            Whether the blur track is kept, or the original track alone.
         """
-        n, per_frame = len(self._track.times), self._rig.blur_steps_per_frame
-        times = [step / per_frame for step in range(1, per_frame)] if blur_track else []
-        # The frame half-way is needed for the check even where no step of the blur track lies there.
-        asked = times if 0.5 in times else [*times, 0.5]
+        n = len(self._track.times)
         frames = FrameFile(scratch, np.uint16)
-        light_changes, psnrs = np.zeros(n - 1), np.full(n, np.nan)
+        light_changes, psnrs, is_cut = np.zeros(n - 1), np.full(n, np.nan), np.zeros(n - 1, dtype=np.bool_)
         frame = self._reduced(0, track_size)
         kept = _keep(frame, size)
+        frames.append(kept)
         middle: NDArray[np.float32] | None = None
         for index in range(n - 1):
-            frames.append(kept)
             following = self._reduced(index + 1, track_size)
-            self._is_cut[index] = is_scene_cut(frame, following, coded=self._response == "linear")
-            between = self._interpolator.between(frame, following, asked)
-            for step in range(len(times)):
-                frames.append(_keep(between[step], size))
-            half = between[asked.index(0.5)]
+            is_cut[index] = is_scene_cut(frame, following, coded=self._response == "linear")
+            (half,) = self._interpolator.between(frame, following, [0.5])
             if middle is not None:
-                again = self._interpolator.between(middle, half, [0.5])[0]
+                (again,) = self._interpolator.between(middle, half, [0.5])
                 psnrs[index] = _worst_part_psnr(again, frame, self._response)
             kept_following = _keep(following, size)
             light_changes[index] = _light_change(kept, kept_following)
+            frames.append(kept_following)
             frame, kept, middle = following, kept_following, half
-        frames.append(kept)
         # Across a gap nothing was interpolated that a frame's own window needs.
         gaps = np.diff(self._track.times) > _GAP_FRAMES / self._rig.sharp_fps
         psnrs[np.append(gaps, False) | np.append(False, gaps)] = np.nan
-        return ReducedTrack(frames, per_frame if blur_track else 1, light_changes, psnrs)
+        return ReducedTrack(frames, light_changes, psnrs, is_cut)
+
+    def make_blur_track(self, scratch: Path) -> BlurTrack:
+        """Interpolate the whole blur track at the output's size, into a file."""
+        frames, fine = FrameFile(scratch, np.uint16), self._rig.blur_factor
+        places = range(self.last_original * self._rig.blur_steps_per_frame + 1)
+        for frame in self.blur_frames(places, [place for place in places if place % fine]):
+            frames.append(quantize(frame))
+        return BlurTrack(frames, self._rig.output_size, self._rig)
 
     def _reduced(self, index: int, size: tuple[int, int]) -> NDArray[np.float32]:
         return shrink(self._linear(index), size)
