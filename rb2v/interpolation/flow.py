@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import threading
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property, lru_cache
 from typing import Literal
 
 import cv2
@@ -28,6 +30,8 @@ _STATIC_RMS_LEVELS = 1.0  # of 255; the blend of frames that differ by less is w
 _STATIC_MARGIN_PX = 24  # a block, and what flow looks at beyond the edge of what moves
 _MIN_PART_PX = 64  # a side on which flow still has scales to begin at
 _WHOLE_SHARE = 0.8  # of the frame: cutting out more of it saves nothing
+_GRID_BLOCK_PX = 256  # in steps of which grids are made
+_N_GRIDS = 4  # kept; of the frame, its half and parts of it
 
 
 class FlowInterpolator:
@@ -153,6 +157,23 @@ def _find_moving_part(gray_a: _Mask, gray_b: _Mask) -> tuple[slice, slice] | Non
     return slice(top, bottom), slice(left, right)
 
 
+class _Scratch(threading.local):
+    """Arrays that are written anew for each frame: fresh memory costs as much as what is computed into it."""
+
+    def __init__(self) -> None:
+        self._arrays: dict[str, NDArray[np.float32]] = {}
+
+    def array(self, name: str, *shape: int) -> NDArray[np.float32]:
+        """Return the array of a name, of a shape; what was in it is lost."""
+        n_values = math.prod(shape)
+        if self._arrays.get(name, np.empty(0)).size < n_values:
+            self._arrays[name] = np.empty(n_values, dtype=np.float32)
+        return self._arrays[name][:n_values].reshape(shape)
+
+
+_scratch = _Scratch()
+
+
 @dataclass(frozen=True, eq=False)
 class _QuickPair:
     """Two frames (H, W, 3), and the flow (H, W, 2) in pixels from each to the other."""
@@ -180,46 +201,44 @@ class _Pair:
 
     def at(self, t: float, *, is_averaged: bool) -> _Frame:
         """Return the frame at a time, sampled by cubics, or linearly where it is only ever averaged."""
-        small = self.motion.carried_to(t) if is_averaged else self.motion.at(t)
         height, width = self.frame_a.shape[:2]
-        scale = np.divide((width, height), small.shape[1::-1]).astype(np.float32)
-        motion = np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)) * scale
-        grid = _grid(height, width)
-        places = _move(grid, motion, -t), _move(grid, motion, 1 - t)
-        if is_averaged:
-            from_a, from_b = (
-                _sample_larger(larger, one) for larger, one in zip(self._larger_frames, places, strict=True)
-            )
-        else:
-            from_a, from_b = (
-                _sample(frame, one, cv2.INTER_CUBIC)
-                for frame, one in zip((self.frame_a, self.frame_b), places, strict=True)
-            )
-        made = _blend(from_a, from_b, t)
+        small = self.motion.carried_to(t) if is_averaged else self.motion.at(t)
+        enlarged = np.divide((width, height), small.shape[1::-1]).astype(np.float32)
+        field = _scratch.array("motion", height, width, 2)
+        motion = np.asarray(
+            cv2.resize(small * enlarged, (width, height), field, interpolation=cv2.INTER_LINEAR), dtype=np.float32
+        )
+        sampled = [
+            _sample_into(f"sampled {name}", source, motion, by, is_larger=is_averaged)
+            for name, source, by in zip("ab", self._larger if is_averaged else self._frames, (-t, 1 - t), strict=True)
+        ]
+        made = _blend(sampled[0], sampled[1], t)
         # Where only one of the frames sees what is there, it is taken alone.
         sees_a, sees_b = (_is_inside(_move(_grid(*small.shape[:2]), small, by)) for by in (-t, 1 - t))
-        for frame, sees, other in ((from_a, sees_a, sees_b), (from_b, sees_b, sees_a)):
+        for frame, sees, other in ((sampled[0], sees_a, sees_b), (sampled[1], sees_b, sees_a)):
             alone = cv2.bitwise_and(sees, cv2.bitwise_not(other))
             if alone.any():
-                mask = cv2.resize(alone, (width, height), interpolation=cv2.INTER_NEAREST)
-                cv2.copyTo(frame, mask, made)
+                cv2.copyTo(frame, cv2.resize(alone, (width, height), interpolation=cv2.INTER_NEAREST), made)
+        if is_averaged:
+            return np.asarray(cv2.cvtColor(made, cv2.COLOR_RGBA2RGB), dtype=np.float32)
         # Cubic samples overshoot at edges.
-        return np.clip(made, 0, 1, out=made)
+        return np.clip(made, 0, 1, out=made, dtype=np.float32)
+
+    @property
+    def _frames(self) -> tuple[_Frame, _Frame]:
+        return self.frame_a, self.frame_b
 
     @cached_property
-    def _larger_frames(self) -> tuple[_Frame, _Frame]:
+    def _larger(self) -> list[_Frame]:
         # Of four channels, because OpenCV samples these twice as fast as three.
-        larger = [
-            cv2.resize(
-                cv2.cvtColor(frame, cv2.COLOR_RGB2RGBA),
-                None,
-                fx=_OVERSAMPLING,
-                fy=_OVERSAMPLING,
-                interpolation=cv2.INTER_CUBIC,
-            )
-            for frame in (self.frame_a, self.frame_b)
-        ]
-        return np.asarray(larger[0], dtype=np.float32), np.asarray(larger[1], dtype=np.float32)
+        height, width = (_OVERSAMPLING * side for side in self.frame_a.shape[:2])
+        made = []
+        for name, frame in zip("ab", self._frames, strict=True):
+            larger = _scratch.array(f"larger {name}", height, width, 4)
+            four = cv2.cvtColor(frame, cv2.COLOR_RGB2RGBA, _scratch.array("four", *frame.shape[:2], 4))
+            cv2.resize(four, (width, height), larger, interpolation=cv2.INTER_CUBIC)
+            made.append(larger)
+        return made
 
 
 @dataclass(frozen=True, eq=False)
@@ -275,11 +294,30 @@ def _weight(error: _Frame, least: _Frame) -> _Frame:
     return np.asarray(np.exp((least - error) / np.float32(_AGREEMENT_SCALE)), dtype=np.float32)
 
 
-@cache
 def _grid(height: int, width: int) -> _Field:
     """Return the (height, width, 2) places of a frame's pixels, x before y."""
+    return _grid_of_block(*_whole_blocks(height, width))[:height, :width]
+
+
+def _grid_of_larger(height: int, width: int) -> _Field:
+    """Return where a frame's pixels lie in the enlarged frame, whose first one is as far from the rim as its own."""
+    return _grid_of_larger_block(*_whole_blocks(height, width))[:height, :width]
+
+
+def _whole_blocks(height: int, width: int) -> tuple[int, int]:
+    # Parts of frames come in many sizes; they share a few grids.
+    return -(-height // _GRID_BLOCK_PX) * _GRID_BLOCK_PX, -(-width // _GRID_BLOCK_PX) * _GRID_BLOCK_PX
+
+
+@lru_cache(maxsize=_N_GRIDS)
+def _grid_of_block(height: int, width: int) -> _Field:
     y, x = np.mgrid[:height, :width].astype(np.float32)
     return np.dstack([x, y])
+
+
+@lru_cache(maxsize=_N_GRIDS)
+def _grid_of_larger_block(height: int, width: int) -> _Field:
+    return np.float32(_OVERSAMPLING) * _grid_of_block(height, width) + np.float32((_OVERSAMPLING - 1) / 2)
 
 
 def _move(places: _Field, motion: _Field, by: float) -> _Field:
@@ -296,16 +334,17 @@ def _is_inside(places: _Field) -> _Mask:
     return np.asarray(cv2.inRange(places, (-0.5, -0.5), (width - 0.5, height - 0.5)), dtype=np.uint8)
 
 
-def _sample(
-    image: NDArray[np.float32], places: NDArray[np.float32], method: int = cv2.INTER_LINEAR
-) -> NDArray[np.float32]:
-    sampled = cv2.remap(image, places, None, method, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
+def _sample(image: _Frame, places: _Field) -> _Frame:
+    sampled = cv2.remap(image, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
     return np.asarray(sampled, dtype=np.float32)
 
 
-def _sample_larger(larger: _Frame, places: _Field) -> _Frame:
-    """Return linear samples, of three channels, of an enlarged frame of four, at places of the frame itself."""
-    # The middle of the first pixel lies half a pixel from the rim, whatever its size.
-    shift = (_OVERSAMPLING - 1) / 2
-    sampled = _sample(larger, np.asarray(cv2.addWeighted(places, _OVERSAMPLING, places, 0, shift), dtype=np.float32))
-    return np.asarray(cv2.cvtColor(sampled, cv2.COLOR_RGBA2RGB), dtype=np.float32)
+def _sample_into(name: str, source: _Frame, motion: _Field, by: float, *, is_larger: bool) -> _Frame:
+    """Sample a frame, an enlarged one linearly, where a part of the motion leads to; the result is scratch."""
+    height, width = motion.shape[:2]
+    grid, method = (_grid_of_larger, cv2.INTER_LINEAR) if is_larger else (_grid, cv2.INTER_CUBIC)
+    by *= _OVERSAMPLING if is_larger else 1
+    places = cv2.scaleAdd(motion, by, grid(height, width), _scratch.array("places", height, width, 2))
+    sampled = _scratch.array(name, height, width, source.shape[2])
+    cv2.remap(source, places, None, method, sampled, cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
+    return sampled

@@ -145,15 +145,18 @@ def run(
             config=config,
             equipment=Equipment(device, weights, interpolator_weights),
         )
-        faults = []
-        for record in executor.map(align, takes):
+        found: dict[str, InputError] = {}
+        # The longest first, so that none is begun when the other workers have nothing left to do.
+        ordered = sorted(takes, key=_stored_bytes, reverse=True)
+        for take, record in zip(ordered, executor.map(align, ordered), strict=True):
             if isinstance(record, InputError):
-                faults.append(record)
+                found[take.name] = record
                 continue
             logger.info("%s: %d of %d frames accepted", record.name, record.n_accepted, record.n_frames)
             if on_take is not None:
                 on_take(record, len(takes))
-        if faults:
+        if found:
+            faults = [found[take.name] for take in takes if take.name in found]
             raise faults[0] if len(faults) == 1 else Rb2vError("\n".join(dict.fromkeys(map(str, faults))))
         # A choice of takes leaves those in the folder that were finished before.
         finished = [take for take in known if take in takes or _is_finished(take, out_dir)]
@@ -208,6 +211,10 @@ def _check_files(take: Take, calibration: Calibration) -> None:
             if (info.width, info.height) != size:
                 expected = f"{size[0]}x{size[1]} as in the calibration"
                 raise InputError(path, f"its frames are {info.width}x{info.height}", expected=expected)
+
+
+def _stored_bytes(take: Take) -> int:
+    return sum(path.stat().st_size for path in (*take.blurry, *take.sharp))
 
 
 def _check_plates(take: Take, calibration: Calibration) -> None:
