@@ -23,6 +23,7 @@ from rb2v.errors import InputError
 from rb2v.shards import ShardReader
 from rb2v.training.data import resize_frames, to_float, to_tensor
 from rb2v.training.intervals import TakeBootstrap, interval_of
+from rb2v.training.tables import read_table
 
 SAMPLES_NAME = "samples.csv"
 
@@ -214,17 +215,9 @@ def read_samples(path: Path) -> pd.DataFrame:
     InputError
         If the file is missing, no table, or lacks a column.
     """
+    columns = ("estimator", "take", "blurry_index", "psnr_forward_0", "psnr_backward_0", "reblur_psnr", "amplitude")
     expected = "the table of samples that 'rb2v train-blur2vid' wrote"
-    if not path.is_file():
-        raise InputError(path, "there is no such file", expected=expected)
-    try:
-        table = pd.read_csv(path, dtype={"take": str, "estimator": str}, keep_default_na=True)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, ValueError) as error:
-        raise InputError(path, f"is no table ({error})", expected=expected) from error
-    for name in ("estimator", "take", "blurry_index", "psnr_forward_0", "psnr_backward_0", "reblur_psnr", "amplitude"):
-        if name not in table:
-            raise InputError(path, "column is missing", name, expected)
-    return table
+    return read_table(path, columns, texts=("estimator", "take"), expected=expected)
 
 
 def score_samples(samples: pd.DataFrame, *, n_resamples: int = 1000, seed: int = 0) -> dict[str, dict[str, Any]]:

@@ -110,15 +110,23 @@ class Judge:
         The take's clock.
     sharp : SharpSource
         Whether frames are missing.
+    repeated : (J,) ndarray of bool
+        Blurry frames that repeat others.
     config : AlignConfig
         The thresholds.
     """
 
     def __init__(
-        self, search: Search, checks: FrameChecks, clock: ClockModel | None, sharp: SharpSource, config: AlignConfig
+        self,
+        search: Search,
+        checks: FrameChecks,
+        clock: ClockModel | None,
+        sharp: SharpSource,
+        repeated: NDArray[np.bool_],
+        config: AlignConfig,
     ) -> None:
         self._search, self._checks, self._clock = search, checks, clock
-        self._sharp, self._config = sharp, config
+        self._sharp, self._repeated, self._config = sharp, repeated, config
 
     def can_be_made(self, place: Place) -> bool:
         """Return whether the window is known and lies inside the sharp recording."""
@@ -135,7 +143,7 @@ class Judge:
             return "no-clock"
         if not self.can_be_made(place):
             return "out-of-range"
-        if self._sharp.has_gap(place.position):
+        if self._repeated[index] or self._sharp.has_gap(place.position):
             return "dropped-frames"
         if self._sharp.has_cut(place.position):
             return "cut"
