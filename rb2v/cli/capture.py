@@ -163,6 +163,32 @@ def doctor(
     console.print(f"{len(found)} takes, {len(warned)} with warnings: none has to be refused")
 
 
+@app.command(epilog="Example: rb2v rigs")
+def rigs() -> None:
+    """List the rigs that are known by name: cameras, frame rates, sharp frames, and the exposure that the blur spans."""
+    from rb2v.io.config import list_rigs, read_rig, read_rig_description
+    from rb2v.stages.doctor import exposure_seconds
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("rig", no_wrap=True)
+    for name in ("frames per second", "sharp frames", "exposure [ms]"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("for")
+    for name, path in list_rigs().items():
+        rig = read_rig(path)
+        table.add_row(
+            name,
+            f"{rig.blurry_fps:.5g} / {rig.sharp_fps:.5g}",
+            str(rig.frames_per_sequence),
+            f"{1e3 * exposure_seconds(rig):.1f}",
+            read_rig_description(path),
+        )
+    console.print(table)
+    console.print(
+        "name one in capture.yaml (rig: gopro_25_100), or write a file of your own: docs/rigs.md", soft_wrap=True
+    )
+
+
 def print_diagnoses(found: Sequence[Diagnosis]) -> None:
     """Print a table of takes and of what their checks said, and a line for everything that is not as it should be."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
