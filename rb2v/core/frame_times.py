@@ -22,7 +22,7 @@ _COMPARED_WIDTH_PX = 128
 _N_BLOCKS = 8
 _N_WORST_BLOCKS = 8  # of the 64 blocks: motion may fill a small part of the image
 _MIN_MOTION_LEVELS = 1.0  # below, encoders repeat frames of their own accord
-_MAX_REPEAT_SHARE = 0.15  # of the usual difference; repeats encoded by x264 at CRF 30 differ by up to 0.08
+_MAX_REPEAT_SHARE = 0.3  # of the usual difference; repeats encoded by x264 at CRF 16 differ by up to 0.2
 _MIN_EDGE_SHARE = 0.6  # where motion turns round the neighbors' differences are 0.3 to 0.5 of the usual one
 _REACH = 5  # frames to either side that tell what is usual
 _MAX_RUN = 4  # longer freezes have no time that is known
@@ -135,8 +135,7 @@ def find_repeats(differences: NDArray[np.float64]) -> NDArray[np.bool_]:
     starts = np.flatnonzero(np.diff(np.concatenate([[False], is_small])) & is_small)
     for start in starts:
         end = start + int(np.argmin(np.append(is_small[start:], False)))
-        if start == 0 or end == n or end - start > _MAX_RUN:
-            continue
-        if min(differences[start - 1], differences[end]) >= _MIN_EDGE_SHARE * usual[start:end].min():
+        edges = differences[[index for index in (start - 1, end) if 0 <= index < n]]
+        if end - start <= _MAX_RUN and np.all(edges >= _MIN_EDGE_SHARE * usual[start:end].min()):
             repeated[start + 1 : end + 1] = True
     return repeated
