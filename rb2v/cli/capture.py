@@ -165,7 +165,7 @@ def doctor(
 
 @app.command(epilog="Example: rb2v rigs")
 def rigs() -> None:
-    """List the rigs that are known by name: cameras, frame rates, sharp frames, and the exposure that the blur spans."""
+    """List the rigs that are known by name, and explain them."""
     from rb2v.io.config import list_rigs, read_rig, read_rig_description
     from rb2v.stages.doctor import exposure_seconds
 

@@ -25,16 +25,18 @@ from rb2v.io.video import iter_frames, probe_video, read_sound
 
 X264 = {"preset": "ultrafast", "qp": "4", "bf": "0"}
 B_FRAMES = {"preset": "veryfast", "qp": "4", "bf": "2"}
+X265 = {"x265-params": "qp=8:log-level=none"}
+FINEST = {"qmin": "1", "qmax": "2"}
 FILES = {
     "mp4": ("a.mp4", {"options": X264}),
     "mov-b-frames": ("a.mov", {"options": B_FRAMES}),
     "mkv": ("a.mkv", {"options": B_FRAMES}),
     "mkv-ntsc": ("a.mkv", {"options": X264, "rate": 4 * NTSC}),
     "mpeg-ts": ("a.ts", {"options": B_FRAMES, "rate": 50}),
-    "avi-mjpeg": ("a.avi", {"codec": "mjpeg", "pix_fmt": "yuvj420p", "color": (BT601, FULL), "options": {"qmin": "1", "qmax": "2"}}),
-    "avi-mpeg4": ("a.avi", {"codec": "mpeg4", "color": (UNSTATED, LIMITED), "options": {"qmin": "1", "qmax": "2"}}),
-    "mjpeg-422": ("a.mov", {"codec": "mjpeg", "pix_fmt": "yuvj422p", "color": (BT601, FULL), "options": {"qmin": "1", "qmax": "2"}}),
-    "hevc-10": ("a.mp4", {"codec": "libx265", "pix_fmt": "yuv420p10le", "options": {"x265-params": "qp=8:log-level=none"}}),
+    "avi-mjpeg": ("a.avi", {"codec": "mjpeg", "pix_fmt": "yuvj420p", "color": (BT601, FULL), "options": FINEST}),
+    "avi-mpeg4": ("a.avi", {"codec": "mpeg4", "color": (UNSTATED, LIMITED), "options": FINEST}),
+    "mjpeg-422": ("a.mov", {"codec": "mjpeg", "pix_fmt": "yuvj422p", "color": (BT601, FULL), "options": FINEST}),
+    "hevc-10": ("a.mp4", {"codec": "libx265", "pix_fmt": "yuv420p10le", "options": X265}),
     "h264-422-10": ("a.mp4", {"pix_fmt": "yuv422p10le", "options": X264}),
     "h264-444": ("a.mp4", {"pix_fmt": "yuv444p", "options": X264}),
     "vp9": ("a.webm", {"codec": "libvpx-vp9", "options": {"lossless": "1", "cpu-used": "8"}}),
@@ -149,7 +151,7 @@ def repeat(frames, pattern):
         ("mp4", {"options": {"preset": "veryfast", "crf": "16"}}),
         (
             "avi",
-            {"codec": "mjpeg", "pix_fmt": "yuvj420p", "color": (BT601, FULL), "options": {"qmin": "1", "qmax": "2"}},
+            {"codec": "mjpeg", "pix_fmt": "yuvj420p", "color": (BT601, FULL), "options": FINEST},
         ),
     ],
 )

@@ -18,8 +18,8 @@ Gray = NDArray[np.uint8]
 _SEARCH_WIDTH_PX = 1000
 _LEAST_SQUARE_PX = 3
 _MIN_CHARUCO_CORNERS = 8
-# Inner corners of the boards that OpenCV, MATLAB, ROS and calib.io hand out; large ones first, because a part of a large
-# board is a small one.
+# Inner corners of the boards that OpenCV, MATLAB, ROS and calib.io hand out; large ones first, because a part of a
+# large board is a small one.
 _USUAL_SIZES = ((13, 9), (11, 8), (11, 7), (10, 7), (9, 7), (9, 6), (8, 6), (8, 5), (7, 6), (7, 5), (6, 5), (6, 4))
 _FEWEST_CORNERS = (5, 4)
 _CHECK_WIDTH_PX = 640
