@@ -24,6 +24,8 @@ _N_WORST_BLOCKS = 8  # of the 64 blocks: motion may fill a small part of the ima
 _MIN_MOTION_LEVELS = 1.0  # below, encoders repeat frames of their own accord
 _MAX_REPEAT_SHARE = 0.3  # of the usual difference; repeats encoded by x264 at CRF 16 differ by up to 0.2
 _MIN_EDGE_SHARE = 0.6  # where motion turns round the neighbors' differences are 0.3 to 0.5 of the usual one
+_CLIPPED_LEVEL = 235  # white of limited range; that of full range lies above
+_MAX_CLIPPED_SHARE = 0.5
 _REACH = 5  # frames to either side that tell what is usual
 _MAX_RUN = 4  # longer freezes have no time that is known
 
@@ -93,9 +95,14 @@ def thumbnail(luma: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def difference_levels(before: NDArray[np.float32], after: NDArray[np.float32]) -> float:
-    """Return by how many levels two thumbnails differ where they differ most: the mean over an eighth of the area."""
+    """Return by how many levels two thumbnails differ where they differ most: the mean over an eighth of the area.
+
+    NaN where one is mostly clipped: such images look alike, whatever moves.
+    """
     if before.shape != after.shape:
         return math.inf
+    if max(float((image >= _CLIPPED_LEVEL).mean()) for image in (before, after)) > _MAX_CLIPPED_SHARE:
+        return math.nan
     difference = cv2.absdiff(before, after)
     size = (min(_N_BLOCKS, difference.shape[1]), min(_N_BLOCKS, difference.shape[0]))
     blocks = np.sort(cv2.resize(difference, size, interpolation=cv2.INTER_AREA), axis=None)

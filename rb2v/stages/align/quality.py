@@ -143,11 +143,14 @@ class Judge:
             return "no-clock"
         if not self.can_be_made(place):
             return "out-of-range"
-        if self._repeated[index] or self._sharp.has_gap(place.position):
+        if self._sharp.has_gap(place.position):
             return "dropped-frames"
         if self._sharp.has_cut(place.position):
             return "cut"
-        return self._bad_light(index) or self._bad_place(index, place, psnr_db)
+        # Frames that are clipped look alike, too.
+        if reason := self._bad_light(index):
+            return reason
+        return "dropped-frames" if self._repeated[index] else self._bad_place(index, place, psnr_db)
 
     def _bad_light(self, index: int) -> str:
         config, checks = self._config, self._checks
