@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo
-ALIGN_AS_PAPER = $(BIN)/rb2v align --paper --take street_test --raw-dir $(DEMO)/raw --calibration $(DEMO)/calibration.json
+DEMO_STEPS := 9
 
 .PHONY: demo test lint format bench clean
 
@@ -14,29 +14,39 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
+# One shell for all steps: it counts them, and measures how long they take together. --out comes first, to be named.
 demo: $(VENV)/.installed
-	$(BIN)/rb2v simulate --out $(DEMO)/raw
-	$(BIN)/rb2v calibrate --raw-dir $(DEMO)/raw --out $(DEMO)/calibration.json
-	$(BIN)/rb2v align --raw-dir $(DEMO)/raw --calibration $(DEMO)/calibration.json --out $(DEMO)/aligned
-	$(ALIGN_AS_PAPER) --out $(DEMO)/compared/paper
-	$(ALIGN_AS_PAPER) --response srgb --out $(DEMO)/compared/linear-light
-	$(ALIGN_AS_PAPER) --response srgb --color-fit robust --out $(DEMO)/compared/robust-colors
-	$(BIN)/rb2v build-shards --aligned $(DEMO)/aligned --out $(DEMO)/shards
-	$(BIN)/rb2v train-hypercut --shards $(DEMO)/shards --out $(DEMO)/hypercut
-	$(BIN)/rb2v benchmark --shards $(DEMO)/shards --run $(DEMO)/hypercut --aligned $(DEMO)/aligned \
+	@set -e; start=$$(date +%s); n=0; \
+	step() { n=$$((n + 1)); echo "[$$n/$(DEMO_STEPS)] $$1 to $$3, $$(($(DEMO_STEPS) - n)) more to go"; \
+		$(BIN)/rb2v "$$@"; }; \
+	align() { step align "$$@" --raw-dir $(DEMO)/raw --calibration $(DEMO)/calibration.json; }; \
+	step simulate --out $(DEMO)/raw; \
+	step calibrate --out $(DEMO)/calibration.json --raw-dir $(DEMO)/raw; \
+	align --out $(DEMO)/aligned; \
+	align --out $(DEMO)/compared/paper --paper --take street_test; \
+	align --out $(DEMO)/compared/linear-light --paper --take street_test --response srgb; \
+	align --out $(DEMO)/compared/robust-colors --paper --take street_test --response srgb --color-fit robust; \
+	step build-shards --out $(DEMO)/shards --aligned $(DEMO)/aligned; \
+	step train-hypercut --out $(DEMO)/hypercut --shards $(DEMO)/shards; \
+	step benchmark --out $(DEMO)/report --shards $(DEMO)/shards --run $(DEMO)/hypercut --aligned $(DEMO)/aligned \
 		--calibration $(DEMO)/calibration.json --raw-dir $(DEMO)/raw --truth $(DEMO)/truth \
 		--compare paper=$(DEMO)/compared/paper --compare linear-light=$(DEMO)/compared/linear-light \
-		--compare robust-colors=$(DEMO)/compared/robust-colors --out $(DEMO)/report
+		--compare robust-colors=$(DEMO)/compared/robust-colors; \
+	seconds=$$(($$(date +%s) - start)); \
+	echo "The demo took $$((seconds / 60)) min $$((seconds % 60)) s; its report: $(DEMO)/report/report.html"
 
-# Two processes, each with whole files of tests, because the files' fixtures cost most; and no threads beside these.
+# As many processes as cores, up to eight; one that is done takes tests from another. No threads beside these, and the
+# same draws of hypothesis in every run.
 test: lint
-	OMP_NUM_THREADS=1 OPENCV_FOR_THREADS_NUM=1 $(BIN)/pytest -q --numprocesses 2 --dist loadfile
+	OMP_NUM_THREADS=1 OPENCV_FOR_THREADS_NUM=1 $(BIN)/pytest -q --hypothesis-profile ci \
+		--numprocesses logical --maxprocesses 8 --dist worksteal
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python .ci/check_constants.py rb2v
 
 format: $(VENV)/.installed
 	$(BIN)/ruff format .

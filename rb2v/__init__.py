@@ -5,8 +5,7 @@ The public names are imported on first use, so that ``import rb2v`` stays light.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
+from rb2v.lazy import lazy_names
 
 __version__ = "0.7.0"
 
@@ -31,8 +30,4 @@ __all__ = [
     "make_loader",
 ]
 
-
-def __getattr__(name: str) -> Any:  # noqa: ANN401 - a module attribute can be anything
-    if name in _PUBLIC_NAMES:
-        return getattr(import_module(_PUBLIC_NAMES[name]), name)
-    raise AttributeError(f"module 'rb2v' has no attribute {name!r}")
+__getattr__ = lazy_names(__name__, _PUBLIC_NAMES)

@@ -14,15 +14,16 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-Category = Literal["street", "face", "hand"]
-Split = Literal["train", "test"]
+from rb2v.choices import CATEGORIES as CATEGORIES
+from rb2v.choices import SPLITS as SPLITS
+from rb2v.choices import Category as Category
+from rb2v.choices import Split as Split
+
 Camera = Literal["blurry", "sharp"]
 ColorMatrix = Literal["bt601", "bt709", "bt2020"]
 ColorRange = Literal["full", "limited"]
 CameraResponse = Literal["linear", "srgb"] | float
 
-CATEGORIES: tuple[Category, ...] = get_args(Category)
-SPLITS: tuple[Split, ...] = get_args(Split)
 CAMERAS: tuple[Camera, ...] = get_args(Camera)
 
 

@@ -10,23 +10,27 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from rb2v.blur2vid.backbones import Backbone
 from rb2v.blur2vid.deblur import find_run, load_network, prepare_image, reblur_psnr, recover_frames
 from rb2v.blur2vid.direction import chain_sequences
 from rb2v.blur2vid.tiles import OVERLAP_PX, TILE_PX, lay_tiles
+from rb2v.configuration import config as frozen_config
 from rb2v.device import check_torch_device
 from rb2v.errors import InputError, Rb2vError
 from rb2v.io.partial import scratch_folder
 from rb2v.io.photo import PHOTO_SUFFIXES, read_photo
 from rb2v.io.store import SCHEMA, output_folder, sha256_of, whole_file
 from rb2v.io.video import iter_frames, probe_video, write_gif, write_image, write_video
+from rb2v.progress import Progress
 
 FORMATS = ("mp4", "gif", "png")
-DEFAULT_FPS = 10.0
+DEFAULT_FPS = 10.0  # frames per second: seven frames in 0.7 s, slow enough to follow
 VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm")
 
 _MAX_FPS = {"mp4": 1000.0, "gif": 50.0}  # what viewers of GIF keep up with
@@ -36,10 +40,9 @@ _FRAME_NAME = re.compile(r"frame_\d+\.png")
 logger = logging.getLogger(__name__)
 
 Frames = NDArray[np.uint8]
-Progress = Callable[[int, int, str], None]
 
 
-@dataclass(frozen=True)
+@frozen_config
 class DeblurConfig:
     """How pictures are deblurred and written.
 
@@ -49,10 +52,10 @@ class DeblurConfig:
         If a value is out of range, or makes no sense with another.
     """
 
-    format: str | None = None
+    format: Literal["mp4", "gif", "png"] | None = None
     """What every picture of a folder becomes: mp4 (the default), gif, or png, a folder of frames. Of a single picture
     the output's suffix decides."""
-    fps: float | None = None
+    fps: Annotated[float, Field(ge=0.1, le=_MAX_FPS["mp4"])] | None = None
     """Frames per second; by default 10, and for a video as many times its own as there are frames in a sequence."""
     loop: bool = False
     """Whether to play back again to the first frame."""
@@ -62,10 +65,6 @@ class DeblurConfig:
     """What neighboring tiles share, in pixels."""
 
     def __post_init__(self) -> None:
-        if self.format is not None and self.format not in FORMATS:
-            raise InputError("options", f"{self.format!r} is not known", "format", ", ".join(FORMATS))
-        if self.fps is not None and not (math.isfinite(self.fps) and 0.1 <= self.fps <= _MAX_FPS["mp4"]):
-            raise InputError("options", f"is {self.fps}", "fps", f"0.1 to {_MAX_FPS['mp4']:g}")
         lay_tiles(1, 1, self.tile, self.overlap)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from ctypes.util import find_library
@@ -14,6 +15,9 @@ from rb2v.core.temporal import MatrixProduct
 from rb2v.errors import InputError, Rb2vError
 
 Device = Literal["auto", "cpu", "cuda"]
+
+THREADS_VARIABLE = "RB2V_THREADS"
+"""Threads of the CPU that a training computes on."""
 
 
 def make_matrix_product(device: Device) -> MatrixProduct:
@@ -59,14 +63,39 @@ def torch_device_of(device: str) -> Literal["cpu", "cuda"]:
 @contextmanager
 def one_torch_thread() -> Iterator[None]:
     """Let torch compute on one thread: sums over several depend on their number, and the cores may be taken already."""
+    with _torch_threads(1):
+        yield
+
+
+@contextmanager
+def training_threads() -> Iterator[None]:
+    """Let torch train on as many threads as ``$RB2V_THREADS`` says, one by default.
+
+    Threads wait for each other after every layer, and where the cores are busy they burn their time in waiting. Sums
+    over several threads depend on their number in the last bits.
+
+    Raises
+    ------
+    InputError
+        If the variable is no number of at least 1.
+    """
+    text = os.environ.get(THREADS_VARIABLE) or "1"
+    if not text.isdecimal() or not int(text):
+        raise InputError(THREADS_VARIABLE, f"is {text!r}", expected="a number of threads, at least 1")
+    with _torch_threads(int(text)):
+        yield
+
+
+@contextmanager
+def _torch_threads(n: int) -> Iterator[None]:
     import torch
 
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    n_before = torch.get_num_threads()
+    torch.set_num_threads(n)
     try:
         yield
     finally:
-        torch.set_num_threads(n_threads)
+        torch.set_num_threads(n_before)
 
 
 def _has_driver() -> bool:

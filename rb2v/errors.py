@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from os import PathLike
+from pathlib import Path
 
 
 class Rb2vError(ValueError):
@@ -51,3 +53,28 @@ class InputError(Rb2vError):
 
 class ConfigMismatchError(InputError):
     """An output folder that was made with another configuration."""
+
+
+def require_file(path: Path, expected: str | None = None) -> None:
+    """Check that there is a file at a path.
+
+    Raises
+    ------
+    InputError
+        If there is none; it says what was expected.
+    """
+    if not path.is_file():
+        problem = "is a folder" if path.is_dir() else "there is no such file"
+        raise InputError(path, problem, expected=expected)
+
+
+def check_member(name: str, value: str, known: Collection[str]) -> None:
+    """Check that an option or argument is one of the values that there are.
+
+    Raises
+    ------
+    InputError
+        If it is not; it names those there are.
+    """
+    if value not in known:
+        raise InputError(name, f"{value!r} is not known", expected=" or ".join(known))

@@ -1,11 +1,106 @@
+import functools
+import os
+import random
+import re
+import sys
 from pathlib import Path
+from typing import NamedTuple
 
+import examples  # noqa: F401 - registers the profiles of hypothesis
+import numpy as np
 import pytest
-from sessions import make_session
+from fork_server import ForkServer
+from sessions import shared_session
+from sharing import SharedFolders
 from textures import write_data_set
 
-from rb2v.execution import SerialExecutor
-from rb2v.stages import align, calibrate
+from rb2v.cli import main
+
+
+class Outcome(NamedTuple):
+    """What a command left behind."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def output(self):
+        return self.out + self.err
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Name the tests for which something is missing that a command brings."""
+    missing = {}
+    for report in terminalreporter.stats.get("skipped", []):
+        reason = report.longrepr[-1] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        if command := re.search(r"run '([^']+)'", reason):
+            missing.setdefault(command[1], set()).add(report.nodeid)
+    for command, tests in sorted(missing.items()):
+        terminalreporter.section(f"{len(tests)} tests did not run; '{command}' brings what they need")
+        for test in sorted(tests):
+            terminalreporter.line(test)
+
+
+@pytest.fixture(autouse=True)
+def _same_random_numbers():
+    """Start every test with the same state of the global generators, in whatever order tests run."""
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002 - the one that libraries draw from
+    if torch := sys.modules.get("torch"):
+        torch.manual_seed(0)
+
+
+@pytest.fixture
+def rb2v(monkeypatch, capsys):
+    """The command line in this process: ``rb2v("align", "--out", folder)`` returns an `Outcome`."""
+
+    def run(*arguments, columns=400):
+        monkeypatch.setattr(sys, "argv", ["rb2v", *map(str, arguments)])
+        monkeypatch.setenv("COLUMNS", str(columns))  # enough by default for messages of one line
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        printed = capsys.readouterr()
+        return Outcome(stopped.value.code or 0, printed.out, printed.err)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def fork_server(tmp_path_factory):
+    """Starts Python programs that are processes of their own, without loading the libraries again."""
+    server = ForkServer(tmp_path_factory.mktemp("fork_server"))
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def start_rb2v(fork_server):
+    """The command line in a process of its own: ``start_rb2v("align", ...)`` returns a `ForkedProcess`."""
+    return functools.partial(fork_server.start, "from rb2v.cli import main; main()")
+
+
+@pytest.fixture(scope="session")
+def shared(request, tmp_path_factory):
+    """Folders that are built once for all workers and kept between runs; tests only read them."""
+    cache = getattr(request.config, "cache", None)
+    if cache is not None:
+        root = cache.mkdir("shared")
+    elif "PYTEST_XDIST_WORKER" in os.environ:
+        root = tmp_path_factory.getbasetemp().parent / "shared"
+    else:
+        root = tmp_path_factory.getbasetemp() / "shared"
+    folders = SharedFolders(root)
+    yield folders
+    folders.close()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def frame_cache(tmp_path_factory):
+    """Frames that trainings prepare, in a folder of the run and not of the user."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RB2V_FRAME_CACHE", str(tmp_path_factory.mktemp("frame_cache")))
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -25,29 +120,25 @@ def tiny_shards(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def session(tmp_path_factory):
+def session(shared):
     """A mirrored rig with noise: a street take and a hand before a green screen, calibrated and aligned."""
-    root = tmp_path_factory.mktemp("session")
-    made = make_session(root, seconds=0.6, categories=("street", "hand"))
-    calibrate.run(made.raw, made.calibration)
-    align.run(made.raw, made.calibration, made.aligned, executor=SerialExecutor(check_pickle=True))
-    return made
+    return shared_session(shared, upto="aligned", seconds=0.6, categories=("street", "hand"))
 
 
 @pytest.fixture(scope="session")
-def calibrated_session(tmp_path_factory):
+def brief_session(shared):
+    """As `session`, but of 9 frames, for what needs few of them: who writes which files, and what is named."""
+    return shared_session(shared, upto="aligned", seconds=0.36, categories=("street", "hand"))
+
+
+@pytest.fixture(scope="session")
+def calibrated_session(shared):
     """The captures of a mirrored rig with noise, calibrated; its take lasts a frame."""
-    made = make_session(tmp_path_factory.mktemp("calibrated_session"), seconds=0.04, categories=("street",))
-    calibrate.run(made.raw, made.calibration)
-    return made
+    return shared_session(shared, upto="calibration", seconds=0.04, categories=("street",))
 
 
 @pytest.fixture(scope="session")
-def clean_session(tmp_path_factory):
+def clean_session(shared):
     """A rig that mirrors nothing, without noise, whose sharp clock runs 0.4 % fast; calibrated."""
-    root = tmp_path_factory.mktemp("clean_session")
-    made = make_session(
-        root, seconds=0.8, categories=("street",), mirrored=False, noise=False, drift_ppm=4000.0, seed=1, crf=4
-    )
-    calibrate.run(made.raw, made.calibration)
-    return made
+    changes = {"mirrored": False, "noise": False, "drift_ppm": 4000.0, "seed": 1, "crf": 4}
+    return shared_session(shared, upto="calibration", seconds=0.8, categories=("street",), **changes)

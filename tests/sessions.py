@@ -1,6 +1,8 @@
 """Small simulated sessions for the tests."""
 
 import dataclasses
+import logging
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import yaml
 from rb2v.core.homography import warp_points
 from rb2v.execution import SerialExecutor
 from rb2v.simulator import SimulateConfig, Truth, read_truth, simulate
+from rb2v.stages import align, calibrate
 
 RIG = {
     "schema": 1,
@@ -33,6 +36,9 @@ class Session:
     root: Path
     truth: Truth
 
+    def __repr__(self):
+        return f"Session({str(self.root)!r})"
+
     @property
     def raw(self):
         return self.root / "raw"
@@ -53,6 +59,19 @@ class Session:
         return np.linalg.norm(warp_points(homography, sharp) - grid, axis=1)
 
 
+@contextmanager
+def collect_warnings():
+    """Collect what rb2v warns of, for fixtures that outlive a test, as a list of messages."""
+    messages = []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: messages.append(record.getMessage())
+    logging.getLogger("rb2v").addHandler(handler)
+    try:
+        yield messages
+    finally:
+        logging.getLogger("rb2v").removeHandler(handler)
+
+
 def write_rig(path, **changes):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(yaml.safe_dump(RIG | changes, sort_keys=False))
@@ -60,8 +79,37 @@ def write_rig(path, **changes):
 
 
 def make_session(root, rig_changes=None, **changes):
+    """Simulate a session in a folder."""
     rig = write_rig(root / "rig.yaml", **(rig_changes or {}))
     config = SimulateConfig(rig=str(rig), size=(192, 160), test_takes=False, max_offset_seconds=0.3)
     config = dataclasses.replace(config, **changes)
     truth_dir = simulate(root / "raw", config, executor=SerialExecutor(check_pickle=True))
     return Session(root, read_truth(truth_dir))
+
+
+def shared_session(shared, *, maker=None, upto="raw", **changes):
+    """Return a session that may be read only, simulated as by `make_session`.
+
+    Parameters
+    ----------
+    shared : SharedFolders
+        The fixture of that name.
+    maker : function, optional
+        Makes it otherwise: called with the folder and the changes.
+    upto : str
+        What is there: the ``raw`` directory, the ``calibration`` too, or also the ``aligned`` takes.
+    **changes
+        Changes of the simulator's configuration, and ``rig_changes``.
+    """
+    root = shared(maker or record_session, **({} if maker else {"upto": upto}), **changes)
+    return Session(root, read_truth(root / "truth"))
+
+
+def record_session(root, *, upto="raw", **changes):
+    """Simulate a session and run the first stages on it, as `shared_session` says."""
+    made = make_session(root, **changes)
+    if upto in ("calibration", "aligned"):
+        calibrate.run(made.raw, made.calibration)
+    if upto == "aligned":
+        align.run(made.raw, made.calibration, made.aligned, executor=SerialExecutor(check_pickle=True))
+    return made

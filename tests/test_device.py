@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rb2v import device
-from rb2v.errors import Rb2vError
+from rb2v.errors import InputError, Rb2vError
 
 
 def has_gpu():
@@ -38,3 +38,24 @@ def test_products_on_a_gpu_are_those_of_numpy():
     found = device.make_matrix_product("cuda")(a, b)
     assert found.dtype == np.float64
     np.testing.assert_allclose(found, a @ b, rtol=1e-12)
+
+
+class TestTrainingThreads:
+    def test_one_by_default_and_as_before_after_it(self, monkeypatch):
+        import torch
+
+        monkeypatch.delenv("RB2V_THREADS", raising=False)
+        before = torch.get_num_threads()
+        with device.training_threads():
+            assert torch.get_num_threads() == 1
+        monkeypatch.setenv("RB2V_THREADS", "3")
+        with device.training_threads():
+            assert torch.get_num_threads() == 3
+        assert torch.get_num_threads() == before
+
+    @pytest.mark.parametrize("text", ["0", "-1", "two", "1.5"])
+    def test_no_number_of_threads(self, monkeypatch, text):
+        monkeypatch.setenv("RB2V_THREADS", text)
+        with pytest.raises(InputError) as caught, device.training_threads():
+            pass
+        assert caught.value.source == "RB2V_THREADS"

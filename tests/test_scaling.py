@@ -3,12 +3,13 @@ import inspect
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -90,7 +91,7 @@ sys.meta_path.insert(0, Nobody())
 """
 
 
-def wait_until(ready, process, seconds=60):
+def wait_until(ready, process, seconds=120):
     deadline = time.monotonic() + seconds
     while not ready():
         assert process.poll() is None
@@ -99,30 +100,34 @@ def wait_until(ready, process, seconds=60):
 
 
 @contextmanager
-def running(arguments, log):
-    """Run a program of Dask's, and end it and all that it started."""
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", *arguments], stdout=output, stderr=output, start_new_session=True
-        )
+def running(process):
+    """End a program of Dask's and all that it started."""
     try:
         yield process
     finally:
-        process.terminate()
+        if process.poll() is None:
+            os.kill(process.pid, signal.SIGTERM)
         try:
             process.wait(20)
         finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+            process.kill_group()
+            process.wait()
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch):
+    """What waits for processes to start waits longer than a busy machine needs; tests that wait in vain set less."""
+    monkeypatch.setattr(cluster, "_CONNECT_SECONDS", 120.0)
+    monkeypatch.setattr(cluster, "_WORKERS_SECONDS", 120.0)
 
 
 @pytest.fixture
-def scheduler_process(tmp_path):
+def scheduler_process(fork_server, tmp_path):
     """A scheduler without workers, and its address."""
     file = tmp_path / "scheduler.json"
-    arguments = ["distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard"]
-    with running([*arguments, "--scheduler-file", str(file)], tmp_path / "scheduler.log") as process:
+    options = ["--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", file]
+    program = "from distributed.cli.dask_scheduler import main; main()"
+    with running(fork_server.start(program, *options)) as process:
         wait_until(lambda: file.exists() and file.read_text().endswith("}"), process)
         yield process, json.loads(file.read_text())["address"]
 
@@ -132,31 +137,37 @@ def scheduler(scheduler_process):
     return scheduler_process[1]
 
 
-@contextmanager
-def workers(address, folder, *options, preload="", n_workers=1):
-    """Start workers of a scheduler."""
-    script = folder / "preloaded.py"
-    script.write_text(preload)
-    arguments = ["distributed.cli.dask_worker", address, "--no-dashboard", "--host", "127.0.0.1"]
-    arguments += ["--nworkers", str(n_workers), "--local-directory", str(folder / "dask"), "--preload", str(script)]
-    with running([*arguments, *options], folder / "workers.log") as process:
-        yield process
+@pytest.fixture
+def workers(fork_server):
+    """Starts workers of a scheduler."""
+
+    def start(address, folder, *options, preload="", n_workers=1):
+        script = folder / "preloaded.py"
+        script.write_text(preload)
+        arguments = [address, "--no-dashboard", "--host", "127.0.0.1", "--nworkers", n_workers]
+        arguments += ["--local-directory", folder / "dask", "--preload", script, *options]
+        return running(fork_server.start("from distributed.cli.dask_worker import main; main()", *arguments))
+
+    return start
 
 
-@contextmanager
-def call(arguments, cwd):
-    """Run the command line in a process group of its own, and leave nothing of it."""
-    command = [sys.executable, "-c", "from rb2v.cli import main; main()", *map(str, arguments)]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(command, cwd=cwd, text=True, start_new_session=True, **pipes) as process:
+@pytest.fixture
+def call(start_rb2v):
+    """Runs the command line in a process group of its own, and leaves nothing of it."""
+
+    @contextmanager
+    def run(arguments, cwd):
+        process = start_rb2v(*arguments, cwd=cwd)
         try:
             yield process
         finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+            process.kill_group()
+            process.wait()
+
+    return run
 
 
-def test_workers_of_a_scheduler_one_of_them_killed(session, shards, scheduler, tmp_path):
+def test_workers_of_a_scheduler_one_of_them_killed(session, shards, scheduler, tmp_path, workers, call):
     deadly = f"{inspect.getsource(become_deadly)}\nbecome_deadly(pathlib.Path({str(tmp_path / 'died')!r}))\n"
     with workers(scheduler, tmp_path, "--nthreads", "1", preload=f"import pathlib\n{deadly}", n_workers=2):
         relative = os.path.relpath(session.aligned, tmp_path)
@@ -169,10 +180,10 @@ def test_workers_of_a_scheduler_one_of_them_killed(session, shards, scheduler, t
     assert tree_bytes(tmp_path / "shards") == tree_bytes(shards)
 
 
-def test_takes_are_aligned_to_the_same_bytes_and_errors_cross_whole(session, tmp_path):
+def test_takes_are_aligned_to_the_same_bytes_and_errors_cross_whole(brief_session, tmp_path):
     executor = make_executor(2, "dask")
-    align.run(session.raw, session.calibration, tmp_path / "aligned", executor=executor)
-    assert tree_bytes(tmp_path / "aligned") == tree_bytes(session.aligned)
+    align.run(brief_session.raw, brief_session.calibration, tmp_path / "aligned", executor=executor)
+    assert tree_bytes(tmp_path / "aligned") == tree_bytes(brief_session.aligned)
     victim = aligned_take_path(tmp_path / "aligned", "hand_train")
     data = bytearray(victim.read_bytes())
     data[len(data) // 2 : len(data) // 2 + 4096] = bytes(4096)
@@ -192,7 +203,7 @@ def test_takes_are_aligned_to_the_same_bytes_and_errors_cross_whole(session, tmp
         ("", 2, "the worker has 2 threads; expected --nthreads 1"),
     ],
 )
-def test_workers_that_would_do_something_else_are_refused(scheduler, tmp_path, preload, threads, message):
+def test_workers_that_would_do_something_else_are_refused(scheduler, tmp_path, preload, threads, message, workers):
     with (
         workers(scheduler, tmp_path, "--nthreads", str(threads), preload=preload),
         pytest.raises(InputError, match=message),
@@ -200,7 +211,7 @@ def test_workers_that_would_do_something_else_are_refused(scheduler, tmp_path, p
         list(ClusterExecutor(scheduler).map(str, [1]))
 
 
-def test_a_worker_that_does_not_see_a_file_says_so(scheduler, tmp_path):
+def test_a_worker_that_does_not_see_a_file_says_so(scheduler, tmp_path, workers):
     shared = tmp_path / "shared"
     shared.mkdir()
     # As another machine, which has a folder of its own under the name.
@@ -220,27 +231,27 @@ cluster._SIGHT_SECONDS = 0.5
         list(ClusterExecutor(scheduler).map(str, [shared]))
 
 
-def test_a_scheduler_that_loses_its_workers_is_not_waited_for(scheduler, tmp_path, monkeypatch):
+def test_a_scheduler_that_loses_its_workers_is_not_waited_for(scheduler, tmp_path, monkeypatch, workers):
     monkeypatch.setattr(cluster, "_WORKERS_SECONDS", 1.0)
     monkeypatch.setattr(cluster, "_POLL_SECONDS", 0.5)
     with pytest.raises(InputError, match="the scheduler has no workers; expected at least one; 'dask worker tcp://"):
         list(ClusterExecutor(scheduler).map(str, [1]))
-    monkeypatch.setattr(cluster, "_WORKERS_SECONDS", 20.0)
+    monkeypatch.setattr(cluster, "_WORKERS_SECONDS", 120.0)
     with ExitStack() as stack:
         process = stack.enter_context(workers(scheduler, tmp_path, "--nthreads", "1", "--no-nanny"))
         results = ClusterExecutor(scheduler).map(time.sleep, [0, 60])
         assert next(results) is None
         monkeypatch.setattr(cluster, "_WORKERS_SECONDS", 1.0)
-        os.killpg(process.pid, signal.SIGKILL)
+        process.kill_group()
         with pytest.raises(InputError, match="the scheduler has lost its workers"):
             next(results)
 
 
-def test_workers_that_join_later_are_checked_as_well(scheduler, tmp_path):
+def test_workers_that_join_later_are_checked_as_well(scheduler, tmp_path, workers):
     with workers(scheduler, tmp_path, "--nthreads", "1", "--no-nanny") as process:
         results = ClusterExecutor(scheduler).map(time.sleep, [0, 60])
         assert next(results) is None
-        os.killpg(process.pid, signal.SIGKILL)
+        process.kill_group()
     with (
         workers(scheduler, tmp_path, "--nthreads", "2"),
         pytest.raises(InputError, match="the worker has 2 threads; expected --nthreads 1"),
@@ -248,15 +259,15 @@ def test_workers_that_join_later_are_checked_as_well(scheduler, tmp_path):
         next(results)
 
 
-def test_a_scheduler_that_goes_is_not_waited_for(scheduler_process, tmp_path):
+def test_a_scheduler_that_goes_is_not_waited_for(scheduler_process, tmp_path, workers):
     process, address = scheduler_process
     with workers(address, tmp_path, "--nthreads", "1", "--no-nanny") as worker:
         results = ClusterExecutor(address).map(time.sleep, [0, 60])
         assert next(results) is None
-        process.kill()
+        process.kill_group()
         with pytest.raises(InputError, match="the scheduler is gone; expected to start it, and to run again"):
             next(results)
-        os.killpg(worker.pid, signal.SIGKILL)  # it would wait for its task
+        worker.kill_group()  # it would wait for its task
 
 
 def test_an_address_at_which_nobody_answers(monkeypatch):
@@ -270,17 +281,21 @@ def test_an_address_at_which_nobody_answers(monkeypatch):
     assert list(ClusterExecutor(address).map(str, [])) == []
 
 
-def test_ctrl_c_says_nothing_strange_and_a_second_run_goes_on(session, shards, tmp_path):
+def test_ctrl_c_says_nothing_strange_and_a_second_run_goes_on(session, shards, tmp_path, call):
     arguments = ["build-shards", "--aligned", session.aligned, "--out", "shards", "--shard-samples", "4"]
     arguments += ["--executor", "dask", "--workers", "2"]
-    with call(arguments, tmp_path) as process:
-        wait_until(lambda: (tmp_path / "shards" / "train-00000.h5").exists(), process)
-        os.killpg(process.pid, signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
-        assert process.returncode in (1, 130)
-        assert errors.strip() in ("", "Aborted.")
+    for _ in range(5):  # on a busy machine the command may be done before it is interrupted
+        with call(arguments, tmp_path) as process:
+            wait_until(lambda: (tmp_path / "shards" / "train-00000.h5").exists(), process)
+            process.kill_group(signal.SIGINT)
+            _, errors = process.communicate(timeout=120)
+        if process.returncode != 0:
+            break
+        shutil.rmtree(tmp_path / "shards")
+    assert process.returncode in (1, 130)
+    assert errors.strip() in ("", "Aborted.")
     with call(arguments, tmp_path) as again:
-        _, errors = again.communicate(timeout=60)
+        _, errors = again.communicate(timeout=120)
         assert (again.returncode, errors) == (0, "")
     assert tree_bytes(tmp_path / "shards") == tree_bytes(shards)
 

@@ -1,10 +1,10 @@
 """A data set whose answer is known: textures that move left or right."""
 
 import numpy as np
+from data_sets import write_samples
 from scipy.ndimage import gaussian_filter
 
-from rb2v.artifacts import Crop
-from rb2v.shards import Manifest, Provenance, ShardSample, SplitEntry, write_manifest, write_shard
+from rb2v.shards import Provenance, ShardSample
 
 N_FRAMES = 7
 
@@ -29,9 +29,8 @@ def translating_texture(rng, size, direction, n_frames=N_FRAMES):
 
 def write_data_set(folder, n_train, n_test, size, seed=0, n_frames=N_FRAMES, n_takes=1):
     """Write shards of translating textures; return the true direction of every sample, by split."""
-    folder.mkdir(parents=True)
     rng = np.random.default_rng(seed)
-    entries, directions = {}, {}
+    splits, directions = {}, {}
     for split, n in (("train", n_train), ("test", n_test)):
         directions[split] = rng.choice([-1, 1], n)
         samples = []
@@ -42,7 +41,7 @@ def write_data_set(folder, n_train, n_test, size, seed=0, n_frames=N_FRAMES, n_t
             take = f"{split}-take-{index * n_takes // n}"
             samples.append(ShardSample(blurry, sharp, color, take, f"{split}-person", "street", index, 0, 40.0))
         if samples:
-            entries[split] = SplitEntry((write_shard(folder / f"{split}-00000.h5", samples),), {"street": n})
+            splits[split] = [samples]
     provenance = Provenance("0", {}, None, {"test": seed}, "linear")
-    write_manifest(folder, Manifest("none", (size, size), Crop(0, 0, size, size), entries, provenance, n_frames))
+    write_samples(folder, splits, (size, size), rig="none", provenance=provenance, n_frames=n_frames)
     return directions

@@ -18,7 +18,7 @@ from rb2v.stages.align import AlignConfig
 
 SUITE, STAGE = "alignment", "align"
 
-_N_COLUMNS = 9
+_N_COLUMNS = 9  # points on a row, which lenses bend: their mean stands for it
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,7 @@ from rb2v.matting import Matte
 GRAY = np.float32(0.2158605)
 """Linear light of a coded 128 in sRGB."""
 
-_SHOWN_PX = 300
+_SHOWN_PX = 300  # of the longer side: several side by side in a page
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,9 +23,9 @@ from rb2v.benchmark.page import (
 from rb2v.benchmark.reference import spread_indices
 from rb2v.benchmark.scores import Score
 
-_N_REJECTED = 6
-_MOST_OF_LIMIT = 2.0
-_SMALL = 8
+_N_REJECTED = 6  # curves side by side that can still be read
+_MOST_OF_LIMIT = 2.0  # times a limit: where the axis ends
+_SMALL = 8  # points, of letters in curves
 
 
 def report_checks(takes: Sequence[AlignedTake]) -> tuple[Table, list[Score]]:

@@ -27,7 +27,7 @@ from rb2v.simulator.rig import SimulatedRig
 from rb2v.stages.align import SharpSource, Track
 
 _SUITE, _STAGE = "sharp frames", "align"
-_DIFFERENCE_GAIN = 8
+_DIFFERENCE_GAIN = 8  # makes 4 levels of 255 visible; 32 are white
 _COMPARED_METHODS = ("flow", "quick-flow", "linear")
 """Interpolation methods whose synthetic blur is told of, beside the one that aligned."""
 
@@ -133,73 +133,96 @@ def _line_over_all(results: Sequence[TakeFidelity]) -> list[str | Score]:
     ]
 
 
-def compare_take(
-    reader: AlignedTakeReader,
-    sharp_video: Sequence[Path],
-    aligned: Aligned,
-    rig: SimulatedRig,
-    renderer: TruthRenderer,
-    n_samples: int,
-    n_blurs: int = 0,
-) -> TakeFidelity | None:
-    """Compare a few sequences of a take with the truth.
+class TakeComparison:
+    """What alignments of one take are compared with: its true frames, and the oracle's.
+
+    The recording is decoded, and the oracle's sequence of a window made, once for all alignments.
 
     Parameters
     ----------
-    reader : AlignedTakeReader
-        The aligned take.
+    readers : sequence of AlignedTakeReader
+        The take in every alignment that will be compared.
     sharp_video : sequence of Path
         Its sharp recording.
     aligned : Aligned
-        The aligned takes.
-    rig : SimulatedRig
-        The true cameras.
+        The alignment whose crop and interpolation method the oracle has.
     renderer : TruthRenderer
         The true frames of the take.
     n_samples : int
         Sequences to compare, evenly spaced over the accepted ones.
-    n_blurs : int
-        How many of them to compare the synthetic blur of.
-
-    Returns
-    -------
-    TakeFidelity or None
-        None where no frame was accepted.
 
     Raises
     ------
     InputError
         If the recording cannot be decoded, or has another size than the truth.
     """
-    accepted = [frame for frame in reader.read_frames() if frame.accepted]
-    true = {index: renderer.position(accepted[index].blurry_time) for index in spread_indices(len(accepted), n_samples)}
-    oracle = _Oracle(sharp_video, aligned, rig, [round(position) for position in true.values()])
-    # At the recording's ends the true window may reach out of it.
-    true = {index: position for index, position in true.items() if oracle.covers(round(position))}
-    if not true:
-        return None
-    ours_db, oracle_db, is_original, shown = [], [], [], []
-    ks = range(aligned.rig.frames_per_sequence)
-    shutter = reader.timing.rolling_shutter
-    rows: Camera = "blurry" if shutter is not None and shutter.compensated else "sharp"
-    for index, true_position in true.items():
-        frame, best = accepted[index], round(true_position)
-        position = _judged_position(frame, true_position)
-        truths = [renderer.sharp(position + k, rows) for k in ks]
-        sample, oracles = reader.read(index), oracle.sequence(best)
-        ours_db.append([psnr(sample.sharp[k], truths[k]) for k in ks])
-        oracle_db.append([psnr(oracles[k], renderer.sharp(best + k)) for k in ks])
-        is_original.append([(frame.position + k) % aligned.rig.upsampling == 0 for k in ks])
-        shown.append(_Shown(frame, sample.sharp[len(ks) // 2], oracles[len(ks) // 2], truths[len(ks) // 2]))
-    return TakeFidelity(
-        reader.name,
-        reader.category,
-        np.array(ours_db, dtype=np.float64),
-        np.array(oracle_db, dtype=np.float64),
-        np.array(is_original, dtype=bool),
-        _show(shown[len(shown) // 2], len(ks) // 2),
-        _compare_blurs(oracle, renderer, aligned, [round(position) for position in true.values()], n_blurs),
-    )
+
+    def __init__(
+        self,
+        readers: Sequence[AlignedTakeReader],
+        sharp_video: Sequence[Path],
+        aligned: Aligned,
+        *,
+        renderer: TruthRenderer,
+        n_samples: int,
+    ) -> None:
+        self._aligned, self._renderer, self._n_samples = aligned, renderer, n_samples
+        positions = [
+            round(position) for reader in readers for position in self._choose(_accepted_frames(reader)).values()
+        ]
+        self._oracle = _Oracle(sharp_video, aligned, renderer.rig, positions)
+
+    def _choose(self, accepted: Sequence[AlignedFrame]) -> dict[int, float]:
+        """Return the true positions of the frames to compare, by index."""
+        indices = spread_indices(len(accepted), self._n_samples)
+        return {index: self._renderer.position(accepted[index].blurry_time) for index in indices}
+
+    def compare(self, reader: AlignedTakeReader, n_blurs: int = 0) -> TakeFidelity | None:
+        """Compare a few sequences of the take in one alignment with the truth.
+
+        Parameters
+        ----------
+        reader : AlignedTakeReader
+            One of the readers.
+        n_blurs : int
+            How many of the sequences to compare the synthetic blur of.
+
+        Returns
+        -------
+        TakeFidelity or None
+            None where no frame was accepted.
+        """
+        accepted, aligned, renderer, oracle = _accepted_frames(reader), self._aligned, self._renderer, self._oracle
+        # At the recording's ends the true window may reach out of it.
+        true = {index: position for index, position in self._choose(accepted).items() if oracle.covers(round(position))}
+        if not true:
+            return None
+        ours_db, oracle_db, is_original, shown = [], [], [], []
+        ks = range(aligned.rig.frames_per_sequence)
+        shutter = reader.timing.rolling_shutter
+        rows: Camera = "blurry" if shutter is not None and shutter.compensated else "sharp"
+        for index, true_position in true.items():
+            frame, best = accepted[index], round(true_position)
+            position = _judged_position(frame, true_position)
+            truths = [renderer.sharp(position + k, rows) for k in ks]
+            sample, oracles = reader.read(index), oracle.sequence(best)
+            ours_db.append([psnr(sample.sharp[k], truths[k]) for k in ks])
+            oracle_db.append([psnr(oracles[k], renderer.sharp(best + k)) for k in ks])
+            is_original.append([(frame.position + k) % aligned.rig.upsampling == 0 for k in ks])
+            shown.append(_Shown(frame, sample.sharp[len(ks) // 2], oracles[len(ks) // 2], truths[len(ks) // 2]))
+        return TakeFidelity(
+            reader.name,
+            reader.category,
+            np.array(ours_db, dtype=np.float64),
+            np.array(oracle_db, dtype=np.float64),
+            np.array(is_original, dtype=bool),
+            _show(shown[len(shown) // 2], len(ks) // 2),
+            _compare_blurs(oracle, renderer, aligned, [round(position) for position in true.values()], n_blurs),
+        )
+
+
+def _accepted_frames(reader: AlignedTakeReader) -> list[AlignedFrame]:
+    return [frame for frame in reader.read_frames() if frame.accepted]
 
 
 def _compare_blurs(
@@ -241,6 +264,7 @@ class _Oracle:
         track = _load_frames(sharp_video, warp, rig.config.size, needed)
         self._track, self._aligned = track, aligned
         self._source = SharpSource(track, aligned.rig, aligned.make_interpolator())
+        self._sequences: dict[int, list[NDArray[np.uint8]]] = {}
 
     def covers(self, position: int) -> bool:
         """Return whether the window at a position lies inside the recording."""
@@ -255,11 +279,13 @@ class _Oracle:
         return [encode(apply_color_map(self._color, blur), rig.response) for blur in blurs]
 
     def sequence(self, position: int) -> list[NDArray[np.uint8]]:
-        """Return the sharp sequence at a position."""
-        rig = self._rig
-        fine_steps = window_steps(position, rig.frames_per_sequence, rig.blur_factor)[:: rig.blur_factor]
-        frames = self._source.blur_frames(fine_steps)
-        return [encode(apply_color_map(self._color, frame), rig.response) for frame in frames]
+        """Return the sharp sequence at a position; kept, because several alignments are compared with the same one."""
+        if position not in self._sequences:
+            rig = self._rig
+            fine_steps = window_steps(position, rig.frames_per_sequence, rig.blur_factor)[:: rig.blur_factor]
+            frames = self._source.blur_frames(fine_steps)
+            self._sequences[position] = [encode(apply_color_map(self._color, frame), rig.response) for frame in frames]
+        return self._sequences[position]
 
 
 def _load_frames(paths: Sequence[Path], warp: FrameWarp, size: tuple[int, int], needed: set[int]) -> Track:

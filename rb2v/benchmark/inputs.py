@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from rb2v.artifacts import Calibration, Crop, Rig, Take
 from rb2v.benchmark.reference import TruthRenderer
 from rb2v.core.metrics import psnr
-from rb2v.errors import InputError, Rb2vError
+from rb2v.errors import InputError, Rb2vError, require_file
 from rb2v.interpolation import Interpolator, digest_weights, make_interpolator
 from rb2v.io.aligned import MANIFEST_NAME, AlignedTakeReader, aligned_take_path, read_aligned_manifest
 from rb2v.io.calibration import read_calibration
@@ -172,8 +172,7 @@ class _Settings:
 
 def _check_run(run_dir: Path, shards_dir: Path) -> None:
     path = run_dir / CONFIG_NAME
-    if not path.is_file():
-        raise InputError(path, "there is no such file", expected="a folder that 'rb2v train-hypercut' wrote")
+    require_file(path, "a folder that 'rb2v train-hypercut' wrote")
     if read_json(path).get("data_sha256") != sha256_of(manifest_path(shards_dir)):
         raise InputError(path, "the run was trained on another data set", "data_sha256", f"that of {shards_dir}")
 

@@ -20,7 +20,7 @@ from rb2v.simulator.scene import LayeredScene
 from rb2v.stages.simulate_shards import MOTION_COLUMNS, MOTION_NAME
 
 _ENOUGH_PX = 64  # of the shorter side: a mean over the picture needs no more
-_MAX_TABLE_BYTES = 2**28
+_MAX_TABLE_BYTES = 2**28  # 256 MB, some millions of samples; more would fill the memory
 
 _Motion = tuple[float, float]
 _Key = tuple[str, str, int]

@@ -25,7 +25,7 @@ from rb2v.benchmark.page import (
     new_figure,
 )
 from rb2v.benchmark.scores import Score, format_value
-from rb2v.errors import InputError
+from rb2v.errors import InputError, require_file
 from rb2v.hypercut.evaluate import read_predictions, score_predictions
 from rb2v.hypercut.losses import LOSSES
 from rb2v.hypercut.train import LABELS_NAME, METRICS_NAME, PREDICTIONS_NAME, SAMPLES_NAME
@@ -35,8 +35,8 @@ from rb2v.training.tables import read_table
 
 _SUITE, _STAGE = "order", "train-hypercut"
 _EXPECTED = "a run that 'rb2v train-hypercut' finished"
-_MAX_SAMPLES_BYTES = 2**26
-_MAX_TAKES_SHOWN = 24
+_MAX_SAMPLES_BYTES = 2**26  # 64 MB, far more than six rows of frames of 144 px take
+_MAX_TAKES_SHOWN = 24  # lines of a table that is still read
 
 _Line = list[str | Score | Cell]
 
@@ -58,8 +58,7 @@ def report(run_dir: Path, motion: pd.DataFrame | None = None) -> Section:
     """
     metrics_path = run_dir / METRICS_NAME
     for path in (metrics_path, run_dir / PREDICTIONS_NAME):
-        if not path.is_file():
-            raise InputError(path, "there is no such file", expected=_EXPECTED)
+        require_file(path, _EXPECTED)
     metrics = read_json(metrics_path)
     check_schema(metrics_path, metrics)
     curves = read_table(
@@ -218,8 +217,7 @@ def _plot_training(curves: pd.DataFrame) -> Plot:
 
 
 def _show_samples(path: Path) -> Gallery:
-    if not path.is_file():
-        raise InputError(path, "there is no such file", expected=_EXPECTED)
+    require_file(path, _EXPECTED)
     if path.stat().st_size > _MAX_SAMPLES_BYTES:
         raise InputError(path, "is larger than what training writes", expected=_EXPECTED)
     image = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)

@@ -15,8 +15,8 @@ from rb2v.matting import Matte
 from rb2v.simulator.camera import SimulatedCamera
 from rb2v.simulator.rig import SimulatedRig, TakePlan
 
-_MARGIN_PX = 8
-_N_RENDERS = 64
+_MARGIN_PX = 8  # for interpolation and smoothing at the crop's edge
+_N_RENDERS = 64  # instants of a window, three times as many as `blur_samples`: the limit that these approach
 
 
 class TruthRenderer:
@@ -74,6 +74,11 @@ class TruthRenderer:
             view_to_sensor=np.asarray(np.linalg.solve(rig.homography, from_part), dtype=np.float64),
             sensor_lens=rig.sharp.lens,
         )
+
+    @property
+    def rig(self) -> SimulatedRig:
+        """The true cameras."""
+        return self._rig
 
     def position(self, time_seconds: float) -> float:
         """Return the fine-track position, to a fraction, of the blurry frame shown at a time."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -101,15 +102,22 @@ def _measure_take(
     if truth is not None:
         renderer = TruthRenderer(truth.rig, truth.take(item.name), aligned.crop, aligned.rig.output_size)
 
-    def compare(reader: AlignedTakeReader, n_blurs: int = 0) -> TakeFidelity | None:
-        if item.sharp_video is None or truth is None or renderer is None:
-            return None
-        # Every alignment against the same oracle.
-        n_frames = config.frames_per_take
-        return fidelity.compare_take(reader, item.sharp_video, aligned, truth.rig, renderer, n_frames, n_blurs)
+    with ExitStack() as stack:
+        reader = stack.enter_context(aligned.open_take(item.name))
+        other_readers = {
+            label: stack.enter_context(other.open_take(item.name)) for label, other in others.items() if item.compared
+        }
+        against = None
+        if item.sharp_video is not None and renderer is not None:
+            readers, n_samples = (reader, *other_readers.values()), config.frames_per_take
+            against = fidelity.TakeComparison(
+                readers, item.sharp_video, aligned, renderer=renderer, n_samples=n_samples
+            )
 
-    keyed, outcomes = None, []
-    with aligned.open_take(item.name) as reader:
+        def compare(reader: AlignedTakeReader, n_blurs: int = 0) -> TakeFidelity | None:
+            return None if against is None else against.compare(reader, n_blurs)
+
+        keyed, outcomes = None, []
         compared = compare(reader, config.blurs_per_take)
         if item.keying is not None:
             keyed = keying.measure_take(
@@ -117,7 +125,6 @@ def _measure_take(
             )
         if item.compared:
             outcomes.append(comparison.measure_take(MAIN_LABEL, reader, renderer, compared))
-    for label, other in others.items() if item.compared else ():
-        with other.open_take(item.name) as reader:
-            outcomes.append(comparison.measure_take(label, reader, renderer, compare(reader)))
+        for label, other_reader in other_readers.items():
+            outcomes.append(comparison.measure_take(label, other_reader, renderer, compare(other_reader)))
     return _Result(compared, keyed, tuple(outcomes))

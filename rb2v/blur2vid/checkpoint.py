@@ -23,7 +23,7 @@ FORMAT = 1
 """Raised when weights of before would give other frames."""
 CHECKPOINT_NAME = "checkpoint.safetensors"
 """Of the checkpoint in the folder of a run."""
-MAX_FRAMES = 101
+MAX_FRAMES = 101  # as a rig's frames_per_sequence
 
 _EXPECTED = "a checkpoint that 'rb2v train-blur2vid' wrote"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
 
@@ -18,7 +17,8 @@ from rb2v.blur2vid.tiles import OVERLAP_PX, TILE_PX, blend_tiles, lay_tiles
 from rb2v.core.metrics import mse_to_psnr
 from rb2v.device import check_torch_device, torch_device_of
 from rb2v.errors import InputError
-from rb2v.models import list_shipped
+from rb2v.models import shipped_path
+from rb2v.progress import Count
 from rb2v.training.tensor_files import check_file
 
 DEFAULT_MODEL = "deblur_unet"
@@ -28,7 +28,6 @@ _MAX_OVERSHOOT = 0.1  # resampled images leave 0..1 by less, and values that go 
 _ALPHA_BACKDROP = 1.0  # white, as most viewers show it
 _EXPECTED_IMAGE = "(H, W, 3), (H, W) or (H, W, 4) of uint8, uint16 or floats in 0..1"
 
-Progress = Callable[[int, int], None]
 Frames = NDArray[np.uint8]
 Image = NDArray[np.float32]
 
@@ -86,11 +85,7 @@ def find_run(run: Path | None) -> Path:
         If there is none.
     """
     if run is None:
-        shipped = next((model.path for model in list_shipped() if model.name == DEFAULT_MODEL), None)
-        if shipped is None or not shipped.is_file():
-            problem = "the weights that rb2v deblurs with are not installed here"
-            raise InputError(shipped or f"{DEFAULT_MODEL}.safetensors", problem, expected="--run RUN, your own")
-        return shipped
+        return shipped_path(DEFAULT_MODEL)
     path = run / CHECKPOINT_NAME if run.is_dir() else run
     check_file(path, "what 'rb2v train-blur2vid' wrote")
     return path
@@ -180,7 +175,7 @@ def recover_frames(
     *,
     tile: int = TILE_PX,
     overlap: int = OVERLAP_PX,
-    progress: Progress | None = None,
+    progress: Count | None = None,
 ) -> Frames:
     """Recover the sharp frames of a prepared image, tile by tile where it is larger than one.
 

@@ -20,8 +20,11 @@ from numpy.typing import NDArray
 from rb2v.blur2vid.backbones import Backbone
 from rb2v.core.metrics import SSIM_WINDOW_PX, choose_by_frame, choose_by_pair, choose_by_sequence, psnr, ssim
 from rb2v.errors import InputError
+from rb2v.progress import Progress
 from rb2v.shards import ShardReader
-from rb2v.training.data import resize_frames, to_float, to_tensor
+from rb2v.shards.prepared import open_frames
+from rb2v.shards.resizing import resize_frames, shrunk_size
+from rb2v.training.data import to_float, to_tensor
 from rb2v.training.intervals import TakeBootstrap, interval_of
 from rb2v.training.tables import read_table
 
@@ -40,7 +43,6 @@ MEASURES: Mapping[str, int] = {"psnr": 1, "ssim": 1, "lpips": -1}
 MAX_PSNR_DB = 100.0
 """What an estimate without any error is given, so that means stay finite."""
 
-Progress = Callable[[int, int, str], None]
 Frames = NDArray[np.uint8]
 
 
@@ -87,8 +89,10 @@ def measure_samples(
         perceptual = load_lpips("alex").to(next(network.parameters()).device)
     tables = []
     keys = reader.table[["take", "blurry_index"]]
+    width, height = reader.manifest.output_size
+    prepared = open_frames(reader, image_size) if shrunk_size(height, width, image_size) else None
     for index in range(len(reader)):
-        blurry, sharp = read_sample(reader, index, image_size)
+        blurry, sharp = read_sample(reader, index, image_size) if prepared is None else _take(prepared[index])
         estimates = {"network": estimate_frames(network, blurry, sharp)}
         if with_trivial:
             estimates |= {"blurry": _still(blurry, len(sharp)), "mean_frame": _still(_mean(sharp), len(sharp))}
@@ -149,6 +153,11 @@ def read_sample(reader: ShardReader, index: int, image_size: int | None) -> tupl
     frames = np.concatenate([reader.read_blurry(index)[None], reader.read_sharp(index)])
     if image_size is not None:
         frames = resize_frames(frames, image_size)
+    return frames[0], frames[1:]
+
+
+def _take(planes: Frames) -> tuple[Frames, Frames]:
+    frames = np.ascontiguousarray(planes.transpose(0, 2, 3, 1))
     return frames[0], frames[1:]
 
 

@@ -17,7 +17,9 @@ from rb2v.hypercut.networks import OrderNetwork
 from rb2v.hypercut.order import sequence_pairs
 from rb2v.hypercut.sequences import check_frame_size
 from rb2v.shards import ShardReader
-from rb2v.training.data import resize_frames, to_float, to_tensor
+from rb2v.shards.prepared import find_frames
+from rb2v.shards.resizing import resize_frames
+from rb2v.training.data import to_float, to_tensor
 
 N_SCALE_SEQUENCES = 64
 """Training sequences that tell the units."""
@@ -76,9 +78,16 @@ class Regularizer:
 
     def _measure_scales(self, path: Path, reader: ShardReader, device: torch.device) -> tuple[float, float]:
         squares, distances = [], []
+        # A few sequences of maybe many: they are not worth making the frames of all.
+        prepared = find_frames(reader, self._image_size)
         with torch.inference_mode():
-            for index in np.unique(np.linspace(0, len(reader) - 1, N_SCALE_SEQUENCES).astype(int)):
-                frames = to_float(to_tensor(resize_frames(reader.read_sharp(int(index)), self._image_size))).to(device)
+            for index in np.unique(np.linspace(0, len(reader) - 1, N_SCALE_SEQUENCES).astype(int)).tolist():
+                sharp = (
+                    to_tensor(resize_frames(reader.read_sharp(index), self._image_size))
+                    if prepared is None
+                    else torch.from_numpy(prepared[index, 1:])
+                )
+                frames = to_float(sharp).to(device)
                 squares.append(self._network.score(*sequence_pairs(frames)).square().mean())
                 distances.append(naive(frames[None], frames[None].flip(1)))
         score = math.sqrt(float(torch.stack(squares).mean()))

@@ -30,11 +30,11 @@ _EXPECTED_HYPERCUT = (
 _PARALLEL_PREFIX = "module."
 _HYPERCUT_PREFIX = "model."
 _HYPERCUT_LOSS = "model.loss."
-_HYPERCUT_MEAN, _HYPERCUT_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_HYPERCUT_MEAN, _HYPERCUT_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's
 _NORM_BUFFERS = {"running_mean", "running_var", "num_batches_tracked"}
 """Buffers that early versions of torch kept in norms which do not use them."""
-_N_NAMED = 5
-_MAX_NAME = 160
+_N_NAMED = 5  # names in a message
+_MAX_NAME = 160  # letters of one, which a file may make as long as it likes
 
 
 def read_jin(paths: Path | Sequence[Path]) -> dict[str, Tensor]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,12 @@ from rb2v.blur2vid.config import LABEL_LOSS, NO_REGULARIZER, TrainBlur2VidConfig
 from rb2v.blur2vid.evaluate import SAMPLES_NAME, check_measurable, measure_samples, score_samples
 from rb2v.blur2vid.guidance import Regularizer
 from rb2v.blur2vid.losses import LOSSES, charbonnier
-from rb2v.device import check_torch_device, torch_device_of
+from rb2v.device import check_torch_device, torch_device_of, training_threads
 from rb2v.errors import InputError
 from rb2v.hypercut import labels as order_labels
 from rb2v.hypercut.checkpoint import CHECKPOINT_NAME as ORDER_CHECKPOINT_NAME
 from rb2v.io.store import SCHEMA, output_folder, read_json, sha256_of, write_json
+from rb2v.progress import Progress, label_count
 from rb2v.shards import ShardReader, manifest_path
 from rb2v.training.average import MovingAverage
 from rb2v.training.data import ShardDataset
@@ -39,8 +40,6 @@ __all__ = ["TrainBlur2VidConfig", "run"]
 
 METRICS_NAME = "metrics.json"
 LABELS_NAME = "order_labels.csv"
-
-Progress = Callable[[int, int, str], None]
 
 
 def run(
@@ -99,6 +98,7 @@ def run(
     ranks = Ranks(torch_device_of(device))
     with ExitStack() as stack:
         with ranks.together():
+            stack.enter_context(training_threads())
             check_torch_device(device)
             reader, manifest = ShardReader(shards_dir, "train"), manifest_path(shards_dir)
             if not len(reader):
@@ -182,7 +182,7 @@ class _Training:
                 if not labels.exists():
                     order_labels.run(shards_dir, order_run, labels, splits=("train",), device=ranks.accelerator)
         with ranks.together():
-            dataset = make_dataset(shards_dir, config, out_dir / LABELS_NAME)
+            self._dataset = dataset = make_dataset(shards_dir, config, out_dir / LABELS_NAME)
             self._loader = make_loader(dataset, config.batch_size // ranks.size, workers=workers)
             self._fabric: Fabric = ranks.make_fabric(all_weights_used=not network.has_autoencoder)
             if order_run is not None and config.regularizer != NO_REGULARIZER:
@@ -192,6 +192,8 @@ class _Training:
 
     def run(self, sources: dict[str, str], progress: Progress | None) -> None:
         config, ranks = self._config, self._ranks
+        with ranks.together():
+            self._dataset.prepare(label_count(progress, "reading train sequences"))
         plain_optimizer = torch.optim.AdamW(self._backbone.parameters(), weight_decay=config.weight_decay)
         network, optimizer = self._fabric.setup(_Pass(self._backbone), plain_optimizer)
         average = MovingAverage(self._backbone, config.ema_decay)

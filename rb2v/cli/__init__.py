@@ -3,32 +3,30 @@
 from __future__ import annotations
 
 import errno
-import logging
 import sys
 from typing import Annotated
 
 import typer
-from rich.logging import RichHandler
-from rich.text import Text
 
 from rb2v import __version__
-from rb2v.cli import (  # noqa: F401 - they register themselves
-    building,
-    capture,
-    exchange,
-    inspection,
-    learning,
-    models,
-    scoring,
-    using,
-    verification,
-)
-from rb2v.cli.shared import app, console, error_console
+from rb2v.cli.commands import LazyGroup
+from rb2v.cli.shared import echo, echo_error
 from rb2v.errors import Rb2vError
 
 __all__ = ["app", "main"]
 
-EXIT_INPUT_WRONG = 2
+app = typer.Typer(
+    name="rb2v",
+    cls=LazyGroup,
+    help="Blur-to-video data sets from beam-splitter rigs, and HyperCUT trained on them.",
+    no_args_is_help=True,
+    add_completion=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"max_content_width": 100},  # columns; the width of the docs
+)
+
+EXIT_INPUT_WRONG = 2  # told apart from 1, a fault of the program
 
 _FULL_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # What the user's machine refuses: a full disk, a missing permission, a path that cannot be, or is gone.
@@ -57,12 +55,14 @@ def main() -> None:
 
 
 def _print_error(message: str) -> None:
-    error_console.print(Text.assemble(("error: ", "bold red"), message), soft_wrap=True)
+    from rich.text import Text
+
+    echo_error(Text.assemble(("error: ", "bold red"), message), soft_wrap=True)
 
 
 def _show_version(value: bool) -> None:
     if value:
-        console.print(f"rb2v {__version__}")
+        echo(f"rb2v {__version__}")
         raise typer.Exit
 
 
@@ -74,9 +74,3 @@ def configure(
     ] = False,
 ) -> None:
     """Set up what every command shares."""
-    logging.basicConfig(
-        level=logging.INFO if verbose else logging.WARNING,
-        format="%(message)s",
-        handlers=[RichHandler(console=error_console, show_time=False, show_path=False)],
-        force=True,
-    )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from rb2v.cli.shared import console
+from rb2v.cli.consoles import console
 
 if TYPE_CHECKING:
     from rb2v.artifacts import Calibration, Lens

@@ -1,63 +1,91 @@
-"""What the commands share: the application, consoles, options, and the reading of what was typed."""
+"""Parts of all commands: how they are made, options, printing, and the parsing of what was typed."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
-from rich.console import Console, ConsoleOptions, RenderableType
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.segment import Segment
-from rich.text import Text
+from typer.core import TyperCommand
 
 from rb2v.errors import Rb2vError
 
 if TYPE_CHECKING:
-    from rb2v.stages.calibrate.boards import CharucoSpec
+    from typer._click import Context, HelpFormatter
 
-app = typer.Typer(
-    name="rb2v",
-    help="Blur-to-video data sets from beam-splitter rigs, and HyperCUT trained on them.",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode="rich",
-    pretty_exceptions_enable=False,
-)
-
-
-class PlainConsole(Console):
-    """A console that spells out what would steer a terminal: names come from files, and may hold anything."""
-
-    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
-        """Render anything; control sequences of rich's own pass, those within a text do not."""
-        for segment in super().render(renderable, options):
-            yield segment if segment.control else segment._replace(text=_spell_out(segment.text))
-
-    def render_str(self, text: str, **options: Any) -> Text:  # noqa: ANN401 - as the base class has them
-        """Render a text, spelled out before anyone measures how wide it is."""
-        return super().render_str(_spell_out(text), **options)
-
-
-def _spell_out(text: str) -> str:
-    """Return a text with control characters, marks of direction and the like as Python spells them."""
-    if text.isprintable():
-        return text
-    return "".join(
-        letter if letter.isprintable() or letter in "\n\t" else letter.encode("unicode_escape").decode()
-        for letter in text
-    )
-
-
-console = PlainConsole(highlight=False, markup=False, emoji=False)
-error_console = PlainConsole(stderr=True, highlight=False, markup=False, emoji=False)
+    from rb2v.stages.calibrate.charuco import CharucoSpec
 
 Config = TypeVar("Config")
 
-RawDir = Annotated[Path, typer.Option("--raw-dir", help="Raw directory: capture.yaml, calibration/, takes/.")]
-Workers = Annotated[int | None, typer.Option(help="Worker processes; one per core by default.", min=1)]
+
+class Command(TyperCommand):
+    """A command whose help lists options by panel, in plain text, and that sets up logging when it runs.
+
+    Typer's own panels are drawn by rich, whose import takes longer than everything else that a help text needs.
+    """
+
+    def format_options(self, ctx: Context, formatter: HelpFormatter) -> None:
+        """Write a section for each help panel, in the order in which the parameters name them."""
+        panels: dict[str, list[tuple[str, str]]] = {}
+        for param in self.get_params(ctx):
+            if (record := param.get_help_record(ctx)) is not None:
+                usual = "Arguments" if param.param_type_name == "argument" else "Options"
+                panels.setdefault(getattr(param, "rich_help_panel", None) or usual, []).append(record)
+        for title, records in panels.items():
+            with formatter.section(title):
+                formatter.write_dl(records)
+
+    def invoke(self, ctx: Context) -> Any:  # noqa: ANN401 - as the base class has it
+        """Set up logging and run the command."""
+        from rich.logging import RichHandler
+
+        from rb2v.cli.consoles import error_console
+
+        logging.basicConfig(
+            level=logging.INFO if ctx.find_root().params.get("verbose") else logging.WARNING,
+            format="%(message)s",
+            handlers=[RichHandler(console=error_console, show_time=False, show_path=False)],
+            force=True,
+        )
+        return super().invoke(ctx)
+
+
+def make_app(**options: Any) -> typer.Typer:  # noqa: ANN401 - what typer.Typer takes
+    """Return an application for the commands of one module."""
+    return typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, **options)
+
+
+def echo(*objects: Any, soft_wrap: bool = False) -> None:  # noqa: ANN401 - whatever rich can show
+    """Print to standard output; texts longer than a line are broken unless ``soft_wrap``."""
+    from rb2v.cli.consoles import console
+
+    console.print(*objects, soft_wrap=soft_wrap)
+
+
+def echo_error(*objects: Any, soft_wrap: bool = False) -> None:  # noqa: ANN401 - whatever rich can show
+    """Print to standard error."""
+    from rb2v.cli.consoles import error_console
+
+    error_console.print(*objects, soft_wrap=soft_wrap)
+
+
+FILES = "Input and output"
+METHOD = "Method"
+EXECUTION = "Execution"
+
+RawDir = Annotated[
+    Path, typer.Option("--raw-dir", help="Raw directory: capture.yaml, calibration/, takes/.", rich_help_panel=FILES)
+]
+Workers = Annotated[
+    int | None, typer.Option(help="Worker processes; one per core by default.", min=1, rich_help_panel=EXECUTION)
+]
+Weights = Annotated[
+    Path | None,
+    typer.Option(help="File of the matting method's weights, for one that has some.", rich_help_panel=FILES),
+]
 ExecutorName = Annotated[
     str,
     typer.Option(
@@ -65,10 +93,12 @@ ExecutorName = Annotated[
         metavar="NAME|ADDRESS",
         help="Where the work runs: serial, processes, dask (a cluster of processes on this machine), the address of a "
         "Dask scheduler, tcp://host:8786 for example, or auto: serial for one worker and processes otherwise.",
+        rich_help_panel=EXECUTION,
     ),
 ]
 Device = Annotated[
-    Literal["auto", "cpu", "cuda"], typer.Option(help="Where to compute; auto takes CUDA where there is one.")
+    Literal["auto", "cpu", "cuda"],
+    typer.Option(help="Where to compute; auto takes CUDA where there is one.", rich_help_panel=EXECUTION),
 ]
 
 
@@ -104,7 +134,7 @@ def parse_distortion(text: str, option: str) -> tuple[float, float]:
 
 def parse_charuco(text: str, option: str) -> CharucoSpec:
     """Read ``DICTIONARY,WIDTHxHEIGHT[,SHARE]``: a ChArUco board."""
-    from rb2v.stages.calibrate.boards import CharucoSpec
+    from rb2v.stages.calibrate.charuco import CharucoSpec
 
     dictionary, *others = text.split(",")
     try:
@@ -162,14 +192,9 @@ def show_progress(label: str) -> Iterator[Callable[..., None]]:
     callable
         ``show(done, total, label)`` moves the bar; each may be left out or None, and stays as it was.
     """
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=error_console, transient=True, disable=not error_console.is_terminal) as progress:
+    from rb2v.cli.consoles import make_progress
+
+    with make_progress() as progress:
         task = progress.add_task(label, total=None)
 
         def show(done: int | None = None, total: int | None = None, label: str | None = None) -> None:
@@ -184,4 +209,4 @@ def print_splits(shards: Path, *, with_shards: bool = True) -> None:
 
     for split, entry in read_manifest(shards).splits.items():
         ending = f" in {len(entry.shards)} shards" if with_shards else ""
-        console.print(f"{split}: {entry.samples} samples{ending}")
+        echo(f"{split}: {entry.samples} samples{ending}")

@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 from scipy.ndimage import median_filter
 from scipy.stats import siegelslopes
 
-MIN_FRAMES = 3
+MIN_FRAMES = 3  # two frames always lie on a line; a third can contradict them
 
-_MAX_MEDIAN_FRAMES = 1000
-_MAX_ROUNDS = 100
-_JUMP_REACH = 9
-_MAX_WEIGHT_RATIO = 4.0
-_MAX_DRIFT = 0.2
+_MAX_MEDIAN_FRAMES = 1000  # the repeated median makes a matrix of their square: 8 MB
+_MAX_ROUNDS = 100  # only a bound: each round lowers a sum of squares, and the loop ends when the inliers stay the same
+_JUMP_REACH = 9  # frames in each median, of which four may be wrong; takes of less than twice as many are never split
+_MAX_WEIGHT_RATIO = 4.0  # over the median weight and under it, so that a few frames never decide alone
+_MAX_DRIFT = 0.2  # s per s; quartz clocks part by 1e-4, so that a line beyond it was drawn through wrong peaks
 
 
 @dataclass(frozen=True)

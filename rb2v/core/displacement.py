@@ -12,12 +12,12 @@ from rb2v.core.homography import Homography
 from rb2v.core.refinement import FloatImage, ImagePair, local_scale
 
 _SCALES = ((4.0, 0.1), (2.0, 0.03), (1.0, 0.004))  # smoothing, and how near the step comes there, in pixels
-_MAX_ITERATIONS = 8
-_MAX_ERROR_PX = 0.25
-_MIN_CORRELATION = 0.5
-_MIN_SHARE = 0.5
-_SURE_STEP_PX = 0.2
-_SURE_CORRELATION = 0.8
+_MAX_ITERATIONS = 8  # only a bound, of each scale
+_MAX_ERROR_PX = 0.25  # standard error; larger ones tell nothing where places agree within 0.5 and 0.25 px
+_MIN_CORRELATION = 0.5  # of the matched gradients; less is another thing, or noise
+_MIN_SHARE = 0.5  # of a window, that both views must show
+_SURE_STEP_PX = 0.2  # so near, one Gauss-Newton step is enough: what it leaves falls with a higher power of it
+_SURE_CORRELATION = 0.8  # of the gradients as they lie; what matches less is measured from coarse to fine
 
 
 @dataclass(frozen=True)

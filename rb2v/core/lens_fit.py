@@ -23,14 +23,13 @@ Points = NDArray[np.float64]
 Vector = NDArray[np.float64]
 
 _ORDER: tuple[Term, ...] = ("k1", "k2", "p1", "p2", "k3", "cx", "cy")
-_STEP = 1e-6
-_MAX_EVALUATIONS = 40
-_FAR_PX = 1e3
-_MAX_PAIR_K1 = 0.5
-_PRIOR_K1, _PRIOR_PX = 0.3, 0.3
-_OUTLIER_PX = 0.3
-_REACHES_PX = (8.0, 1.0)
-"""Where a corner begins to lose weight: several times the noise of a detector."""
+_STEP = 1e-6  # focal lengths or k1, for slopes by differences: far below any distortion, far above float64's rounding
+_MAX_EVALUATIONS = 40  # only a bound, for boards that contradict each other
+_FAR_PX = 1e3  # error of a point that the lens does not take: more than any picture leaves, and finite for the solver
+_MAX_PAIR_K1 = 0.5  # moves the corner of a 4:3 picture by 18 % of its radius; a fit beyond it has run away
+_PRIOR_K1, _PRIOR_PX = 0.3, 0.3  # such a k1 costs as much as one point that misses by so much: next to nothing
+_OUTLIER_PX = 0.3  # where a corner begins to lose weight: beyond the 0.2 px that detectors leave (docs/calibration.md)
+_REACHES_PX = (8.0, 1.0)  # where a pair begins to lose weight: far from the answer, and near it
 
 
 @dataclass(frozen=True, eq=False)

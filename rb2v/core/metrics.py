@@ -19,16 +19,16 @@ from scipy.ndimage import correlate1d, distance_transform_edt, label
 SSIM_WINDOW_PX = 11
 """Side of the window of `ssim`, and so the least side of an image."""
 
-_SSIM_SIGMA_PX = 1.5
+_SSIM_SIGMA_PX = 1.5  # Wang et al., "Image quality assessment", 2004: a window of 11 px with this deviation
 _SSIM_STABILIZERS = (0.01**2, 0.03**2)  # for values in 0..1
-_GRADIENT_SIGMA_PX = 1.4
+_GRADIENT_SIGMA_PX = 1.4  # Rhemann et al., see `alpha_errors`
 _GRADIENT_REACH_PX = 4  # where the derivative's kernel falls below a hundredth
-_CONNECTIVITY_STEPS = 10
-_CONNECTIVITY_THETA = 0.15
-_EDGE_ALPHA = (0.02, 0.98)
-_EDGE_REACH_PX = 3.0
-_HUE_REACH_DEGREES = 15.0
-_MIN_HUE_SATURATION = 0.15
+_CONNECTIVITY_STEPS = 10  # Rhemann et al.: thresholds of alpha, a tenth apart
+_CONNECTIVITY_THETA = 0.15  # Rhemann et al.: less of alpha outside the connected part does not count
+_EDGE_ALPHA = (0.02, 0.98)  # alpha of an edge: not all screen and not all foreground, up to 5 levels of 255
+_EDGE_REACH_PX = 3.0  # about as far as a codec's chroma, at half the size, carries a fringe
+_HUE_REACH_DEGREES = 15.0  # about the screen's hue; yellow lies 60 degrees from green
+_MIN_HUE_SATURATION = 0.15  # HSV; grayer pixels have a hue of noise
 
 
 @dataclass(frozen=True)

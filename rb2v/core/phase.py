@@ -10,9 +10,9 @@ from rb2v.core.homography import Homography
 
 FloatImage = NDArray[np.float32]
 
-_LOWEST_FREQUENCY = 0.02
-_HIGHEST_FREQUENCY = 0.35
-_FLOOR = 0.05
+_LOWEST_FREQUENCY = 0.02  # cycles per pixel; longer waves than 50 px are uneven light and the fading rim
+_HIGHEST_FREQUENCY = 0.35  # cycles per pixel; shorter waves than 3 px are noise and resampling
+_FLOOR = 0.05  # of the band's mean strength: a frequency that strong counts half, weaker ones fade to nothing
 
 
 def similarity_candidates(source: FloatImage, target: FloatImage) -> list[Homography]:

@@ -15,19 +15,19 @@ from rb2v.core.homography import Homography, normalized, warp_points
 FloatImage = NDArray[np.float32]
 Motion = Literal["homography", "shift"]
 
-_SMOOTHING_PX = 1.0
-_COARSEST_PX = 64
-_MAX_HALVINGS = 4
-_MAX_PIXELS = 50_000
-_MAX_PIXELS_OF_ALL = 160_000
-_MIN_PIXELS = 64
-_MAX_ITERATIONS = 20
-_PRECISION_PX = 1e-3
-_COARSE_PRECISION_PX = 0.02
-_MAX_MOVE_SHARE = 0.1
-_ROBUST_SCALE = 3.0
-_COARSE_MASK_SHARE = 0.999
-_LEAST_GRADIENT = 1e-6
+_SMOOTHING_PX = 1.0  # the Gaussian's deviation: less leaves steps of the grid, more takes fine texture away
+_COARSEST_PX = 64  # shorter side of the coarsest level; below it `common_pixels` leaves little inside of its margin
+_MAX_HALVINGS = 4  # the start is right to 1/30 of the picture: 64 px of 1920, which is 4 px at the coarsest level
+_MAX_PIXELS = 50_000  # of one pair, those of the largest gradients; the flat rest costs time and tells little
+_MAX_PIXELS_OF_ALL = 160_000  # so that many pairs take hardly longer; each keeps a fifth of its own at least
+_MIN_PIXELS = 64  # eight for each parameter; a pair with fewer says nothing
+_MAX_ITERATIONS = 20  # of a level; only a bound, because the loop ends at the precision
+_PRECISION_PX = 1e-3  # the error that registration reaches without H.264 (docs/calibration.md)
+_COARSE_PRECISION_PX = 0.02  # at its own level; the next one, of twice the size, starts from there
+_MAX_MOVE_SHARE = 0.1  # of the longer side: three times what a start may be off; more is a fit that ran away
+_ROBUST_SCALE = 3.0  # deviations of the noise at which a pixel counts half (Cauchy's weight)
+_COARSE_MASK_SHARE = 0.999  # of a coarse pixel that must count: all of it, up to the rounding of float32
+_LEAST_GRADIENT = 1e-6  # norm below which a picture is flat, so that nothing is divided by rounding errors
 _FREE: dict[Motion, tuple[int, ...]] = {"homography": (0, 1, 2, 3, 4, 5, 6, 7), "shift": (2, 5)}
 
 

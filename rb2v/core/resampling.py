@@ -16,15 +16,15 @@ from rb2v.core.planes import Planes
 
 Picture = NDArray[np.float32]
 
-_N_SCALE_POINTS = 9
+_N_SCALE_POINTS = 9  # across and down, whose median is the scale: enough for lenses, which change it smoothly
 _LINEAR_VARIANCE = 1 / 6
 """What linear interpolation blurs on the average over all places between two pixels, in squared pixels."""
 _MIN_VARIANCE_FOR_LINEAR = 0.75
 """Blur that is wanted, in squared pixels, beside which it hardly matters that linear interpolation's is uneven."""
-_NEGLIGIBLE_VARIANCE = 0.04
-_TABLE_LEVELS = 65536
-_OUTSIDE_PX = -1e4
-_MARGIN_PX = 3
+_NEGLIGIBLE_VARIANCE = 0.04  # px²; a deviation of 0.2 px, whose 3-tap kernel would be almost the pixel itself
+_TABLE_LEVELS = 65536  # as many as uint16 can index
+_OUTSIDE_PX = -1e4  # for points that no lens takes: beyond any margin, and within what cv2.remap can hold
+_MARGIN_PX = 3  # reach of cubic interpolation (2 px), and one for rounding
 
 
 class FrameWarp:

@@ -13,18 +13,18 @@ from scipy.signal.windows import tukey
 
 from rb2v.core.temporal import parabola_vertex
 
-_SOUND_BAND_HZ = (200.0, 8000.0)
-_SOUND_RATES = (1000, 400_000)
-_MAX_COMMON_RATE = 20_000
-_SOUND_SMEAR_SECONDS = 2e-3
-_GYRO_BAND_HZ = (0.5, 20.0)
-_MIN_GYRO_HZ, _MAX_GYRO_HZ = 50.0, 400.0
-_GYRO_SMOOTHING_HZ = 0.3
+_SOUND_BAND_HZ = (200.0, 8000.0)  # below it lie wind, hum and handling; above it compressed sound keeps little
+_SOUND_RATES = (1000, 400_000)  # per second; a file that states another is broken, and would ask for a huge filter
+_MAX_COMMON_RATE = 20_000  # per second: holds the band, at 0.05 ms a sample, where sound is believed to 5 ms
+_SOUND_SMEAR_SECONDS = 2e-3  # a drift of 100 ppm spreads the peak by as much over 20 s
+_GYRO_BAND_HZ = (0.5, 20.0)  # below it lie the gyros' biases, above it vibration that each camera has for itself
+_MIN_GYRO_HZ, _MAX_GYRO_HZ = 50.0, 400.0  # the first holds a band of 20 Hz; more than the second adds cost alone
+_GYRO_SMOOTHING_HZ = 0.3  # deviation along the spectrum: less than lies between the tones of steps (about 2 Hz)
 _GYRO_FLOOR = 1e-3  # of the power of the strongest frequency; what is weaker may be noise
-_GYRO_EDGE_SECONDS = 0.3
+_GYRO_EDGE_SECONDS = 0.3  # over which either end is faded
 _MIN_TURNING = 2e-3  # rad/s; a camera's noise at rest, in this band
-_MIN_OVERLAP_SECONDS = 1.0
-_MIN_OVERLAP_SHARE = 0.2
+_MIN_OVERLAP_SECONDS = 1.0  # a period of 1 Hz, as a hand moves
+_MIN_OVERLAP_SHARE = 0.2  # of the shorter recording; shorter overlaps correlate by chance
 _GYRO_PEAK_SECONDS = 0.25  # a quarter of a period of 1 Hz, as a hand moves
 _MAX_PAIR_STEPS = 4.0  # blurry frames; what has changed after more is another picture
 

@@ -25,10 +25,10 @@ from rb2v.errors import InputError
 from rb2v.execution.local import LocalExecutor
 from rb2v.execution.task import MAX_DEATHS, Outcome, Task, WorkerExecutor
 
-_CONNECT_SECONDS = 10.0
-_WORKERS_SECONDS = 30.0
-_SIGHT_SECONDS = 10.0
-_POLL_SECONDS = 5.0
+_CONNECT_SECONDS = 10.0  # a scheduler on the same network answers at once; a wrong address is reported soon
+_WORKERS_SECONDS = 30.0  # for workers that are just being started, or started again
+_SIGHT_SECONDS = 10.0  # network file systems keep what they know of a folder for some seconds
+_POLL_SECONDS = 5.0  # between looks at whether workers are left; small beside `_WORKERS_SECONDS`
 
 
 class LocalClusterExecutor(LocalExecutor):

@@ -16,7 +16,7 @@ from typing import Any, Protocol, TypeVar
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-MAX_TASK_BYTES = 2**20
+MAX_TASK_BYTES = 2**20  # paths and configurations are far smaller; frames are larger (docs/scaling.md)
 MAX_DEATHS = 3
 """After so many dead workers a task is given up."""
 

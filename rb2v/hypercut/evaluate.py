@@ -33,14 +33,14 @@ __all__ = [
     "score_predictions",
 ]
 
-BRIGHTNESS_SHIFT = 0.1
-CONTRAST_GAIN = 0.8
+BRIGHTNESS_SHIFT = 0.1  # as large as `augmentation.MAX_OFFSET`
+CONTRAST_GAIN = 0.8  # as strong as the inverse of `augmentation.MAX_GAIN`
 
-N_ANGLES = 180
-N_CHANCE_DRAWS = 200
+N_ANGLES = 180  # a degree apart; lines, so that half a turn is all
+N_CHANCE_DRAWS = 200  # whose mean's error is a 14th of one draw's spread
 
-MIN_SCORE_RMS = 1e-3
-MIN_HIT = 0.6
+MIN_SCORE_RMS = 1e-3  # an untrained network's scores are far larger; smaller ones are rounding
+MIN_HIT = 0.6  # scores that are the same in both orders hit half of the pairs or fewer
 
 VARIANTS: Mapping[str, Callable[[Tensor], Tensor]] = {
     "plain": lambda frames: frames,

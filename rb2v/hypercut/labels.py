@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
 
 from rb2v.artifacts import SPLITS, Split
 from rb2v.device import check_torch_device, torch_device_of
@@ -17,16 +16,14 @@ from rb2v.hypercut.checkpoint import load_order_network
 from rb2v.hypercut.networks import OrderNetwork
 from rb2v.hypercut.order import orders_of
 from rb2v.hypercut.scoring import batch_size_of, score_sequences
-from rb2v.hypercut.sequences import check_frame_size
+from rb2v.hypercut.sequences import check_frame_size, load_sequences
 from rb2v.io.store import sha256_of, whole_file
+from rb2v.progress import Progress, label_count
 from rb2v.shards import ShardReader, manifest_path
 from rb2v.shards.labels import DATA_COLUMN
-from rb2v.training.data import resize_frames, to_tensor
 
 COLUMNS = ("split", "take", "blurry_index", "order", "side", "margin", "consistent")
 """Columns of the table, before the pairs' scores ``s_0 ...``."""
-
-Progress = Callable[[int, int, str], None]
 
 
 def run(
@@ -138,15 +135,14 @@ def _label_split(
     network: OrderNetwork, reader: ShardReader, image_size: int, progress: Progress | None
 ) -> pd.DataFrame:
     check_frame_size(reader, image_size, network.min_size_px)
+    sequences = load_sequences(reader, image_size, label_count(progress, f"reading {reader.split} sequences"))
     scores = np.empty((len(reader), reader.manifest.frames_per_sequence // 2), dtype=np.float32)
-    done, batch = 0, list[Tensor]()
-    for index in range(len(reader)):
-        batch.append(to_tensor(resize_frames(reader.read_sharp(index), image_size)))
-        if len(batch) == batch_size_of(batch[0].shape) or index + 1 == len(reader):
-            scores[done : index + 1] = score_sequences(network.score, torch.stack(batch), network.normal.device)
-            done, batch = index + 1, []
-            if progress is not None:
-                progress(done, len(reader), f"labelling {reader.split} sequences")
+    step = batch_size_of(sequences.shape[1:])
+    for start in range(0, len(reader), step):
+        batch = sequences[start : start + step]
+        scores[start : start + step] = score_sequences(network.score, batch, network.normal.device)
+        if progress is not None:
+            progress(start + len(batch), len(reader), f"labelling {reader.split} sequences")
     table = reader.table[["take", "blurry_index"]].reset_index(drop=True)
     table.insert(0, "split", str(reader.split))
     sums = np.nan_to_num(scores.sum(axis=1), posinf=0, neginf=0)

@@ -14,10 +14,10 @@ from rb2v.hypercut.augmentation import draw_sequences, show_pairs
 from rb2v.hypercut.networks import OrderNetwork
 from rb2v.io.store import whole_file
 
-N_SHOWN = 6
-_SIDE_PX = 144
-_GAP_PX = 8
-_TEXT_PX = 20
+N_SHOWN = 6  # rows of the picture, few enough to look at each
+_SIDE_PX = 144  # of the shorter side of a frame as shown
+_GAP_PX = 8  # between frames
+_TEXT_PX = 20  # height of the line with the score
 
 _INK, _PAPER, _NEGATIVE = (40, 32, 28), (255, 255, 255), (30, 100, 200)
 """Colours in OpenCV's order, blue first."""

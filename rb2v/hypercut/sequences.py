@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
 from rb2v.errors import InputError
 from rb2v.hypercut.config import MIN_IMAGE_SIZE_PX
+from rb2v.progress import Count
 from rb2v.shards import ShardReader
-from rb2v.training.data import resize_frames, to_tensor
+from rb2v.shards.prepared import load_frames
 
 
 def check_frame_size(reader: ShardReader, image_size: int, min_size_px: int) -> None:
@@ -38,8 +37,8 @@ def check_frame_size(reader: ShardReader, image_size: int, min_size_px: int) -> 
         raise InputError("options", f"is {image_size}", "image_size", f"{expected} for this network")
 
 
-def load_sequences(reader: ShardReader, image_size: int, progress: Callable[[int, int], None] | None = None) -> Tensor:
-    """Read all sharp sequences into memory, small.
+def load_sequences(reader: ShardReader, image_size: int, progress: Count | None = None) -> Tensor:
+    """Return all sharp sequences, small: mapped from the cache of frames, or in memory where there is none.
 
     Parameters
     ----------
@@ -48,7 +47,7 @@ def load_sequences(reader: ShardReader, image_size: int, progress: Callable[[int
     image_size : int
         Shorter side in pixels.
     progress : callable, optional
-        Called with the sequences read and their number.
+        Called with the sequences read and their number, where they are not in the cache yet.
 
     Returns
     -------
@@ -61,12 +60,4 @@ def load_sequences(reader: ShardReader, image_size: int, progress: Callable[[int
         If the frames are too small for the network.
     """
     check_frame_size(reader, image_size, MIN_IMAGE_SIZE_PX)
-    sequences: list[Tensor] = []
-    for index in range(len(reader)):
-        sequences.append(to_tensor(resize_frames(reader.read_sharp(index), image_size)))
-        if progress is not None:
-            progress(index + 1, len(reader))
-    if not sequences:
-        width, height = reader.manifest.output_size
-        return torch.empty(0, reader.manifest.frames_per_sequence, 3, height, width, dtype=torch.uint8)
-    return torch.stack(sequences)
+    return torch.from_numpy(load_frames(reader, image_size, progress))[:, 1:]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from rb2v.artifacts import SPLITS
-from rb2v.device import check_torch_device, torch_device_of
+from rb2v.device import check_torch_device, torch_device_of, training_threads
 from rb2v.errors import InputError
 from rb2v.hypercut.augmentation import draw_batch, min_frame_side
 from rb2v.hypercut.checkpoint import CHECKPOINT_NAME, load_order_network, save_order_network
@@ -30,6 +29,7 @@ from rb2v.hypercut.networks import OrderNetwork, make_order_network
 from rb2v.hypercut.samples import write_samples
 from rb2v.hypercut.sequences import check_frame_size, load_sequences
 from rb2v.io.store import SCHEMA, output_folder, write_json
+from rb2v.progress import Progress, label_count
 from rb2v.shards import ShardReader, manifest_path, sha256_of
 from rb2v.training.loop import is_told, run_steps
 from rb2v.training.ranks import Ranks
@@ -45,9 +45,7 @@ METRICS_NAME = "metrics.json"
 LABELS_NAME = "order_labels.csv"
 SAMPLES_NAME = "samples.png"
 
-MIN_PAIRS = 2
-
-Progress = Callable[[int, int, str], None]
+MIN_PAIRS = 2  # of a sequence, whose orders can then agree or not
 
 
 def run(
@@ -94,6 +92,7 @@ def run(
     ranks = Ranks(torch_device_of(device))
     with ExitStack() as stack:
         with ranks.together():
+            stack.enter_context(training_threads())
             check_torch_device(device)
             network = make_order_network(config.arch, config.n_dimensions, config.seed)
             train_reader = _open_training_data(shards_dir)
@@ -147,7 +146,7 @@ def _train(
     state = TrainingState(out_dir, settings, data_sha256, config.steps, ranks, parts)
     state.resume()
     with ranks.together():
-        sequences = load_sequences(reader, config.image_size, _labelled(progress, "reading train sequences"))
+        sequences = load_sequences(reader, config.image_size, label_count(progress, "reading train sequences"))
         if ranks.leads and not state.step:
             write_samples(out_dir / SAMPLES_NAME, plain_network, sequences, config.batch_size, config.seed)
     share = ranks.share_of(config.batch_size)
@@ -214,7 +213,7 @@ def _evaluate(
     network.to(accelerator)
     readers = {split: ShardReader(shards_dir, split) for split in SPLITS}
     test = readers["test"]
-    sequences = load_sequences(test, config.image_size, _labelled(progress, "reading test sequences"))
+    sequences = load_sequences(test, config.image_size, label_count(progress, "reading test sequences"))
     predictions = predict(network, config.arch, config.n_dimensions, config.seed, sequences, test.table)
     write_table(out_dir / PREDICTIONS_NAME, predictions)
     by_scorer = score_predictions(predictions)
@@ -246,7 +245,3 @@ def _tell_collapse(training: Path, predictions: pd.DataFrame, by_scorer: dict[st
             *(training.parent, rms, 100 * hit),
         )
     return collapsed
-
-
-def _labelled(progress: Progress | None, label: str) -> Callable[[int, int], None] | None:
-    return None if progress is None else lambda done, total: progress(done, total, label)

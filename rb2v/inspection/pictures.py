@@ -22,16 +22,16 @@ from rb2v.inspection.selection import draw_samples
 from rb2v.inspection.summary import Histogram, Summary
 from rb2v.shards import ShardReader, ShardSample
 
-SHEET_ROWS = 12
+SHEET_ROWS = 12  # enough to see what a data set is like, few enough to look at each
 
 _CATEGORY_COLORS = {"street": "#2f6db3", "face": "#c8641e", "hand": "#3c8d5a"}
 _ACCENT = "#2f6db3"
-_PAPER, _INK, _SOFT = (255, 255, 255), (28, 32, 38), (91, 98, 109)
+_PAPER, _INK, _SOFT = (255, 255, 255), (28, 32, 38), (91, 98, 109)  # RGB of the ground, titles and notes
 _MISSING = 222  # the gray of a frame that cannot be read
 _THUMBNAIL_PX = 224  # of the longer side
-_GAP_PX = 8
-_FONT_PX = 15
-_LINE_PX = 22
+_GAP_PX = 8  # between frames, and around all
+_FONT_PX = 15  # small beside a thumbnail, and legible
+_LINE_PX = 22  # of letters of that size, with room below
 _MOST_TITLE_PX = 1200  # names come from files: one may be of any length
 
 

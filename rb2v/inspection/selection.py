@@ -12,7 +12,7 @@ from rb2v.artifacts import CATEGORIES, SPLITS
 from rb2v.errors import InputError
 from rb2v.shards import ShardReader
 
-_MOST_NAMES = 8
+_MOST_NAMES = 8  # as many as a message of two lines holds
 
 
 def sample_splits(reader: ShardReader) -> NDArray[np.object_]:

@@ -35,7 +35,7 @@ from rb2v.shards import ShardReader, ShardSample
 
 logger = logging.getLogger(__name__)
 
-MAX_GAIN = 64
+MAX_GAIN = 64  # a difference of two levels of 255 becomes black or white; more would show rounding alone
 
 _PAGE_FILES = {
     "/": ("page.html", "text/html; charset=utf-8"),
@@ -44,8 +44,8 @@ _PAGE_FILES = {
 }
 _CACHED_SAMPLES = 4  # a page asks for all frames of a sample at once
 _PNG_LEVEL = 1  # the way is short: time counts more than size
-_IDLE_SECONDS = 60
-_MOST_WHOLE = 2**53
+_IDLE_SECONDS = 60  # after which a silent connection gives its thread back
+_MOST_WHOLE = 2**53  # from which on JavaScript's numbers skip whole ones
 _HEADERS = {
     # Frames arrive by fetch, because that brings the message of one that cannot be read, and are shown as blobs.
     "Content-Security-Policy": (

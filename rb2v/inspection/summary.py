@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,15 +17,16 @@ from rb2v.artifacts import CATEGORIES, SPLITS
 from rb2v.errors import InputError
 from rb2v.inspection.selection import sample_splits, select_samples
 from rb2v.io.store import SCHEMA
+from rb2v.progress import Count
 from rb2v.shards import ShardReader
 
 MOST_MOTION_SAMPLES = 400
 """Samples whose frames are read to measure motion; a data set of any size takes seconds."""
 
 _FLOW_SIDE_PX = (16, 224)  # of the shorter side: the least that the flow can work on, and the most that it needs
-_MOST_BINS = 12
+_MOST_BINS = 12  # lines of a terminal that one histogram takes
 _LEAST_BIN = 1e-3  # of the values themselves: what differs less is the same to a reader
-_MOST_PHASES = 64
+_MOST_PHASES = 64  # of a period: bars that can still be told apart
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ def summarize(
     indices: Sequence[int] | NDArray[np.int64] | None = None,
     *,
     seed: int = 0,
-    on_sample: Callable[[int, int], None] | None = None,
+    on_sample: Count | None = None,
 ) -> Summary:
     """Count what a data set holds, and measure motion on some of its samples.
 
@@ -225,7 +226,7 @@ def measure_motion(
     *,
     most_samples: int = MOST_MOTION_SAMPLES,
     seed: int = 0,
-    on_sample: Callable[[int, int], None] | None = None,
+    on_sample: Count | None = None,
 ) -> Motion:
     """Measure the motion of samples drawn by chance; those that cannot be read are set aside.
 

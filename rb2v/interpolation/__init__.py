@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from rb2v.core.color import Response
 from rb2v.device import Device
-from rb2v.errors import InputError
+from rb2v.errors import InputError, check_member
 from rb2v.interpolation.guarded import GuardedInterpolator, is_scene_cut
 from rb2v.io.store import sha256_of, sha256_of_files
 
@@ -135,14 +135,11 @@ def make_interpolator(
 
     Raises
     ------
-    ValueError
-        If there is no such method; the message names those there are.
     InputError
-        If a network's weights are missing or cannot be used, a method that has none is given some, or there is no such
-        device.
+        If there is no such method or device, a network's weights are missing or cannot be used, or a method that has
+        none is given some.
     """
-    if name not in INTERPOLATORS:
-        raise ValueError(f"{name!r} is no interpolation method; expected one of {', '.join(INTERPOLATORS)}")
+    check_member("interpolator", name, INTERPOLATORS)
     method = INTERPOLATORS[name](InterpolatorSettings(response, device, weights))
     return GuardedInterpolator(method, response)
 

@@ -14,10 +14,10 @@ from rb2v.core.color import Response
 
 Effort = Literal["quick", "full"]
 
-_REDUCTION = 2
-_FIXED_POINT_ROUNDS = 2
-_AGREEMENT_SIGMA_PX = 1.0
-_AGREEMENT_SCALE = 0.005
+_REDUCTION = 2  # motions are compared at half the size, where flow has no finer detail, for a quarter of the work
+_FIXED_POINT_ROUNDS = 2  # flow is smooth, so that each round takes a fraction of the error
+_AGREEMENT_SIGMA_PX = 1.0  # at half the size: single pixels agree by chance
+_AGREEMENT_SCALE = 0.005  # of coded light: motions that agree within about a level of 255 are blended
 
 _Field = NDArray[np.float32]
 

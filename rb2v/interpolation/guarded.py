@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_MIN_SIDE_PX = 64
-_JUDGED_SIZE_PX = 64
-_MIN_JUDGED_SIZE_PX = 32
-_MAX_RETURN_ERROR_PX = 1.0
-_MIN_RETURNING_SHARE = 0.6
-_MIN_CORRELATION = 0.7
+_MIN_SIDE_PX = 64  # smaller frames leave the coarse levels of a flow or a network nothing
+_JUDGED_SIZE_PX = 64  # for which the limits below were found (docs/interpolation.md, scene cuts)
+_MIN_JUDGED_SIZE_PX = 32  # smaller frames hold too little to be told apart
+_MAX_RETURN_ERROR_PX = 1.0  # measured in docs/interpolation.md, scene cuts
+_MIN_RETURNING_SHARE = 0.6  # measured in docs/interpolation.md, scene cuts
+_MIN_CORRELATION = 0.7  # measured in docs/interpolation.md, scene cuts
 
 
 class GuardedInterpolator:

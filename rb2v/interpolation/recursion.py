@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from rb2v.interpolation import Interpolator
 
-_FINEST = 16
-_TOLERANCE = 1e-6
+_FINEST = 16  # sixteenths, four passes deep; what lies between is made by another method (docs/interpolation.md)
+_TOLERANCE = 1e-6  # of a frame's time: what float64 makes of sixteenths
 
 Frame = NDArray[np.float32]
 

@@ -29,7 +29,7 @@ from rb2v.artifacts import (
     TakeRegistration,
     Timing,
 )
-from rb2v.errors import InputError
+from rb2v.errors import InputError, require_file
 from rb2v.io.hdf5 import create_frames, create_group, create_hdf5, naming_damage, open_hdf5, own_dataset
 from rb2v.io.store import SCHEMA, check_schema, parse_json, read_json, validate, whole_file, write_json
 
@@ -75,8 +75,7 @@ def read_aligned_manifest(folder: Path) -> AlignedManifest:
         If there is none, as in a folder that is not finished, or it is malformed or of another schema.
     """
     path = folder / MANIFEST_NAME
-    if not path.is_file():
-        raise InputError(path, "there is no such file", expected="a folder that 'rb2v align' finished")
+    require_file(path, "a folder that 'rb2v align' finished")
     document = read_json(path)
     check_schema(path, document)
     return validate(AlignedManifest, {key: value for key, value in document.items() if key != "schema"}, path)
@@ -213,8 +212,8 @@ _TABLE_FIELDS = {
 _LATER_FIELDS = {"composite_psnr": "f", "explained_psnr": "f"}  # files of versions before 0.4 lack them: not a number
 _KINDS = {"i": "whole numbers", "f": "numbers", "b": "yes or no"}
 _FINITE_FIELDS = ("frames/blurry_index", "frames/blurry_time", "frames/position", "frames/position_fine")
-_MAX_VALUE = 1e12
-_MAX_RECORD_LETTERS = 1 << 20
+_MAX_VALUE = 1e12  # no index and no time comes near, and float64 still holds its fractions
+_MAX_RECORD_LETTERS = 1 << 20  # a record has some thousand; more would be made to fill the memory
 
 
 def _write_table(group: h5py.Group, frames: list[AlignedFrame]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-import sys
+from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
@@ -23,7 +23,8 @@ from rb2v.artifacts import (
     Split,
     Take,
 )
-from rb2v.errors import InputError
+from rb2v.configuration import Gamma
+from rb2v.errors import InputError, require_file
 from rb2v.io.store import check_schema, read_text, validate
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
@@ -57,7 +58,7 @@ class _CameraDocument(_Strict):
 
 
 class _GammaDocument(_Strict):
-    gamma: Annotated[float, Field(gt=0.2, lt=5.0)]
+    gamma: Gamma
 
 
 _SidePx = Annotated[int, Field(gt=0, le=8192)]
@@ -162,11 +163,9 @@ def read_settings(settings_type: type[Settings], path: Path) -> Settings:
     return validate(settings_type, document, path)
 
 
-def rig_folders() -> list[Path]:
-    """Return the folders in which rigs are looked for by name: the checkout's, then the installation's."""
-    checkout = Path(__file__).resolve().parents[2] / "capture_configs"
-    installed = Path(sys.prefix) / "share" / "rb2v" / "capture_configs"
-    return [folder for folder in (checkout, installed) if folder.is_dir()]
+def rig_folder() -> Path:
+    """Return the folder in which rigs are looked for by name, which is data of the package."""
+    return Path(str(files("rb2v") / "capture_configs"))
 
 
 def find_rig(name: str, relative_to: Path | None = None) -> Path:
@@ -186,9 +185,8 @@ def find_rig(name: str, relative_to: Path | None = None) -> Path:
     """
     if name.endswith((".yaml", ".yml")):
         return (relative_to or Path()) / name
-    for folder in rig_folders():
-        if (folder / f"{name}.yaml").is_file():
-            return folder / f"{name}.yaml"
+    if (rig_folder() / f"{name}.yaml").is_file():
+        return rig_folder() / f"{name}.yaml"
     raise InputError(
         name, "there is no such rig", expected=f"one of {', '.join(list_rigs())}, or the path of a YAML file"
     )
@@ -196,8 +194,7 @@ def find_rig(name: str, relative_to: Path | None = None) -> Path:
 
 def list_rigs() -> dict[str, Path]:
     """Return the file of every rig that is known by name, in the order of the names."""
-    found = {path.stem: path for folder in reversed(rig_folders()) for path in folder.glob("*.yaml")}
-    return dict(sorted(found.items()))
+    return {path.stem: path for path in sorted(rig_folder().glob("*.yaml"))}
 
 
 def read_rig_description(path: Path) -> str:
@@ -253,8 +250,7 @@ def read_raw_directory(root: Path) -> RawDirectory:
     if not root.is_dir():
         raise InputError(root, "there is no such folder", expected="a raw directory")
     capture_path = root / "capture.yaml"
-    if not capture_path.is_file():
-        raise InputError(capture_path, "there is no such file", expected="a raw directory with capture.yaml in it")
+    require_file(capture_path, "a raw directory with capture.yaml in it")
     capture = validate(_CaptureDocument, _read_versioned_yaml(capture_path), capture_path)
     try:
         rig_path = find_rig(capture.rig, relative_to=root)
@@ -340,8 +336,7 @@ def _find_videos(folder: Path, camera: str, listed: list[str] | None, take_path:
                 raise InputError(take_path, f"{name!r} is not a plain file name", camera, "files of the take's folder")
     paths = tuple(folder / name for name in (listed or [f"{camera}.mp4"]))
     for path in paths:
-        if not path.is_file():
-            raise InputError(path, "there is no such file", expected=f"the {camera} camera's video")
+        require_file(path, f"the {camera} camera's video")
     return paths
 
 

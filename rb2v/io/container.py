@@ -9,10 +9,10 @@ from typing import BinaryIO
 
 import av
 
-from rb2v.errors import InputError
+from rb2v.errors import InputError, require_file
 
 _CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,gif,mpegts,mpeg,mxf,asf,flv,ogg,wav"
-_MAX_BOXES = 1000
+_MAX_BOXES = 1000  # a recording has a dozen at each level
 
 
 def open_container(path: Path) -> av.container.InputContainer:
@@ -23,8 +23,7 @@ def open_container(path: Path) -> av.container.InputContainer:
     InputError
         If the file is missing, or is no container of pictures or sound.
     """
-    if not path.is_file():
-        raise InputError(path, "there is no such file", expected="a video")
+    require_file(path, "a video")
     try:
         # Containers only: a playlist or a script would name further files.
         return av.open(f"file:{path}", "r", options={"format_whitelist": _CONTAINERS, "protocol_whitelist": "file"})

@@ -13,7 +13,7 @@ import h5py
 import hdf5plugin
 import numpy as np
 
-from rb2v.errors import InputError
+from rb2v.errors import InputError, require_file
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -104,8 +104,7 @@ def open_hdf5(path: Path, expected: str) -> h5py.File:
     InputError
         If there is no such file, or it is no whole HDF5 file.
     """
-    if not path.is_file():
-        raise InputError(path, "there is no such file", expected=expected)
+    require_file(path, expected)
     try:
         # Nobody writes to a finished file; locks fail on network and read-only file systems. No chunk is read twice.
         return h5py.File(path, "r", locking=False, rdcc_nbytes=0)

@@ -11,7 +11,7 @@ import PIL.Image
 from numpy.typing import NDArray
 from PIL import ImageOps
 
-from rb2v.errors import InputError
+from rb2v.errors import InputError, require_file
 from rb2v.io.config import IMAGE_SUFFIXES
 
 PHOTO_SUFFIXES = (*IMAGE_SUFFIXES, ".webp", ".bmp")
@@ -41,9 +41,7 @@ def read_photo(path: Path) -> NDArray[Any]:
     InputError
         If the file is missing, no such picture, cut short, or larger than 89 megapixels.
     """
-    if not path.is_file():
-        problem = "is a folder" if path.is_dir() else "there is no such file"
-        raise InputError(path, problem, expected=f"a picture: {_EXPECTED}")
+    require_file(path, f"a picture: {_EXPECTED}")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of oddities in metadata

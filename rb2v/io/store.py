@@ -22,7 +22,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from rb2v.artifacts import AlignedFrame
-from rb2v.errors import ConfigMismatchError, InputError, Rb2vError
+from rb2v.errors import ConfigMismatchError, InputError, Rb2vError, require_file
 from rb2v.io.partial import (
     PARTIAL,
     create_partial_file,
@@ -32,7 +32,7 @@ from rb2v.io.partial import (
     try_lock,
 )
 
-SCHEMA = 1
+SCHEMA = 1  # of JSON documents; raised when an older version could not read them
 CONFIG_NAME = "config.json"
 
 _UNKNOWN_KEY = ("extra_forbidden", "unexpected_keyword_argument")  # of pydantic's models and of plain dataclasses
@@ -176,9 +176,7 @@ def read_text(path: Path) -> str:
     InputError
         If there is no such file, or it is not text.
     """
-    if not path.is_file():
-        problem = "is a folder" if path.is_dir() else "there is no such file"
-        raise InputError(path, problem, expected="a text file" if path.is_dir() else None)
+    require_file(path, "a text file")
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
@@ -436,8 +434,7 @@ def read_alignment(path: Path) -> list[AlignedFrame]:
     InputError
         If the file is no table, a column is missing, or a value is not of its column's kind.
     """
-    if not path.is_file():
-        raise InputError(path, "there is no such file", expected="the table that 'rb2v align' writes")
+    require_file(path, "the table that 'rb2v align' writes")
     reader = csv.DictReader(io.StringIO(read_text(path)))
     try:
         needed = [name for name in ALIGNMENT_COLUMNS if name not in _LATER_COLUMNS]

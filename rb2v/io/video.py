@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from rb2v.artifacts import FormatOverride
 from rb2v.core.planes import Planes
-from rb2v.errors import InputError
+from rb2v.errors import InputError, require_file
 from rb2v.io.container import open_container
 from rb2v.io.gopro import Telemetry, add_settings, encode_telemetry, parse_timecode, payload_seconds
 from rb2v.io.picture_track import (
@@ -39,7 +39,7 @@ from rb2v.io.picture_track import (
 )
 
 _TELEMETRY_TIME_BASE = Fraction(1, 90_000)
-_MAX_WAITING = 4
+_MAX_WAITING = 4  # pictures that the decoder may be ahead: enough for it never to wait long, and little memory
 _QUARTER_TURNS = (5, 6, 7, 8)  # of EXIF's orientations
 _SILENT = 1e-4  # of full scale; three steps of 16 bits, which the noise of any microphone exceeds
 _CANCELED = 1e-3  # of the power; independent channels lose half of it
@@ -274,8 +274,7 @@ def read_image_size(path: Path) -> tuple[int, int]:
 
 def _read_header(path: Path) -> tuple[str | None, tuple[int, int]]:
     """Return a picture's format, and the width and height that it is stored with."""
-    if not path.is_file():
-        raise InputError(path, "there is no such file", expected="a picture")
+    require_file(path, "a picture")
     try:
         with (
             warnings.catch_warnings(action="error", category=PIL.Image.DecompressionBombWarning),

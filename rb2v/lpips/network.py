@@ -19,14 +19,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from rb2v.errors import InputError
+from rb2v.errors import InputError, check_member
 
 Net = Literal["alex", "vgg"]
 
 # Of the images in -1..1 that LPIPS was trained on; ImageNet's, so scaled.
 _SHIFT = (-0.030, -0.088, -0.188)
-_SCALE = (0.458, 0.448, 0.450)
-_NORM_EPS = 1e-10
+_SCALE = (0.458, 0.448, 0.450)  # ImageNet's deviations, so scaled
+_NORM_EPS = 1e-10  # as LPIPS adds it
 _MAX_CHUNK_PX = 2**18
 """Pixels in the network at a time, for which VGG16 takes about 250 MB; a larger pair goes alone."""
 
@@ -78,8 +78,7 @@ class Lpips(nn.Module):
 
     def __init__(self, net: Net) -> None:
         super().__init__()
-        if net not in _STACKS:
-            raise InputError("net", f"{net!r} is not known", expected=" or ".join(_STACKS))
+        check_member("net", net, _STACKS)
         self.net = net
         stack = _STACKS[net]
         n_inputs = (3, *(layer.n_out for layer in stack[:-1]))

@@ -13,12 +13,12 @@ from rb2v.errors import Rb2vError
 
 Plane = NDArray[np.float32]
 
-GREEN: tuple[int, ...] = (1,)
+GREEN: tuple[int, ...] = (1,)  # the second of red, green and blue
 YELLOW: tuple[int, ...] = (0, 1)
 """Channels in which a screen stands above the others: green alone, or with red for a yellow-green cloth."""
 
 _GRID_CELLS = 112  # colours of screen and foreground vary slowly, and are kept on a grid of about this many cells
-_SHADING_SIGMA_PX = 8.0
+_SHADING_SIGMA_PX = 8.0  # of the frame: noise is averaged, shadows and folds stay
 _EDGE_PX = 8  # about what is no screen, that may be a mixture
 _MIN_GREENNESS = 0.25  # gap between a screen's high and low channels relative to green, in linear light
 _MIN_GREEN_TO_RED = 0.8  # yellow-green cloth is more red than green through some cameras, skin far more
@@ -33,7 +33,7 @@ _MIN_STUDIO_SHARE = 0.005  # of the pixels; less is noise along the screen's rim
 _STILL = 0.1  # median deviation, relative to the light, below which the studio beside the screen stands still
 _STUDIO_REACH_PX = 2  # by which its edges may seem to lie elsewhere: codecs, noise, a rig that was touched
 _SHADING_LIMITS = (0.25, 2.0)  # brightness of the screen in a frame, relative to the take's
-_PLATE_SIGMA_PX = 1.5
+_PLATE_SIGMA_PX = 1.5  # takes noise off the screen; what stands beside it stays sharp
 
 
 _MIN_BLUENESS = 1.5  # a clear sky has 1.2 to 1.4 in linear light, blue screens 2 and more

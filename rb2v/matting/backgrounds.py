@@ -38,9 +38,9 @@ _MIN_COVER = 0.5  # of a frame, that a picture has to have in pixels each way
 _MAX_DEFOCUS_PX = 2.0  # radius in the frame
 _MAX_PICTURES = 4096  # whose names travel with every shard to be built
 _MAX_BYTES = 512 << 20  # of a file
-_MAX_BRIGHTENING = 2.0
-_MAX_TINT = 1.2
-_THUMBNAIL = 16
+_MAX_BRIGHTENING = 2.0  # either way: one stop, as a camera's exposure would do
+_MAX_TINT = 1.2  # of a channel against the others: another white balance, but no other color
+_THUMBNAIL = 16  # px a side: what scaling and JPEG leave alike
 _MAX_LIKENESS = 0.03  # root mean square of the difference of two pictures' thumbnails, up to which they are one
 
 

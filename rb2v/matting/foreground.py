@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 
 from rb2v.matting.backdrop import YELLOW, Backdrop, Plane, color_difference, enlarge, shrink
 
-_PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
+_PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))  # the upper half of a symmetric 3x3 matrix
 _OPAQUE_BY_DIFFERENCE = 0.15  # screen share by the classic colour difference, up to which a cell may be opaque
 _OPAQUE = 0.1  # the same by the local foreground
 _SURE_DEPTH = 3.0  # in cells, from which on a cell is surely foreground alone
 _SKIN_STRANGENESS, _SKIN_PURITY = 0.08, 0.8  # before yellow screens, relative to the screen's own purity
-_SURE_STRANGENESS = 0.15
-_PALETTE_BINS = 16
-_MIN_PALETTE_SHARE = 5e-4
+_SURE_STRANGENESS = 0.15  # of any purity
+_PALETTE_BINS = 16  # a channel: 4096 colors
+_MIN_PALETTE_SHARE = 5e-4  # of all cells that are deep inside; rarer colors may be mixtures or noise
 _FAR_TRUST = np.float32(0.05)  # weight of what is around beside a cell that is all foreground
 _BRIGHTNESS_SPREAD = 1.0  # of the foreground's light about its mean, relative to it: folds and shadows
 _COLOR_SPREAD = 0.035  # in any direction, at the least, with the noise

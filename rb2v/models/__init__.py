@@ -3,7 +3,7 @@
 from rb2v.models.cache import cache_folder, fetched_file
 from rb2v.models.catalogue import CATALOGUE, Model, Package, PackagedFile
 from rb2v.models.fetching import fetch, is_fetched
-from rb2v.models.shipped import ShippedModel, list_shipped
+from rb2v.models.shipped import ShippedModel, list_shipped, shipped_path
 
 __all__ = [
     "CATALOGUE",
@@ -16,4 +16,5 @@ __all__ = [
     "fetched_file",
     "is_fetched",
     "list_shipped",
+    "shipped_path",
 ]

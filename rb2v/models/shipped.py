@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -19,7 +19,6 @@ class ShippedModel:
 
     name: str
     path: Path
-    """Where they are in a checkout; an installation has the list, and of the weights those for ``rb2v.deblur``."""
     n_bytes: int
     sha256: str
     purpose: str
@@ -47,17 +46,19 @@ class _Manifest(BaseModel):
 
 
 def list_shipped() -> list[ShippedModel]:
-    """Return the weights that the project ships, or nothing where their list is not installed.
+    """Return the weights that the project ships, which are data of this package.
 
     Raises
     ------
     InputError
         If the list is damaged.
     """
-    checkout = Path(__file__).resolve().parents[2] / "models"
-    installed = Path(sys.prefix) / "share" / "rb2v" / "models"
-    folder = next((folder for folder in (checkout, installed) if (folder / _MANIFEST).is_file()), None)
-    return [] if folder is None else read_manifest(folder / _MANIFEST)
+    return read_manifest(Path(str(files(__package__) / "weights" / _MANIFEST)))
+
+
+def shipped_path(name: str) -> Path:
+    """Return the file of weights that the project ships under a name."""
+    return next(model.path for model in list_shipped() if model.name == name)
 
 
 def read_manifest(path: Path) -> list[ShippedModel]:

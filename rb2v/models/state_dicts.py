@@ -24,9 +24,9 @@ from rb2v.errors import InputError
 
 _EXPECTED = "a state dict of float32 tensors, as torch.save writes it"
 _ARCHIVE_START = b"PK\x03\x04"
-_MAGIC = 0x1950A86A20F9469CFC6C
+_MAGIC = 0x1950A86A20F9469CFC6C  # torch.serialization.MAGIC_NUMBER, the first pickle of files from before torch 1.6
 _PARALLEL_PREFIX = "module."
-_N_FLOAT_BYTES = 4
+_N_FLOAT_BYTES = 4  # of a float32
 
 
 class _RefusedError(Exception):

@@ -12,6 +12,7 @@ from pathlib import Path
 from rb2v.artifacts import SPLITS, Category, Split
 from rb2v.execution import Executor, SerialExecutor
 from rb2v.io.hdf5 import naming_damage, open_hdf5, own_dataset
+from rb2v.progress import Count
 from rb2v.shards.layout import ShardSample
 from rb2v.shards.manifest import Manifest, ShardEntry, SplitEntry, read_digests, write_manifest
 from rb2v.shards.writer import ensure_shard
@@ -20,8 +21,6 @@ logger = logging.getLogger(__name__)
 
 MAX_SHARD_BYTES = 2**30
 """Of frames before compression."""
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ def write_data_set(
     template: Manifest,
     *,
     executor: Executor | None = None,
-    progress: Progress | None = None,
+    progress: Count | None = None,
 ) -> Path:
     """Write the shards of a data set, but for those that an earlier run wrote, and its manifest.
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from rb2v.artifacts import CATEGORIES, SPLITS, CameraResponse, Category, Crop, Split
-from rb2v.errors import InputError
+from rb2v.errors import InputError, require_file
 from rb2v.io.store import SCHEMA, check_schema, read_json, to_json, validate, write_text
 
 MANIFEST_NAME = "manifest.json"
@@ -20,8 +20,8 @@ _DIGEST_KEY = "sha256"
 
 MAX_SAMPLE_BYTES = 2**30
 """Most bytes of one sample's frames, and of one chunk: more would be a file that is made to exhaust its reader."""
-_MIN_BYTES_PER_SAMPLE = 64
-_MAX_MANIFEST_BYTES = 2**26
+_MIN_BYTES_PER_SAMPLE = 64  # color, psnr, order, index and position alone take 69
+_MAX_MANIFEST_BYTES = 2**26  # 64 MB, the list of some 100,000 shards; more is no manifest
 
 _PLAIN_FILE = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 
@@ -174,8 +174,7 @@ def read_manifest(folder: Path) -> Manifest:
         counts contradict each other.
     """
     path = manifest_path(folder)
-    if not path.is_file():
-        raise InputError(path, "there is no such file", expected="a folder that 'rb2v build-shards' wrote")
+    require_file(path, "a folder that 'rb2v build-shards' wrote")
     if path.stat().st_size > _MAX_MANIFEST_BYTES:
         raise InputError(path, f"has {path.stat().st_size} bytes", expected=f"at most {_MAX_MANIFEST_BYTES}")
     raw = read_json(path)

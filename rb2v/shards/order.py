@@ -8,7 +8,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from rb2v.errors import InputError, Rb2vError
+from rb2v.errors import InputError, Rb2vError, check_member
 
 CropPosition = Literal["random", "center"]
 CropSlices = tuple[slice, slice]
@@ -85,8 +85,7 @@ def check_crop(
     InputError
         If the crop is larger than the frames or empty, or there is no such position.
     """
-    if position not in get_args(CropPosition):
-        raise InputError("crop_position", f"{position!r} is not known", expected=" or ".join(get_args(CropPosition)))
+    check_member("crop_position", position, get_args(CropPosition))
     if crop is None:
         return None
     height, width = (crop, crop) if isinstance(crop, int) else crop

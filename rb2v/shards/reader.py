@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from rb2v.artifacts import CATEGORIES, SPLITS, Split
-from rb2v.errors import InputError
+from rb2v.errors import InputError, require_file
 from rb2v.io.hdf5 import naming_damage, open_hdf5, own_dataset
 from rb2v.shards.layout import LATER_NAMES, NUMBER_TYPES, TEXT_NAMES, ShardSample, check_layout, names_in
 from rb2v.shards.manifest import Manifest, ShardEntry, read_manifest
@@ -322,8 +322,7 @@ def read_table(folder: Path, entry: ShardEntry, manifest: Manifest) -> pd.DataFr
         If the file is missing, cut short, or holds something else than the manifest says.
     """
     path = path_within(folder, entry.file)
-    if not path.is_file():
-        raise InputError(path, "there is no such file", expected=_EXPECTED)
+    require_file(path, _EXPECTED)
     if path.stat().st_size != entry.bytes:
         raise InputError(path, f"has {path.stat().st_size} bytes", expected=f"{entry.bytes} bytes by the manifest")
     with open_hdf5(path, _EXPECTED) as file, naming_damage(file, "samples"):

@@ -17,18 +17,18 @@ from numpy.typing import NDArray
 
 MAX_TILE_WIDTH = 64
 """In pixels: a row of a tile is one element of the filter, which knows elements of at most 255 bytes."""
-MAX_TILE_HEIGHT = 64
+MAX_TILE_HEIGHT = 64  # with `MAX_TILE_WIDTH`, measured against half of it in docs/shard_format.md
 MAX_TILE_ROWS = 224
 """Rows of all frames of a tile together, unless one frame alone has more than `MAX_TILE_HEIGHT`."""
 
 LZ4_ALLOWANCE = 0.2
 """Share of a tile's bytes by which LZ4 may be larger than Zstandard, for being decoded in a third of the time."""
 
-_FLETCHER_BYTES = 4
+_FLETCHER_BYTES = 4  # HDF5 appends 32 bits
 _FLETCHER_WEIGHTS = np.arange(2**15, 0, -1, dtype=np.float64)  # of as many words as floats add up exactly
 # A Blosc2 frame of one chunk is a header, the chunk and a trailer; of these only two sizes in the header vary.
 _FRAME_SIZE_OFFSET = 16
-_CHUNK_SIZE_OFFSET = 39
+_CHUNK_SIZE_OFFSET = 39  # the other one
 
 
 def create_tiles(file: h5py.File, name: str, shape: tuple[int, ...]) -> h5py.Dataset:

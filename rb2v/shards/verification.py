@@ -7,7 +7,7 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,7 @@ from rb2v.errors import InputError
 from rb2v.execution import Executor, SerialExecutor
 from rb2v.io.hdf5 import open_hdf5
 from rb2v.io.store import sha256_of
+from rb2v.progress import Count
 from rb2v.shards.layout import check_layout, find_lost_rows
 from rb2v.shards.manifest import Manifest, ShardEntry, is_as_written, manifest_path, read_manifest
 from rb2v.shards.reader import TABLE_COLUMNS, path_within, read_table
@@ -73,7 +74,7 @@ def verify(
     *,
     read_all: bool = False,
     executor: Executor | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Count | None = None,
 ) -> list[Fault]:
     """Check every shard of a data set, and return what is wrong; an empty list where all is well.
 

@@ -1,6 +1,25 @@
 """A beam-splitter rig with a known answer, for tests, demos and benchmarks."""
 
-from rb2v.simulator.config import SimulateConfig
-from rb2v.simulator.rig import SimulatedRig, TakePlan, Truth, read_truth, simulate
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rb2v.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from rb2v.simulator.config import SimulateConfig
+    from rb2v.simulator.rig import SimulatedRig, TakePlan, Truth, read_truth, simulate
 
 __all__ = ["SimulateConfig", "SimulatedRig", "TakePlan", "Truth", "read_truth", "simulate"]
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "SimulateConfig": "rb2v.simulator.config",
+        "SimulatedRig": "rb2v.simulator.rig",
+        "TakePlan": "rb2v.simulator.rig",
+        "Truth": "rb2v.simulator.rig",
+        "read_truth": "rb2v.simulator.rig",
+        "simulate": "rb2v.simulator.rig",
+    },
+)

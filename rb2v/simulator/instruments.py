@@ -8,12 +8,12 @@ from scipy.spatial.transform import Rotation
 
 from rb2v.simulator.scene import Motion
 
-GYRO_RATE_HZ = 200.0
-SHUTTER_RATE_HZ = 25.0
+GYRO_RATE_HZ = 200.0  # a step of 5 ms, a quarter of what the gyro offset is believed to
+SHUTTER_RATE_HZ = 25.0  # one value per blurry frame
 
-_FOCAL_WIDTHS = 1.2
-_GYRO_NOISE = 2e-3
-_DAY_SECONDS = 24 * 3600
+_FOCAL_WIDTHS = 1.2  # focal length in widths of the picture: 45 degrees across
+_GYRO_NOISE = 2e-3  # rad/s, of bias and noise: a tenth of a degree a second
+_DAY_SECONDS = 24 * 3600  # timecodes begin again at midnight
 _MAX_TIMECODE_RATE = 255  # the number of a frame is one byte
 
 

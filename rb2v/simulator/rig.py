@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from rb2v.artifacts import CAMERAS, Camera, Category, Lens, Rig, Split
 from rb2v.core.homography import Homography, mirror_homography, normalized, warp_points
 from rb2v.core.lens import largest_displacement_px
-from rb2v.errors import InputError, Rb2vError
+from rb2v.errors import InputError, Rb2vError, require_file
 from rb2v.execution import Executor, SerialExecutor
 from rb2v.io.config import find_rig, read_rig
 from rb2v.io.gopro import Telemetry
@@ -34,6 +34,7 @@ from rb2v.io.store import (
     write_text,
 )
 from rb2v.io.video import Sound, write_image, write_video
+from rb2v.progress import Count
 from rb2v.simulator import instruments, targets, textures
 from rb2v.simulator.camera import NoiseBank, SimulatedCamera
 from rb2v.simulator.config import SimulateConfig
@@ -46,12 +47,12 @@ TRUTH_NAME = "truth.json"
 SCENES_VERSION = 3
 """Raised whenever a configuration comes to give other recordings, so that an older truth is not rendered wrongly."""
 
-_SOUND_RATE = 48_000
-_N_BOARDS = 6
-_N_WALLS = 2
-_SHARP_TAIL_SECONDS = 0.2
-_MAX_CLOCK_ERROR_SECONDS = 1.0
-_FILMING_HOURS = (8, 18)
+_SOUND_RATE = 48_000  # per second, as cameras record it
+_N_BOARDS = 6  # one more than a focal length takes (`calibrate.lenses`)
+_N_WALLS = 2  # textures beside the boards, so that a board's symmetry decides nothing
+_SHARP_TAIL_SECONDS = 0.2  # by which the sharp recording goes on, for windows of the last blurry frames
+_MAX_CLOCK_ERROR_SECONDS = 1.0  # either way: two cameras are within the 2.5 s that timecodes are believed to
+_FILMING_HOURS = (8, 18)  # daylight
 _FOCAL_WIDTHS = 0.8  # focal length in widths of the picture: 64 degrees across
 _MAX_OFF_CENTER = 0.01  # of the principal point, in widths of the picture
 
@@ -303,7 +304,7 @@ def simulate(
     video: Path | None = None,
     green_screen: bool = False,
     executor: Executor | None = None,
-    on_done: Callable[[int, int], None] | None = None,
+    on_done: Count | None = None,
 ) -> Path:
     """Write a raw directory and, beside it, the truth; what is there already is kept.
 
@@ -389,8 +390,7 @@ def _digests(rig: SimulatedRig) -> dict[str, Any]:
 
 
 def _digest(path: Path) -> str:
-    if not path.is_file():
-        raise InputError(path, "there is no such file")
+    require_file(path)
     return sha256_of(path)
 
 

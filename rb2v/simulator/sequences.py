@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal, get_args
 
 import cv2
 import numpy as np
@@ -22,67 +21,31 @@ from rb2v.core.color import Response, from_linear
 from rb2v.core.homography import Homography
 from rb2v.errors import Rb2vError
 from rb2v.simulator import textures
+from rb2v.simulator.config import SequencesConfig
 from rb2v.simulator.scene import LayeredScene, Motion, Mover, Wave
-
-MotionKind = Literal["single", "mixed", "blocks"]
 
 FINE_SECONDS = 1 / 200
 """Time from one sharp frame to the next."""
-N_FRAMES = 7
+N_FRAMES = 7  # of a sequence, as in the paper
 RESPONSE: Response = "srgb"
 """Camera response of the frames."""
 BLUR_STEPS = 3
 """Instants of the blur track from one sharp frame to the next."""
-_SCENE_SECONDS = 20.0
-_NOISE_LEVELS = 0.7
+_SCENE_SECONDS = 20.0  # from which instants are drawn: long enough that hardly two are alike
+_NOISE_LEVELS = 0.7  # of 255, standard deviation
 _MAX_PHOTOS = 6  # of a scene, so that no folder of photographs takes long to read
 
 # Shares of the frame's side: what a path of the largest radius, turn and zoom out needs of the wall is 2.0.
 _WALL = 2.1
-_PAN_RADIUS = (0.2, 0.35)
-_OBJECT_RADIUS = (0.1, 0.2)
+_PAN_RADIUS = (0.2, 0.35)  # shares of the side, likewise
+_OBJECT_RADIUS = (0.1, 0.2)  # shares of the side, likewise
 # And from the first frame of a sequence to the last.
 _PAN = {"single": (0.06, 0.2), "mixed": (0.04, 0.16), "blocks": (0.0, 0.0)}
 _OBJECT = {"single": (0.0, 0.03), "mixed": (0.04, 0.2), "blocks": (0.2, 0.35)}
 _N_OBJECTS = {"single": (0, 2), "mixed": (3, 7), "blocks": (1, 2)}
-_BLOCK_RADIUS = (0.2, 0.26)
-_BLOCK_LIGHT = (0.3, 1.0)
-_BLOCK_WALL_LIGHT = 0.02
-
-
-@dataclass(frozen=True)
-class SequencesConfig:
-    """What is simulated.
-
-    Raises
-    ------
-    Rb2vError
-        If a value is out of range.
-    """
-
-    motion: MotionKind = "mixed"
-    """``single``: the camera pans, and at most one object moves a little of its own; ``mixed``: the camera pans more
-    slowly, and three to six objects move each its own way; ``blocks``: one plain block moves before a dark wall, the
-    toy on which what a loss does shows at a glance."""
-    train: int = 2000
-    """Sequences to train on."""
-    test: int = 400
-    """Sequences of other photographs to test on."""
-    size: int = 96
-    """Side of the square frames in pixels."""
-    per_scene: int = 8
-    """Sequences of one scene, which are a take."""
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.motion not in get_args(MotionKind):
-            raise Rb2vError(f"motion: {self.motion!r} is not known; expected {' or '.join(get_args(MotionKind))}")
-        for name, least, most in (
-            *(("train", 1, 10**6), ("test", 0, 10**6)),
-            *(("size", 32, 1024), ("per_scene", 1, 10**4), ("seed", 0, 2**32 - 1)),
-        ):
-            if not least <= getattr(self, name) <= most:
-                raise Rb2vError(f"{name} must be {least} to {most}, got {getattr(self, name)}")
+_BLOCK_RADIUS = (0.2, 0.26)  # shares of the side; a block stays in the picture
+_BLOCK_LIGHT = (0.3, 1.0)  # linear, of each channel
+_BLOCK_WALL_LIGHT = 0.02  # nearly black, and darker than any block
 
 
 @dataclass(frozen=True, eq=False)

@@ -27,7 +27,7 @@ _WRINKLES = 0.02  # standard deviation, relative to the screen's light
 _SMALL_SCREEN_HALF = 0.36  # its width, at most; narrower where that is more than three tenths of the picture's width
 _SMALL_SCREEN_TOP = -0.36  # from the middle
 _STRAND_WIDTHS = (0.5 / 500, 2.0 / 500)  # the data set shows about nine tenths of the height in 448 pixels
-_N_STRAND_POINTS = 24
+_N_STRAND_POINTS = 24  # of a hair: a polygon that looks like a curve
 
 Values = NDArray[np.float64]
 Texture = NDArray[np.float32]

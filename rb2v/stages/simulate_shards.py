@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,21 +19,20 @@ from rb2v.core.metrics import psnr
 from rb2v.errors import InputError
 from rb2v.execution import Executor, SerialExecutor
 from rb2v.io.store import output_folder, sha256_of, whole_file
+from rb2v.progress import Progress
 from rb2v.shards import Manifest, Provenance, ShardSample
 from rb2v.shards.builder import ShardPlan, samples_per_shard, write_data_set
+from rb2v.simulator.config import SequencesConfig
 from rb2v.simulator.sequences import (
     BLUR_STEPS,
     N_FRAMES,
     RESPONSE,
-    SequencesConfig,
     SimulatedSequence,
     SimulatedTake,
     build_take,
     split_photos,
 )
 from rb2v.simulator.textures import list_photos
-
-Progress = Callable[[int, int, str], None]
 
 MOTION_NAME = "motion.csv"
 MOTION_COLUMNS = ("split", "take", "blurry_index", "motion_x_px", "motion_y_px")

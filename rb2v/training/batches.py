@@ -24,8 +24,8 @@ Layout = Mapping[str, tuple[tuple[int, ...], torch.dtype]]
 MAX_PIECES = 16
 """Pieces that a worker keeps; batches that find all of them taken have memory of their own."""
 
-_FREE, _TAKEN, _LOST = 0, 1, 2
-_ALIGNMENT = 64
+_FREE, _TAKEN, _LOST = 0, 1, 2  # a piece's first byte
+_ALIGNMENT = 64  # bytes, a processor's cache line: tensors begin there, the first one behind the state's byte
 
 _kept: list[Tensor] = []
 """The pieces of this process, where it is a worker."""

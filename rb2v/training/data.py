@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -15,10 +15,12 @@ from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
 from rb2v.artifacts import Split
-from rb2v.errors import InputError, Rb2vError
+from rb2v.errors import InputError, Rb2vError, check_member
 from rb2v.shards import ShardReader
 from rb2v.shards.labels import read_orders
-from rb2v.shards.order import CropPosition, check_crop, place_crop
+from rb2v.shards.order import CropPosition, CropSlices, check_crop, place_crop
+from rb2v.shards.prepared import find_frames, open_frames
+from rb2v.shards.resizing import resize_frames, shrunk_size
 from rb2v.training.batches import Layout, empty_batch, share
 
 PixelType = Literal["float32", "uint8"]
@@ -90,8 +92,7 @@ class ShardDataset(Dataset[dict[str, Tensor]]):
         for frame in frames or ():
             if not 0 <= frame < n_frames:
                 raise InputError(folder, f"sequences have no frame {frame}", "frames", f"0 to {n_frames - 1}")
-        if dtype not in get_args(PixelType):
-            raise InputError("dtype", f"{dtype!r} is not known", expected=" or ".join(get_args(PixelType)))
+        check_member("dtype", dtype, get_args(PixelType))
         if seed < 0:
             raise Rb2vError(f"seed must not be negative, got {seed}")
         if labels is None and (min_margin or only_consistent):
@@ -106,11 +107,37 @@ class ShardDataset(Dataset[dict[str, Tensor]]):
         self.crop_position = crop_position
         self.seed = seed
         self.dtype = dtype
+        self._prepared: NDArray[np.uint8] | None = None
         # In shared memory, so that workers that live through several epochs see it change.
         self._epoch = share(torch.zeros((), dtype=torch.int64))
 
+    def prepare(self, progress: Callable[[int, int], None] | None = None) -> None:
+        """Let samples come from the cache of frames, where that spares decoding or shrinking; none of them changes.
+
+        Frames that are shrunk whole are kept at their size, and those that crops are cut from before they are shrunk
+        as they are. Where nothing is shrunk nothing is kept: a crop decodes the tiles that it touches.
+
+        Parameters
+        ----------
+        progress : callable, optional
+            Called with the samples read and their number, where they are not in the cache yet.
+
+        Raises
+        ------
+        InputError
+            If a sample is damaged.
+        """
+        if shrunk_size(*self._read_size(), self.size):
+            self._prepared = open_frames(self.reader, None if self.crop else self.size, progress)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A mapping would be pickled with all it maps.
+        return {**self.__dict__, "_prepared": self._prepared is not None}
+
     def __setstate__(self, state: dict[str, Any]) -> None:
+        is_prepared = bool(state["_prepared"])
         self.__dict__.update(state)
+        self._prepared = find_frames(self.reader, None if self.crop else self.size) if is_prepared else None
         if not self._epoch.untyped_storage().is_shared():  # it was pickled to somewhere else than a worker
             self._epoch = share(self._epoch.clone())
 
@@ -151,7 +178,7 @@ class ShardDataset(Dataset[dict[str, Tensor]]):
     def batch_layout(self, n_samples: int) -> Layout:
         """Return shape and type of the tensors of a batch, whose rows are its samples."""
         height, width = self._read_size()
-        target = (3, *(_shrunk_size(height, width, self.size) or (height, width)))
+        target = (3, *(shrunk_size(height, width, self.size) or (height, width)))
         n_frames = self.reader.manifest.frames_per_sequence if self.frames is None else len(self.frames)
         pixels = torch.uint8 if self.dtype == "uint8" else torch.float32
         return {
@@ -178,18 +205,29 @@ class ShardDataset(Dataset[dict[str, Tensor]]):
         frames = np.empty((1 + n_frames, *self._read_size(), 3), dtype=np.uint8)
         blurry, sharp = batch["blurry"].numpy(), batch["sharp"].numpy()
         for place, index in enumerate(map(int, indices)):
+            batch["order"][place] = int(self.orders[index])
+            batch["index"][place] = index
+            if self._prepared is not None and self.crop is None:
+                _write_pixels(self._prepared[index, 0], blurry[place])
+                _write_pixels(self._prepared[index, [1 + frame for frame in kept]], sharp[place])
+                continue
             crop = place_crop(self.crop, self.crop_position, output_size, seed=self.seed, epoch=self.epoch, index=index)
-            try:
-                self.reader.read_blurry(index, crop, out=frames[0])
-                self.reader.read_sharp(index, crop=crop, out=frames[1:])
-            except InputError as error:
-                # Of one argument, because a loader makes its worker's errors again from their text alone.
-                raise (error if get_worker_info() is None else Rb2vError(str(error))) from error
+            if self._prepared is not None:
+                for cut, whole in zip(frames, self._prepared[index][..., *crop], strict=True):
+                    cv2.merge(list(np.ascontiguousarray(whole)), cut)
+            else:
+                self._decode(index, crop, frames)
             _write_planes(frames[0], self.size, blurry[place])
             for frame, planes in zip(kept, sharp[place], strict=True):
                 _write_planes(frames[1 + frame], self.size, planes)
-            batch["order"][place] = int(self.orders[index])
-            batch["index"][place] = index
+
+    def _decode(self, index: int, crop: CropSlices, frames: NDArray[np.uint8]) -> None:
+        try:
+            self.reader.read_blurry(index, crop, out=frames[0])
+            self.reader.read_sharp(index, crop=crop, out=frames[1:])
+        except InputError as error:
+            # Of one argument, because a loader makes its worker's errors again from their text alone.
+            raise (error if get_worker_info() is None else Rb2vError(str(error))) from error
 
     def _read_size(self) -> tuple[int, int]:
         width, height = self.reader.manifest.output_size
@@ -205,37 +243,15 @@ def _write_planes(frame: NDArray[np.uint8], size: int | None, planes: NDArray[An
     else:
         stored = np.empty(planes.shape, dtype=np.uint8)
         cv2.split(frame, list(stored))
-        np.divide(stored, np.float32(255), out=planes, dtype=np.float32)
+        _write_pixels(stored, planes)
 
 
-def resize_frames(frames: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """Shrink frames so that their shorter side is ``size`` pixels, by the mean over each pixel's area.
-
-    Parameters
-    ----------
-    frames : (T, H, W, 3) ndarray of uint8
-        Frames.
-    size : int
-        Shorter side in pixels; frames that are no larger are returned as they are.
-
-    Returns
-    -------
-    (T, h, w, 3) ndarray of uint8
-        The same aspect, to a pixel.
-    """
-    target = _shrunk_size(frames.shape[1], frames.shape[2], size)
-    if target is None:
-        return frames
-    return np.stack([cv2.resize(frame, target[::-1], interpolation=cv2.INTER_AREA) for frame in frames]).astype(
-        np.uint8
-    )
-
-
-def _shrunk_size(height: int, width: int, size: int | None) -> tuple[int, int] | None:
-    if size is None or size >= min(height, width):
-        return None
-    scale = size / min(height, width)
-    return round(height * scale), round(width * scale)
+def _write_pixels(stored: NDArray[np.uint8], pixels: NDArray[Any]) -> None:
+    """Write 8-bit values as the pixels of a batch's type."""
+    if pixels.dtype == np.uint8:
+        pixels[...] = stored
+    else:
+        np.divide(stored, np.float32(255), out=pixels, dtype=np.float32)
 
 
 def to_tensor(frames: NDArray[np.uint8]) -> Tensor:

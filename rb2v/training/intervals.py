@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 MIN_TAKES = 3
 """Fewer takes say nothing of how takes differ."""
-TAIL_PERCENT = 2.5
+TAIL_PERCENT = 2.5  # on either side of an interval of 95 %
 
 
 class TakeBootstrap:

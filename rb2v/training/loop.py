@@ -10,6 +10,7 @@ from typing import Protocol
 import torch
 from torch.optim import Optimizer
 
+from rb2v.progress import Progress
 from rb2v.training.curves import Curves
 from rb2v.training.options import learning_rate
 from rb2v.training.state import TrainingState
@@ -17,7 +18,6 @@ from rb2v.training.steps import is_finite
 
 CURVES_NAME = "tensorboard"
 
-Progress = Callable[[int, int, str], None]
 
 logger = logging.getLogger(__name__)
 

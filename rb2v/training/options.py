@@ -1,49 +1,8 @@
-"""What the options of trainings have in common: checks, and the schedule of the learning rate."""
+"""Schedule of the learning rate."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
-
-from rb2v.errors import Rb2vError
-
-
-def check_member(name: str, value: str, known: Collection[str]) -> None:
-    """Check that an option names something that there is.
-
-    Raises
-    ------
-    Rb2vError
-        If it does not.
-    """
-    if value not in known:
-        raise Rb2vError(f"{name}: {value!r} is not known; expected {' or '.join(known)}")
-
-
-def check_range(name: str, value: float, least: float, most: float = math.inf) -> None:
-    """Check that an option is a finite number from ``least`` to ``most``.
-
-    Raises
-    ------
-    Rb2vError
-        If it is not.
-    """
-    if not (least <= value < math.inf):
-        raise Rb2vError(f"{name} must be at least {least}, got {value}")
-    if value > most:
-        raise Rb2vError(f"{name} must be at most {most}, got {value}")
-
-
-def check_positive(name: str, value: float) -> None:
-    """Check that an option is a positive finite number.
-
-    Raises
-    ------
-    Rb2vError
-        If it is not.
-    """
-    if not 0 < value < math.inf:
-        raise Rb2vError(f"{name} must be a positive number, got {value}")
 
 
 def learning_rate(step: int, *, steps: int, peak: float, warmup_steps: int) -> float:

@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from rb2v.training.ranks import Ranks
 
-MAX_GRADIENT_NORM = 1.0
+MAX_GRADIENT_NORM = 1.0  # the usual bound: one odd batch cannot throw the weights far
 
 
 def descend(

@@ -11,7 +11,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from rb2v.errors import InputError
+from rb2v.errors import InputError, require_file
 from rb2v.io.store import parse_json, whole_file
 
 MAX_FILE_BYTES = 2**29
@@ -48,8 +48,7 @@ def check_file(path: Path, expected: str) -> None:
     InputError
         If there is none, or it is too large.
     """
-    if not path.is_file():
-        raise InputError(path, "there is no such file", expected=expected)
+    require_file(path, expected)
     if path.stat().st_size > MAX_FILE_BYTES:
         raise InputError(path, f"is larger than {MAX_FILE_BYTES >> 20} MiB", expected=expected)
 

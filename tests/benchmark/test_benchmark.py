@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from rb2v.benchmark import BenchmarkConfig, keying_report, order, run
-from rb2v.benchmark.fidelity import compare_take
+from rb2v.benchmark.fidelity import TakeComparison
 from rb2v.benchmark.inputs import read_inputs
 from rb2v.benchmark.keying import find_keying, measure_take
 from rb2v.benchmark.plain_key import find_screen
@@ -182,7 +182,10 @@ def test_a_shift_costs_psnr(session, shards, values):
     (take,) = [take for take in read_takes(session.raw) if take.name == "street_train"]
     renderer = TruthRenderer(rig, inputs.truth.take(take.name), aligned.crop, aligned.rig.output_size)
     with aligned.open_take(take.name) as reader:
-        result = compare_take(Shifted(reader), take.sharp, aligned, rig, renderer, 3)
+        shifted = Shifted(reader)
+        # Beside another alignment, with which it shares the oracle.
+        comparison = TakeComparison([reader, shifted], take.sharp, aligned, renderer=renderer, n_samples=3)
+        result = comparison.compare(shifted)
     assert result.oracle_db.mean() == pytest.approx(values[take.name, "sharp_psnr_oracle"], abs=1e-3)
     assert result.oracle_db.mean() - result.ours_db.mean() > 3
 
@@ -203,7 +206,8 @@ def test_a_wrong_position_is_not_judged_by_itself(session, shards):
             return self._reader.read(index + 1)
 
     with aligned.open_take(take.name) as reader:
-        result = compare_take(Late(reader), take.sharp, aligned, rig, renderer, 2)
+        late = Late(reader)
+        result = TakeComparison([late], take.sharp, aligned, renderer=renderer, n_samples=2).compare(late)
     assert result.oracle_db.mean() - result.ours_db.mean() > 3
 
 

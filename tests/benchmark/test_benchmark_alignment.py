@@ -2,7 +2,6 @@
 
 import dataclasses
 import shutil
-import sys
 
 import numpy as np
 import pytest
@@ -13,7 +12,6 @@ from rb2v.benchmark.aligned_take import read_take, true_skew_seconds
 from rb2v.benchmark.decisions import choose_rejected, report_checks, show_take
 from rb2v.benchmark.inputs import read_inputs
 from rb2v.benchmark.timing import report as report_timing
-from rb2v.cli import main
 from rb2v.errors import InputError, Rb2vError
 from rb2v.execution import SerialExecutor
 from rb2v.io.aligned import AlignedTakeReader, FrameChecks, ScoreCurves, aligned_take_path
@@ -24,17 +22,19 @@ CONFIG = BenchmarkConfig(frames_per_take=2, mattes_per_take=1, grid_points=5)
 TAKE = "street_train"
 
 
-@pytest.fixture(scope="module")
-def folders(session, tmp_path_factory):
-    """The session's data set, and two other alignments of its recordings."""
-    root = tmp_path_factory.mktemp("alignments")
+def align_otherwise(root, session):
     build_shards.run(session.aligned, root / "shards")
     for name, config, takes in (
         ("paper", align.AlignConfig.paper(), (TAKE,)),
         ("plain", align.AlignConfig(color_fit="plain", min_psnr_db=38.0), ()),
     ):
         align.run(session.raw, session.calibration, root / name, config, take_names=takes)
-    return root
+
+
+@pytest.fixture(scope="module")
+def folders(session, shared):
+    """The session's data set, and two other alignments of its recordings."""
+    return shared(align_otherwise, session=session)
 
 
 def inputs_of(session, folders, **changes):
@@ -347,26 +347,21 @@ def test_alignments_without_a_common_take_are_refused(session, folders, tmp_path
         (["--aligned", "{aligned}", "--compare", "raw={raw}"], ["manifest.json", "no such file", "rb2v align"]),
     ],
 )
-def test_wrong_comparisons_end_in_one_message(session, folders, tmp_path, monkeypatch, capsys, options, parts):
+def test_wrong_comparisons_end_in_one_message(session, folders, tmp_path, rb2v, options, parts):
     places = {"aligned": session.aligned, "raw": session.raw, "paper": folders / "paper", "plain": folders / "plain"}
     arguments = ["benchmark", "--shards", folders / "shards", "--out", tmp_path / "out", "--workers", "1"]
     arguments += [option.format(**places) for option in options]
-    monkeypatch.setattr(sys, "argv", ["rb2v", *map(str, arguments)])
-    with pytest.raises(SystemExit) as stop:
-        main()
-    message = " ".join(capsys.readouterr().err.split())
-    assert stop.value.code == 2
+    status, _, message = rb2v(*arguments)
+    assert status == 2
     for part in parts:
         assert part in message
     assert not (tmp_path / "out").exists()
 
 
-def test_alignments_are_compared_by_the_command(session, folders, tmp_path, monkeypatch, capsys):
+def test_alignments_are_compared_by_the_command(session, folders, tmp_path, rb2v):
     arguments = ["benchmark", "--shards", folders / "shards", "--out", tmp_path / "out", "--workers", "1"]
     arguments += ["--aligned", session.aligned, "--compare", f"the paper's={folders / 'paper'}"]
-    monkeypatch.setattr(sys, "argv", ["rb2v", *map(str, arguments)])
-    with pytest.raises(SystemExit) as stop:
-        main()
-    assert not stop.value.code
-    assert "report.html" in capsys.readouterr().out
+    status, printed, _ = rb2v(*arguments)
+    assert status == 0
+    assert "report.html" in printed
     assert read_json(tmp_path / "out" / "results.json")["compared"] == ["the paper's"]

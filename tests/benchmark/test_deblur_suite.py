@@ -6,12 +6,10 @@ import cv2
 import numpy as np
 import pytest
 from textures import write_data_set
-from typer.testing import CliRunner
 
 from rb2v.benchmark import deblur_suite
 from rb2v.benchmark.deblur_suite import PRESETS, DeblurSuiteConfig
-from rb2v.cli import app
-from rb2v.errors import ConfigMismatchError, InputError, Rb2vError
+from rb2v.errors import ConfigMismatchError, InputError
 
 CONFIG = DeblurSuiteConfig(
     backbones=("unet",),
@@ -146,28 +144,29 @@ class TestRun:
 
 class TestConfig:
     @pytest.mark.parametrize(
-        ("chosen", "message"),
+        "chosen",
         [
-            ({"backbones": ["vgg"]}, "backbone: 'vgg' is not known; expected .*unet"),
-            ({"backbones": ["purohit_oracle"]}, "is fed the true centre frame"),
-            ({"methods": ["none"]}, "method: 'none' is not known; expected naive"),
-            ({"seeds": 0}, "seeds must be at least 1, got 0"),
-            ({"steps": 0}, "steps must be at least 1, got 0"),
+            {"backbones": ["vgg"]},
+            {"backbones": ["purohit_oracle"]},
+            {"methods": ["none"]},
+            {"seeds": 0},
+            {"steps": 0},
         ],
     )
-    def test_what_is_out_of_range_is_refused(self, chosen, message):
-        with pytest.raises(Rb2vError, match=message):
+    def test_what_is_out_of_range_is_refused(self, chosen):
+        with pytest.raises(InputError) as caught:
             PRESETS["small"].chosen(**chosen)
+        assert caught.value.key.partition(".")[0] == next(iter(chosen))
 
     def test_methods_come_in_the_tables_order(self):
         assert PRESETS["small"].chosen(methods=["label", "naive"]).methods == ("naive", "label")
 
 
 class TestCommand:
-    def test_options_of_other_suites_are_refused(self, shards, tmp_path):
-        options = ["benchmark", "--suite", "deblur", "--shards", str(shards), "--out", str(tmp_path / "out")]
-        found = CliRunner().invoke(app, [*options, "--arch", "motion"])
-        assert "--arch is no option of the suite deblur" in str(found.exception)
-        found = CliRunner().invoke(app, ["benchmark", *options[3:], "--backbone", "unet"])
-        assert "--backbone is no option of the suite data" in str(found.exception)
+    def test_options_of_other_suites_are_refused(self, rb2v, shards, tmp_path):
+        places = ["--shards", shards, "--out", tmp_path / "out"]
+        for arguments in (["deblur", *places, "--arch", "motion"], [*places, "--backbone", "unet"]):
+            found = rb2v("benchmark", *arguments)
+            assert found.status == 2
+            assert f"No such option: {arguments[-2]}" in found.err
         assert not (tmp_path / "out").exists()

@@ -1,17 +1,18 @@
 from itertools import pairwise
 
 import cv2
+import data_sets
 import numpy as np
 import pandas as pd
 import pytest
-from sessions import make_session, write_rig
+from sessions import shared_session, write_rig
 
 from rb2v.artifacts import Crop
 from rb2v.benchmark.motion_truth import read_motion
 from rb2v.benchmark.reference import TruthRenderer
 from rb2v.errors import InputError
 from rb2v.io.video import write_video
-from rb2v.shards import Manifest, Provenance, ShardReader, ShardSample, SplitEntry, write_manifest, write_shard
+from rb2v.shards import Provenance, ShardReader, ShardSample
 from rb2v.simulator import SimulateConfig, simulate
 from rb2v.stages.simulate_shards import SequencesConfig, run
 
@@ -22,7 +23,7 @@ SIZE = (114, 105)
 
 def write_samples(folder, samples, size=SIZE, crop=CROP, n_frames=7, rig="tiny"):
     """Write shards of (split, take, index, sharp) samples."""
-    entries = {}
+    splits = {}
     for split in ("train", "test"):
         chosen = [
             ShardSample(sharp[0], sharp, np.eye(3, 4, dtype=np.float32), take, take, "street", index, -1, 40.0)
@@ -30,11 +31,9 @@ def write_samples(folder, samples, size=SIZE, crop=CROP, n_frames=7, rig="tiny")
             if of_split == split
         ]
         if chosen:
-            folder.mkdir(parents=True, exist_ok=True)
-            shard = write_shard(folder / f"{split}-00000.h5", chosen)
-            entries[split] = SplitEntry((shard,), {"street": len(chosen)})
+            splits[split] = [chosen]
     provenance = Provenance("0", {}, None, {}, "srgb")
-    write_manifest(folder, Manifest(rig, size, crop, entries, provenance, n_frames))
+    data_sets.write_samples(folder, splits, size, crop=crop, rig=rig, provenance=provenance, n_frames=n_frames)
     return folder
 
 
@@ -50,10 +49,8 @@ def made(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def recorded(tmp_path_factory):
-    return make_session(
-        tmp_path_factory.mktemp("session"), seconds=0.2, categories=("street", "hand"), noise=False, plates=False
-    )
+def recorded(shared):
+    return shared_session(shared, seconds=0.2, categories=("street", "hand"), noise=False, plates=False)
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from rb2v.benchmark.fidelity import compare_take
+from rb2v.benchmark.fidelity import TakeComparison
 from rb2v.benchmark.inputs import Aligned
 from rb2v.benchmark.reference import TruthRenderer
 from rb2v.execution import SerialExecutor, make_executor
@@ -76,7 +76,7 @@ def measure(root, folder, truth, way):
     renderer = TruthRenderer(truth.rig, plan, calibration.crop, raw.rig.output_size)
     with AlignedTakeReader(aligned_take_path(folder, TAKE)) as reader:
         frames, timing = reader.read_frames(), reader.timing
-        sharp = compare_take(reader, take.sharp, aligned, truth.rig, renderer, N_COMPARED)
+        sharp = TakeComparison([reader], take.sharp, aligned, renderer=renderer, n_samples=N_COMPARED).compare(reader)
     accepted = [frame for frame in frames if frame.accepted]
     true = np.array([truth.rig.true_position(plan, frame.blurry_time) for frame in accepted])
     whole = np.abs([frame.position for frame in accepted] - true)

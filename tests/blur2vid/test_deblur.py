@@ -1,13 +1,13 @@
 import itertools
 import re
-import sys
 
 import cv2
 import numpy as np
 import PIL.Image
 import pytest
 import torch
-from hypothesis import given, settings
+from examples import draws
+from hypothesis import given
 from hypothesis import strategies as st
 
 import rb2v
@@ -20,7 +20,6 @@ from rb2v.blur2vid.config import TrainBlur2VidConfig
 from rb2v.blur2vid.deblur import find_run, load_network, prepare_image, reblur_psnr, recover_frames
 from rb2v.blur2vid.direction import chain_sequences
 from rb2v.blur2vid.tiles import blend_weights, lay_tiles
-from rb2v.cli import main
 from rb2v.deblurring import DeblurConfig, deblur_files
 from rb2v.errors import ConfigMismatchError, InputError, Rb2vError
 from rb2v.io.photo import read_photo
@@ -78,7 +77,7 @@ def photo(tmp_path):
 
 
 class TestTiles:
-    @settings(deadline=None, max_examples=60)
+    @draws(60)
     @given(
         side=st.integers(1, 700),
         tile=st.integers(40, 300),
@@ -223,18 +222,14 @@ class TestRuns:
         with pytest.raises(InputError, match="nobody has of a photograph"):
             load_network(save_run(tmp_path / "oracle", "purohit_oracle"), "cpu")
 
-    def test_weights_that_are_not_there(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(module, "list_shipped", list)
-        with pytest.raises(InputError, match="not installed here; expected --run RUN"):
-            rb2v.deblur(np.zeros((4, 4, 3), np.uint8))
+    def test_weights_that_are_not_there(self, tmp_path):
         with pytest.raises(InputError, match="there is no such file"):
             rb2v.deblur(np.zeros((4, 4, 3), np.uint8), tmp_path)
 
     def test_shipped_weights_are_found(self, run, tmp_path, monkeypatch):
         path = tmp_path / "deblur_unet.safetensors"
         path.write_bytes((run / "checkpoint.safetensors").read_bytes())
-        shipped = rb2v.models.ShippedModel(module.DEFAULT_MODEL, path, 1, "", "", "", "")
-        monkeypatch.setattr(module, "list_shipped", lambda: [shipped])
+        monkeypatch.setattr(module, "shipped_path", {module.DEFAULT_MODEL: path}.__getitem__)
         assert find_run(None) == path
         assert rb2v.deblur(np.zeros((4, 4, 3), np.uint8), device="cpu").shape == (7, 4, 4, 3)
 
@@ -404,30 +399,17 @@ class TestFiles:
         assert done[0].reblur_psnr > 0
 
 
-@pytest.fixture
-def rb2v_command(monkeypatch, capsys):
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["rb2v", *map(str, arguments)])
-        monkeypatch.setenv("COLUMNS", "400")
-        with pytest.raises(SystemExit) as stop:
-            main()
-        captured = capsys.readouterr()
-        return stop.value.code or 0, captured.out, captured.err
-
-    return call
-
-
 class TestCommand:
-    def test_one_picture(self, rb2v_command, run, photo, tmp_path):
-        code, out, _ = rb2v_command("deblur", photo, "--run", run, "--out", tmp_path / "a.mp4", "--tile", "32")
+    def test_one_picture(self, rb2v, run, photo, tmp_path):
+        code, out, _ = rb2v("deblur", photo, "--run", run, "--out", tmp_path / "a.mp4", "--tile", "32")
         assert code == 0
         assert re.fullmatch(r"photo\.png: reblur PSNR \d+\.\d\d dB; .*a\.mp4\n", out)
 
-    def test_a_folder(self, rb2v_command, run, photo, tmp_path):
+    def test_a_folder(self, rb2v, run, photo, tmp_path):
         arguments = ("deblur", photo.parent, "--run", run, "--out", tmp_path / "out", "--format", "png")
-        assert rb2v_command(*arguments)[0] == 0
+        assert rb2v(*arguments)[0] == 0
         assert (tmp_path / "out" / "photo" / "frame_7.png").is_file()
-        assert "photo.png: done before" in rb2v_command(*arguments)[1]
+        assert "photo.png: done before" in rb2v(*arguments)[1]
 
     @pytest.mark.parametrize(
         ("arguments", "message"),
@@ -461,7 +443,7 @@ class TestCommand:
             ("cut.mp4 --out a.mp4", "cut.mp4: "),
         ],
     )
-    def test_wrong_input(self, rb2v_command, run, photo, tmp_path, monkeypatch, arguments, message):
+    def test_wrong_input(self, rb2v, run, photo, tmp_path, monkeypatch, arguments, message):
         monkeypatch.chdir(tmp_path)
         (tmp_path / "text.png").write_text("no picture")
         (tmp_path / "cut.png").write_bytes(photo.read_bytes()[:200])
@@ -481,13 +463,13 @@ class TestCommand:
         PIL.Image.fromarray(values).save(tmp_path / "nan.tif")
         before = sorted(tmp_path.rglob("*"))
         given_run = () if "--run" in arguments else ("--run", run)
-        code, _, error = rb2v_command("deblur", *arguments.split(), *given_run)
+        code, _, error = rb2v("deblur", *arguments.split(), *given_run)
         assert code == 2, error
         assert message in error
         assert "Traceback" not in error
         assert sorted(tmp_path.rglob("*")) == before
 
-    def test_help(self, rb2v_command):
-        code, out, _ = rb2v_command("deblur", "--help")
+    def test_help(self, rb2v):
+        code, out, _ = rb2v("deblur", "--help")
         assert code == 0
         assert "rb2v deblur photo.jpg --run session/blur2vid --out photo.mp4" in out

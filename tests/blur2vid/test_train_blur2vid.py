@@ -13,7 +13,7 @@ from rb2v.blur2vid.checkpoint import load_backbone
 from rb2v.blur2vid.config import TrainBlur2VidConfig
 from rb2v.blur2vid.guidance import Regularizer
 from rb2v.blur2vid.losses import naive
-from rb2v.errors import ConfigMismatchError, InputError, Rb2vError
+from rb2v.errors import ConfigMismatchError, InputError
 from rb2v.hypercut.checkpoint import load_order_network
 from rb2v.hypercut.order import sequence_pairs
 from rb2v.hypercut.sequences import load_sequences
@@ -42,16 +42,31 @@ def order_run(tiny_shards, tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def few_shards(tmp_path_factory):
+    """As few sequences as can be trained on and scored."""
+    folder = tmp_path_factory.mktemp("few") / "shards"
+    write_data_set(folder, 2, 1, 24)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(tiny_shards, tmp_path_factory):
+    """A finished run, to be read only."""
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    assert train.run(tiny_shards, folder, config(), device="cpu") == folder / "checkpoint.safetensors"
+    return folder
+
+
 class TestRun:
-    def test_what_it_writes(self, tiny_shards, tmp_path):
-        checkpoint = train.run(tiny_shards, tmp_path / "run", config(), device="cpu")
-        trained = load_backbone(checkpoint)
+    def test_what_it_writes(self, finished):
+        trained = load_backbone(finished / "checkpoint.safetensors")
         assert trained.config == config()
-        metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+        metrics = json.loads((finished / "metrics.json").read_text())
         assert (metrics["train_sequences"], metrics["test_sequences"]) == (10, 6)
         assert list(metrics["test"]) == ["network", "blurry", "mean_frame"]
-        assert len(pd.read_csv(tmp_path / "run" / "samples.csv")) == 18
-        assert pd.read_csv(tmp_path / "run" / "metrics.csv")["step"].tolist() == [1, 2, 3, 4]
+        assert len(pd.read_csv(finished / "samples.csv")) == 18
+        assert pd.read_csv(finished / "metrics.csv")["step"].tolist() == [1, 2, 3, 4]
 
     def test_a_stopped_run_ends_in_the_same_bytes(self, tiny_shards, tmp_path):
         train.run(tiny_shards, tmp_path / "whole", config(steps=9), device="cpu")
@@ -69,21 +84,18 @@ class TestRun:
         train.run(tiny_shards, tmp_path / "halves", config(steps=9), device="cpu")
         assert contents(tmp_path / "halves") == contents(tmp_path / "whole")
 
-    def test_readers_change_no_number(self, tiny_shards, tmp_path):
-        train.run(tiny_shards, tmp_path / "here", config(), device="cpu")
+    def test_readers_change_no_number(self, tiny_shards, finished, tmp_path):
         train.run(tiny_shards, tmp_path / "there", config(), device="cpu", workers=1)
-        assert contents(tmp_path / "here") == contents(tmp_path / "there")
+        assert contents(finished) == contents(tmp_path / "there")
 
-    def test_a_finished_run_is_left_as_it_is(self, tiny_shards, tmp_path):
-        train.run(tiny_shards, tmp_path / "run", config(), device="cpu")
-        before = contents(tmp_path / "run")
-        train.run(tiny_shards, tmp_path / "run", config(), device="cpu", progress=lambda *_: pytest.fail("it ran"))
-        assert contents(tmp_path / "run") == before
+    def test_a_finished_run_is_left_as_it_is(self, tiny_shards, finished):
+        before = contents(finished)
+        train.run(tiny_shards, finished, config(), device="cpu", progress=lambda *_: pytest.fail("it ran"))
+        assert contents(finished) == before
 
-    def test_another_configuration_is_refused(self, tiny_shards, tmp_path):
-        train.run(tiny_shards, tmp_path / "run", config(), device="cpu")
+    def test_another_configuration_is_refused(self, tiny_shards, finished):
         with pytest.raises(ConfigMismatchError, match="loss"):
-            train.run(tiny_shards, tmp_path / "run", config(loss="naive"), device="cpu")
+            train.run(tiny_shards, finished, config(loss="naive"), device="cpu")
 
     def test_batches_that_are_not_finite_are_skipped(self, tiny_shards, tmp_path):
         train.run(tiny_shards, tmp_path / "run", config(lr=1e30, ema_decay=0.0), device="cpu")
@@ -144,7 +156,7 @@ class TestRun:
         ("best_direction", "none"),
     ],
 )
-def test_every_backbone_with_every_loss(tiny_shards, order_run, tmp_path, backbone, loss, regularizer):
+def test_every_backbone_with_every_loss(few_shards, order_run, tmp_path, backbone, loss, regularizer):
     network = make_backbone(backbone, 7, 0)
     chosen = config(
         backbone=backbone,
@@ -155,7 +167,7 @@ def test_every_backbone_with_every_loss(tiny_shards, order_run, tmp_path, backbo
         pretrain_steps=int(network.has_autoencoder),
     )
     needed = order_run if chosen.needs_order else None
-    checkpoint = train.run(tiny_shards, tmp_path / "run", chosen, order_run=needed, device="cpu")
+    checkpoint = train.run(few_shards, tmp_path / "run", chosen, order_run=needed, device="cpu")
     trained = load_backbone(checkpoint)
     assert any(
         not torch.equal(one, other)
@@ -203,22 +215,23 @@ class TestOrder:
 
 class TestConfig:
     @pytest.mark.parametrize(
-        ("chosen", "message"),
+        "chosen",
         [
-            ({"backbone": "vgg"}, "backbone: 'vgg' is not known; expected .*unet or "),
-            ({"loss": "l2"}, "loss: 'l2' is not known"),
-            ({"regularizer": "hinge"}, "regularizer: 'hinge' is not known; expected none or softplus or linear"),
-            ({"steps": 0}, "steps must be at least 1, got 0"),
-            ({"crop_size": 0}, "crop_size must be at least 1, got 0"),
-            ({"alpha": float("nan")}, "alpha must be at least 0, got nan"),
-            ({"ema_decay": 1.0}, "ema_decay must be at most"),
-            ({"lr": 0.0}, "lr must be a positive number, got 0.0"),
-            ({"steps": 5, "pretrain_steps": 5}, "pretrain_steps must be less than steps, 5, got 5"),
+            {"backbone": "vgg"},
+            {"loss": "l2"},
+            {"regularizer": "hinge"},
+            {"steps": 0},
+            {"crop_size": 0},
+            {"alpha": float("nan")},
+            {"ema_decay": 1.0},
+            {"lr": 0.0},
+            {"pretrain_steps": 5, "steps": 5},
         ],
     )
-    def test_what_is_out_of_range_is_refused(self, chosen, message):
-        with pytest.raises(Rb2vError, match=message):
+    def test_what_is_out_of_range_is_refused(self, chosen):
+        with pytest.raises(InputError) as caught:
             TrainBlur2VidConfig(**chosen)
+        assert caught.value.key.partition(".")[0] == next(iter(chosen))
 
 
 class TestRegularizer:

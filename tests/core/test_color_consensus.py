@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import draws
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rb2v.core.color import CHECKER_SRGB, apply_color_map, fit_color_map_by_consensus, to_linear
@@ -13,7 +14,7 @@ def random_map(rng):
 
 
 @given(seed=st.integers(0, 10_000), n_spoiled=st.integers(0, 6), amount=st.floats(0.03, 0.8))
-@settings(deadline=None, max_examples=30)
+@draws(30)
 def test_most_pairs_decide_whatever_the_others_are(seed, n_spoiled, amount):
     rng = np.random.default_rng(seed)
     truth = random_map(rng)

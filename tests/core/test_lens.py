@@ -1,7 +1,8 @@
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import draws
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rb2v.artifacts import Lens
@@ -15,7 +16,10 @@ def coefficient(limit):
     return st.floats(-limit, limit, allow_nan=False)
 
 
-@settings(max_examples=60, deadline=None)
+@draws(60)
+@example(0.0, 0.0, 0.0, 0.0, 2e-311)
+@example(1e-310, 0.0, 0.0, 0.0, -1e-300)
+@example(-0.25, 2e-311, 0.0, 0.0, 5e-324)
 @given(coefficient(0.25), coefficient(0.05), coefficient(0.004), coefficient(0.004), coefficient(0.01))
 def test_undistorting_undoes_distorting(k1, k2, p1, p2, k3):
     distortion = np.array([k1, k2, p1, p2, k3])
@@ -49,6 +53,18 @@ def test_known_radii():
     farthest = fold * 2 / 3
     assert undistort_points(np.array([[farthest * 0.999, 0]]), *lens)[0, 0] == pytest.approx(fold, rel=0.05)
     assert np.isnan(undistort_points(np.array([[farthest * 1.01, 0]]), *lens)).all()
+
+
+@pytest.mark.parametrize("tiny", [5e-324, -2e-311, 1e-200, -1e-30, 1e-16])
+def test_coefficients_too_small_to_matter_change_nothing(tiny):
+    # Beside a fold, and where there is none.
+    points = border_points(SIZE)
+    for k1 in (-0.25, 0.0, 0.2):
+        for places in ((1,), (4,), (1, 4)):
+            distortion = np.array([k1, 0.0, 0.0, 0.0, 0.0])
+            plain = undistort_points(points, MATRIX, distortion)
+            distortion[list(places)] = tiny
+            np.testing.assert_allclose(undistort_points(points, MATRIX, distortion), plain, atol=1e-9)
 
 
 def test_a_perfect_lens_moves_nothing():

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import draws
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rb2v.core.color import CHECKER_SRGB, from_linear, to_linear
@@ -16,7 +17,7 @@ def code(light, response, rng, noise=5e-4):
 
 
 @given(gamma=st.floats(1.2, 3.0), gain=st.floats(0.3, 1.05), seed=st.integers(0, 99))
-@settings(deadline=None, max_examples=10)
+@draws(10)
 def test_the_gray_row_tells_a_gamma(gamma, gain, seed):
     rng = np.random.default_rng(seed)
     made = estimate_response([GraySteps(code(gain * LIGHT[18:], gamma, rng), GRAY)], [])

@@ -1,6 +1,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 from textures import write_data_set
 
@@ -30,11 +31,17 @@ class TrainedRun:
     directions: dict
 
 
-@pytest.fixture(scope="session")
-def trained(tmp_path_factory):
-    """A network that has learned the direction of textures."""
-    folder = tmp_path_factory.mktemp("trained")
+def train_on_textures(folder):
+    """Train a network that learns the direction of textures, and keep the directions."""
     directions = write_data_set(folder / "shards", 200, 100, 40, n_takes=10)
+    np.savez(folder / "directions.npz", **directions)
     config = TrainHyperCutConfig(image_size=40, steps=200, warmup_steps=20, checkpoint_every=100)
     run(folder / "shards", folder / "run", config, device="cpu")
-    return TrainedRun(folder / "shards", folder / "run", directions)
+
+
+@pytest.fixture(scope="session")
+def trained(shared):
+    """A network that has learned the direction of textures."""
+    folder = shared(train_on_textures, trained=True)
+    with np.load(folder / "directions.npz") as directions:
+        return TrainedRun(folder / "shards", folder / "run", dict(directions))

@@ -2,9 +2,6 @@
 
 import dataclasses
 import os
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,7 +12,6 @@ from rb2v.hypercut.config import TrainHyperCutConfig
 from rb2v.hypercut.losses import LOSSES, agreement
 from rb2v.hypercut.train import run
 
-RB2V = Path(sys.executable).with_name("rb2v")
 OPTIONS = ("--steps", "9", "--batch-size", "4", "--image-size", "20", "--device", "cpu")
 CONFIG = TrainHyperCutConfig(steps=9, batch_size=4, image_size=20)
 TIMEOUT_SECONDS = 120
@@ -54,23 +50,27 @@ train.run(Path(sys.argv[1]), Path(sys.argv[2]), config, device="cpu")
 """
 
 
-def torchrun(*command):
-    """Run a command as two processes; their output comes back as one text."""
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": ""}
-    return subprocess.run(
-        [*launch, "--nproc-per-node", "2", *map(str, command)],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=TIMEOUT_SECONDS,
-        check=False,
+@pytest.fixture
+def torchrun(fork_server):
+    """Runs a program as two processes; returns the exit status of torchrun and the output of all as one text."""
+
+    def run_twice(code, *arguments):
+        options = ["--standalone", "--local-addr", "127.0.0.1", "--nproc-per-node", "2", "--no-python"]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": ""}
+        launch = "from torch.distributed.run import main; main()"
+        process = fork_server.start(launch, *options, *fork_server.command(code, *arguments), env=environment)
+        output = "".join(process.communicate(TIMEOUT_SECONDS))
+        return process.returncode, output
+
+    return run_twice
+
+
+@pytest.fixture
+def torchrun_rb2v(torchrun):
+    program = "from rb2v.cli import main; main()"
+    return lambda shards, out, *options: torchrun(
+        program, "train-hypercut", "--shards", shards, "--out", out, *OPTIONS, *options
     )
-
-
-def torchrun_rb2v(shards, out, *options):
-    return torchrun("--no-python", RB2V, "train-hypercut", "--shards", shards, "--out", out, *OPTIONS, *options)
 
 
 def assert_close(folder, other):
@@ -89,34 +89,30 @@ def alone(tiny_shards, tmp_path_factory):
     return folder
 
 
-def test_two_processes_train_what_one_does(tiny_shards, tmp_path, alone):
-    ended = torchrun_rb2v(tiny_shards, tmp_path / "run")
-    assert ended.returncode == 0, ended.stdout
-    assert ended.stdout.count(str(tmp_path / "run" / "checkpoint.safetensors")) == 1
+def test_two_processes_train_what_one_does(tiny_shards, tmp_path, alone, torchrun_rb2v):
+    status, output = torchrun_rb2v(tiny_shards, tmp_path / "run")
+    assert status == 0, output
+    assert output.count(str(tmp_path / "run" / "checkpoint.safetensors")) == 1
     assert_close(tmp_path / "run", alone)
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == sorted(path.name for path in alone.iterdir())
 
 
-def test_a_run_whose_process_was_killed_goes_on_with_another_number(tiny_shards, tmp_path):
-    script = tmp_path / "train_tiny.py"
-    script.write_text(STOPPING)
+def test_a_run_whose_process_was_killed_goes_on_with_another_number(tiny_shards, tmp_path, torchrun):
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     config = dataclasses.replace(CONFIG, checkpoint_every=3)
     run(tiny_shards, whole, config, device="cpu")
-    ended = torchrun(script, tiny_shards, stopped)
-    assert ended.returncode != 0
+    status, _ = torchrun(STOPPING, tiny_shards, stopped)
+    assert status != 0
     assert (stopped / "state.pt").exists()
     assert not (stopped / "checkpoint.safetensors").exists()
     run(tiny_shards, stopped, config, device="cpu")
     assert_close(stopped, whole)
 
 
-def test_a_step_that_one_process_cannot_take_none_takes(tiny_shards, tmp_path, monkeypatch):
-    script = tmp_path / "train_spoilt.py"
-    script.write_text(NOT_FINITE)
-    ended = torchrun(script, tiny_shards, tmp_path / "two")
-    assert ended.returncode == 0, ended.stdout
-    assert ended.stdout.count("step 1 skipped") == 1
+def test_a_step_that_one_process_cannot_take_none_takes(tiny_shards, tmp_path, monkeypatch, torchrun):
+    status, output = torchrun(NOT_FINITE, tiny_shards, tmp_path / "two")
+    assert status == 0, output
+    assert output.count("step 1 skipped") == 1
     assert pd.read_csv(tmp_path / "two" / "metrics.csv")["skipped"].tolist() == [0, 1, 1, 1]
     calls = []
 
@@ -140,12 +136,12 @@ def test_a_step_that_one_process_cannot_take_none_takes(tiny_shards, tmp_path, m
         (("--batch-size", "5"), "batch_size: 5 sequences cannot be shared by 2 processes; expected a multiple of 2"),
     ],
 )
-def test_one_message_ends_all_processes(tiny_shards, tmp_path, options, message):
+def test_one_message_ends_all_processes(tiny_shards, tmp_path, torchrun_rb2v, options, message):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "notes.txt").write_text("mine")
-    ended = torchrun_rb2v(tiny_shards, tmp_path / "run", *options)
-    assert ended.returncode == 1  # torchrun's own
-    assert ended.stdout.count("error: ") == ended.stdout.count(message) == 1, ended.stdout
-    assert "exitcode  : 2" in ended.stdout
-    assert "rb2v/hypercut" not in ended.stdout  # no traceback of a process
+    status, output = torchrun_rb2v(tiny_shards, tmp_path / "run", *options)
+    assert status == 1  # torchrun's own
+    assert output.count("error: ") == output.count(message) == 1, output
+    assert "exitcode  : 2" in output
+    assert "rb2v/hypercut" not in output  # no traceback of a process
     assert not (tmp_path / "run" / "config.json").exists()

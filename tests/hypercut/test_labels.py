@@ -5,10 +5,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from data_sets import write_samples
 from textures import write_data_set
 
 import rb2v
-from rb2v.cli import main
 from rb2v.errors import InputError
 from rb2v.hypercut import labels, scoring, train
 from rb2v.hypercut.checkpoint import save_order_network
@@ -17,7 +17,7 @@ from rb2v.hypercut.labels import write_labels
 from rb2v.hypercut.networks import make_order_network
 from rb2v.hypercut.order import sequence_pairs
 from rb2v.hypercut.sequences import load_sequences
-from rb2v.shards import ShardReader, SplitEntry, write_manifest, write_shard
+from rb2v.shards import ShardReader
 from rb2v.shards.exchange import export_shards
 from rb2v.training.data import to_float
 
@@ -147,15 +147,12 @@ class TestRefusals:
 
 
 @pytest.fixture
-def call(monkeypatch, capsys):
+def call(rb2v):
     """Runs the program; returns its exit status and all that it printed."""
 
     def run_program(*arguments):
-        monkeypatch.setattr("sys.argv", ["rb2v", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stopped:
-            main()
-        printed = capsys.readouterr()
-        return stopped.value.code or 0, printed.out + printed.err
+        done = rb2v(*arguments, columns=80)
+        return done.status, done.output
 
     return run_program
 
@@ -393,13 +390,12 @@ class TestWhoseLabels:
     def one_take(self, tmp_path):
         """Two samples of each split, of takes that have the same name."""
         write_data_set(tmp_path / "parts", 2, 2, 24)
-        folder, entries = tmp_path / "shards", {}
-        folder.mkdir()
+        folder, splits = tmp_path / "shards", {}
         for split in ("train", "test"):
             reader = ShardReader(tmp_path / "parts", split)
             samples = [dataclasses.replace(reader.read(index), take="take") for index in range(2)]
-            entries[split] = SplitEntry((write_shard(folder / f"{split}-00000.h5", samples),), {"street": 2})
-        write_manifest(folder, dataclasses.replace(reader.manifest, splits=entries))
+            splits[split] = [samples]
+        write_samples(folder, splits, (24, 24))
         return folder
 
     def test_a_take_may_stand_in_both_splits(self, one_take, tmp_path):

@@ -1,10 +1,7 @@
 import dataclasses
 import errno
 import json
-import os
-import signal
-import subprocess
-import sys
+import shutil
 import time
 
 import cv2
@@ -54,6 +51,21 @@ def uninterrupted(tiny_shards, tiny_config, tmp_path_factory):
     folder = tmp_path_factory.mktemp("uninterrupted") / "run"
     assert run(tiny_shards, folder, tiny_config, device="cpu") == folder / "checkpoint.safetensors"
     return folder
+
+
+@pytest.fixture(scope="module")
+def unfinished(tiny_shards, tiny_config, tmp_path_factory):
+    """A run that was stopped after its 11th step; its state is that of the 10th."""
+    folder = tmp_path_factory.mktemp("unfinished") / "run"
+    with pytest.raises(StoppedError):
+        run(tiny_shards, folder, tiny_config, device="cpu", progress=stop_at(11))
+    return folder
+
+
+@pytest.fixture
+def stopped(unfinished, tmp_path):
+    """A copy of the stopped run, to be changed."""
+    return shutil.copytree(unfinished, tmp_path / "run")
 
 
 def assert_same_files(folder, other):
@@ -151,7 +163,7 @@ def curves_in(path):
 
 
 class TestResume:
-    @pytest.mark.parametrize("step", [3, 5, 11, 12])
+    @pytest.mark.parametrize("step", [3, 5, 12])
     def test_a_stopped_run_ends_in_the_same_bytes(self, step, tiny_shards, tiny_config, tmp_path, uninterrupted):
         with pytest.raises(StoppedError):
             run(tiny_shards, tmp_path / "run", tiny_config, device="cpu", progress=stop_at(step))
@@ -159,6 +171,10 @@ class TestResume:
         torch.rand(3)
         run(tiny_shards, tmp_path / "run", tiny_config, device="cpu")
         assert_same_files(tmp_path / "run", uninterrupted)
+
+    def test_so_does_one_that_had_gone_on_beyond_its_state(self, tiny_shards, tiny_config, stopped, uninterrupted):
+        run(tiny_shards, stopped, tiny_config, device="cpu")
+        assert_same_files(stopped, uninterrupted)
 
     @pytest.mark.parametrize("arch", ["upstream", "antisymmetric"])
     def test_so_does_one_of_every_other_kind(self, arch, larger_shards, tmp_path):
@@ -169,19 +185,19 @@ class TestResume:
         run(larger_shards, tmp_path / "run", config, device="cpu")
         assert_same_files(tmp_path / "run", tmp_path / "whole")
 
-    def test_a_killed_run_ends_in_the_same_bytes(self, tiny_shards, tiny_config, tmp_path, uninterrupted):
+    def test_a_killed_run_ends_in_the_same_bytes(self, tiny_shards, tiny_config, tmp_path, uninterrupted, fork_server):
         code = (
             "import sys, time; from pathlib import Path; from rb2v.hypercut.train import *\n"
             f"config = {tiny_config!r}\n"
             "slow = lambda done, total, what: time.sleep(60 if (done, what) == (11, 'training') else 0)\n"
             "run(Path(sys.argv[1]), Path(sys.argv[2]), config, device='cpu', progress=slow)"
         )
-        process = subprocess.Popen([sys.executable, "-c", code, str(tiny_shards), str(tmp_path / "run")])
+        process = fork_server.start(code, tiny_shards, tmp_path / "run")
         state = tmp_path / "run" / "state.pt"
         deadline = time.monotonic() + 60
         while not state.exists() and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.05)
-        os.kill(process.pid, signal.SIGKILL)
+        process.kill_group()
         process.wait()
         assert state.exists()
         run(tiny_shards, tmp_path / "run", tiny_config, device="cpu")
@@ -213,12 +229,10 @@ class TestResume:
         assert called == []
         assert {name: (uninterrupted / name).stat().st_mtime_ns for name in OUTPUTS} == before
 
-    def test_a_broken_state_is_named(self, tiny_shards, tiny_config, tmp_path):
-        with pytest.raises(StoppedError):
-            run(tiny_shards, tmp_path / "run", tiny_config, device="cpu", progress=stop_at(6))
-        (tmp_path / "run" / "state.pt").write_bytes(b"not a state")
+    def test_a_broken_state_is_named(self, tiny_shards, tiny_config, stopped):
+        (stopped / "state.pt").write_bytes(b"not a state")
         with pytest.raises(InputError, match=r"state\.pt: cannot be read"):
-            run(tiny_shards, tmp_path / "run", tiny_config, device="cpu")
+            run(tiny_shards, stopped, tiny_config, device="cpu")
 
 
 class TestRefusals:
@@ -356,14 +370,12 @@ class TestForeignFiles:
             (lambda state: 3, r"state\.pt: holds no state of training"),
         ],
     )
-    def test_a_state_of_another_run_is_refused(self, change, message, tiny_shards, tiny_config, tmp_path):
-        with pytest.raises(StoppedError):
-            run(tiny_shards, tmp_path / "run", tiny_config, device="cpu", progress=stop_at(11))
-        path = tmp_path / "run" / "state.pt"
+    def test_a_state_of_another_run_is_refused(self, change, message, tiny_shards, tiny_config, stopped):
+        path = stopped / "state.pt"
         torch.save(change(torch.load(path, weights_only=True)), path)
         with pytest.raises(InputError, match=message):
-            run(tiny_shards, tmp_path / "run", tiny_config, device="cpu")
-        assert not (tmp_path / "run" / "checkpoint.safetensors").exists()
+            run(tiny_shards, stopped, tiny_config, device="cpu")
+        assert not (stopped / "checkpoint.safetensors").exists()
 
     def test_a_checkpoint_of_another_run_is_refused(self, tiny_shards, tiny_config, tmp_path, uninterrupted):
         other = dataclasses.replace(tiny_config, arch="antisymmetric", steps=1, warmup_steps=0)

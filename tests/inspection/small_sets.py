@@ -3,10 +3,10 @@
 import cv2
 import h5py
 import numpy as np
+from data_sets import write_samples
 
-from rb2v.artifacts import Crop
 from rb2v.inspection import mean_of_sharp
-from rb2v.shards import Manifest, Provenance, ShardReader, ShardSample, SplitEntry, write_manifest, write_shard
+from rb2v.shards import Provenance, ShardReader, ShardSample
 
 HEIGHT, WIDTH = 48, 64
 TAKES = (
@@ -45,15 +45,10 @@ def make_sample(take, subject, category, blurry_index, *, shift_px=3.0, n_sharp=
 
 def write_set(folder, samples, size=(HEIGHT, WIDTH), rig="small"):
     """Write samples, given per split, and return a reader."""
-    splits = {}
     n_sharp = {len(row.sharp) for rows in samples.values() for row in rows}.pop()
-    for split, rows in samples.items():
-        counts = {name: sum(row.category == name for row in rows) for name in ("street", "face", "hand")}
-        shards = (write_shard(folder / f"{split}-00000.h5", rows),) if rows else ()
-        splits[split] = SplitEntry(shards, counts)
+    splits = {split: [rows] if rows else [] for split, rows in samples.items()}
     provenance = Provenance("0.1.0", {}, None, {}, "srgb")
-    crop = Crop(0, 0, *size[::-1])
-    write_manifest(folder, Manifest(rig, size[::-1], crop, splits, provenance, frames_per_sequence=n_sharp))
+    write_samples(folder, splits, size[::-1], rig=rig, provenance=provenance, n_frames=n_sharp)
     return ShardReader(folder)
 
 

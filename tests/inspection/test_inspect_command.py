@@ -11,23 +11,12 @@ import pytest
 from PIL import Image
 from small_sets import HEIGHT, WIDTH, damage, make_sample, write_set, write_takes
 
-from rb2v.cli import main
 from rb2v.io.video import iter_frames, read_image
 
 
-def run_rb2v(monkeypatch, capsys, *arguments):
-    """Run a command in this process; return its exit status, standard output and standard error."""
-    monkeypatch.setattr(sys, "argv", ["rb2v", *map(str, arguments)])
-    monkeypatch.setenv("COLUMNS", "400")
-    with pytest.raises(SystemExit) as stop:
-        main()
-    captured = capsys.readouterr()
-    return stop.value.code or 0, captured.out, captured.err
-
-
 @pytest.fixture
-def inspect(monkeypatch, capsys):
-    return lambda *arguments: run_rb2v(monkeypatch, capsys, "inspect", *arguments)
+def inspect(rb2v):
+    return lambda *arguments: rb2v("inspect", *arguments)
 
 
 @pytest.fixture(scope="module")
@@ -161,14 +150,14 @@ def steering_shards(tmp_path):
     return tmp_path / "shards"
 
 
-def test_names_do_not_steer_the_terminal(monkeypatch, capsys, inspect, steering_shards):
+def test_names_do_not_steer_the_terminal(rb2v, inspect, steering_shards):
     code, out, _ = inspect(steering_shards)
     assert code == 0
     assert f"rig r{SPELLED}, built" in out
     assert f"takes: {SPELLED} 2" in out
     assert f"subjects: s{SPELLED} 2" in out
     (steering_shards / f"{STEERING}.h5").touch()
-    code, verified, message = run_rb2v(monkeypatch, capsys, "verify", steering_shards, "--workers", 1)
+    code, verified, message = rb2v("verify", steering_shards, "--workers", 1)
     assert code == 2
     assert f"{SPELLED}.h5: the manifest does not list it" in verified
     assert {letter for letter in out + verified + message if not letter.isprintable()} == {"\n"}

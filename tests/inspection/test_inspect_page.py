@@ -232,7 +232,7 @@ def test_many_threads_get_the_right_frames(server, folder):
 
 # --- in a browser
 
-needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here")
+needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here; run 'apt-get install chromium'")
 
 LOADED = (
     "document.getElementById('under').naturalWidth > 0 && document.querySelector('#thumbnails img').naturalWidth > 0"

@@ -3,7 +3,8 @@ import os
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from examples import draws
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rb2v.core.metrics import psnr
@@ -27,7 +28,7 @@ def draw(seed, side=5, size=(7, 9), channels=4, batch=2, spread=3.0, dtype=torch
     return image, weight, alpha, beta
 
 
-@settings(max_examples=15, deadline=None)
+@draws(15)
 @given(
     seed=st.integers(0, 1000),
     rounding=st.sampled_from(ROUNDINGS),

@@ -3,7 +3,8 @@
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import draws
+from hypothesis import given
 from hypothesis import strategies as st
 from skimage import data as skimage_data
 
@@ -30,7 +31,7 @@ def disk_before_picture(center_x):
     return alpha * view(200 - center_x, 60) + (1 - alpha) * view(0, 40, "behind")
 
 
-@settings(max_examples=12, deadline=None)
+@draws(12)
 @given(x=st.floats(-6, 6), y=st.floats(-6, 6), time=st.floats(0.05, 0.95))
 def test_shifts_are_followed_at_any_time(x, y, time):
     (made,) = make_interpolator("flow").between(view(0), view(x, y), [time])

@@ -118,5 +118,6 @@ def test_linear_is_the_weighted_mean():
 
 
 def test_an_unknown_method_is_told_the_known_ones():
-    with pytest.raises(ValueError, match="'cubic' is no interpolation method; expected one of cdfi, flow, linear"):
+    with pytest.raises(InputError, match="'cubic' is not known; expected cdfi or flow or linear") as caught:
         make_interpolator("cubic")
+    assert caught.value.source == "interpolator"

@@ -4,9 +4,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
-from typer.testing import CliRunner
 
-from rb2v.cli import app
 from rb2v.errors import ConfigMismatchError, InputError, Rb2vError
 from rb2v.interpolation.learned.cdfi import train
 from rb2v.interpolation.learned.cdfi.config import TrainInterpolatorConfig
@@ -101,11 +99,10 @@ def test_clips_are_trained_on_and_weights_gone_on_from(tmp_path, clips):
         np.testing.assert_allclose(tensor, load_cdfi(first).state_dict()[name], rtol=2e-3, atol=1e-5)
 
 
-def test_the_command_trains(tmp_path):
-    arguments = ["train-interpolator", "--out", str(tmp_path / "run"), "--device", "cpu"]
-    sizes = ["--steps", "1", "--batch-size", "1", "--crop-size", "32"]
-    result = CliRunner().invoke(app, arguments + sizes)
-    assert result.exit_code == 0
+def test_the_command_trains(tmp_path, rb2v):
+    sizes = ["--steps", 1, "--batch-size", 1, "--crop-size", 32]
+    result = rb2v("train-interpolator", "--out", tmp_path / "run", "--device", "cpu", *sizes)
+    assert result.status == 0
     assert "generated triplets of held-out photographs" in result.output
     assert (tmp_path / "run" / "checkpoint.safetensors").exists()
 
@@ -179,7 +176,7 @@ def test_clips_of_both_kinds_are_found_and_cut(tmp_path, clips):
     np.testing.assert_array_equal(triplets, np.load(tmp_path / "two.npy"))
 
 
-def test_wrong_input_is_named(tmp_path, clips):
+def test_wrong_input_is_named(tmp_path, clips, rb2v):
     with pytest.raises(InputError, match="is no folder"):
         find_clips(tmp_path / "nothing")
     with pytest.raises(InputError, match="holds no clip"):
@@ -193,6 +190,5 @@ def test_wrong_input_is_named(tmp_path, clips):
         config(lr=0)
     with pytest.raises(Rb2vError, match="motion_share"):
         config(motion_share=1.5)
-    result = CliRunner().invoke(app, ["train-interpolator", "--out", str(tmp_path / "run"), "--crop-size", "33"])
-    assert result.exit_code != 0
+    assert rb2v("train-interpolator", "--out", tmp_path / "run", "--crop-size", 33).status == 2
     assert not (tmp_path / "run").exists()

@@ -5,7 +5,7 @@ import yaml
 
 from rb2v.artifacts import CATEGORIES
 from rb2v.errors import InputError
-from rb2v.io.config import find_rig, read_raw_directory, read_rig, read_take, read_takes, rig_folders
+from rb2v.io.config import find_rig, read_raw_directory, read_rig, read_take, read_takes, rig_folder
 
 RIG = {
     "schema": 1,
@@ -57,7 +57,7 @@ def test_the_paper_s_rig():
 
 
 def test_every_rig_that_is_shipped_is_named_as_its_file():
-    paths = [path for folder in rig_folders() for path in folder.glob("*.yaml")]
+    paths = list(rig_folder().glob("*.yaml"))
     assert paths
     for path in paths:
         assert read_rig(path).name == path.stem

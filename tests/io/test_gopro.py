@@ -4,7 +4,8 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import draws
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rb2v.errors import InputError
@@ -194,7 +195,7 @@ def test_any_elements_can_be_parsed(data):
     check_payload(parse_payload(data))
 
 
-@settings(deadline=None)
+@draws(100)
 @given(st.data())
 def test_mutations_of_a_payload_can_be_parsed(data):
     payload = bytearray(encode_telemetry(make_telemetry(0.1))[0])
@@ -269,7 +270,7 @@ def test_files_that_are_no_video_are_named(tmp_path):
             read(tmp_path / "none.mp4")
 
 
-@settings(deadline=None, max_examples=60)
+@draws(60)
 @given(data=st.data())
 def test_a_damaged_recording_is_read_or_named(tmp_path_factory, data):
     folder = tmp_path_factory.getbasetemp()
@@ -452,7 +453,7 @@ def payload_of_a_hero7(shared_data):
     return (shared_data / "gopro" / "gpmf" / "hero7.raw").read_bytes()[:4500]
 
 
-@settings(deadline=None, max_examples=150)
+@draws(150)
 @given(data=st.data())
 def test_mutations_of_real_payloads_can_be_parsed(shared_data, data):
     payload = bytearray(payload_of_a_hero7(shared_data))

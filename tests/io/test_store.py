@@ -4,8 +4,6 @@ import errno
 import fcntl
 import math
 import os
-import subprocess
-import sys
 import textwrap
 from pathlib import Path
 
@@ -510,7 +508,7 @@ def test_writers_of_one_file_do_not_disturb_each_other(tmp_path):
     assert names(tmp_path) == ["a.txt"]
 
 
-def kill_in_the_middle(block, folder):
+def kill_in_the_middle(fork_server, block, folder):
     """Run a block of code in another process, which kills itself there."""
     script = """
     import os, signal, sys
@@ -521,11 +519,12 @@ def kill_in_the_middle(block, folder):
     folder = Path(sys.argv[1])
     """
     script = textwrap.dedent(script) + block + "\n    os.kill(os.getpid(), signal.SIGKILL)\n"
-    assert subprocess.run([sys.executable, "-c", script, folder], check=False).returncode == -9
+    assert fork_server.start(script, folder).wait() == -9
 
 
-def test_what_killed_writers_left_does_not_pile_up(tmp_path):
+def test_what_killed_writers_left_does_not_pile_up(tmp_path, fork_server):
     kill_in_the_middle(
+        fork_server,
         "with whole_file(folder / 'a.txt') as one, whole_file(folder / 'a.txt') as two,"
         " whole_file(folder / 'b-a.txt') as three, scratch_folder(folder / 'a.txt') as scratch:\n"
         "    write_text(scratch / 'deep' / 'frames', 'half')",
@@ -538,10 +537,11 @@ def test_what_killed_writers_left_does_not_pile_up(tmp_path):
     assert second == "a.txt"
 
 
-def test_a_run_clears_its_folders_of_what_dead_writers_left_and_nothing_else(tmp_path):
+def test_a_run_clears_its_folders_of_what_dead_writers_left_and_nothing_else(tmp_path, fork_server):
     out, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
     adopt_folder(out, CONFIG)
     kill_in_the_middle(
+        fork_server,
         "with whole_file(folder / 'elsewhere' / 'a.mp4'), scratch_folder(folder / 'out' / 'takes' / 'b') as scratch:\n"
         "    write_text(scratch / 'frames', 'half')",
         tmp_path,

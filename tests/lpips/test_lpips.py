@@ -168,7 +168,7 @@ def test_missing_and_damaged_weights_say_how_to_fetch_them(tmp_path, monkeypatch
 def test_published_weights_give_the_golden_values(shared_data, net, published):
     """Images and distances of the authors' own example."""
     if not fetched_file("lpips", f"{net}.safetensors").is_file():
-        pytest.skip("the weights of LPIPS are not fetched")
+        pytest.skip("the weights of LPIPS are not here; run 'rb2v models fetch lpips'")
     if not (shared_data / "lpips").is_dir():
         pytest.skip("the authors' example is not here")
     truth, *estimates = (

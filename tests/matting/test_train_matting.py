@@ -2,7 +2,6 @@ import dataclasses
 import json
 import re
 import shutil
-import sys
 from functools import cache
 
 import cv2
@@ -11,7 +10,6 @@ import pandas as pd
 import pytest
 import torch
 
-from rb2v.cli import main
 from rb2v.errors import ConfigMismatchError, InputError, Rb2vError
 from rb2v.matting import make_matter
 from rb2v.matting.background.composites import draw_composite, find_pictures
@@ -269,31 +267,23 @@ class TestRefusals:
 
 
 class TestCommand:
-    def call(self, monkeypatch, capsys, *arguments):
-        monkeypatch.setattr(sys, "argv", ["rb2v", "train-matting", *map(str, arguments)])
-        monkeypatch.setenv("COLUMNS", "400")
-        with pytest.raises(SystemExit) as stop:
-            main()
-        captured = capsys.readouterr()
-        return stop.value.code or 0, captured.out, captured.err
-
-    def test_a_run(self, monkeypatch, capsys, cutouts, tmp_path):
+    def test_a_run(self, rb2v, cutouts, tmp_path):
         arguments = ["--out", tmp_path / "run", "--foregrounds", cutouts, "--steps", 1, "--size", 32, "--device", "cpu"]
-        code, out, _ = self.call(monkeypatch, capsys, *arguments)
+        code, out, _ = rb2v("train-matting", *arguments)
         assert code == 0
         assert "32 composites of held-out pictures: alpha MAD 0." in out
         assert str(tmp_path / "run" / "checkpoint.safetensors") in out
 
-    def test_wrong_input_ends_in_one_message(self, monkeypatch, capsys, tmp_path):
+    def test_wrong_input_ends_in_one_message(self, rb2v, tmp_path):
         arguments = ["--out", tmp_path / "run", "--init", tmp_path / "none.pth"]
-        code, _, err = self.call(monkeypatch, capsys, *arguments)
+        code, _, err = rb2v("train-matting", *arguments)
         assert code == 2
         assert err.startswith("error: ")
         assert "none.pth: there is no such file" in err
         assert "Traceback" not in err
         assert not (tmp_path / "run").exists()
 
-    def test_help_has_an_example(self, monkeypatch, capsys):
-        code, out, _ = self.call(monkeypatch, capsys, "--help")
+    def test_help_has_an_example(self, rb2v):
+        code, out, _ = rb2v("train-matting", "--help")
         assert code == 0
         assert "Example: rb2v train-matting" in out

@@ -17,14 +17,15 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given, settings
+from data_sets import write_samples
+from examples import draws
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rb2v import benchmark
 from rb2v.artifacts import Crop
-from rb2v.cli import main
 from rb2v.errors import InputError, Rb2vError
-from rb2v.execution import SerialExecutor
+from rb2v.execution import ProcessExecutor, SerialExecutor
 from rb2v.execution.task import MAX_TASK_BYTES, pack
 from rb2v.shards import (
     Manifest,
@@ -66,14 +67,9 @@ def make_sample(seed, *, n_sharp=7, **values):
 
 def write_shards(folder, train, test=(), n_sharp=7):
     """Write shards, each a list of samples, and their manifest."""
-    folder.mkdir(parents=True, exist_ok=True)
-    splits = {}
-    for split, shards in {"train": train, "test": test}.items():
-        entries = [write_shard(folder / f"{split}-{index:05d}.h5", samples) for index, samples in enumerate(shards)]
-        categories = [sample.category for samples in shards for sample in samples]
-        splits[split] = SplitEntry(tuple(entries), {name: categories.count(name) for name in sorted(set(categories))})
     provenance = Provenance("0.1.0", {"align": {"sync": "auto"}}, "0" * 64, {"build_shards": 4}, 2.2)
-    write_manifest(folder, Manifest("a rig", SIZE, Crop(3, 4, 20, 24), splits, provenance, n_sharp))
+    says = {"crop": Crop(3, 4, 20, 24), "rig": "a rig", "provenance": provenance, "n_frames": n_sharp}
+    write_samples(folder, {"train": train, "test": test}, SIZE, **says)
     return folder
 
 
@@ -102,25 +98,13 @@ def digests(folder):
     }
 
 
-def run_rb2v(monkeypatch, capsys, *arguments):
-    """Run a command in this process; return its exit status, standard output and standard error."""
-    monkeypatch.setattr(sys, "argv", ["rb2v", *map(str, arguments)])
-    monkeypatch.setenv("COLUMNS", "400")
-    with pytest.raises(SystemExit) as stop:
-        main()
-    captured = capsys.readouterr()
-    return stop.value.code or 0, captured.out, captured.err
-
-
 @pytest.mark.parametrize("layout", LAYOUTS)
 class TestEveryLayout:
-    def test_it_comes_back_by_the_commands(self, shards, tmp_path, monkeypatch, capsys, layout):
+    def test_it_comes_back_by_the_commands(self, shards, tmp_path, rb2v, layout):
         out, back = tmp_path / "out", tmp_path / "back"
-        status, said, _ = run_rb2v(
-            monkeypatch, capsys, "export", shards, "--out", out, "--format", layout, "--workers", 1
-        )
+        status, said, _ = rb2v("export", shards, "--out", out, "--format", layout, "--workers", 1)
         assert (status, said.splitlines()[:2]) == (0, ["train: 6 samples", "test: 3 samples"])
-        status, said, _ = run_rb2v(monkeypatch, capsys, "import", out, "--out", back, "--workers", 1)
+        status, said, _ = rb2v("import", out, "--out", back, "--workers", 1)
         assert status == 0
         assert "test: 3 samples in 1 shards" in said
         assert_same_samples(back, shards)
@@ -133,19 +117,14 @@ class TestEveryLayout:
         assert found.provenance.config["import"]["format"] == layout
         assert str(tmp_path) not in manifest_path(back).read_text()
 
-    def test_workers_write_the_same_bytes(self, shards, tmp_path, monkeypatch, capsys, layout):
-        serial = SerialExecutor(check_pickle=True)
-        export_shards(shards, tmp_path / "serial", layout, executor=serial)
-        import_folder(tmp_path / "serial", tmp_path / "serial_back", executor=serial)
-        for arguments in (
-            ("export", shards, "--out", tmp_path / "parallel", "--format", layout),
-            ("import", tmp_path / "parallel", "--out", tmp_path / "parallel_back"),
-        ):
-            assert run_rb2v(monkeypatch, capsys, *arguments, "--workers", 2)[0] == 0
+    def test_workers_write_the_same_bytes(self, shards, tmp_path, layout):
+        for name, executor in (("serial", SerialExecutor(check_pickle=True)), ("parallel", ProcessExecutor(2))):
+            export_shards(shards, tmp_path / name, layout, executor=executor)
+            import_folder(tmp_path / name, tmp_path / f"{name}_back", executor=executor)
         assert digests(tmp_path / "parallel") == digests(tmp_path / "serial")
         assert digests(tmp_path / "parallel_back") == digests(tmp_path / "serial_back")
 
-    @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @draws(8)
     @given(
         text=st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=8),
         index=st.integers(0, 2**63 - 1),
@@ -166,16 +145,16 @@ class TestEveryLayout:
         assert_same_samples(tmp_path / "back", tmp_path / "shards")
 
     @pytest.mark.parametrize("n_files", [1, 3])
-    def test_killed_and_run_again_it_ends_in_the_same_bytes(self, shards, tmp_path, layout, n_files):
+    def test_killed_and_run_again_it_ends_in_the_same_bytes(self, shards, fork_server, tmp_path, layout, n_files):
         export_shards(shards, tmp_path / "whole", layout)
         import_folder(tmp_path / "whole", tmp_path / "whole_back")
-        kill(n_files, f"export_shards(Path({str(shards)!r}), Path({str(tmp_path / 'out')!r}), {layout!r})")
+        kill(fork_server, n_files, f"export_shards(Path({str(shards)!r}), Path({str(tmp_path / 'out')!r}), {layout!r})")
         finished = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("[!.]*.*") if path.is_file()}
         export_shards(shards, tmp_path / "out", layout)
         assert digests(tmp_path / "out") == digests(tmp_path / "whole")
         if n_files > 2:
             assert any(path.stat().st_mtime_ns == time for path, time in finished.items() if path.suffix != ".json")
-        kill(n_files, f"import_folder(Path({str(tmp_path / 'out')!r}), Path({str(tmp_path / 'back')!r}))")
+        kill(fork_server, n_files, f"import_folder(Path({str(tmp_path / 'out')!r}), Path({str(tmp_path / 'back')!r}))")
         assert not manifest_path(tmp_path / "back").exists()
         import_folder(tmp_path / "out", tmp_path / "back")
         assert digests(tmp_path / "back") == digests(tmp_path / "whole_back")
@@ -289,7 +268,7 @@ def test_the_tasks_of_a_large_import_of_pictures_are_small(tmp_path):
     assert max(len(pickle.dumps(part)) for part in plan.parts) < MAX_TASK_BYTES * 0.6
 
 
-def kill(n_files, call):
+def kill(fork_server, n_files, call):
     """Run a call in another process, which is killed when it has written a number of files and renames the next."""
     code = f"""
 import os, signal
@@ -304,8 +283,8 @@ def kill_or_replace(source, target):
 os.replace = kill_or_replace
 {call}
 """
-    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert process.returncode == -signal.SIGKILL, process.stderr
+    process = fork_server.start(code)
+    assert process.wait() == -signal.SIGKILL, process.communicate()
 
 
 @pytest.mark.parametrize(
@@ -449,9 +428,9 @@ def test_a_foreign_data_set_is_scored_without_a_psnr(foreign, tmp_path):
         ("skip", (2, 1), "val: 1 samples, left out"),
     ],
 )
-def test_samples_of_val_go_where_they_are_wanted(foreign, tmp_path, monkeypatch, capsys, val, counts, line):
+def test_samples_of_val_go_where_they_are_wanted(foreign, tmp_path, rb2v, val, counts, line):
     arguments = ("import", foreign, "--out", tmp_path / "shards", "--val", val, "--workers", 1)
-    status, said, _ = run_rb2v(monkeypatch, capsys, *arguments)
+    status, said, _ = rb2v(*arguments)
     assert (status, line in said) == (0, True)
     splits = read_manifest(tmp_path / "shards").splits
     assert (splits["train"].samples, splits["test"].samples) == counts
@@ -499,15 +478,15 @@ def test_the_category_is_a_word_of_the_name(tmp_path, name, category):
 
 
 @pytest.mark.parametrize("name", ["B-AIST++", "hand or face", "Surfaces", "Beforehand"])
-def test_the_category_comes_from_the_name_or_is_asked_for(tmp_path, monkeypatch, capsys, name):
+def test_the_category_comes_from_the_name_or_is_asked_for(tmp_path, rb2v, name):
     write_foreign(tmp_path / "foreign", [make_entry("00000/0000")], name=name)
     arguments = ("import", tmp_path / "foreign", "--out", tmp_path / "shards", "--workers", 1)
-    status, _, error = run_rb2v(monkeypatch, capsys, *arguments)
+    status, _, error = rb2v(*arguments)
     assert status == 2
     assert "name: " in error
     assert "--category" in error
     assert not (tmp_path / "shards").exists()
-    assert run_rb2v(monkeypatch, capsys, *arguments, "--category", "hand")[0] == 0
+    assert rb2v(*arguments, "--category", "hand")[0] == 0
     assert set(ShardReader(tmp_path / "shards").table["category"]) == {"hand"}
 
 
@@ -715,16 +694,16 @@ def test_columns_that_cannot_be_are_told(shards, tmp_path, change, message):
     assert not (tmp_path / "back").exists()
 
 
-def test_wrong_input_ends_the_commands_with_one_message(foreign, shards, tmp_path, monkeypatch, capsys):
+def test_wrong_input_ends_the_commands_with_one_message(foreign, shards, tmp_path, rb2v):
     (foreign / "00001/sharp/0003_2.png").unlink()
-    status, _, error = run_rb2v(monkeypatch, capsys, "import", foreign, "--out", tmp_path / "shards")
+    status, _, error = rb2v("import", foreign, "--out", tmp_path / "shards")
     assert status == 2
     assert "0003_2.png: data.2: there is no such file" in error
     assert len(error.splitlines()) == 1
-    status, _, error = run_rb2v(monkeypatch, capsys, "export", foreign, "--out", tmp_path / "a", "--format", "datasets")
+    status, _, error = rb2v("export", foreign, "--out", tmp_path / "a", "--format", "datasets")
     assert status == 2
     assert "manifest.json: there is no such file" in error
-    status, _, error = run_rb2v(monkeypatch, capsys, "export", shards, "--out", tmp_path / "a", "--format", "zip")
+    status, _, error = rb2v("export", shards, "--out", tmp_path / "a", "--format", "zip")
     assert status == 2
     assert not (tmp_path / "a").exists()
 

@@ -12,18 +12,15 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from data_sets import write_samples
 
-from rb2v.artifacts import Crop
 from rb2v.errors import InputError, Rb2vError
 from rb2v.shards import (
-    Manifest,
-    Provenance,
     ShardReader,
     ShardSample,
     SplitEntry,
     read_manifest,
     write_manifest,
-    write_shard,
 )
 from rb2v.shards.order import draw_order
 from rb2v.shards.reader import MAX_OPEN_SHARDS
@@ -44,13 +41,8 @@ def shards(tmp_path_factory):
     """Ten samples of frames that several tiles make up, in four shards."""
     folder = tmp_path_factory.mktemp("shards")
     numbers = itertools.count()
-    entries = [
-        write_shard(folder / f"train-{k:05d}.h5", [make_sample(next(numbers)) for _ in range(size)])
-        for k, size in enumerate(SHARD_SIZES)
-    ]
-    splits = {"train": SplitEntry(tuple(entries), {"street": sum(SHARD_SIZES)})}
-    provenance = Provenance("0", {}, None, {}, "linear")
-    write_manifest(folder, Manifest("rig", (WIDTH, HEIGHT), Crop(0, 0, WIDTH, HEIGHT), splits, provenance))
+    samples = [[make_sample(next(numbers)) for _ in range(size)] for size in SHARD_SIZES]
+    write_samples(folder, {"train": samples}, (WIDTH, HEIGHT))
     return folder
 
 

@@ -39,24 +39,19 @@ def test_a_shard_that_finds_no_room_is_reported_and_removed(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_command_says_that_there_is_no_room_and_goes_on_later(session, tmp_path):
-    def build(out, limit=resource.RLIM_INFINITY):
-        program = [sys.executable, "-c", "from rb2v.cli import main; main()"]
-        command = [*program, "build-shards", "--aligned", session.aligned, "--out", out]
-        return subprocess.run(
-            [*map(str, command), "--workers", "1", "--shard-samples", "8"],
-            capture_output=True,
-            text=True,
-            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
-        )
+def test_the_command_says_that_there_is_no_room_and_goes_on_later(session, start_rb2v, rb2v, tmp_path):
+    def arguments(name):
+        places = ("--aligned", session.aligned, "--out", tmp_path / name)
+        return ("build-shards", *places, "--workers", "1", "--shard-samples", "8")
 
-    done = build(tmp_path / "shards", 100_000)
-    assert done.returncode == 2, done.stderr
+    process = start_rb2v(*arguments("shards"), max_file_bytes=100_000)
+    _, message = process.communicate()
+    assert process.returncode == 2, message
     assert "File too large; files under their final names are whole, run the command again to go on" in (
-        " ".join(done.stderr.split())
+        " ".join(message.split())
     )
     assert [path.name for path in (tmp_path / "shards").iterdir()] == ["config.json"]
-    assert build(tmp_path / "shards").returncode == build(tmp_path / "undisturbed").returncode == 0
+    assert rb2v(*arguments("shards")).status == rb2v(*arguments("undisturbed")).status == 0
     for path in (tmp_path / "undisturbed").iterdir():
         assert (tmp_path / "shards" / path.name).read_bytes() == path.read_bytes()
 

@@ -6,17 +6,16 @@ import time
 import h5py
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from data_sets import write_samples
+from examples import draws
+from hypothesis import given
 from hypothesis import strategies as st
 
-from rb2v.artifacts import Crop
 from rb2v.errors import InputError
 from rb2v.shards import (
-    Manifest,
     Provenance,
     ShardReader,
     ShardSample,
-    SplitEntry,
     manifest_path,
     read_manifest,
     sha256_of,
@@ -45,14 +44,9 @@ def make_sample(seed, *, size=(12, 10), n_sharp=7, **values):
 
 
 def write_folder(folder, train, test=(), size=(12, 10), n_sharp=7):
-    splits = {}
-    for split, shards in {"train": train, "test": test}.items():
-        entries = [write_shard(folder / f"{split}-{index:05d}.h5", samples) for index, samples in enumerate(shards)]
-        splits[split] = SplitEntry(tuple(entries), {"street": sum(map(len, shards))})
     provenance = Provenance("0.1.0", {"align": {"max": 1}}, None, {"build_shards": 0}, "srgb")
-    manifest = Manifest("rig", size[::-1], Crop(0, 0, size[1], size[0]), splits, provenance, n_sharp)
-    write_manifest(folder, manifest)
-    return manifest
+    splits = {"train": train, "test": test}
+    return write_samples(folder, splits, size[::-1], provenance=provenance, n_frames=n_sharp)
 
 
 def assert_same(found, sample):
@@ -84,7 +78,7 @@ def folder(tmp_path):
     return tmp_path
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@draws(10)
 @given(
     text=st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=8),
     index=st.integers(-(2**63), 2**63 - 1),

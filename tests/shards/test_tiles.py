@@ -2,14 +2,15 @@ import h5py
 import hdf5plugin  # noqa: F401 - its filters decode the tiles
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import draws
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rb2v.io.hdf5 import create_hdf5
 from rb2v.shards.tiles import append_tiles, compress_tile, create_tiles, fletcher32
 
 
-@settings(max_examples=25, deadline=None)
+@draws(25)
 @given(
     n_frames=st.sampled_from([None, 1, 3, 7]),
     size=st.tuples(st.integers(1, 300), st.integers(1, 150)),

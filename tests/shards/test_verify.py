@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from test_shards import flip_bytes, make_sample, write_folder
 
-from rb2v.cli import main
 from rb2v.errors import InputError
 from rb2v.execution import SerialExecutor
 from rb2v.shards import manifest_path, read_manifest, sha256_of, verify, write_manifest
@@ -271,25 +270,19 @@ def test_damaged_shards_are_examined_wherever_the_work_runs(folder):
     assert done.stdout.splitlines().count("[(1,)]") >= 2
 
 
-def test_the_command_names_what_is_lost(folder, capsys, monkeypatch):
-    def run(*arguments):
-        monkeypatch.setattr("sys.argv", ["rb2v", "verify", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        return ended.value.code, capsys.readouterr()
-
-    code, output = run(folder, "--workers", 1)
-    assert code in (0, None)
+def test_the_command_names_what_is_lost(folder, rb2v):
+    output = rb2v("verify", folder, "--workers", 1)
+    assert output.status == 0
     assert "3 shards, 4 samples: all as the manifest says" in output.out
     path = folder / "train-00001.h5"
     flip_bytes(path, chunk_of(path, "blurry", 0).byte_offset)
-    code, output = run(folder, "--workers", 1)
-    assert code == 2
+    output = rb2v("verify", folder, "--workers", 1)
+    assert output.status == 2
     assert "train-00001.h5: its bytes do not have the SHA-256" in output.out
     assert "of 4 samples are lost" in output.err.replace("\n", " ")
     manifest_path(folder).write_text(json.dumps({"schema": 1}))
-    code, output = run(folder)
-    assert code == 2
+    output = rb2v("verify", folder)
+    assert output.status == 2
     assert "manifest.json" in output.err
 
 

@@ -2,7 +2,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from sessions import make_session
+from sessions import shared_session
 
 from rb2v.core.homography import warp_points
 from rb2v.core.metrics import psnr
@@ -14,10 +14,9 @@ MIDDLE = np.array([[63.5, 47.5]])
 
 
 @pytest.fixture(scope="module")
-def bumped(tmp_path_factory):
-    root = tmp_path_factory.mktemp("bumped")
-    return make_session(
-        root,
+def bumped(shared):
+    return shared_session(
+        shared,
         size=(128, 96),
         seconds=0.08,
         categories=("street", "face"),

@@ -3,7 +3,7 @@ import json
 
 import numpy as np
 import pytest
-from sessions import make_session
+from sessions import shared_session
 
 from rb2v.errors import InputError
 from rb2v.io.gopro import read_telemetry, read_timecode
@@ -16,10 +16,10 @@ BOTH = pytest.mark.parametrize("which", ["blurry", "sharp"])
 
 
 @pytest.fixture(scope="module")
-def recorded(tmp_path_factory):
+def recorded(shared):
     """A street and a studio, a second each; the sharp camera's clock runs 2 % fast."""
-    return make_session(
-        tmp_path_factory.mktemp("recorded"),
+    return shared_session(
+        shared,
         size=(64, 64),
         seconds=1.0,
         categories=("street", "face"),

@@ -7,9 +7,10 @@ import pytest
 
 from rb2v.core.color import encode, from_linear
 from rb2v.core.homography import warp_points
-from rb2v.errors import Rb2vError
+from rb2v.errors import InputError, Rb2vError
+from rb2v.simulator.config import MotionKind, SequencesConfig
 from rb2v.simulator.scene import LayeredScene, Motion, Mover, Wave
-from rb2v.simulator.sequences import MotionKind, SequencesConfig, SimulatedTake, build_take, split_photos
+from rb2v.simulator.sequences import SimulatedTake, build_take, split_photos
 from rb2v.simulator.textures import list_photos, load_photo
 
 KINDS = [kind for kind in MotionKind.__args__ if kind != "blocks"]
@@ -197,16 +198,17 @@ class TestSplits:
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    "changes",
     [
-        ({"motion": "fast"}, "motion: 'fast' is not known; expected single or mixed or blocks"),
-        ({"train": 0}, "train must be 1 to 1000000, got 0"),
-        ({"test": -1}, "test must be 0 to 1000000, got -1"),
-        ({"size": 31}, "size must be 32 to 1024, got 31"),
-        ({"per_scene": 0}, "per_scene must be 1 to 10000, got 0"),
-        ({"seed": -1}, "seed must be 0 to 4294967295, got -1"),
+        {"motion": "fast"},
+        {"train": 0},
+        {"test": -1},
+        {"size": 31},
+        {"per_scene": 0},
+        {"seed": -1},
     ],
 )
-def test_what_is_out_of_range_is_refused(changes, message):
-    with pytest.raises(Rb2vError, match=message):
+def test_what_is_out_of_range_is_refused(changes):
+    with pytest.raises(InputError) as caught:
         dataclasses.replace(SequencesConfig(), **changes)
+    assert caught.value.key.partition(".")[0] == next(iter(changes))

@@ -1,5 +1,4 @@
 import json
-import sys
 
 import numpy as np
 import pytest
@@ -7,26 +6,20 @@ from sessions import write_rig
 
 from rb2v.artifacts import Crop
 from rb2v.benchmark.reference import TruthRenderer
-from rb2v.cli import main
 from rb2v.io.config import read_takes
 from rb2v.io.video import write_video
 from rb2v.simulator import read_truth
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch, capsys):
+def run(tmp_path, rb2v):
     """Run ``rb2v simulate`` on a tiny rig; return its exit status and standard error."""
     rig = write_rig(tmp_path / "rig.yaml")
     tiny = f"--rig {rig} --size 64x64 --seconds 0.04 --test-seconds 0 --categories hand --workers 1".split()
 
     def run(*options):
-        monkeypatch.setattr(
-            sys, "argv", ["rb2v", "simulate", "--out", str(tmp_path / "session" / "raw"), *tiny, *options]
-        )
-        monkeypatch.setenv("COLUMNS", "400")
-        with pytest.raises(SystemExit) as stop:
-            main()
-        return stop.value.code or 0, capsys.readouterr().err
+        done = rb2v("simulate", "--out", tmp_path / "session" / "raw", *tiny, *options)
+        return done.status, done.err
 
     return run
 

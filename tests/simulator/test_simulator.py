@@ -1,14 +1,12 @@
 import dataclasses
 import json
 import signal
-import subprocess
-import sys
 import textwrap
 
 import cv2
 import numpy as np
 import pytest
-from sessions import make_session, write_rig
+from sessions import make_session, shared_session, write_rig
 
 from rb2v.core.color import apply_color_map, encode, from_linear
 from rb2v.core.homography import warp_points
@@ -75,7 +73,7 @@ def test_another_seed_gives_another_session(small, small_config, tmp_path):
     assert {name for name in one if one[name] == other[name]} <= {"raw/capture.yaml", "raw/takes/hand_train/take.yaml"}
 
 
-def test_a_killed_run_goes_on_to_the_same_bytes(small, small_config, tmp_path):
+def test_a_killed_run_goes_on_to_the_same_bytes(small, small_config, tmp_path, fork_server):
     # Killed in the middle of the sharp recording: 18 captures and a plate come before it.
     script = textwrap.dedent("""
         import os, signal, sys
@@ -98,8 +96,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(small, small_config, tmp_path):
             rig=rig, size=(96, 80), seconds=0.2, categories=("hand",), test_takes=False, max_offset_seconds=0.1
         ))
     """)
-    command = [sys.executable, "-c", script, small_config.rig, tmp_path / "raw"]
-    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    assert fork_server.start(script, small_config.rig, tmp_path / "raw").wait() == -signal.SIGKILL
     left = all_bytes(tmp_path)
     assert "raw/takes/hand_train/sharp.mp4" not in left
     assert any("partial" in name for name in left)
@@ -134,30 +131,31 @@ def test_a_folder_of_something_else_is_not_written_to(small_config, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    "changes",
     [
-        ({"size": (97, 80)}, "even"),
-        ({"size": (96, 62)}, "at least 64"),
-        ({"n_instants": 23}, "n_instants"),
-        ({"seconds": 0.0}, "seconds must be a number above 0"),
-        ({"seconds": float("nan")}, "seconds must be a number above 0"),
-        ({"test_seconds": float("inf")}, "test_seconds must be a number above 0"),
-        ({"drift_ppm": float("nan")}, "drift_ppm"),
-        ({"drift_ppm": -1e6}, "drift_ppm"),
-        ({"categories": ()}, "categories"),
-        ({"crf": 52}, "crf"),
-        ({"blurry_exposure_seconds": 0.0}, "blurry_exposure_seconds must be a number above 0"),
-        ({"blurry_exposure_seconds": float("nan")}, "blurry_exposure_seconds must be a number above 0"),
-        ({"blurry_readout_seconds": -1e-3}, "blurry_readout_seconds must be a number of at least 0"),
-        ({"sharp_readout_seconds": float("inf")}, "sharp_readout_seconds must be a number of at least 0"),
-        ({"screen": "tiny"}, "screen must be one of full, small, got 'tiny'"),
-        ({"motion": -0.1}, "motion"),
-        ({"motion": float("nan")}, "motion"),
+        {"size": (97, 80)},
+        {"size": (96, 62)},
+        {"n_instants": 23},
+        {"seconds": 0.0},
+        {"seconds": float("nan")},
+        {"test_seconds": float("inf")},
+        {"drift_ppm": float("nan")},
+        {"drift_ppm": -1e6},
+        {"categories": ()},
+        {"crf": 52},
+        {"blurry_exposure_seconds": 0.0},
+        {"blurry_exposure_seconds": float("nan")},
+        {"blurry_readout_seconds": -1e-3},
+        {"sharp_readout_seconds": float("inf")},
+        {"screen": "tiny"},
+        {"motion": -0.1},
+        {"motion": float("nan")},
     ],
 )
-def test_configurations_that_cannot_be_simulated(changes, message):
-    with pytest.raises(ValueError, match=message):
+def test_configurations_that_cannot_be_simulated(changes):
+    with pytest.raises(InputError) as caught:
         SimulateConfig(**changes)
+    assert caught.value.key.partition(".")[0] == next(iter(changes))
 
 
 def test_categories_and_splits_make_takes():
@@ -584,9 +582,9 @@ def test_a_part_of_a_view_is_read_out_as_the_whole(mount):
 
 
 @pytest.fixture(scope="module")
-def shutters(tmp_path_factory):
-    return make_session(
-        tmp_path_factory.mktemp("shutters"),
+def shutters(shared):
+    return shared_session(
+        shared,
         size=(96, 80),
         seconds=0.2,
         categories=("street",),
@@ -655,10 +653,9 @@ def test_every_movement_is_multiplied():
     assert motion.scaled(1.0) == motion
 
 
-def test_a_take_without_motion_shows_one_picture(tmp_path):
-    still = make_session(
-        tmp_path, size=(96, 80), seconds=0.16, categories=("street",), noise=False, motion=0.0, max_offset_seconds=0.05
-    )
+def test_a_take_without_motion_shows_one_picture(shared):
+    changes = {"noise": False, "motion": 0.0, "max_offset_seconds": 0.05}
+    still = shared_session(shared, size=(96, 80), seconds=0.16, categories=("street",), **changes)
     rig, plan = still.truth.rig, still.truth.takes[0]
     assert rig.config.motion == 0
     for which in ("blurry", "sharp"):

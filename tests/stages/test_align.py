@@ -3,8 +3,6 @@ import hashlib
 import json
 import shutil
 import signal
-import subprocess
-import sys
 import textwrap
 from fractions import Fraction
 
@@ -38,9 +36,12 @@ def all_bytes(folder):
 @pytest.fixture
 def raw(session, tmp_path):
     """A copy of the street take, to be changed."""
-    root = tmp_path / "raw"
-    shutil.copytree(session.raw / "takes" / "street_train", root / "takes" / "street_train")
-    write_rig(root / "rig.yaml")
+    return copy_take(session, tmp_path / "raw", "street_train")
+
+
+def copy_take(session, root, take):
+    shutil.copytree(session.raw / "takes" / take, root / "takes" / take)
+    shutil.copy(session.root / "rig.yaml", root)
     (root / "capture.yaml").write_text("schema: 1\nrig: rig.yaml\n")
     return root
 
@@ -55,7 +56,8 @@ def rewrite(path, pictures=None, sound=None, fps=25.0):
 
 
 def align(session, raw, out, **changes):
-    run(raw, session.calibration, out, AlignConfig(**changes))
+    # Which frames are made between the recorded ones decides little of what is looked at, but takes most of the time.
+    run(raw, session.calibration, out, AlignConfig(**{"interpolator": "quick-flow"} | changes))
     rows = read_alignment(out / "alignment.csv")
     with AlignedTakeReader(aligned_take_path(out, rows[0].take)) as reader:
         return rows, reader.timing.clock
@@ -215,12 +217,12 @@ def test_plates_are_stored_with_green_screen_takes_only(session):
     assert np.median(np.abs(plate.astype(int) - moving)) < 10
 
 
-def test_a_choice_of_takes_leaves_the_others_in_the_table(session, tmp_path):
+def test_a_choice_of_takes_leaves_the_others_in_the_table(brief_session, tmp_path):
     out = tmp_path / "aligned"
-    run(session.raw, session.calibration, out, take_names=("hand_train",))
+    run(brief_session.raw, brief_session.calibration, out, take_names=("hand_train",))
     assert {row.take for row in read_alignment(out / "alignment.csv")} == {"hand_train"}
-    run(session.raw, session.calibration, out, take_names=("street_train",))
-    assert all_bytes(out) == all_bytes(session.aligned)
+    run(brief_session.raw, brief_session.calibration, out, take_names=("street_train",))
+    assert all_bytes(out) == all_bytes(brief_session.aligned)
 
 
 def test_a_recording_of_another_rate_than_the_rig_s_is_named(session, raw, tmp_path):
@@ -255,13 +257,13 @@ def test_the_manifest_describes_the_folder(session):
     assert Crop(**manifest["crop"]) == read_calibration(session.calibration).crop
 
 
-def test_any_number_of_workers_gives_the_same_bytes(session, tmp_path):
-    run(session.raw, session.calibration, tmp_path / "aligned", executor=ProcessExecutor(2))
-    assert all_bytes(tmp_path / "aligned") == all_bytes(session.aligned)
+def test_any_number_of_workers_gives_the_same_bytes(brief_session, tmp_path):
+    run(brief_session.raw, brief_session.calibration, tmp_path / "aligned", executor=ProcessExecutor(2))
+    assert all_bytes(tmp_path / "aligned") == all_bytes(brief_session.aligned)
 
 
 @pytest.mark.parametrize("place", ["rb2v.stages.align.timing.fit_clock", "rb2v.io.aligned.create_frames"])
-def test_a_killed_run_goes_on_to_the_same_bytes(session, tmp_path, place):
+def test_a_killed_run_goes_on_to_the_same_bytes(brief_session, fork_server, tmp_path, place):
     # The first take is finished; the second is killed in its search, or while its frames are written.
     script = textwrap.dedent("""
         import importlib, os, signal, sys
@@ -281,27 +283,27 @@ def test_a_killed_run_goes_on_to_the_same_bytes(session, tmp_path, place):
         run(*map(Path, sys.argv[1:4]))
     """)
     out = tmp_path / "aligned"
-    command = [sys.executable, "-c", script, session.raw, session.calibration, out, place]
-    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    process = fork_server.start(script, brief_session.raw, brief_session.calibration, out, place)
+    assert process.wait() == -signal.SIGKILL
     assert not (out / "alignment.csv").exists()
     assert not (out / "takes" / "street_train.h5").exists()
     assert any("partial" in name for name in all_bytes(out))
     finished = (out / "takes" / "hand_train.h5").stat()
-    run(session.raw, session.calibration, out, executor=SerialExecutor(check_pickle=True))
-    assert all_bytes(out) == all_bytes(session.aligned)
+    run(brief_session.raw, brief_session.calibration, out, executor=SerialExecutor(check_pickle=True))
+    assert all_bytes(out) == all_bytes(brief_session.aligned)
     assert (out / "takes" / "hand_train.h5").stat().st_mtime_ns == finished.st_mtime_ns, "not done again"
 
 
-def test_another_configuration_is_refused_in_the_same_folder(session, tmp_path):
-    before = all_bytes(session.aligned)
+def test_another_configuration_is_refused_in_the_same_folder(brief_session, tmp_path):
+    before = all_bytes(brief_session.aligned)
     with pytest.raises(ConfigMismatchError) as caught:
-        run(session.raw, session.calibration, session.aligned, AlignConfig(interpolator="linear"))
+        run(brief_session.raw, brief_session.calibration, brief_session.aligned, AlignConfig(interpolator="linear"))
     assert caught.value.key == "config.interpolator"
-    other = dataclasses.replace(read_calibration(session.calibration), color=np.eye(3, 4))
+    other = dataclasses.replace(read_calibration(brief_session.calibration), color=np.eye(3, 4))
     with pytest.raises(ConfigMismatchError) as caught:
-        run(session.raw, write_calibration(tmp_path / "c.json", other), session.aligned)
+        run(brief_session.raw, write_calibration(tmp_path / "c.json", other), brief_session.aligned)
     assert caught.value.key == "calibration_sha256"
-    assert all_bytes(session.aligned) == before
+    assert all_bytes(brief_session.aligned) == before
 
 
 def test_weights_of_an_interpolator_are_used_and_their_digest_kept(raw, session, tmp_path, monkeypatch):
@@ -332,21 +334,22 @@ def test_weights_are_refused_where_nothing_uses_them(session, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    "changes",
     [
-        ({"interpolator": "cubic"}, "interpolator must be one of cdfi, flow, linear"),
-        ({"sync": "smell"}, "sync must be auto, sound, gyro, motion or timecode"),
-        ({"tolerance_frames": 0.0}, "tolerance_frames must be a number above 0"),
-        ({"min_psnr_db": float("nan")}, "min_psnr_db must be a number above 0"),
-        ({"wide_range_seconds": 1e6}, "wide_range_seconds must be at most 60"),
-        ({"color": "per-shot"}, "color must be per-frame or per-take"),
-        ({"response": "log"}, "response must be linear, srgb or the exponent"),
-        ({"response": 0.0}, r"exponent of 0\.1 to 10"),
+        {"interpolator": "cubic"},
+        {"sync": "smell"},
+        {"tolerance_frames": 0.0},
+        {"min_psnr_db": float("nan")},
+        {"wide_range_seconds": 1e6},
+        {"color": "per-shot"},
+        {"response": "log"},
+        {"response": 0.0},
     ],
 )
-def test_configurations_that_cannot_be(changes, message):
-    with pytest.raises(ValueError, match=message):
+def test_configurations_that_cannot_be(changes):
+    with pytest.raises(InputError) as caught:
         AlignConfig(**changes)
+    assert caught.value.key.partition(".")[0] == next(iter(changes))
 
 
 @pytest.mark.parametrize("silence", ["no sound", "silent", "unrelated"])
@@ -525,31 +528,29 @@ def test_linear_light_is_averaged(session, raw, tmp_path):
     assert np.mean([row.psnr for row in right]) > np.mean([row.psnr for row in wrong]) + 0.3
 
 
-def test_a_take_whose_files_changed_is_aligned_anew(session, raw, tmp_path):
+def test_a_take_whose_files_changed_is_aligned_anew(brief_session, tmp_path):
+    raw = copy_take(brief_session, tmp_path / "raw", "street_train")
     folder, out = raw / "takes" / "street_train", tmp_path / "out"
-    align(session, raw, out)
+    align(brief_session, raw, out)
     path = aligned_take_path(out, "street_train")
     untouched = path.stat().st_mtime_ns
-    align(session, raw, out)
+    align(brief_session, raw, out)
     assert path.stat().st_mtime_ns == untouched
     description = (folder / "take.yaml").read_text()
     (folder / "take.yaml").write_text(description.replace("split: train", "split: test"))
-    align(session, raw, out)
+    align(brief_session, raw, out)
     with AlignedTakeReader(path) as reader:
         assert reader.split == "test"
     rewrite(folder / "blurry.mp4", pictures=[frame.image[:, ::-1] for frame in iter_frames([folder / "blurry.mp4"])])
-    rows, _ = align(session, raw, out)
+    rows, _ = align(brief_session, raw, out)
     assert not any(row.accepted for row in rows)
 
 
-def test_the_sharp_camera_s_plate_stands_in_for_the_blurry_one_s(session, tmp_path):
-    root = tmp_path / "raw"
-    shutil.copytree(session.raw / "takes" / "hand_train", root / "takes" / "hand_train")
-    write_rig(root / "rig.yaml")
-    (root / "capture.yaml").write_text("schema: 1\nrig: rig.yaml\n")
-    align(session, root, tmp_path / "with")
+def test_the_sharp_camera_s_plate_stands_in_for_the_blurry_one_s(brief_session, tmp_path):
+    root = copy_take(brief_session, tmp_path / "raw", "hand_train")
+    align(brief_session, root, tmp_path / "with")
     (root / "takes" / "hand_train" / "plate_blurry.png").unlink()
-    align(session, root, tmp_path / "without")
+    align(brief_session, root, tmp_path / "without")
     plates = []
     for name in ("with", "without"):
         with AlignedTakeReader(aligned_take_path(tmp_path / name, "hand_train")) as reader:

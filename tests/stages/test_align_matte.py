@@ -3,16 +3,13 @@
 import hashlib
 import math
 import shutil
-import sys
 
 import numpy as np
 import pytest
-from sessions import write_rig
 
 from rb2v.artifacts import AlignedFrame
-from rb2v.cli import main
 from rb2v.errors import ConfigMismatchError, InputError, Rb2vError
-from rb2v.execution import ProcessExecutor, SerialExecutor
+from rb2v.execution import SerialExecutor
 from rb2v.io.aligned import AlignedTakeReader, aligned_take_path
 from rb2v.io.frame_file import FrameFile
 from rb2v.io.store import read_alignment, read_json
@@ -22,14 +19,23 @@ from rb2v.stages.align import AlignConfig, run
 from rb2v.stages.align.matte import CompositeLimits, LaidAside, measure_composites, reject_broken_composites
 
 
+def copy_screen_take(session, root):
+    shutil.copytree(session.raw / "takes" / "hand_train", root / "takes" / "hand_train")
+    shutil.copy(session.root / "rig.yaml", root)
+    (root / "capture.yaml").write_text("schema: 1\nrig: rig.yaml\n")
+    return root
+
+
 @pytest.fixture
 def raw(session, tmp_path):
     """A copy of the take before a green screen, to be changed."""
-    root = tmp_path / "raw"
-    shutil.copytree(session.raw / "takes" / "hand_train", root / "takes" / "hand_train")
-    write_rig(root / "rig.yaml")
-    (root / "capture.yaml").write_text("schema: 1\nrig: rig.yaml\n")
-    return root
+    return copy_screen_take(session, tmp_path / "raw")
+
+
+@pytest.fixture
+def brief_raw(brief_session, tmp_path):
+    """A copy of a short take before a green screen, to be changed."""
+    return copy_screen_take(brief_session, tmp_path / "raw")
 
 
 class HalvingMatter:
@@ -55,16 +61,6 @@ def halving(monkeypatch, tmp_path):
     for share in ("1.0", "0.5"):
         (tmp_path / share).write_text(share)
     return tmp_path
-
-
-def run_rb2v(monkeypatch, capsys, *arguments):
-    """Run a command in this process; return its exit status, standard output and standard error."""
-    monkeypatch.setattr(sys, "argv", ["rb2v", *map(str, arguments)])
-    monkeypatch.setenv("COLUMNS", "400")
-    with pytest.raises(SystemExit) as stop:
-        main()
-    captured = capsys.readouterr()
-    return stop.value.code or 0, captured.out, captured.err
 
 
 def all_bytes(folder):
@@ -111,14 +107,14 @@ def test_what_breaks_when_its_screen_is_replaced_is_rejected(session, raw, tmp_p
         assert again == [(frame.composite_psnr, frame.explained_psnr) for frame in part.read_frames() if frame.accepted]
 
 
-def test_what_the_foreground_explains_is_kept_and_decides(session, raw, tmp_path, monkeypatch, capsys):
+def test_what_the_foreground_explains_is_kept_and_decides(session, raw, tmp_path, rb2v):
     before = [row for row in read_alignment(session.aligned / "alignment.csv") if row.accepted]
     assert all(math.isnan(row.explained_psnr) for row in before if row.take == "street_train")
     found = sorted(row.explained_psnr for row in before if row.take == "hand_train")
     assert found[0] > AlignConfig().min_explained_psnr_db
     command = ("align", "--raw-dir", raw, "--calibration", session.calibration, "--out", tmp_path / "aligned")
     least_db = float(np.mean(found[len(found) // 2 - 1 : len(found) // 2 + 1]))
-    assert run_rb2v(monkeypatch, capsys, *command, "--workers", 1, "--min-explained-psnr", least_db)[0] == 0
+    assert rb2v(*command, "--workers", 1, "--min-explained-psnr", least_db)[0] == 0
     rows = read_alignment(tmp_path / "aligned" / "alignment.csv")
     assert {row.reason for row in rows if row.explained_psnr < least_db} == {"matte"}
     kept = [row.explained_psnr for row in rows if row.accepted]
@@ -187,38 +183,33 @@ def test_a_take_is_keyed_no_more_than_three_times(tmp_path, caplog):
     assert "take-a: 1 more samples were rejected when it was keyed by what was left" in caplog.text
 
 
-def test_a_take_may_lose_all_of_its_frames(session, raw, tmp_path):
-    run(raw, session.calibration, tmp_path / "aligned", AlignConfig(min_composite_psnr_db=90.0))
+def test_a_take_may_lose_all_of_its_frames(brief_session, brief_raw, tmp_path):
+    run(brief_raw, brief_session.calibration, tmp_path / "aligned", AlignConfig(min_composite_psnr_db=90.0))
     rows = read_alignment(tmp_path / "aligned" / "alignment.csv")
     assert {row.reason for row in rows if math.isfinite(row.composite_psnr)} == {"matte"}
     with AlignedTakeReader(aligned_take_path(tmp_path / "aligned", "hand_train")) as reader:
         assert len(reader) == 0
 
 
-def test_the_paper_rejects_nothing(session, raw, halving, tmp_path):
+def test_the_paper_rejects_nothing(brief_session, brief_raw, halving, tmp_path):
     paper = AlignConfig.paper()
     config = AlignConfig(positions=paper.positions, min_composite_psnr_db=paper.min_composite_psnr_db, matter="halving")
-    run(raw, session.calibration, tmp_path / "aligned", config, weights=halving / "0.5")
+    run(brief_raw, brief_session.calibration, tmp_path / "aligned", config, weights=halving / "0.5")
     rows = read_alignment(tmp_path / "aligned" / "alignment.csv")
     assert {row.reason for row in rows} <= {"", "out-of-range"}
     assert max(row.composite_psnr for row in rows if row.accepted) < 20
 
 
-def test_the_bytes_do_not_depend_on_the_workers(session, tmp_path):
-    out = tmp_path / "aligned"
-    run(session.raw, session.calibration, out, executor=ProcessExecutor(2))
-    assert all_bytes(out) == all_bytes(session.aligned)
-
-
-def test_a_take_without_its_screen_is_named_and_the_others_go_on(session, raw, tmp_path, monkeypatch, capsys):
-    wrong = raw / "takes" / "a_wrong"
-    shutil.copytree(session.raw / "takes" / "street_train", wrong)
+def test_a_take_without_its_screen_is_named_and_the_others_go_on(brief_session, brief_raw, tmp_path, rb2v):
+    wrong = brief_raw / "takes" / "a_wrong"
+    shutil.copytree(brief_session.raw / "takes" / "street_train", wrong)
     description = (wrong / "take.yaml").read_text()
     assert "green_screen: false" in description
     (wrong / "take.yaml").write_text(description.replace("green_screen: false", "green_screen: true"))
     out = tmp_path / "aligned"
-    command = ("align", "--raw-dir", raw, "--calibration", session.calibration, "--out", out, "--workers", 1)
-    status, _, error = run_rb2v(monkeypatch, capsys, *command)
+    places = ("--raw-dir", brief_raw, "--calibration", brief_session.calibration, "--out", out)
+    command = ("align", *places, "--workers", 1)
+    status, _, error = rb2v(*command)
     assert status == 2
     assert f"{wrong / 'take.yaml'}: green_screen: no green screen is seen" in error
     assert error.rstrip().endswith("; expected a take before a green screen, or green_screen: false")
@@ -226,18 +217,18 @@ def test_a_take_without_its_screen_is_named_and_the_others_go_on(session, raw, t
     assert not (out / "manifest.json").exists()
     finished_at = aligned_take_path(out, "hand_train").stat().st_mtime_ns
     (wrong / "take.yaml").write_text(description)
-    assert run_rb2v(monkeypatch, capsys, *command)[0] == 0
+    assert rb2v(*command)[0] == 0
     assert read_json(out / "manifest.json")["takes"] == ["a_wrong", "hand_train"]
     assert aligned_take_path(out, "hand_train").stat().st_mtime_ns == finished_at
 
 
-def test_all_takes_without_their_screens_are_named(session, raw, tmp_path):
+def test_all_takes_without_their_screens_are_named(brief_session, brief_raw, tmp_path):
     for name in ("a_wrong", "b_wrong"):
-        shutil.copytree(session.raw / "takes" / "street_train", raw / "takes" / name)
-        path = raw / "takes" / name / "take.yaml"
+        shutil.copytree(brief_session.raw / "takes" / "street_train", brief_raw / "takes" / name)
+        path = brief_raw / "takes" / name / "take.yaml"
         path.write_text(path.read_text().replace("green_screen: false", "green_screen: true"))
     with pytest.raises(Rb2vError) as caught:
-        run(raw, session.calibration, tmp_path / "aligned", executor=SerialExecutor(check_pickle=True))
+        run(brief_raw, brief_session.calibration, tmp_path / "aligned", executor=SerialExecutor(check_pickle=True))
     first, second = str(caught.value).splitlines()
     assert "a_wrong/take.yaml: green_screen: " in first
     assert "b_wrong/take.yaml: green_screen: " in second
@@ -245,33 +236,33 @@ def test_all_takes_without_their_screens_are_named(session, raw, tmp_path):
 
 
 @pytest.mark.parametrize("broken", [False, True])
-def test_a_plate_that_cannot_be_used_is_named_and_the_others_go_on(session, raw, tmp_path, broken):
-    shutil.copytree(session.raw / "takes" / "hand_train", raw / "takes" / "a_wrong")
-    plate = raw / "takes" / "a_wrong" / "plate_sharp.png"
+def test_a_plate_that_cannot_be_used_is_named_and_the_others_go_on(brief_session, brief_raw, tmp_path, broken):
+    shutil.copytree(brief_session.raw / "takes" / "hand_train", brief_raw / "takes" / "a_wrong")
+    plate = brief_raw / "takes" / "a_wrong" / "plate_sharp.png"
     write_image(plate, np.full((120, 160, 3), 90, np.uint8))
     message = r"a_wrong/plate_sharp\.png: is 160x120; expected 192x160 as in the calibration"
     if broken:
         plate.write_bytes(plate.read_bytes()[:100])
         message = r"a_wrong/plate_sharp\.png: "
     with pytest.raises(InputError, match=message):
-        run(raw, session.calibration, tmp_path / "aligned")
+        run(brief_raw, brief_session.calibration, tmp_path / "aligned")
     assert [path.name for path in (tmp_path / "aligned" / "takes").iterdir()] == ["hand_train.h5"]
     assert not (tmp_path / "aligned" / "manifest.json").exists()
 
 
-def test_weights_are_known_by_their_digest(session, raw, halving, tmp_path):
+def test_weights_are_known_by_their_digest(brief_session, brief_raw, halving, tmp_path):
     out, config = tmp_path / "aligned", AlignConfig(matter="halving")
     with pytest.raises(Rb2vError, match="None: holds no weights"):
-        run(raw, session.calibration, out, config)
+        run(brief_raw, brief_session.calibration, out, config)
     assert not out.exists()
-    run(raw, session.calibration, out, config, weights=halving / "1.0")
+    run(brief_raw, brief_session.calibration, out, config, weights=halving / "1.0")
     for name in ("config.json", "manifest.json"):
         found = read_json(out / name)["config"]
         assert (found["matter"], found["weights_sha256"]) == ("halving", hashlib.sha256(b"1.0").hexdigest())
         assert str(tmp_path) not in (out / name).read_text()
     with pytest.raises(ConfigMismatchError, match=r"config\.weights_sha256: the folder was made with"):
-        run(raw, session.calibration, out, config, weights=halving / "0.5")
-    run(raw, session.calibration, tmp_path / "half", config, weights=halving / "0.5")
+        run(brief_raw, brief_session.calibration, out, config, weights=halving / "0.5")
+    run(brief_raw, brief_session.calibration, tmp_path / "half", config, weights=halving / "0.5")
     rows = read_alignment(tmp_path / "half" / "alignment.csv")
     assert not any(row.accepted for row in rows)
 
@@ -286,9 +277,9 @@ def test_weights_are_known_by_their_digest(session, raw, halving, tmp_path):
         (("--min-composite-psnr", "nan"), "min_composite_psnr_db must be a number of at least 0"),
     ],
 )
-def test_wrong_options_end_in_one_message(session, raw, tmp_path, monkeypatch, capsys, options, message):
-    command = ("align", "--raw-dir", raw, "--calibration", session.calibration, "--out", tmp_path / "aligned")
-    status, _, error = run_rb2v(monkeypatch, capsys, *command, *options)
+def test_wrong_options_end_in_one_message(brief_session, brief_raw, tmp_path, rb2v, options, message):
+    places = ("--raw-dir", brief_raw, "--calibration", brief_session.calibration, "--out", tmp_path / "aligned")
+    status, _, error = rb2v("align", *places, *options)
     assert (status, len(error.splitlines())) == (2, 1)
     assert message in error
     assert not (tmp_path / "aligned").exists()

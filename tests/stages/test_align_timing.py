@@ -6,7 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
-from sessions import make_session, write_rig
+from sessions import collect_warnings, shared_session, write_rig
 
 from rb2v.core.color import encode
 from rb2v.core.metrics import psnr
@@ -20,27 +20,22 @@ from rb2v.io.video import iter_frames, read_sound, write_video
 from rb2v.simulator.camera import NoiseBank
 from rb2v.simulator.rig import frame_times
 from rb2v.stages.align import AlignConfig, run
-from rb2v.stages.calibrate import run as calibrate
 
 TAKE = "street_train"
 TRUE_OFFSET_WITHIN_SECONDS = {"sound": 0.005, "gyro": 0.02, "motion": 0.04}
 
 
 @pytest.fixture(scope="module")
-def moving(tmp_path_factory):
-    """A street take of 2 s, through global shutters."""
-    made = make_session(tmp_path_factory.mktemp("moving"), seconds=2.0, categories=("street",))
-    calibrate(made.raw, made.calibration)
-    return made
+def moving(shared):
+    """A street take of 1.6 s, through global shutters."""
+    return shared_session(shared, upto="calibration", seconds=1.6, categories=("street",))
 
 
 @pytest.fixture(scope="module")
-def rolling(tmp_path_factory):
-    """A street take of 1.6 s, whose blurry camera reads out more slowly than the sharp one."""
+def rolling(shared):
+    """A street take of 1.28 s, whose blurry camera reads out more slowly than the sharp one."""
     readouts = {"blurry_readout_seconds": 0.012, "sharp_readout_seconds": 0.004}
-    made = make_session(tmp_path_factory.mktemp("rolling"), seconds=1.6, categories=("street",), **readouts)
-    calibrate(made.raw, made.calibration)
-    return made
+    return shared_session(shared, upto="calibration", seconds=1.28, categories=("street",), **readouts)
 
 
 def align(session, raw, out, config=None, take=TAKE, **changes):
@@ -56,21 +51,15 @@ def align(session, raw, out, config=None, take=TAKE, **changes):
 
 @pytest.fixture(scope="module")
 def moving_aligned(moving, tmp_path_factory):
-    """The take of 2 s, aligned, and what was warned of."""
-    messages = []
-    handler = logging.Handler(logging.WARNING)
-    handler.emit = lambda record: messages.append(record.getMessage())
-    logging.getLogger("rb2v").addHandler(handler)
-    try:
+    """The take through global shutters, aligned, and what was warned of."""
+    with collect_warnings() as messages:
         rows, timing, errors = align(moving, moving.raw, tmp_path_factory.mktemp("moving_aligned") / "aligned")
-    finally:
-        logging.getLogger("rb2v").removeHandler(handler)
     return rows, timing, errors, messages
 
 
 @pytest.fixture(scope="module")
 def rolling_aligned(rolling, tmp_path_factory):
-    """The folder of the take of 1.6 s, aligned without compensation, and what `align` returns of it."""
+    """The folder of the take through rolling shutters, aligned without compensation, and what `align` returns of it."""
     out = tmp_path_factory.mktemp("rolling_aligned") / "aligned"
     return out, align(rolling, rolling.raw, out)
 
@@ -213,7 +202,7 @@ def test_the_paper_s_way_keeps_every_frame_s_own_window(session, tmp_path):
 
 @pytest.mark.parametrize("sync", ["sound", "motion", "timecode"])
 def test_any_source_leads_to_the_right_positions(session, tmp_path, sync):
-    rows, timing, errors = align(session, session.raw, tmp_path / "aligned", sync=sync)
+    rows, timing, errors = align(session, session.raw, tmp_path / "aligned", sync=sync, interpolator="quick-flow")
     assert timing.offset_source == sync
     assert accepted(rows).mean() > 0.9
     assert errors[accepted(rows)].max() <= 0.55
@@ -235,7 +224,7 @@ def test_the_gyros_lead_to_the_right_positions(moving, tmp_path):
         gyro = turning @ mounted[which].T + rng.normal(0, 2e-3, (len(times), 3))
         pictures, sound = [frame.image for frame in iter_frames([path])], read_sound([path])
         write_video(path, pictures, fps, sound=sound, telemetry=dataclasses.replace(telemetry, gyro=gyro), crf=12)
-    rows, timing, errors = align(moving, raw, tmp_path / "aligned", sync="gyro")
+    rows, timing, errors = align(moving, raw, tmp_path / "aligned", sync="gyro", interpolator="quick-flow")
     assert timing.offset_source == "gyro"
     (said,) = (offset for offset in timing.offsets if offset.source == "gyro")
     assert said.seconds == pytest.approx(plan.offset_seconds, abs=TRUE_OFFSET_WITHIN_SECONDS["gyro"])
@@ -270,7 +259,7 @@ def test_sources_that_contradict_each_other_are_said(session, tmp_path, caplog):
     right = session.truth.take(TAKE).offset_seconds
     assert abs(wrong - right) > 0.045
     with caplog.at_level(logging.WARNING):
-        rows, timing, errors = align(session, raw, tmp_path / "aligned")
+        rows, timing, errors = align(session, raw, tmp_path / "aligned", interpolator="quick-flow")
     assert timing.offset_source == "sound"
     said = [record.getMessage() for record in caplog.records if "the sound says" in record.getMessage()]
     assert said
@@ -285,7 +274,7 @@ def test_a_source_that_is_not_there_is_said(session, tmp_path, caplog):
         pictures = [frame.image for frame in iter_frames([path])]
         write_video(path, pictures, fps, crf=12)
     with caplog.at_level(logging.WARNING):
-        rows, timing, _ = align(session, raw, tmp_path / "aligned", sync="gyro")
+        rows, timing, _ = align(session, raw, tmp_path / "aligned", sync="gyro", interpolator="quick-flow")
     assert "the gyro does not tell the offset clearly enough" in caplog.text
     assert timing.offset_source is None
     assert {row.reason for row in rows} == {"no-clock"}

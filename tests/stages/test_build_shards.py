@@ -1,8 +1,6 @@
 import dataclasses
 import json
 import re
-import subprocess
-import sys
 import textwrap
 from pathlib import Path
 
@@ -16,7 +14,7 @@ from rb2v.artifacts import AlignedFrame, Crop, Take, Timing
 from rb2v.core.color import encode, from_linear, to_linear
 from rb2v.core.compositing import blur_residual_psnr
 from rb2v.core.metrics import psnr
-from rb2v.errors import ConfigMismatchError, InputError, Rb2vError
+from rb2v.errors import ConfigMismatchError, InputError
 from rb2v.execution import ProcessExecutor, SerialExecutor
 from rb2v.io.aligned import (
     AlignedSample,
@@ -181,7 +179,7 @@ def test_the_bytes_do_not_depend_on_the_workers(aligned, tmp_path):
     assert all_bytes(tmp_path / "one") == all_bytes(tmp_path / "two")
 
 
-def test_a_killed_run_goes_on_to_the_same_bytes(aligned, tmp_path):
+def test_a_killed_run_goes_on_to_the_same_bytes(aligned, tmp_path, fork_server):
     config = BuildShardsConfig(shard_samples=4)
     run(aligned, tmp_path / "whole", config)
     script = textwrap.dedent(
@@ -203,8 +201,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(aligned, tmp_path):
         run(Path(sys.argv[1]), Path(sys.argv[2]), BuildShardsConfig(shard_samples=4))
         """
     )
-    killed = subprocess.run([sys.executable, "-c", script, aligned, tmp_path / "killed"], check=False)
-    assert killed.returncode == -9
+    assert fork_server.start(script, aligned, tmp_path / "killed").wait() == -9
     partial, *left = sorted(path.name for path in (tmp_path / "killed").iterdir())
     assert re.fullmatch(r"\.partial-\w+-train-00001\.h5", partial)
     assert left == ["config.json", "judged.json", "train-00000.h5"]
@@ -428,19 +425,19 @@ def test_backgrounds_that_cannot_be_used_are_refused(aligned, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("values", "message"),
+    "values",
     [
-        ({"output_size": (0, 4)}, "output_size"),
-        ({"test_share": 1.0}, "test_share"),
-        ({"shard_samples": 0}, "shard_samples"),
-        ({"seed": -1}, "seed"),
-        ({"matter": "magic"}, "'magic' is no matter"),
+        {"output_size": (0, 4)},
+        {"test_share": 1.0},
+        {"shard_samples": 0},
+        {"seed": -1},
+        {"matter": "magic"},
     ],
 )
-def test_a_wrong_configuration_is_refused(values, message):
-    with pytest.raises(ValueError, match=message) as caught:
+def test_a_wrong_configuration_is_refused(values):
+    with pytest.raises(InputError) as caught:
         BuildShardsConfig(**values)
-    assert isinstance(caught.value, Rb2vError) == ("matter" in values)
+    assert caught.value.key.partition(".")[0] == next(iter(values))
 
 
 def test_the_manifest_is_json_without_machine_paths(aligned, tmp_path):

@@ -7,7 +7,7 @@ import math
 import h5py
 import numpy as np
 import pytest
-from test_align_matte import HalvingMatter, run_rb2v
+from test_align_matte import HalvingMatter
 from test_build_shards import add_take, all_bytes, finish, make_disc
 
 from rb2v.core.color import to_linear
@@ -233,24 +233,24 @@ def test_another_matter_judges_the_takes_anew(tmp_path, halving):
         run(aligned, tmp_path / "none", config)
 
 
-def test_weights_are_those_that_the_takes_were_aligned_with(tmp_path, halving, monkeypatch, capsys):
+def test_weights_are_those_that_the_takes_were_aligned_with(tmp_path, halving, rb2v):
     sha256 = hashlib.sha256(b"1.0").hexdigest()
     aligned = make_aligned(tmp_path / "aligned", {"matter": "halving", "weights_sha256": sha256}, composite_psnr=40.0)
     out = tmp_path / "shards"
     command = ("build-shards", "--aligned", aligned, "--out", out, "--workers", 1)
-    status, _, error = run_rb2v(monkeypatch, capsys, *command)
+    status, _, error = rb2v(*command)
     assert (status, len(error.splitlines())) == (2, 1)
     said = f"the takes were keyed by the matter 'halving' with weights of SHA-256 {sha256}"
     assert f"manifest.json: config.weights_sha256: {said}" in error
     assert "; expected that file as --weights, or another --matter" in error
-    status, _, error = run_rb2v(monkeypatch, capsys, *command, "--weights", halving / "0.5")
+    status, _, error = rb2v(*command, "--weights", halving / "0.5")
     assert (status, len(error.splitlines())) == (2, 1)
     assert f"0.5: has the SHA-256 {hashlib.sha256(b'0.5').hexdigest()}; expected {sha256} by " in error
     assert not out.exists()
-    assert run_rb2v(monkeypatch, capsys, *command, "--weights", halving / "1.0")[0] == 0
+    assert rb2v(*command, "--weights", halving / "1.0")[0] == 0
     assert kept_of(out) == [1, 3, 5, 7]
     asked = ("--matter", "halving", "--weights", halving / "0.5", "--out", tmp_path / "anew")
-    assert run_rb2v(monkeypatch, capsys, *command, *asked)[0] == 0
+    assert rb2v(*command, *asked)[0] == 0
     assert left_out_of(tmp_path / "anew") == {"take-g": 4, "take-h": 3}
 
 

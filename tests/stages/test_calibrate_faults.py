@@ -5,7 +5,7 @@ import shutil
 import cv2
 import numpy as np
 import pytest
-from sessions import make_session, write_rig
+from sessions import shared_session, write_rig
 
 from rb2v.errors import InputError
 from rb2v.io.calibration import read_calibration
@@ -18,9 +18,9 @@ SIZE = (192, 160)
 
 
 @pytest.fixture(scope="module")
-def recorded(tmp_path_factory):
+def recorded(shared):
     """Captures of a mirrored rig."""
-    return make_session(tmp_path_factory.mktemp("recorded"), seconds=0.04, categories=("street",), seed=3)
+    return shared_session(shared, seconds=0.04, categories=("street",), seed=3)
 
 
 @pytest.fixture

@@ -3,11 +3,9 @@ import shutil
 import cv2
 import numpy as np
 import pytest
-from sessions import make_session, write_rig
-from typer.testing import CliRunner
+from sessions import make_session, shared_session, write_rig
 
 from rb2v.benchmark.calibration import homography_errors
-from rb2v.cli import app
 from rb2v.core.homography import warp_points
 from rb2v.core.lens import undistort_points
 from rb2v.core.lens_fit import BoardView, fit_lens
@@ -20,21 +18,23 @@ TERMS = ("k1", "k2", "cx", "cy")
 SPEC = CharucoSpec("DICT_6X6_250", (5, 7), 0.5)
 
 
-@pytest.fixture(scope="module")
-def bent(tmp_path_factory):
-    """A session through two lenses that bend differently."""
-    made = make_session(
-        tmp_path_factory.mktemp("bent"), seconds=0.04, categories=("street",), distortion=(-0.15, -0.06)
-    )
+def record_through_lenses(root):
+    made = make_session(root, seconds=0.04, categories=("street",), distortion=(-0.15, -0.06))
     for path in (made.raw / "calibration" / "geometry").glob("*/wall_01.png"):
         path.unlink()
     shutil.rmtree(made.raw / "calibration" / "color")
-    return made
+    run(made.raw, made.calibration)
+
+
+@pytest.fixture(scope="module")
+def bent(shared):
+    """A session through two lenses that bend differently, calibrated."""
+    return shared_session(shared, maker=record_through_lenses)
 
 
 @pytest.fixture(scope="module")
 def calibrated(bent):
-    return read_calibration(run(bent.raw, bent.calibration))
+    return read_calibration(bent.calibration)
 
 
 def test_lenses_and_homography_take_pixels_where_they_belong(bent, calibrated):
@@ -87,14 +87,14 @@ def draw_charuco(raw, spec, n=2):
     return truth @ mirror
 
 
-def test_marked_boards_are_read_in_a_mirror_too(tmp_path):
+def test_marked_boards_are_read_in_a_mirror_too(tmp_path, rb2v):
     raw = tmp_path / "raw"
     truth = draw_charuco(raw, SPEC)
     write_rig(raw / "rig.yaml")
     (raw / "capture.yaml").write_text("schema: 1\nrig: rig.yaml\n")
     command = ["calibrate", "--raw-dir", str(raw), "--out", str(tmp_path / "c.json"), "--lenses", "none"]
-    done = CliRunner().invoke(app, [*command, "--charuco", "DICT_6X6_250,5x7"])
-    assert done.exit_code == 0, done.output
+    done = rb2v(*command, "--charuco", "DICT_6X6_250,5x7")
+    assert done.status == 0, done.output
     calibration = read_calibration(tmp_path / "c.json")
     assert calibration.mirrored
     points = np.array([[x, y] for x in (120.0, 240, 360) for y in (90.0, 180, 270)])
@@ -109,19 +109,19 @@ def test_marked_boards_are_read_in_a_mirror_too(tmp_path):
         *("DICT_4X4_50,10x11", "DICT_6X6_250,99999x99999"),
     ],
 )
-def test_what_is_no_board_is_refused(tmp_path, text):
+def test_what_is_no_board_is_refused(tmp_path, text, rb2v):
     command = ["calibrate", "--raw-dir", "x", "--out", str(tmp_path / "c.json"), "--charuco", text]
-    done = CliRunner().invoke(app, command)
-    assert done.exit_code != 0
-    assert "--charuco" in str(done.exception) or "board" in str(done.exception) or "markers" in str(done.exception)
+    done = rb2v(*command)
+    assert done.status == 2
+    assert "--charuco" in done.err or "board" in done.err or "markers" in done.err
 
 
 @pytest.mark.parametrize(
     ("option", "text", "example"), [("--board", "9", "9x6"), ("--charuco", "DICT_6X6_250,5", "5x7")]
 )
-def test_the_example_of_a_board_is_one(tmp_path, option, text, example):
-    done = CliRunner().invoke(app, ["calibrate", "--raw-dir", "x", "--out", str(tmp_path / "c.json"), option, text])
-    assert str(done.exception).endswith(f"expected WIDTHxHEIGHT, {example} for example")
+def test_the_example_of_a_board_is_one(tmp_path, option, text, example, rb2v):
+    done = rb2v("calibrate", "--raw-dir", "x", "--out", tmp_path / "c.json", option, text)
+    assert done.err.endswith(f"expected WIDTHxHEIGHT, {example} for example\n")
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 60_000)])

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 import pytest
-from sessions import make_session, write_rig
+from sessions import make_session, shared_session, write_rig
 
 from rb2v.core.displacement import local_displacements
 from rb2v.core.homography import mirror_homography, warp_image, warp_points
@@ -16,23 +16,19 @@ SIZE = (240, 180)
 SEEDS = [(3, False, "linear"), (0, True, "srgb")]
 
 
-@pytest.fixture(scope="module", params=SEEDS, ids=lambda param: f"seed{param[0]}")
-def made(request, tmp_path_factory):
-    """Two of the rigs of the benchmark's sweep, smaller."""
-    seed, mirrored, response = request.param
-    made = make_session(
-        tmp_path_factory.mktemp("made"),
-        {"response": response},
-        size=SIZE,
-        seconds=0.04,
-        categories=("street",),
-        mirrored=mirrored,
-        seed=seed,
-    )
+def calibrate_by_fewer_boards(folder, response, **changes):
+    made = make_session(folder, {"response": response}, seconds=0.04, categories=("street",), **changes)
     for path in (made.raw / "calibration").glob("*/*/board_0[345].png"):
         path.unlink()
     run(made.raw, made.calibration)
-    return made
+
+
+@pytest.fixture(scope="module", params=SEEDS, ids=lambda param: f"seed{param[0]}")
+def made(request, shared):
+    """Two of the rigs of the benchmark's sweep, smaller."""
+    seed, mirrored, response = request.param
+    changes = {"size": SIZE, "mirrored": mirrored, "response": response, "seed": seed}
+    return shared_session(shared, maker=calibrate_by_fewer_boards, **changes)
 
 
 def test_the_homography_is_right_to_hundredths_and_the_quality_says_so(made):

@@ -5,7 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
-from sessions import make_session
+from sessions import shared_session
 
 from rb2v.core.homography import warp_points
 from rb2v.errors import InputError
@@ -18,15 +18,15 @@ STILL = {"size": SIZE, "seconds": 0.3, "categories": ("street",), "motion": 0.0,
 
 
 @pytest.fixture(scope="module")
-def still(tmp_path_factory):
+def still(shared):
     """A rig that nobody moved, and a take of what stands still."""
-    return make_session(tmp_path_factory.mktemp("still"), **STILL, seed=4)
+    return shared_session(shared, **STILL, seed=4)
 
 
 @pytest.fixture(scope="module")
-def knocked(tmp_path_factory):
+def knocked(shared):
     """A rig that was knocked after its captures."""
-    return make_session(tmp_path_factory.mktemp("knocked"), **STILL, bump_px=2.0, mirrored=False, seed=5)
+    return shared_session(shared, **STILL, bump_px=2.0, mirrored=False, seed=5)
 
 
 def without_boards(made, folder):

@@ -6,10 +6,8 @@ import pytest
 import yaml
 from cards import make_telemetry, write_recording
 from sessions import write_rig
-from typer.testing import CliRunner
 
-from rb2v.cli import app
-from rb2v.errors import InputError, Rb2vError
+from rb2v.errors import InputError
 from rb2v.io.video import write_image
 from rb2v.stages import doctor
 
@@ -212,20 +210,19 @@ def test_folders_that_are_none(tmp_path):
         doctor.run(tmp_path / "raw")
 
 
-def test_the_command(tmp_path, good):
+def test_the_command(tmp_path, good, rb2v):
     auto = write_recording(tmp_path / "auto.mp4", "sharp", **settings(PTWB="AUTO"))
     raw = make_raw(tmp_path / "raw", {"a": good, "b": good | {"sharp": auto}})
-    run = CliRunner().invoke
-    arguments = ["doctor", str(raw), "--workers", "1"]
-    plain = run(app, [*arguments, "--json", str(tmp_path / "found.json")])
-    assert plain.exit_code == 0
+    arguments = ["doctor", raw, "--workers", 1]
+    plain = rb2v(*arguments, "--json", tmp_path / "found.json")
+    assert plain.status == 0
     assert "b: white-balance: warn: sharp camera: white balance is automatic" in plain.output
     document = json.loads((tmp_path / "found.json").read_text())
     assert (document["rig"], document["level"]) == ("gopro_hero8", "warn")
     assert [take["level"] for take in document["takes"]] == ["ok", "warn"]
-    strict = run(app, [*arguments, "--strict"])
-    assert isinstance(strict.exception, Rb2vError)
-    assert "1 have warnings" in str(strict.exception)
+    strict = rb2v(*arguments, "--strict")
+    assert strict.status == 2
+    assert "1 have warnings" in strict.err
 
 
 def test_a_real_recording(tmp_path, shared_data):

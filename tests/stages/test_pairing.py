@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import draws
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rb2v.stages.ingest import Span, pair_recordings
@@ -28,7 +29,7 @@ def test_a_constant_difference_of_clocks_is_found(offset):
     assert found.doubts == ()
 
 
-@settings(deadline=None, max_examples=60)
+@draws(60)
 @given(st.data())
 def test_recordings_without_a_partner_are_left_out(data):
     seed = data.draw(st.integers(0, 10_000))

@@ -1,6 +1,5 @@
 import dataclasses
 import logging
-import sys
 
 import numpy as np
 import pytest
@@ -11,7 +10,6 @@ from skimage import data as skimage_data
 
 from rb2v.artifacts import Crop, Lens, RawDirectory
 from rb2v.benchmark import calibration as calibration_report
-from rb2v.cli import main
 from rb2v.errors import InputError
 from rb2v.io.calibration import read_calibration, write_calibration
 from rb2v.io.config import read_rig, read_settings
@@ -23,13 +21,6 @@ from rb2v.stages.calibrate import CalibrateConfig
 from rb2v.stages.calibrate.captures import Capture
 from rb2v.stages.calibrate.colors import add_colors
 from rb2v.stages.calibrate.response import estimate_from_captures
-
-
-def rb2v(monkeypatch, *arguments):
-    monkeypatch.setattr(sys, "argv", ["rb2v", *map(str, arguments)])
-    with pytest.raises(SystemExit) as left:
-        main()
-    return left.value.code
 
 
 def raw_directory(folder, rig, *, checker=True):
@@ -64,17 +55,18 @@ def test_settings_with_no_response_are_named(tmp_path, written):
 
 @pytest.mark.parametrize("response", ["log", 0.0, 20.0])
 def test_calibration_takes_no_other_response(response):
-    with pytest.raises(ValueError, match="response must be"):
+    with pytest.raises(InputError) as caught:
         CalibrateConfig(response=response)
+    assert caught.value.key == "response"
 
 
-def test_align_wants_a_calibration_that_states_one(tmp_path, monkeypatch, capsys):
+def test_align_wants_a_calibration_that_states_one(tmp_path, monkeypatch, capsys, rb2v):
     rig = CheckerRig(tmp_path)
     path = write_calibration(tmp_path / "c.json", rig.calibration)
     arguments = ("align", "--raw-dir", tmp_path, "--calibration", path, "--out", tmp_path / "aligned")
-    assert rb2v(monkeypatch, *arguments, "--response", "calibration") == 2
+    assert rb2v(*arguments, "--response", "calibration").status == 2
     assert "c.json: response: states none" in capsys.readouterr().err.replace("\n", "")
-    assert rb2v(monkeypatch, *arguments, "--response", "film") == 2
+    assert rb2v(*arguments, "--response", "film").status == 2
     assert "expected calibration, linear, srgb or the exponent" in capsys.readouterr().err.replace("\n", "")
     assert not (tmp_path / "aligned").exists()
 
@@ -96,11 +88,11 @@ def test_align_starts_from_the_map_of_the_light_that_it_averages(tmp_path):
         np.testing.assert_array_equal(known_color_map(calibration, rig.rig.rig, response), wanted)
 
 
-def test_calibrate_names_what_is_no_response(tmp_path, monkeypatch, capsys):
+def test_calibrate_names_what_is_no_response(tmp_path, monkeypatch, capsys, rb2v):
     arguments = ("calibrate", "--raw-dir", tmp_path, "--out", tmp_path / "c.json", "--response")
-    assert rb2v(monkeypatch, *arguments, "film") == 2
+    assert rb2v(*arguments, "film").status == 2
     assert "expected auto, linear, srgb or the exponent" in capsys.readouterr().err.replace("\n", "")
-    assert rb2v(monkeypatch, *arguments, "0") == 2
+    assert rb2v(*arguments, "0").status == 2
     assert "exponent of 0.1 to 10" in capsys.readouterr().err.replace("\n", "")
 
 

@@ -1,11 +1,9 @@
 import hashlib
-import sys
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from rb2v.cli import main
 from rb2v.core.color import encode, to_linear
 from rb2v.core.metrics import psnr
 from rb2v.errors import ConfigMismatchError, InputError
@@ -238,18 +236,6 @@ class TestRuns:
 
 
 class TestCommand:
-    @pytest.fixture
-    def rb2v(self, monkeypatch, capsys):
-        def rb2v(*arguments):
-            monkeypatch.setattr(sys, "argv", ["rb2v", *map(str, arguments)])
-            monkeypatch.setenv("COLUMNS", "400")
-            with pytest.raises(SystemExit) as stop:
-                main()
-            captured = capsys.readouterr()
-            return stop.value.code or 0, captured.out, captured.err
-
-        return rb2v
-
     def test_writes_what_can_be_verified(self, rb2v, tmp_path):
         out = tmp_path / "set" / "shards"
         options = "--motion single --train 3 --test 2 --size 40 --seed 5 --workers 1"

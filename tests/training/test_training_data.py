@@ -15,8 +15,8 @@ from torch.utils.data import DataLoader, Subset, default_collate
 import rb2v
 from rb2v.errors import InputError, Rb2vError
 from rb2v.shards import ShardReader
+from rb2v.shards.resizing import resize_frames
 from rb2v.training import batches
-from rb2v.training.data import resize_frames
 
 
 class TestShardDataset:
@@ -398,3 +398,31 @@ def test_the_readme_s_lines_run(tiny_shards, monkeypatch):
     exec(code, names)
     assert len(names["samples"]) == 10
     assert list(names["reader"].table["order"]) == [0] * 6
+
+
+class TestPrepare:
+    @pytest.mark.parametrize("options", [{"size": 16}, {"size": 12, "crop": 18}, {"size": 16, "frames": [6, 0]}])
+    @pytest.mark.parametrize("dtype", ["uint8", "float32"])
+    def test_changes_no_sample(self, tiny_shards, options, dtype):
+        plain, prepared = (rb2v.ShardDataset(tiny_shards, "train", dtype=dtype, **options) for _ in range(2))
+        prepared.prepare()
+        prepared.reader.read_sharp = prepared.reader.read_blurry = None  # nothing is decoded any more
+        for epoch in range(2):
+            for dataset in (plain, prepared):
+                dataset.set_epoch(epoch)
+            copied = pickle.loads(pickle.dumps(prepared))
+            for index in range(len(plain)):
+                for one in (prepared[index], copied[index]):
+                    assert all(torch.equal(one[name], values) for name, values in plain[index].items())
+
+    def test_a_pickled_data_set_does_not_hold_the_frames(self, tiny_shards):
+        dataset = rb2v.ShardDataset(tiny_shards, "train", size=16)
+        n_bytes = len(pickle.dumps(dataset))
+        dataset.prepare()
+        assert len(pickle.dumps(dataset)) < n_bytes + 100
+
+    def test_keeps_nothing_where_nothing_is_shrunk(self, tiny_shards, tmp_path, monkeypatch):
+        monkeypatch.setenv("RB2V_FRAME_CACHE", str(tmp_path / "frames"))
+        for options in ({}, {"crop": 16}, {"size": 24}, {"size": 16, "crop": 16}):
+            rb2v.ShardDataset(tiny_shards, "train", **options).prepare()
+        assert not (tmp_path / "frames").exists()

@@ -6,15 +6,15 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Annotated, Any, cast, get_args
 
-from rb2v.blur2vid.backbones import BACKBONES
+from pydantic import Field
+
 from rb2v.blur2vid.config import NO_REGULARIZER, TrainBlur2VidConfig
-from rb2v.errors import Rb2vError
-from rb2v.training.options import check_range
+from rb2v.choices import DeblurMethodName, TrainedBackboneName
+from rb2v.configuration import Count, CountOrNone, NotNegative, SidePx, config
 
-MAX_SEEDS = 1000
-ORACLES = ("purohit_oracle",)
-"""Backbones that are fed a part of the truth: their figures stand beside no other's."""
+MAX_SEEDS = 1000  # more than any machine trains; a slip is told at once
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ BASELINE, REGULARIZED = "order_invariant", "hypercut"
 """The method without and with the regulariser whose weight Table 6 varies."""
 
 
-@dataclass(frozen=True)
+@config
 class DeblurSuiteConfig:
     """Which backbones are trained, how, and on what; everything else is what is recommended.
 
@@ -51,56 +51,35 @@ class DeblurSuiteConfig:
         If a value is out of range, or names no backbone or method.
     """
 
-    backbones: tuple[str, ...]
+    backbones: Annotated[tuple[TrainedBackboneName, ...], Field(min_length=1)]
     """Keys of ``BACKBONES``; none that is fed the true centre frame."""
-    image_size: int | None
+    image_size: SidePx | None
     """Shorter side to which the frames are shrunk, in pixels; None leaves them as they are."""
-    crop_size: int
+    crop_size: Count
     """Side of the parts that are trained on, in pixels."""
-    batch_size: int
+    batch_size: Count
     """Sequences per step."""
-    steps: int
+    steps: Count
     """Training steps of every run."""
-    methods: tuple[str, ...] = tuple(METHODS)
+    methods: Annotated[tuple[DeblurMethodName, ...], Field(min_length=1)] = get_args(DeblurMethodName)
     """Keys of ``METHODS``."""
-    seeds: int = 3
+    seeds: Annotated[int, Field(ge=1, le=MAX_SEEDS)] = 3
     """Runs of each backbone and method; their seeds are 0, 1, ..."""
-    alphas: tuple[float, ...] = (0.0, 0.1, 0.15, 0.2, 0.25, 0.3)
+    alphas: tuple[NotNegative, ...] = (0.0, 0.1, 0.15, 0.2, 0.25, 0.3)
     """Weights of the regulariser that Table 6 compares, with seed 0 of the first backbone; none leaves it out."""
-    order_steps: int = 600
+    order_steps: Count = 600
     """Training steps of the order network, where none is given."""
     order_size: int = 64
     """Shorter side of the frames that it sees, in pixels."""
-    toy_steps: int = 300
+    toy_steps: CountOrNone = 300
     """Training steps of every method on the toy of Figure 2; 0 leaves it out."""
-    toy_train: int = 400
-    toy_test: int = 48
+    toy_train: Count = 400
+    toy_test: Count = 48
     """Sequences of the toy."""
     pretrain_shares: Mapping[str, float] = field(default_factory=lambda: {"purohit": 0.3})
     """Share of the steps in which a backbone's autoencoder learns."""
-    shown_sequences: int = 2
+    shown_sequences: CountOrNone = 2
     """Test sequences that are shown."""
-
-    def __post_init__(self) -> None:
-        for backbone in self.backbones:
-            if backbone in ORACLES:
-                problem = "is fed the true centre frame, and its figures stand beside no other's"
-                raise Rb2vError(f"backbone: {backbone!r} {problem}")
-            if backbone not in BACKBONES:
-                known = ", ".join(name for name in BACKBONES if name not in ORACLES)
-                raise Rb2vError(f"backbone: {backbone!r} is not known; expected {known}")
-        for method in self.methods:
-            if method not in METHODS:
-                raise Rb2vError(f"method: {method!r} is not known; expected {', '.join(METHODS)}")
-        if not self.backbones or not self.methods:
-            raise Rb2vError("backbone, method: none is given")
-        check_range("seeds", self.seeds, 1, MAX_SEEDS)
-        for name in ("steps", "order_steps", "crop_size", "batch_size", "toy_train", "toy_test"):
-            check_range(name, getattr(self, name), 1)
-        for name in ("toy_steps", "shown_sequences"):
-            check_range(name, getattr(self, name), 0)
-        for alpha in self.alphas:
-            check_range("alphas", alpha, 0)
 
     @property
     def usual_alpha(self) -> float:
@@ -125,8 +104,8 @@ class DeblurSuiteConfig:
         """
         return dataclasses.replace(
             self,
-            backbones=self.backbones if backbones is None else tuple(dict.fromkeys(backbones)),
-            methods=self.methods if methods is None else _in_order(methods),
+            backbones=self.backbones if backbones is None else cast("Any", tuple(dict.fromkeys(backbones))),
+            methods=self.methods if methods is None else cast("Any", _in_order(methods)),
             seeds=self.seeds if seeds is None else seeds,
             steps=self.steps if steps is None else steps,
             alphas=self.alphas if alphas else (),

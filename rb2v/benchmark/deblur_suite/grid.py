@@ -18,7 +18,7 @@ RUNS_NAME = "runs"
 TIMES_NAME = "times"
 ORDER_NAME = "order"
 TOY_NAME = "toy"
-TOY_SIZE_PX = 32
+TOY_SIZE_PX = 32  # small, because the toy compares losses and not pictures
 TOY_BACKBONE = "unet"
 
 

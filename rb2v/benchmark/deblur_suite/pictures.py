@@ -26,9 +26,9 @@ SUITE, STAGE = "deblur", "train-blur2vid"
 
 Frames = NDArray[np.uint8]
 
-_FRAME_PX = 96
-_GAP_PX = 3
-_REAL_PX = 380
+_FRAME_PX = 96  # of a frame's shorter side: seven fit side by side
+_GAP_PX = 3  # around a frame
+_REAL_PX = 380  # of a picture's width: three fit side by side
 _FULL_ERROR = 64.0
 """Mean absolute error, in grey levels, that is shown in full."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +38,9 @@ from rb2v.execution import Executor, SerialExecutor
 from rb2v.hypercut.checkpoint import CHECKPOINT_NAME as ORDER_CHECKPOINT_NAME
 from rb2v.hypercut.checkpoint import load_order_network
 from rb2v.io.store import SCHEMA, output_folder, sha256_of, write_json, write_text
+from rb2v.progress import Progress
 from rb2v.shards import ShardReader, manifest_path
-from rb2v.simulator.sequences import SequencesConfig
+from rb2v.simulator.config import SequencesConfig
 from rb2v.stages import simulate_shards
 from rb2v.training.tensor_files import check_file
 
@@ -48,9 +49,7 @@ TABLE_NAME = "results.csv"
 REPORT_NAME = "report.html"
 
 _TRIVIAL_LABELS = {"blurry": "blurry image", "mean_frame": "mean of the true frames"}
-_N_TOY_SHOWN = 3
-
-Progress = Callable[[int, int, str], None]
+_N_TOY_SHOWN = 3  # sequences, the ones that move most
 
 
 def run(

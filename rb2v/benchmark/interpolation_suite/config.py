@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Annotated
 
-from rb2v.errors import Rb2vError
-from rb2v.interpolation import INTERPOLATORS
-from rb2v.training.options import check_range
+from pydantic import Field
 
-USUAL_METHODS = tuple(name for name in ("linear", "quick-flow", "flow", "rife", "cdfi") if name in INTERPOLATORS)
+from rb2v.choices import InterpolatorName
+from rb2v.configuration import CountOrNone, config
+
+USUAL_METHODS: tuple[InterpolatorName, ...] = ("linear", "quick-flow", "flow", "rife", "cdfi")
 
 
-@dataclass(frozen=True)
+@config
 class InterpolationSuiteConfig:
     """Which methods are compared, and what is shown of them.
 
@@ -23,18 +25,10 @@ class InterpolationSuiteConfig:
         If a value is out of range, or names no method.
     """
 
-    methods: tuple[str, ...] = USUAL_METHODS
+    methods: Annotated[tuple[InterpolatorName, ...], Field(min_length=1)] = USUAL_METHODS
     """Keys of ``INTERPOLATORS``."""
-    shown_triplets: int = 3
+    shown_triplets: CountOrNone = 3
     """Triplets of every set that are shown: those that the best method does worst."""
-
-    def __post_init__(self) -> None:
-        for method in self.methods:
-            if method not in INTERPOLATORS:
-                raise Rb2vError(f"method: {method!r} is not known; expected {', '.join(INTERPOLATORS)}")
-        if not self.methods:
-            raise Rb2vError("method: none is given")
-        check_range("shown_triplets", self.shown_triplets, 0)
 
 
 @dataclass(frozen=True)

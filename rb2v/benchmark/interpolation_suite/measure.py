@@ -18,7 +18,7 @@ from rb2v.errors import InputError
 from rb2v.interpolation import Interpolator
 from rb2v.io.store import whole_file
 
-_SAVE_SECONDS = 10.0
+_SAVE_SECONDS = 10.0  # of work that a kill may cost
 
 Distance = Callable[[NDArray[np.uint8], NDArray[np.uint8]], float]
 

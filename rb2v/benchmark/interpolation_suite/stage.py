@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from rb2v.device import Device, torch_device_of
 from rb2v.errors import InputError, Rb2vError
 from rb2v.interpolation import Interpolator, digest_weights, make_interpolator
 from rb2v.io.store import SCHEMA, output_folder, write_json, write_text
+from rb2v.progress import Progress
 
 RESULTS_NAME = "results.json"
 TABLE_NAME = "results.csv"
@@ -31,8 +32,6 @@ REPORT_NAME = "report.html"
 MEASURED_NAME = "measured"
 
 _HOW_TO_GET_WEIGHTS = ("rb2v models fetch", "--weights FILE")
-
-Progress = Callable[[int, int, str], None]
 
 
 def run(

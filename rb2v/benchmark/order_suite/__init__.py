@@ -1,4 +1,4 @@
-"""All order networks on one data set, several seeds each, beside trivial controls: ``rb2v benchmark --suite order``."""
+"""All order networks on one data set, several seeds each, beside trivial controls: ``rb2v benchmark order``."""
 
 from __future__ import annotations
 

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import MappingProxyType
+from typing import Annotated, Any, cast, get_args
 
-from rb2v.errors import Rb2vError
-from rb2v.hypercut.networks import ORDER_NETWORKS
+from pydantic import Field
 
-_MAX_SEEDS = 1000
+from rb2v.choices import OrderNetworkName
+from rb2v.configuration import OPTIONS_SOURCE, config
+from rb2v.errors import InputError
+
+_NETWORKS: tuple[OrderNetworkName, ...] = get_args(OrderNetworkName)
+_Seeds = Annotated[int, Field(ge=1, le=1000)]  # each is a training; more is a slip
+_AtLeastTwo = Annotated[int, Field(ge=2)]  # the points of both orders of so many pairs are laid out in a plane
 
 
-@dataclass(frozen=True)
+@config
 class OrderSuiteConfig:
     """Which networks are trained and compared; everything else is what `rb2v.hypercut.config.recommend` says.
 
@@ -23,7 +29,7 @@ class OrderSuiteConfig:
         If a value is out of range, or names no network.
     """
 
-    archs: tuple[str, ...]
+    archs: Annotated[tuple[OrderNetworkName, ...], Field(min_length=1)]
     """Keys of ``ORDER_NETWORKS``."""
     image_size: int
     """Shorter side of the frames that the networks see, in pixels."""
@@ -31,34 +37,22 @@ class OrderSuiteConfig:
     """Training steps of every network."""
     steps_of: Mapping[str, int] = field(default_factory=dict)
     """Those of the networks that are trained otherwise."""
-    seeds: int = 3
+    seeds: _Seeds = 3
     """Runs of each network; their seeds are 0, 1, ..."""
-    n_dimensions: int = 128
+    n_dimensions: _AtLeastTwo = 128
     """Dimension of the space that the plane divides, but where the dimension is what is compared."""
-    dimension_archs: tuple[str, ...] = ("motion",)
+    dimension_archs: tuple[OrderNetworkName, ...] = ("motion",)
     """Networks that are also trained at other dimensions; none leaves the table of dimensions out."""
     dimensions: tuple[int, ...] = (1, 16, 64, 128, 256)
-    dimension_seeds: int = 3
+    dimension_seeds: _Seeds = 3
     """Runs at each of these dimensions, and no more than ``seeds``."""
-    shown_sequences: int = 200
+    shown_sequences: _AtLeastTwo = 200
     """Test sequences whose points are shown, at most."""
 
     def __post_init__(self) -> None:
-        for arch in (*self.archs, *self.dimension_archs):
-            if arch not in ORDER_NETWORKS:
-                raise Rb2vError(f"arch: {arch!r} is not known; expected {', '.join(ORDER_NETWORKS)}")
-        if not self.archs:
-            raise Rb2vError(f"arch: none is given; expected {', '.join(ORDER_NETWORKS)}")
         for arch in self.archs:
             if self.steps_for(arch) < 1:
-                raise Rb2vError(f"steps must be at least 1, got {self.steps_for(arch)} for {arch}")
-        for name in ("seeds", "dimension_seeds"):
-            if not 1 <= getattr(self, name) <= _MAX_SEEDS:
-                raise Rb2vError(f"{name} must be 1 to {_MAX_SEEDS}, got {getattr(self, name)}")
-        # The points of both orders of so many pairs are laid out in a plane.
-        for name, least in (("n_dimensions", 2), ("shown_sequences", 2)):
-            if getattr(self, name) < least:
-                raise Rb2vError(f"{name} must be at least {least}, got {getattr(self, name)}")
+                raise InputError(OPTIONS_SOURCE, f"is {self.steps_for(arch)} for {arch}", "steps", "at least 1")
 
     def steps_for(self, arch: str) -> int:
         """Return the training steps of a network."""
@@ -90,11 +84,11 @@ class OrderSuiteConfig:
         Rb2vError
             If a value is out of range, or names no network.
         """
-        unknown = sorted(set(archs or ()) - set(ORDER_NETWORKS))
-        wanted = self.archs if archs is None else (*(arch for arch in ORDER_NETWORKS if arch in archs), *unknown)
+        unknown = sorted(set(archs or ()) - set(_NETWORKS))
+        wanted = self.archs if archs is None else (*(arch for arch in _NETWORKS if arch in archs), *unknown)
         return dataclasses.replace(
             self,
-            archs=wanted,
+            archs=cast("Any", wanted),
             seeds=self.seeds if seeds is None else seeds,
             steps=self.steps if steps is None else steps,
             steps_of=self.steps_of if steps is None else {},
@@ -106,13 +100,13 @@ PRESETS: Mapping[str, OrderSuiteConfig] = MappingProxyType(
     {
         # The two large networks take ten times as long a step as the others.
         "small": OrderSuiteConfig(
-            archs=tuple(ORDER_NETWORKS),
+            archs=_NETWORKS,
             image_size=64,
             steps=600,
             steps_of={"upstream": 200, "paper": 200},
         ),
         "full": OrderSuiteConfig(
-            archs=tuple(ORDER_NETWORKS),
+            archs=_NETWORKS,
             image_size=128,
             steps=4000,
             dimension_archs=("upstream", "motion"),

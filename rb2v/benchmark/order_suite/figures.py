@@ -16,7 +16,7 @@ from rb2v.hypercut.train import METRICS_NAME, PREDICTIONS_NAME
 from rb2v.io.store import check_schema, read_json
 
 KEYS = ["take", "blurry_index"]
-_EXPECTED = "what 'rb2v benchmark --suite order' wrote; remove the run's folder to train it again"
+_EXPECTED = "what 'rb2v benchmark order' wrote; remove the run's folder to train it again"
 
 Scores = Mapping[str, Any]
 """What ``score_predictions`` says of one scorer."""

@@ -15,11 +15,12 @@ from threadpoolctl import threadpool_limits
 from rb2v.device import one_torch_thread
 from rb2v.hypercut.checkpoint import load_order_network
 from rb2v.hypercut.order import sequence_pairs
+from rb2v.hypercut.sequences import load_sequences
 from rb2v.shards import ShardReader
-from rb2v.training.data import resize_frames, to_float, to_tensor
+from rb2v.training.data import to_float
 
-_MAX_PERPLEXITY = 30.0
-_POINTS_PER_NEIGHBOUR = 4
+_MAX_PERPLEXITY = 30.0  # scikit-learn's default, and the middle of what van der Maaten and Hinton (2008) advise
+_POINTS_PER_NEIGHBOUR = 4  # at least, or all points would be each other's neighbors
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,8 +59,9 @@ def map_points(
     chosen = np.unique(np.linspace(0, len(reader) - 1, min(n_sequences, len(reader))).astype(int))
     points, sides = [], []
     with one_torch_thread(), torch.inference_mode():
-        for index in chosen:
-            frames = to_float(to_tensor(resize_frames(reader.read_sharp(int(index)), config.image_size)))
+        sequences = load_sequences(reader, config.image_size)
+        for index in chosen.tolist():
+            frames = to_float(sequences[index])
             both = torch.stack(network.embed_both(*sequence_pairs(frames)))
             points.append(both.numpy().astype(np.float64))
             sides.append(torch.sign(network.project(both)).numpy().astype(np.int8))

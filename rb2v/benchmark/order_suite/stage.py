@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from rb2v.errors import InputError
 from rb2v.execution import Executor, SerialExecutor
 from rb2v.hypercut.checkpoint import CHECKPOINT_NAME
 from rb2v.io.store import SCHEMA, output_folder, sha256_of, write_json, write_text
+from rb2v.progress import Progress
 from rb2v.shards import ShardReader, manifest_path
 from rb2v.simulator.rig import TRUTH_NAME
 from rb2v.stages.simulate_shards import MOTION_NAME
@@ -38,8 +39,6 @@ TABLE_NAME = "results.csv"
 REPORT_NAME = "report.html"
 
 _SHOWN_ARCHS = ("upstream", "motion")
-
-Progress = Callable[[int, int, str], None]
 
 
 def run(
@@ -105,7 +104,9 @@ def run(
             show(done, n_steps, f"trained {name}")
         show(len(cells), n_steps, "scoring")
         results = {cell: read_result(out_dir, cell, motion) for cell in cells}
-        main = {arch: [results[cell] for cell in main_cells(config, arch)] for arch in config.archs}
+        main: dict[str, list[RunResult]] = {
+            arch: [results[cell] for cell in main_cells(config, arch)] for arch in config.archs
+        }
         by_dimension = {
             arch: {n: [results[cell] for cell in dimension_cells(config, arch, n)] for n in config.dimensions}
             for arch in dimension_archs(config)

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from rb2v.blur2vid.backbones.base import Backbone
 from rb2v.errors import Rb2vError
 
-N_FRAMES = 7
-_CENTER_SHUFFLE, _PAIR_SHUFFLE = 4, 5
+N_FRAMES = 7  # the released networks have outputs for so many
+_CENTER_SHUFFLE, _PAIR_SHUFFLE = 4, 5  # as in the released networks: sides of the squares that become channels
 _FIRST_CHANGE = 0.1
 """Size of the changes before training, as a share of what the usual initial weights would give."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -11,11 +13,42 @@ from rb2v.hypercut.networks.antisymmetric import AntisymmetricNetwork, FrontEnd,
 CUE_STEP_PX = 4
 """Pixels of the frames from one place of the cues to the next."""
 
+# How torch.sum splits a sum over one axis of a tensor whose later axes are contiguous: into blocks of four vectors of
+# eight floats; in what is left of the later axes, every fourth summand together.
+_SUM_BLOCK_PX = 32  # four vectors of eight floats
+_SUM_LANES = 4  # accumulators, each of which takes every fourth summand
+
 # The square of a gradient of half a grey level: it makes a blank picture score nothing, and not its noise.
 _FLOOR = 4e-6
 
 
-class NormalFlow(FrontEnd):
+class SignedCues(FrontEnd):
+    """Cues of which each is the same for the pair in the other order, or its own negative.
+
+    Parameters
+    ----------
+    n_odd : int
+        The first ones, which are negated; with the rest they are a group.
+    n_even : int
+        The rest of a group.
+    n_groups : int
+        Groups of such cues.
+    """
+
+    signs: Tensor
+
+    def __init__(self, n_odd: int, n_even: int, n_groups: int = 1) -> None:
+        super().__init__()
+        self.n_cues = (n_odd + n_even) * n_groups
+        signs = torch.tensor(([-1.0] * n_odd + [1.0] * n_even) * n_groups)
+        self.register_buffer("signs", signs[:, None, None], persistent=False)
+
+    def swap(self, cues: Tensor) -> Tensor:
+        """Return the cues of the pair in the other order."""
+        return cues * self.signs
+
+
+class NormalFlow(SignedCues):
     """Products of temporal and spatial gradients, for motion that is small beside what moves.
 
     With the pair's mean ``m`` and difference ``d``, at every scale: ``-d m_x`` and ``-d m_y``, which point along
@@ -25,35 +58,29 @@ class NormalFlow(FrontEnd):
     """
 
     scales = (1, 2, 4)
-    n_odd = 2
-    n_cues = 5 * len(scales)
-    signs: Tensor
 
     def __init__(self) -> None:
-        super().__init__()
-        signs = torch.tensor(([-1.0] * self.n_odd + [1.0] * (5 - self.n_odd)) * len(self.scales))
-        self.register_buffer("signs", signs[:, None, None], persistent=False)
+        super().__init__(n_odd=2, n_even=3, n_groups=len(self.scales))
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
         """Return ``(B, n_cues, H // 4, W // 4)``."""
+        first, second = _pairs_innermost(first), _pairs_innermost(second)
         mean, difference = (first + second) / 2, second - first
         return torch.cat([self._cues(mean, difference, scale) for scale in self.scales], dim=1)
-
-    def swap(self, cues: Tensor) -> Tensor:
-        """Return the cues of the pair in the other order: the difference changes its sign."""
-        return cues * self.signs
 
     def _cues(self, mean: Tensor, difference: Tensor, scale: int) -> Tensor:
         mean, difference = _shrink(mean, scale), _shrink(difference, scale)
         mean_x, mean_y = _gradient(mean)
-        factors = ((-difference, mean_x), (-difference, mean_y), (mean_x, mean_x), (mean_y, mean_y), (mean_x, mean_y))
-        cues = _shrink(torch.stack([(left * right).sum(dim=1) for left, right in factors], dim=1), CUE_STEP_PX // scale)
+        ahead = -difference
+        factors = ((ahead, mean_x), (ahead, mean_y), (mean_x, mean_x), (mean_y, mean_y), (mean_x, mean_y))
+        step = CUE_STEP_PX // scale
+        cues = _pairs_outermost([_shrink(_sum_of_products(left, right), step) for left, right in factors])
         energy = cues[:, 2:4].sum(dim=1).mean(dim=(1, 2))
         relative = cues / (energy + _FLOOR)[:, None, None, None]
         return relative.sign() * torch.log1p(4 * relative.abs())
 
 
-class Correlation(FrontEnd):
+class Correlation(SignedCues):
     """How well the gradients of both frames match under every shift, for motion beyond the reach of normal flow.
 
     The shift is shared by both frames, ``g_a(x - k) g_b(x + k)``, so that the other order is the opposite shift at the
@@ -73,11 +100,10 @@ class Correlation(FrontEnd):
     _least_share = 0.1
 
     def __init__(self, scale: int, reach: int) -> None:
-        super().__init__()
+        self._n_opposite = (2 * reach + 1) ** 2 // 2
+        super().__init__(n_odd=self._n_opposite, n_even=self._n_opposite + 1)
         self.scale = scale
         self.reach = reach
-        self.n_cues = (2 * reach + 1) ** 2
-        self._n_opposite = self.n_cues // 2
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
         """Return ``(B, n_cues, H // 4, W // 4)``: the differences, the half sums, and half the match of no shift."""
@@ -86,26 +112,24 @@ class Correlation(FrontEnd):
         back = back.flip(1)
         return torch.cat([ahead - back, (ahead + back) / 2, still / 2], dim=1)
 
-    def swap(self, cues: Tensor) -> Tensor:
-        """Return the cues of the pair in the other order: every shift becomes its opposite."""
-        differences, sums = torch.split(cues, [self._n_opposite, self._n_opposite + 1], dim=1)
-        return torch.cat([-differences, sums], dim=1)
-
     def _match(self, first: Tensor, second: Tensor) -> Tensor:
         """Return how well every shift matches, line by line; opposite ones are as far from the middle."""
-        a, b = (torch.cat(_gradient(_shrink(frames, self.scale)), dim=1) for frames in (first, second))
+        a, b = (torch.cat(_gradient(_shrink(_pairs_innermost(frames), self.scale))) for frames in (first, second))
         height, width = a.shape[-2:]
         reach = self.reach
         padded_a, padded_b = (F.pad(gradients, (reach,) * 4) for gradients in (a, b))
         places = range(2 * reach + 1)
-        products = [
-            padded_a[..., 2 * reach - y :, 2 * reach - x :][..., :height, :width]
-            * padded_b[..., y : y + height, x : x + width]
+        shifted = (
+            (
+                padded_a[..., 2 * reach - y :, 2 * reach - x :][..., :height, :width],
+                padded_b[..., y : y + height, x : x + width],
+            )
             for y in places
             for x in places
-        ]
-        matches = self._average(torch.stack([product.sum(dim=1) for product in products], dim=1))
-        energy = self._average(((a.square() + b.square()) / 2).sum(dim=1, keepdim=True))
+        )
+        matches = _pairs_outermost([self._average(_sum_of_products(*pair)) for pair in shifted])
+        squares = (a.square() + b.square()) / 2
+        energy = _pairs_outermost([self._average(_sum_of_products(squares, torch.ones_like(squares)))])
         # Where there is next to nothing to match, noise would match by chance.
         least = self._least_share * energy.mean(dim=(2, 3), keepdim=True) + _FLOOR
         return matches / (energy + least)
@@ -115,7 +139,7 @@ class Correlation(FrontEnd):
         return F.avg_pool2d(maps, self._window, step, margin, count_include_pad=False)
 
 
-class MotionCues(FrontEnd):
+class MotionCues(SignedCues):
     """Normal flow and correlations side by side.
 
     A contrast reversal leaves all of them as they are, up to rounding, and so does a brightness shift: they are made
@@ -123,24 +147,53 @@ class MotionCues(FrontEnd):
     """
 
     def __init__(self) -> None:
-        super().__init__()
-        self.parts = nn.ModuleList([NormalFlow(), Correlation(scale=2, reach=3), Correlation(scale=4, reach=2)])
-        self._sizes = [part.n_cues for part in self._front_ends()]
-        self.n_cues = sum(self._sizes)
+        parts = NormalFlow(), Correlation(scale=2, reach=3), Correlation(scale=4, reach=2)
+        super().__init__(n_odd=0, n_even=sum(part.n_cues for part in parts))
+        self.signs = torch.cat([part.signs for part in parts])
+        self.parts = nn.ModuleList(parts)
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
         """Return ``(B, n_cues, H // 4, W // 4)``; rows and columns beyond a multiple of 4 are left out."""
         height, width = (side // CUE_STEP_PX * CUE_STEP_PX for side in first.shape[-2:])
-        first, second = first[..., :height, :width], second[..., :height, :width]
-        return torch.cat([part(first, second) for part in self._front_ends()], dim=1)
+        # In the parts' own layout already, so that none of them has to copy the frames.
+        first, second = (_pairs_innermost(frames[..., :height, :width]).transpose(0, 1) for frames in (first, second))
+        return torch.cat([part(first, second) for part in self.parts], dim=1)
 
-    def swap(self, cues: Tensor) -> Tensor:
-        """Return the cues of the pair in the other order."""
-        parts = torch.split(cues, self._sizes, dim=1)
-        return torch.cat([end.swap(part) for end, part in zip(self._front_ends(), parts, strict=True)], dim=1)
 
-    def _front_ends(self) -> list[FrontEnd]:
-        return [part for part in self.parts if isinstance(part, FrontEnd)]
+def _pairs_innermost(frames: Tensor) -> Tensor:
+    """Return ``(B, 3, H, W)`` frames as ``(3, B, H, W)``, with the pairs of a pixel side by side in memory.
+
+    So products of shifted maps, and averages of them, run over whole rows: a map alone has rows of 14 to 64 numbers.
+    """
+    return frames.transpose(0, 1).contiguous(memory_format=torch.channels_last)
+
+
+def _pairs_outermost(maps: Sequence[Tensor]) -> Tensor:
+    """Return n maps, ``(1, B, h, w)`` each, as ``(B, n, h, w)``."""
+    return torch.cat(list(maps)).transpose(0, 1).contiguous()
+
+
+def _sum_of_products(left: Tensor, right: Tensor) -> Tensor:
+    """Sum the products of 3 or 6 channels, ``(C, B, h, w)`` each, to ``(1, B, h, w)``.
+
+    One channel after the other, so that what is read again is still in the core's own cache. The sum is rounded as
+    `torch.sum` rounds it over the channels of ``(B, C, h, w)``, so that checkpoints give the scores that they always
+    gave: one by one in blocks of pixels, and in another order where the last block of a map is not full.
+    """
+    n_channels, _, height, width = left.shape
+    total = left[:1] * right[:1]
+    for channel in range(1, n_channels):
+        total += left[channel : channel + 1] * right[channel : channel + 1]
+    n_left = height * width % _SUM_BLOCK_PX
+    if n_left and n_channels > _SUM_LANES:
+        first_row = height - -(-n_left // width)
+        products = left[..., first_row:, :] * right[..., first_row:, :]
+        first, *lanes = products.permute(0, 2, 3, 1).flatten(1, 2)[:, -n_left:].unbind()
+        last = first + lanes[_SUM_LANES - 1]
+        for lane in (*lanes[_SUM_LANES:], *lanes[: _SUM_LANES - 1]):
+            last += lane
+        total[0].permute(1, 2, 0).flatten(0, 1)[-n_left:] = last
+    return total
 
 
 def _shrink(maps: Tensor, factor: int) -> Tensor:

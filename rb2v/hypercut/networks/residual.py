@@ -15,8 +15,8 @@ from rb2v.hypercut.networks.antisymmetric import LEAK, MeanOverPixels
 from rb2v.hypercut.networks.base import PairNetwork
 from rb2v.hypercut.order import draw_unit_normal
 
-N_STEM_CHANNELS = 32
-N_BLOCKS = 6
+N_STEM_CHANNELS = 32  # as [1] has it
+N_BLOCKS = 6  # as [1] has it
 MAX_UPSTREAM_DIMENSIONS = 1024  # the released network grows no wider, so its points have no more
 MIN_SIZE_PX = 33  # at a 32nd of it, two pixels are left to be reflected
 

@@ -26,9 +26,9 @@ _NUMBERS = {
 }
 _FIXED_POINT = {b"q": 2.0**16, b"Q": 2.0**32}
 _TEXTS = (b"c", b"F", b"U")
-_MAX_DEPTH = 8
-_MAX_ELEMENTS = 200_000
-_MAX_PROBLEMS = 20
+_MAX_DEPTH = 8  # cameras nest devices, streams and their values: three
+_MAX_ELEMENTS = 200_000  # a packet of a second has some hundred
+_MAX_PROBLEMS = 20  # that a person is told; what follows is of the same kind
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ import numpy as np
 from av.stream import Discard
 from numpy.typing import NDArray
 
-from rb2v.errors import InputError
+from rb2v.errors import require_file
 from rb2v.io.container import iter_boxes, open_container
 from rb2v.io.gopro.elements import Element, Walk
 from rb2v.io.picture_track import find_stream
@@ -35,14 +35,14 @@ MILLISECONDS = {"SROT"}
 
 _N_AXES = {"GYRO": 3, "SHUT": 1, "ISOE": 1, "ISOG": 1, "WBAL": 1, "WRGB": 3}
 _PICTURE_STREAMS = ("SHUT", "ISOE", "ISOG")  # one sample per picture, the first with the first picture
-_ISO_OF_UNIT_GAIN = 100.0
-_MAX_SETTINGS_BYTES = 1 << 20
-_MAX_PAYLOAD_BYTES = 1 << 23
-_MAX_TRACK_BYTES = 1 << 29
-_MAX_PACKETS = 100_000
-_MAX_STAMP_ERROR_SECONDS = 0.25
-_MAX_LACK_SECONDS = 1.5
-_MAX_PROBLEMS = 20
+_ISO_OF_UNIT_GAIN = 100.0  # a gain of 1 is ISO 100
+_MAX_SETTINGS_BYTES = 1 << 20  # settings are some kilobytes
+_MAX_PAYLOAD_BYTES = 1 << 23  # a packet of a second is some kilobytes
+_MAX_TRACK_BYTES = 1 << 29  # of a file: a day of such packets
+_MAX_PACKETS = 100_000  # one a second: 28 hours
+_MAX_STAMP_ERROR_SECONDS = 0.25  # a quarter of a packet: stamps farther off belong to another one
+_MAX_LACK_SECONDS = 1.5  # the last packet, of a second, may be missing
+_MAX_PROBLEMS = 20  # that a person is told; what follows is of the same kind
 
 
 def _no_samples() -> NDArray[np.float64]:
@@ -440,8 +440,7 @@ def _read_packets(path: Path) -> Iterator[tuple[int, float, float, bytes]]:
 
 def _read_settings(path: Path) -> bytes:
     """Return the GPMF of an MP4 file's index, which is empty where there is none."""
-    if not path.is_file():
-        raise InputError(path, "there is no such file", expected="a video")
+    require_file(path, "a video")
     with path.open("rb") as file:
         start, end = 0, file.seek(0, 2)
         for kind in (b"moov", b"udta", b"GPMF"):

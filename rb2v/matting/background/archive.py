@@ -1,20 +1,16 @@
 """TorchScript archives read as data: the tensors of a module tree, and nothing that is executed.
 
 An archive is a zip with a pickle of the module tree (``data.pkl``), one file per tensor storage (``data/0`` ...), and
-code, which is left alone. The pickle is walked through here opcode by opcode: of the few opcodes that such a tree is
-written with, none calls anything.
+code, which is left alone.
 
 References
 ----------
 .. [1] PyTorch, "Serialization semantics" and torch/csrc/jit/docs/serialization.md, on the layout of archives.
-.. [2] Python, ``pickletools``, on the opcodes.
 """
 
 from __future__ import annotations
 
-import io
 import math
-import pickletools
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -25,12 +21,13 @@ import torch
 from torch import Tensor
 
 from rb2v.errors import InputError
+from rb2v.models.pickles import Name, PickleReader, RejectedError, expect
 
 EXPECTED = "a TorchScript archive of BackgroundMattingV2, whole as it was downloaded"
 
-_MAX_TREE_BYTES = 8 * 2**20
-_MAX_MEMORY_SLOTS = 10**6
-_MAX_DIMENSIONS = 8
+_MAX_TREE_BYTES = 8 * 2**20  # the tree holds names and shapes, no numbers; more would fill the memory
+_MAX_MEMORY_SLOTS = 10**6  # of the pickle; more would fill the memory
+_MAX_DIMENSIONS = 8  # convolutions have four
 
 _STORAGE_TYPES = {
     "torch FloatStorage": torch.float32,
@@ -45,17 +42,6 @@ _TENSOR, _TAGGED, _MAPPING = (
     "collections OrderedDict",
 )
 _MODULE_PREFIXES = ("__torch__.", "__torch__ ")  # with the class in a package, or not
-
-
-class _RefusedError(Exception):
-    """What the pickle holds is not what a tree of modules is written with."""
-
-
-@dataclass(frozen=True)
-class _Name:
-    """A global that the pickle names; it is never looked up."""
-
-    text: str
 
 
 @dataclass(eq=False)
@@ -78,10 +64,6 @@ class _View:
     offset: int
     shape: tuple[int, ...]
     stride: tuple[int, ...]
-
-
-class _Mark:
-    pass
 
 
 def is_torchscript(path: Path) -> bool:
@@ -107,12 +89,12 @@ def read_torchscript(path: Path) -> dict[str, Tensor]:
     try:
         with zipfile.ZipFile(path) as archive:
             tree_name = _find_tree(archive)
-            tree = _walk(_read_stored(archive, tree_name, _MAX_TREE_BYTES))
+            tree = _TreeReader().read(_read_stored(archive, tree_name, _MAX_TREE_BYTES))
             if not isinstance(tree, _Module):
-                raise _RefusedError("its tree is no module")
+                raise RejectedError("its tree is no module")
             folder = tree_name.removesuffix("data.pkl")
             return _load_tensors(archive, folder, _collect_views(tree))
-    except _RefusedError as error:
+    except RejectedError as error:
         raise InputError(path, str(error), "data.pkl", expected=EXPECTED) from error
     except (zipfile.BadZipFile, OSError, ValueError, EOFError, NotImplementedError, RuntimeError) as error:
         raise InputError(path, "is damaged or cut short", expected=EXPECTED) from error
@@ -121,10 +103,10 @@ def read_torchscript(path: Path) -> dict[str, Tensor]:
 def _find_tree(archive: zipfile.ZipFile) -> str:
     names = [name for name in archive.namelist() if name.count("/") == 1 and name.endswith("/data.pkl")]
     if len(names) != 1:
-        raise _RefusedError("is missing" if not names else "is there more than once")
+        raise RejectedError("is missing" if not names else "is there more than once")
     order = names[0].replace("data.pkl", "byteorder")
     if order in archive.namelist() and _read_stored(archive, order, 16) != b"little":
-        raise _RefusedError("the numbers are big-endian")
+        raise RejectedError("the numbers are big-endian")
     return names[0]
 
 
@@ -132,129 +114,58 @@ def _read_stored(archive: zipfile.ZipFile, name: str, max_bytes: int) -> bytes:
     """Read a member that is as large in the file as in memory."""
     info = archive.getinfo(name)
     if info.compress_type != zipfile.ZIP_STORED or info.file_size > max_bytes:
-        raise _RefusedError(f"{name[:80]!r} is compressed or too large")
+        raise RejectedError(f"{name[:80]!r} is compressed or too large")
     return archive.read(info)
 
 
-def _walk(pickled: bytes) -> object:
-    """Return what a pickle describes: modules, views of storages, and plain values."""
-    stack: list[Any] = []
-    memory: dict[int, Any] = {}
+class _TreeReader(PickleReader):
+    """Describes modules, views of storages, and plain values."""
 
-    def pop_to_mark() -> list[Any]:
-        items: list[Any] = []
-        while not isinstance(stack[-1], _Mark):
-            items.append(stack.pop())
-        stack.pop()
-        return items[::-1]
+    opcodes = frozenset({"LONG1", "BINFLOAT", "EMPTY_LIST", "APPEND", "APPENDS", "BINPERSID", "NEWOBJ"})
+    content_name = "tree of modules"
+    max_slots = _MAX_MEMORY_SLOTS
 
-    try:
-        for opcode, argument, _ in pickletools.genops(io.BytesIO(pickled)):
-            match opcode.name:
-                case "PROTO":
-                    pass
-                case "STOP":
-                    (result,) = stack
-                    return result
-                case "MARK":
-                    stack.append(_Mark())
-                case "NONE" | "NEWTRUE" | "NEWFALSE":
-                    stack.append({"NONE": None, "NEWTRUE": True, "NEWFALSE": False}[opcode.name])
-                case "BINUNICODE" | "BININT" | "BININT1" | "BININT2" | "LONG1" | "BINFLOAT":
-                    stack.append(argument)
-                case "GLOBAL":
-                    stack.append(_Name(str(argument)))
-                case "EMPTY_TUPLE":
-                    stack.append(())
-                case "EMPTY_LIST":
-                    stack.append([])
-                case "EMPTY_DICT":
-                    stack.append({})
-                case "TUPLE":
-                    stack.append(tuple(pop_to_mark()))
-                case "TUPLE1" | "TUPLE2" | "TUPLE3":
-                    items = [stack.pop() for _ in range(int(opcode.name[-1]))]
-                    stack.append(tuple(items[::-1]))
-                case "APPEND":
-                    item = stack.pop()
-                    _expect(stack[-1], list).append(item)
-                case "APPENDS":
-                    items = pop_to_mark()
-                    _expect(stack[-1], list).extend(items)
-                case "SETITEM":
-                    item, key = stack.pop(), stack.pop()
-                    _expect(stack[-1], dict)[_expect(key, str)] = item
-                case "SETITEMS":
-                    items = pop_to_mark()
-                    entries = zip(items[::2], items[1::2], strict=True)
-                    _expect(stack[-1], dict).update((_expect(key, str), item) for key, item in entries)
-                case "BINPUT" | "LONG_BINPUT":
-                    if len(memory) > _MAX_MEMORY_SLOTS:
-                        raise _RefusedError("is too large")
-                    memory[_expect(argument, int)] = stack[-1]
-                case "BINGET" | "LONG_BINGET":
-                    stack.append(memory[_expect(argument, int)])
-                case "BINPERSID":
-                    stack.append(_describe_storage(stack.pop()))
-                case "NEWOBJ":
-                    arguments, name = stack.pop(), stack.pop()
-                    stack.append(_make_module(name, arguments))
-                case "REDUCE":
-                    arguments, name = stack.pop(), stack.pop()
-                    stack.append(_rebuild(_expect(name, _Name).text, _expect(arguments, tuple)))
-                case "BUILD":
-                    state = _expect(stack.pop(), dict)
-                    _expect(stack[-1], _Module).attributes.update(state)
-                case other:
-                    raise _RefusedError(f"holds {other}, which no tree of modules does")
-    except (IndexError, KeyError, TypeError) as error:
-        raise _RefusedError("is damaged") from error
-    raise _RefusedError("is cut short")
+    def call(self, name: str, arguments: tuple[Any, ...]) -> object:
+        if name == _TENSOR:
+            storage, offset, shape, stride = arguments[:4]
+            return _View(expect(storage, _Storage), expect(offset, int), _expect_counts(shape), _expect_counts(stride))
+        if name == _TAGGED or name in _LISTS:
+            return arguments[0]
+        if name == _MAPPING and arguments == ():
+            return {}
+        raise RejectedError(f"calls {name[:80]!r}")
 
+    def set_state(self, described: object, state: object) -> None:
+        expect(described, _Module).attributes.update(expect(state, dict))
 
-def _expect(value: Any, kind: type) -> Any:  # noqa: ANN401 - of the kind asked for
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise _RefusedError(f"holds a {type(value).__name__.strip('_')} where a {kind.__name__.strip('_')} belongs")
-    return value
+    def make(self, name: str, arguments: object) -> _Module:
+        if not name.startswith(_MODULE_PREFIXES) or arguments != ():
+            raise RejectedError(f"makes an object of {name[:80]!r}")
+        return _Module()
 
-
-def _make_module(name: object, arguments: object) -> _Module:
-    text: str = _expect(name, _Name).text
-    if not text.startswith(_MODULE_PREFIXES) or arguments != ():
-        raise _RefusedError(f"makes an object of {text[:80]!r}")
-    return _Module()
-
-
-def _rebuild(name: str, arguments: tuple[Any, ...]) -> object:
-    if name == _TENSOR:
-        storage, offset, shape, stride = arguments[:4]
-        return _View(_expect(storage, _Storage), _expect(offset, int), _expect_counts(shape), _expect_counts(stride))
-    if name == _TAGGED or name in _LISTS:
-        return arguments[0]
-    if name == _MAPPING and arguments == ():
-        return {}
-    raise _RefusedError(f"calls {name[:80]!r}")
+    def load(self, persistent_id: object) -> _Storage:
+        return _describe_storage(persistent_id)
 
 
 def _expect_counts(values: object) -> tuple[int, ...]:
-    counts: tuple[int, ...] = _expect(values, tuple)
-    if len(counts) > _MAX_DIMENSIONS or any(_expect(count, int) < 0 for count in counts):
-        raise _RefusedError("holds a tensor of an impossible shape")
+    counts: tuple[int, ...] = expect(values, tuple)
+    if len(counts) > _MAX_DIMENSIONS or any(expect(count, int) < 0 for count in counts):
+        raise RejectedError("holds a tensor of an impossible shape")
     return counts
 
 
 def _describe_storage(identity: object) -> _Storage:
     kind, type_name, key, _, n_elements = _expect_length(identity, 5)
-    name = _expect(type_name, _Name).text
+    name = expect(type_name, Name).text
     if kind != "storage" or name not in _STORAGE_TYPES:
-        raise _RefusedError(f"holds a storage of {name[:80]!r}")
-    return _Storage(_STORAGE_TYPES[name], _expect(key, str), _expect(n_elements, int))
+        raise RejectedError(f"holds a storage of {name[:80]!r}")
+    return _Storage(_STORAGE_TYPES[name], expect(key, str), expect(n_elements, int))
 
 
 def _expect_length(values: object, length: int) -> Sequence[Any]:
-    items: tuple[Any, ...] = _expect(values, tuple)
+    items: tuple[Any, ...] = expect(values, tuple)
     if len(items) != length:
-        raise _RefusedError("is damaged")
+        raise RejectedError("is damaged")
     return items
 
 
@@ -265,7 +176,7 @@ def _collect_views(tree: _Module) -> dict[str, _View]:
     while todo:
         prefix, module = todo.pop()
         if id(module) in seen:  # a tree that shares branches could have more names than any memory
-            raise _RefusedError("holds a module twice")
+            raise RejectedError("holds a module twice")
         seen.add(id(module))
         for name, value in module.attributes.items():
             if isinstance(value, _Module):
@@ -284,16 +195,16 @@ def _load_tensors(archive: zipfile.ZipFile, folder: str, views: dict[str, _View]
             storages[storage] = _load_storage(archive, f"{folder}data/{storage.key}", storage)
         reach = view.offset + sum((size - 1) * step for size, step in zip(view.shape, view.stride, strict=True))
         if math.prod(view.shape) > storage.n_elements or not 0 <= view.offset <= reach < storage.n_elements:
-            raise _RefusedError(f"{name[:80]!r} lies outside of its storage")
+            raise RejectedError(f"{name[:80]!r} lies outside of its storage")
         tensors[name] = storages[storage].as_strided(view.shape, view.stride, view.offset)
     return tensors
 
 
 def _load_storage(archive: zipfile.ZipFile, member: str, storage: _Storage) -> Tensor:
     if member not in archive.namelist():
-        raise _RefusedError(f"{member[:80]!r} is missing")
+        raise RejectedError(f"{member[:80]!r} is missing")
     n_bytes = storage.n_elements * storage.dtype.itemsize
     content = _read_stored(archive, member, n_bytes)
     if len(content) != n_bytes or n_bytes == 0:
-        raise _RefusedError(f"{member[:80]!r} holds {len(content)} bytes instead of {n_bytes}")
+        raise RejectedError(f"{member[:80]!r} holds {len(content)} bytes instead of {n_bytes}")
     return torch.frombuffer(bytearray(content), dtype=storage.dtype)

@@ -21,6 +21,7 @@ from rb2v.errors import InputError
 from rb2v.io.config import IMAGE_SUFFIXES
 from rb2v.io.video import read_image
 from rb2v.matting.backgrounds import list_pictures, packaged_picture
+from rb2v.progress import Count
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +32,7 @@ _PACKAGED_PHOTOS = (
     *("coffee.png", "astronaut.png", "brick.png", "camera.png", "grass.png", "hubble_deep_field.jpg"),
     "rocket.jpg",
 )
-_HELD_OUT_EVERY = 8
+_HELD_OUT_EVERY = 8  # an eighth of the pictures is kept for scores
 _MAX_SIDE_PX = 1024  # of pictures as they are kept; more than any composite shows of one
 _LEAST_ALPHA = np.float32(1 / 512)
 _MOST_NOISE = 0.03  # standard deviation, of coded values
@@ -71,7 +72,7 @@ class Composite:
 def find_pictures(
     foregrounds: Path | None,
     backgrounds: Path | None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Count | None = None,
 ) -> tuple[Pictures, str]:
     """Return what composites can be made of, and a digest of it all.
 
@@ -269,7 +270,7 @@ def _draw_hair(size_px: int, outline: NDArray[np.floating], radius: float, rng: 
     return hair.astype(np.float32) / np.float32(255)
 
 
-_FRACTION_BITS = 4
+_FRACTION_BITS = 4  # of OpenCV's coordinates: 1/16 px
 
 
 def _fixed(point: NDArray[np.floating]) -> tuple[int, int]:

@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-N_HIDDEN = 32
+N_HIDDEN = 32  # as published: channels that the base network hands on to the refiner
 _PATCH_PX = 4  # the refiner decides for squares of this side
 _MANY_PATCHES = 1 / 8  # share of the patches, beyond which margins cost more than refining the whole picture
 _N_PICTURES = 6  # channels of the picture and of its plate
@@ -36,7 +36,7 @@ _MOBILENET_STAGES = (
     (6, 320, 1, 1),
 )
 _MOBILENET_TAPS = (1, 3, 6, 17)  # blocks after which the decoder looks in: 1/2, 1/4, 1/8 and 1/16 of the size
-_MOBILENET_FIRST_DILATED = 15
+_MOBILENET_FIRST_DILATED = 15  # block from which dilation stands in for the last stride
 
 
 class Coarse(NamedTuple):

@@ -5,26 +5,28 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor
 
+from rb2v.choices import EncoderName
+from rb2v.configuration import Count, CountOrNone, Positive, Seed, config
 from rb2v.core.metrics import alpha_errors
 from rb2v.device import check_torch_device, torch_device_of
-from rb2v.errors import InputError, Rb2vError
+from rb2v.errors import InputError
 from rb2v.io.store import SCHEMA, output_folder, write_json
 from rb2v.matting.background.composites import Composite, Pictures, draw_composite, find_pictures
 from rb2v.matting.background.network import (
-    BACKBONES,
     Coarse,
     MattingNetwork,
     Prediction,
@@ -33,8 +35,8 @@ from rb2v.matting.background.network import (
     make_network,
 )
 from rb2v.matting.background.weights import digest, load_network, save_network
+from rb2v.progress import Progress, label_count
 from rb2v.training.loop import run_steps
-from rb2v.training.options import check_member, check_positive, check_range
 from rb2v.training.ranks import Ranks
 from rb2v.training.state import STATE_NAME, Stateful, TrainingState
 from rb2v.training.steps import descend
@@ -42,16 +44,14 @@ from rb2v.training.steps import descend
 CHECKPOINT_NAME = "checkpoint.safetensors"
 METRICS_NAME = "metrics.json"
 
-MIN_SIZE_PX = 32
+MIN_SIZE_PX = 32  # 2 px at the backbones' stride of 16
 _SCALE = 0.5  # of the base network while the refiner is trained; pictures are twice as large then
 _BASE_SHARE = 0.75  # of the steps, before the refiner joins in
 _BASE_SLOWDOWN = 0.2  # of the base network's learning rate from then on
 _HELD_OUT_STREAM = 2**32  # as a seed's step: one that training never comes to
 
-Progress = Callable[[int, int, str], None]
 
-
-@dataclass(frozen=True)
+@config
 class TrainMattingConfig:
     """Configuration of the training.
 
@@ -61,42 +61,24 @@ class TrainMattingConfig:
         If a value is out of range, or names no backbone.
     """
 
-    backbone: str = "mobilenetv2"
+    backbone: EncoderName = "mobilenetv2"
     """A key of ``BACKBONES``."""
-    size: int = 256
+    size: Annotated[int, Field(ge=MIN_SIZE_PX, le=2048, multiple_of=4)] = 256
     """Side of the pictures that the base network is trained on, in pixels."""
-    steps: int = 20_000
+    steps: Count = 20_000
     """The first three quarters train the base network, the others both."""
-    batch_size: int = 4
+    batch_size: Annotated[int, Field(ge=2, le=1024)] = 4
     """Composites per step; at least two, for batch norm."""
-    lr: float = 5e-4
+    lr: Positive = 5e-4
     """Peak learning rate of Adam; rises over the warm-up and falls along a cosine, anew when the refiner joins in."""
-    warmup_steps: int = 50
-    seed: int = 0
-    n_held_out: int = 32
+    warmup_steps: CountOrNone = 50
+    seed: Seed = 0
+    n_held_out: Annotated[int, Field(ge=1, le=10**6)] = 32
     """Composites of held-out pictures, on which the network is scored in the end."""
-    checkpoint_every: int = 100
+    checkpoint_every: Count = 100
     """Steps between two states from which a stopped run can go on."""
-    log_every: int = 10
+    log_every: Count = 10
     """Steps between two rows of metrics.csv."""
-
-    def __post_init__(self) -> None:
-        check_member("backbone", self.backbone, BACKBONES)
-        limits = {
-            "size": (MIN_SIZE_PX, 2048),
-            "steps": (1, 10**9),
-            "batch_size": (2, 1024),
-            "warmup_steps": (0, 10**9),
-            "seed": (0, 2**32 - 1),
-            "n_held_out": (1, 10**6),
-            "checkpoint_every": (1, 10**9),
-            "log_every": (1, 10**9),
-        }
-        for name, (least, most) in limits.items():
-            check_range(name, getattr(self, name), least, most)
-        if self.size % 4:
-            raise Rb2vError(f"size must be a multiple of 4, got {self.size}")
-        check_positive("lr", self.lr)
 
     @property
     def base_steps(self) -> int:
@@ -153,7 +135,7 @@ def run(
     if ranks.size > 1:
         raise InputError("torchrun", f"started {ranks.size} processes", expected="one, which trains this network alone")
     start = None if init is None else _read_start(init, config)
-    label = _labelled(progress, "reading pictures")
+    label = label_count(progress, "reading pictures")
     pictures, data_sha256 = find_pictures(foregrounds, backgrounds, label)
     settings = {
         "schema": SCHEMA,
@@ -316,7 +298,3 @@ def _score(
             progress(index + 1, config.n_held_out, "scoring")
     means = pd.DataFrame(rows).mean()
     return {"n_held_out": config.n_held_out, **{str(name): float(value) for name, value in means.items()}}
-
-
-def _labelled(progress: Progress | None, label: str) -> Callable[[int, int], None] | None:
-    return None if progress is None else lambda done, total: progress(done, total, label)

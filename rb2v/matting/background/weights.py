@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from rb2v import __version__
-from rb2v.errors import InputError
+from rb2v.errors import InputError, require_file
 from rb2v.io.store import SCHEMA, sha256_of, whole_file
 from rb2v.matting.background.archive import is_torchscript, read_torchscript
 from rb2v.matting.background.network import MattingNetwork
@@ -24,7 +24,7 @@ KIND = "background-matting"
 EXPECTED = "weights of BackgroundMattingV2: a state dict, a TorchScript archive, or what 'rb2v train-matting' wrote"
 
 _METADATA_KEY = "rb2v"  # one entry: safetensors writes several in an order that changes from run to run
-_MAX_FILE_BYTES = 2**30
+_MAX_FILE_BYTES = 2**30  # 1 GiB; 270 million numbers, several times what a ResNet-101 holds
 _TELLING_KEYS = {
     "mobilenetv2": "backbone.features.0.0.weight",
     "resnet101": "backbone.layer3.22.conv1.weight",
@@ -65,8 +65,7 @@ def digest(path: Path) -> str:
     InputError
         If there is no such file, or it is too large to be one.
     """
-    if not path.is_file():
-        raise InputError(path, "there is no such file", expected=EXPECTED)
+    require_file(path, EXPECTED)
     if path.stat().st_size > _MAX_FILE_BYTES:
         raise InputError(path, f"is larger than {_MAX_FILE_BYTES >> 20} MiB", expected=EXPECTED)
     return sha256_of(path)

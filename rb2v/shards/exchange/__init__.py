@@ -13,8 +13,9 @@ from rb2v.artifacts import Split
 from rb2v.errors import InputError
 from rb2v.execution import Executor, SerialExecutor
 from rb2v.io.store import output_folder
+from rb2v.progress import Count
 from rb2v.shards import ShardReader, manifest_path, sha256_of
-from rb2v.shards.builder import Progress, write_data_set
+from rb2v.shards.builder import write_data_set
 from rb2v.shards.exchange import huggingface, hypercut, webdataset
 from rb2v.shards.exchange.samples import ImportConfig, ImportPart, ImportPlan, Source
 from rb2v.shards.labels import read_orders
@@ -28,7 +29,7 @@ class Layout:
 
     recognize: Callable[[Path], bool]
     """Whether a folder looks like it."""
-    export_shards: Callable[[Source, Path, Executor, Progress], Path]
+    export_shards: Callable[[Source, Path, Executor, Count], Path]
     """Writes a data set in this form into a folder, and returns the file that completes it."""
     plan_import: Callable[[Path, ImportConfig], ImportPlan]
     """Checks a folder of this form and plans its shards."""
@@ -59,7 +60,7 @@ def export_shards(
     labels: Path | None = None,
     only_consistent: bool = False,
     executor: Executor | None = None,
-    progress: Progress | None = None,
+    progress: Count | None = None,
 ) -> Path:
     """Write a data set in another layout and return the file that completes it; finished files are skipped.
 
@@ -117,7 +118,7 @@ def import_folder(
     *,
     layout: str | None = None,
     executor: Executor | None = None,
-    progress: Progress | None = None,
+    progress: Count | None = None,
 ) -> ImportSummary:
     """Turn a folder of another layout into shards; finished shards are skipped.
 

@@ -14,8 +14,8 @@ from rb2v.artifacts import SPLITS
 from rb2v.errors import InputError, Rb2vError
 from rb2v.execution import Executor
 from rb2v.io.store import write_text
+from rb2v.progress import Count
 from rb2v.shards import Manifest, ShardSample
-from rb2v.shards.builder import Progress
 from rb2v.shards.exchange.packs import Packing, export_packs, plan_packs
 from rb2v.shards.exchange.samples import (
     COLUMN_NAMES,
@@ -40,7 +40,7 @@ LAYOUT = "datasets"
 CARD_NAME = "README.md"
 
 _DATA = "data"
-_ROW_GROUP_SAMPLES = 16
+_ROW_GROUP_SAMPLES = 16  # a reader holds a row group as a whole, which is why few samples share one
 _TYPES = {
     "take": "string",
     "subject": "string",
@@ -58,7 +58,7 @@ def recognize(folder: Path) -> bool:
     return (folder / _DATA).is_dir()
 
 
-def export_shards(source: Source, out_dir: Path, executor: Executor, progress: Progress) -> Path:
+def export_shards(source: Source, out_dir: Path, executor: Executor, progress: Count) -> Path:
     """Write ``data/train-00000.parquet``, ..., ``README.md`` and ``manifest.json``, and return its path.
 
     Raises

@@ -23,8 +23,9 @@ from rb2v.errors import InputError
 from rb2v.execution import Executor
 from rb2v.io.partial import scratch_folder
 from rb2v.io.store import SCHEMA, check_schema, read_json, validate, write_json
+from rb2v.progress import Count
 from rb2v.shards import Manifest, Provenance, ShardSample, manifest_path, read_manifest, sha256_of, write_manifest
-from rb2v.shards.builder import Progress, samples_per_shard
+from rb2v.shards.builder import samples_per_shard
 from rb2v.shards.exchange.samples import (
     MAX_PNG_BYTES,
     ImportConfig,
@@ -53,9 +54,9 @@ COLUMNS_NAME = "columns.json"
 _ORDERS = {1: "keep", -1: "reverse", 0: "ignore"}
 _ORDER_VALUES = {"keep": 1, "reverse": -1, "ignore": 0, "random": 0}
 _MIXED_NAME = "RB2V"
-_MAX_METADATA_BYTES = 2**29
+_MAX_METADATA_BYTES = 2**29  # 512 MB of text, of millions of samples; more would fill the memory of whoever reads it
 _ID = re.compile(r"([\w.+-]+(?:/[\w.+-]+)*)/(\d{1,19})", re.ASCII)
-_MAX_INDEX = 2**63 - 1
+_MAX_INDEX = 2**63 - 1  # of int64, which `blurry_index` is
 _MAX_TASK_BYTES = 2**19
 """Of what the list says of a shard's samples, which a worker is told; half of what an executor takes."""
 _TASK_SAMPLES = 1000
@@ -68,7 +69,7 @@ def recognize(folder: Path) -> bool:
     return (folder / METADATA_NAME).is_file()
 
 
-def export_shards(source: Source, out_dir: Path, executor: Executor, progress: Progress) -> Path:
+def export_shards(source: Source, out_dir: Path, executor: Executor, progress: Count) -> Path:
     """Write the pictures, what the layout has no room for, and ``metadata.json``, and return its path.
 
     Pictures that are whole by the checksums in them are skipped.

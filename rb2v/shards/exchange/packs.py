@@ -10,9 +10,10 @@ from pathlib import Path, PurePosixPath
 
 from rb2v import __version__
 from rb2v.artifacts import SPLITS, Split
-from rb2v.errors import InputError
+from rb2v.errors import InputError, require_file
 from rb2v.execution import Executor
 from rb2v.io.store import whole_file
+from rb2v.progress import Count
 from rb2v.shards import (
     ShardEntry,
     ShardSample,
@@ -22,7 +23,6 @@ from rb2v.shards import (
     sha256_of,
     write_manifest,
 )
-from rb2v.shards.builder import Progress
 from rb2v.shards.exchange.samples import (
     ImportPart,
     ImportPlan,
@@ -52,7 +52,7 @@ class Packing:
     """Returns the subjects in one file, without a look at the frames."""
 
 
-def export_packs(source: Source, out_dir: Path, packing: Packing, executor: Executor, progress: Progress) -> Path:
+def export_packs(source: Source, out_dir: Path, packing: Packing, executor: Executor, progress: Count) -> Path:
     """Write one file per shard and the manifest, and return its path; files that are whole are skipped.
 
     A file is whole if it has the digest that the manifest of an earlier run gives, or, where that run was interrupted
@@ -132,9 +132,7 @@ def plan_packs(folder: Path, packing: Packing) -> ImportPlan:
     InputError
         If the manifest or a file that it lists is missing or outside the folder, or the manifest cannot be used.
     """
-    if not manifest_path(folder).exists():
-        expected = f"a folder that 'rb2v export --format {packing.layout}' wrote"
-        raise InputError(manifest_path(folder), "there is no such file", expected=expected)
+    require_file(manifest_path(folder), f"a folder that 'rb2v export --format {packing.layout}' wrote")
     find_inside(folder, manifest_path(folder).name)
     manifest = read_manifest(folder)
     size, n_sharp = manifest.output_size, manifest.frames_per_sequence

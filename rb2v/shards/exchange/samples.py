@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from rb2v.artifacts import SPLITS, Category, Split
+from rb2v.configuration import Count, config
 from rb2v.errors import InputError
 from rb2v.io.hdf5 import naming_damage, open_hdf5, own_dataset
 from rb2v.io.store import parse_json, validate
@@ -26,10 +27,10 @@ from rb2v.shards.builder import ShardPlan
 from rb2v.shards.layout import FRAME_NAMES, NUMBER_TYPES, TEXT_NAMES, names_in
 from rb2v.shards.reader import path_within
 
-MAX_PNG_BYTES = 2**28
+MAX_PNG_BYTES = 2**28  # as many as an RGB image of `MAX_PIXELS` has
 MAX_TEXT_BYTES = 2**20
 """Of what a file says of one sample beside the frames: a thousand times what is ever said."""
-MAX_PIXELS = 89_000_000
+MAX_PIXELS = 89_000_000  # up to which Pillow does not suspect a decompression bomb
 
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 _NOT_FINITE = ("nan", "inf", "-inf")
@@ -151,7 +152,7 @@ class ImportPlan:
     """Samples of a partition that shards do not have."""
 
 
-@dataclass(frozen=True)
+@config
 class ImportConfig:
     """How a folder of another layout becomes shards; only the hypercut layout leaves anything open."""
 
@@ -159,12 +160,8 @@ class ImportConfig:
     """Where samples of the partition ``val`` go."""
     category: Category | None = None
     """Category of samples that do not tell their own; None takes the one in the data set's name."""
-    shard_samples: int = 128
+    shard_samples: Count = 128
     """Most samples of one shard."""
-
-    def __post_init__(self) -> None:
-        if self.shard_samples < 1:
-            raise ValueError(f"shard_samples must be at least 1, got {self.shard_samples}")
 
 
 def _parse_not_finite(value: object) -> object:

@@ -14,8 +14,8 @@ import numpy as np
 
 from rb2v.errors import InputError
 from rb2v.execution import Executor
+from rb2v.progress import Count
 from rb2v.shards import ShardSample
-from rb2v.shards.builder import Progress
 from rb2v.shards.exchange.packs import Packing, export_packs, plan_packs
 from rb2v.shards.exchange.samples import (
     MAX_PNG_BYTES,
@@ -42,7 +42,7 @@ def recognize(folder: Path) -> bool:
     return any(folder.glob("*.tar"))
 
 
-def export_shards(source: Source, out_dir: Path, executor: Executor, progress: Progress) -> Path:
+def export_shards(source: Source, out_dir: Path, executor: Executor, progress: Count) -> Path:
     """Write ``train-000000.tar``, ... and ``manifest.json``, and return its path."""
     return export_packs(source, out_dir, _PACKING, executor, progress)
 

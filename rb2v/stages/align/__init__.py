@@ -6,8 +6,28 @@ exposure, rolling shutter), `photometry` (colour maps and samples), `quality` (w
 (whether its green screen can be replaced).
 """
 
-from rb2v.stages.align.config import AlignConfig
-from rb2v.stages.align.stage import ALIGNMENT_NAME, TakeRecord, run
-from rb2v.stages.align.track import SharpSource, Track, load_track
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rb2v.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from rb2v.stages.align.config import AlignConfig
+    from rb2v.stages.align.stage import ALIGNMENT_NAME, TakeRecord, run
+    from rb2v.stages.align.track import SharpSource, Track, load_track
 
 __all__ = ["ALIGNMENT_NAME", "AlignConfig", "SharpSource", "TakeRecord", "Track", "load_track", "run"]
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "ALIGNMENT_NAME": "rb2v.stages.align.stage",
+        "AlignConfig": "rb2v.stages.align.config",
+        "SharpSource": "rb2v.stages.align.track",
+        "TakeRecord": "rb2v.stages.align.stage",
+        "Track": "rb2v.stages.align.track",
+        "load_track": "rb2v.stages.align.track",
+        "run": "rb2v.stages.align.stage",
+    },
+)

@@ -30,14 +30,14 @@ MIN_CONFIDENCE: Mapping[OffsetSource, float] = {"sound": 1 / 3, "gyro": 0.4, "mo
 ACCURACY_SECONDS: Mapping[OffsetSource, float] = {"sound": 0.005, "gyro": 0.02, "motion": 0.04, "timecode": 2.5}
 """How far a source that is right may be off. The clocks of two cameras, which timecodes come from, part by seconds."""
 
-_TIMECODE_CONFIDENCE = 0.1
+_TIMECODE_CONFIDENCE = 0.1  # a correlation that just stands out: clocks were set by somebody
 # Of the blurry and of the sharp recording: memory must not grow with the take. Offsets up to a minute are found.
 _HEARD_SECONDS = (120.0, 180.0)
-_SEEN_SECONDS = (30.0, 90.0)
-_MOTION_SIZE_PX = 16
-_WINDOWS_AT_ONCE = 256
-_NUMBERS_AT_ONCE = 1 << 22
-_SECONDS_PER_DAY = 86_400.0
+_SEEN_SECONDS = (30.0, 90.0)  # the same for pictures, of which fewer seconds tell enough
+_MOTION_SIZE_PX = 16  # at which changes of single things are averaged, and changes of the scene left
+_WINDOWS_AT_ONCE = 256  # enough for one matrix product to run at full speed
+_NUMBERS_AT_ONCE = 1 << 22  # 32 MB as float64
+_SECONDS_PER_DAY = 86_400.0  # timecodes begin again at midnight
 
 
 def estimate_offsets(

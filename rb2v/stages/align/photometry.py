@@ -24,7 +24,7 @@ from rb2v.stages.align.search import CLIPPED_LINEAR
 
 ColorMap = NDArray[np.float64]
 
-_FIT_STRIDE = 3
+_FIT_STRIDE = 3  # of rows and columns: a ninth of the pixels, of which neighbors tell the same
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,22 +23,22 @@ logger = logging.getLogger(__name__)
 MAX_FRAMES = 8
 """Frames that are looked at."""
 
-_SATURATED = 0.97
-_MAX_ERROR_PX = 0.15
-_MIN_FRAMES_TO_REFINE = 4
-_MIN_SIGNIFICANCE = 3.0
-_MIN_SHIFT_PX = 0.05
-_PRECISION_PX = 0.005
-_GRID = 7
-_MAX_SHIFT_SHARE = 0.15
-_MIN_CORRELATION = 0.4
-_MIN_GAIN = 0.02
-_SLOPE_SHARE = 0.1
+_SATURATED = 0.97  # of coded values; where light is clipped, edges lie elsewhere in each view
+_MAX_ERROR_PX = 0.15  # standard error at the worst place, beyond which a homography is not fitted, but a shift
+_MIN_FRAMES_TO_REFINE = 4  # two to fit and two to test, both ways round
+_MIN_SIGNIFICANCE = 3.0  # standard errors
+_MIN_SHIFT_PX = 0.05  # a tenth of `max_shift_px`: smaller ones are not worth another round
+_PRECISION_PX = 0.005  # a tenth of `_MIN_SHIFT_PX`
+_GRID = 7  # points across and down, whose median displacement is the shift
+_MAX_SHIFT_SHARE = 0.15  # of the shorter side; beyond it too little is shared
+_MIN_CORRELATION = 0.4  # of fine detail at the best shift; less is chance
+_MIN_GAIN = 0.02  # of correlation over no shift at all; less is chance
+_SLOPE_SHARE = 0.1  # of the shorter side: the deviation of what counts as a slope of the light
 _COARSE_SIDE_PX = 96
 """At which, or up to twice that, frames are correlated under all shifts."""
-_UNKNOWN_ERROR_PX = 1.0
-_MIN_STILL_DB = 24.0
-_MAX_STILL_RANGE_DB = 1.0
+_UNKNOWN_ERROR_PX = 1.0  # about a coarse pixel, where the frames say nothing after the shift
+_MIN_STILL_DB = 24.0  # as `min_psnr_db`: the window explains the frame
+_MAX_STILL_RANGE_DB = 1.0  # twice `min_margin_db`: no window stands out
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,9 +21,9 @@ from rb2v.stages.align.track import SharpSource
 CLIPPED_LINEAR = 0.95
 """Linear light from which a pixel counts as clipped."""
 
-_FRAMES_AT_ONCE = 256
-_NUMBERS_AT_ONCE = 1 << 23
-_MIN_LOST_RUN = 4
+_FRAMES_AT_ONCE = 256  # enough for one matrix product to run at full speed
+_NUMBERS_AT_ONCE = 1 << 23  # 64 MB as float64
+_MIN_LOST_RUN = 4  # frames; single spoilt ones are no reason to search farther (docs/alignment.md)
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,15 +22,15 @@ from rb2v.stages.align.track import ReducedTrack, SharpSource
 
 logger = logging.getLogger(__name__)
 
-_MAX_FRAMES = 64
-_MIN_FRAMES = 8
-_N_GROUPS = 8
-_N_BANDS = 8
-_SHORTEST_STEPS = 3.0
-_MAX_SHIFT_FRAMES = 2.0
-_SHIFT_STEP_FRAMES = 0.25
-_MAX_DRIFT_ERROR = 1.0
-_MIN_SIGNIFICANCE = 3.0
+_MAX_FRAMES = 64  # time does not grow with the take beyond it
+_MIN_FRAMES = 8  # one for each group that the standard error is taken over
+_N_GROUPS = 8  # of frames, left out in turn (jackknife)
+_N_BANDS = 8  # of rows: a line through eight points, each with an eighth of the picture's texture
+_SHORTEST_STEPS = 3.0  # of the blur track, 5 ms: shorter exposures hardly blur
+_MAX_SHIFT_FRAMES = 2.0  # fine frames either way: 10 ms, about the longest read-out over half a picture
+_SHIFT_STEP_FRAMES = 0.25  # of fine frames; a parabola finds the place between
+_MAX_DRIFT_ERROR = 1.0  # s per s, in place of the infinity of a clock through one instant
+_MIN_SIGNIFICANCE = 3.0  # standard errors
 
 
 def fit_take_clock(

@@ -32,11 +32,11 @@ from rb2v.io.frame_file import FrameFile
 from rb2v.io.picture_track import NO_OVERRIDE
 from rb2v.io.video import map_frames, probe_video
 
-_N_BLOCKS = 8
-_N_WORST_BLOCKS = 8
-_DARK_LINEAR = 0.01
-_NODE_STEP_FRAMES = 0.25
-_MAX_RATE_DIFFERENCE = 0.02
+_N_BLOCKS = 8  # across and down, in which interpolation is judged
+_N_WORST_BLOCKS = 8  # the worst eighth of 64
+_DARK_LINEAR = 0.01  # of linear light, added to both, so that noise in the dark is no change of light
+_NODE_STEP_FRAMES = 0.25  # of fine frames: rows between two such times are a blend of both
+_MAX_RATE_DIFFERENCE = 0.02  # relative; 59.94 for 60 is 0.001, and 120 for 100 is another rig
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,8 +5,24 @@
 is kept of a frame, and how a screen is replaced).
 """
 
-from rb2v.stages.build_shards.compositing import Recompositor
-from rb2v.stages.build_shards.config import BuildShardsConfig
-from rb2v.stages.build_shards.stage import run
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rb2v.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from rb2v.stages.build_shards.compositing import Recompositor
+    from rb2v.stages.build_shards.config import BuildShardsConfig
+    from rb2v.stages.build_shards.stage import run
 
 __all__ = ["BuildShardsConfig", "Recompositor", "run"]
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "BuildShardsConfig": "rb2v.stages.build_shards.config",
+        "Recompositor": "rb2v.stages.build_shards.compositing",
+        "run": "rb2v.stages.build_shards.stage",
+    },
+)

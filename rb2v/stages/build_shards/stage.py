@@ -21,8 +21,9 @@ from rb2v.io.aligned import AlignedSample, read_aligned_manifest
 from rb2v.io.store import output_folder
 from rb2v.matting import fit_to_take, make_matter
 from rb2v.matting.backgrounds import Picture, find_pictures
+from rb2v.progress import Count
 from rb2v.shards import Manifest, Provenance, ShardSample
-from rb2v.shards.builder import Progress, ShardPlan, samples_per_shard, write_data_set
+from rb2v.shards.builder import ShardPlan, samples_per_shard, write_data_set
 from rb2v.stages.build_shards.compositing import draw_window, fit_window, replace_screen
 from rb2v.stages.build_shards.config import BuildShardsConfig
 from rb2v.stages.build_shards.judging import Keying, choose_keying, choose_samples
@@ -50,7 +51,7 @@ def run(
     weights: Path | None = None,
     backgrounds: Path | None = None,
     executor: Executor | None = None,
-    progress: Progress | None = None,
+    progress: Count | None = None,
 ) -> Path:
     """Build a data set and return its manifest; finished shards are skipped.
 

@@ -7,8 +7,25 @@ colour maps, and the response to undo for them), `colors` (their step), `swatche
 (pictures to judge by).
 """
 
-from rb2v.stages.calibrate.config import CalibrateConfig
-from rb2v.stages.calibrate.overlay import draw_overlay, draw_residuals
-from rb2v.stages.calibrate.stage import run
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rb2v.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from rb2v.stages.calibrate.config import CalibrateConfig
+    from rb2v.stages.calibrate.overlay import draw_overlay, draw_residuals
+    from rb2v.stages.calibrate.stage import run
 
 __all__ = ["CalibrateConfig", "draw_overlay", "draw_residuals", "run"]
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "CalibrateConfig": "rb2v.stages.calibrate.config",
+        "draw_overlay": "rb2v.stages.calibrate.overlay",
+        "draw_residuals": "rb2v.stages.calibrate.overlay",
+        "run": "rb2v.stages.calibrate.stage",
+    },
+)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -11,48 +10,20 @@ from numpy.typing import NDArray
 
 from rb2v.core.homography import Homography
 from rb2v.core.lens_fit import BoardView
+from rb2v.stages.calibrate.charuco import CharucoSpec as CharucoSpec
 
 Points = NDArray[np.float64]
 Gray = NDArray[np.uint8]
 
-_SEARCH_WIDTH_PX = 1000
-_LEAST_SQUARE_PX = 3
-_MIN_CHARUCO_CORNERS = 8
+_SEARCH_WIDTH_PX = 1000  # where boards are looked for: the detector's time grows with the pixels, not its success
+_LEAST_SQUARE_PX = 3  # a smaller square has no corner to be found
+_MIN_CHARUCO_CORNERS = 8  # 16 equations for the eight numbers of a homography
 # Inner corners of the boards that OpenCV, MATLAB, ROS and calib.io hand out; large ones first, because a part of a
 # large board is a small one.
 _USUAL_SIZES = ((13, 9), (11, 8), (11, 7), (10, 7), (9, 7), (9, 6), (8, 6), (8, 5), (7, 6), (7, 5), (6, 5), (6, 4))
 _FEWEST_CORNERS = (5, 4)
 _CHECK_WIDTH_PX = 640
 _MAX_SEARCHED = 2
-
-
-@dataclass(frozen=True)
-class CharucoSpec:
-    """A ChArUco board: a chessboard with a marker in each white square."""
-
-    dictionary: str
-    """Name of one of OpenCV's dictionaries of markers, DICT_6X6_250 for example."""
-    squares: tuple[int, int]
-    """Squares, across and down."""
-    marker_share: float = 0.5
-    """Side of a marker in sides of a square."""
-
-    def __post_init__(self) -> None:
-        if not self.dictionary.startswith("DICT_") or not hasattr(cv2.aruco, self.dictionary):
-            raise ValueError(
-                f"the board's dictionary must be one of OpenCV's, DICT_6X6_250 say, got {self.dictionary!r}"
-            )
-        if min(self.squares) < 3:
-            raise ValueError(f"a ChArUco board must have at least 3 squares each way, got {self.squares}")
-        if not 0 < self.marker_share < 1:
-            raise ValueError(f"the markers' share of a square must lie within 0..1, got {self.marker_share}")
-        n_markers = self.squares[0] * self.squares[1] // 2
-        n_known = len(cv2.aruco.getPredefinedDictionary(getattr(cv2.aruco, self.dictionary)).bytesList)
-        if n_markers > n_known:
-            raise ValueError(
-                f"a ChArUco board of {self.squares[0]}x{self.squares[1]} squares has {n_markers} markers, "
-                f"{self.dictionary} only {n_known}"
-            )
 
 
 def find_corners(image: NDArray[np.uint8], board_corners: tuple[int, int]) -> Points | None:

@@ -26,7 +26,7 @@ Points = NDArray[np.float64]
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 
-_MIN_SIDE_PX = 32
+_MIN_SIDE_PX = 32  # the least that holds a board or texture, and the margins of the registration
 
 
 @dataclass(frozen=True, eq=False)

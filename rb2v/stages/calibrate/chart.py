@@ -14,7 +14,7 @@ from rb2v.core.color import CHECKER_SRGB, Response, fit_color_map_by_consensus, 
 from rb2v.core.homography import Homography, normalized, warp_points
 from rb2v.stages.calibrate.captures import Image, Points
 
-COLUMNS, ROWS = 6, 4
+COLUMNS, ROWS = 6, 4  # of a 24-patch color checker
 GRAY_ROW = slice(18, 24)
 MIN_PITCH_PX = 5.0
 """Patches nearer to each other than this hold too few pixels that no edge reaches."""
@@ -28,13 +28,13 @@ _CENTERS = np.array([(column, row) for row in range(ROWS) for column in range(CO
 _PUBLISHED_LINEAR = to_linear(CHECKER_SRGB / 255.0, "srgb").astype(np.float64)
 _SQUARE = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]], dtype=np.float64)
 _MAX_INNER = 0.27  # of the pitch, to either side of a patch's centre: far enough from its edges
-_MIN_INNER = 0.1
+_MIN_INNER = 0.1  # the same at least: a pixel across, at `MIN_PITCH_PX`
 _LEAST_PITCH_PX = 2.5  # at which a chart is still found, to be called too small
-_MAX_ENLARGED_PIXELS = 4_000_000
+_MAX_ENLARGED_PIXELS = 4_000_000  # the detector's time grows with them; only small pictures need enlarging
 _EDGE_PX = 1.3  # on which a lens and a decoder smear an edge
 _PATCH_SHARE = 0.82  # of the pitch, the rest being the black between the patches
-_UPRIGHT_PITCH_PX = 16
-_UPRIGHT_MARGIN_PX = 2
+_UPRIGHT_PITCH_PX = 16  # three times `MIN_PITCH_PX`; the smallest chart is enlarged, and none is large
+_UPRIGHT_MARGIN_PX = 2  # shows the edges of the outer patches
 _UPRIGHT_SIZE = (
     COLUMNS * _UPRIGHT_PITCH_PX + 2 * _UPRIGHT_MARGIN_PX,
     ROWS * _UPRIGHT_PITCH_PX + 2 * _UPRIGHT_MARGIN_PX,
@@ -49,12 +49,12 @@ _MIN_PERSPECTIVE_PITCH_PX = 15.0  # smaller patches leave the perspective open
 # Exponents of the published linear light: coded as most cameras do, linear, and between.
 _CODINGS = (1 / 2.2, 1 / 1.5, 1.0)
 _MAX_RESIDUAL = 0.16  # of a patch's coded colour, under the map that most patches agree on
-_MAX_CLIPPED_SHARE = 0.02
-_MAX_BLACK_SHARE = 0.5
-_CLIPPED_LEVEL = 253
-_MIN_GRAY_STEP = 0.01
-_MAX_GRAY_CAST = 0.08
-_MIN_COLOR_SPREAD = 0.05
+_MAX_CLIPPED_SHARE = 0.02  # of a patch's pixels: more than hot pixels and a speck make up
+_MAX_BLACK_SHARE = 0.5  # likewise at black, where noise clips some pixels of any dark patch
+_CLIPPED_LEVEL = 253  # of 255; a decoder's rounding leaves white that low
+_MIN_GRAY_STEP = 0.01  # of coded values, by which each patch of the gray row is darker than the one before
+_MAX_GRAY_CAST = 0.08  # of coded values, that a gray may lie off the line through all of them
+_MIN_COLOR_SPREAD = 0.05  # of coded values over all patches; less is no chart
 # The ways to count the patches of a grid: as it is, turned by half, and both mirrored.
 _ORDERS = [
     np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1]], dtype=np.float64),

@@ -38,7 +38,7 @@ MIN_USABLE = 8
 _MAX_OFFSET = 0.5  # of the pitch, between a chart and where the homography puts it
 # Pictures are swapped where they lie well only the other way round.
 _MIN_SWAPPED_PX = 3.0
-_MAX_SWAPPED = 0.3
+_MAX_SWAPPED = 0.3  # of the offset as they lie
 _EXPECTED = "the whole chart in both views, in focus, uncovered and not overexposed"
 
 

@@ -2,44 +2,40 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from rb2v.artifacts import CameraResponse
-from rb2v.stages.calibrate.boards import CharucoSpec
+from pydantic import Field
 
-_USUAL_BOARD_CORNERS = (9, 6)
+from rb2v.configuration import Response, config
+from rb2v.stages.calibrate.charuco import CharucoSpec
+
+_USUAL_BOARD_CORNERS = (9, 6)  # of the chessboard that comes with OpenCV
+_Corners = Annotated[int, Field(ge=3)]
 
 
-@dataclass(frozen=True)
+@config
 class CalibrateConfig:
     """How the captures are read."""
 
-    board_corners: tuple[int, int] | None = None
-    """Inner corners of the chessboard, across and down, which some capture has to show; None looks for 9 by 6."""
+    board_corners: tuple[_Corners, _Corners] | None = None
+    """Inner corners of the chessboard, across and down, which some capture has to show; by default a board of 9x6
+    is looked for and need not be there."""
     charuco: CharucoSpec | None = None
     """The ChArUco board in place of a chessboard, which some capture has to show."""
     lenses: Literal["auto", "none"] = "auto"
-    """Whether the captures are asked for the lenses' distortion."""
+    """Estimate the lenses' distortion where the captures show it, or take the lenses for perfect."""
     min_correlation: float = 0.25
     """Mean gradient correlation of the registered captures below which they share no structure."""
     refine: bool = True
     """Whether the homography is refined on the pictures themselves (ECC)."""
     takes: bool = True
-    """Whether takes that begin with what stands still are used as captures, too, and held against the others."""
-    response: CameraResponse | Literal["auto"] | None = None
-    """The camera response to undo for the colour map: None for the rig's, auto for what the captures tell."""
+    """Use takes that begin static as captures, too, and name those that do not fit the others: the rig was moved."""
+    response: Response | Literal["auto"] | None = None
+    """Camera response to undo for the color map, in place of the rig's; auto estimates it from the captures."""
 
     def __post_init__(self) -> None:
         if self.board_corners is not None and self.charuco is not None:
             raise ValueError("a chessboard and a ChArUco board are named; captures are searched for one of them")
-        if min(self.chessboard) < 3:
-            raise ValueError(f"board_corners must be at least 3 each way, got {self.board_corners}")
-        if isinstance(self.response, str) and self.response not in ("auto", "linear", "srgb"):
-            expected = "auto, linear, srgb or the exponent of a gamma"
-            raise ValueError(f"response must be {expected}, got {self.response!r}")
-        if isinstance(self.response, (int, float)) and not 0.1 <= self.response <= 10:
-            raise ValueError(f"response must be an exponent of 0.1 to 10, got {self.response}")
 
     @property
     def chessboard(self) -> tuple[int, int]:

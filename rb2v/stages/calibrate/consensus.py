@@ -16,17 +16,17 @@ from rb2v.core.refinement import ImagePair
 
 logger = logging.getLogger(__name__)
 
-_N_ACROSS = 12
-_MIN_RADIUS_PX = 12
-_OVERLAP = 0.6
-_MAX_PAIRS = 16
+_N_ACROSS = 12  # windows: 12 x 9 in a picture of 4:3, of which 2 % are two
+_MIN_RADIUS_PX = 12  # 25 pixels across show the texture of most things
+_OVERLAP = 0.6  # of the step, as half a side: windows share a little, and nothing lies between them
+_MAX_PAIRS = 16  # captures whose windows are measured: some 1700 of them, and time does not grow further
 AGREEING_PX = (0.5, 0.25)
 """How near places must be to agree, in the first and in the second round."""
 
-_CLEARLY_OFF = 1.5
-_MIN_PLACES = 12
-_MIN_SHARE = 0.35
-_MIN_OFF_SHARE = 0.02
+_CLEARLY_OFF = 1.5  # of the distance at which places agree; what lies between is left to the fit's own weights
+_MIN_PLACES = 12  # three times the four that make a homography
+_MIN_SHARE = 0.35  # that must agree: no majority, because what moved seldom agrees with anything
+_MIN_OFF_SHARE = 0.02  # that must disagree; fewer are left to the fit's own weights
 
 
 @dataclass(frozen=True, eq=False)

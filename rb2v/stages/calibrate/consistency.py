@@ -18,12 +18,12 @@ from rb2v.stages.calibrate.captures import Capture, Image, gray_of
 
 logger = logging.getLogger(__name__)
 
-_MISFIT_SHARE = 0.5
-_EXPLAINED_SHARE = 0.6
-_BETTER = 0.02
-_LEFT_SHARE = 0.4
-_FINE_SHARE, _COARSE_SHARE = 1 / 360, 1 / 90
-_MIN_FINE_ENERGY = 1.3
+_MISFIT_SHARE = 0.5  # of the best capture's correlation: other contents and blur leave more, another scene less
+_EXPLAINED_SHARE = 0.6  # of it, that exchanged files must reach: more than any misfit has
+_BETTER = 0.02  # correlation by which exchanged files must win
+_LEFT_SHARE = 0.4  # of what is unexplained (1 - correlation) that they may leave
+_FINE_SHARE, _COARSE_SHARE = 1 / 360, 1 / 90  # of the width: 5 and 21 px of 1920
+_MIN_FINE_ENERGY = 1.3  # between 1, nothing fine, and 4, sharp edges
 
 
 @dataclass(frozen=True, eq=False)

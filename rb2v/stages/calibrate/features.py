@@ -12,7 +12,7 @@ from rb2v.core.homography import Homography, fit_homography, mirror_homography, 
 from rb2v.core.phase import similarity_candidates
 from rb2v.stages.calibrate.captures import Capture, Points, size_of
 
-MIN_FEATURE_PAIRS = 12
+MIN_FEATURE_PAIRS = 12  # three times the four that make a homography; by chance so many do not agree
 
 
 def feature_candidates(capture: Capture) -> list[Homography]:

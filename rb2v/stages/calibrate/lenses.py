@@ -19,8 +19,8 @@ from rb2v.stages.calibrate.features import MIN_FEATURE_PAIRS, match_features
 
 logger = logging.getLogger(__name__)
 
-_MIN_BOARDS = 3
-_MIN_BOARDS_FOR_FOCAL = 5
+_MIN_BOARDS = 3  # two tell a lens, and the third whether it is right
+_MIN_BOARDS_FOR_FOCAL = 5  # a view tells it by its tilt alone, and few boards are tilted much
 _TERMS: tuple[tuple[Term, ...], ...] = (
     ("k1",),
     ("k1", "cx", "cy"),
@@ -28,19 +28,19 @@ _TERMS: tuple[tuple[Term, ...], ...] = (
     ("k1", "k2", "k3", "cx", "cy"),
 )
 _LARGE_TERMS = _TERMS[2]
-_AS_GOOD = 1.02
-_CLEARLY_BETTER = 1.1
-_MIN_DISPLACEMENT_PX = 0.1
-_STRAY_PX = 0.15
-_STRAY_MEDIANS = 4.0
-_MAX_FOCAL_ERROR = 0.02
-_MAX_POSE_RMS = 1.5
-_FEATURES_BETTER = 1.3
-_MIN_PAIR_DISPLACEMENT_PX = 1.0
-_MAX_FEATURE_CAPTURES = 4
-_N_FOLDS = 5
-_NEAR_PX = 12.0
-_WHOLLY = 250
+_AS_GOOD = 1.02  # rms at left-out boards over the best model's: within it the simplest is taken
+_CLEARLY_BETTER = 1.1  # rms of a perfect lens over the best model's: less is made of the corners' noise
+_MIN_DISPLACEMENT_PX = 0.1  # at the farthest corner; half of what a detector's corners miss by (docs/calibration.md)
+_STRAY_PX = 0.15  # rms of a board that is left out, where that is also so many medians of all boards:
+_STRAY_MEDIANS = 4.0  # a board in the housing's shade hid a weak lens (docs/calibration.md)
+_MAX_FOCAL_ERROR = 0.02  # relative standard error; it changes no pixel, and OpenCV's users expect one that is right
+_MAX_POSE_RMS = 1.5  # of the free homographies' rms; more are boards that are not flat
+_FEATURES_BETTER = 1.3  # rms without lenses over that with them, at left-out features: their noise leaves less
+_MIN_PAIR_DISPLACEMENT_PX = 1.0  # about what SIFT features miss by
+_MAX_FEATURE_CAPTURES = 4  # of some hundred pairs each, so that fits take seconds
+_N_FOLDS = 5  # a fifth is left out at a time
+_NEAR_PX = 12.0  # a lens bends pairs so far off a homography; farther ones are wrong
+_WHOLLY = 250  # of 255: all pixels that an undistorted one is made of count
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from rb2v.core.homography import Homography, choose_crop, warp_image
 from rb2v.errors import InputError
 from rb2v.stages.calibrate.captures import Image, Mask
 
-BORDER_MARGIN_PX = 5
-_BORDER_SHARE = 0.12
+BORDER_MARGIN_PX = 5  # the housing is too near to be in focus, and shades what is beside it
+_BORDER_SHARE = 0.12  # of the median brightness: darker than most shadows, brighter than the housing's stray light
 
 
 def lit_pixels(images: Sequence[Image]) -> Mask:

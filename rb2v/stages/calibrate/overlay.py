@@ -15,11 +15,11 @@ from rb2v.io.store import whole_file
 from rb2v.io.video import write_image
 from rb2v.stages.calibrate.captures import Capture, Image, size_of
 
-_FLICKER_MS = 400
-_MAX_FLICKER_WIDTH_PX = 640
-_YELLOW, _GREEN, _RED = (255, 255, 0), (60, 230, 60), (255, 70, 50)
-_LARGE_RESIDUAL_PX = 0.5
-_ARROW_SHARE = 0.4
+_FLICKER_MS = 400  # long enough to look at, short enough to see a jump
+_MAX_FLICKER_WIDTH_PX = 640  # of both panels; GIF compresses little
+_YELLOW, _GREEN, _RED = (255, 255, 0), (60, 230, 60), (255, 70, 50)  # RGB of the crop, and of small and large residuals
+_LARGE_RESIDUAL_PX = 0.5  # as `max_shift_px` of the alignment
+_ARROW_SHARE = 0.4  # of the distance to the next arrow, so that none reaches it
 
 
 def write_pictures(calibration_path: Path, capture: Capture, calibration: Calibration) -> list[Path]:

@@ -18,11 +18,11 @@ from rb2v.stages.calibrate.registration import Matches, Registration
 
 logger = logging.getLogger(__name__)
 
-_LARGE_PX = 0.75
-_GRID = 8
-_MIN_RADIUS_PX = 12
-_OVERLAP = 0.6
-_MAX_CAPTURES = 16
+_LARGE_PX = 0.75  # more than three times what was left in a real pair of views (docs/calibration.md)
+_GRID = 8  # windows along the crop's longer side
+_MIN_RADIUS_PX = 12  # 25 pixels across show the texture of most things
+_OVERLAP = 0.6  # of the step, as half a side: windows share a little, and nothing lies between them
+_MAX_CAPTURES = 16  # enough for a median, and time does not grow further
 
 
 def measure_quality(registration: Registration, residuals: Sequence[LocalResidual], folder: Path) -> CalibrationQuality:

@@ -27,19 +27,19 @@ from rb2v.stages.calibrate.takes import choose_fitting
 
 logger = logging.getLogger(__name__)
 
-_COARSE_WIDTH_PX = 240
-_SATURATED = 250
-_MIN_SHARED = 0.2
-_MIN_BOARDS = 2
-_SURE_CORRELATION = 0.7
-_N_REFINED = 4
-_REFINED_SHARE = 0.4
-_COARSE_PIXELS = 6000
-_SAME_SHARE = 0.04
-_AMBIGUITY = 0.015
-_MAX_PAIR_SHIFT_PX = 1.0
-_MIN_PAIRS_TO_OUTVOTE = 3
-_MAX_ERROR_PX = 0.5
+_COARSE_WIDTH_PX = 240  # of the pictures on which candidates compete; squares of a board still show
+_SATURATED = 250  # of 255; where light is clipped, edges lie elsewhere in each view
+_MIN_SHARED = 0.2  # of the picture, that both views must show; less correlates by chance
+_MIN_BOARDS = 2  # a single one may be symmetric
+_SURE_CORRELATION = 0.7  # from which boards need no features and no phase correlation beside them, which cost seconds
+_N_REFINED = 4  # candidates, the best ones that differ: a board's four orders
+_REFINED_SHARE = 0.4  # of the best one's correlation, below which refinement never catches up
+_COARSE_PIXELS = 6000  # of a coarse 4:3 picture's 43,200, those of the largest gradients
+_SAME_SHARE = 0.04  # of the width: nearer candidates are refined to the same one
+_AMBIGUITY = 0.015  # of correlation, that the best candidate must be ahead by
+_MAX_PAIR_SHIFT_PX = 1.0  # and three medians: a capture that lies farther off than the others was taken after a knock
+_MIN_PAIRS_TO_OUTVOTE = 3  # two against one
+_MAX_ERROR_PX = 0.5  # standard error in the picture's middle part; more shows in every registered frame
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,10 +23,10 @@ logger = logging.getLogger(__name__)
 ResponseChoice = CameraResponse | Literal["auto"] | None
 """The response to undo: one that is given, ``"auto"`` for what the captures tell, None for the rig's."""
 
-_BLOCK_PX = 8
+_BLOCK_PX = 8  # averages a sensor's noise, and is far larger than a registration's error
 _MAX_BLOCK_SPREAD = 0.03  # of coded values: blocks with edges in them would tell the registration's error
-_MIN_CODED, _MAX_CODED = 0.02, 0.97
-_MIN_BLOCKS = 100
+_MIN_CODED, _MAX_CODED = 0.02, 0.97  # darker ones are noise and flare, brighter ones may be clipped
+_MIN_BLOCKS = 100  # eight for each of a map's twelve numbers
 
 
 def choose_response(

@@ -10,12 +10,12 @@ from rb2v.stages.calibrate.captures import Image
 from rb2v.stages.calibrate.chart import COLUMNS, ROWS
 from rb2v.stages.calibrate.checker import CheckerFit
 
-_PATCH_PX = 88
-_GAP_PX = 8
-_HEAD_PX = 34
+_PATCH_PX = 88  # holds the inner square and its figure
+_GAP_PX = 8  # between patches
+_HEAD_PX = 34  # of the title's line
 _INNER_PX = 20  # from a patch's edge to the sharp camera's colour within it
-_GROUND = (38, 38, 38)
-_INK = (225, 225, 225)
+_GROUND = (38, 38, 38)  # RGB, dark and neutral, beside which colors are judged
+_INK = (225, 225, 225)  # RGB
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 

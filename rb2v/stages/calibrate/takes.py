@@ -22,21 +22,23 @@ from rb2v.stages.calibrate.captures import Capture, Image, Mask, size_of
 
 logger = logging.getLogger(__name__)
 
-_SPAN_SECONDS = 0.4
-_MIN_FRAMES = 3
-_COARSE_WIDTH_PX = 240
+_SPAN_SECONDS = (
+    0.4  # ten frames of 25 per second, whose mean has a third of their noise; soon over for who has to stand still
+)
+_MIN_FRAMES = 3  # first, last and one between
+_COARSE_WIDTH_PX = 240  # averages noise; what moves by a pixel here moves by several in the frame
 _CHANGED = 4.0  # levels of 255, of smoothed coarse pictures: several times a camera's noise
-_EDGE_QUANTILE = 0.9
+_EDGE_QUANTILE = 0.9  # the steepest tenth
 _MIN_SLOPE = 6.0  # levels per coarse pixel
-_MAX_MOVED_EDGES, _MAX_MOVED = 0.25, 0.5
-_MAX_DRIFT_PX = 0.1
-_MOVED_REACH = 5
+_MAX_MOVED_EDGES, _MAX_MOVED = 0.25, 0.5  # shares, of the edges and of the picture, that may change in a still take
+_MAX_DRIFT_PX = 0.1  # from the first to the last frame: a fifth of `_MAX_SHIFT_PX`
+_MOVED_REACH = 5  # coarse px: two on each side of what moved are left out, too
 
-_MIN_CORRELATION = 0.4
-_MAX_ERROR_PX = 0.15
-_MAX_SHIFT_PX = 0.5
-_SURELY_OFF = 4.0
-_LEAST_SHIFT_PX = 0.25
+_MIN_CORRELATION = 0.4  # of the gradients; views of the same things reach it in noise and poor light
+_MAX_ERROR_PX = 0.15  # standard error: three of them are less than `_MAX_SHIFT_PX`
+_MAX_SHIFT_PX = 0.5  # as `max_shift_px` of the alignment: beyond it a rig was knocked
+_SURELY_OFF = 4.0  # times as far off as when exchanged
+_LEAST_SHIFT_PX = 0.25  # a shift when exchanged counts as this at least, so that small ones decide nothing
 
 
 def read_still_takes(raw: RawDirectory, captures: Sequence[Capture]) -> list[Capture]:

@@ -41,9 +41,9 @@ MAX_LACK_SECONDS = 1.0
 
 _SAME_RATE = 5e-4  # between 29.97 and 30 lie 1e-3, and clocks are off by less than 1e-4
 _WARN_RATE_DIFFERENCE = 0.002  # 29.97 for 30 is 0.1 %
-_REFUSE_JITTER = 0.25
+_REFUSE_JITTER = 0.25  # of a frame: half a step of the fine track
 _TICKS_OF_JITTER = 1.1  # times that are rounded to whole ticks step by one more or less
-_MAX_ZOOM_DIFFERENCE = 0.01
+_MAX_ZOOM_DIFFERENCE = 0.01  # relative; rounding of what cameras state leaves less, another setting far more
 _STATED_SHUTTER = 1.01  # a shutter of 1/400 s is stated a little longer, too
 _MAX_STEPS = 101  # a rig's frames_per_sequence is no larger
 _OFF = ("", "OFF", "N", "NO", "NONE", "N/A")

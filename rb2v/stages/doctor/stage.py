@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,7 @@ from rb2v.io.config import read_raw_directory, read_take
 from rb2v.io.recording import Recording, read_recording
 from rb2v.io.store import SCHEMA
 from rb2v.io.video import read_image_size
+from rb2v.progress import Count
 from rb2v.stages.doctor.checks import LEVELS, Finding, Level, TakeRecordings, check_take, worst
 
 
@@ -46,7 +47,7 @@ def run(
     root: Path,
     *,
     executor: Executor | None = None,
-    on_take: Callable[[int, int], None] | None = None,
+    on_take: Count | None = None,
 ) -> tuple[Diagnosis, ...]:
     """Check every take of a raw directory; nothing is written, and no picture decoded.
 

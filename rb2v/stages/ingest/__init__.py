@@ -4,10 +4,18 @@
 cameras were turned, `planning` checks them, and `stage` copies them, with a record (`records`) of where they came from.
 """
 
-from rb2v.stages.ingest.cards import CardRecording, find_recordings
-from rb2v.stages.ingest.pairing import Pairing, Span, pair_recordings
-from rb2v.stages.ingest.planning import IngestConfig, Leftover, Plan, PlannedTake, plan
-from rb2v.stages.ingest.stage import TABLE_NAME, run
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rb2v.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from rb2v.stages.ingest.cards import CardRecording, find_recordings
+    from rb2v.stages.ingest.config import IngestConfig
+    from rb2v.stages.ingest.pairing import Pairing, Span, pair_recordings
+    from rb2v.stages.ingest.planning import Leftover, Plan, PlannedTake, plan
+    from rb2v.stages.ingest.stage import TABLE_NAME, run
 
 __all__ = [
     "TABLE_NAME",
@@ -23,3 +31,21 @@ __all__ = [
     "plan",
     "run",
 ]
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "CardRecording": "rb2v.stages.ingest.cards",
+        "IngestConfig": "rb2v.stages.ingest.config",
+        "Leftover": "rb2v.stages.ingest.planning",
+        "Pairing": "rb2v.stages.ingest.pairing",
+        "Plan": "rb2v.stages.ingest.planning",
+        "PlannedTake": "rb2v.stages.ingest.planning",
+        "Span": "rb2v.stages.ingest.pairing",
+        "TABLE_NAME": "rb2v.stages.ingest.stage",
+        "find_recordings": "rb2v.stages.ingest.cards",
+        "pair_recordings": "rb2v.stages.ingest.pairing",
+        "plan": "rb2v.stages.ingest.planning",
+        "run": "rb2v.stages.ingest.stage",
+    },
+)

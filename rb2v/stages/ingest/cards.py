@@ -26,7 +26,7 @@ _CHAPTER = re.compile(r"G([A-OQ-Z])(\d{2})(\d{4})", re.IGNORECASE)
 _LOOP = re.compile(r"G([HXL])([A-Z]{2})(\d{4})", re.IGNORECASE)
 _OLD_FIRST = re.compile(r"GOPR(\d{4})", re.IGNORECASE)
 _OLD_CHAPTER = re.compile(r"GP(\d{2})(\d{4})", re.IGNORECASE)
-_MAX_SHOWN = 5
+_MAX_SHOWN = 5  # missing chapters in a message, which is to stay one line
 
 
 @dataclass(frozen=True)

@@ -22,13 +22,13 @@ MAX_CLOCK_SECONDS = 120.0
 
 _Array = NDArray[np.float64]
 
-_MAX_DURATION_SHARE = 0.25
-_MAX_DURATION_SECONDS = 10.0
-_SET_CLOCK_SCORE = 0.75
-_SET_CLOCK_SECONDS = 30.0
-_MIN_SCORE_MARGIN = 0.5
-_MIN_WEIGHT_MARGIN = 0.15
-_MAX_CANDIDATES = 16
+_MAX_DURATION_SHARE = 0.25  # of the longer one: a recording that is a quarter longer was not stopped with the other
+_MAX_DURATION_SECONDS = 10.0  # two buttons are pressed within this to stop, as they are to start
+_SET_CLOCK_SCORE = 0.75  # in pairs: less than one, so that recordings decide where they can
+_SET_CLOCK_SECONDS = 30.0  # over which that falls to 1/e: clocks set by an app agree better, by hand hardly
+_MIN_SCORE_MARGIN = 0.5  # in pairs: the worth of half a pair that fits exactly
+_MIN_WEIGHT_MARGIN = 0.15  # what starting 6 s apart costs an exact pair; less does not tell two rivals apart
+_MAX_CANDIDATES = 16  # differences of clocks that are tried, those with most votes first
 
 
 @dataclass(frozen=True)

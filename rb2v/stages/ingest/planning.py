@@ -3,58 +3,30 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 
-from rb2v.artifacts import CAMERAS, CATEGORIES, Camera, Category, Rig
+from rb2v.artifacts import CAMERAS, Camera, Rig
 from rb2v.errors import InputError
 from rb2v.execution import Executor, SerialExecutor
 from rb2v.io.config import find_rig, read_raw_directory, read_rig
 from rb2v.io.recording import Recording, read_recording
+from rb2v.progress import Count
 from rb2v.stages.doctor import Diagnosis, TakeRecordings, check_take, describe_recording, swapped
 from rb2v.stages.ingest.cards import CardRecording, find_recordings, printable
+from rb2v.stages.ingest.config import IngestConfig
 from rb2v.stages.ingest.pairing import Span, pair_recordings
 from rb2v.stages.ingest.records import identity_of, read_records
 from rb2v.stages.ingest.rotation import MIN_AGREEMENT, agreement, pair_by_rotation
 
 State = Literal["new", "present", "refused"]
 
-_DAY_SECONDS = 86_400.0
+_DAY_SECONDS = 86_400.0  # timecodes begin again at midnight
 _MAX_NAME_LETTERS = 100  # file systems allow 255, from which prefixes and suffixes go
-
-
-@dataclass(frozen=True)
-class IngestConfig:
-    """What is made of the recordings."""
-
-    rig: str | None = None
-    """Name or path of the capture configuration; None for that of a raw directory that is there, or gopro_hero8."""
-    category: Category = "street"
-    """Category of all takes of these cards."""
-    subject: str | None = None
-    """Who or what is filmed in all of them; None makes every take of a street a subject of its own."""
-    green_screen: bool = False
-    """Whether they were filmed before a green screen."""
-    link: bool = False
-    """Whether videos are linked to where they are, in place of copied."""
-    keep_refused: bool = False
-    """Whether takes that cannot give a good data set are taken in all the same."""
-    clock_offset_seconds: float | None = None
-    """How far the sharp camera's clock is ahead; None to find out."""
-
-    def __post_init__(self) -> None:
-        if self.category not in get_args(Category):
-            raise ValueError(f"category must be one of {', '.join(CATEGORIES)}, got {self.category!r}")
-        if self.subject is None and self.category != "street":
-            raise ValueError(f"subject must be given for the category {self.category}: who is filmed")
-        if self.subject is not None and (not self.subject.strip() or not self.subject.isprintable()):
-            raise ValueError(f"subject must be a line of text, got {self.subject!r}")
-        if self.clock_offset_seconds is not None and not np.isfinite(self.clock_offset_seconds):
-            raise ValueError(f"clock_offset_seconds must be a number, got {self.clock_offset_seconds}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +85,7 @@ def plan(
     config: IngestConfig | None = None,
     *,
     executor: Executor | None = None,
-    on_recording: Callable[[int, int], None] | None = None,
+    on_recording: Count | None = None,
 ) -> Plan:
     """Find, pair and check the recordings of two cards; nothing is written.
 

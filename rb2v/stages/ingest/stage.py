@@ -19,8 +19,10 @@ from rb2v.artifacts import CAMERAS, Camera
 from rb2v.errors import InputError
 from rb2v.io.partial import is_same_file, try_lock
 from rb2v.io.store import SCHEMA, sha256_of, whole_file, write_json, write_text
+from rb2v.progress import Count
 from rb2v.stages.ingest.cards import CardRecording, printable
-from rb2v.stages.ingest.planning import IngestConfig, Plan, PlannedTake
+from rb2v.stages.ingest.config import IngestConfig
+from rb2v.stages.ingest.planning import Plan, PlannedTake
 from rb2v.stages.ingest.records import RECORD_NAME, read_records
 
 logger = logging.getLogger(__name__)
@@ -29,7 +31,7 @@ TABLE_NAME = "ingest.csv"
 
 _STAGING_NAME = ".ingest"
 _LOCK_NAME = "lock"
-_CHUNK_BYTES = 1 << 22
+_CHUNK_BYTES = 1 << 22  # 4 MB: few calls for a file of gigabytes, little memory
 _COLUMNS = (
     *("take", "camera", "state", "file", "source", "bytes", "sha256", "created", "timecode_seconds"),
     *("frames", "frame_rate", "duration_seconds", "evidence"),
@@ -40,7 +42,7 @@ def run(
     planned: Plan,
     config: IngestConfig | None = None,
     *,
-    on_bytes: Callable[[int, int], None] | None = None,
+    on_bytes: Count | None = None,
 ) -> Path:
     """Lay down the new takes of a plan, each whole or not at all, and return the table of what became of what.
 

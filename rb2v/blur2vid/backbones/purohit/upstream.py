@@ -14,9 +14,9 @@ from rb2v.blur2vid.backbones.base import Backbone
 from rb2v.blur2vid.backbones.purohit.recurrent import VideoDecoder, blurred_image_encoder
 from rb2v.blur2vid.backbones.purohit.warping import warp_upstream
 
-_CHANNELS = (16, 32, 164, 128)
-_MEAN = (0.485, 0.456, 0.406)
-_STD = (0.229, 0.224, 0.225)
+_CHANNELS = (16, 32, 164, 128)  # of the released weights, the 164 included
+_MEAN = (0.485, 0.456, 0.406)  # ImageNet's, as in the released code
+_STD = (0.229, 0.224, 0.225)  # ImageNet's, as in the released code
 
 
 class BlurredImageEncoder(torch.nn.Module):

@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rb2v.errors import Rb2vError
+from rb2v.errors import Rb2vError, check_member
 
 Rounding = Literal["floor", "truncate"]
 """How the pixels that a sample is interpolated from are found. ``floor``: they enclose it. ``truncate``: offsets are
@@ -111,8 +111,7 @@ def collaborate_by_taps(
 
 
 def _check(image: Tensor, weight: Tensor, alpha: Tensor, beta: Tensor, rounding: str) -> None:
-    if rounding not in get_args(Rounding):
-        raise Rb2vError(f"rounding: {rounding!r} is not known; expected {' or '.join(get_args(Rounding))}")
+    check_member("rounding", rounding, get_args(Rounding))
     shapes = ", ".join(str(tuple(tensor.shape)) for tensor in (image, weight, alpha, beta))
     if (
         image.ndim != 4

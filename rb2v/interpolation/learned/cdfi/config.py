@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Annotated
 
-from rb2v.errors import Rb2vError
+from pydantic import Field
+
+from rb2v.configuration import BatchSize, Count, CountOrNone, EmaDecay, NotNegative, Positive, Seed, config
 from rb2v.interpolation.learned.cdfi.network import MULTIPLE
-from rb2v.training.options import check_positive, check_range
 
 
-@dataclass(frozen=True)
+@config
 class TrainInterpolatorConfig:
     """Configuration of the training of CDFI's network.
 
@@ -19,50 +20,28 @@ class TrainInterpolatorConfig:
         If a value is out of range.
     """
 
-    crop_size: int = 128
+    crop_size: Annotated[int, Field(ge=MULTIPLE, le=1024, multiple_of=MULTIPLE)] = 128
     """Side of the square frames that are trained on, in pixels."""
-    batch_size: int = 8
+    batch_size: BatchSize = 8
     """Triplets per step."""
-    steps: int = 100_000
-    lr: float = 5e-4
+    steps: Count = 100_000
+    lr: Positive = 5e-4
     """Peak learning rate of AdamW; rises over the warm-up and falls to zero along a cosine."""
-    warmup_steps: int = 200
-    motion_share: float = 0.05
+    warmup_steps: CountOrNone = 200
+    motion_share: Annotated[float, Field(ge=0, le=1)] = 0.05
     """Share of the steps, the first ones, that teach the kernels alone to look where things move; none where training
     starts from weights."""
-    weight_decay: float = 1e-5
-    smoothness: float = 0.01
+    weight_decay: NotNegative = 1e-5
+    smoothness: NotNegative = 0.01
     """Weight, beside the Charbonnier distance, of how much the kernels' offsets differ from pixel to pixel."""
-    ema_decay: float = 0.999
+    ema_decay: EmaDecay = 0.999
     """Share of the averaged weights, which are scored and saved, that a step keeps; 0 leaves averaging out."""
-    n_clip_triplets: int = 4000
+    n_clip_triplets: Annotated[int, Field(ge=1, le=10**6)] = 4000
     """Triplets that are cut out of clips, where there are any; they are laid aside in the run's folder."""
-    n_held_out: int = 32
+    n_held_out: Annotated[int, Field(ge=1, le=10**6)] = 32
     """Generated triplets of other photographs, on which the network is scored in the end."""
-    seed: int = 0
-    checkpoint_every: int = 200
+    seed: Seed = 0
+    checkpoint_every: Count = 200
     """Steps between two states from which a stopped run can go on."""
-    log_every: int = 10
+    log_every: Count = 10
     """Steps between two rows of metrics.csv."""
-
-    def __post_init__(self) -> None:
-        limits = {
-            "crop_size": (MULTIPLE, 1024),
-            "batch_size": (1, 65_536),
-            "steps": (1, 10**9),
-            "warmup_steps": (0, 10**9),
-            "n_clip_triplets": (1, 10**6),
-            "n_held_out": (1, 10**6),
-            "seed": (0, 2**32 - 1),
-            "checkpoint_every": (1, 10**9),
-            "log_every": (1, 10**9),
-        }
-        for name, (least, most) in limits.items():
-            check_range(name, getattr(self, name), least, most)
-        for name in ("weight_decay", "smoothness"):
-            check_range(name, getattr(self, name), 0)
-        check_range("motion_share", self.motion_share, 0, 1)
-        check_range("ema_decay", self.ema_decay, 0, 0.999999)
-        check_positive("lr", self.lr)
-        if self.crop_size % MULTIPLE:
-            raise Rb2vError(f"crop_size must be a multiple of {MULTIPLE}, got {self.crop_size}")

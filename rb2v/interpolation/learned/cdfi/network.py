@@ -24,25 +24,25 @@ from rb2v.interpolation.learned.cdfi.collaboration import Rounding, collaborate
 
 MULTIPLE = 32
 """What height and width are padded to multiples of."""
-KERNEL_SIDE = 11
-DILATION = 2
+KERNEL_SIDE = 11  # taps, as published
+DILATION = 2  # pixels from tap to tap, as published
 
 _PADDING = (KERNEL_SIDE - 1) * DILATION // 2
 _N_TAPS = KERNEL_SIDE**2
-_MEAN_RGB = (0.4631, 0.4352, 0.3990)
+_MEAN_RGB = (0.4631, 0.4352, 0.3990)  # as in the published code
 # What compression left of the layers' widths [1].
 _ENCODER = {1: (24, 24, 24), 2: (48, 48, 52), 3: (99, 97, 95), 4: (156, 142, 159), 5: (92, 72, 121)}
 _DECODER = {5: (99, 69, 36), 4: (74, 83, 81), 3: (83, 88, 72), 2: (45, 45, 45)}
-_KERNEL_HEAD = (52, 49, 21)
-_MASK_HEAD = (52, 52, 48)
+_KERNEL_HEAD = (52, 49, 21)  # what compression left
+_MASK_HEAD = (52, 52, 48)  # what compression left
 _HEADS = (
     *(f"module{kind}{which}" for kind in ("Weight", "Alpha", "Beta") for which in (1, 2)),
     "moduleOcclusion",
     "moduleBlend",
 )
 _FEATURES = {1: 4, 2: 8, 3: 12, 4: 16, 5: 20}
-_GRID = (32, 64, 96)
-_N_COLUMNS = 6
+_GRID = (32, 64, 96)  # channels of the synthesis grid's three rows, as published
+_N_COLUMNS = 6  # of that grid, as published
 _SPREAD_TAPS = 1.5
 """Of the kernels that an untrained network starts with."""
 _FIRST_SHARE = 0.1

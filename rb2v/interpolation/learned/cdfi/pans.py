@@ -20,12 +20,12 @@ SIDE = 32
 
 _REACHES_PX = (1.5, 6.0)
 """Largest motion from the middle to either view, along an axis, at the first step and at the last."""
-_MARGIN_PX = 8
+_MARGIN_PX = 8  # more than the longest motion, and a pixel for interpolation
 _SHRINKING = 0.6
 """From one size of a photograph to the next."""
 _LEAST_CONTRAST = 12.0
 """Standard deviation of the 8-bit values of a view; less shows no motion."""
-_N_TRIES = 20
+_N_TRIES = 20  # only a bound, for photographs of hardly more than sky
 
 Pan = tuple[NDArray[np.uint8], NDArray[np.float32]]
 """(2, 3, 32, 32) coded RGB, and the (2,) motion down and right, in pixels, from the middle to the first view, which is

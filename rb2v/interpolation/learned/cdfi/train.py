@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from rb2v.core.metrics import psnr
-from rb2v.device import check_torch_device, torch_device_of
+from rb2v.device import check_torch_device, torch_device_of, training_threads
 from rb2v.errors import InputError
 from rb2v.interpolation.learned.cdfi.config import TrainInterpolatorConfig
 from rb2v.interpolation.learned.cdfi.network import Cdfi, smoothness
@@ -28,6 +28,7 @@ from rb2v.interpolation.learned.cdfi.triplets import (
 )
 from rb2v.interpolation.learned.cdfi.weights import CHECKPOINT_NAME, load_cdfi, save_cdfi
 from rb2v.io.store import SCHEMA, output_folder, sha256_of, write_json
+from rb2v.progress import Progress
 from rb2v.training.average import MovingAverage
 from rb2v.training.loop import run_steps
 from rb2v.training.ranks import Ranks
@@ -37,11 +38,9 @@ from rb2v.training.steps import descend
 METRICS_NAME = "metrics.json"
 TRIPLETS_NAME = "triplets.npy"
 
-_CHARBONNIER = 1e-3
-_CHARBONNIER_PX = 0.1
-_PANS_PER_TRIPLET = 8
-
-Progress = Callable[[int, int, str], None]
+_CHARBONNIER = 1e-3  # of RGB in 0..1, a quarter of a level: smooth at 0, an absolute value elsewhere
+_CHARBONNIER_PX = 0.1  # the same for motion: a tenth of a pixel is near enough
+_PANS_PER_TRIPLET = 8  # half of the pixels: 8 views of 32 px square against a crop of 128
 
 
 def run(
@@ -94,6 +93,7 @@ def run(
     ranks = Ranks(torch_device_of(device))
     with ExitStack() as stack:
         with ranks.together():
+            stack.enter_context(training_threads())
             check_torch_device(device)
             ranks.check_batch_size(config.batch_size)
             network = _make_network(config, init)

@@ -8,7 +8,7 @@ or darker, all have noise.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -26,22 +26,24 @@ from rb2v.io.config import IMAGE_SUFFIXES
 from rb2v.io.recording import VIDEO_SUFFIXES
 from rb2v.io.store import sha256_of_files, whole_file
 from rb2v.io.video import iter_frames, read_image
+from rb2v.progress import Count
+from rb2v.simulator.config import SequencesConfig
 from rb2v.simulator.scene import LayeredScene
-from rb2v.simulator.sequences import FINE_SECONDS, RESPONSE, SequencesConfig, build_scene, split_photos
+from rb2v.simulator.sequences import FINE_SECONDS, RESPONSE, build_scene, split_photos
 from rb2v.simulator.textures import list_photos
 
 Triplet = NDArray[np.uint8]
 """(3, H, W, 3) coded RGB."""
 
-_PER_SCENE = 4
-_SCENE_SECONDS = 20.0
+_PER_SCENE = 4  # a scene takes longer to build than its frames to render
+_SCENE_SECONDS = 20.0  # as in `simulator.sequences`
 _GAPS = (0.5, 8.0)  # from the first frame to the third, in FINE_SECONDS; longer ones are rarer
-_BLURRED_SHARE = 0.3
+_BLURRED_SHARE = 0.3  # so that most frames are sharp, as the sharp camera's are
 _EXPOSURES = (0.1, 0.6)  # share of the time from one frame to the next
-_N_INSTANTS = 5
-_CHANGING_SHARE = 0.3
+_N_INSTANTS = 5  # of an exposure that is a part of a short step
+_CHANGING_SHARE = 0.3  # of triplets, whose light changes as under lamps
 _LIGHTEST = 1.15  # the last frame against the middle one, or the other way round
-_MOST_NOISE_LEVELS = 1.5
+_MOST_NOISE_LEVELS = 1.5  # of 255, standard deviation: twice that of `simulator.sequences`
 
 _N_PLACES = 4
 """Of which the one that moves most is cut out of a clip."""
@@ -135,7 +137,7 @@ def gather_triplets(
     size: int,
     n_triplets: int,
     seed: int,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Count | None = None,
 ) -> None:
     """Cut triplets out of clips and lay them aside, whole or not at all; every clip is decoded once.
 

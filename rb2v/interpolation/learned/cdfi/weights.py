@@ -13,7 +13,7 @@ from rb2v import __version__
 from rb2v.errors import InputError
 from rb2v.interpolation.learned.cdfi.network import Cdfi
 from rb2v.io.store import SCHEMA, check_schema
-from rb2v.models.shipped import list_shipped
+from rb2v.models.shipped import shipped_path
 from rb2v.training.state_dicts import read_state_dict
 from rb2v.training.tensor_files import fill, read_tensors, write_tensors
 
@@ -64,9 +64,7 @@ def load_cdfi(path: Path | None = None) -> Cdfi:
         or type, or not finite, named in the message.
     """
     if path is None:
-        path = next((model.path for model in list_shipped() if model.name == KIND and model.path.is_file()), None)
-        if path is None:
-            raise InputError(KIND, "those of the project are in its checkout alone", "weights", f"a file: {_EXPECTED}")
+        path = shipped_path(KIND)
     if path.is_dir():
         path = path / CHECKPOINT_NAME
     if path.suffix == ".safetensors":

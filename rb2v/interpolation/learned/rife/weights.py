@@ -9,7 +9,7 @@ from types import MappingProxyType
 from safetensors import safe_open
 from torch import Tensor
 
-from rb2v.errors import InputError
+from rb2v.errors import InputError, check_member
 from rb2v.interpolation.learned.rife.network import VERSIONS, Rife
 from rb2v.models import fetched_file
 from rb2v.training.tensor_files import check_file, fill
@@ -56,8 +56,7 @@ def load_rife(version: str, folder: Path | None = None) -> Rife:
         If there is no such version, a file is missing or damaged, or a tensor is missing, unknown, of another shape or
         not finite, named in the message.
     """
-    if version not in VERSIONS:
-        raise InputError(version, "is no version of RIFE", expected=f"one of {', '.join(VERSIONS)}")
+    check_member("version", version, VERSIONS)
     paths = {}
     for part in PARTS[version]:
         name = weights_file(version, part)

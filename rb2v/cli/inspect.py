@@ -7,20 +7,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
 
-from rb2v.cli.shared import app, console, show_progress
+from rb2v.cli.shared import Command, echo, make_app, show_progress
 from rb2v.errors import InputError, Rb2vError
 
 if TYPE_CHECKING:
     from rb2v.inspection import Histogram, Summary
 
-_BAR_WIDTH = 40
-_MOST_NAMES = 8
+app = make_app()
+
+_BAR_WIDTH = 40  # columns; leaves room for labels on a terminal of 80
+_MOST_NAMES = 8  # as many takes or subjects as fit a line or two
 
 
-@app.command(epilog="Example: rb2v inspect session/shards --serve")
+@app.command("inspect", cls=Command, epilog="Example: rb2v inspect session/shards --serve")
 def inspect(
     shards: Annotated[Path, typer.Argument(help="Folder that 'rb2v build-shards' wrote.")],
     split: Annotated[Literal["train", "test"] | None, typer.Option(help="Look at one split only.")] = None,
@@ -61,11 +61,11 @@ def inspect(
         state = {"sample": sample, "split": split, "category": category, "take": take}
         server = inspection.InspectionServer(reader, host, port)
         shown = {name: value for name, value in state.items() if value is not None}
-        console.print(f"{server.url(**shown)}\nCtrl-C ends it", soft_wrap=True)
+        echo(f"{server.url(**shown)}\nCtrl-C ends it", soft_wrap=True)
         inspection.serve(server)
         return
     if sample is not None and out is not None:
-        console.print(str(inspection.write_clip(out, sample, reader.read(sample))), soft_wrap=True)
+        echo(str(inspection.write_clip(out, sample, reader.read(sample))), soft_wrap=True)
         return
     if out is not None:
         inspection.check_report_folder(out)
@@ -73,12 +73,15 @@ def inspect(
         summary = inspection.summarize(reader, chosen, seed=seed, on_sample=show)
     _print_summary(summary)
     if out is not None:
-        console.print(str(inspection.write_report(out, reader, chosen, summary, seed=seed)), soft_wrap=True)
+        echo(str(inspection.write_report(out, reader, chosen, summary, seed=seed)), soft_wrap=True)
 
 
 def _print_summary(summary: Summary) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
     width, height = summary.output_size
-    console.print(
+    echo(
         f"rig {summary.rig}, built by rb2v {summary.version}: {summary.samples} samples of a blurry and "
         f"{summary.frames_per_sequence} sharp frames, {width}x{height} pixels",
         soft_wrap=True,
@@ -91,9 +94,9 @@ def _print_summary(summary: Summary) -> None:
     for split in summary.splits:
         counts = [split.samples, *(split.categories[name] for name in categories), split.takes, split.subjects]
         table.add_row(split.split, str(split.shards), _format_bytes(split.bytes), *map(str, counts))
-    console.print(table)
+    echo(table)
     keep, reverse, none = (summary.orders[order] for order in (1, -1, 0))
-    console.print(
+    echo(
         f"takes: {_list_counts(summary.takes)}\nsubjects: {_list_counts(summary.subjects)}\n"
         f"orders: {keep} keep, {reverse} reverse, {none} not assigned",
         soft_wrap=True,
@@ -102,7 +105,7 @@ def _print_summary(summary: Summary) -> None:
     if summary.composite_psnr.counts:
         _print_histogram("PSNR of eq. (1) where the green screen was replaced [dB]", summary.composite_psnr)
     if summary.phases is not None:
-        console.print(f"\nposition modulo {len(summary.phases)} [fine frames]")
+        echo(f"\nposition modulo {len(summary.phases)} [fine frames]")
         _print_bars({str(phase): count for phase, count in enumerate(summary.phases)})
     motion = summary.motion
     last = summary.frames_per_sequence - 1
@@ -111,7 +114,7 @@ def _print_summary(summary: Summary) -> None:
         _print_histogram(f"motion from x_0 to x_{last}, median of a sample [px], {measured}", motion.median)
         _print_histogram(f"motion from x_0 to x_{last}, 95th percentile of a sample [px]", motion.p95)
     if motion.damaged:
-        console.print(
+        echo(
             f"\n{len(motion.damaged)} of the samples drawn cannot be read: {', '.join(map(str, motion.damaged[:8]))}; "
             "'rb2v verify' finds all that are lost",
             soft_wrap=True,
@@ -120,19 +123,21 @@ def _print_summary(summary: Summary) -> None:
 
 def _print_histogram(title: str, histogram: Histogram) -> None:
     ending = f", {histogram.n_not_finite} not finite" if histogram.n_not_finite else ""
-    console.print(f"\n{title}{ending}", soft_wrap=True)
+    echo(f"\n{title}{ending}", soft_wrap=True)
     edges = histogram.edges
     _print_bars({f"{low:g} .. {high:g}": n for low, high, n in zip(edges, edges[1:], histogram.counts, strict=False)})
 
 
 def _print_bars(counts: Mapping[str, int]) -> None:
+    from rb2v.cli.consoles import console
+
     label_width = max(map(len, counts), default=0)
     most = max(counts.values(), default=0) or 1
     mark = "#" if console.options.ascii_only else "█"
     for label, count in counts.items():
         # A bin with anything in it shows a mark.
         bar = mark * -(-count * _BAR_WIDTH // most)
-        console.print(f"  {label:>{label_width}}  {bar}{' ' if bar else ''}{count}", soft_wrap=True)
+        echo(f"  {label:>{label_width}}  {bar}{' ' if bar else ''}{count}", soft_wrap=True)
 
 
 def _list_counts(counts: Mapping[str, int]) -> str:

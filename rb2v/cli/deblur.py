@@ -1,4 +1,4 @@
-"""The command that uses a trained network on any picture."""
+"""The command that deblurs any image."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from rb2v.cli.shared import Device, app, console, make_config, show_progress
+from rb2v.cli.shared import Command, Device, echo, make_app, make_config, show_progress
 
 if TYPE_CHECKING:
     from rb2v.deblurring import Deblurred
 
+app = make_app()
 
-@app.command(epilog="Example: rb2v deblur photo.jpg --run session/blur2vid --out photo.mp4")
+
+@app.command("deblur", cls=Command, epilog="Example: rb2v deblur photo.jpg --run session/blur2vid --out photo.mp4")
 def deblur(
     image: Annotated[
         Path,
@@ -60,9 +62,9 @@ def deblur(
     with show_progress("deblurring") as show:
         deblur_files(image, out, config, run=run, device=device, on_done=_print_one, progress=show)
     if image.is_dir():
-        console.print(str(out), soft_wrap=True)
+        echo(str(out), soft_wrap=True)
 
 
 def _print_one(done: Deblurred) -> None:
     score = "done before" if done.reblur_psnr is None else f"reblur PSNR {done.reblur_psnr:.2f} dB"
-    console.print(f"{done.source.name}: {score}; {done.out}", soft_wrap=True)
+    echo(f"{done.source.name}: {score}; {done.out}", soft_wrap=True)

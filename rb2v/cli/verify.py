@@ -1,4 +1,4 @@
-"""The command that checks a data set."""
+"""The command that checks a data set against its manifest."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from typing import Annotated
 
 import typer
 
-from rb2v.cli.shared import ExecutorName, Workers, app, console, show_progress
+from rb2v.cli.shared import Command, ExecutorName, Workers, echo, make_app, show_progress
 from rb2v.errors import Rb2vError
 
+app = make_app()
 
-@app.command(epilog="Example: rb2v verify session/shards")
+
+@app.command("verify", cls=Command, epilog="Example: rb2v verify session/shards")
 def verify(
     shards: Annotated[Path, typer.Argument(help="Folder of shards.")],
     read_all: Annotated[
@@ -35,8 +37,8 @@ def verify(
     splits = read_manifest(shards).splits.values()
     n_shards, n_samples = sum(len(split.shards) for split in splits), sum(split.samples for split in splits)
     for fault in faults:
-        console.print(str(fault), soft_wrap=True)
+        echo(str(fault), soft_wrap=True)
     if faults:
         n_lost = sum(len(fault.rows) for fault in faults)
         raise Rb2vError(f"{shards}: {n_lost} of {n_samples} samples are lost; every fault is named above")
-    console.print(f"{n_shards} shards, {n_samples} samples: all as the manifest says", soft_wrap=True)
+    echo(f"{n_shards} shards, {n_samples} samples: all as the manifest says", soft_wrap=True)

@@ -1,0 +1,32 @@
+"""Names that a configuration can choose from; mappings of methods have one entry for each, which tests check."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+Category = Literal["street", "face", "hand"]
+Split = Literal["train", "test"]
+CATEGORIES: tuple[Category, ...] = get_args(Category)
+SPLITS: tuple[Split, ...] = get_args(Split)
+InterpolatorName = Literal[
+    "cdfi", "flow", "linear", "quick-flow", "rife", "rife-symmetric", "rife-3.5", "rife-3.8", "rife-4.0"
+]
+"""Keys of `rb2v.interpolation.INTERPOLATORS`."""
+MatterName = Literal["chroma", "background"]
+"""Keys of `rb2v.matting.MATTERS`."""
+OrderNetworkName = Literal["upstream", "paper", "antisymmetric", "motion"]
+"""Keys of `rb2v.hypercut.networks.ORDER_NETWORKS`."""
+OrderLossName = Literal["agreement", "product", "upstream"]
+"""Keys of `rb2v.hypercut.losses.LOSSES`."""
+BackboneName = Literal["jin", "unet", "purohit", "purohit_oracle"]
+"""Keys of `rb2v.blur2vid.backbones.BACKBONES`."""
+SequenceLossName = Literal["naive", "order_invariant", "label", "best_direction"]
+"""Keys of `rb2v.blur2vid.losses.LOSSES`."""
+RegularizerName = Literal["none", "softplus", "linear"]
+"""``none``, and the keys of `rb2v.blur2vid.losses.REGULARIZERS`."""
+TrainedBackboneName = Literal["jin", "unet", "purohit"]
+"""Backbones that are fed nothing but the blurry image."""
+DeblurMethodName = Literal["naive", "naive_hypercut", "order_invariant", "hypercut", "label", "best_direction"]
+"""Keys of `rb2v.benchmark.deblur_suite.METHODS`."""
+EncoderName = Literal["mobilenetv2", "resnet50", "resnet101"]
+"""Keys of `rb2v.matting.background.network.BACKBONES`."""

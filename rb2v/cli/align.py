@@ -1,0 +1,218 @@
+"""The command that aligns takes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rb2v.artifacts import REASONS
+from rb2v.cli.options import Given, OptionsOf
+from rb2v.cli.shared import (
+    FILES,
+    METHOD,
+    Command,
+    Device,
+    ExecutorName,
+    RawDir,
+    Weights,
+    Workers,
+    echo,
+    make_app,
+    parse_response,
+    show_progress,
+)
+from rb2v.errors import InputError, Rb2vError
+from rb2v.stages.align.config import AlignConfig
+
+if TYPE_CHECKING:
+    from rb2v.artifacts import TakeRegistration
+    from rb2v.stages.align import TakeRecord
+
+app = make_app()
+
+_REMEDIES = {
+    "no-clock": "run 'rb2v doctor', look at calibration_overlay.png, and see that both videos show one scene",
+    "out-of-range": "the sharp camera has to start first and stop last, or --sync motion has to find the offset",
+    "dropped-frames": "use the cameras' own files from a card that is fast enough",
+    "static": "record something that moves",
+    "clipped": "shorten the shutter or close the aperture",
+    "low-psnr": "look at calibration_overlay.png, and run 'rb2v doctor' for shutter and rig",
+    "inconsistent": "look at calibration_overlay.png, and run 'rb2v doctor' for shutter and rig",
+    "interpolation": "record slower motion, or with a sharp camera of more frames per second",
+    "exposure": "lock both cameras' exposure",
+    "flash": "light the scene with lamps that do not flicker",
+}
+"""What to do where a reason rejected most frames of a session."""
+
+
+@app.command(
+    "align",
+    cls=Command,
+    epilog="Example: rb2v align --raw-dir session/raw --calibration session/calibration.json --out session/aligned",
+)
+@OptionsOf(
+    AlignConfig,
+    {
+        METHOD: (
+            *("interpolator", "sync", "color", "color_fit", "positions", "search", "rolling_shutter"),
+            *("registration", "matter"),
+        ),
+        "Thresholds": (
+            *("min_psnr_db", "min_margin_db", "tolerance_frames", "max_clock_error_frames", "max_clipped_share"),
+            *("max_flash", "max_gain_change", "min_interpolation_psnr_db", "min_composite_psnr_db"),
+            *("min_explained_psnr_db", "max_shift_px", "wide_range_seconds"),
+        ),
+    },
+    former={
+        "min_psnr_db": "--min-psnr",
+        "min_composite_psnr_db": "--min-composite-psnr",
+        "min_explained_psnr_db": "--min-explained-psnr",
+    },
+)
+def align(
+    raw_dir: RawDir,
+    calibration: Annotated[Path, typer.Option(help="The rig's calibration.json.", rich_help_panel=FILES)],
+    out: Annotated[Path, typer.Option(help="Folder for the aligned takes and alignment.csv.", rich_help_panel=FILES)],
+    given: Given,
+    config: Annotated[
+        Path | None,
+        typer.Option(help="YAML file of method and thresholds; options given here win.", rich_help_panel=FILES),
+    ] = None,
+    take: Annotated[
+        list[str] | None, typer.Option(help="Name of a take to align; may be repeated.", rich_help_panel=FILES)
+    ] = None,
+    interpolator_weights: Annotated[
+        Path | None,
+        typer.Option(
+            help="The interpolator's weights in place of its usual ones: for cdfi what 'rb2v train-interpolator' wrote "
+            "or the authors' CDFI_adacof.pth, for rife a folder of its files.",
+            rich_help_panel=FILES,
+        ),
+    ] = None,
+    weights: Weights = None,
+    response: Annotated[
+        str | None,
+        typer.Option(
+            metavar="linear|srgb|calibration|GAMMA",
+            help="Camera response to undo before averaging, in place of the rig's; calibration takes what CALIBRATION "
+            "states, linear averages coded values.",
+            rich_help_panel=METHOD,
+        ),
+    ] = None,
+    per_take: Annotated[bool, typer.Option("--per-take", hidden=True)] = False,
+    paper: Annotated[
+        bool,
+        typer.Option(
+            "--paper",
+            help="As the paper does: coded values, every frame by itself, nothing rejected.",
+            rich_help_panel=METHOD,
+        ),
+    ] = False,
+    device: Device = "auto",
+    workers: Workers = None,
+    executor: ExecutorName = "auto",
+) -> None:
+    """Find for every blurry frame the sharp frames that it integrated, and map their colours."""
+    from rb2v.execution import make_executor
+    from rb2v.io.config import read_settings
+    from rb2v.stages import align as stage
+
+    if paper and config is not None:
+        raise InputError("--paper", "is a configuration of its own", expected="without --config")
+    chosen = dict(given)
+    if response is not None:
+        chosen["response"] = _find_response(response, calibration)
+    if per_take:
+        chosen.setdefault("registration", "per-take")
+    base = AlignConfig.paper() if paper else AlignConfig()
+    if config is not None:
+        base = read_settings(AlignConfig, config)
+    settings = dataclasses.replace(base, **chosen)
+    records: list[stage.TakeRecord] = []
+    with show_progress("aligning takes") as show:
+
+        def count(record: stage.TakeRecord, n_takes: int) -> None:
+            records.append(record)
+            show(len(records), n_takes)
+
+        written = stage.run(
+            raw_dir,
+            calibration,
+            out,
+            settings,
+            weights=weights,
+            interpolator_weights=interpolator_weights,
+            take_names=take or (),
+            device=device,
+            executor=make_executor(workers, executor),
+            on_take=count,
+        )
+    _print_alignment(records)
+    echo(str(written), soft_wrap=True)
+    if records and not any(record.n_accepted for record in records):
+        raise Rb2vError(f"{out}: no frame of any take was accepted: {_explain_rejections(records)}")
+
+
+def _explain_rejections(records: Sequence[TakeRecord]) -> str:
+    """Return what rejected most frames, and what may help."""
+    counts: Counter[str] = Counter()
+    for record in records:
+        counts.update(record.reasons)
+    if not counts:
+        return "the takes hold no frame"
+    reason, n = counts.most_common(1)[0]
+    remedy = _REMEDIES.get(reason, "docs/alignment.md says what each reason asks for")
+    return f"{n} of {counts.total()} are {reason} ({REASONS[reason]}); {remedy}"
+
+
+def _describe_shift(registration: TakeRegistration | None) -> str:
+    if registration is None:
+        return "-"
+    refined = "" if registration.homography is None else ", refined"
+    return f"{registration.shift_px:.2f} ± {registration.error_px:.2f}{refined}"
+
+
+def _find_response(text: str, calibration_path: Path) -> str | float:
+    from rb2v.io.calibration import read_calibration
+
+    if text != "calibration":
+        return parse_response(text, "--response", "calibration")
+    stated = read_calibration(calibration_path).response
+    if stated is None:
+        expected = "a calibration whose captures tell it, or another --response"
+        raise InputError(calibration_path, "states none", "response", expected)
+    return stated
+
+
+def _print_alignment(records: Sequence[TakeRecord]) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("take", no_wrap=True)
+    for name in ("frames", "accepted"):
+        table.add_column(name, justify="right", no_wrap=True)
+    # These wrap on a narrow terminal; cut short they would tell nothing.
+    for name in ("offset", "drift [ppm]", "exposure [ms]", "shift [px]"):
+        table.add_column(name)
+    for record in records:
+        clock, exposure = record.timing.clock, record.timing.exposure
+        table.add_row(
+            record.name,
+            str(record.n_frames),
+            str(record.n_accepted),
+            record.timing.offset_source or "-",
+            "-" if clock is None else f"{1e6 * clock.drift:.1f} ± {1e6 * clock.drift_error:.1f}",
+            "-" if exposure is None else f"{1e3 * exposure.seconds:.1f} ± {1e3 * exposure.error_seconds:.1f}",
+            _describe_shift(record.registration),
+        )
+    echo(table)
+    for record in records:
+        if record.reasons:
+            reasons = ", ".join(f"{reason}: {n}" for reason, n in record.reasons.items())
+            echo(f"{record.name}: not accepted: {reasons}", soft_wrap=True)

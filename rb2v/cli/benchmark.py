@@ -1,0 +1,304 @@
+"""The commands that score: a data set and a run, or many methods compared with each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+
+import typer
+from typer.core import TyperGroup
+
+from rb2v.choices import DeblurMethodName, InterpolatorName, OrderNetworkName, TrainedBackboneName
+from rb2v.cli.options import repeated_choice
+from rb2v.cli.shared import (
+    FILES,
+    METHOD,
+    Command,
+    Device,
+    ExecutorName,
+    Workers,
+    echo,
+    make_app,
+    parse_labelled,
+    show_progress,
+)
+
+if TYPE_CHECKING:
+    from typer._click import Context, HelpFormatter
+
+_DATA = "data"
+
+
+class SuiteGroup(TyperGroup):
+    """A group whose first command is meant where no other is named; its help shows that command's options."""
+
+    def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
+        """Put the command first that the arguments mean: a suite, or the scores of a data set."""
+        args = self._without_suite(list(args))
+        if not args or (args[0] not in self.commands and args[0] != "--help"):
+            args.insert(0, _DATA)
+        return super().parse_args(ctx, args)
+
+    def format_options(self, ctx: Context, formatter: HelpFormatter) -> None:
+        """Write the options of the first command, and the names of the others."""
+        self.commands[_DATA].format_options(ctx, formatter)
+        self.format_commands(ctx, formatter)
+
+    def _without_suite(self, args: list[str]) -> list[str]:
+        """Move the name that follows the former option ``--suite`` to the front."""
+        for place, argument in enumerate(args):
+            option, equals, name = argument.partition("=")
+            if option == "--suite" and (equals or place + 1 < len(args)):
+                name = name if equals else args[place + 1]
+                rest = args[:place] + args[place + (1 if equals else 2) :]
+                typer.echo(f"note: --suite {name} is now 'rb2v benchmark {name}'".removesuffix(f" {_DATA}'"), err=True)
+                return [name, *rest]
+        return args
+
+
+app = make_app(
+    cls=SuiteGroup,
+    help="Score a data set and a run, or train networks on it and compare them, and write a report.",
+    subcommand_metavar="[SUITE [ARGS]...]",
+    epilog="Example: rb2v benchmark --shards session/shards --run session/hypercut --out session/report",
+)
+
+Shards = Annotated[Path, typer.Option(help="Folder that 'rb2v build-shards' wrote.", rich_help_panel=FILES)]
+Out = Annotated[Path, typer.Option(help="Folder for results.json, results.csv and report.html.", rich_help_panel=FILES)]
+Preset = Annotated[
+    Literal["small", "full"], typer.Option(help="small for two cores, full for a GPU.", rich_help_panel=METHOD)
+]
+Seeds = Annotated[int, typer.Option(help="Runs of each network.", min=1, max=1000, rich_help_panel=METHOD)]
+Steps = Annotated[
+    int | None, typer.Option(help="Training steps; the preset's by default.", min=1, rich_help_panel=METHOD)
+]
+Lpips = Annotated[
+    bool, typer.Option("--lpips", help="Measure LPIPS too; see 'rb2v models fetch lpips'.", rich_help_panel=METHOD)
+]
+
+
+@app.command(
+    _DATA,
+    cls=Command,
+    epilog="Example: rb2v benchmark --shards session/shards --run session/hypercut --out session/report",
+)
+def score_data(
+    shards: Shards,
+    out: Out,
+    run: Annotated[
+        Path | None, typer.Option(help="Folder that 'rb2v train-hypercut' wrote.", rich_help_panel=FILES)
+    ] = None,
+    aligned: Annotated[Path | None, typer.Option(help="Folder that 'rb2v align' wrote.", rich_help_panel=FILES)] = None,
+    calibration: Annotated[Path | None, typer.Option(help="The rig's calibration.json.", rich_help_panel=FILES)] = None,
+    raw_dir: Annotated[Path | None, typer.Option("--raw-dir", help="The raw directory.", rich_help_panel=FILES)] = None,
+    truth: Annotated[
+        Path | None, typer.Option(help="Truth folder of what was simulated.", rich_help_panel=FILES)
+    ] = None,
+    compare: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="LABEL=ALIGNED",
+            help="Another alignment of the same recordings; may be repeated.",
+            rich_help_panel=FILES,
+        ),
+    ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            help="Weights that the data set was keyed with, if its matting method has some.", rich_help_panel=FILES
+        ),
+    ] = None,
+    interpolator_weights: Annotated[
+        Path | None,
+        typer.Option(
+            help="Weights that the takes were aligned with, where they were given to 'rb2v align'.",
+            rich_help_panel=FILES,
+        ),
+    ] = None,
+    backgrounds: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of images that the data set was built with, if not the default.", rich_help_panel=FILES
+        ),
+    ] = None,
+    workers: Workers = None,
+    executor: ExecutorName = "auto",
+) -> None:
+    """Score a data set and a run; meant where no suite is named."""
+    from rb2v import benchmark as stage
+    from rb2v.execution import make_executor
+
+    compared = parse_labelled(compare or [], "--compare")
+    with show_progress("scoring") as show:
+        report = stage.run(
+            shards,
+            out,
+            run_dir=run,
+            aligned_dir=aligned,
+            raw_dir=raw_dir,
+            calibration_path=calibration,
+            truth_dir=truth,
+            compared_dirs=compared,
+            weights=weights,
+            interpolator_weights=interpolator_weights,
+            backgrounds_dir=backgrounds,
+            executor=make_executor(workers, executor),
+            on_step=lambda name: show(label=name),
+        )
+    echo(str(report), soft_wrap=True)
+
+
+@app.command("order", cls=Command, epilog="Example: rb2v benchmark order --shards session/shards --out session/order")
+def compare_order_networks(
+    shards: Shards,
+    out: Out,
+    truth: Annotated[
+        Path | None, typer.Option(help="Truth folder of what was simulated.", rich_help_panel=FILES)
+    ] = None,
+    preset: Preset = "small",
+    arch: Annotated[
+        list[str] | None, repeated_choice(OrderNetworkName, "A network to compare, all by default", METHOD)
+    ] = None,
+    seeds: Seeds = 3,
+    steps: Steps = None,
+    dimensions: Annotated[
+        bool,
+        typer.Option(help="Also compare dimensions of the plane's space, the paper's Table 7.", rich_help_panel=METHOD),
+    ] = True,
+    device: Device = "auto",
+    workers: Workers = None,
+    executor: ExecutorName = "auto",
+) -> None:
+    """Train all order networks from several seeds and compare them."""
+    from rb2v.benchmark import order_suite as suite
+
+    config = suite.PRESETS[preset].chosen(archs=arch, seeds=seeds, steps=steps, dimensions=dimensions)
+    with show_progress("training") as show:
+        report = suite.run(
+            shards,
+            out,
+            config,
+            truth_dir=truth,
+            device=device,
+            executor=_make_training_executor(workers, executor, device),
+            progress=show,
+        )
+    _print_report("order on held-out sequences, mean over the seeds", suite, report)
+
+
+@app.command(
+    "deblur", cls=Command, epilog="Example: rb2v benchmark deblur --shards session/shards --out session/deblur"
+)
+def compare_deblurring(
+    shards: Shards,
+    out: Out,
+    order_run: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder that 'rb2v train-hypercut' wrote; an order network is trained by default.",
+            rich_help_panel=FILES,
+        ),
+    ] = None,
+    run: Annotated[Path | None, typer.Option("--run", hidden=True)] = None,
+    pictures: Annotated[
+        Path | None, typer.Option(help="Folder of blurry images to try the networks on.", rich_help_panel=FILES)
+    ] = None,
+    preset: Preset = "small",
+    backbone: Annotated[
+        list[str] | None,
+        repeated_choice(TrainedBackboneName, "A network to compare, the preset's by default", METHOD),
+    ] = None,
+    method: Annotated[
+        list[str] | None, repeated_choice(DeblurMethodName, "A way to train to compare, all by default", METHOD)
+    ] = None,
+    seeds: Seeds = 3,
+    steps: Steps = None,
+    alphas: Annotated[
+        bool,
+        typer.Option(help="Also compare weights of the regularizer, the paper's Table 6.", rich_help_panel=METHOD),
+    ] = True,
+    lpips: Lpips = False,
+    device: Device = "auto",
+    workers: Workers = None,
+    executor: ExecutorName = "auto",
+) -> None:
+    """Train networks that recover sequences by every loss and compare them."""
+    from rb2v.benchmark import deblur_suite as suite
+
+    config = suite.PRESETS[preset].chosen(backbones=backbone, methods=method, seeds=seeds, steps=steps, alphas=alphas)
+    with show_progress("training") as show:
+        report = suite.run(
+            shards,
+            out,
+            config,
+            order_run=order_run or run,
+            pictures_dir=pictures,
+            lpips=lpips,
+            device=device,
+            executor=_make_training_executor(workers, executor, device),
+            progress=show,
+        )
+    _print_report("recovered sequences of held-out samples, mean over the seeds", suite, report)
+
+
+@app.command(
+    "interpolation",
+    cls=Command,
+    epilog="Example: rb2v benchmark interpolation --data triplets --out session/interpolation",
+)
+def compare_interpolation(
+    data: Annotated[
+        Path,
+        typer.Option(
+            help="Folder of triplets, each a folder of three images: first, true middle, last.", rich_help_panel=FILES
+        ),
+    ],
+    out: Out,
+    weights: Annotated[
+        Path | None, typer.Option(help="Weights of the one method that is given.", rich_help_panel=FILES)
+    ] = None,
+    method: Annotated[
+        list[str] | None, repeated_choice(InterpolatorName, "A method to compare, the usual ones by default", METHOD)
+    ] = None,
+    lpips: Lpips = False,
+    device: Device = "auto",
+) -> None:
+    """Compare methods that make frames between two frames."""
+    from rb2v.benchmark import interpolation_suite as suite
+
+    config = suite.InterpolationSuiteConfig()
+    if method is not None:
+        config = suite.InterpolationSuiteConfig(methods=cast("Any", tuple(dict.fromkeys(method))))
+    with show_progress("interpolating") as show:
+        report = suite.run(data, out, config, weights=weights, lpips=lpips, device=device, progress=show)
+    _print_report("the frame half-way between two frames", suite, report)
+
+
+def _make_training_executor(workers: int | None, executor: str, device: str) -> Any:  # noqa: ANN401 - an Executor
+    """Return where trainings run; one GPU trains one network at a time, unless something else is asked for."""
+    import torch
+
+    from rb2v.execution import make_executor
+
+    is_on_gpu = device != "cpu" and torch.cuda.is_available()
+    return make_executor(1 if is_on_gpu and workers is None and executor == "auto" else workers, executor)
+
+
+def _print_report(title: str, suite: Any, report: Path) -> None:  # noqa: ANN401 - a suite's package
+    """Print a suite's main table and the path of its report."""
+    from rb2v.io.store import read_json
+
+    _print_comparison(title, *suite.read_main_table(read_json(report.parent / suite.RESULTS_NAME)))
+    echo(str(report), soft_wrap=True)
+
+
+def _print_comparison(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    from rich.table import Table
+
+    table = Table(title=title)
+    for place, name in enumerate(header):
+        table.add_column(name, justify="right" if place else "left")
+    for row in rows:
+        table.add_row(*row)
+    echo(table)

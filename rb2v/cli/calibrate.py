@@ -1,0 +1,56 @@
+"""The command that calibrates a rig."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rb2v.cli.options import Given, OptionsOf
+from rb2v.cli.shared import (
+    FILES,
+    METHOD,
+    Command,
+    RawDir,
+    make_app,
+    make_config,
+    parse_charuco,
+    show_progress,
+)
+from rb2v.stages.calibrate.config import CalibrateConfig
+
+app = make_app()
+
+
+@app.command(
+    "calibrate", cls=Command, epilog="Example: rb2v calibrate --raw-dir session/raw --out session/calibration.json"
+)
+@OptionsOf(
+    CalibrateConfig, {METHOD: ("board_corners", "lenses", "takes", "response")}, former={"board_corners": "--board"}
+)
+def calibrate(
+    raw_dir: RawDir,
+    out: Annotated[Path, typer.Option(help="Calibration file to write.", rich_help_panel=FILES)],
+    given: Given,
+    charuco: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DICTIONARY,SQUARES[,SHARE]",
+            help="A ChArUco board in place of the chessboard: OpenCV's name of the markers, squares across and down, "
+            "and the side of a marker in sides of a square (0.5): DICT_6X6_250,5x7 for example.",
+            rich_help_panel=METHOD,
+        ),
+    ] = None,
+) -> None:
+    """Find lenses, mirror, homography, crop and colour map from static captures."""
+    from rb2v.io.calibration import read_calibration
+    from rb2v.stages import calibrate as stage
+
+    board = None if charuco is None else make_config(lambda: parse_charuco(charuco, "--charuco"))
+    config = CalibrateConfig(**given, charuco=board)
+    from rb2v.cli.calibration_report import count_warnings, print_calibration
+
+    with count_warnings() as counter, show_progress("calibrating") as show:
+        stage.run(raw_dir, out, config, on_step=lambda name: show(label=name))
+    print_calibration(out, read_calibration(out), counter.n_warnings)

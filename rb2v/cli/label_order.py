@@ -1,0 +1,43 @@
+"""The command that labels the order of sequences."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from rb2v.cli.shared import Command, Device, echo, make_app, show_progress
+
+app = make_app()
+
+
+@app.command(
+    "label-order",
+    cls=Command,
+    epilog="Example: rb2v label-order --shards session/shards --run session/hypercut --out session/order_labels.csv",
+)
+def label_order(
+    shards: Annotated[Path, typer.Option(help="Folder that 'rb2v build-shards' wrote.")],
+    run: Annotated[
+        Path,
+        typer.Option(
+            help="Folder that 'rb2v train-hypercut' wrote, its checkpoint, or the HyperCUT authors' .pth file."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Table to write, CSV.")],
+    split: Annotated[Literal["train", "test"] | None, typer.Option(help="Split to label; both by default.")] = None,
+    device: Device = "auto",
+) -> None:
+    """Write the order of every sequence of a data set, and how sure it is."""
+    from rb2v.artifacts import SPLITS
+    from rb2v.hypercut import labels as stage
+
+    with show_progress("labelling") as show:
+        table = stage.run(shards, run, out, splits=SPLITS if split is None else (split,), device=device, progress=show)
+    for name, rows in table.groupby("split", sort=False):
+        counts = f"{(rows['order'] == 1).sum()} keep, {(rows['order'] == -1).sum()} reverse"
+        if (rows["order"] == 0).any():
+            counts += f", {(rows['order'] == 0).sum()} without order"
+        echo(f"{name}: {len(rows)} sequences, {100 * rows['consistent'].mean():.1f} % consistent, {counts}")
+    echo(str(out), soft_wrap=True)

@@ -1,0 +1,117 @@
+"""The command that trains a network to recover sequences."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from rb2v.blur2vid.config import TrainBlur2VidConfig, recommend
+from rb2v.cli.options import Given, OptionsOf
+from rb2v.cli.shared import EXECUTION, FILES, METHOD, Command, Device, echo, make_app, show_progress
+from rb2v.errors import InputError
+
+app = make_app()
+
+
+@app.command(
+    "train-blur2vid",
+    cls=Command,
+    epilog="Example: rb2v train-blur2vid --shards session/shards --loss label --order-run session/hypercut "
+    "--out session/blur2vid",
+)
+@OptionsOf(
+    TrainBlur2VidConfig,
+    {
+        METHOD: ("backbone", "loss", "regularizer", "alpha"),
+        "Training": ("steps", "pretrain_steps", "batch_size", "image_size", "lr"),
+        EXECUTION: ("seed",),
+    },
+)
+def train_blur2vid(
+    shards: Annotated[Path, typer.Option(help="Folder that 'rb2v build-shards' wrote.", rich_help_panel=FILES)],
+    out: Annotated[Path, typer.Option(help="Folder for the checkpoint and the scores.", rich_help_panel=FILES)],
+    given: Given,
+    order_run: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder that 'rb2v train-hypercut' wrote, its checkpoint, or the HyperCUT authors' .pth file, for the "
+            "loss label and the regularizer.",
+            rich_help_panel=FILES,
+        ),
+    ] = None,
+    crop_size: Annotated[
+        int | None,
+        typer.Option(
+            min=0, help="Side of the parts that are trained on, in px; 0 for whole frames.", rich_help_panel="Training"
+        ),
+    ] = None,
+    lpips: Annotated[bool, typer.Option("--lpips", help="Measure LPIPS too; see 'rb2v models fetch lpips'.")] = False,
+    workers: Annotated[
+        int, typer.Option(min=0, help="Processes that read samples ahead.", rich_help_panel=EXECUTION)
+    ] = 0,
+    device: Device = "auto",
+) -> None:
+    """Train a network that recovers seven sharp frames from one blurry image, and score it on the test split.
+
+    What is not given is what is recommended for the backbone.
+    """
+    from rb2v.blur2vid import train as stage
+    from rb2v.io.store import read_json
+    from rb2v.training.ranks import is_first_process
+
+    config = recommend(**{"backbone": TrainBlur2VidConfig.backbone, **given, "crop_size": crop_size or None})
+    if crop_size == 0:
+        config = dataclasses.replace(config, crop_size=None)
+    options: dict[str, Any] = {"order_run": order_run, "lpips": lpips, "workers": workers, "device": device}
+    if not is_first_process():
+        stage.run(shards, out, config, **options)
+        return
+    with show_progress("training") as show:
+        checkpoint = stage.run(shards, out, config, **options, progress=show)
+    try:
+        _print_sequence_scores(read_json(out / stage.METRICS_NAME))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise InputError(out / stage.METRICS_NAME, "is not what this command writes", str(error)) from error
+    echo(str(checkpoint), soft_wrap=True)
+
+
+def _print_sequence_scores(metrics: Mapping[str, Any]) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    if metrics["test"] is None:
+        echo("the test split is empty: nothing to score")
+        return
+    tested = metrics["test"]
+    titles = {
+        "ppsnr_seq": "pPSNR\nseq",
+        "ppsnr_seq_border": "border\nseq",
+        "ppsnr_frame": "pPSNR\nframe",
+        "pssim_seq": "pSSIM\nseq",
+        "plpips_seq": "pLPIPS\nseq",
+        "reblur_psnr": "reblur\nPSNR",
+        "direction_agreement": "direc-\ntion",
+        "amplitude": "ampli-\ntude",
+    }
+    titles = {name: title for name, title in titles.items() if name in tested["network"]}
+    table = Table(title=f"{metrics['test_sequences']} test sequences", box=SIMPLE_HEAD, padding=(0, 0, 0, 1))
+    table.add_column("estimate", no_wrap=True)
+    for title in titles.values():
+        table.add_column(title, justify="right", no_wrap=True)
+    for estimator, scores in tested.items():
+        fed = estimator == "network" and metrics["oracle_center"]
+        cells = ("-" if scores[name] is None else _digits(name, scores[name]) for name in titles)
+        table.add_row("true centre fed" if fed else estimator.replace("_", " "), *cells)
+    echo(table)
+    echo(
+        "PSNR in dB; border: first and last frame; direction: share of sequences whose\n"
+        "pairs agree on one; amplitude: motion against the true one"
+    )
+
+
+def _digits(name: str, value: float) -> str:
+    return f"{value:.3f}" if name in ("pssim_seq", "plpips_seq") else f"{value:.2f}"

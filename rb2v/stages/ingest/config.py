@@ -1,0 +1,33 @@
+"""Configuration of an ingest."""
+
+from __future__ import annotations
+
+from rb2v.choices import Category
+from rb2v.configuration import OPTIONS_SOURCE, config
+from rb2v.errors import InputError
+
+
+@config
+class IngestConfig:
+    """What is made of the recordings."""
+
+    rig: str | None = None
+    """Name or path of the capture configuration; that of a raw directory that is there, or gopro_hero8, by default."""
+    category: Category = "street"
+    """Category of all takes of these cards."""
+    subject: str | None = None
+    """Who or what is filmed in all of them; needed for faces and hands. Edit take.yaml for others."""
+    green_screen: bool = False
+    """The takes were filmed before a green screen."""
+    link: bool = False
+    """Link to the videos where they are, in place of copying them."""
+    keep_refused: bool = False
+    """Take in takes that the checks reject, too."""
+    clock_offset_seconds: float | None = None
+    """How far the sharp camera's clock is ahead, in s; estimated by default."""
+
+    def __post_init__(self) -> None:
+        if self.subject is None and self.category != "street":
+            raise InputError(OPTIONS_SOURCE, f"is missing for the category {self.category}", "subject", "who is filmed")
+        if self.subject is not None and (not self.subject.strip() or not self.subject.isprintable()):
+            raise InputError(OPTIONS_SOURCE, f"{self.subject!r} is not a line of text", "subject")
