@@ -300,10 +300,10 @@ def test_ctrl_c_says_nothing_strange_and_a_second_run_goes_on(session, shards, t
     assert tree_bytes(tmp_path / "shards") == tree_bytes(shards)
 
 
-def test_kills_at_any_moment(session):
+def test_kills_at_any_moment(brief_session):
     script = Path(__file__).parent / "benchmarks" / "check_kills.py"
     process = subprocess.run(
-        [sys.executable, script, "--kills", "6", "--aligned", session.aligned],
+        [sys.executable, script, "--kills", "6", "--aligned", brief_session.aligned],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

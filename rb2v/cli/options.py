@@ -6,7 +6,7 @@ import inspect
 import types
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
-from functools import update_wrapper
+from functools import cache, update_wrapper
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import typer
@@ -125,13 +125,18 @@ def check_value(config: type, name: str, value: Any) -> Any:  # noqa: ANN401 - a
     typer.BadParameter
         If the field cannot have it.
     """
-    hint = get_type_hints(config, include_extras=True)[name]
+    hint = _hints(config)[name]
     try:
         return TypeAdapter(hint).validate_python(value)
     except ValidationError as error:
         fault = fault_of(error, option_of(name))
         ending = f"; expected {fault.expected}" if fault.expected else ""
         raise typer.BadParameter(f"{fault.problem}{ending}") from None
+
+
+@cache
+def _hints(config: type) -> Mapping[str, Any]:
+    return get_type_hints(config, include_extras=True)
 
 
 def _former(name: str) -> str:
@@ -145,7 +150,7 @@ def _parameter(name: str, kind: Any, option: Any) -> inspect.Parameter:  # noqa:
 
 def _describe(config: type, name: str, *, show_default: bool) -> tuple[Any, Any]:
     """Return the type that typer parses, and the option, of a field."""
-    hint = get_type_hints(config, include_extras=True)[name]
+    hint = _hints(config)[name]
     kind, bounds = _strip(hint)
     written = _written(kind)
     option = option_of(name)
