@@ -210,9 +210,9 @@ MANIFEST = AlignedManifest("mine", 2.2, (448, 448), Crop(0, 0, 4, 4), "", {"nest
 def test_a_record_is_read_as_it_was_written(tmp_path, record):
     document = read_json(write_json(tmp_path / "a.json", dataclasses.asdict(record)))
     assert validate(type(record), document, SOURCE) == record
-    with pytest.raises(InputError, match=r"document\.json: stepz: is not a known key; expected steps ") as caught:
+    with pytest.raises(InputError, match=r"document\.json: stepz: is not a known key; expected ") as caught:
         validate(type(record), document | {"stepz": 5}, SOURCE)
-    assert caught.value.expected.startswith(f"one of {dataclasses.fields(record)[0].name}, ")
+    assert f"of {dataclasses.fields(record)[0].name}, " in caught.value.expected
 
 
 @pytest.mark.parametrize(
