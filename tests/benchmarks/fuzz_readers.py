@@ -1,6 +1,6 @@
 """Damage whole files and read them: every reader has to end in its result or in one message, and soon.
 
-``python tests/benchmarks/fuzz_readers.py --n 10000`` prints a table of counts; docs/fuzzing.md has it. Exits with 1
+``python tests/benchmarks/fuzz_readers.py --n 10000`` prints a table of counts; docs/recordings.md has it. Exits with 1
 where a reader raises anything but Rb2vError, takes longer than the limit, or writes.
 """
 
