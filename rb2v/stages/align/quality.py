@@ -112,6 +112,8 @@ class Judge:
         Whether frames are missing.
     track : ReducedTrack
         Where the scene changes.
+    repeated : (J,) ndarray of bool
+        Blurry frames that repeat others.
     config : AlignConfig
         The thresholds.
     """
@@ -123,10 +125,11 @@ class Judge:
         clock: ClockModel | None,
         sharp: SharpSource,
         track: ReducedTrack,
+        repeated: NDArray[np.bool_],
         config: AlignConfig,
     ) -> None:
         self._search, self._checks, self._clock = search, checks, clock
-        self._sharp, self._track, self._config = sharp, track, config
+        self._sharp, self._track, self._repeated, self._config = sharp, track, repeated, config
 
     def can_be_made(self, place: Place) -> bool:
         """Return whether the window is known and lies inside the sharp recording."""
@@ -148,7 +151,10 @@ class Judge:
         originals = self._sharp.originals(place.position)
         if self._track.is_cut[originals.start : originals.stop - 1].any():
             return "cut"
-        return self._bad_light(index) or self._bad_place(index, place, psnr_db)
+        # Frames that are clipped look alike, too.
+        if reason := self._bad_light(index):
+            return reason
+        return "dropped-frames" if self._repeated[index] else self._bad_place(index, place, psnr_db)
 
     def _bad_light(self, index: int) -> str:
         config, checks = self._config, self._checks

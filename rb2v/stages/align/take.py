@@ -144,9 +144,21 @@ class TakeAlignment:
         fallback = known_color_map(calibration, rig, self._response)
         self._photometry = Photometry(config, self._response, fallback)
         self._blurry = load_track(
-            take.blurry, self._warp_blurry, calibration.size_blurry, rig.blurry_fps, scratch / "blurry"
+            take.blurry,
+            self._warp_blurry,
+            calibration.size_blurry,
+            rig.blurry_fps,
+            scratch / "blurry",
+            override=take.blurry_format,
         )
-        sharp = load_track(take.sharp, self._warp_sharp, calibration.size_sharp, rig.sharp_fps, scratch / "sharp")
+        sharp = load_track(
+            take.sharp,
+            self._warp_sharp,
+            calibration.size_sharp,
+            rig.sharp_fps,
+            scratch / "sharp",
+            override=take.sharp_format,
+        )
         # A network is shown what was recorded, whatever of it is undone for averaging.
         interpolator = make_interpolator(
             config.interpolator,
@@ -221,6 +233,8 @@ class TakeAlignment:
         search, timing = no_search(len(times)), Timing(offsets)
         if offset is not None:
             search = search_windows(scored, times, candidates, self._sharp, offset.seconds, rig, config, self._product)
+            # What a repeat shows is the frame before it, at another time.
+            search = dataclasses.replace(search, confident=search.confident & ~self._blurry.repeated)
             timing = dataclasses.replace(timing, offset_source=offset.source)
         clock = None
         if config.positions == "clock":
@@ -236,7 +250,7 @@ class TakeAlignment:
             )
         places = place_frames(search, times, self._sharp, clock, rig)
         checks = check_frames(places, small, windows, track, self._sharp, search.confident)
-        judge = Judge(search, checks, clock, self._sharp, track, config)
+        judge = Judge(search, checks, clock, self._sharp, track, self._blurry.repeated, config)
         registration, own = self._measure_registration(places, search, judge, clock)
         if offset is not None:
             expected = [round(self._sharp.position_at(offset.seconds + time)) for time in times]

@@ -11,22 +11,31 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from rb2v.artifacts import Rig
+from rb2v.artifacts import FormatOverride, Rig
 from rb2v.core.blur import STORED_LEVELS, CubicWindows, StepWindows, Windows, window_steps
 from rb2v.core.color import Response, from_linear, to_linear
-from rb2v.core.planes import Planes
+from rb2v.core.frame_times import (
+    GAP_FRAMES,
+    MAX_REPEATED_SHARE,
+    difference_levels,
+    even_times,
+    find_repeats,
+    frame_step,
+    thumbnail,
+)
+from rb2v.core.planes import Planes, luma_of
 from rb2v.core.resampling import FrameWarp
 from rb2v.core.temporal import errors_to_psnr
 from rb2v.errors import InputError
 from rb2v.interpolation import Interpolator, is_scene_cut
 from rb2v.io.frame_file import FrameFile
-from rb2v.io.video import map_frames
+from rb2v.io.picture_track import NO_OVERRIDE
+from rb2v.io.video import map_frames, probe_video
 
 _N_BLOCKS = 8  # across and down, in which interpolation is judged
 _N_WORST_BLOCKS = 8  # the worst eighth of 64
 _DARK_LINEAR = 0.01  # of linear light, added to both, so that noise in the dark is no change of light
 _NODE_STEP_FRAMES = 0.25  # of fine frames: rows between two such times are a blend of both
-_GAP_FRAMES = 1.5  # of the sharp recording; a frame is missing where the step is two
 _MAX_RATE_DIFFERENCE = 0.02  # relative; 59.94 for 60 is 0.001, and 120 for 100 is another rig
 
 
@@ -38,9 +47,19 @@ class Track:
     """(n, H, W, 3)."""
     times: NDArray[np.float64]
     """(n,) presentation times in seconds."""
+    repeated: NDArray[np.bool_]
+    """(n,) whether a frame repeats the one before it, and so stands for one that is missing."""
 
 
-def load_track(paths: Sequence[Path], warp: FrameWarp, size: tuple[int, int], fps: float, scratch: Path) -> Track:
+def load_track(
+    paths: Sequence[Path],
+    warp: FrameWarp,
+    size: tuple[int, int],
+    fps: float,
+    scratch: Path,
+    *,
+    override: FormatOverride = NO_OVERRIDE,
+) -> Track:
     """Decode a recording once and warp every frame once.
 
     Parameters
@@ -55,31 +74,44 @@ def load_track(paths: Sequence[Path], warp: FrameWarp, size: tuple[int, int], fp
         Frames per second of the rig's camera.
     scratch : Path
         A file for the frames.
+    override : FormatOverride, optional
+        What is known better than the files state it.
 
     Raises
     ------
     InputError
-        If a file cannot be decoded, or its frames are of another size or rate.
+        If a file cannot be decoded, its frames are of another size or rate, or so many of them repeat others that they
+        were converted from another rate.
     """
     times = []
     frames = FrameFile(scratch, np.uint8)
+    differences: list[float] = []
+    before: list[NDArray[np.float32]] = []
 
     def check_and_warp(image: NDArray[np.uint8] | Planes) -> NDArray[np.uint8]:
         height, width = image.shape[:2]
         if (width, height) != size:
             expected = f"{size[0]}x{size[1]} as in the calibration"
             raise InputError(paths[0], f"its frames are {width}x{height}", expected=expected)
+        seen = thumbnail(luma_of(image))
+        if before:
+            differences.append(difference_levels(before.pop(), seen))
+        before.append(seen)
         return warp(image)
 
-    for frame in map_frames(paths, check_and_warp):
+    for frame in map_frames(paths, check_and_warp, override):
         frames.append(frame.image)
         times.append(frame.time_seconds)
-    if len(times) > 1:
-        # The median, because frames may be missing.
-        rate = 1 / float(np.median(np.diff(times)))
-        if abs(rate / fps - 1) > _MAX_RATE_DIFFERENCE:
-            raise InputError(paths[0], f"has {rate:.4g} frames per second", expected=f"{fps:g} as in the rig")
-    return Track(frames, np.array(times, dtype=np.float64))
+    known_times = even_times(np.array(times, dtype=np.float64), probe_video(paths[0], override).tick_seconds)
+    if (step := frame_step(known_times)) > 0 and abs(1 / step / fps - 1) > _MAX_RATE_DIFFERENCE:
+        raise InputError(paths[0], f"has {1 / step:.4g} frames per second", expected=f"{fps:g} as in the rig")
+    repeated = find_repeats(np.array(differences, dtype=np.float64))
+    if repeated.mean() > MAX_REPEATED_SHARE:
+        problem = (
+            f"{repeated.sum()} of {len(repeated)} frames repeat the one before: it was converted from another rate"
+        )
+        raise InputError(paths[0], problem, expected="the camera's own file")
+    return Track(frames, known_times, repeated)
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,10 +217,12 @@ class SharpSource:
         return range(position // rig.upsampling, min(last, len(self._track.times) - 1) + 1)
 
     def has_gap(self, position: int) -> bool:
-        """Return whether the recording lacks frames inside the window at a position."""
+        """Return whether the recording lacks frames inside the window at a position, or repeats others instead."""
         originals = self.originals(position)
+        if self._track.repeated[originals.start : originals.stop].any():
+            return True
         steps = np.diff(self._track.times[originals.start : originals.stop])
-        return bool(np.any(steps > _GAP_FRAMES / self._rig.sharp_fps))
+        return bool(np.any(steps > GAP_FRAMES / self._rig.sharp_fps))
 
     def window(
         self, position: int, row_shifts: NDArray[np.float64] | None = None
@@ -279,7 +313,7 @@ class SharpSource:
             frames.append(kept_following)
             frame, kept, middle = following, kept_following, half
         # Across a gap nothing was interpolated that a frame's own window needs.
-        gaps = np.diff(self._track.times) > _GAP_FRAMES / self._rig.sharp_fps
+        gaps = np.diff(self._track.times) > GAP_FRAMES / self._rig.sharp_fps
         psnrs[np.append(gaps, False) | np.append(False, gaps)] = np.nan
         return ReducedTrack(frames, light_changes, psnrs, is_cut)
 
