@@ -243,7 +243,7 @@ def test_damaged_telemetry_is_said_and_left_out(session, raw, tmp_path, monkeypa
     def refuse(paths):
         raise InputError(paths[0], "its telemetry is damaged")
 
-    monkeypatch.setattr("rb2v.stages.align.take.read_telemetry", refuse)
+    monkeypatch.setattr("rb2v.stages.align.context.read_telemetry", refuse)
     rows, _ = align(session, raw, tmp_path / "aligned")
     assert np.mean([row.accepted for row in rows]) >= 0.9
     assert "its telemetry is damaged" in caplog.text

@@ -15,9 +15,9 @@ from rb2v.lazy import lazy_names
 if TYPE_CHECKING:
     from rb2v.stages.align.config import AlignConfig
     from rb2v.stages.align.stage import ALIGNMENT_NAME, TakeRecord, run
-    from rb2v.stages.align.track import SharpSource, Track, load_track
+    from rb2v.stages.align.track import SharpSource, Track
 
-__all__ = ["ALIGNMENT_NAME", "AlignConfig", "SharpSource", "TakeRecord", "Track", "load_track", "run"]
+__all__ = ["ALIGNMENT_NAME", "AlignConfig", "SharpSource", "TakeRecord", "Track", "run"]
 
 __getattr__ = lazy_names(
     __name__,
@@ -27,7 +27,6 @@ __getattr__ = lazy_names(
         "SharpSource": "rb2v.stages.align.track",
         "TakeRecord": "rb2v.stages.align.stage",
         "Track": "rb2v.stages.align.track",
-        "load_track": "rb2v.stages.align.track",
         "run": "rb2v.stages.align.stage",
     },
 )

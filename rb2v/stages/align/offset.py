@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from rb2v.artifacts import OffsetSource, Rig, SourceOffset, Take
-from rb2v.core.blur import STORED_LEVELS, Windows
+from rb2v.artifacts import OffsetSource, SourceOffset, Take
+from rb2v.core.blur import STORED_LEVELS
 from rb2v.core.sync import OffsetEstimate, offset_from_gyro, offset_from_motion, offset_from_sound
 from rb2v.errors import InputError
-from rb2v.io.frame_file import FrameFile
-from rb2v.io.gopro import Telemetry, read_timecode
+from rb2v.io.gopro import read_timecode
 from rb2v.io.video import read_sound
-from rb2v.stages.align.config import SyncChoice
-from rb2v.stages.align.track import SharpSource
-
-logger = logging.getLogger(__name__)
-
-TelemetryReader = Callable[[tuple[Path, ...]], Telemetry | None]
+from rb2v.stages.align.context import TakeContext
+from rb2v.stages.align.track import Tracks
 
 MIN_CONFIDENCE: Mapping[OffsetSource, float] = {"sound": 1 / 3, "gyro": 0.4, "motion": 0.09, "timecode": 0.0}
 """Less than this and a source is not believed; in the order in which sources are asked, the most exact first."""
@@ -40,92 +33,67 @@ _NUMBERS_AT_ONCE = 1 << 22  # 32 MB as float64
 _SECONDS_PER_DAY = 86_400.0  # timecodes begin again at midnight
 
 
-def estimate_offsets(
-    take: Take,
-    read_telemetry: TelemetryReader,
-    blurry: FrameFile[np.uint16],
-    blurry_times: NDArray[np.float64],
-    windows: Windows,
-    sharp: SharpSource,
-    size: tuple[int, int],
-    rig: Rig,
-) -> tuple[SourceOffset, ...]:
+def estimate_offsets(context: TakeContext, tracks: Tracks) -> tuple[SourceOffset, ...]:
     """Ask every source for the coarse offset; those that cannot tell are left out, damaged ones with a warning.
 
     Parameters
     ----------
-    take : Take
-        The take, for its files.
-    read_telemetry : callable
-        Reads the telemetry of a recording's files.
-    blurry : (J, h * w, 3) FrameFile of uint16
-        Reduced blurry frames.
-    blurry_times : (J,) ndarray of float64
-        Their times in seconds.
-    windows : Windows
-        The synthetic blur of all windows, reduced alike.
-    sharp : SharpSource
-        Tells times of positions.
-    size : tuple of int
-        Width and height of reduced frames.
-    rig : Rig
-        The frame rates.
+    context : TakeContext
+        The take's files, and the rates.
+    tracks : Tracks
+        The recordings on reduced frames.
     """
-
-    def motion() -> OffsetEstimate | None:
-        return _from_motion(blurry, blurry_times, windows, sharp, size, rig)
-
     sources: Mapping[OffsetSource, Callable[[], OffsetEstimate | None]] = {
-        "sound": lambda: _from_sound(take),
-        "gyro": lambda: _from_gyro(take, read_telemetry),
-        "motion": motion,
-        "timecode": lambda: _from_timecode(take),
+        "sound": lambda: _from_sound(context),
+        "gyro": lambda: _from_gyro(context),
+        "motion": lambda: _from_motion(context, tracks),
+        "timecode": lambda: _from_timecode(context.take),
     }
     found = []
     for source, ask in sources.items():
         try:
             estimate = ask()
         except InputError as error:
-            logger.warning("%s: the %s is damaged and does not tell the offset: %s", take.name, source, error)
+            context.logger.warning("the %s is damaged and does not tell the offset: %s", source, error)
             continue
         except ValueError as error:
-            logger.info("%s: the %s does not tell the offset: %s", take.name, source, error)
+            context.logger.info("the %s does not tell the offset: %s", source, error)
             continue
         if estimate is not None:
             found.append(SourceOffset(source, estimate.seconds, estimate.confidence))
     return tuple(found)
 
 
-def choose_offset(offsets: Sequence[SourceOffset], choice: SyncChoice, take_name: str) -> SourceOffset | None:
+def choose_offset(context: TakeContext, offsets: Sequence[SourceOffset]) -> SourceOffset | None:
     """Return the source to believe, or None; sources that are clear and disagree with it are said.
 
     Parameters
     ----------
+    context : TakeContext
+        Its configuration names the source to take; auto takes the most exact of those that are clear.
     offsets : sequence of SourceOffset
         What the sources say.
-    choice : {"auto", "sound", "gyro", "motion", "timecode"}
-        The source to take; auto takes the most exact of those that are clear.
-    take_name : str
-        For the messages.
     """
+    choice = context.config.sync
     clear = [offset for offset in offsets if offset.confidence >= MIN_CONFIDENCE[offset.source]]
     ranked = sorted(clear, key=lambda offset: list(MIN_CONFIDENCE).index(offset.source))
     chosen = next((offset for offset in ranked if choice in ("auto", offset.source)), None)
     if chosen is None:
         what = "nothing tells" if choice == "auto" else f"the {choice} does not tell"
-        logger.warning("%s: %s the offset clearly enough", take_name, what)
+        context.logger.warning("%s the offset clearly enough", what)
         return None
     for other in clear:
         apart = abs(other.seconds - chosen.seconds)
         if apart > ACCURACY_SECONDS[other.source] + ACCURACY_SECONDS[chosen.source]:
-            logger.warning(
-                "%s: the %s says that the sharp camera started %.3f s earlier, the %s says %.3f s",
-                *(take_name, chosen.source, chosen.seconds, other.source, other.seconds),
+            context.logger.warning(
+                "the %s says that the sharp camera started %.3f s earlier, the %s says %.3f s",
+                *(chosen.source, chosen.seconds, other.source, other.seconds),
             )
     return chosen
 
 
-def _from_sound(take: Take) -> OffsetEstimate | None:
+def _from_sound(context: TakeContext) -> OffsetEstimate | None:
+    take = context.take
     blurry, sharp = (
         read_sound(paths, max_seconds=seconds, override=override)
         for paths, override, seconds in zip(
@@ -136,14 +104,14 @@ def _from_sound(take: Take) -> OffsetEstimate | None:
         return None
     for camera, sound in (("blurry", blurry), ("sharp", sharp)):
         if sound.is_silent:
-            logger.warning("%s: the %s camera recorded silence: was its microphone off?", take.name, camera)
+            context.logger.warning("the %s camera recorded silence: was its microphone off?", camera)
             return None
     found = offset_from_sound(blurry.samples, sharp.samples, blurry.rate, sharp_rate=sharp.rate)
     return OffsetEstimate(found.seconds + sharp.start_seconds - blurry.start_seconds, found.confidence)
 
 
-def _from_gyro(take: Take, read_telemetry: TelemetryReader) -> OffsetEstimate | None:
-    blurry, sharp = read_telemetry(take.blurry), read_telemetry(take.sharp)
+def _from_gyro(context: TakeContext) -> OffsetEstimate | None:
+    blurry, sharp = (context.read_telemetry(paths) for paths in (context.take.blurry, context.take.sharp))
     if blurry is None or sharp is None or not (len(blurry.gyro) and len(sharp.gyro)):
         return None
     heard = [
@@ -162,14 +130,9 @@ def _from_timecode(take: Take) -> OffsetEstimate | None:
     return OffsetEstimate(apart, _TIMECODE_CONFIDENCE)
 
 
-def _from_motion(
-    blurry: FrameFile[np.uint16],
-    blurry_times: NDArray[np.float64],
-    windows: Windows,
-    sharp: SharpSource,
-    size: tuple[int, int],
-    rig: Rig,
-) -> OffsetEstimate:
+def _from_motion(context: TakeContext, tracks: Tracks) -> OffsetEstimate:
+    rig, size, windows = context.rig, context.reduced_size, tracks.windows
+    blurry, blurry_times = tracks.blurry.reduced, tracks.blurry.times
     n_blurry = min(round(_SEEN_SECONDS[0] * rig.blurry_fps), len(blurry))
     n_windows = min(round(_SEEN_SECONDS[1] * rig.fine_fps), len(windows))
     # Large frames in small blocks, so that memory is bounded whatever their size.
@@ -182,7 +145,7 @@ def _from_motion(
     ]
     steps = (blurry_times[:n_blurry] - blurry_times[0]) * rig.fine_fps
     position, confidence = offset_from_motion(np.stack(pictures), np.stack(candidates), steps)
-    return OffsetEstimate(sharp.center_time(position) - float(blurry_times[0]), confidence)
+    return OffsetEstimate(tracks.sharp.center_time(position) - float(blurry_times[0]), confidence)
 
 
 def _tiny(pixels: NDArray[np.floating], size: tuple[int, int]) -> NDArray[np.float32]:

@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import t
 
-from rb2v.artifacts import ClockModel, Rig
-from rb2v.core.blur import STORED_LEVELS, Windows
+from rb2v.artifacts import ClockModel
+from rb2v.core.blur import STORED_LEVELS
 from rb2v.io.aligned import FrameChecks
-from rb2v.io.frame_file import FrameFile
 from rb2v.stages.align.config import AlignConfig
+from rb2v.stages.align.context import TakeContext
 from rb2v.stages.align.search import Search, unclipped
-from rb2v.stages.align.track import ReducedTrack, SharpSource
+from rb2v.stages.align.track import Tracks
 
 
 @dataclass(frozen=True)
@@ -29,62 +29,48 @@ class Place:
     """Standard error of the clock there, in fine frames."""
 
 
-def place_frames(
-    search: Search, times: NDArray[np.float64], sharp: SharpSource, clock: ClockModel | None, rig: Rig
-) -> list[Place]:
+def place_frames(context: TakeContext, tracks: Tracks, search: Search, clock: ClockModel | None) -> list[Place]:
     """Return the place of every frame: on the clock's line, or where there is none at its own best window."""
     # With few frames on the line its errors are themselves not well known.
     caution = 1.0 if clock is None else float(t.ppf(0.975, max(clock.n_inliers - 2, 1)) / t.ppf(0.975, math.inf))
     places = []
-    for index, time_seconds in enumerate(times):
+    for index, time_seconds in enumerate(tracks.blurry.times):
         if clock is None:
             scores = search.curves.psnr[index]
             best = int(np.nanargmax(scores)) if not np.all(np.isnan(scores)) else len(scores) // 2
             position = int(search.curves.first_position[index]) + best
             places.append(Place(position, float(position), math.inf))
         else:
-            position_fine = sharp.position_at(clock.sharp_time(float(time_seconds)))
-            error_frames = caution * clock.error_seconds(float(time_seconds)) * rig.fine_fps
+            position_fine = tracks.sharp.position_at(clock.sharp_time(float(time_seconds)))
+            error_frames = caution * clock.error_seconds(float(time_seconds)) * context.rig.fine_fps
             places.append(Place(round(position_fine), position_fine, error_frames))
     return places
 
 
-def check_frames(
-    places: list[Place],
-    frames: FrameFile[np.uint16],
-    windows: Windows,
-    track: ReducedTrack,
-    sharp: SharpSource,
-    confident: NDArray[np.bool_],
-) -> FrameChecks:
+def check_frames(tracks: Tracks, places: list[Place], confident: NDArray[np.bool_]) -> FrameChecks:
     """Measure what frames are judged by.
 
     Parameters
     ----------
+    tracks : Tracks
+        The recordings on reduced frames, and what was measured while they were made.
     places : list of Place
         Where the frames were put.
-    frames : (J, n, 3) FrameFile of uint16
-        Reduced blurry frames.
-    windows : Windows
-        The synthetic blur of all windows, reduced alike.
-    track : ReducedTrack
-        What was measured while it was made.
-    sharp : SharpSource
-        Which original frames a window lies between.
     confident : (J,) ndarray of bool
         Frames whose gain tells what is usual.
     """
+    windows, track = tracks.windows, tracks.reduced
     n = len(places)
     checks = FrameChecks(*(np.full(n, np.nan) for _ in dataclasses.fields(FrameChecks)))
     gains = np.full(n, np.nan)
     for index, place in enumerate(places):
-        frame = frames[index]
+        frame = tracks.blurry.reduced[index]
         valid = unclipped(frame[None])[0]
         checks.clipped_share[index] = 1.0 - valid.mean()
         checks.clock_error_frames[index] = place.error_frames
         if not 0 <= place.position < len(windows):
             continue
-        originals = sharp.originals(place.position)
+        originals = tracks.sharp.originals(place.position)
         checks.flash[index] = np.abs(track.light_changes[originals.start : originals.stop - 1]).max(initial=0.0)
         psnrs = track.interpolation_psnr[originals.start : originals.stop]
         checks.interpolation_psnr[index] = np.nan if np.all(np.isnan(psnrs)) else np.nanmin(psnrs)
@@ -102,38 +88,27 @@ class Judge:
 
     Parameters
     ----------
+    config : AlignConfig
+        The thresholds.
+    tracks : Tracks
+        Where frames are missing, or the scene changes.
     search : Search
         What the frames say by themselves.
     checks : FrameChecks
         What else they are judged by.
     clock : ClockModel or None
         The take's clock.
-    sharp : SharpSource
-        Whether frames are missing.
-    track : ReducedTrack
-        Where the scene changes.
-    repeated : (J,) ndarray of bool
-        Blurry frames that repeat others.
-    config : AlignConfig
-        The thresholds.
     """
 
     def __init__(
-        self,
-        search: Search,
-        checks: FrameChecks,
-        clock: ClockModel | None,
-        sharp: SharpSource,
-        track: ReducedTrack,
-        repeated: NDArray[np.bool_],
-        config: AlignConfig,
+        self, config: AlignConfig, tracks: Tracks, search: Search, checks: FrameChecks, clock: ClockModel | None
     ) -> None:
+        self._config, self._tracks = config, tracks
         self._search, self._checks, self._clock = search, checks, clock
-        self._sharp, self._track, self._repeated, self._config = sharp, track, repeated, config
 
     def can_be_made(self, place: Place) -> bool:
         """Return whether the window is known and lies inside the sharp recording."""
-        return self._search.found_offset and 0 <= place.position < self._sharp.n_positions
+        return self._search.found_offset and 0 <= place.position < self._tracks.sharp.n_positions
 
     def reason(self, index: int, place: Place, psnr_db: float) -> str:
         """Return a key of ``REASONS`` for a frame, given the PSNR of its synthetic blur at full size."""
@@ -146,15 +121,14 @@ class Judge:
             return "no-clock"
         if not self.can_be_made(place):
             return "out-of-range"
-        if self._sharp.has_gap(place.position):
+        if self._tracks.sharp.has_gap(place.position):
             return "dropped-frames"
-        originals = self._sharp.originals(place.position)
-        if self._track.is_cut[originals.start : originals.stop - 1].any():
+        if self._tracks.has_cut(place.position):
             return "cut"
         # Frames that are clipped look alike, too.
         if reason := self._bad_light(index):
             return reason
-        return "dropped-frames" if self._repeated[index] else self._bad_place(index, place, psnr_db)
+        return "dropped-frames" if self._tracks.blurry.track.repeated[index] else self._bad_place(index, place, psnr_db)
 
     def _bad_light(self, index: int) -> str:
         config, checks = self._config, self._checks

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,14 +10,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from rb2v.artifacts import Calibration, Rig, TakeRegistration
-from rb2v.core.blur import Windows
+from rb2v.artifacts import TakeRegistration
 from rb2v.core.color import Response, from_linear
 from rb2v.core.homography import Homography, crop_homography, normalized, warp_points
 from rb2v.core.refinement import ImagePair, Refinement, gradient_correlation, refine_jointly
-from rb2v.io.frame_file import FrameFile
-
-logger = logging.getLogger(__name__)
+from rb2v.stages.align.context import TakeContext
+from rb2v.stages.align.track import Tracks
 
 MAX_FRAMES = 8
 """Frames that are looked at."""
@@ -52,20 +49,18 @@ class MatchedFrame:
 
 
 def measure_registration(
-    matched: Sequence[MatchedFrame], calibration: Calibration, response: Response, take_name: str
+    context: TakeContext, matched: Sequence[MatchedFrame], homography: Homography
 ) -> tuple[TakeRegistration | None, Homography | None]:
     """Measure how far the views of a take lie off each other, and find a homography under which they do not.
 
     Parameters
     ----------
+    context : TakeContext
+        The crop, and the response in which frames are coded.
     matched : sequence of MatchedFrame
         Frames of which the clock tells the windows, or of which any window will do.
-    calibration : Calibration
-        What they were registered with.
-    response : {"linear", "srgb"} or float
-        In which the frames are coded.
-    take_name : str
-        For messages.
+    homography : (3, 3) ndarray
+        What they were registered with, sharp-camera pixels to blurry-camera pixels.
 
     Returns
     -------
@@ -75,14 +70,14 @@ def measure_registration(
         The take's own, sharp-camera pixels to blurry-camera pixels; None where it would not be better, which frames
         that it is not fitted to decide.
     """
-    pairs = [_pair(one, response) for one in matched]
+    pairs = [_pair(one, context.response) for one in matched]
     found = _fit(pairs)
     if found is None:
         return None, None
     height, width = pairs[0].target.shape
-    crop = calibration.crop
+    crop = context.calibration.crop
     to_output = crop_homography((crop.x, crop.y, crop.width, crop.height), (width, height))
-    own = normalized(np.linalg.inv(to_output) @ found.homography @ to_output @ calibration.homography)
+    own = normalized(np.linalg.inv(to_output) @ found.homography @ to_output @ homography)
     points = _points(width, height)
     moved = warp_points(found.homography, points) - points
     # Where the output is smaller than the crop, its pixels are larger.
@@ -93,18 +88,13 @@ def measure_registration(
     if shift_px < max(_MIN_SHIFT_PX, _MIN_SIGNIFICANCE * error_px):
         return registration, None
     if not _holds_elsewhere(pairs):
-        logger.info("%s: another homography would not bring frames together that it is not fitted to", take_name)
+        context.logger.info("another homography would not bring frames together that it is not fitted to")
         return registration, None
     return registration, own
 
 
 def find_coarse_shift(
-    frames: FrameFile[np.uint16],
-    windows: Windows,
-    expected: Sequence[int],
-    size: tuple[int, int],
-    rig: Rig,
-    calibration: Calibration,
+    context: TakeContext, tracks: Tracks, offset_seconds: float, homography: Homography
 ) -> tuple[TakeRegistration | None, Homography | None]:
     """Find a shift so large that no window explains any frame without it.
 
@@ -112,26 +102,24 @@ def find_coarse_shift(
 
     Parameters
     ----------
-    frames : (J, n, 3) FrameFile of uint16
-        Reduced blurry frames.
-    windows : Windows
-        The synthetic blur of all windows, reduced alike.
-    expected : sequence of int
-        Where the coarse offset puts the frames' windows.
-    size : tuple of int
-        Width and height of the reduced frames.
-    rig : Rig
+    context : TakeContext
         The range to either side.
-    calibration : Calibration
-        What they were registered with.
+    tracks : Tracks
+        The recordings on reduced frames.
+    offset_seconds : float
+        Sharp-camera time at blurry-camera time 0, roughly.
+    homography : (3, 3) ndarray
+        What they were registered with, sharp-camera pixels to blurry-camera pixels.
 
     Returns
     -------
     registration : TakeRegistration or None
         None where no shift stands out.
     homography : (3, 3) ndarray of float64, or None
-        The calibration's with that shift.
+        The given one with that shift.
     """
+    rig, size, windows = context.rig, context.reduced_size, tracks.windows
+    expected = [round(tracks.sharp.position_at(offset_seconds + time)) for time in tracks.blurry.times]
     factor = max(min(size) // _COARSE_SIDE_PX, 1)
     width, height = (max(side // factor, 1) for side in size)
     radius = math.ceil(rig.search_range_seconds * rig.fine_fps)
@@ -140,7 +128,7 @@ def find_coarse_shift(
     total = np.zeros((height, width))
     for index in chosen:
         near = windows[expected[index] - radius : expected[index] + radius + 1]
-        total += _correlations(frames[index], near, size, (width, height)).max(axis=0)
+        total += _correlations(tracks.blurry.reduced[index], near, size, (width, height)).max(axis=0)
     if not chosen:
         return None, None
     total /= len(chosen)
@@ -149,11 +137,11 @@ def find_coarse_shift(
     row, column = np.unravel_index(int(total.argmax()), total.shape)
     if total[row, column] < _MIN_CORRELATION or total[row, column] < total[0, 0] + _MIN_GAIN:
         return None, None
-    crop = calibration.crop
+    crop = context.calibration.crop
     shift = np.array([x[row, column] * crop.width / width, y[row, column] * crop.height / height])
     move = np.array([[1, 0, shift[0]], [0, 1, shift[1]], [0, 0, 1]])
     registration = TakeRegistration(float(np.hypot(*shift)), 0.5 * crop.width / width, len(chosen))
-    return registration, normalized(move @ calibration.homography)
+    return registration, normalized(move @ homography)
 
 
 def contradicts(fine: TakeRegistration, coarse: TakeRegistration) -> bool:
@@ -194,22 +182,22 @@ def _shrink(
     return np.asarray(cv2.resize(gray, coarse, interpolation=cv2.INTER_AREA), dtype=np.float64)
 
 
-def registration_of(shared: Homography, calibration: Calibration, left: TakeRegistration | None) -> TakeRegistration:
+def registration_of(context: TakeContext, homography: Homography, left: TakeRegistration | None) -> TakeRegistration:
     """Return the registration of a take with a homography of its own.
 
     Parameters
     ----------
-    shared : (3, 3) ndarray
-        The homography of all takes.
-    calibration : Calibration
+    context : TakeContext
+        The homography of all takes, and the crop.
+    homography : (3, 3) ndarray
         That of this one.
     left : TakeRegistration or None
         What it leaves.
     """
-    crop = calibration.crop
+    crop, shared = context.calibration.crop, context.calibration.homography
     points = _points(crop.width, crop.height) + np.array([crop.x, crop.y])
-    moved = warp_points(calibration.homography @ np.linalg.inv(shared), points) - points
-    rows = calibration.homography.tolist()
+    moved = warp_points(homography @ np.linalg.inv(shared), points) - points
+    rows = homography.tolist()
     return TakeRegistration(
         shift_px=float(np.median(np.linalg.norm(moved, axis=1))),
         error_px=_UNKNOWN_ERROR_PX if left is None else left.error_px,

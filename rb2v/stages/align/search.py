@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,13 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rb2v.artifacts import Rig
-from rb2v.core.blur import STORED_LEVELS, Windows
-from rb2v.core.temporal import MatrixProduct, Peak, errors_to_psnr, find_peak, search_errors
+from rb2v.core.blur import STORED_LEVELS
+from rb2v.core.temporal import Peak, errors_to_psnr, find_peak, search_errors
 from rb2v.io.aligned import ScoreCurves
-from rb2v.io.frame_file import FrameFile
-from rb2v.stages.align.config import AlignConfig
-from rb2v.stages.align.track import SharpSource
+from rb2v.stages.align.context import TakeContext
+from rb2v.stages.align.track import Tracks
 
 CLIPPED_LINEAR = 0.95
 """Linear light from which a pixel counts as clipped."""
@@ -46,62 +43,37 @@ def unclipped(frames: NDArray[np.uint16]) -> NDArray[np.bool_]:
     return np.asarray(frames.max(axis=2) < CLIPPED_LINEAR * STORED_LEVELS)
 
 
-def search_windows(
-    frames: FrameFile[np.uint16],
-    times: NDArray[np.float64],
-    windows: Windows,
-    sharp: SharpSource,
-    offset_seconds: float,
-    rig: Rig,
-    config: AlignConfig,
-    product: MatrixProduct,
-) -> Search:
+def search_windows(context: TakeContext, tracks: Tracks, offset_seconds: float) -> Search:
     """Score every window in range of the coarse offset, and look further where none is clear.
 
     Parameters
     ----------
-    frames : (J, n, 3) FrameFile of uint16
-        Reduced blurry frames.
-    times : (J,) ndarray of float64
-        Their times in seconds.
-    windows : Windows
-        The synthetic blur of all windows, reduced alike.
-    sharp : SharpSource
-        Tells the position that belongs to a time.
+    context : TakeContext
+        The range, and what makes a peak clear.
+    tracks : Tracks
+        Blurry frames and windows.
     offset_seconds : float
         Sharp-camera time at blurry-camera time 0, roughly.
-    rig : Rig
-        The range.
-    config : AlignConfig
-        What makes a peak clear.
-    product : callable
-        Multiplies matrices.
     """
+    rig, config, times = context.rig, context.config, tracks.blurry.times
     radius = math.ceil(rig.search_range_seconds * rig.fine_fps)
-    expected = np.array([round(sharp.position_at(offset_seconds + time)) for time in times], dtype=np.int64)
-    search = _empty(len(times), 2 * radius + 1)
-    search.curves.first_position[:] = expected - radius
-    scorer = _Scorer(search, frames, windows, config, product)
+    expected = np.array([round(tracks.sharp.position_at(offset_seconds + time)) for time in times], dtype=np.int64)
+    scorer = _Scorer(context, tracks, expected - radius, 2 * radius + 1)
     scorer.score(np.arange(len(times)))
     wide = math.ceil(config.wide_range_seconds * rig.fine_fps)
     if wide > radius and config.positions == "clock":
-        for run in _lost_runs(search.confident):
+        for run in _lost_runs(scorer.confident):
             scorer.look_further(run, expected, wide)
-    return search
+    return scorer.search()
 
 
 def no_search(n_frames: int) -> Search:
     """Return what is known where no coarse offset is: nothing."""
-    return dataclasses.replace(_empty(n_frames, 1), found_offset=False)
-
-
-def _empty(n_frames: int, n_windows: int) -> Search:
     curves = ScoreCurves(
-        np.zeros(n_frames, np.int64),
-        np.full((n_frames, n_windows), np.nan, np.float32),
-        np.full(n_frames, np.nan),
+        np.zeros(n_frames, np.int64), np.full((n_frames, 1), np.nan, np.float32), np.full(n_frames, np.nan)
     )
-    return Search(curves, np.zeros(n_frames), np.zeros(n_frames), np.zeros(n_frames, dtype=bool))
+    nothing = np.zeros(n_frames)
+    return Search(curves, nothing, nothing, np.zeros(n_frames, dtype=np.bool_), found_offset=False)
 
 
 def _lost_runs(confident: NDArray[np.bool_]) -> Iterator[NDArray[np.intp]]:
@@ -113,43 +85,48 @@ def _lost_runs(confident: NDArray[np.bool_]) -> Iterator[NDArray[np.intp]]:
 
 
 class _Scorer:
-    """Scores frames against windows and writes what it finds into a search."""
+    """Scores frames against windows, and collects what it finds."""
 
     def __init__(
-        self,
-        search: Search,
-        frames: FrameFile[np.uint16],
-        windows: Windows,
-        config: AlignConfig,
-        product: MatrixProduct,
+        self, context: TakeContext, tracks: Tracks, first_positions: NDArray[np.int64], n_windows: int
     ) -> None:
-        self._search, self._frames, self._windows = search, frames, windows
-        self._config, self._product = config, product
+        self._config, self._product = context.config, context.matrix_product
+        self._frames, self._windows = tracks.scored()
+        n_frames = len(first_positions)
+        self._first_positions = first_positions.copy()
+        self._psnr = np.full((n_frames, n_windows), np.nan, dtype=np.float32)
+        self._peaks = np.full(n_frames, np.nan)
+        self._margins_db, self._sharpness = np.zeros(n_frames), np.zeros(n_frames)
+        self.confident = np.zeros(n_frames, dtype=np.bool_)
+
+    def search(self) -> Search:
+        """Return what was found."""
+        curves = ScoreCurves(self._first_positions, self._psnr, self._peaks)
+        return Search(curves, self._margins_db, self._sharpness, self.confident)
 
     def score(self, indices: NDArray[np.intp]) -> None:
         """Score some frames in the ranges that the curves start at, and read their peaks."""
-        search, curves = self._search, self._search.curves
-        for index, errors in self._errors(indices, curves.first_position[indices], curves.psnr.shape[1]):
-            curves.psnr[index] = errors_to_psnr(errors)
+        for index, errors in self._errors(indices, self._first_positions[indices], self._psnr.shape[1]):
+            self._psnr[index] = errors_to_psnr(errors)
             if np.all(np.isnan(errors)):
                 continue
             peak = find_peak(errors)
-            search.margins_db[index] = peak.margin_db
-            search.sharpness[index] = peak.sharpness
-            curves.peak[index] = np.nan
+            self._margins_db[index] = peak.margin_db
+            self._sharpness[index] = peak.sharpness
+            self._peaks[index] = np.nan
             if peak.margin_db >= self._config.min_margin_db:
-                curves.peak[index] = curves.first_position[index] + peak.index + peak.offset
-            search.confident[index] = self._is_clear(peak, errors)
+                self._peaks[index] = self._first_positions[index] + peak.index + peak.offset
+            self.confident[index] = self._is_clear(peak, errors)
 
     def look_further(self, run: NDArray[np.intp], expected: NDArray[np.int64], radius: int) -> None:
         """Move the ranges of frames whose clear window lies further off, as behind a piece that a recording lacks."""
-        curves, moved = self._search.curves, []
+        moved = []
         for index, errors in self._errors(run, expected[run] - radius, 2 * radius + 1):
             if np.all(np.isnan(errors)):
                 continue
             peak = find_peak(errors)
             if self._is_clear(peak, errors):
-                curves.first_position[index] = expected[index] - radius + peak.index - curves.psnr.shape[1] // 2
+                self._first_positions[index] = expected[index] - radius + peak.index - self._psnr.shape[1] // 2
                 moved.append(index)
         self.score(np.array(moved, dtype=np.intp))
 

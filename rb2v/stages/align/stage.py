@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -25,11 +24,13 @@ from rb2v.interpolation import digest_weights, make_interpolator
 from rb2v.io.aligned import AlignedManifest, AlignedTakeReader, aligned_take_path, write_aligned_manifest
 from rb2v.io.calibration import read_calibration
 from rb2v.io.config import read_raw_directory, read_takes
+from rb2v.io.partial import scratch_folder
 from rb2v.io.store import output_folder, sha256_of, write_alignment
 from rb2v.io.video import probe_video, read_image
 from rb2v.matting import make_matter
 from rb2v.stages.align.config import AlignConfig
-from rb2v.stages.align.take import Equipment, write_take
+from rb2v.stages.align.context import Resources, RunContext, TakeContext
+from rb2v.stages.align.take import write_take
 
 logger = logging.getLogger(__name__)
 
@@ -137,14 +138,8 @@ def run(
     settings = {"stage": "align", "version": __version__, "rig_settings": dataclasses.asdict(raw.rig)}
     settings |= {name: value for name, value in dataclasses.asdict(manifest).items() if name != "takes"}
     with output_folder(out_dir, settings):
-        align = partial(
-            _try_take,
-            rig=raw.rig,
-            calibration=calibration,
-            out_dir=out_dir,
-            config=config,
-            equipment=Equipment(device, weights, interpolator_weights),
-        )
+        context = RunContext(raw.rig, calibration, config, Resources(device, weights, interpolator_weights), out_dir)
+        align = partial(_try_take, context=context)
         found: dict[str, InputError] = {}
         # The longest first, so that none is begun when the other workers have nothing left to do.
         ordered = sorted(takes, key=_stored_bytes, reverse=True)
@@ -243,22 +238,15 @@ def _digest_inputs(take: Take) -> str:
     return digest.hexdigest()
 
 
-def _try_take(take: Take, **options: Any) -> TakeRecord | InputError:  # noqa: ANN401 - of `align_take`
+def _try_take(take: Take, context: RunContext) -> TakeRecord | InputError:
     """Return what is wrong with a take in place of raising it, which would keep the takes behind it waiting."""
     try:
-        return align_take(take, **options)
+        return align_take(take, context)
     except InputError as error:
         return error
 
 
-def align_take(
-    take: Take,
-    rig: Rig,
-    calibration: Calibration,
-    out_dir: Path,
-    config: AlignConfig,
-    equipment: Equipment,
-) -> TakeRecord:
+def align_take(take: Take, context: RunContext) -> TakeRecord:
     """Align one take and write its file, unless it is there already and was made from the same inputs.
 
     Raises
@@ -267,11 +255,13 @@ def align_take(
         If a video or a plate cannot be decoded or has another size than the calibration, or no screen is seen in a
         green-screen take.
     """
-    _check_plates(take, calibration)
-    path = aligned_take_path(out_dir, take.name)
+    _check_plates(take, context.calibration)
+    path = aligned_take_path(context.out_dir, take.name)
     inputs_sha256 = _digest_inputs(take)
     if not _is_made_from(path, inputs_sha256):
-        write_take(path, take, rig, calibration, config, equipment, inputs_sha256)
+        # What does not fit in memory goes beside the file.
+        with scratch_folder(path) as scratch:
+            write_take(TakeContext(take, context, scratch), path, inputs_sha256)
     with AlignedTakeReader(path) as reader:
         frames = reader.read_frames()
         reasons = Counter(frame.reason for frame in frames if not frame.accepted)

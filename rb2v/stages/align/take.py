@@ -1,12 +1,11 @@
-"""One take, step by step: tracks, coarse offset, search, timing, colours, verdicts, the file."""
+"""One take, step by step: tracks, coarse offset, search, timing, colors, verdicts, the file."""
 
 from __future__ import annotations
 
 import dataclasses
-import functools
-import logging
 import math
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,24 +13,20 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from rb2v.artifacts import AlignedFrame, Calibration, ClockModel, Rig, Take, TakeRegistration, Timing
-from rb2v.core.color import Response, apply_color_map, encode, to_linear
+from rb2v.artifacts import AlignedFrame, Camera, ClockModel, TakeRegistration, Timing
+from rb2v.core.color import apply_color_map, encode, to_linear
 from rb2v.core.homography import Homography
 from rb2v.core.resampling import FrameWarp
-from rb2v.device import Device, make_matrix_product
 from rb2v.errors import InputError
-from rb2v.interpolation import make_interpolator
-from rb2v.io.aligned import FrameChecks, write_aligned_take
+from rb2v.io.aligned import write_aligned_take
 from rb2v.io.frame_file import FrameFile
-from rb2v.io.gopro import read_telemetry
-from rb2v.io.partial import scratch_folder
 from rb2v.io.video import read_image
 from rb2v.matting import make_matter
-from rb2v.stages.align.config import AlignConfig
+from rb2v.stages.align.context import TakeContext
 from rb2v.stages.align.matte import CompositeLimits, LaidAside, reject_broken_composites
 from rb2v.stages.align.offset import choose_offset, estimate_offsets
 from rb2v.stages.align.photometry import ColorMap, Photometry, known_color_map
-from rb2v.stages.align.quality import Judge, Place, check_frames, place_frames
+from rb2v.stages.align.quality import Judge, check_frames, place_frames
 from rb2v.stages.align.registration import (
     MAX_FRAMES,
     MatchedFrame,
@@ -41,7 +36,7 @@ from rb2v.stages.align.registration import (
     measure_registration,
     registration_of,
 )
-from rb2v.stages.align.search import Search, no_search, search_windows
+from rb2v.stages.align.search import no_search, search_windows
 from rb2v.stages.align.timing import (
     Neighbourhoods,
     estimate_exposure,
@@ -49,29 +44,150 @@ from rb2v.stages.align.timing import (
     fit_take_clock,
     row_shifts,
 )
-from rb2v.stages.align.track import BlurTrack, SharpSource, load_track, quantize, shrink
-
-logger = logging.getLogger(__name__)
+from rb2v.stages.align.track import BlurryTrack, Recording, SharpSource, Tracks, reduce_frames
 
 _MAX_ROUNDS = 3  # windows found under a wrong homography hide a part of how wrong it is (docs/calibration.md)
-_MIN_TRACK_SIZE_PX = 64  # of the shorter side, below which little is left to tell windows apart
-_MAX_TRACK_SCALE = 4  # by which frames are made smaller at most; motion of a frame's step is to stay visible
 _MAX_SHARED_COLOR_FRAMES = 24  # enough for one map of twelve numbers (docs/alignment.md)
-_MAX_SHUTTER_SECONDS = 1.0  # telemetry that states longer ones is broken
 
 
-@dataclass(frozen=True, eq=False)
-class _Windows:
-    """What was found of a take's frames, before any sample is made."""
+def write_take(context: TakeContext, path: Path, inputs_sha256: str) -> None:
+    """Align one take and write its file, atomically.
 
-    search: Search
-    timing: Timing
-    places: list[Place]
-    checks: FrameChecks
-    judge: Judge
-    registration: TakeRegistration | None
-    homography: Homography | None
-    """Under which the views would lie on each other; None where the present one is as good."""
+    The BLAS has one thread, because the last bits of its sums depend on their number, and so would the file.
+
+    Parameters
+    ----------
+    context : TakeContext
+        The take, and all that it is aligned with.
+    path : Path
+        The file.
+    inputs_sha256 : str
+        The digest of what it is made from.
+
+    Raises
+    ------
+    InputError
+        If a recording cannot be decoded, is of another size or rate than expected, or shorter than a window; or if no
+        screen is seen in a green-screen take.
+    """
+    with threadpool_limits(1, "blas"):
+        chosen, registration = _register(context)
+        frames, samples = chosen.make_samples()
+        if context.take.green_screen:
+            config = context.config
+            matter = make_matter(config.matter, context.run.resources.matter_weights)
+            limits = CompositeLimits(config.min_composite_psnr_db, config.min_explained_psnr_db)
+            frames, samples = reject_broken_composites(frames, samples, matter, context.response, limits)
+        write_aligned_take(
+            path,
+            context.take,
+            frames,
+            samples,
+            chosen.search.curves,
+            chosen.checks,
+            chosen.timing,
+            samples.plate,
+            inputs_sha256,
+            registration,
+        )
+
+
+def _register(context: TakeContext) -> tuple[_Round, TakeRegistration | None]:
+    """Return the round whose windows are taken, and how far the views of the take lie off each other."""
+    config, rounds = context.config, _Rounds(context)
+    first = last = rounds.begin(context.calibration.homography)
+    is_far = first.registration is not None and first.registration.shift_px > config.max_shift_px
+    is_refined = config.registration == "per-take"
+    # Windows that were found under a wrong homography hide a part of how wrong it is.
+    if is_refined or is_far:
+        for _ in range(_MAX_ROUNDS):
+            if last.better_homography is None:
+                break
+            if is_refined or last is not first:
+                last.discard()
+            last = rounds.begin(last.better_homography)
+    registration = last.registration
+    if last is not first:
+        total = registration_of(context, last.homography, registration)
+        registration = registration if is_refined else dataclasses.replace(total, homography=None)
+    _warn_of_shift(context, registration)
+    if is_refined and last is not first:
+        registration = total
+    return last if is_refined else first, registration
+
+
+def _warn_of_shift(context: TakeContext, registration: TakeRegistration | None) -> None:
+    limit_px = context.config.max_shift_px
+    if registration is not None and registration.shift_px > limit_px:
+        is_refined = context.config.registration == "per-take"
+        context.logger.warning(
+            "the views lie %.2f px off each other (limit %g px): %s",
+            registration.shift_px,
+            limit_px,
+            "no homography of its own helps" if is_refined else "was the rig moved? --per-take refines it",
+        )
+
+
+class _Rounds:
+    """What rounds under different homographies share: the blurry track, and where the sharp frames come from.
+
+    Parameters
+    ----------
+    context : TakeContext
+        The take.
+
+    Raises
+    ------
+    InputError
+        If the blurry recording cannot be decoded, or is of another size or rate than expected.
+    """
+
+    def __init__(self, context: TakeContext) -> None:
+        take, rig, calibration = context.take, context.rig, context.calibration
+        self._context, self._n_rounds = context, 0
+        warp = _make_warp(context, np.eye(3), "blurry")
+        blurry = Recording(take.blurry, calibration.size_blurry, rig.blurry_fps, override=take.blurry_format)
+        track = blurry.warp(warp, context.scratch / "blurry")
+        sizes = (context.track_size, context.reduced_size)  # by way of the track's size, as the sharp frames go
+        reduced = reduce_frames(track, context.response, sizes, context.scratch / "small")
+        whole = None
+        if context.config.search == "full":
+            whole = reduce_frames(track, context.response, (rig.output_size,), context.scratch / "linear")
+        self._blurry = BlurryTrack(track, reduced, whole)
+        # Other rounds are the rule only where every take is refined; elsewhere their decoding costs less than room.
+        decoded = context.scratch / "decoded" if context.config.registration == "per-take" else None
+        self._sharp = Recording(
+            take.sharp, calibration.size_sharp, rig.sharp_fps, override=take.sharp_format, decoded=decoded
+        )
+
+    def begin(self, homography: Homography) -> _Round:
+        """Find the windows of the take's frames under a homography.
+
+        Raises
+        ------
+        InputError
+            If the sharp recording cannot be decoded, is of another size or rate than expected, or shorter than a
+            window.
+        """
+        context = self._context
+        folder = context.scratch / f"round_{self._n_rounds}"
+        folder.mkdir()
+        self._n_rounds += 1
+        track = self._sharp.warp(_make_warp(context, homography, "sharp"), folder / "sharp")
+        sharp = SharpSource(track, context.rig, context.interpolator, context.response)
+        if sharp.n_positions < 1:
+            problem = f"holds {len(track.times)} frames"
+            raise InputError(context.take.sharp[0], problem, expected="at least one whole window")
+        reduced = sharp.reduce(context.track_size, context.reduced_size, folder / "reduced")
+        blur_track = sharp.make_blur_track(folder / "blur") if context.config.search == "full" else None
+        tracks = Tracks(self._blurry, sharp, reduced, reduced.windows(context.rig), blur_track)
+        return _Round(context, tracks, homography, folder)
+
+
+def _make_warp(context: TakeContext, homography: Homography, camera: Camera) -> FrameWarp:
+    calibration = context.calibration
+    lens = calibration.lens_blurry if camera == "blurry" else calibration.lens_sharp
+    return FrameWarp(homography, dataclasses.astuple(calibration.crop), context.rig.output_size, context.response, lens)
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,276 +201,86 @@ class _MadeSample:
     """Where it is stored."""
 
 
-@dataclass(frozen=True)
-class Equipment:
-    """What a take is aligned with, beside the configuration."""
-
-    device: Device = "auto"
-    """Where windows are scored, and where an interpolating network computes."""
-    matter_weights: Path | None = None
-    interpolator_weights: Path | None = None
-    """In place of the interpolator's usual ones."""
-
-
-class TakeAlignment:
-    """The alignment of one take.
+class _Round:
+    """A take's windows under one homography: search, timing, places, checks, and what is wrong with the homography.
 
     Parameters
     ----------
-    take : Take
+    context : TakeContext
         The take.
-    rig : Rig
-        The rig that recorded it.
-    calibration : Calibration
-        Of that rig.
-    config : AlignConfig
-        How it is aligned.
-    scratch : Path
-        A folder for what does not fit in memory.
-    equipment : Equipment
-        What it is aligned with.
-
-    Raises
-    ------
-    InputError
-        If a recording cannot be decoded, is of another size or rate than expected, or shorter than a window.
+    tracks : Tracks
+        Its recordings under the homography.
+    homography : (3, 3) ndarray
+        From sharp-camera pixels to blurry-camera pixels.
+    folder : Path
+        For what does not fit in memory; deleted with the round.
     """
 
-    def __init__(
-        self,
-        take: Take,
-        rig: Rig,
-        calibration: Calibration,
-        config: AlignConfig,
-        scratch: Path,
-        equipment: Equipment,
-    ) -> None:
-        self._take, self._rig, self._config, self._scratch = take, rig, config, scratch
-        self._calibration, self._equipment = calibration, equipment
-        self._shared, self._round = calibration, 0
-        self._product = make_matrix_product(equipment.device)
-        # The gyro and the shutter stand in the same track, and reading it means reading the whole file.
-        self._read_telemetry = functools.cache(read_telemetry)
-        self._response: Response = rig.response if config.response is None else config.response
-        crop = dataclasses.astuple(calibration.crop)
-        self._warp_blurry = FrameWarp(np.eye(3), crop, rig.output_size, self._response, calibration.lens_blurry)
-        self._warp_sharp = FrameWarp(
-            calibration.homography, crop, rig.output_size, self._response, calibration.lens_sharp
-        )
-        fallback = known_color_map(calibration, rig, self._response)
-        self._photometry = Photometry(config, self._response, fallback)
-        self._blurry = load_track(
-            take.blurry,
-            self._warp_blurry,
-            calibration.size_blurry,
-            rig.blurry_fps,
-            scratch / "blurry",
-            override=take.blurry_format,
-        )
-        sharp = load_track(
-            take.sharp,
-            self._warp_sharp,
-            calibration.size_sharp,
-            rig.sharp_fps,
-            scratch / "sharp",
-            override=take.sharp_format,
-        )
-        # A network is shown what was recorded, whatever of it is undone for averaging.
-        interpolator = make_interpolator(
-            config.interpolator,
-            response=self._response,
-            device=equipment.device,
-            weights=equipment.interpolator_weights,
-        )
-        self._sharp = SharpSource(sharp, rig, interpolator, self._response)
-        self._blur_track: BlurTrack | None = None
-        self._samples = FrameFile(scratch / "samples", np.uint8)
+    def __init__(self, context: TakeContext, tracks: Tracks, homography: Homography, folder: Path) -> None:
+        self._context, self._tracks, self._folder = context, tracks, folder
+        self.homography = homography
+        fallback = known_color_map(context.calibration, context.rig, context.response)
+        self._photometry = Photometry(context.config, context.response, fallback)
+        self._samples = FrameFile(folder / "samples", np.uint8)
         self._made: dict[int, _MadeSample] = {}
-        if self._sharp.n_positions < 1:
-            raise InputError(take.sharp[0], f"holds {len(sharp.times)} frames", expected="at least one whole window")
-
-    def write(self, path: Path, inputs_sha256: str) -> None:
-        """Align the take and write its file, with the digest of what it was made from."""
-        config = self._config
-        found = self._find_windows()
-        registration = found.registration
-        if config.registration == "per-take" and found.homography is not None and self._round < _MAX_ROUNDS:
-            self._start_again(found.homography).write(path, inputs_sha256)
-            return
-        is_far = registration is not None and registration.shift_px > config.max_shift_px
-        if found.homography is not None and is_far and not self._round:
-            # Windows that were found under a wrong homography hide a part of how wrong it is.
-            registration = self._start_again(found.homography).settle()
-        self._warn_of_shift(registration)
-        if self._round:
-            registration = registration_of(self._shared.homography, self._calibration, registration)
-        frames, samples = self._make_samples(found)
-        if self._take.green_screen:
-            matter = make_matter(config.matter, self._equipment.matter_weights)
-            limits = CompositeLimits(config.min_composite_psnr_db, config.min_explained_psnr_db)
-            frames, samples = reject_broken_composites(frames, samples, matter, self._response, limits)
-        write_aligned_take(
-            path,
-            self._take,
-            frames,
-            samples,
-            found.search.curves,
-            found.checks,
-            found.timing,
-            samples.plate,
-            inputs_sha256,
-            registration,
-        )
-
-    def settle(self) -> TakeRegistration:
-        """Return how far the homography of all takes is off, followed to where the frames find no more."""
-        found = self._find_windows()
-        if found.homography is not None and self._round < _MAX_ROUNDS:
-            return self._start_again(found.homography).settle()
-        total = registration_of(self._shared.homography, self._calibration, found.registration)
-        return dataclasses.replace(total, homography=None)
-
-    def _find_windows(self) -> _Windows:
-        """Find every frame's window, the timing, and how far the views lie off each other."""
-        rig, config, times = self._rig, self._config, self._blurry.times
-        track_size, size = self._reduced_sizes()
-        track = self._sharp.reduce(track_size, size, self._scratch / "reduced")
-        windows = track.windows(rig)
-        small = self._reduce_blurry(track_size, size, "small")
-        scored, candidates = small, windows
-        if config.search == "full":
-            self._blur_track = self._sharp.make_blur_track(self._scratch / "blur")
-            scored, candidates = (
-                self._reduce_blurry(rig.output_size, rig.output_size, "linear"),
-                self._blur_track.windows(),
-            )
-        offsets = estimate_offsets(self._take, self._read_telemetry, small, times, windows, self._sharp, size, rig)
-        offset = choose_offset(offsets, config.sync, self._take.name)
-        search, timing = no_search(len(times)), Timing(offsets)
+        offsets = estimate_offsets(context, tracks)
+        offset = choose_offset(context, offsets)
+        search, timing = no_search(len(tracks.blurry.times)), Timing(offsets)
         if offset is not None:
-            search = search_windows(scored, times, candidates, self._sharp, offset.seconds, rig, config, self._product)
+            search = search_windows(context, tracks, offset.seconds)
             # What a repeat shows is the frame before it, at another time.
-            search = dataclasses.replace(search, confident=search.confident & ~self._blurry.repeated)
+            search = dataclasses.replace(search, confident=search.confident & ~tracks.blurry.track.repeated)
             timing = dataclasses.replace(timing, offset_source=offset.source)
         clock = None
-        if config.positions == "clock":
-            clock = fit_take_clock(search, times, self._sharp, rig, config, self._take.name)
+        if context.config.positions == "clock":
+            clock = fit_take_clock(context, tracks, search)
         if clock is not None:
-            nearby = Neighbourhoods(small, times, search, track, self._sharp, clock, rig, config)
-            compensate = config.rolling_shutter == "compensate"
+            nearby = Neighbourhoods(context, tracks, search, clock)
             timing = dataclasses.replace(
                 timing,
                 clock=clock,
-                exposure=estimate_exposure(nearby, rig, size, self._shutter_seconds(), self._take.name),
-                rolling_shutter=estimate_rolling_shutter(nearby, rig, size, compensate=compensate),
+                exposure=estimate_exposure(context, nearby),
+                rolling_shutter=estimate_rolling_shutter(context, nearby),
             )
-        places = place_frames(search, times, self._sharp, clock, rig)
-        checks = check_frames(places, small, windows, track, self._sharp, search.confident)
-        judge = Judge(search, checks, clock, self._sharp, track, self._blurry.repeated, config)
-        registration, own = self._measure_registration(places, search, judge, clock)
+        self.search, self.timing = search, timing
+        self._places = place_frames(context, tracks, search, clock)
+        self.checks = check_frames(tracks, self._places, search.confident)
+        self._judge = Judge(context.config, tracks, search, self.checks, clock)
+        registration, better = measure_registration(context, list(self._match_frames(clock)), homography)
         if offset is not None:
-            expected = [round(self._sharp.position_at(offset.seconds + time)) for time in times]
-            coarse = find_coarse_shift(small, windows, expected, size, rig, self._calibration)
+            coarse = find_coarse_shift(context, tracks, offset.seconds, homography)
             # Under a large shift frames may seem to find windows that are not theirs.
             if registration is None or (coarse[0] is not None and contradicts(registration, coarse[0])):
-                registration, own = coarse
-        return _Windows(search, timing, places, checks, judge, registration, own)
+                registration, better = coarse
+        self.registration: TakeRegistration | None = registration
+        self.better_homography: Homography | None = better
+        """Under which the views would lie on each other; None where this one is as good."""
 
-    def _measure_registration(
-        self, places: Sequence[Place], search: Search, judge: Judge, clock: ClockModel | None
-    ) -> tuple[TakeRegistration | None, Homography | None]:
-        """Measure how far the views lie off each other, and find a homography under which they do not."""
-        possible = [index for index, place in enumerate(places) if judge.can_be_made(place)]
-        trusted = clock is not None or self._config.positions == "independent"
-        told = [index for index in possible if trusted and search.confident[index]]
-        # Of what stands still any window is the right one.
-        chosen = told or [index for index in possible if is_still(search.curves.psnr[index])]
-        matched = []
-        for index in chosen[:: max(-(-len(chosen) // MAX_FRAMES), 1)]:
-            blur, sequence = self._window(places[index].position, None)
-            matched.append(MatchedFrame(np.asarray(self._blurry.frames[index]), blur))
-            # Here, because the window is made; unless sharp frames or colors depend on what is not known yet.
-            if self._config.color == "per-frame" and self._config.rolling_shutter == "report":
-                self._made[index] = self._make_sample(index, blur, sequence, None)
-        return measure_registration(matched, self._calibration, self._response, self._take.name)
+    def discard(self) -> None:
+        """Delete what does not fit in memory; nothing more can be made of the round."""
+        shutil.rmtree(self._folder)
 
-    def _warn_of_shift(self, registration: TakeRegistration | None) -> None:
-        limit_px = self._config.max_shift_px
-        if registration is not None and registration.shift_px > limit_px:
-            per_take = self._config.registration == "per-take"
-            logger.warning(
-                "%s: the views lie %.2f px off each other (limit %g px): %s",
-                self._take.name,
-                registration.shift_px,
-                limit_px,
-                "no homography of its own helps" if per_take else "was the rig moved? --per-take refines it",
-            )
-
-    def _start_again(self, homography: Homography) -> TakeAlignment:
-        """Return the alignment of the same take under a homography of its own."""
-        scratch = self._scratch / "registered"
-        scratch.mkdir()
-        mirrored = bool(np.linalg.det(homography) < 0)
-        own = dataclasses.replace(self._calibration, homography=homography, mirrored=mirrored)
-        again = TakeAlignment(self._take, self._rig, own, self._config, scratch, self._equipment)
-        again._shared, again._round = self._shared, self._round + 1
-        return again
-
-    def _reduced_sizes(self) -> tuple[tuple[int, int], tuple[int, int]]:
-        """Return the sizes at which frames are interpolated, and compared, where they need not be whole."""
-        output_size = self._rig.output_size
-        scale = max(1, min(_MAX_TRACK_SCALE, min(output_size) // _MIN_TRACK_SIZE_PX))
-        track_size = (output_size[0] // scale, output_size[1] // scale)
-        return track_size, (max(track_size[0] // 2, 1), max(track_size[1] // 2, 1))
-
-    def _window(
-        self, position: int, row_shifts: NDArray[np.float64] | None
-    ) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
-        """Return the synthetic blur of a window and its sharp sequence, as `SharpSource.window`."""
-        if self._blur_track is not None and row_shifts is None:
-            return self._blur_track.window(position)
-        return self._sharp.window(position, row_shifts)
-
-    def _reduce_blurry(self, track_size: tuple[int, int], size: tuple[int, int], name: str) -> FrameFile[np.uint16]:
-        small = FrameFile(self._scratch / name, np.uint16)
-        for frame in self._blurry.frames:
-            # By way of the track's size, as the sharp frames go.
-            linear = shrink(to_linear(np.asarray(frame), self._response), track_size)
-            small.append(quantize(shrink(linear, size)))
-        return small
-
-    def _shutter_seconds(self) -> float | None:
-        try:
-            telemetry = self._read_telemetry(self._take.blurry)
-        except InputError:
-            return None  # said where the sources of the offset were asked
-        if telemetry is None:
-            return None
-        stated = telemetry.shutter_seconds
-        possible = stated[(stated > 0) & (stated <= _MAX_SHUTTER_SECONDS)]
-        return float(np.median(possible)) if len(possible) else None
-
-    def _make_samples(self, found: _Windows) -> tuple[list[AlignedFrame], LaidAside]:
-        """Judge every frame, and lay the samples of those that are accepted aside."""
-        places, search, judge, timing = found.places, found.search, found.judge, found.timing
+    def make_samples(self) -> tuple[list[AlignedFrame], LaidAside]:
+        """Judge every frame, and store the samples of those that are accepted."""
+        context, search, timing = self._context, self.search, self.timing
         shifts = None
         if timing.rolling_shutter is not None and timing.rolling_shutter.compensated:
-            shifts = row_shifts(timing.rolling_shutter, self._rig)
-        shared = self._shared_color(places, search, judge, shifts) if self._config.color == "per-take" else None
+            shifts = row_shifts(timing.rolling_shutter, context.rig)
+        shared = self._shared_color(shifts) if context.config.color == "per-take" else None
         frames, kept = [], []
-        for index, place in enumerate(places):
+        for index, place in enumerate(self._places):
             made = self._made.get(index)
-            if made is None and judge.can_be_made(place):
-                made = self._make_sample(index, *self._window(place.position, shifts), shared)
+            if made is None and self._judge.can_be_made(place):
+                made = self._make_sample(index, *self._tracks.window(place.position, shifts), shared)
             color, psnr_db = (self._photometry.fallback, math.nan) if made is None else (made.color, made.psnr_db)
-            reason = judge.reason(index, place, psnr_db)
+            reason = self._judge.reason(index, place, psnr_db)
             if not reason and made is not None:
                 kept.append(made.slot)
             frames.append(
                 AlignedFrame(
-                    take=self._take.name,
+                    take=context.take.name,
                     blurry_index=index,
-                    blurry_time=float(self._blurry.times[index]),
+                    blurry_time=float(self._tracks.blurry.times[index]),
                     position=place.position,
                     position_fine=place.position_fine,
                     psnr=psnr_db,
@@ -364,70 +290,56 @@ class TakeAlignment:
                     color=color,
                 )
             )
-        description = self._take.blurry[0].with_name("take.yaml")
+        description = context.take.blurry[0].with_name("take.yaml")
         return frames, LaidAside(description, self._plate(), self._samples, kept)
 
+    def _match_frames(self, clock: ClockModel | None) -> Iterator[MatchedFrame]:
+        """Yield a few frames with the synthetic blur of their windows, for the registration."""
+        config = self._context.config
+        possible = [index for index, place in enumerate(self._places) if self._judge.can_be_made(place)]
+        trusted = clock is not None or config.positions == "independent"
+        told = [index for index in possible if trusted and self.search.confident[index]]
+        # Of what stands still any window is the right one.
+        chosen = told or [index for index in possible if is_still(self.search.curves.psnr[index])]
+        for index in chosen[:: max(-(-len(chosen) // MAX_FRAMES), 1)]:
+            blur, sequence = self._tracks.window(self._places[index].position)
+            # The window is made once, unless sharp frames or colors depend on what is not known yet.
+            if config.color == "per-frame" and config.rolling_shutter == "report":
+                self._made[index] = self._make_sample(index, blur, sequence, None)
+            yield MatchedFrame(self._tracks.blurry.image(index), blur)
+
     def _make_sample(
-        self,
-        index: int,
-        blur: NDArray[np.float32],
-        sequence: Sequence[NDArray[np.float32]],
-        color: ColorMap | None,
+        self, index: int, blur: NDArray[np.float32], sequence: Sequence[NDArray[np.float32]], color: ColorMap | None
     ) -> _MadeSample:
         """Map a window to a frame's colors, by the map that fits it best where none is given, and store the sample."""
-        image = np.asarray(self._blurry.frames[index])
+        image = self._tracks.blurry.image(index)
         if color is None:
             color = self._photometry.fit([self._photometry.pairs(blur, image)])
         psnr_db, sample = self._photometry.make_sample(blur, sequence, image, color)
         self._samples.append(np.concatenate([sample.blurry[None], sample.sharp]))
         return _MadeSample(color, psnr_db, len(self._samples) - 1)
 
-    def _shared_color(
-        self,
-        places: Sequence[Place],
-        search: Search,
-        judge: Judge,
-        shifts: NDArray[np.float64] | None,
-    ) -> ColorMap:
-        """Return the colour map that fits the take: through frames spread over those that are clear."""
-        clear = [index for index in np.flatnonzero(search.confident).tolist() if judge.can_be_made(places[index])]
+    def _shared_color(self, shifts: NDArray[np.float64] | None) -> ColorMap:
+        """Return the color map that fits the take: through frames spread over those that are clear."""
+        places, confident = self._places, np.flatnonzero(self.search.confident).tolist()
+        clear = [index for index in confident if self._judge.can_be_made(places[index])]
         chosen = clear[:: max(-(-len(clear) // _MAX_SHARED_COLOR_FRAMES), 1)]
         if not chosen:
             return self._photometry.fallback
         pairs = []
         for index in chosen:
-            blur, _ = self._window(places[index].position, shifts)
-            pairs.append(self._photometry.pairs(blur, np.asarray(self._blurry.frames[index])))
+            blur, _ = self._tracks.window(places[index].position, shifts)
+            pairs.append(self._photometry.pairs(blur, self._tracks.blurry.image(index)))
         return self._photometry.fit(pairs)
 
     def _plate(self) -> NDArray[np.uint8] | None:
         """Return the clean plate as the blurry camera sees it; the sharp camera's stands in where it is missing."""
-        if self._take.green_screen and self._take.plate_blurry is not None:
-            return self._warp_blurry(read_image(self._take.plate_blurry))
-        if self._take.green_screen and self._take.plate_sharp is not None:
-            linear = to_linear(self._warp_sharp(read_image(self._take.plate_sharp)), self._response)
-            return encode(apply_color_map(self._photometry.fallback, linear), self._response)
+        context, take = self._context, self._context.take
+        if take.green_screen and take.plate_blurry is not None:
+            return _make_warp(context, np.eye(3), "blurry")(read_image(take.plate_blurry))
+        if take.green_screen and take.plate_sharp is not None:
+            warped = _make_warp(context, self.homography, "sharp")(read_image(take.plate_sharp))
+            return encode(
+                apply_color_map(self._photometry.fallback, to_linear(warped, context.response)), context.response
+            )
         return None
-
-
-def write_take(
-    path: Path,
-    take: Take,
-    rig: Rig,
-    calibration: Calibration,
-    config: AlignConfig,
-    equipment: Equipment,
-    inputs_sha256: str,
-) -> None:
-    """Align one take and write its file whole or not at all; what is laid aside on the way goes beside it.
-
-    The BLAS has one thread, because the last bits of its sums depend on their number, and so would the file.
-
-    Raises
-    ------
-    InputError
-        If a recording cannot be decoded, is of another size or rate than expected, or shorter than a window; or if no
-        screen is seen in a green-screen take.
-    """
-    with scratch_folder(path) as scratch, threadpool_limits(1, "blas"):
-        TakeAlignment(take, rig, calibration, config, scratch, equipment).write(path, inputs_sha256)

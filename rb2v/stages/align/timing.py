@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 import math
 from collections.abc import Iterable, Iterator
 
@@ -15,12 +14,10 @@ from rb2v.artifacts import ClockJump, ClockModel, ExposureEstimate, Rig, Rolling
 from rb2v.core.blur import STORED_LEVELS, cubic_weights
 from rb2v.core.clock import fit_clock
 from rb2v.core.temporal import StepSums, box_weights, parabola_vertex
-from rb2v.io.frame_file import FrameFile
-from rb2v.stages.align.config import AlignConfig
+from rb2v.errors import InputError
+from rb2v.stages.align.context import TakeContext
 from rb2v.stages.align.search import Search, unclipped
-from rb2v.stages.align.track import ReducedTrack, SharpSource
-
-logger = logging.getLogger(__name__)
+from rb2v.stages.align.track import Tracks
 
 _MAX_FRAMES = 64  # time does not grow with the take beyond it
 _MIN_FRAMES = 8  # one for each group that the standard error is taken over
@@ -31,24 +28,23 @@ _MAX_SHIFT_FRAMES = 2.0  # fine frames either way: 10 ms, about the longest read
 _SHIFT_STEP_FRAMES = 0.25  # of fine frames; a parabola finds the place between
 _MAX_DRIFT_ERROR = 1.0  # s per s, in place of the infinity of a clock through one instant
 _MIN_SIGNIFICANCE = 3.0  # standard errors
+_MAX_SHUTTER_SECONDS = 1.0  # telemetry that states longer ones is broken
 
 
-def fit_take_clock(
-    search: Search, times: NDArray[np.float64], sharp: SharpSource, rig: Rig, config: AlignConfig, take_name: str
-) -> ClockModel | None:
+def fit_take_clock(context: TakeContext, tracks: Tracks, search: Search) -> ClockModel | None:
     """Fit the clock through the frames whose own peaks are clear; None where too few agree."""
     confident = search.confident
-    sharp_times = np.array([sharp.center_time(peak) for peak in search.curves.peak[confident]])
-    tolerance_seconds = config.tolerance_frames / rig.fine_fps
+    sharp_times = np.array([tracks.sharp.center_time(peak) for peak in search.curves.peak[confident]])
+    tolerance_seconds = context.config.tolerance_frames / context.rig.fine_fps
     try:
-        fit = fit_clock(times[confident], sharp_times, tolerance_seconds, search.sharpness[confident])
+        fit = fit_clock(tracks.blurry.times[confident], sharp_times, tolerance_seconds, search.sharpness[confident])
     except ValueError as error:
-        logger.warning("%s: %s", take_name, error)
+        context.logger.warning("%s", error)
         return None
     for jump in fit.jumps:
-        logger.warning(
-            "%s: the recordings part by %.3f s between %.3f s and %.3f s of the blurry one",
-            *(take_name, jump.shift_seconds, jump.after_seconds, jump.before_seconds),
+        context.logger.warning(
+            "the recordings part by %.3f s between %.3f s and %.3f s of the blurry one",
+            *(jump.shift_seconds, jump.after_seconds, jump.before_seconds),
         )
     return ClockModel(
         offset_seconds=fit.offset_seconds,
@@ -90,57 +86,39 @@ class Neighbourhoods:
 
     Parameters
     ----------
-    frames : (J, n, 3) FrameFile of uint16
-        Reduced blurry frames.
-    times : (J,) ndarray of float64
-        Their times in seconds.
+    context : TakeContext
+        The rates, and how near to the line a peak has to lie.
+    tracks : Tracks
+        The recordings on reduced frames.
     search : Search
         Whose peaks are clear.
-    track : ReducedTrack
-        The sharp recording, reduced alike.
-    sharp : SharpSource
-        Tells positions of times.
     clock : ClockModel
         The line.
-    rig : Rig
-        The rates.
-    config : AlignConfig
-        How near to the line a peak has to lie.
     """
 
-    def __init__(
-        self,
-        frames: FrameFile[np.uint16],
-        times: NDArray[np.float64],
-        search: Search,
-        track: ReducedTrack,
-        sharp: SharpSource,
-        clock: ClockModel,
-        rig: Rig,
-        config: AlignConfig,
-    ) -> None:
-        self._frames, self._track, self._sharp = frames, track, sharp
-        self._rig = rig
-        self._positions = np.array([sharp.position_at(clock.sharp_time(float(one))) for one in times])
+    def __init__(self, context: TakeContext, tracks: Tracks, search: Search, clock: ClockModel) -> None:
+        self._rig, self._tracks = context.rig, tracks
+        config, times = context.config, tracks.blurry.times
+        self._positions = np.array([tracks.sharp.position_at(clock.sharp_time(float(one))) for one in times])
         known = np.array([math.isfinite(clock.error_seconds(float(one))) for one in times])
         near = np.abs(search.curves.peak - self._positions) <= config.tolerance_frames
         candidates = np.flatnonzero(search.confident & known & near)
         self._chosen = candidates[:: max(-(-len(candidates) // _MAX_FRAMES), 1)].tolist()
 
     def __iter__(self) -> Iterator[Neighbourhood]:
-        rig, per_frame = self._rig, self._rig.blur_steps_per_frame
+        rig, sharp, per_frame = self._rig, self._tracks.sharp, self._rig.blur_steps_per_frame
         longest = max(_longest_steps(rig), rig.blur_samples)
         reach = math.ceil(longest / 2 + _MAX_SHIFT_FRAMES * rig.blur_factor)
         for index in self._chosen:
             position = float(self._positions[index])
             middle = position * rig.blur_factor + (rig.blur_samples - 1) / 2
             first, last = math.floor((middle - reach) / per_frame) - 1, math.ceil((middle + reach) / per_frame) + 1
-            if first < 0 or last > self._sharp.last_original or self._sharp.has_gap(math.floor(position)):
+            if first < 0 or last > sharp.last_original or sharp.has_gap(math.floor(position)):
                 continue
-            frame = self._frames[index]
+            frame = self._tracks.blurry.reduced[index]
             valid = unclipped(frame[None])[0]
             if valid.any():
-                originals = self._track.frames[first : last + 1] / STORED_LEVELS
+                originals = self._tracks.reduced.frames[first : last + 1] / STORED_LEVELS
                 center = middle - first * per_frame
                 yield Neighbourhood(originals, frame / STORED_LEVELS, valid, center, per_frame)
 
@@ -150,32 +128,26 @@ def _longest_steps(rig: Rig) -> float:
     return rig.sharp_fps * rig.blur_steps_per_frame / rig.blurry_fps + 1
 
 
-def estimate_exposure(
-    nearby: Iterable[Neighbourhood], rig: Rig, size: tuple[int, int], shutter_seconds: float | None, take_name: str
-) -> ExposureEstimate | None:
+def estimate_exposure(context: TakeContext, nearby: Iterable[Neighbourhood]) -> ExposureEstimate | None:
     """Find the length of the exposure under which the frames' blur is explained best.
 
     Parameters
     ----------
+    context : TakeContext
+        What the synthetic blur spans, and what the telemetry says.
     nearby : iterable of Neighbourhood
         Frames with what surrounds their windows.
-    rig : Rig
-        What the synthetic blur spans.
-    size : tuple of int
-        Width and height of the reduced frames.
-    shutter_seconds : float or None
-        What the telemetry says.
-    take_name : str
-        For the messages.
     """
+    rig = context.rig
     step_seconds = 1 / (rig.sharp_fps * rig.blur_steps_per_frame)
     lengths = np.arange(_SHORTEST_STEPS, _longest_steps(rig) + 0.5)
     if len(lengths) < 3:
         return None
-    errors = np.array([_length_errors(one, lengths, size) for one in nearby])
+    errors = np.array([_length_errors(one, lengths, context.reduced_size) for one in nearby])
     found = _minimum(errors, lengths)
     if found is None:
         return None
+    shutter_seconds = _shutter_seconds(context)
     estimate = ExposureEstimate(
         seconds=found[0] * step_seconds,
         error_seconds=found[1] * step_seconds,
@@ -186,11 +158,23 @@ def estimate_exposure(
         if stated is None:
             continue
         if abs(estimate.seconds - stated) > max(_MIN_SIGNIFICANCE * estimate.error_seconds, 2 * step_seconds):
-            logger.warning(
-                "%s: the blur looks like an exposure of %.1f ms, the %s is %.1f ms",
-                *(take_name, 1e3 * estimate.seconds, name, 1e3 * stated),
+            context.logger.warning(
+                "the blur looks like an exposure of %.1f ms, the %s is %.1f ms",
+                *(1e3 * estimate.seconds, name, 1e3 * stated),
             )
     return estimate
+
+
+def _shutter_seconds(context: TakeContext) -> float | None:
+    try:
+        telemetry = context.read_telemetry(context.take.blurry)
+    except InputError:
+        return None  # said where the sources of the offset were asked
+    if telemetry is None:
+        return None
+    stated = telemetry.shutter_seconds
+    possible = stated[(stated > 0) & (stated <= _MAX_SHUTTER_SECONDS)]
+    return float(np.median(possible)) if len(possible) else None
 
 
 def _length_errors(nearby: Neighbourhood, lengths: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.float64]:
@@ -203,23 +187,18 @@ def _length_errors(nearby: Neighbourhood, lengths: NDArray[np.float64], size: tu
     return sums.errors(nearby.weights(np.full(len(lengths), nearby.center), lengths))
 
 
-def estimate_rolling_shutter(
-    nearby: Iterable[Neighbourhood], rig: Rig, size: tuple[int, int], *, compensate: bool
-) -> RollingShutter | None:
+def estimate_rolling_shutter(context: TakeContext, nearby: Iterable[Neighbourhood]) -> RollingShutter | None:
     """Find how much later than the clock line each band of rows is exposed, and the line through the bands.
 
     Parameters
     ----------
+    context : TakeContext
+        The output's size, the rates, and whether a significant skew is made up for.
     nearby : iterable of Neighbourhood
         Frames with what surrounds their windows.
-    rig : Rig
-        The output's size and the rates.
-    size : tuple of int
-        Width and height of the reduced frames.
-    compensate : bool
-        Whether sharp frames are to be made row by row, if the skew is significant.
     """
-    width, height = size
+    rig, (width, height) = context.rig, context.reduced_size
+    compensate = context.config.rolling_shutter == "compensate"
     shifts = np.arange(-_MAX_SHIFT_FRAMES, _MAX_SHIFT_FRAMES + _SHIFT_STEP_FRAMES / 2, _SHIFT_STEP_FRAMES)
     bands = np.array_split(np.arange(height), min(_N_BANDS, height))
     errors: list[list[NDArray[np.float64]]] = [[] for _ in bands]

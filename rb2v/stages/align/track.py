@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
+import math
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import cv2
 import numpy as np
@@ -51,67 +54,131 @@ class Track:
     """(n,) whether a frame repeats the one before it, and so stands for one that is missing."""
 
 
-def load_track(
-    paths: Sequence[Path],
-    warp: FrameWarp,
-    size: tuple[int, int],
-    fps: float,
-    scratch: Path,
-    *,
-    override: FormatOverride = NO_OVERRIDE,
-) -> Track:
-    """Decode a recording once and warp every frame once.
+class Recording:
+    """A recording that is warped once, or again for every homography that is tried.
 
     Parameters
     ----------
     paths : sequence of Path
         The recording's files.
-    warp : FrameWarp
-        Into the output's geometry.
     size : tuple of int
         Width and height that the calibration was made for, in pixels.
     fps : float
         Frames per second of the rig's camera.
-    scratch : Path
-        A file for the frames.
     override : FormatOverride, optional
         What is known better than the files state it.
-
-    Raises
-    ------
-    InputError
-        If a file cannot be decoded, its frames are of another size or rate, or so many of them repeat others that they
-        were converted from another rate.
+    decoded : Path, optional
+        A file for the decoded frames, so that they are decoded once; by default each time.
     """
-    times = []
-    frames = FrameFile(scratch, np.uint8)
-    differences: list[float] = []
-    before: list[NDArray[np.float32]] = []
 
-    def check_and_warp(image: NDArray[np.uint8] | Planes) -> NDArray[np.uint8]:
-        height, width = image.shape[:2]
-        if (width, height) != size:
-            expected = f"{size[0]}x{size[1]} as in the calibration"
-            raise InputError(paths[0], f"its frames are {width}x{height}", expected=expected)
-        seen = thumbnail(luma_of(image))
-        if before:
-            differences.append(difference_levels(before.pop(), seen))
-        before.append(seen)
-        return warp(image)
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        size: tuple[int, int],
+        fps: float,
+        *,
+        override: FormatOverride = NO_OVERRIDE,
+        decoded: Path | None = None,
+    ) -> None:
+        self._paths, self._size, self._fps, self._override = paths, size, fps, override
+        self._decoded_path = decoded
+        self._decoded: tuple[DecodedFrames, Track] | None = None
 
-    for frame in map_frames(paths, check_and_warp, override):
-        frames.append(frame.image)
-        times.append(frame.time_seconds)
-    known_times = even_times(np.array(times, dtype=np.float64), probe_video(paths[0], override).tick_seconds)
-    if (step := frame_step(known_times)) > 0 and abs(1 / step / fps - 1) > _MAX_RATE_DIFFERENCE:
-        raise InputError(paths[0], f"has {1 / step:.4g} frames per second", expected=f"{fps:g} as in the rig")
-    repeated = find_repeats(np.array(differences, dtype=np.float64))
-    if repeated.mean() > MAX_REPEATED_SHARE:
-        problem = (
-            f"{repeated.sum()} of {len(repeated)} frames repeat the one before: it was converted from another rate"
-        )
-        raise InputError(paths[0], problem, expected="the camera's own file")
-    return Track(frames, known_times, repeated)
+    def warp(self, warp: FrameWarp, scratch: Path) -> Track:
+        """Warp every frame once, into a file.
+
+        Raises
+        ------
+        InputError
+            If a file cannot be decoded, its frames are of another size or rate, or so many of them repeat others that
+            they were converted from another rate.
+        """
+        if self._decoded is not None:
+            decoded, track = self._decoded
+            frames = FrameFile(scratch, np.uint8)
+            for image in decoded:
+                frames.append(warp(image))
+            return dataclasses.replace(track, frames=frames)
+        stored = None if self._decoded_path is None else DecodedFrames(self._decoded_path)
+        track = self._decode(warp, scratch, stored)
+        self._decoded = None if stored is None else (stored, track)
+        return track
+
+    def _decode(self, warp: FrameWarp, scratch: Path, stored: DecodedFrames | None) -> Track:
+        frames = FrameFile(scratch, np.uint8)
+        times: list[float] = []
+        differences: list[float] = []
+        before: list[NDArray[np.float32]] = []
+
+        def check_and_warp(image: NDArray[np.uint8] | Planes) -> NDArray[np.uint8]:
+            height, width = image.shape[:2]
+            if (width, height) != self._size:
+                expected = f"{self._size[0]}x{self._size[1]} as in the calibration"
+                raise InputError(self._paths[0], f"its frames are {width}x{height}", expected=expected)
+            seen = thumbnail(luma_of(image))
+            if before:
+                differences.append(difference_levels(before.pop(), seen))
+            before.append(seen)
+            if stored is not None:
+                stored.append(image)
+            return warp(image)
+
+        for frame in map_frames(self._paths, check_and_warp, self._override):
+            frames.append(frame.image)
+            times.append(frame.time_seconds)
+        tick_seconds = probe_video(self._paths[0], self._override).tick_seconds
+        known_times = even_times(np.array(times, dtype=np.float64), tick_seconds)
+        if (step := frame_step(known_times)) > 0 and abs(1 / step / self._fps - 1) > _MAX_RATE_DIFFERENCE:
+            expected = f"{self._fps:g} as in the rig"
+            raise InputError(self._paths[0], f"has {1 / step:.4g} frames per second", expected=expected)
+        repeated = find_repeats(np.array(differences, dtype=np.float64))
+        if repeated.mean() > MAX_REPEATED_SHARE:
+            counts = f"{repeated.sum()} of {len(repeated)}"
+            problem = f"{counts} frames repeat the one before: it was converted from another rate"
+            raise InputError(self._paths[0], problem, expected="the camera's own file")
+        return Track(frames, known_times, repeated)
+
+
+class DecodedFrames:
+    """Frames as the decoder gives them, on disk.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        path.write_bytes(b"")
+        self._kinds: list[Planes | tuple[int, ...]] = []
+
+    def append(self, image: NDArray[np.uint8] | Planes) -> None:
+        """Add a frame behind the others."""
+        planes = [image.luma, *image.chroma] if isinstance(image, Planes) else [image]
+        with self._path.open("ab") as file:
+            for plane in planes:
+                file.write(np.ascontiguousarray(plane).data)
+        self._kinds.append(_without_pixels(image) if isinstance(image, Planes) else image.shape)
+
+    def __iter__(self) -> Iterator[NDArray[np.uint8] | Planes]:
+        with self._path.open("rb") as file:
+            for kind in self._kinds:
+                if isinstance(kind, Planes):
+                    luma, *chroma = (_read(file, plane.shape) for plane in (kind.luma, *kind.chroma))
+                    yield dataclasses.replace(kind, luma=luma, chroma=(chroma[0], chroma[1]))
+                else:
+                    yield _read(file, kind)
+
+
+def _without_pixels(image: Planes) -> Planes:
+    """Return planes of the same shapes that hold no memory."""
+    luma, *chroma = (np.broadcast_to(np.uint8(0), plane.shape) for plane in (image.luma, *image.chroma))
+    return dataclasses.replace(image, luma=luma, chroma=(chroma[0], chroma[1]))
+
+
+def _read(file: BinaryIO, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    return np.frombuffer(file.read(math.prod(shape)), dtype=np.uint8).reshape(shape)
 
 
 @dataclass(frozen=True, eq=False)
@@ -374,3 +441,80 @@ def _shift_nodes(
     places = (row_shifts - low) / (nodes[1] - nodes[0])
     shares = np.maximum(1 - np.abs(places - np.arange(n_nodes)[:, None]), 0)
     return nodes.tolist(), shares.astype(np.float32)
+
+
+def reduce_frames(
+    track: Track, response: Response, sizes: Sequence[tuple[int, int]], scratch: Path
+) -> FrameFile[np.uint16]:
+    """Make a track's frames small by way of one size or more, (h * w, 3) of the last, into a file.
+
+    Parameters
+    ----------
+    track : Track
+        The frames.
+    response : {"linear", "srgb"} or float
+        In which they are coded.
+    sizes : sequence of tuple of int
+        Widths and heights, each the next one's source.
+    scratch : Path
+        The file.
+    """
+    reduced = FrameFile(scratch, np.uint16)
+    for frame in track.frames:
+        linear = to_linear(np.asarray(frame), response)
+        for size in sizes:
+            linear = shrink(linear, size)
+        reduced.append(quantize(linear))
+    return reduced
+
+
+@dataclass(frozen=True, eq=False)
+class BlurryTrack:
+    """The blurry recording, which no homography of a take changes."""
+
+    track: Track
+    reduced: FrameFile[np.uint16]
+    """(J, h * w, 3) linear light, reduced as the sharp frames are."""
+    whole: FrameFile[np.uint16] | None
+    """(J, H * W, 3) linear light where windows are scored at the output's size."""
+
+    @property
+    def times(self) -> NDArray[np.float64]:
+        """(J,) presentation times in seconds."""
+        return self.track.times
+
+    def image(self, index: int) -> NDArray[np.uint8]:
+        """Return a blurry frame, (H, W, 3) coded."""
+        return np.asarray(self.track.frames[index])
+
+
+@dataclass(frozen=True, eq=False)
+class Tracks:
+    """A take's recordings under one homography, whole and reduced."""
+
+    blurry: BlurryTrack
+    sharp: SharpSource
+    reduced: ReducedTrack
+    windows: Windows
+    """The synthetic blur of all windows, reduced."""
+    blur_track: BlurTrack | None
+    """Where windows are scored at the output's size."""
+
+    def scored(self) -> tuple[FrameFile[np.uint16], Windows]:
+        """Return the blurry frames and the windows that are scored against each other."""
+        if self.blur_track is None or self.blurry.whole is None:
+            return self.blurry.reduced, self.windows
+        return self.blurry.whole, self.blur_track.windows()
+
+    def window(
+        self, position: int, row_shifts: NDArray[np.float64] | None = None
+    ) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
+        """Return the synthetic blur of a window at the output's size, and its sequence; as `SharpSource.window`."""
+        if self.blur_track is not None and row_shifts is None:
+            return self.blur_track.window(position)
+        return self.sharp.window(position, row_shifts)
+
+    def has_cut(self, position: int) -> bool:
+        """Return whether the scene changes inside the window at a position."""
+        originals = self.sharp.originals(position)
+        return bool(self.reduced.is_cut[originals.start : originals.stop - 1].any())
