@@ -1,0 +1,80 @@
+"""Recordings in the output's geometry: decoded once however often they are warped."""
+
+import numpy as np
+import pytest
+
+from rb2v.artifacts import Rig
+from rb2v.core.planes import Planes
+from rb2v.core.resampling import FrameWarp
+from rb2v.errors import InputError
+from rb2v.interpolation import make_interpolator
+from rb2v.io.video import write_video
+from rb2v.stages.align.track import DecodedFrames, Recording, SharpSource, Track
+
+SIZE, OUTPUT = (64, 48), (32, 24)
+CROP = (4, 4, 48, 36)
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory):
+    frames = np.random.default_rng(0).integers(0, 256, (3, SIZE[1] // 8, SIZE[0] // 8, 3), dtype=np.uint8)
+    return write_video(
+        tmp_path_factory.mktemp("video") / "sharp.mp4", frames.repeat(8, axis=1).repeat(8, axis=2), 100.0
+    )
+
+
+def warp(shift_px):
+    return FrameWarp(np.array([[1, 0, shift_px], [0, 1, 0], [0, 0, 1]], dtype=np.float64), CROP, OUTPUT, "srgb")
+
+
+def test_decoded_frames_are_warped_as_new_ones(video, tmp_path):
+    recording = Recording([video], SIZE, 100.0, tmp_path / "decoded")
+    recording.warp(warp(0.0), tmp_path / "first")
+    kept = video.with_name("kept.mp4")
+    video.rename(kept)  # nobody opens it again
+    try:
+        again = recording.warp(warp(1.5), tmp_path / "again")
+    finally:
+        kept.rename(video)
+    afresh = Recording([video], SIZE, 100.0).warp(warp(1.5), tmp_path / "afresh")
+    np.testing.assert_array_equal(again.frames[:], afresh.frames[:])
+    np.testing.assert_array_equal(again.times, afresh.times)
+
+
+def test_frames_of_all_kinds_come_back_as_they_were(tmp_path):
+    rng = np.random.default_rng(0)
+    luma, cb, cr = (rng.integers(0, 256, shape, dtype=np.uint8) for shape in ((8, 6), (4, 3), (4, 3)))
+    planes, rgb = Planes(luma, (cb, cr), rng.random((3, 4))), rng.integers(0, 256, (8, 6, 3), dtype=np.uint8)
+    stored = DecodedFrames(tmp_path / "decoded")
+    for image in (planes, rgb, planes):
+        stored.append(image)
+    for found, image in zip(stored, (planes, rgb, planes), strict=True):
+        if isinstance(image, Planes):
+            for one, other in zip((found.luma, *found.chroma), (luma, cb, cr), strict=True):
+                np.testing.assert_array_equal(one, other)
+            np.testing.assert_array_equal(found.to_rgb, image.to_rgb)
+        else:
+            np.testing.assert_array_equal(found, image)
+
+
+def test_frames_of_another_size_or_rate_are_named(video, tmp_path):
+    for size, fps in (((32, 48), 100.0), (SIZE, 50.0)):
+        with pytest.raises(InputError) as caught:
+            Recording([video], size, fps).warp(warp(0.0), tmp_path / "frames")
+        assert caught.value.source == str(video)
+
+
+def test_the_stored_blur_track_holds_the_windows(tmp_path):
+    frames = (
+        np.random.default_rng(0).integers(0, 256, (6, 6, 8, 3), dtype=np.uint8).repeat(16, axis=1).repeat(16, axis=2)
+    )
+    rig = Rig("small", "a", "b", 25.0, 100.0, None, "srgb", 2, 7, 19, (128, 96), 0.25)
+    source = SharpSource(Track(frames, np.arange(6) / 100), rig, make_interpolator("linear"))
+    stored = source.make_blur_track(tmp_path / "blur")
+    assert len(stored.windows()) == source.n_positions
+    for position in range(source.n_positions):
+        blur, sequence = source.window(position)
+        stored_blur, stored_sequence = stored.window(position)
+        np.testing.assert_allclose(stored_blur, blur, atol=1e-5)
+        np.testing.assert_allclose(stored_sequence, sequence, atol=1e-5)
+        np.testing.assert_allclose(stored.windows()[position : position + 1][0], blur.reshape(-1, 3), atol=1e-5)
