@@ -1,10 +1,9 @@
 """Alignment: for every blurry frame the window of sharp frames that it integrated, in its geometry and colours.
 
-`stage` runs it take by take; `context` is what all steps of a take share; `take` is the order of steps for one take; the
-steps are modules of their own: `track`
-(frames in the output's geometry), `offset` (coarse synchronisation), `search` (window scores), `timing` (clock,
-exposure, rolling shutter), `photometry` (colour maps and samples), `quality` (why a frame is not accepted), `matte`
-(whether its green screen can be replaced).
+`stage` runs it take by take; `context` is what all steps of a take share; `take` is the order of steps for one take.
+The steps are modules of their own: `track` (frames in the output's geometry), `offset` (coarse synchronization),
+`search` (window scores), `timing` (clock, exposure, rolling shutter), `photometry` (color maps and samples), `quality`
+(why a frame is not accepted), `matte` (whether its green screen can be replaced).
 """
 
 from __future__ import annotations
