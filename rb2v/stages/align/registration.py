@@ -83,7 +83,9 @@ def measure_registration(
     # Where the output is smaller than the crop, its pixels are larger.
     scale = float(np.sqrt(crop.width * crop.height / (width * height)))
     shift_px = scale * float(np.median(np.linalg.norm(moved, axis=1)))
-    error_px = scale * max(float(np.median(found.standard_error_px(points))), _disagreement_px(pairs, points))
+    error_px = scale * max(
+        float(np.median(found.standard_error_px(points))), _disagreement_px(pairs, found.homography, points)
+    )
     registration = TakeRegistration(shift_px, error_px, len(pairs))
     if shift_px < max(_MIN_SHIFT_PX, _MIN_SIGNIFICANCE * error_px):
         return registration, None
@@ -221,26 +223,35 @@ def _pair(matched: MatchedFrame, response: Response) -> ImagePair:
     )
 
 
-def _fit(pairs: Sequence[ImagePair]) -> Refinement | None:
-    """Return the fit of a homography, or of a shift where little texture tells no more; None where not even that."""
+def _fit(pairs: Sequence[ImagePair], near: Homography | None = None) -> Refinement | None:
+    """Return the fit of a homography, or of a shift where little texture tells no more; None where not even that.
+
+    Parameters
+    ----------
+    pairs : sequence of ImagePair
+        What it is fitted to.
+    near : (3, 3) ndarray, optional
+        The homography to within a pixel, so that nothing coarse need be looked at; by default the identity begins.
+    """
     if not pairs:
         return None
     height, width = pairs[0].target.shape
+    start = np.eye(3) if near is None else near
     try:
-        found = refine_jointly(np.eye(3), pairs, precision_px=_PRECISION_PX)
+        found = refine_jointly(start, pairs, precision_px=_PRECISION_PX, is_near=near is not None)
         if found.standard_error_px(_points(width, height)).max() < _MAX_ERROR_PX:
             return found
     except ValueError:
         pass
     try:
-        return refine_jointly(np.eye(3), pairs, precision_px=_PRECISION_PX, motion="shift")
+        return refine_jointly(start, pairs, precision_px=_PRECISION_PX, motion="shift", is_near=near is not None)
     except ValueError:
         return None
 
 
-def _disagreement_px(pairs: Sequence[ImagePair], points: NDArray[np.float64]) -> float:
+def _disagreement_px(pairs: Sequence[ImagePair], near: Homography, points: NDArray[np.float64]) -> float:
     """Return the standard error that two halves of the frames show by what they say differently."""
-    halves = [found for found in (_fit(pairs[::2]), _fit(pairs[1::2])) if found is not None]
+    halves = [found for found in (_fit(pairs[::2], near), _fit(pairs[1::2], near)) if found is not None]
     if len(halves) < 2:
         return 0.0
     places = [warp_points(found.homography, points) for found in halves]
