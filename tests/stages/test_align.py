@@ -264,7 +264,7 @@ def test_any_number_of_workers_gives_the_same_bytes(brief_session, tmp_path):
 
 @pytest.mark.parametrize("place", ["rb2v.stages.align.timing.fit_clock", "rb2v.io.aligned.create_frames"])
 def test_a_killed_run_goes_on_to_the_same_bytes(brief_session, fork_server, tmp_path, place):
-    # The first take is finished; the second is killed in its search, or while its frames are written.
+    # The longest take is finished; the other is killed in its search, or while its frames are written.
     script = textwrap.dedent("""
         import importlib, os, signal, sys
         from pathlib import Path
@@ -274,24 +274,24 @@ def test_a_killed_run_goes_on_to_the_same_bytes(brief_session, fork_server, tmp_
         module = importlib.import_module(module)
         function, takes = getattr(module, name), Path(sys.argv[3], "takes")
 
-        def die_in_the_second_take(*arguments):
-            if list(takes.glob("*.h5")) and (takes / "hand_train.h5").exists():
+        def die_in_the_other_take(*arguments):
+            if list(takes.glob("*.h5")) and (takes / "street_train.h5").exists():
                 os.kill(os.getpid(), signal.SIGKILL)
             return function(*arguments)
 
-        setattr(module, name, die_in_the_second_take)
+        setattr(module, name, die_in_the_other_take)
         run(*map(Path, sys.argv[1:4]))
     """)
     out = tmp_path / "aligned"
     process = fork_server.start(script, brief_session.raw, brief_session.calibration, out, place)
     assert process.wait() == -signal.SIGKILL
     assert not (out / "alignment.csv").exists()
-    assert not (out / "takes" / "street_train.h5").exists()
+    assert not (out / "takes" / "hand_train.h5").exists()
     assert any("partial" in name for name in all_bytes(out))
-    finished = (out / "takes" / "hand_train.h5").stat()
+    finished = (out / "takes" / "street_train.h5").stat()
     run(brief_session.raw, brief_session.calibration, out, executor=SerialExecutor(check_pickle=True))
     assert all_bytes(out) == all_bytes(brief_session.aligned)
-    assert (out / "takes" / "hand_train.h5").stat().st_mtime_ns == finished.st_mtime_ns, "not done again"
+    assert (out / "takes" / "street_train.h5").stat().st_mtime_ns == finished.st_mtime_ns, "not done again"
 
 
 def test_another_configuration_is_refused_in_the_same_folder(brief_session, tmp_path):

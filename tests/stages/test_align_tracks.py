@@ -28,7 +28,7 @@ def warp(shift_px):
 
 
 def test_decoded_frames_are_warped_as_new_ones(video, tmp_path):
-    recording = Recording([video], SIZE, 100.0, tmp_path / "decoded")
+    recording = Recording([video], SIZE, 100.0, decoded=tmp_path / "decoded")
     recording.warp(warp(0.0), tmp_path / "first")
     kept = video.with_name("kept.mp4")
     video.rename(kept)  # nobody opens it again
@@ -69,7 +69,7 @@ def test_the_stored_blur_track_holds_the_windows(tmp_path):
         np.random.default_rng(0).integers(0, 256, (6, 6, 8, 3), dtype=np.uint8).repeat(16, axis=1).repeat(16, axis=2)
     )
     rig = Rig("small", "a", "b", 25.0, 100.0, None, "srgb", 2, 7, 19, (128, 96), 0.25)
-    source = SharpSource(Track(frames, np.arange(6) / 100), rig, make_interpolator("linear"))
+    source = SharpSource(Track(frames, np.arange(6) / 100, np.zeros(6, dtype=bool)), rig, make_interpolator("linear"))
     stored = source.make_blur_track(tmp_path / "blur")
     assert len(stored.windows()) == source.n_positions
     for position in range(source.n_positions):
