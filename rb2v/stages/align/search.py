@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from rb2v.artifacts import Rig
 from rb2v.core.blur import STORED_LEVELS, Windows
+from rb2v.core.color import luminance
 from rb2v.core.temporal import MatrixProduct, Peak, errors_to_psnr, find_peak, search_errors
 from rb2v.io.aligned import ScoreCurves
 from rb2v.io.frame_file import FrameFile
@@ -162,8 +163,10 @@ class _Scorer:
             some = indices[start : start + n]
             frames = self._frames[some]
             valid = unclipped(frames) if self._config.color_fit == "robust" else None
+            # Luminance alone, because chroma that lies beside luma would draw every moving edge to a wrong time.
+            targets = luminance(frames / STORED_LEVELS) if self._config.positions == "clock" else frames / STORED_LEVELS
             errors = search_errors(
-                self._windows, frames / STORED_LEVELS, first[start : start + n], n_windows, valid, product=self._product
+                self._windows, targets, first[start : start + n], n_windows, valid, product=self._product
             )
             yield from zip(some.tolist(), errors, strict=True)
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from rb2v.artifacts import ClockJump, ClockModel, ExposureEstimate, Rig, RollingShutter
 from rb2v.core.blur import STORED_LEVELS, cubic_weights
 from rb2v.core.clock import fit_clock
+from rb2v.core.color import luminance
 from rb2v.core.temporal import StepSums, box_weights, parabola_vertex
 from rb2v.io.frame_file import FrameFile
 from rb2v.stages.align.config import AlignConfig
@@ -69,7 +70,7 @@ class Neighbourhood:
     originals: NDArray[np.float64]
     """(k, n, 3) reduced."""
     frame: NDArray[np.float64]
-    """(n, 3) the blurry frame, reduced alike."""
+    """(n, 1) luminance of the blurry frame, reduced alike."""
     valid: NDArray[np.bool_]
     """(n,) pixels that are not clipped."""
     center: float
@@ -142,7 +143,7 @@ class Neighbourhoods:
             if valid.any():
                 originals = self._track.originals(first, last) / STORED_LEVELS
                 center = middle - first * per_frame
-                yield Neighbourhood(originals, frame / STORED_LEVELS, valid, center, per_frame)
+                yield Neighbourhood(originals, luminance(frame / STORED_LEVELS), valid, center, per_frame)
 
 
 def _longest_steps(rig: Rig) -> float:
