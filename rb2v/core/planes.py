@@ -1,8 +1,9 @@
-"""Pictures as decoders give them: a plane of luma, and two of chroma at half its width and height."""
+"""Images as decoders give them: a plane of luma, and two of chroma at half its width and height."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -10,10 +11,50 @@ from numpy.typing import NDArray
 
 Plane = NDArray[np.uint8]
 
+LEFT_SITING = (0.0, 0.5)
+"""Chroma of 4:2:0 where H.264 has it by default: on even luma columns, halfway between two luma rows."""
+CENTER_SITING = (0.5, 0.5)
+"""Chroma of 4:2:0 where JPEG and MPEG-1 have it: in the middle of four luma pixels."""
+
+
+@dataclass(frozen=True)
+class Orientation:
+    """How stored images are turned and mirrored to be upright: transposed first, then mirrored."""
+
+    transposed: bool = False
+    """Whether rows and columns are exchanged."""
+    mirrored_x: bool = False
+    """Whether columns run from right to left."""
+    mirrored_y: bool = False
+    """Whether rows run from bottom to top."""
+
+    @property
+    def is_mirrored(self) -> bool:
+        """Whether the image is a mirror image of the stored one, not merely turned."""
+        return self.transposed ^ self.mirrored_x ^ self.mirrored_y
+
+    @property
+    def degrees(self) -> int:
+        """The turn in degrees, clockwise, before any mirroring of columns."""
+        turns = {(False, False): 0, (True, False): 1, (False, True): 2, (True, True): 3}
+        return 90 * turns[self.transposed, self.mirrored_y]
+
+    def __str__(self) -> str:
+        return f"{self.degrees} degrees" + (", mirrored" if self.is_mirrored else "")
+
+    def apply(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return an (H, W) or (H, W, 3) image upright, contiguous."""
+        upright = image.swapaxes(0, 1) if self.transposed else image
+        return np.ascontiguousarray(upright[:: -1 if self.mirrored_y else 1, :: -1 if self.mirrored_x else 1])
+
+    def apply_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Return the upright width and height."""
+        return (size[1], size[0]) if self.transposed else size
+
 
 @dataclass(frozen=True, eq=False)
 class Planes:
-    """A 4:2:0 picture, chroma where H.264 has it by default: on even luma columns, halfway between two luma rows."""
+    """A 4:2:0 image of 8 bits."""
 
     luma: Plane
     """(H, W), both even."""
@@ -21,25 +62,75 @@ class Planes:
     """Cb and Cr, (H / 2, W / 2) each."""
     to_rgb: NDArray[np.float64]
     """(3, 4) from 8-bit Y'CbCr to 8-bit R'G'B'."""
+    siting: tuple[float, float] = LEFT_SITING
+    """Where the first chroma sample lies, in luma pixels: column and row."""
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Rows, columns and channels of the picture in RGB."""
+        """Rows, columns and channels of the image in RGB."""
         return (*self.luma.shape[:2], 3)
 
     def rgb(self) -> NDArray[np.uint8]:
-        """Return the (H, W, 3) picture, its chroma interpolated."""
+        """Return the (H, W, 3) image, its chroma interpolated."""
         height, width = self.luma.shape
-        full = [_upsample_chroma(plane, width, height) for plane in self.chroma]
+        if self.siting == LEFT_SITING:
+            full = [_upsample_left(plane, width, height) for plane in self.chroma]
+        else:
+            full = [upsample_chroma(plane, (width, height), self.siting) for plane in self.chroma]
         return np.asarray(cv2.transform(cv2.merge([self.luma, *full]), self.to_rgb), dtype=np.uint8)
 
     def part(self, rows: slice, columns: slice) -> Planes:
-        """Return a part of the picture that begins and ends at even rows and columns, without copying it."""
+        """Return a part of the image that begins and ends at even rows and columns, without copying it."""
         coarse = tuple(slice(cut.start // 2, cut.stop // 2) for cut in (rows, columns))
-        return Planes(self.luma[rows, columns], (self.chroma[0][coarse], self.chroma[1][coarse]), self.to_rgb)
+        chroma = (self.chroma[0][coarse], self.chroma[1][coarse])
+        return replace(self, luma=self.luma[rows, columns], chroma=chroma)
+
+    def turned(self, orientation: Orientation) -> Planes:
+        """Return the image upright."""
+        if orientation == Orientation():
+            return self
+        x, y = self.siting[::-1] if orientation.transposed else self.siting
+        # Of sizes that are even, a mirrored first sample is as far from its end as the last one was.
+        siting = (1 - x if orientation.mirrored_x else x, 1 - y if orientation.mirrored_y else y)
+        chroma = (orientation.apply(self.chroma[0]), orientation.apply(self.chroma[1]))
+        return replace(self, luma=orientation.apply(self.luma), chroma=chroma, siting=siting)
 
 
-def _upsample_chroma(plane: Plane, width: int, height: int) -> Plane:
+def upsample_chroma(
+    plane: NDArray[np.uint8] | NDArray[np.float32], size: tuple[int, int], siting: tuple[float, float]
+) -> NDArray[np.uint8] | NDArray[np.float32]:
+    """Interpolate a plane of chroma, subsampled by 1, 2 or 4 along each axis, linearly to the size of luma.
+
+    Parameters
+    ----------
+    plane : (h, w) ndarray of uint8 or float32
+        The chroma.
+    size : tuple of int
+        Width and height of luma.
+    siting : tuple of float
+        Where the first sample lies, in luma pixels: column and row.
+    """
+    factors = [_factor(full, part) for full, part in zip(size, plane.shape[::-1], strict=True)]
+    x, y = _places(size, (factors[0], factors[1]), siting)
+    full = cv2.remap(plane, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(full, dtype=plane.dtype)
+
+
+def _factor(full: int, part: int) -> int:
+    return next((factor for factor in (1, 2) if -(-full // factor) == part), 4)
+
+
+@lru_cache(maxsize=8)  # a map of 4K takes 66 MB
+def _places(
+    size: tuple[int, int], factors: tuple[int, int], siting: tuple[float, float]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    along = [(np.arange(size[axis], dtype=np.float32) - siting[axis]) / factors[axis] for axis in (0, 1)]
+    x, y = np.meshgrid(*along)
+    return x.astype(np.float32), y.astype(np.float32)
+
+
+def _upsample_left(plane: Plane, width: int, height: int) -> Plane:
+    """Return what `upsample_chroma` does for `LEFT_SITING`, without a map."""
     tall = np.asarray(cv2.resize(plane, (plane.shape[1], height), interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
     full = np.empty((height, width), dtype=np.uint8)
     full[:, ::2] = tall
@@ -47,3 +138,8 @@ def _upsample_chroma(plane: Plane, width: int, height: int) -> Plane:
     full[:, 1:-1:2] = cv2.addWeighted(left, 0.5, right, 0.5, 0.0)
     full[:, -1] = tall[:, -1]
     return full
+
+
+def luma_of(image: NDArray[np.uint8] | Planes) -> Plane:
+    """Return the luma of an image; the green of one that is RGB already, which is most of it."""
+    return image.luma if isinstance(image, Planes) else image[..., 1]

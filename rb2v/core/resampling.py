@@ -95,7 +95,7 @@ class FrameWarp:
         luma = cv2.LUT(
             (light * np.float32(_TABLE_LEVELS - 1) + np.float32(0.5)).astype(np.uint16), _levels(self._response)
         )
-        chroma = [found.resample_chroma(plane.astype(np.float32)) for plane in part.chroma]
+        chroma = [found.resample_chroma(plane.astype(np.float32), part.siting) for plane in part.chroma]
         to_rgb = part.to_rgb.astype(np.float32) + np.array([0, 0, 0, 0.5], dtype=np.float32)
         return np.asarray(cv2.transform(cv2.merge([luma, *chroma]), to_rgb).clip(0, 255).astype(np.uint8))
 
@@ -161,17 +161,19 @@ class _Map:
     chroma_kernel: NDArray[np.float32] | None
 
     @cached_property
-    def _chroma_places(self) -> tuple[Picture, Picture]:
-        # See `Planes` for where chroma is.
-        return self.x * np.float32(0.5), (self.y - np.float32(0.5)) * np.float32(0.5)
+    def _chroma_places(self) -> dict[tuple[float, float], tuple[Picture, Picture]]:
+        return {}
 
     def resample(self, picture: Picture) -> Picture:
         """Return the output for the part of a frame."""
         return self._resample(picture, self.kernel, self.x, self.y)
 
-    def resample_chroma(self, plane: Picture) -> Picture:
-        """Return the output for the same part of a plane of chroma."""
-        x, y = self._chroma_places
+    def resample_chroma(self, plane: Picture, siting: tuple[float, float]) -> Picture:
+        """Return the output for the same part of a plane of chroma whose first sample lies at ``siting``."""
+        if siting not in self._chroma_places:
+            column, row = np.float32(siting[0]), np.float32(siting[1])
+            self._chroma_places[siting] = ((self.x - column) * np.float32(0.5), (self.y - row) * np.float32(0.5))
+        x, y = self._chroma_places[siting]
         return self._resample(plane, self.chroma_kernel, x, y)
 
     def _resample(self, picture: Picture, kernel: NDArray[np.float32] | None, x: Picture, y: Picture) -> Picture:
