@@ -21,6 +21,8 @@ from rb2v.choices import Split as Split
 
 Camera = Literal["blurry", "sharp"]
 CameraResponse = Literal["linear", "srgb"] | float
+ChromaChoice = Literal["auto", "left", "center", "topleft"]
+"""Where a camera's encoder puts chroma; auto takes what the stream states, or else what calibration measures."""
 
 CAMERAS: tuple[Camera, ...] = get_args(Camera)
 
@@ -53,6 +55,10 @@ class Rig:
     """Width and height of the frames in the data set, in pixels."""
     search_range_seconds: float
     """How far from the coarse offset a window is looked for, to either side."""
+    blurry_chroma: ChromaChoice = "auto"
+    """Where the blurry camera's encoder puts chroma."""
+    sharp_chroma: ChromaChoice = "auto"
+    """Where the sharp camera's encoder puts chroma."""
 
     def __post_init__(self) -> None:
         steps, sequence_steps = self.blur_samples - 1, self.frames_per_sequence - 1
@@ -154,6 +160,20 @@ class CalibrationQuality:
     """Takes whose still first frames count among the captures; None in files of versions that did not look."""
 
 
+@dataclass(frozen=True)
+class ChromaSiting:
+    """Where a camera's encoder puts chroma, in luma pixels from the first sample of luma to the first of chroma."""
+
+    x: float
+    y: float
+    source: Literal["rig", "stream", "measured", "assumed"]
+    """Who says so: the rig's file, the streams, their frames; or nobody, and it is where H.264 has it by default."""
+    measured: tuple[float, float] | None = None
+    """Where the frames show it, whoever is believed; None where they tell too little."""
+    error: tuple[float, float] | None = None
+    """Standard errors of that."""
+
+
 @dataclass(frozen=True, eq=False)
 class Lens:
     """How a camera's lens bends straight lines: a pinhole camera and Brown's distortion.
@@ -217,6 +237,9 @@ class Calibration:
     """The cameras' response as the captures tell it or the user states it; None where neither does."""
     residuals: tuple[LocalResidual, ...] = ()
     """Over the crop; parallax shows there."""
+    chroma_blurry: ChromaSiting | None = None
+    """None in files of versions that did not look."""
+    chroma_sharp: ChromaSiting | None = None
 
     def __post_init__(self) -> None:
         if self.homography.shape != (3, 3) or not np.all(np.isfinite(self.homography)):

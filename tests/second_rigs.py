@@ -52,7 +52,8 @@ class SecondRig:
     drift_ppm: float = 80.0
     noise_levels: float = 0.8
     crf: int = 14
-    captures_as: str = "png"
+    captures_as_video: bool = False
+    """Whether every capture was recorded, too."""
 
     @property
     def exposure_seconds(self) -> float:
@@ -160,12 +161,11 @@ class SecondSession:
             folder = root / "calibration" / "geometry" / name
             folder.mkdir(parents=True, exist_ok=True)
             rng = np.random.default_rng([self.seed, 3, index, camera])
-            if self.rig.captures_as == "video":
-                frames = (self._noisy(coded, rng) for _ in range(4))
+            picture = np.rint(np.clip(self._noisy(coded, rng), 0, 1) * 255).astype(np.uint8)
+            cv2.imwrite(str(folder / f"{index}.png"), picture[..., ::-1])
+            if self.rig.captures_as_video:
+                frames = (self._noisy(coded, rng) for _ in range(2))
                 encode_video(folder / f"{index}.mp4", frames, self.rig.rates[camera], self.rig)
-            else:
-                picture = np.rint(np.clip(self._noisy(coded, rng), 0, 1) * 255).astype(np.uint8)
-                cv2.imwrite(str(folder / f"{index}.png"), picture[..., ::-1])
 
     def _make_truth(self, rng, index, seconds):
         knocks = []
@@ -196,9 +196,11 @@ class SecondSession:
     def _frames(self, world, take, camera, times, n_samples, exposure_seconds):
         rng = np.random.default_rng([self.seed, 4, take.motion_seed, camera])
         knocked = take.knock @ self.homography
-        views = [self._rays[0]] * 2 if camera == 0 else [
-            warp(knock @ knocked, self._rays[1]) for knock in (np.eye(3), take.knock_inside)
-        ]
+        views = (
+            [self._rays[0]] * 2
+            if camera == 0
+            else [warp(knock @ knocked, self._rays[1]) for knock in (np.eye(3), take.knock_inside)]
+        )
         parts = ((np.arange(n_samples) + 0.5) / n_samples - 0.5) * exposure_seconds
         for time in times:
             light = 0
@@ -375,10 +377,7 @@ def subsample(plane, chroma):
     """Return a plane of half the size, its samples where the siting puts them."""
     for axis, siting in zip((1, 0), SITINGS[chroma], strict=True):
         ahead = np.roll(plane, -1, axis)
-        if siting:
-            plane = 0.5 * (plane + ahead)
-        else:
-            plane = 0.25 * np.roll(plane, 1, axis) + 0.5 * plane + 0.25 * ahead
+        plane = 0.5 * (plane + ahead) if siting else 0.25 * np.roll(plane, 1, axis) + 0.5 * plane + 0.25 * ahead
         plane = plane[:, ::2] if axis else plane[::2]
     return plane
 

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import TypeVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 Plane = NDArray[np.uint8]
+Sample = TypeVar("Sample", np.uint8, np.float32)
 
 LEFT_SITING = (0.0, 0.5)
 """Chroma of 4:2:0 where H.264 has it by default: on even luma columns, halfway between two luma rows."""
 CENTER_SITING = (0.5, 0.5)
 """Chroma of 4:2:0 where JPEG and MPEG-1 have it: in the middle of four luma pixels."""
+TOP_LEFT_SITING = (0.0, 0.0)
+"""Chroma of 4:2:0 on the luma pixels of even columns and rows, as BT.2020 has it."""
+SITINGS = {"left": LEFT_SITING, "center": CENTER_SITING, "topleft": TOP_LEFT_SITING}
+"""Where chroma of 4:2:0 may lie, by name."""
 
 
 @dataclass(frozen=True)
@@ -96,9 +102,7 @@ class Planes:
         return replace(self, luma=orientation.apply(self.luma), chroma=chroma, siting=siting)
 
 
-def upsample_chroma(
-    plane: NDArray[np.uint8] | NDArray[np.float32], size: tuple[int, int], siting: tuple[float, float]
-) -> NDArray[np.uint8] | NDArray[np.float32]:
+def upsample_chroma(plane: NDArray[Sample], size: tuple[int, int], siting: tuple[float, float]) -> NDArray[Sample]:
     """Interpolate a plane of chroma, subsampled by 1, 2 or 4 along each axis, linearly to the size of luma.
 
     Parameters
@@ -113,7 +117,7 @@ def upsample_chroma(
     factors = [_factor(full, part) for full, part in zip(size, plane.shape[::-1], strict=True)]
     x, y = _places(size, (factors[0], factors[1]), siting)
     full = cv2.remap(plane, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(full, dtype=plane.dtype)
+    return np.asarray(full).astype(plane.dtype, copy=False)
 
 
 def _factor(full: int, part: int) -> int:

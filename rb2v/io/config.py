@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
-from rb2v.artifacts import CAMERAS, CameraResponse, Category, RawDirectory, Rig, Split, Take
+from rb2v.artifacts import CAMERAS, CameraResponse, Category, ChromaChoice, RawDirectory, Rig, Split, Take
 from rb2v.configuration import Gamma
 from rb2v.errors import InputError, require_file
 from rb2v.io.store import check_schema, read_text, validate
@@ -34,6 +34,7 @@ class _Strict(BaseModel):
 class _CameraDocument(_Strict):
     model: str
     frame_rate: Annotated[float, Field(gt=0, le=100_000)]
+    chroma: ChromaChoice = "auto"
 
 
 class _GammaDocument(_Strict):
@@ -184,6 +185,8 @@ def read_rig(path: Path) -> Rig:
             blur_samples=document.blur_samples,
             output_size=document.output_size,
             search_range_seconds=document.search_range_seconds,
+            blurry_chroma=document.blurry.chroma,
+            sharp_chroma=document.sharp.chroma,
         )
     except ValueError as error:
         raise InputError(path, str(error)) from error

@@ -14,9 +14,20 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from rb2v.artifacts import AlignedFrame, Calibration, ClockModel, Rig, Take, TakeRegistration, Timing
+from rb2v.artifacts import (
+    AlignedFrame,
+    Calibration,
+    ChromaChoice,
+    ChromaSiting,
+    ClockModel,
+    Rig,
+    Take,
+    TakeRegistration,
+    Timing,
+)
 from rb2v.core.color import Response, apply_color_map, encode, to_linear
 from rb2v.core.homography import Homography
+from rb2v.core.planes import SITINGS
 from rb2v.core.resampling import FrameWarp
 from rb2v.device import Device, make_matrix_product
 from rb2v.errors import InputError
@@ -126,10 +137,17 @@ class TakeAlignment:
         self._read_telemetry = functools.cache(read_telemetry)
         self._response: Response = rig.response if config.response is None else config.response
         crop = dataclasses.astuple(calibration.crop)
-        self._warp_blurry = FrameWarp(np.eye(3), crop, rig.output_size, self._response, calibration.lens_blurry)
-        self._warp_sharp = FrameWarp(
-            calibration.homography, crop, rig.output_size, self._response, calibration.lens_sharp
-        )
+        of_blurry = (crop, rig.output_size, self._response, calibration.lens_blurry)
+        of_sharp = (crop, rig.output_size, self._response, calibration.lens_sharp)
+        sitings = [
+            _chroma_siting(choice, known)
+            for choice, known in (
+                (rig.blurry_chroma, calibration.chroma_blurry),
+                (rig.sharp_chroma, calibration.chroma_sharp),
+            )
+        ]
+        self._warp_blurry = FrameWarp(np.eye(3), *of_blurry, siting=sitings[0])
+        self._warp_sharp = FrameWarp(calibration.homography, *of_sharp, siting=sitings[1])
         fallback = known_color_map(calibration, rig, self._response)
         self._photometry = Photometry(config, self._response, fallback)
         self._blurry = load_track(
@@ -352,6 +370,13 @@ class TakeAlignment:
             linear = to_linear(self._warp_sharp(read_image(self._take.plate_sharp)), self._response)
             return encode(apply_color_map(self._photometry.fallback, linear), self._response)
         return None
+
+
+def _chroma_siting(choice: ChromaChoice, known: ChromaSiting | None) -> tuple[float, float] | None:
+    """Return where a camera's chroma lies; None where only its frames may say so."""
+    if choice != "auto":
+        return SITINGS[choice]
+    return None if known is None or known.source == "assumed" else (known.x, known.y)
 
 
 def write_take(
