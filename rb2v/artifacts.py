@@ -293,6 +293,12 @@ class ClockModel:
     """Standard error of the sharp-camera time there."""
     jumps: tuple[ClockJump, ...] = ()
     """Where the line goes on beside itself, in the order of time."""
+    own_drift: float | None = None
+    """The drift by this take's frames alone, before what crystals do and other takes say; None in older files."""
+    own_drift_error: float | None = None
+    """Standard error of that."""
+    n_effective: float | None = None
+    """Independent estimates that the inliers are worth; None in older files."""
 
     def sharp_time(self, blurry_time_seconds: float) -> float:
         """Return the sharp camera's time at a time of the blurry camera, in seconds."""
@@ -311,6 +317,18 @@ class ClockModel:
     def _jumps_before(self, blurry_time_seconds: float) -> list[ClockJump]:
         middles = [(jump.after_seconds + jump.before_seconds) / 2 for jump in self.jumps]
         return [jump for jump, middle in zip(self.jumps, middles, strict=True) if blurry_time_seconds > middle]
+
+
+@dataclass(frozen=True)
+class SessionClock:
+    """The drift that the takes of a session agree on: one pair of cameras has one pair of crystals."""
+
+    drift: float
+    """Relative rate difference, as `ClockModel.drift`."""
+    drift_error: float
+    """Standard error of that."""
+    takes: int
+    """Takes that agree."""
 
 
 OffsetSource = Literal["sound", "gyro", "motion", "timecode"]

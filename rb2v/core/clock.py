@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,7 @@ _SURELY = 5.0  # standard errors: errors follow the motion, so that 4 occur by c
 _LEAST_SIGMA = 1e-9  # keeps weights finite
 _LAG_SHARE, _MAX_LAGS = 4, 25  # of the frames; a second, longer than what a motion of hands or heads keeps its sign
 _FITTED_PARAMETERS = 2.0  # of a line
+_MAX_CORRELATION = 0.95  # of neighbors; beyond it no take is long enough to tell
 
 
 @dataclass(frozen=True)
@@ -339,7 +341,11 @@ def _describe(
 
 
 def _inflation(residuals: NDArray[np.float64]) -> float:
-    """Return by how much correlation between neighbors enlarges the variance of a mean; at least 1."""
+    """Return by how much correlation between neighbors enlarges the variance of a mean; at least 1.
+
+    The larger of what the correlations themselves say, tapered, and of what a first-order process has that correlates
+    like direct neighbors do: the former alone misses a part of correlations as long as a short take.
+    """
     n = len(residuals)
     n_lags = min(n // _LAG_SHARE, _MAX_LAGS)
     centered = residuals - residuals.mean()
@@ -350,27 +356,56 @@ def _inflation(residuals: NDArray[np.float64]) -> float:
     correlations = np.array([float(centered[lag:] @ centered[:-lag]) for lag in lags]) / energy
     # A line that is fitted to them takes a part of the correlation away.
     unbiased = correlations + _FITTED_PARAMETERS / n
-    return max(1.0 + 2.0 * float((1 - lags / (n_lags + 1)) @ unbiased), 1.0)
+    tapered = 1.0 + 2.0 * float((1 - lags / (n_lags + 1)) @ unbiased)
+    neighbors = min(float(unbiased[0]), _MAX_CORRELATION)
+    return max(tapered, (1 + neighbors) / (1 - neighbors), 1.0)
 
 
 def with_drift_prior(fit: ClockFit, prior: DriftPrior) -> ClockFit:
-    """Return a line under a prior of its drift; as it is where its frames contradict the prior beyond doubt.
-
-    Every piece keeps its place where it is known best, because there its level does not depend on the drift.
-    """
+    """Return a line under a prior of its drift; as it is where its frames contradict the prior beyond doubt."""
     if prior.is_contradicted(fit.own_drift, fit.own_drift_error):
         return fit
-    known = prior.combine(fit.own_drift, fit.own_drift_error)
-    turn = known.drift - fit.drift
-    centers = [fit.center_seconds, *(jump.center_seconds for jump in fit.jumps)]
+    return turned_to(fit, prior.combine(fit.own_drift, fit.own_drift_error))
+
+
+class ClockLine(Protocol):
+    """A dataclass with the fields of `ClockFit` that say where a line lies."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def offset_seconds(self) -> float: ...
+
+    @property
+    def drift(self) -> float: ...
+
+    @property
+    def center_seconds(self) -> float: ...
+
+    @property
+    def jumps(self) -> tuple[Any, ...]: ...
+
+
+Line = TypeVar("Line", bound=ClockLine)
+
+
+def turned_to(line: Line, drift: DriftPrior) -> Line:
+    """Return a line of another drift.
+
+    Every piece keeps its place where it is known best, because there its level does not depend on the drift.
+
+    Parameters
+    ----------
+    line : ClockLine
+        The line, with its jumps if it has some.
+    drift : DriftPrior
+        What is known of the drift.
+    """
+    turn = drift.drift - line.drift
+    centers = [line.center_seconds, *(jump.center_seconds for jump in line.jumps)]
     jumps = tuple(
         replace(jump, shift_seconds=jump.shift_seconds - turn * (after - before))
-        for jump, before, after in zip(fit.jumps, centers, centers[1:], strict=False)
+        for jump, before, after in zip(line.jumps, centers[:-1], centers[1:], strict=True)
     )
-    return replace(
-        fit,
-        offset_seconds=fit.offset_seconds - turn * centers[0],
-        drift=known.drift,
-        drift_error=known.sigma,
-        jumps=jumps,
-    )
+    changes: dict[str, Any] = {"drift": drift.drift, "drift_error": drift.sigma, "jumps": jumps}
+    return replace(line, offset_seconds=line.offset_seconds - turn * centers[0], **changes)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from rb2v.artifacts import ClockJump, ClockModel, ExposureEstimate, Rig, RollingShutter
 from rb2v.core.blur import STORED_LEVELS, cubic_weights
-from rb2v.core.clock import fit_clock
+from rb2v.core.clock import CRYSTAL_DRIFT, DriftPrior, fit_clock
 from rb2v.core.color import luminance
 from rb2v.core.temporal import StepSums, box_weights, parabola_vertex
 from rb2v.io.frame_file import FrameFile
@@ -31,6 +31,7 @@ _SHORTEST_STEPS = 3.0  # of the blur track, 5 ms: shorter exposures hardly blur
 _MAX_SHIFT_FRAMES = 2.0  # fine frames either way: 10 ms, about the longest read-out over half a picture
 _SHIFT_STEP_FRAMES = 0.25  # of fine frames; a parabola finds the place between
 _MAX_DRIFT_ERROR = 1.0  # s per s, in place of the infinity of a clock through one instant
+_MAX_CRYSTAL_DRIFT = 4 * CRYSTAL_DRIFT  # standard deviations: one pair of cameras in 16,000
 _MIN_SIGNIFICANCE = 3.0  # standard errors
 
 
@@ -41,11 +42,18 @@ def fit_take_clock(
     confident = search.confident
     sharp_times = np.array([sharp.center_time(peak) for peak in search.curves.peak[confident]])
     tolerance_seconds = config.tolerance_frames / rig.fine_fps
+    prior = DriftPrior(1e-6 * config.drift_ppm, 1e-6 * config.drift_sigma_ppm)
     try:
-        fit = fit_clock(times[confident], sharp_times, tolerance_seconds, search.sharpness[confident])
+        fit = fit_clock(times[confident], sharp_times, tolerance_seconds, search.sharpness[confident], prior=prior)
     except ValueError as error:
         logger.warning("%s: %s", take_name, error)
         return None
+    if abs(fit.drift) > _MAX_CRYSTAL_DRIFT:
+        logger.warning(
+            "%s: the cameras' clocks part by %.0f +- %.0f ppm, and crystals by less than %.0f: a frame rate may be "
+            "another than the file states, frames may be missing or repeated, or the views may not lie on each other",
+            *(take_name, 1e6 * fit.drift, 1e6 * fit.drift_error, 1e6 * _MAX_CRYSTAL_DRIFT),
+        )
     for jump in fit.jumps:
         logger.warning(
             "%s: the recordings part by %.3f s between %.3f s and %.3f s of the blurry one",
@@ -60,6 +68,9 @@ def fit_take_clock(
         center_seconds=fit.center_seconds,
         center_error_seconds=fit.center_error_seconds,
         jumps=tuple(ClockJump(**dataclasses.asdict(jump)) for jump in fit.jumps),
+        own_drift=fit.own_drift,
+        own_drift_error=min(fit.own_drift_error, _MAX_DRIFT_ERROR),
+        n_effective=fit.n_effective,
     )
 
 
