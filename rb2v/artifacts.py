@@ -418,6 +418,7 @@ REASONS: Mapping[str, str] = {
     "flash": "the light changes inside the window",
     "exposure": "one camera's exposure is not what it is in the rest of the take",
     "interpolation": "frames between the recorded ones cannot be made well enough",
+    "registration": "the views of the take lie too far off each other to tell time",
     "static": "the clock is not known well enough there, as where nothing moves",
     "low-psnr": "no window explains the blurry frame well enough",
     "inconsistent": "the frame's own best window lies off the take's clock line",

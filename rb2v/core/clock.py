@@ -374,16 +374,20 @@ class ClockLine(Protocol):
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
     @property
-    def offset_seconds(self) -> float: ...
+    def offset_seconds(self) -> float:
+        """Sharp time at blurry time 0, before any jump."""
 
     @property
-    def drift(self) -> float: ...
+    def drift(self) -> float:
+        """Relative difference of the rates."""
 
     @property
-    def center_seconds(self) -> float: ...
+    def center_seconds(self) -> float:
+        """Blurry time at which the line, before any jump, is known best."""
 
     @property
-    def jumps(self) -> tuple[Any, ...]: ...
+    def jumps(self) -> tuple[Any, ...]:
+        """Jumps with the fields of `Jump`, in the order of time."""
 
 
 Line = TypeVar("Line", bound=ClockLine)

@@ -37,7 +37,7 @@ class AlignConfig:
     """Score windows on reduced frames, or at the output's size."""
     rolling_shutter: Literal["report", "compensate"] = "report"
     """Report a difference of the cameras' read-out, or compensate for it row by row."""
-    registration: Literal["shared", "per-take"] = "shared"
+    registration: Literal["shared", "per-take"] = "per-take"
     """The calibration's homography for all takes, or one refined for each, as after a knock to the rig."""
     max_shift_px: Positive = 0.5
     """Displacement between the views of a take, in blurry-camera px, above which it is warned of."""

@@ -39,6 +39,7 @@ from rb2v.io.partial import scratch_folder
 from rb2v.io.video import read_image
 from rb2v.matting import make_matter
 from rb2v.stages.align.config import AlignConfig
+from rb2v.stages.align.joint import MAX_TIME_ERROR_FRAMES, HiddenShift, find_hidden_shift
 from rb2v.stages.align.matte import CompositeLimits, LaidAside, reject_broken_composites
 from rb2v.stages.align.offset import choose_offset, estimate_offsets
 from rb2v.stages.align.photometry import ColorMap, Photometry, known_color_map
@@ -83,6 +84,15 @@ class _Windows:
     registration: TakeRegistration | None
     homography: Homography | None
     """Under which the views would lie on each other; None where the present one is as good."""
+    hidden: HiddenShift | None
+    """What the frames' own windows hide; None where they tell too little."""
+
+    def is_misregistered(self, max_shift_px: float) -> bool:
+        """Return whether the views lie so far off each other that windows may be wrong."""
+        if self.registration is not None and self.registration.shift_px > max_shift_px:
+            return True
+        hidden = self.hidden
+        return hidden is not None and hidden.homography is not None and hidden.time_error_frames > MAX_TIME_ERROR_FRAMES
 
 
 @dataclass(frozen=True)
@@ -231,6 +241,9 @@ class TakeAlignment:
                 exposure=estimate_exposure(nearby, rig, size, self._shutter_seconds(), self._take.name),
                 rolling_shutter=estimate_rolling_shutter(nearby, rig, size, compensate=compensate),
             )
+        hidden: HiddenShift | None = None
+        if config.positions == "clock" and offset is not None:
+            hidden = find_hidden_shift(search, small, times, windows, self._sharp, size, rig, self._calibration, config)
         places = place_frames(search, times, self._sharp, clock, rig)
         checks = check_frames(places, small, windows, track, self._sharp, search.confident)
         judge = Judge(search, checks, clock, self._sharp, config)
@@ -241,7 +254,10 @@ class TakeAlignment:
             # Under a large shift frames may seem to find windows that are not theirs.
             if registration is None or (coarse[0] is not None and contradicts(registration, coarse[0])):
                 registration, own = coarse
-        return _Windows(search, timing, places, checks, judge, registration, own)
+        if hidden is not None and hidden.homography is not None:
+            # Matched frames, too, would take their windows from a clock that the shift has bent.
+            registration, own = hidden.registration, hidden.homography
+        return _Windows(search, timing, places, checks, judge, registration, own, hidden)
 
     def _measure_registration(
         self, places: Sequence[Place], search: Search, judge: Judge, clock: ClockModel | None
@@ -316,6 +332,7 @@ class TakeAlignment:
             shifts = row_shifts(timing.rolling_shutter, self._rig)
         shared = self._shared_color(places, search, judge, shifts) if self._config.color == "per-take" else None
         frames = []
+        is_misregistered = self._config.positions == "clock" and found.is_misregistered(self._config.max_shift_px)
         laid_aside = FrameFile(self._scratch / "samples", np.uint8)
         for index, place in enumerate(places):
             color, psnr_db, sample = self._photometry.fallback, math.nan, None
@@ -325,6 +342,8 @@ class TakeAlignment:
                 color = self._photometry.fit([self._photometry.pairs(blur, image)]) if shared is None else shared
                 psnr_db, sample = self._photometry.make_sample(blur, sequence, image, color)
             reason = judge.reason(index, place, psnr_db)
+            if not reason and is_misregistered:
+                reason = "registration"
             if not reason and sample is not None:
                 laid_aside.append(np.concatenate([sample.blurry[None], sample.sharp]))
             frames.append(
