@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +15,7 @@ from rb2v.core.blur import STORED_LEVELS, CubicWindows, Windows
 from rb2v.core.clock import DriftPrior
 from rb2v.core.color import luminance
 from rb2v.core.homography import Homography, normalized
-from rb2v.core.joint import FrameTerms, frame_terms, solve_jointly
+from rb2v.core.joint import FrameTerms, JointFit, frame_terms, solve_jointly
 from rb2v.io.frame_file import FrameFile
 from rb2v.stages.align.config import AlignConfig
 from rb2v.stages.align.search import Search, unclipped
@@ -27,6 +29,10 @@ MAX_TIME_ERROR_FRAMES = 0.25
 _MAX_FRAMES = 100  # two or three seconds of clear frames tell a shift to 0.02 px
 _MIN_SIGNIFICANCE = 4.0  # standard errors of a shift, by which takes of rigs that nobody moved never exceed it
 _MIN_SHIFT_PX = 0.05  # of the blurry camera; less is what calibrations leave
+_MIN_STEP_PX = 0.25  # of the blurry camera; twice what halves of takes of two seconds differ by
+_SURE_STEP = 6.0  # standard errors of a step; the surest of many places is asked
+_MIN_PART = 10  # frames before a step and behind it, two more than a solution needs
+_N_SPLITS = 16  # places of a step that are tried
 _NEIGHBORS = np.array([-1.0, 0.0, 1.0])  # fine frames
 
 
@@ -39,6 +45,12 @@ class HiddenShift:
     """Without the shift; None where it is not significant."""
     time_error_frames: float
     """By how many fine frames it moves the windows that frames find, in the median."""
+    span_seconds: tuple[float, float] = (-math.inf, math.inf)
+    """Blurry times between which it holds: where the views shift inside of a take, those of the longer part."""
+
+    def holds(self, times: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Return which times lie in the part of the take of which this is true."""
+        return (times > self.span_seconds[0]) & (times < self.span_seconds[1])
 
 
 def find_hidden_shift(
@@ -84,12 +96,24 @@ def find_hidden_shift(
         lag = (sharp.center_time(float(peaks[index])) - float(times[index])) * rig.fine_fps
         terms.append(_terms(frames[index], windows.between(peaks[index] + _NEIGHBORS), size, lag, float(times[index])))
     prior = DriftPrior(1e-6 * config.drift_ppm, 1e-6 * config.drift_sigma_ppm)
-    try:
-        fit = solve_jointly(terms, rig.fine_fps, prior)
-    except (ValueError, np.linalg.LinAlgError) as error:
-        logger.info("the frames do not tell a shift from time: %s", error)
-        return None
     scale = calibration.crop.width / size[0]
+
+    def solve(some: Sequence[FrameTerms]) -> JointFit | None:
+        try:
+            return solve_jointly(some, rig.fine_fps, prior)
+        except (ValueError, np.linalg.LinAlgError) as error:
+            logger.info("the frames do not tell a shift from time: %s", error)
+            return None
+
+    fit, span_seconds = solve(terms), (-math.inf, math.inf)
+    step = _find_step(terms, solve, _MIN_STEP_PX / scale)
+    if step is not None:
+        is_first = step >= len(terms) - step
+        fit = solve(terms[:step] if is_first else terms[step:])
+        at_seconds = 0.5 * (terms[step - 1].time_seconds + terms[step].time_seconds)
+        span_seconds = (-math.inf, at_seconds) if is_first else (at_seconds, math.inf)
+    if fit is None:
+        return None
     shift_px = scale * fit.shift
     length_px = float(np.hypot(*shift_px))
     # Of the error's ellipse the axis along the shift.
@@ -100,7 +124,36 @@ def find_hidden_shift(
         move = np.array([[1, 0, -shift_px[0]], [0, 1, -shift_px[1]], [0, 0, 1]])
         own = normalized(move @ calibration.homography)
     registration = TakeRegistration(length_px, error_px, len(terms))
-    return HiddenShift(registration, own, float(np.median(np.abs(fit.time_errors))))
+    return HiddenShift(registration, own, float(np.median(np.abs(fit.time_errors))), span_seconds)
+
+
+def _find_step(
+    terms: Sequence[FrameTerms], solve: Callable[[Sequence[FrameTerms]], JointFit | None], least: float
+) -> int | None:
+    """Return the first frame behind a step of the shift, by which the two parts differ most surely; None without one.
+
+    Parameters
+    ----------
+    terms : sequence of FrameTerms
+        Of frames in the order of time.
+    solve : callable
+        Solves for some of them.
+    least : float
+        A smaller step, in pixels of the frames, is none.
+    """
+    n = len(terms)
+    stride = max(n // _N_SPLITS, 1)
+    best: tuple[float, int] | None = None
+    for place in range(_MIN_PART, n - _MIN_PART + 1, stride):
+        fits = solve(terms[:place]), solve(terms[place:])
+        if fits[0] is None or fits[1] is None:
+            continue
+        step = fits[1].shift - fits[0].shift
+        covariance = fits[0].covariance + fits[1].covariance
+        significance = float(np.sqrt(step @ np.linalg.solve(covariance, step)))
+        if np.hypot(*step) > least and significance > _SURE_STEP and (best is None or significance > best[0]):
+            best = significance, place
+    return None if best is None else best[1]
 
 
 def _terms(

@@ -179,15 +179,20 @@ class TakeAlignment:
         """Align the take and write its file, with the digest of what it was made from."""
         config = self._config
         found = self._find_windows()
-        registration = found.registration
-        if config.registration == "per-take" and found.homography is not None and self._round < _MAX_ROUNDS:
-            self._start_again(found.homography).write(path, inputs_sha256)
+        own = found.homography if isinstance(found, _Windows) else found
+        if own is not None and self._may_start_again:
+            self._start_again(own).write(path, inputs_sha256)
             return
+        assert isinstance(found, _Windows)
+        registration = found.registration
         is_far = registration is not None and registration.shift_px > config.max_shift_px
         if found.homography is not None and is_far and not self._round:
             # Windows that were found under a wrong homography hide a part of how wrong it is.
             registration = self._start_again(found.homography).settle()
         self._warn_of_shift(registration)
+        if found.hidden is not None and not np.isinf(found.hidden.span_seconds).all():
+            place = next(edge for edge in found.hidden.span_seconds if math.isfinite(edge))
+            logger.warning("%s: the views shift against each other %.2f s after its start", self._take.name, place)
         if self._round:
             registration = registration_of(self._shared.homography, self._calibration, registration)
         frames, samples = self._make_samples(found)
@@ -211,13 +216,22 @@ class TakeAlignment:
     def settle(self) -> TakeRegistration:
         """Return how far the homography of all takes is off, followed to where the frames find no more."""
         found = self._find_windows()
-        if found.homography is not None and self._round < _MAX_ROUNDS:
-            return self._start_again(found.homography).settle()
+        own = found.homography if isinstance(found, _Windows) else found
+        if own is not None and self._may_start_again:
+            return self._start_again(own).settle()
+        assert isinstance(found, _Windows)
         total = registration_of(self._shared.homography, self._calibration, found.registration)
         return dataclasses.replace(total, homography=None)
 
-    def _find_windows(self) -> _Windows:
-        """Find every frame's window, the timing, and how far the views lie off each other."""
+    @property
+    def _may_start_again(self) -> bool:
+        return self._round < _MAX_ROUNDS and (self._round > 0 or self._config.registration == "per-take")
+
+    def _find_windows(self) -> _Windows | Homography:
+        """Find every frame's window, the timing, and how far the views lie off each other.
+
+        Where the frames' own windows hide a shift of the views, it returns a homography without that shift instead.
+        """
         rig, config, times = self._rig, self._config, self._blurry.times
         track_size, size = self._reduced_sizes()
         track = self._sharp.reduce(track_size, size, self._scratch / "reduced", blur_track=config.search == "full")
@@ -229,6 +243,13 @@ class TakeAlignment:
         if offset is not None:
             search = search_windows(small, times, windows, self._sharp, offset.seconds, rig, config, self._product)
             timing = dataclasses.replace(timing, offset_source=offset.source)
+        hidden: HiddenShift | None = None
+        if config.positions == "clock" and offset is not None:
+            hidden = find_hidden_shift(search, small, times, windows, self._sharp, size, rig, self._calibration, config)
+        if hidden is not None:
+            if hidden.homography is not None and self._may_start_again:
+                return hidden.homography
+            search = dataclasses.replace(search, confident=search.confident & hidden.holds(times))
         clock = None
         if config.positions == "clock":
             clock = fit_take_clock(search, times, self._sharp, rig, config, self._take.name)
@@ -241,9 +262,6 @@ class TakeAlignment:
                 exposure=estimate_exposure(nearby, rig, size, self._shutter_seconds(), self._take.name),
                 rolling_shutter=estimate_rolling_shutter(nearby, rig, size, compensate=compensate),
             )
-        hidden: HiddenShift | None = None
-        if config.positions == "clock" and offset is not None:
-            hidden = find_hidden_shift(search, small, times, windows, self._sharp, size, rig, self._calibration, config)
         places = place_frames(search, times, self._sharp, clock, rig)
         checks = check_frames(places, small, windows, track, self._sharp, search.confident)
         judge = Judge(search, checks, clock, self._sharp, config)
@@ -332,6 +350,7 @@ class TakeAlignment:
             shifts = row_shifts(timing.rolling_shutter, self._rig)
         shared = self._shared_color(places, search, judge, shifts) if self._config.color == "per-take" else None
         frames = []
+        holds = np.ones(len(places), bool) if found.hidden is None else found.hidden.holds(self._blurry.times)
         is_misregistered = self._config.positions == "clock" and found.is_misregistered(self._config.max_shift_px)
         laid_aside = FrameFile(self._scratch / "samples", np.uint8)
         for index, place in enumerate(places):
@@ -342,7 +361,7 @@ class TakeAlignment:
                 color = self._photometry.fit([self._photometry.pairs(blur, image)]) if shared is None else shared
                 psnr_db, sample = self._photometry.make_sample(blur, sequence, image, color)
             reason = judge.reason(index, place, psnr_db)
-            if not reason and is_misregistered:
+            if not reason and (is_misregistered or not holds[index]):
                 reason = "registration"
             if not reason and sample is not None:
                 laid_aside.append(np.concatenate([sample.blurry[None], sample.sharp]))
