@@ -127,7 +127,7 @@ def solve_jointly(terms: Sequence[FrameTerms], fine_fps: float, prior: DriftPrio
         scale = max(_NORMAL * float(np.median(np.abs(deviations))), _LEAST_SCALE)
         # Errors of whole frames, which follow their motion, are larger than those that their pixels' noise makes.
         noise = max(float(np.median(np.square(deviations) * matrices[:, 2, 2])) * _NORMAL**2, 1.0)
-        updated = 1 / (1 + np.square(deviations / (_REACH * scale)))
+        updated = 1 / (1 + np.square(deviations / (_REACH * scale))) ** 2
         change = float(np.abs(updated - weights).max())
         weights = updated
         if change < _SETTLED:

@@ -29,6 +29,7 @@ MAX_TIME_ERROR_FRAMES = 0.25
 _MAX_FRAMES = 100  # two or three seconds of clear frames tell a shift to 0.02 px
 _MIN_SIGNIFICANCE = 4.0  # standard errors of a shift, by which takes of rigs that nobody moved never exceed it
 _MIN_SHIFT_PX = 0.05  # of the blurry camera; less is what calibrations leave
+_LEAST_TIME_ERROR_FRAMES = 0.03  # less bends no clock: matched frames then tell more of a homography than its shift
 _MIN_STEP_PX = 0.25  # of the blurry camera; twice what halves of takes of two seconds differ by
 _SURE_STEP = 6.0  # standard errors of a step; the surest of many places is asked
 _MIN_PART = 10  # frames before a step and behind it, two more than a solution needs
@@ -42,7 +43,7 @@ class HiddenShift:
 
     registration: TakeRegistration
     homography: Homography | None
-    """Without the shift; None where it is not significant."""
+    """Without the shift; None where it is not significant, or does not bend the clock."""
     time_error_frames: float
     """By how many fine frames it moves the windows that frames find, in the median."""
     span_seconds: tuple[float, float] = (-math.inf, math.inf)
@@ -120,11 +121,13 @@ def find_hidden_shift(
     along = fit.shift / max(float(np.hypot(*fit.shift)), 1e-9)
     error_px = scale * float(np.sqrt(along @ fit.covariance @ along))
     own: Homography | None = None
-    if length_px > max(_MIN_SHIFT_PX, _MIN_SIGNIFICANCE * error_px):
+    time_error_frames = float(np.median(np.abs(fit.time_errors)))
+    is_significant = length_px > max(_MIN_SHIFT_PX, _MIN_SIGNIFICANCE * error_px)
+    if is_significant and time_error_frames > _LEAST_TIME_ERROR_FRAMES:
         move = np.array([[1, 0, -shift_px[0]], [0, 1, -shift_px[1]], [0, 0, 1]])
         own = normalized(move @ calibration.homography)
     registration = TakeRegistration(length_px, error_px, len(terms))
-    return HiddenShift(registration, own, float(np.median(np.abs(fit.time_errors))), span_seconds)
+    return HiddenShift(registration, own, time_error_frames, span_seconds)
 
 
 def _find_step(

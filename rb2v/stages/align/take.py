@@ -65,7 +65,7 @@ from rb2v.stages.align.track import SharpSource, load_track, quantize, shrink
 
 logger = logging.getLogger(__name__)
 
-_MAX_ROUNDS = 3  # windows found under a wrong homography hide a part of how wrong it is (docs/calibration.md)
+_MAX_ROUNDS = 5  # two for a shift that bends the clock, three for the rest of the homography (docs/calibration.md)
 _MIN_TRACK_SIZE_PX = 64  # of the shorter side, below which little is left to tell windows apart
 _MAX_TRACK_SCALE = 4  # by which frames are made smaller at most; motion of a frame's step is to stay visible
 _MAX_SHARED_COLOR_FRAMES = 24  # enough for one map of twelve numbers (docs/alignment.md)
