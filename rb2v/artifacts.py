@@ -20,6 +20,8 @@ from rb2v.choices import Category as Category
 from rb2v.choices import Split as Split
 
 Camera = Literal["blurry", "sharp"]
+ColorMatrix = Literal["bt601", "bt709", "bt2020"]
+ColorRange = Literal["full", "limited"]
 CameraResponse = Literal["linear", "srgb"] | float
 ChromaChoice = Literal["auto", "left", "center", "topleft"]
 """Where a camera's encoder puts chroma; auto takes what the stream states, or else what calibration measures."""
@@ -88,6 +90,16 @@ class Rig:
 
 
 @dataclass(frozen=True)
+class FormatOverride:
+    """What ``take.yaml`` states of a camera's files, in place of what they state themselves."""
+
+    capture_fps: float | None = None
+    """Frames per second at which the camera recorded, where the file plays slower or faster."""
+    color_matrix: ColorMatrix | None = None
+    color_range: ColorRange | None = None
+
+
+@dataclass(frozen=True)
 class Take:
     """One simultaneous recording of both cameras."""
 
@@ -104,6 +116,10 @@ class Take:
     """A clean background plate seen by the blurry camera."""
     plate_sharp: Path | None = None
     """A clean background plate seen by the sharp camera."""
+    blurry_format: FormatOverride = FormatOverride()
+    """What is stated of the blurry video in place of what it states."""
+    sharp_format: FormatOverride = FormatOverride()
+    """What is stated of the sharp video, likewise."""
 
 
 @dataclass(frozen=True)
@@ -412,7 +428,7 @@ class TakeRegistration:
 REASONS: Mapping[str, str] = {
     "": "accepted",
     "out-of-range": "the window reaches beyond the sharp recording",
-    "dropped-frames": "the sharp recording lacks frames inside the window",
+    "dropped-frames": "the sharp recording lacks frames inside the window, or a frame repeats the one before it",
     "cut": "the sharp recording changes its scene inside the window",
     "clipped": "too bright: too few pixels are below clipping",
     "flash": "the light changes inside the window",

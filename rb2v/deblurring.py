@@ -332,7 +332,7 @@ def _deblur_video(
     info = probe_video(source)
     _check_size(source, info.height, info.width, kind)
     network = load_network(run, device)
-    fps = config.fps or min(network.n_frames * (info.frame_rate or 25.0), _MAX_FPS["mp4"])
+    fps = config.fps or min(network.n_frames * (info.nominal_fps or 25.0), _MAX_FPS["mp4"])
     scores: list[float] = []
 
     def sequences() -> Iterator[Frames]:
@@ -340,7 +340,7 @@ def _deblur_video(
             image = prepare_image(frame.image, source)
             frames = recover_frames(network, image, tile=config.tile, overlap=config.overlap)
             scores.append(reblur_psnr(frames, image))
-            show(len(scores), max(info.n_frames, len(scores)), "deblurring frames")
+            show(len(scores), max(info.n_stated, len(scores)), "deblurring frames")
             yield frames
 
     with whole_file(out) as temporary:

@@ -304,7 +304,7 @@ def _load_frames(paths: Sequence[Path], warp: FrameWarp, size: tuple[int, int], 
     frames = np.zeros((len(times), *shape), dtype=np.uint8)  # pages that stay empty take no memory
     for index, image in warped.items():
         frames[index] = image
-    return Track(frames, np.array(times, dtype=np.float64))
+    return Track(frames, np.array(times, dtype=np.float64), np.zeros(len(times), dtype=bool))
 
 
 @dataclass(frozen=True, eq=False)

@@ -31,6 +31,7 @@ from rb2v.hypercut.losses import LOSSES
 from rb2v.hypercut.train import LABELS_NAME, METRICS_NAME, PREDICTIONS_NAME, SAMPLES_NAME
 from rb2v.io.store import check_schema, read_json
 from rb2v.training.state import TRAINING_NAME
+from rb2v.training.tables import read_table
 
 _SUITE, _STAGE = "order", "train-hypercut"
 _EXPECTED = "a run that 'rb2v train-hypercut' finished"
@@ -60,8 +61,12 @@ def report(run_dir: Path, motion: pd.DataFrame | None = None) -> Section:
         require_file(path, _EXPECTED)
     metrics = read_json(metrics_path)
     check_schema(metrics_path, metrics)
-    curves = _read_table(run_dir / TRAINING_NAME, ("step", "loss", "gradient_norm", "hit", "con@2"))
-    labels = _read_table(run_dir / LABELS_NAME, ("split", "take", "order", "consistent"), ("split", "take"))
+    curves = read_table(
+        run_dir / TRAINING_NAME, ("step", "loss", "gradient_norm", "hit", "con@2"), texts=(), expected=_EXPECTED
+    )
+    labels = read_table(
+        run_dir / LABELS_NAME, ("split", "take", "order", "consistent"), texts=("split", "take"), expected=_EXPECTED
+    )
     blocks: list[Table | Plot | Gallery] = []
     scores: list[Score] = []
     tested = metrics.get("test")
@@ -94,19 +99,6 @@ def report(run_dir: Path, motion: pd.DataFrame | None = None) -> Section:
     if collapsed:
         lead += "The network COLLAPSED: it gives all pairs about the same score, or the same for both of their orders."
     return Section("Order network", lead, tuple(blocks), tuple(scores))
-
-
-def _read_table(path: Path, columns: tuple[str, ...], texts: tuple[str, ...] = ()) -> pd.DataFrame:
-    require_file(path, _EXPECTED)
-    try:
-        # A take may be named 001, or nan; of numbers, nothing stands for one that is not known.
-        table = pd.read_csv(path, dtype=dict.fromkeys(texts, str), keep_default_na=not texts)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise InputError(path, f"is no table ({error})", expected=_EXPECTED) from error
-    for name in columns:
-        if name not in table:
-            raise InputError(path, "column is missing", name, expected=", ".join(columns))
-    return table
 
 
 def _scorers(metrics: dict[str, Any]) -> dict[str, dict[str, Any]]:

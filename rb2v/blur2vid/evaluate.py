@@ -19,13 +19,14 @@ from numpy.typing import NDArray
 
 from rb2v.blur2vid.backbones import Backbone
 from rb2v.core.metrics import SSIM_WINDOW_PX, choose_by_frame, choose_by_pair, choose_by_sequence, psnr, ssim
-from rb2v.errors import InputError, require_file
+from rb2v.errors import InputError
 from rb2v.progress import Progress
 from rb2v.shards import ShardReader
 from rb2v.shards.prepared import open_frames
 from rb2v.shards.resizing import resize_frames, shrunk_size
 from rb2v.training.data import to_float, to_tensor
 from rb2v.training.intervals import TakeBootstrap, interval_of
+from rb2v.training.tables import read_table
 
 SAMPLES_NAME = "samples.csv"
 
@@ -223,16 +224,9 @@ def read_samples(path: Path) -> pd.DataFrame:
     InputError
         If the file is missing, no table, or lacks a column.
     """
+    columns = ("estimator", "take", "blurry_index", "psnr_forward_0", "psnr_backward_0", "reblur_psnr", "amplitude")
     expected = "the table of samples that 'rb2v train-blur2vid' wrote"
-    require_file(path, expected)
-    try:
-        table = pd.read_csv(path, dtype={"take": str, "estimator": str}, keep_default_na=True)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, ValueError) as error:
-        raise InputError(path, f"is no table ({error})", expected=expected) from error
-    for name in ("estimator", "take", "blurry_index", "psnr_forward_0", "psnr_backward_0", "reblur_psnr", "amplitude"):
-        if name not in table:
-            raise InputError(path, "column is missing", name, expected)
-    return table
+    return read_table(path, columns, texts=("estimator", "take"), expected=expected)
 
 
 def score_samples(samples: pd.DataFrame, *, n_resamples: int = 1000, seed: int = 0) -> dict[str, dict[str, Any]]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rb2v.artifacts import REASONS
 from rb2v.cli.options import Given, OptionsOf
 from rb2v.cli.shared import (
     FILES,
@@ -24,7 +26,7 @@ from rb2v.cli.shared import (
     parse_response,
     show_progress,
 )
-from rb2v.errors import InputError
+from rb2v.errors import InputError, Rb2vError
 from rb2v.stages.align.config import AlignConfig
 
 if TYPE_CHECKING:
@@ -32,6 +34,20 @@ if TYPE_CHECKING:
     from rb2v.stages.align import TakeRecord
 
 app = make_app()
+
+_REMEDIES = {
+    "no-clock": "run 'rb2v doctor', look at calibration_overlay.png, and see that both videos show one scene",
+    "out-of-range": "the sharp camera has to start first and stop last, or --sync motion has to find the offset",
+    "dropped-frames": "use the cameras' own files from a card that is fast enough",
+    "static": "record something that moves",
+    "clipped": "shorten the shutter or close the aperture",
+    "low-psnr": "look at calibration_overlay.png, and run 'rb2v doctor' for shutter and rig",
+    "inconsistent": "look at calibration_overlay.png, and run 'rb2v doctor' for shutter and rig",
+    "interpolation": "record slower motion, or with a sharp camera of more frames per second",
+    "exposure": "lock both cameras' exposure",
+    "flash": "light the scene with lamps that do not flicker",
+}
+"""What to do where a reason rejected most frames of a session."""
 
 
 @app.command(
@@ -138,6 +154,20 @@ def align(
         )
     _print_alignment(records)
     echo(str(written), soft_wrap=True)
+    if records and not any(record.n_accepted for record in records):
+        raise Rb2vError(f"{out}: no frame of any take was accepted: {_explain_rejections(records)}")
+
+
+def _explain_rejections(records: Sequence[TakeRecord]) -> str:
+    """Return what rejected most frames, and what may help."""
+    counts: Counter[str] = Counter()
+    for record in records:
+        counts.update(record.reasons)
+    if not counts:
+        return "the takes hold no frame"
+    reason, n = counts.most_common(1)[0]
+    remedy = _REMEDIES.get(reason, "docs/alignment.md says what each reason asks for")
+    return f"{n} of {counts.total()} are {reason} ({REASONS[reason]}); {remedy}"
 
 
 def _describe_shift(registration: TakeRegistration | None) -> str:

@@ -37,6 +37,7 @@ COMMANDS: Mapping[str, Entry] = MappingProxyType(
             "ingest", "Pair the recordings of two memory cards into takes, check them, and lay down a raw directory."
         ),
         "doctor": Entry("doctor", "Check settings, shutter, frame rates and telemetry of every take against the rig."),
+        "rigs": Entry("rigs", "List the rigs that are known by name, and explain them."),
         "calibrate": Entry("calibrate", "Find lenses, mirror, homography, crop and colour map from static captures."),
         "align": Entry(
             "align", "Find for every blurry frame the sharp frames that it integrated, and map their colours."

@@ -17,11 +17,12 @@ import pandas as pd
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rb2v.errors import InputError, require_file
+from rb2v.errors import InputError
 from rb2v.hypercut.controls import CONTROLS, Scorer
 from rb2v.hypercut.networks import OrderNetwork, make_order_network
 from rb2v.hypercut.scoring import score_sequences
 from rb2v.training.intervals import TakeBootstrap, interval_of
+from rb2v.training.tables import read_table
 
 __all__ = [
     "VARIANTS",
@@ -104,22 +105,12 @@ def read_predictions(path: Path) -> pd.DataFrame:
     InputError
         If the file is missing, no table, or lacks a column.
     """
-    require_file(path, _EXPECTED)
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)  # a take may be named 001, or nan
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise InputError(path, f"is no table ({error})", expected=_EXPECTED) from error
-    n_pairs = sum(name.startswith("s_") for name in map(str, table))
-    numbers = [f"{prefix}_{k}" for prefix in "sr" for k in range(max(n_pairs, 1))]
-    for name in (*_KEYS, *numbers):
+    table = read_table(path, _KEYS, texts=_KEYS[:3], expected=_EXPECTED)
+    n_pairs = sum(str(name).startswith("s_") for name in table)
+    for name in (f"{prefix}_{k}" for prefix in "sr" for k in range(max(n_pairs, 1))):
         if name not in table:
             raise InputError(path, "column is missing", name, _EXPECTED)
-    for name in ("blurry_index", *numbers):
-        try:
-            values = table[name].replace("", "nan")
-            table[name] = values.astype("int64") if name == "blurry_index" else values.astype("float64")
-        except ValueError as error:
-            raise InputError(path, f"holds what is no number ({error})", name, _EXPECTED) from error
+        table[name] = table[name].astype("float64")
     return table
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -32,7 +32,12 @@ class Interpolator(Protocol):
     """Anything that makes frames between two frames."""
 
     def between(
-        self, frame_a: NDArray[np.float32], frame_b: NDArray[np.float32], times: Sequence[float]
+        self,
+        frame_a: NDArray[np.float32],
+        frame_b: NDArray[np.float32],
+        times: Sequence[float],
+        *,
+        averaged: Collection[float] = (),
     ) -> list[NDArray[np.float32]]:
         """Return the frames at times between two frames.
 
@@ -42,6 +47,8 @@ class Interpolator(Protocol):
             Neighbouring frames in linear light, 0..1.
         times : sequence of float
             Times in 0..1: 0 is ``frame_a``, 1 is ``frame_b``.
+        averaged : collection of float
+            Those of the times whose frames are only ever averaged with others; a method may sample them more cheaply.
 
         Returns
         -------

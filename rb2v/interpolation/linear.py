@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import cv2
 import numpy as np
@@ -13,7 +13,12 @@ class LinearInterpolator:
     """Blend the two frames; right where nothing moves, and a double image elsewhere."""
 
     def between(
-        self, frame_a: NDArray[np.float32], frame_b: NDArray[np.float32], times: Sequence[float]
+        self,
+        frame_a: NDArray[np.float32],
+        frame_b: NDArray[np.float32],
+        times: Sequence[float],
+        *,
+        averaged: Collection[float] = (),
     ) -> list[NDArray[np.float32]]:
         """Return the frames at times between two frames, see `rb2v.interpolation.Interpolator`."""
         return [np.asarray(cv2.addWeighted(frame_a, 1 - t, frame_b, t, 0.0), dtype=np.float32) for t in times]

@@ -6,12 +6,24 @@ import os
 import re
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from rb2v.artifacts import CAMERAS, CameraResponse, Category, ChromaChoice, RawDirectory, Rig, Split, Take
+from rb2v.artifacts import (
+    CAMERAS,
+    CameraResponse,
+    Category,
+    ChromaChoice,
+    ColorMatrix,
+    ColorRange,
+    FormatOverride,
+    RawDirectory,
+    Rig,
+    Split,
+    Take,
+)
 from rb2v.configuration import Gamma
 from rb2v.errors import InputError, require_file
 from rb2v.io.store import check_schema, read_text, validate
@@ -21,6 +33,7 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 # Beside its own errors, the YAML reader lets through those of the values that it makes: a date such as 2024-13-01.
 _YAML_ERRORS = (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError)
 
+_RATIO = re.compile(r"(\d{1,9})/([1-9]\d{0,8})", re.ASCII)
 _PLAIN_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 
 
@@ -31,9 +44,18 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
+def _parse_rate(value: object) -> object:
+    """Return a ratio such as 30000/1001 as a number, and anything else as it is."""
+    match = _RATIO.fullmatch(value) if isinstance(value, str) else None
+    return int(match[1]) / int(match[2]) if match is not None else value
+
+
+_FrameRate = Annotated[float, BeforeValidator(_parse_rate), Field(gt=0, le=100_000)]
+
+
 class _CameraDocument(_Strict):
     model: str
-    frame_rate: Annotated[float, Field(gt=0, le=100_000)]
+    frame_rate: _FrameRate
     chroma: ChromaChoice = "auto"
 
 
@@ -46,6 +68,7 @@ _SidePx = Annotated[int, Field(gt=0, le=8192)]
 
 class _RigDocument(_Strict):
     name: Annotated[str, Field(pattern=_PLAIN_NAME)]
+    description: str = ""
     blurry: _CameraDocument
     sharp: _CameraDocument
     mirrored: bool | Literal["auto"]
@@ -61,6 +84,14 @@ class _CaptureDocument(_Strict):
     rig: str
 
 
+_Stated = TypeVar("_Stated")
+
+
+class _PerCamera(_Strict, Generic[_Stated]):
+    blurry: _Stated | None = None
+    sharp: _Stated | None = None
+
+
 class _TakeDocument(_Strict):
     category: Category
     subject: Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]+$")]
@@ -68,6 +99,9 @@ class _TakeDocument(_Strict):
     split: Split | None = None
     blurry: Annotated[list[str], Field(min_length=1)] | None = None
     sharp: Annotated[list[str], Field(min_length=1)] | None = None
+    capture_fps: _PerCamera[_FrameRate] = _PerCamera[_FrameRate]()
+    color_matrix: _PerCamera[ColorMatrix] = _PerCamera[ColorMatrix]()
+    color_range: _PerCamera[ColorRange] = _PerCamera[ColorRange]()
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -155,8 +189,25 @@ def find_rig(name: str, relative_to: Path | None = None) -> Path:
         return (relative_to or Path()) / name
     if (rig_folder() / f"{name}.yaml").is_file():
         return rig_folder() / f"{name}.yaml"
-    known = sorted(path.stem for path in rig_folder().glob("*.yaml"))
-    raise InputError(name, "there is no such rig", expected=f"one of {', '.join(known)}, or the path of a YAML file")
+    raise InputError(
+        name, "there is no such rig", expected=f"one of {', '.join(list_rigs())}, or the path of a YAML file"
+    )
+
+
+def list_rigs() -> dict[str, Path]:
+    """Return the file of every rig that is known by name, in the order of the names."""
+    return {path.stem: path for path in sorted(rig_folder().glob("*.yaml"))}
+
+
+def read_rig_description(path: Path) -> str:
+    """Read for whom a rig is, in a line or two, from its YAML file; empty where it does not say.
+
+    Raises
+    ------
+    InputError
+        If the file is not a valid rig.
+    """
+    return validate(_RigDocument, _read_versioned_yaml(path), path).description
 
 
 def read_rig(path: Path) -> Rig:
@@ -251,6 +302,14 @@ def read_take(folder: Path) -> Take:
     document = validate(_TakeDocument, _read_yaml(path), path)
     chapters = {camera: _find_videos(folder, camera, getattr(document, camera), path) for camera in CAMERAS}
     plates = {camera: _find_plate(folder / f"plate_{camera}.png") for camera in CAMERAS}
+    blurry_format, sharp_format = (
+        FormatOverride(
+            capture_fps=getattr(document.capture_fps, camera),
+            color_matrix=getattr(document.color_matrix, camera),
+            color_range=getattr(document.color_range, camera),
+        )
+        for camera in CAMERAS
+    )
     return Take(
         name=folder.name,
         category=document.category,
@@ -261,6 +320,8 @@ def read_take(folder: Path) -> Take:
         sharp=chapters["sharp"],
         plate_blurry=plates["blurry"],
         plate_sharp=plates["sharp"],
+        blurry_format=blurry_format,
+        sharp_format=sharp_format,
     )
 
 

@@ -169,6 +169,8 @@ def naming_damage(file: h5py.File, name: str) -> Iterator[None]:
     """
     try:
         yield
+    except InputError:
+        raise
     # h5py's for data, links, objects, text, and sizes that damage made of them
     except (OSError, RuntimeError, KeyError, TypeError, ValueError, MemoryError) as error:
         raise InputError(file.filename, f"is damaged, or cannot be read ({error})", name) from error

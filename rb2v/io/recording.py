@@ -1,27 +1,51 @@
-"""What a camera's recording is, by its files and without decoding: pictures' times, format, clock and telemetry."""
+"""Descriptions of recordings by their files: frame times, format, clock and telemetry."""
 
 from __future__ import annotations
 
-import math
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from fractions import Fraction
 from pathlib import Path
 
-import av
 import numpy as np
 from numpy.typing import NDArray
 
+from rb2v.artifacts import FormatOverride
+from rb2v.core.frame_times import (
+    count_missing_frames,
+    difference_levels,
+    even_times,
+    find_repeats,
+    frame_step,
+    thumbnail,
+)
+from rb2v.core.planes import luma_of
 from rb2v.errors import InputError
-from rb2v.io.container import open_container
 from rb2v.io.gopro import Telemetry, read_telemetry, timecode_of
+from rb2v.io.picture_track import NO_OVERRIDE, PictureFormat, PictureTrack, open_pictures
+from rb2v.io.video import read_sound
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".avi", ".webm", ".gif")
 
-_FULL_RANGE = 2  # AVCOL_RANGE_JPEG of FFmpeg
-_LIMITED_RANGE = 1  # AVCOL_RANGE_MPEG of FFmpeg
-_MAX_FRAMES = 10_000_000  # a day at 100 per second is 8.64 million
+_INTRA_CODECS = (
+    "mjpeg",
+    "prores",
+    "dnxhd",
+    "dvvideo",
+    "ffv1",
+    "huffyuv",
+    "ffvhuff",
+    "utvideo",
+    "rawvideo",
+    "v210",
+    "gif",
+)
+_MAX_COMPARED = 3000  # frames; half a minute of the sharp camera, so that long recordings are checked in seconds
+_SAME_BYTES = 0.02  # relative; repeats encoded by themselves take the same bytes, or nearly where a rate is kept
+_SMALL_PACKET = 0.35  # of the larger packets nearby; x264, x265, VP9 and AV1 spend below 0.2 on a repeat
+_NEIGHBORS = 6  # packets to either side
+_HEARD_SECONDS = 10.0  # no scene is silent for as long
 _FIRST_YEAR = 1990  # a clock that was never set states the container's epoch, 1904 or 1970
 
 
@@ -31,48 +55,59 @@ class Recording:
 
     paths: tuple[Path, ...]
     """Its files in order: the chapters of one recording."""
-    width: int
-    height: int
-    codec: str
-    pixel_format: str
-    full_range: bool | None
-    """Whether values span 0..255; None where it is not stated."""
+    format: PictureFormat
+    """How the frames of the first file are stored."""
     frame_times: NDArray[np.float64]
     """(n,) presentation times in seconds, ascending, from the start of the first file."""
-    nominal_fps: float
-    """The frame rate that the container states, 0 where it states none."""
-    tick_seconds: float
-    """The container's unit of time, to which presentation times are rounded."""
-    has_audio: bool
+    repeated: NDArray[np.bool_]
+    """(n,) whether a frame is known to repeat the one before it, see `find_repeats`; of each file's first minute or
+    so, where the sizes of its packets give reason to look."""
     created: datetime | None
     """When the recording began by the camera's clock, to a second."""
     timecode_seconds: float | None
     """Time of day of the first frame by the camera's clock."""
     telemetry: Telemetry | None
+    is_silent: bool = False
+    """Whether there is a sound track, and nothing is heard in its first seconds."""
     problems: tuple[str, ...] = ()
     """What does not fit together, one line each."""
 
     @property
+    def width(self) -> int:
+        """Of upright frames, in pixels."""
+        return self.format.width
+
+    @property
+    def height(self) -> int:
+        """Of upright frames, in pixels."""
+        return self.format.height
+
+    @property
+    def full_range(self) -> bool | None:
+        """Whether values span 0..255; None where it is not stated."""
+        color = self.format.color
+        return color.full_range if color.range_stated else None
+
+    @property
+    def has_audio(self) -> bool:
+        """Whether the first file has a sound track."""
+        return self.format.has_audio
+
+    @property
     def n_frames(self) -> int:
-        """How many pictures the files hold."""
+        """How many images the files hold."""
         return len(self.frame_times)
 
     @property
     def step_seconds(self) -> float:
-        """Median time between neighboring frames, 0 for a single one."""
-        return float(np.median(np.diff(self.frame_times))) if self.n_frames > 1 else 0.0
+        """Usual time between neighboring frames, 0 for a single one."""
+        return frame_step(self.frame_times)
 
     @property
     def frame_rate(self) -> float:
-        """Frames per second by the times of the frames; the stated rate for a single frame.
-
-        The mean over all steps that are no gap, because times may be rounded to milliseconds.
-        """
-        if self.step_seconds <= 0:
-            return self.nominal_fps
-        steps = np.diff(self.frame_times)
-        usual = steps[np.abs(steps - self.step_seconds) < self.step_seconds / 2]
-        return float(1 / np.mean(usual)) if len(usual) else self.nominal_fps
+        """Frames per second by the times of the frames; the stated rate for a single frame."""
+        step = self.step_seconds
+        return 1 / step if step > 0 else self.format.nominal_fps / self.format.time_scale
 
     @property
     def duration_seconds(self) -> float:
@@ -80,13 +115,15 @@ class Recording:
         return float(self.frame_times[-1] - self.frame_times[0] + self.step_seconds) if self.n_frames else 0.0
 
 
-def read_recording(paths: Sequence[Path]) -> Recording:
-    """Read what the files of one recording state.
+def read_recording(paths: Sequence[Path], override: FormatOverride = NO_OVERRIDE) -> Recording:
+    """Read what the files of one recording state; only the first frame of each is decoded.
 
     Parameters
     ----------
     paths : sequence of Path
         The files in order; times go on from one to the next.
+    override : FormatOverride, optional
+        What is known better than the files state it.
 
     Raises
     ------
@@ -94,126 +131,133 @@ def read_recording(paths: Sequence[Path]) -> Recording:
         If a file is missing, is no video or is cut short before its index, or holds no frame.
     """
     times: list[NDArray[np.float64]] = []
+    repeated: list[NDArray[np.bool_]] = []
     problems: list[str] = []
     first: _File | None = None
     start_seconds = 0.0
     for path in paths:
-        file = _read_file(path)
+        file = _read_file(path, override)
         problems += [f"{path.name}: {problem}" for problem in file.problems]
         if first is None:
             first = file
-        elif (file.width, file.height) != (first.width, first.height):
-            sizes = f"{file.width}x{file.height}, and {paths[0].name} of {first.width}x{first.height}"
-            problems.append(f"{path.name}: its frames are of {sizes}")
+        elif difference := _difference(file.format, first.format):
+            problems.append(f"{path.name}: its frames are {difference[0]}, and {paths[0].name}'s {difference[1]}")
         times.append(start_seconds + file.times)
-        start_seconds += float(file.times[-1]) + file.last_seconds
+        repeated.append(file.repeated)
+        start_seconds += float(file.times[-1]) + (frame_step(file.times) or file.last_seconds)
     if first is None:
         raise ValueError("a recording has at least one file")
     return Recording(
         paths=tuple(paths),
-        width=first.width,
-        height=first.height,
-        codec=first.codec,
-        pixel_format=first.pixel_format,
-        full_range=first.full_range,
+        format=first.format,
         frame_times=np.concatenate(times),
-        nominal_fps=first.nominal_fps,
-        tick_seconds=first.tick_seconds,
-        has_audio=first.has_audio,
+        repeated=np.concatenate(repeated),
         created=first.created,
         timecode_seconds=first.timecode_seconds,
         telemetry=read_telemetry(paths),
+        is_silent=first.format.has_audio and _is_silent(paths[0]),
         problems=tuple(problems),
     )
 
 
 @dataclass(frozen=True, eq=False)
 class _File:
-    width: int
-    height: int
-    codec: str
-    pixel_format: str
-    full_range: bool | None
+    format: PictureFormat
     times: NDArray[np.float64]
+    repeated: NDArray[np.bool_]
     last_seconds: float
-    """How long the last frame is shown."""
-    nominal_fps: float
-    tick_seconds: float
-    has_audio: bool
+    """How long the last frame is shown where it is the only one."""
     created: datetime | None
     timecode_seconds: float | None
     problems: tuple[str, ...]
 
 
-def _read_file(path: Path) -> _File:
-    with open_container(path) as container:
-        if not container.streams.video or getattr(container.streams.video[0], "codec_context", None) is None:
-            raise InputError(path, "holds no picture track that can be read", expected="a video")
-        stream = container.streams.video[0]
-        context = stream.codec_context
-        if not (context.width and context.height):
-            raise InputError(path, "does not state how large its pictures are", expected="a video")
-        rate = stream.average_rate or stream.guessed_rate
-        pixel_format = context.pix_fmt or ""
-        full_range = {_FULL_RANGE: True, _LIMITED_RANGE: False}.get(int(context.color_range))
-        ticks = _frame_ticks(container, stream, path)
+def _read_file(path: Path, override: FormatOverride) -> _File:
+    with open_pictures(path, override) as track:
+        n_stated = track.stream.frames
+        times, sizes = track.read_packets()
+        n_absent = _count_absent(track, path)
         problems = []
-        n_absent = _count_absent(stream, path)
         if n_absent:
-            problems.append(f"{n_absent} of {stream.frames} frames lie beyond the end of the file; it is cut short")
-        elif 0 < len(ticks) < stream.frames - 1:
-            problems.append(f"holds {len(ticks)} of {stream.frames} frames; it is cut short")
-        base = float(stream.time_base or Fraction(1, av.time_base))
-        nominal_fps = float(rate or 0.0)
-        unique = np.unique(ticks)
-        if len(unique) < len(ticks):
-            problems.append(f"{len(ticks) - len(unique)} frames have the time of another one")
+            problems.append(f"{n_absent} of {n_stated} frames lie beyond the end of the file; it is cut short")
+        elif 0 < len(times) < track.count_shown() - 1:
+            problems.append(f"holds {len(times)} of {track.count_shown()} frames; it is cut short")
+        unique = np.unique(times)
+        if len(unique) < len(times):
+            problems.append(f"{len(times) - len(unique)} frames have the time of another one")
         if not len(unique):
             raise InputError(path, "holds no frame", expected="a video")
-        step = float(np.median(np.diff(unique))) * base if len(unique) > 1 else 0.0
-        return _File(
-            width=context.width,
-            height=context.height,
-            codec=context.name,
-            pixel_format=pixel_format,
-            full_range=True if pixel_format.startswith("yuvj") else full_range,
-            times=np.asarray(unique * base, dtype=np.float64),
-            last_seconds=step or (1 / nominal_fps if nominal_fps else 0.0),
-            nominal_fps=nominal_fps,
-            tick_seconds=base,
-            has_audio=bool(container.streams.audio),
-            created=_parse_created(container.metadata.get("creation_time")),
-            timecode_seconds=timecode_of(container),
-            problems=tuple(problems),
-        )
+        nominal_fps = track.nominal_fps / track.time_scale
+        created = _parse_created(track.container.metadata.get("creation_time"))
+        timecode_seconds = timecode_of(track.container)
+    with open_pictures(path, override) as track:
+        stored = track.read_format()
+    repeated = np.zeros(len(unique), dtype=bool)
+    if not problems and may_repeat(sizes[np.argsort(times)], stored.codec):
+        found = _find_repeated_frames(path, override)
+        repeated[: len(found)] = found[: len(unique)]
+    return _File(
+        format=stored,
+        times=even_times(unique, stored.tick_seconds),
+        repeated=repeated,
+        last_seconds=1 / nominal_fps if nominal_fps else 0.0,
+        created=created,
+        timecode_seconds=timecode_seconds,
+        problems=tuple(problems),
+    )
 
 
-def _frame_ticks(container: av.container.InputContainer, stream: av.VideoStream, path: Path) -> NDArray[np.int64]:
-    """Return the presentation times of all frames that are shown, in units of the stream, in any order."""
-    entries = stream.index_entries
-    # Without frames that are coded ahead of others the index states when frames are shown, and nothing has to be read.
-    if stream.frames and len(entries) == stream.frames and not stream.codec_context.has_b_frames:
-        return np.array([entry.timestamp for entry in entries if not entry.is_discard], dtype=np.int64)
-    for other in container.streams:
-        if other.index != stream.index:
-            other.discard = av.stream.Discard.all
-    ticks: list[int] = []
+def _is_silent(path: Path) -> bool:
     try:
-        for packet in container.demux(stream):
-            tick = packet.dts if packet.pts is None else packet.pts
-            if tick is not None and packet.size and not packet.is_discard:
-                ticks.append(tick)
-            if len(ticks) > _MAX_FRAMES:
-                raise InputError(path, f"holds more than {_MAX_FRAMES} frames", expected="a recording")
-    except av.FFmpegError as error:
-        raise InputError(path, f"cannot be read to its end ({error.strerror}); is it cut short?") from error
-    return np.array(ticks, dtype=np.int64)
+        sound = read_sound([path], max_seconds=_HEARD_SECONDS)
+    except InputError:
+        return False  # damage is another matter
+    return sound is not None and sound.is_silent
 
 
-def _count_absent(stream: av.VideoStream, path: Path) -> int:
+def may_repeat(sizes: NDArray[np.int64], codec: str) -> bool:
+    """Return whether frames may repeat those before them, by the bytes that they take as they are shown.
+
+    An encoder that predicts frames from others spends next to nothing on a repeat; one that does not spends as much
+    as on the frame before.
+    """
+    sizes = sizes[:_MAX_COMPARED]
+    if codec in _INTRA_CODECS:
+        return bool(np.any(np.abs(np.diff(sizes)) <= _SAME_BYTES * sizes[1:]))
+    if len(sizes) < 3:
+        return False
+    reach = min(len(sizes) - 1, _NEIGHBORS)
+    around = np.lib.stride_tricks.sliding_window_view(np.pad(sizes, reach, mode="reflect"), 2 * reach + 1)
+    return bool(np.any(sizes < _SMALL_PACKET * np.percentile(around, 85, axis=1)))
+
+
+def _find_repeated_frames(path: Path, override: FormatOverride) -> NDArray[np.bool_]:
+    differences, before = [], None
+    with open_pictures(path, override) as track:
+        for _, image in itertools.islice(track.frames(), _MAX_COMPARED):
+            seen = thumbnail(luma_of(image))
+            if before is not None:
+                differences.append(difference_levels(before, seen))
+            before = seen
+    return find_repeats(np.array(differences))
+
+
+def _difference(file: PictureFormat, first: PictureFormat) -> tuple[str, str] | None:
+    """Return how the frames of two files differ, in words for each."""
+    if (file.width, file.height) != (first.width, first.height):
+        return f"of {file.width}x{file.height}", f"of {first.width}x{first.height}"
+    if file.orientation != first.orientation:
+        return f"turned by {file.orientation}", f"by {first.orientation}"
+    if file.color != first.color:
+        return f"of {file.color}", str(first.color)
+    return None
+
+
+def _count_absent(track: PictureTrack, path: Path) -> int:
     """Return how many frames of the index are not in the file."""
     n_bytes = path.stat().st_size
-    return sum(entry.pos + entry.size > n_bytes for entry in stream.index_entries) if stream.frames else 0
+    entries = track.stream.index_entries
+    return sum(entry.pos + entry.size > n_bytes for entry in entries) if track.stream.frames else 0
 
 
 def _parse_created(text: str | None) -> datetime | None:
@@ -228,9 +272,4 @@ def _parse_created(text: str | None) -> datetime | None:
 
 def count_missing(recording: Recording) -> int:
     """Return how many frames a recording lacks by the gaps between those that are there."""
-    step = recording.step_seconds
-    if step <= 0:
-        return 0
-    gaps = np.round(np.diff(recording.frame_times) / step) - 1
-    total = float(gaps[gaps > 0].sum())
-    return int(min(total, _MAX_FRAMES)) if math.isfinite(total) else _MAX_FRAMES
+    return count_missing_frames(recording.frame_times)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import difflib
 import errno
 import fcntl
 import hashlib
@@ -33,6 +34,8 @@ from rb2v.io.partial import (
 
 SCHEMA = 1  # of JSON documents; raised when an older version could not read them
 CONFIG_NAME = "config.json"
+
+_UNKNOWN_KEY = ("extra_forbidden", "unexpected_keyword_argument")  # of pydantic's models and of plain dataclasses
 
 logger = logging.getLogger(__name__)
 
@@ -235,22 +238,28 @@ def validate(document_type: type[Document], document: object, source: Path) -> D
     try:
         return adapter.validate_json(text, strict=True)[0]
     except ValidationError as error:
-        fault = error.errors(include_url=False)[0]
+        faults = error.errors(include_url=False)
+        # A misspelt key first: what seems to be missing is what it was meant to be.
+        fault = next((fault for fault in faults if fault["type"] in _UNKNOWN_KEY), faults[0])
         path = fault["loc"][1:]
         key = ".".join(str(part) for part in path) or None
-        if fault["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-            raise InputError(source, "is not a known key", key, expected=_known_keys(document_type, path)) from error
+        if fault["type"] in _UNKNOWN_KEY:
+            raise InputError(source, "is not a known key", key, expected=_expect_key(document_type, path)) from error
         if fault["type"] in ("missing", "missing_argument"):
             raise InputError(source, "is missing", key) from error
         given = "" if isinstance(fault["input"], dict) or not fault["loc"] else f"{fault['input']!r}: "
         raise InputError(source, f"{given}{fault['msg'].removeprefix('Value error, ')}", key) from error
 
 
-def _known_keys(document_type: object, path: Sequence[int | str]) -> str | None:
+def _expect_key(document_type: object, path: Sequence[int | str]) -> str | None:
+    """Return which key an unknown one may be meant to be, or else which there are."""
     kind: object = document_type
     for part in path[:-1]:
         kind = _field_types(kind).get(str(part))
-    names = _field_types(kind)
+    names = list(_field_types(kind))
+    nearest = difflib.get_close_matches(str(path[-1]), names, n=1)
+    if nearest:
+        return f"{nearest[0]} (of {', '.join(names)})"
     return "one of " + ", ".join(names) if names else None
 
 

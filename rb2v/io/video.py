@@ -1,8 +1,4 @@
-"""Video files: frames with their presentation times, sound, and an encoder for what the project writes.
-
-Colours are converted here and not by the decoder: planes to RGB by the matrix and range that the stream states, so
-that a full-range BT.709 recording keeps its values.
-"""
+"""Video files: frames with their presentation times, sound, and an encoder for what the project writes."""
 
 from __future__ import annotations
 
@@ -27,33 +23,27 @@ import PIL.ExifTags
 import PIL.Image
 from numpy.typing import NDArray
 
+from rb2v.artifacts import FormatOverride
 from rb2v.core.planes import Planes
 from rb2v.errors import InputError, require_file
 from rb2v.io.container import open_container
 from rb2v.io.gopro import Telemetry, add_settings, encode_telemetry, parse_timecode, payload_seconds
+from rb2v.io.picture_track import (
+    NO_OVERRIDE,
+    PictureFormat,
+    PictureTrack,
+    find_stream,
+    open_pictures,
+    rgb_from_yuv,
+    start_seconds_of,
+)
 
-_PLANAR_420 = ("yuv420p", "yuvj420p")
-_BT601_COLORSPACES = (5, 6)  # BT.470BG and SMPTE 170M, ITU-T H.273 table 4
 _TELEMETRY_TIME_BASE = Fraction(1, 90_000)
 _MAX_WAITING = 4  # pictures that the decoder may be ahead: enough for it never to wait long, and little memory
 _QUARTER_TURNS = (5, 6, 7, 8)  # of EXIF's orientations
+_SILENT = 1e-4  # of full scale; three steps of 16 bits, which the noise of any microphone exceeds
+_CANCELED = 1e-3  # of the power; independent channels lose half of it
 _JPEG_SCAN, _JPEG_END = b"\xff\xda", b"\xff\xd9"
-_BT709 = (0.2126, 0.0722)  # red's and blue's shares of luma, ITU-R BT.709
-_BT601 = (0.299, 0.114)  # red's and blue's shares of luma, ITU-R BT.601
-
-
-@dataclass(frozen=True)
-class VideoInfo:
-    """What the container says of a video's picture and sound."""
-
-    width: int
-    height: int
-    frame_rate: float
-    """Average frames per second."""
-    n_frames: int
-    """Frames by the container's count; 0 where it states none."""
-    duration_seconds: float | None
-    has_audio: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,35 +67,33 @@ class Sound:
     start_seconds: float
     """Presentation time of the first sample."""
 
+    @property
+    def is_silent(self) -> bool:
+        """Whether nothing is heard: a microphone that is switched off, or not plugged in, leaves an empty track."""
+        return not self.samples.size or float(np.abs(self.samples).max()) < _SILENT
 
-def probe_video(path: Path) -> VideoInfo:
-    """Read what the container says, without decoding.
+
+def probe_video(path: Path, override: FormatOverride = NO_OVERRIDE) -> PictureFormat:
+    """Read how the frames of a file are stored; the first one is decoded.
 
     Raises
     ------
     InputError
-        If the file is missing, is no video, or is cut short before its index.
+        If the file is missing, is no video, or is cut short before its index or within its first frame.
     """
-    with open_container(path) as container:
-        stream = _video_stream(container, path)
-        duration = container.duration
-        return VideoInfo(
-            width=stream.codec_context.width,
-            height=stream.codec_context.height,
-            frame_rate=float(stream.average_rate or stream.guessed_rate or 0),
-            n_frames=stream.frames,
-            duration_seconds=None if duration is None else duration / av.time_base,
-            has_audio=bool(container.streams.audio),
-        )
+    with open_pictures(path, override) as track:
+        return track.read_format()
 
 
-def iter_frames(paths: Sequence[Path]) -> Iterator[Frame]:
+def iter_frames(paths: Sequence[Path], override: FormatOverride = NO_OVERRIDE) -> Iterator[Frame]:
     """Decode a recording, chapter after chapter, one frame at a time.
 
     Parameters
     ----------
     paths : sequence of Path
         The files of one recording in order; times go on from one to the next.
+    override : FormatOverride, optional
+        What is known better than the files state it.
 
     Yields
     ------
@@ -118,11 +106,13 @@ def iter_frames(paths: Sequence[Path]) -> Iterator[Frame]:
         If a file cannot be decoded, holds fewer frames than its index says, changes the picture's size, or has
         times that do not increase.
     """
-    for time_seconds, picture in _iter_pictures(paths):
+    for time_seconds, picture in _iter_pictures(paths, override):
         yield Frame(time_seconds, picture.rgb() if isinstance(picture, Planes) else picture)
 
 
-def iter_images(paths: Sequence[Path]) -> Iterator[tuple[float, NDArray[np.uint8] | Planes]]:
+def iter_images(
+    paths: Sequence[Path], override: FormatOverride = NO_OVERRIDE
+) -> Iterator[tuple[float, NDArray[np.uint8] | Planes]]:
     """Decode a recording as `iter_frames` does; yield times in seconds, and frames as the decoder gives them.
 
     Raises
@@ -130,11 +120,13 @@ def iter_images(paths: Sequence[Path]) -> Iterator[tuple[float, NDArray[np.uint8
     InputError
         As `iter_frames`.
     """
-    yield from _iter_pictures(paths)
+    yield from _iter_pictures(paths, override)
 
 
 def map_frames(
-    paths: Sequence[Path], function: Callable[[NDArray[np.uint8] | Planes], NDArray[np.uint8]]
+    paths: Sequence[Path],
+    function: Callable[[NDArray[np.uint8] | Planes], NDArray[np.uint8]],
+    override: FormatOverride = NO_OVERRIDE,
 ) -> Iterator[Frame]:
     """Decode a recording and make something else of every frame, in a thread of its own while the next are decoded.
 
@@ -144,6 +136,8 @@ def map_frames(
         The files of one recording in order; times go on from one to the next.
     function : callable
         Takes a frame as the decoder gives it, planes or (H, W, 3) RGB, and returns an RGB picture.
+    override : FormatOverride, optional
+        What is known better than the files state it.
 
     Yields
     ------
@@ -157,7 +151,7 @@ def map_frames(
     """
     waiting: deque[tuple[float, Future[NDArray[np.uint8]]]] = deque()
     with ThreadPoolExecutor(1) as worker:
-        for time_seconds, picture in _iter_pictures(paths):
+        for time_seconds, picture in _iter_pictures(paths, override):
             waiting.append((time_seconds, worker.submit(function, picture)))
             # A decoder's pictures are large, and few are kept.
             if len(waiting) > _MAX_WAITING:
@@ -167,45 +161,45 @@ def map_frames(
             yield Frame(done_seconds, made.result())
 
 
-def _iter_pictures(paths: Sequence[Path]) -> Iterator[tuple[float, NDArray[np.uint8] | Planes]]:
+def _iter_pictures(
+    paths: Sequence[Path], override: FormatOverride
+) -> Iterator[tuple[float, NDArray[np.uint8] | Planes]]:
     start_seconds = 0.0
+    first: PictureTrack | None = None
     size: tuple[int, ...] | None = None
     for path in paths:
-        last_seconds, n_decoded = -np.inf, 0
-        with open_container(path) as container:
-            stream = _video_stream(container, path)
-            stream.thread_type = "AUTO"
-            n_stated = stream.frames
-            rate = stream.average_rate or stream.guessed_rate
-            step_seconds = float(1 / rate) if rate else 0.0
-            packets = _Packets()
-            for picture in _decode(container, stream, path, packets):
-                if picture.time is None:
-                    raise InputError(path, f"frame {n_decoded} has no presentation time")
-                if picture.time <= last_seconds:
-                    raise InputError(path, f"frame {n_decoded} is not later than the one before it")
+        last_seconds, n_decoded = 0.0, 0
+        with open_pictures(path, override) as track:
+            step_seconds = track.time_scale / track.nominal_fps if track.nominal_fps else 0.0
+            for seconds, image in track.frames():
                 if n_decoded:
-                    step_seconds = picture.time - last_seconds
-                last_seconds = picture.time
+                    step_seconds = seconds - last_seconds
+                last_seconds = seconds
                 n_decoded += 1
-                image = _to_planes(picture)
                 if size is not None and image.shape != size:
                     raise InputError(
                         path, f"frames are {image.shape[1]}x{image.shape[0]}", None, f"{size[1]}x{size[0]}"
                     )
                 size = image.shape
-                yield start_seconds + picture.time, image
-        if n_decoded == 0:
-            raise InputError(path, "holds no frame that can be decoded", expected="a video")
-        # An index that counts one frame more than can be shown is common; more than that is a cut recording.
-        n_shown = n_stated - packets.n_hidden
-        if n_decoded < n_shown - 1:
-            raise InputError(path, f"is cut short: {n_decoded} of {n_shown} frames could be decoded")
+                yield start_seconds + seconds, image
+            if n_decoded == 0:
+                raise InputError(path, "holds no frame that can be decoded", expected="a video")
+            # An index that counts one frame more than can be shown is common; more than that is a cut recording.
+            if n_decoded < track.count_shown() - 1:
+                raise InputError(path, f"is cut short: {n_decoded} of {track.count_shown()} frames could be decoded")
+            first = first or track
+            if track.orientation != first.orientation:
+                raise InputError(path, f"is turned by {track.orientation}", expected=f"{first.orientation} as before")
         start_seconds += last_seconds + step_seconds
 
 
-def read_sound(paths: Sequence[Path], *, max_seconds: float = math.inf) -> Sound | None:
-    """Decode the sound of a recording, or return None where its first file has none.
+def read_sound(
+    paths: Sequence[Path], *, max_seconds: float = math.inf, override: FormatOverride = NO_OVERRIDE
+) -> Sound | None:
+    """Decode the sound of a recording, or return None where its first file has none that runs with its frames.
+
+    Channels are averaged; where they cancel out, as those of a microphone that is wired for balance do, the first one
+    is taken. The sound of a file that plays slower than it was recorded does not run with its frames.
 
     Parameters
     ----------
@@ -213,34 +207,47 @@ def read_sound(paths: Sequence[Path], *, max_seconds: float = math.inf) -> Sound
         The files of one recording in order.
     max_seconds : float, optional
         Reading ends about there; all is read by default.
+    override : FormatOverride, optional
+        What is known better than the files state it.
 
     Raises
     ------
     InputError
         If a file cannot be decoded.
     """
-    chunks: list[NDArray[np.float32]] = []
+    with open_container(paths[0]) as container:
+        if find_stream(container) is not None and PictureTrack(paths[0], container, override).time_scale != 1:
+            return None
+    mixed: list[NDArray[np.float32]] = []
+    left: list[NDArray[np.float32]] = []
     rate, start_seconds, n_samples = 0, 0.0, 0
     for path in paths:
         with open_container(path) as container:
             stream = container.streams.audio[0] if container.streams.audio else None
             if stream is None or getattr(stream, "codec_context", None) is None:
                 break
-            resampler = av.AudioResampler(format="fltp", layout="mono")
+            resampler = av.AudioResampler(format="fltp")
             try:
                 for packet in container.decode(stream):
                     if n_samples > max_seconds * rate > 0:
                         break
                     for block in resampler.resample(packet):
-                        if not chunks:
-                            rate, start_seconds = block.sample_rate, float(block.time or 0.0)
-                        chunks.append(block.to_ndarray()[0])
-                        n_samples += len(chunks[-1])
+                        if not mixed:
+                            rate, start_seconds = (
+                                block.sample_rate,
+                                float(block.time or 0.0) - start_seconds_of(container),
+                            )
+                        channels = block.to_ndarray()
+                        mixed.append(channels.mean(axis=0, dtype=np.float32))
+                        left.append(channels[0])
+                        n_samples += len(mixed[-1])
             except av.FFmpegError as error:
                 raise InputError(path, f"its sound cannot be decoded ({error.strerror})") from error
-    if not chunks:
+    if not mixed:
         return None
-    return Sound(np.concatenate(chunks), rate, start_seconds)
+    mean, first = np.concatenate(mixed), np.concatenate(left)
+    do_cancel = float(np.square(mean).mean()) < _CANCELED * float(np.square(first).mean())
+    return Sound(first if do_cancel else mean, rate, start_seconds)
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
@@ -445,72 +452,11 @@ def _instruction_sets() -> dict[str, str]:
     return {"x264-params": "asm=avx2"} if "AVX2" in available else {}
 
 
-def _video_stream(container: av.container.InputContainer, path: Path) -> av.VideoStream:
-    if not container.streams.video:
-        raise InputError(path, "holds no picture track", expected="a video")
-    stream = container.streams.video[0]
-    if getattr(stream, "codec_context", None) is None:
-        raise InputError(path, "its pictures are of an unknown codec, or it is cut short", expected="a video")
-    return stream
-
-
-@dataclass
-class _Packets:
-    n_hidden: int = 0
-    """Packets that the container holds but does not show: a trimmed clip keeps what was before its first frame."""
-
-
-def _decode(
-    container: av.container.InputContainer, stream: av.VideoStream, path: Path, packets: _Packets
-) -> Iterator[av.VideoFrame]:
-    try:
-        for packet in container.demux(stream):
-            packets.n_hidden += packet.is_discard
-            yield from packet.decode()
-    except av.FFmpegError as error:
-        raise InputError(path, f"cannot be decoded to its end ({error.strerror}); is it cut short?") from error
-
-
-@cache
-def _rgb_from_yuv(*, full_range: bool, bt601: bool) -> NDArray[np.float64]:
-    """Return the (3, 4) matrix from 8-bit Y'CbCr to 8-bit R'G'B' (ITU-T H.273, equations of section 8.3)."""
-    kr, kb = _BT601 if bt601 else _BT709
-    kg = 1.0 - kr - kb
-    y_scale, c_scale, y_offset = (1.0, 1.0, 0.0) if full_range else (255 / 219, 255 / 224, 16.0)
-    to_rgb = np.array(
-        [
-            [1.0, 0.0, 2 * (1 - kr)],
-            [1.0, -2 * (1 - kb) * kb / kg, -2 * (1 - kr) * kr / kg],
-            [1.0, 2 * (1 - kb), 0.0],
-        ]
-    ) * np.array([y_scale, c_scale, c_scale])
-    offset = -to_rgb @ np.array([y_offset, 128.0, 128.0])
-    return np.column_stack([to_rgb, offset])
-
-
 @cache
 def _yuv_from_rgb() -> NDArray[np.float64]:
-    forward = _rgb_from_yuv(full_range=True, bt601=False)
+    forward = rgb_from_yuv("bt709", full_range=True)
     inverse = np.linalg.inv(forward[:, :3])
     return np.column_stack([inverse, -inverse @ forward[:, 3]])
-
-
-def _to_planes(picture: av.VideoFrame) -> NDArray[np.uint8] | Planes:
-    """Return the decoder's planes without copying them; RGB where they are not those of 8-bit 4:2:0."""
-    width, height = picture.width, picture.height
-    if picture.format.name not in _PLANAR_420 or width % 2 or height % 2:
-        return np.asarray(picture.to_ndarray(format="rgb24"), dtype=np.uint8)
-    luma, *chroma = (_view(plane) for plane in picture.planes)
-    matrix = _rgb_from_yuv(
-        full_range=picture.format.name == "yuvj420p" or int(picture.color_range) == 2,
-        bt601=int(picture.colorspace) in _BT601_COLORSPACES,
-    )
-    return Planes(luma, (chroma[0], chroma[1]), matrix)
-
-
-def _view(plane: av.video.plane.VideoPlane) -> NDArray[np.uint8]:
-    buffer = np.frombuffer(memoryview(plane), dtype=np.uint8, count=plane.height * plane.line_size)
-    return np.asarray(buffer.reshape(plane.height, plane.line_size)[:, : plane.width])
 
 
 _CHROMA_FILTER = np.array([0.25, 0.5, 0.25])

@@ -36,6 +36,9 @@ _SHADING_LIMITS = (0.25, 2.0)  # brightness of the screen in a frame, relative t
 _PLATE_SIGMA_PX = 1.5  # takes noise off the screen; what stands beside it stays sharp
 
 
+_MIN_BLUENESS = 1.5  # a clear sky has 1.2 to 1.4 in linear light, blue screens 2 and more
+
+
 @dataclass(frozen=True, eq=False)
 class Backdrop:
     """What a take's frames would show without their foreground."""
@@ -184,6 +187,9 @@ def _find_hue(frames_linear: list[NDArray[np.float32]]) -> tuple[tuple[float, fl
     is_green = (green >= np.maximum(_MIN_GREEN_TO_RED * red, blue)) & (gap > np.maximum(_MIN_GREENNESS * green, 0.01))
     share = float(is_green.mean())
     if share < _MIN_SCREEN_SHARE:
+        is_blue = (blue > _MIN_BLUENESS * np.maximum(red, green)) & (blue > 0.01)
+        if is_blue.mean() >= _MIN_SCREEN_SHARE:
+            raise Rb2vError(f"the screen is blue ({is_blue.mean():.0%} of the image), and only green ones are keyed")
         raise Rb2vError(f"no green screen is seen: {share:.0%} of the picture is green")
     ratios = pixels[is_green][:, [0, 2]] / pixels[is_green][:, 1:2]
     weights = np.where(np.broadcast_to(border, is_green.shape)[is_green], _BORDER_WEIGHT, 1.0)

@@ -35,7 +35,7 @@ _SOFTNESS_PX = 2.0  # what lens, colour planes, codec and resampling take from a
 class ChromaMatter:
     """Key a green screen; the screen's colour and shading come from the take itself."""
 
-    needs = "a take before a green screen, or green_screen: false"
+    needs = "a take before a green screen, --matter background with its weights, or green_screen: false"
 
     def fit(self, frames: NDArray[np.uint8], response: Response, plate: NDArray[np.uint8] | None = None) -> ChromaKey:
         """Find the screen's colour at every pixel, in the plate or else in the frames.

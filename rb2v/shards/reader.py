@@ -325,7 +325,7 @@ def read_table(folder: Path, entry: ShardEntry, manifest: Manifest) -> pd.DataFr
     require_file(path, _EXPECTED)
     if path.stat().st_size != entry.bytes:
         raise InputError(path, f"has {path.stat().st_size} bytes", expected=f"{entry.bytes} bytes by the manifest")
-    with open_hdf5(path, _EXPECTED) as file:
+    with open_hdf5(path, _EXPECTED) as file, naming_damage(file, "samples"):
         check_layout(file, path, entry.samples, manifest)
         shard = _OpenShard(file)
         columns = {name: shard.read(name) for name in (*TEXT_NAMES, *shard.plain_numbers)}

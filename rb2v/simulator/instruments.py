@@ -76,6 +76,7 @@ def timecode(day_seconds: float, frame_rate: float) -> str | None:
     frames_per_second = round(frame_rate)
     if not 1 <= frames_per_second <= _MAX_TIMECODE_RATE:
         return None
-    n_frames = round(day_seconds * frames_per_second) % (_DAY_SECONDS * frames_per_second)
+    # Without dropped numbers it counts frames, of which 29.97 make up a second.
+    n_frames = round(day_seconds * frame_rate) % (_DAY_SECONDS * frames_per_second)
     seconds, frames = divmod(n_frames, frames_per_second)
     return f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}:{frames:02d}"

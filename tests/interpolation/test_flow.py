@@ -71,3 +71,44 @@ def test_samples_do_not_overshoot():
     for frame in make_interpolator("flow").between(edge, np.roll(edge, 3, axis=1), [0.25, 0.5]):
         assert frame.min() >= 0
         assert frame.max() <= 1
+
+
+@pytest.mark.parametrize("method", ["flow", "quick-flow"])
+def test_frames_seen_before_change_nothing(method):
+    frame_a, frame_b = view(0, size=(448, 448)), view(3, 1, size=(448, 448))
+    alone, used = make_interpolator(method), make_interpolator(method)
+    used.between(view(0, size=(64, 64)), view(2, size=(64, 64)), [0.5])
+    np.testing.assert_array_equal(used.between(frame_a, frame_b, [0.5])[0], alone.between(frame_a, frame_b, [0.5])[0])
+
+
+@pytest.mark.parametrize("method", ["flow", "quick-flow"])
+def test_what_stands_still_is_blended_and_only_the_rest_is_moved(method):
+    size = (320, 256)
+    rng = np.random.default_rng(0)
+    behind = view(0, name="behind", size=size)
+    frames, truth = [], behind.copy()
+    for x, frame in ((100, behind.copy()), (108, behind.copy()), (104, truth)):
+        frame[80:140, x : x + 60] = view(0, 40, size=(60, 60))
+        frames.append(frame)
+    frame_a, frame_b = (
+        to_linear(
+            (255 * frame ** (1 / 2.2) + rng.normal(0, 0.4, frame.shape)).clip(0, 255).round().astype(np.uint8), 2.2
+        )
+        for frame in frames[:2]
+    )
+    made = make_interpolator(method).between(frame_a, frame_b, [0.5])[0]
+    still = np.s_[190:, 220:]
+    np.testing.assert_array_equal(made[still], cv2.addWeighted(frame_a, 0.5, frame_b, 0.5, 0)[still])
+    assert psnr(made[84:136, 108:160], truth[84:136, 108:160]) > 35
+    nothing_moved = make_interpolator(method).between(frame_a[still].copy(), frame_b[still].copy(), [0.25])[0]
+    np.testing.assert_array_equal(nothing_moved, cv2.addWeighted(frame_a[still], 0.75, frame_b[still], 0.25, 0))
+
+
+@draws(8)
+@given(x=st.floats(-6, 6), y=st.floats(-6, 6), time=st.floats(0.05, 0.95))
+def test_averaged_frames_are_nearly_the_others(x, y, time):
+    frame_a, frame_b = view(0), view(x, y)
+    (made,) = make_interpolator("flow").between(frame_a, frame_b, [time])
+    (averaged,) = make_interpolator("flow").between(frame_a, frame_b, [time], averaged=[time])
+    inside = (slice(12, -12), slice(12, -12))
+    assert psnr(averaged[inside], made[inside]) > 40

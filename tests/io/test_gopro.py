@@ -301,7 +301,7 @@ def test_settings_need_the_index_at_the_end(tmp_path):
         ("12:34:56:05", 25, 45_296.2),
         ("23:59:59:99", 100, 86_399.99),
         ("00:00:00:119", 120, 119 / 120),
-        ("15:44:35:10", Fraction(30_000, 1001), 56_675 + 1 / 3),
+        ("15:44:35:10", Fraction(30_000, 1001), (56_675 * 30 + 10) * 1001 / 30_000),
         ("00:01:00;02", Fraction(30_000, 1001), 1800 * 1001 / 30_000),
         ("00:10:00;00", Fraction(30_000, 1001), 17_982 * 1001 / 30_000),
         ("01:00:00;00", Fraction(60_000, 1001), 215_784 * 1001 / 60_000),
@@ -418,7 +418,7 @@ def test_a_gopro_recording(shared_data):
     expected = {"EXPT": "AUTO", "EISE": "Y", "PTWB": "AUTO", "PRTN": "Y", "VFOV": "W"}
     assert {key: telemetry.settings[key] for key in expected} == expected
     assert telemetry.settings["SROT"] == pytest.approx(0.0206, abs=1e-5)
-    assert read_timecode(path) == pytest.approx(15 * 3600 + 44 * 60 + 35 + 10 / 30)
+    assert read_timecode(path) == pytest.approx(15 * 3600 + 45 * 60 + 32 + 0.00866667)
 
 
 # What py-gpmf-parser 0.1.1, bindings of GoPro's own parser, and telemetry-parser 0.3.0 read from this file.

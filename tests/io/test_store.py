@@ -210,9 +210,9 @@ MANIFEST = AlignedManifest("mine", 2.2, (448, 448), Crop(0, 0, 4, 4), "", {"nest
 def test_a_record_is_read_as_it_was_written(tmp_path, record):
     document = read_json(write_json(tmp_path / "a.json", dataclasses.asdict(record)))
     assert validate(type(record), document, SOURCE) == record
-    with pytest.raises(InputError, match=r"document\.json: stepz: is not a known key; expected one of ") as caught:
+    with pytest.raises(InputError, match=r"document\.json: stepz: is not a known key; expected ") as caught:
         validate(type(record), document | {"stepz": 5}, SOURCE)
-    assert caught.value.expected.startswith(f"one of {dataclasses.fields(record)[0].name}, ")
+    assert f"of {dataclasses.fields(record)[0].name}, " in caught.value.expected
 
 
 @pytest.mark.parametrize(
@@ -349,7 +349,7 @@ def test_the_contract_s_document_is_read(tmp_path, calibration_document):
         ("quality", {"rms_px": 0.1}, "quality.pairs"),
         ("schema", 2, "schema: is 2; expected 1"),
         ("schema", True, "schema: is True; expected 1"),
-        ("colour", None, "colour: is not a known key; expected one of homography, mirrored"),
+        ("colour", None, "colour: is not a known key; expected color"),
     ],
 )
 def test_malformed_calibrations_are_named_by_their_key(tmp_path, calibration_document, key, value, place):

@@ -8,6 +8,7 @@ from rb2v.core.compositing import blur_residual_psnr, composite
 from rb2v.core.metrics import alpha_errors
 from rb2v.errors import Rb2vError
 from rb2v.matting import MATTERS, make_matter
+from rb2v.matting.backdrop import estimate_backdrop
 
 SIZE = 64
 GREEN = np.array([0.08, 0.45, 0.12])
@@ -168,3 +169,9 @@ def test_a_scene_without_a_screen_is_refused(color):
     frames = encode(np.broadcast_to(color, (3, SIZE, SIZE, 3)), "srgb")
     with pytest.raises(Rb2vError, match="no green screen is seen"):
         make_matter("chroma").fit(frames, "srgb")
+
+
+def test_a_blue_screen_is_named():
+    frames = [np.tile(np.float32([0.02, 0.08, 0.4]), (40, 40, 1))] * 2
+    with pytest.raises(Rb2vError, match="the screen is blue"):
+        estimate_backdrop(frames)

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rb2v.stages.ingest import Span, pair_recordings
+from rb2v.stages.ingest.cards import find_recordings
 
 DAY = 86_400.0
 
@@ -100,3 +101,12 @@ def test_many_recordings_take_no_time():
     starts = np.cumsum(rng.uniform(30, 600, 120)).tolist()
     found = pair_recordings(spans(starts), shifted(starts[7:], 1234.0, jitter=2.0))
     assert found.pairs == tuple((index + 7, index) for index in range(113))
+
+
+def test_looped_chapters_are_one_recording_per_pair_of_letters(tmp_path):
+    for name in ("GHAA0003", "GHAA0002", "GHAA0004", "GHAB0001", "GX010007"):
+        (tmp_path / f"{name}.MP4").touch()
+    found = {recording.name: recording for recording in find_recordings(tmp_path)}
+    assert set(found) == {"GHAA", "GHAB", "GX0007"}
+    assert [path.stem for path in found["GHAA"].paths] == ["GHAA0002", "GHAA0003", "GHAA0004"]
+    assert all(recording.problem is None for recording in found.values())

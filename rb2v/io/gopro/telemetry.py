@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from rb2v.errors import require_file
 from rb2v.io.container import iter_boxes, open_container
 from rb2v.io.gopro.elements import Element, Walk
+from rb2v.io.picture_track import find_stream
 
 SETTINGS = (
     *("DZOM", "DZST", "EISA", "EISE", "EXPT", "HSGT", "PIMN", "PIMX", "PRTN", "PTCL", "PTEV"),
@@ -81,7 +82,7 @@ class Telemetry:
     gains_times: NDArray[np.float64] = field(default_factory=_no_samples)
     """(l,)."""
     has_stamps: bool = False
-    """Whether times are those that the camera stated; without, samples are spread evenly over their packets."""
+    """Whether times are those that the camera stated; without, samples lie on a line through those of their packets."""
     problems: tuple[str, ...] = ()
     """What of the telemetry is damaged or missing, one line each; what is there is read all the same."""
 
@@ -98,6 +99,8 @@ class Payload:
     settings: Mapping[str, str | float]
     problems: tuple[str, ...] = ()
     """What is damaged."""
+    totals: Mapping[str, int] = field(default_factory=dict)
+    """By key, how many samples the camera has written until the end of this piece; only of streams that state it."""
 
     @property
     def gyro(self) -> NDArray[np.float64]:
@@ -145,6 +148,7 @@ def parse_payload(data: bytes) -> Payload:
         stamps_seconds=reading.stamps_seconds,
         settings=reading.settings,
         problems=tuple([*walk.problems, *reading.problems][:_MAX_PROBLEMS]),
+        totals=reading.totals,
     )
 
 
@@ -156,23 +160,28 @@ class _Reading:
         self.model: str | None = None
         self.samples: dict[str, list[NDArray[np.float64]]] = {}
         self.stamps_seconds: dict[str, float] = {}
+        self.totals: dict[str, int] = {}
         self.settings: dict[str, str | float] = {}
         self.problems: list[str] = []
         self._device: bytes | None = None
         self._device_of: dict[str, bytes | None] = {}
         self._scale = np.ones(1)
         self._stamp_seconds: float | None = None
+        self._n_so_far: int | None = None
 
     def take(self, element: Element) -> None:
         key = element.key.decode("ascii")
         if key == "STRM":
-            self._scale, self._stamp_seconds = np.ones(1), None
+            self._scale, self._stamp_seconds, self._n_so_far = np.ones(1), None, None
         elif key == "DEVC":
             self._device = None
         elif key == "DVID":
             self._device = element.content
         elif key == "SCAL":
             self._scale = element.numbers().ravel()
+        elif key == "TSMP":
+            total = element.scalar()
+            self._n_so_far = int(total) if isinstance(total, float) else None
         elif key == "STMP":
             stamp = element.scalar()
             self._stamp_seconds = stamp / 1e6 if isinstance(stamp, float) else None
@@ -180,9 +189,9 @@ class _Reading:
             if element.content:
                 self._take_samples(key, element)
         elif key == "DVNM":
-            self.name = element.text() or self.name
+            self.name = self.name or element.text()
         elif key == "MINF":
-            self.model = element.text() or self.model
+            self.model = self.model or element.text()
         elif key in SETTINGS and (value := _setting(element)) is not None:
             self.settings[key] = value / 1000 if key in MILLISECONDS and isinstance(value, float) else value
 
@@ -194,6 +203,8 @@ class _Reading:
             self.problems.append(f"{key} holds no numbers that make sense")
         if key not in self.samples and self._stamp_seconds is not None:
             self.stamps_seconds[key] = self._stamp_seconds
+        if key not in self.samples and self._n_so_far is not None:
+            self.totals[key] = self._n_so_far
         self.samples.setdefault(key, []).append(rows)
 
 
@@ -212,14 +223,16 @@ class _Packet:
     duration_seconds: float
     values: NDArray[np.float64]
     stamp_seconds: float | None
+    total: int | None
+    """Samples of the stream until the end of this packet, as the camera counts them."""
 
 
 def read_telemetry(paths: Sequence[Path]) -> Telemetry | None:
     """Read the telemetry of a recording, or return None where no file of it has a GPMF track.
 
     Samples lie between the stamps of their packets, where the camera states stamps that agree with its packets. Where
-    it does not they are spread evenly over the time of their packet, the first at its beginning; with sensors whose
-    rate is no whole number of samples per packet they are then off by up to one period.
+    it does not, as HERO5 to HERO7 do not, they lie on one line through the camera's running count of samples (``TSMP``)
+    and the times of the packets.
 
     Parameters
     ----------
@@ -321,8 +334,10 @@ def _read_track(path: Path) -> _Track:
             end_seconds = max(end_seconds, ends[track])
             for key, rows in payload.samples.items():
                 if track_of.setdefault(key, track) == track and len(rows):
-                    stamp_seconds = payload.stamps_seconds.get(key)
-                    packets.setdefault(key, []).append(_Packet(time_seconds, duration_seconds, rows, stamp_seconds))
+                    stamp_seconds, total = payload.stamps_seconds.get(key), payload.totals.get(key)
+                    packets.setdefault(key, []).append(
+                        _Packet(time_seconds, duration_seconds, rows, stamp_seconds, total)
+                    )
     except _TrackError as error:
         problems.append(str(error))
     return _Track(model, settings, packets, n_packets, end_seconds, tuple(problems[:_MAX_PROBLEMS]))
@@ -359,10 +374,33 @@ def _times_of(packets: Sequence[_Packet], base_seconds: float | None) -> tuple[N
         if follows.any():
             usual = np.sum((next_starts - starts)[follows]) / np.sum(counts[follows])
             periods = np.where(follows, periods, usual)
+    elif len(packets) > 1:
+        starts, periods = _on_one_line(packets, counts, starts)
     else:
         periods = (ends - starts) / counts
     times = [start + period * np.arange(count) for start, period, count in zip(starts, periods, counts, strict=True)]
     return np.concatenate(times), is_stamped
+
+
+def _on_one_line(
+    packets: Sequence[_Packet], counts: NDArray[np.int64], starts: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return when each packet begins, and its samples' period, by one line through the running counts.
+
+    A packet holds the samples that happened to be ready, the last one as few as were left, so that its own length says
+    little.
+    """
+    totals = [packet.total for packet in packets if packet.total is not None]
+    places = np.cumsum(counts) - counts
+    if len(totals) == len(packets):
+        stated = np.array(totals, dtype=np.float64) - counts
+        # Damaged counts are none: they grow by what each packet holds, or by more where one is missing.
+        if np.all(np.diff(stated) >= counts[:-1]):
+            places = stated - stated[0]
+    period, offset = np.polyfit(places, starts, 1)
+    if not period > 0:
+        return starts, np.diff(np.append(starts, 2 * starts[-1] - starts[-2])) / counts
+    return offset + period * places, np.full(len(packets), period)
 
 
 def _scaled(values: NDArray[np.float64], scale: NDArray[np.float64], n_axes: int) -> NDArray[np.float64]:
@@ -417,7 +455,7 @@ def _read_settings(path: Path) -> bytes:
 def _picture_seconds(path: Path) -> float:
     """Return how long a file's pictures last by its index, from time 0 on."""
     with open_container(path) as container:
-        stream = container.streams.video[0] if container.streams.video else None
+        stream = find_stream(container)
         if stream is not None and stream.duration is not None and stream.time_base is not None:
             return float(((stream.start_time or 0) + stream.duration) * stream.time_base)
         return float((container.duration or 0) / av.time_base)

@@ -9,6 +9,7 @@ from pathlib import Path
 import av
 
 from rb2v.io.container import open_container
+from rb2v.io.picture_track import find_stream
 
 _TIMECODE = re.compile(r"(\d\d):([0-5]\d):([0-5]\d)([:;.])(\d{2,3})", re.ASCII)
 
@@ -29,7 +30,8 @@ def timecode_of(container: av.container.InputContainer) -> float | None:
     """Return the time of day of the first frame of an open file, None where it is not stated."""
     texts = [stream.metadata.get("timecode") for stream in container.streams]
     texts.append(container.metadata.get("timecode"))
-    rate = container.streams.video[0].average_rate if container.streams.video else None
+    stream = find_stream(container)
+    rate = None if stream is None else stream.average_rate
     text = next((text for text in texts if text), None)
     return None if text is None or not rate else parse_timecode(text, rate)
 
@@ -62,4 +64,5 @@ def parse_timecode(text: str, rate: Fraction) -> float | None:
         n_minutes = 60 * hours + minutes
         n_dropped = n_per_second // 15 * (n_minutes - n_minutes // 10)
         return float((total_seconds * n_per_second + frames - n_dropped) / rate)
-    return total_seconds + frames / n_per_second
+    # Where no number is dropped the timecode counts frames, and runs behind the clock at 29.97 of them.
+    return float((total_seconds * n_per_second + frames) / rate)

@@ -127,11 +127,17 @@ def choose_offset(offsets: Sequence[SourceOffset], choice: SyncChoice, take_name
 
 def _from_sound(take: Take) -> OffsetEstimate | None:
     blurry, sharp = (
-        read_sound(paths, max_seconds=seconds)
-        for paths, seconds in zip((take.blurry, take.sharp), _HEARD_SECONDS, strict=True)
+        read_sound(paths, max_seconds=seconds, override=override)
+        for paths, override, seconds in zip(
+            (take.blurry, take.sharp), (take.blurry_format, take.sharp_format), _HEARD_SECONDS, strict=True
+        )
     )
     if blurry is None or sharp is None:
         return None
+    for camera, sound in (("blurry", blurry), ("sharp", sharp)):
+        if sound.is_silent:
+            logger.warning("%s: the %s camera recorded silence: was its microphone off?", take.name, camera)
+            return None
     found = offset_from_sound(blurry.samples, sharp.samples, blurry.rate, sharp_rate=sharp.rate)
     return OffsetEstimate(found.seconds + sharp.start_seconds - blurry.start_seconds, found.confidence)
 

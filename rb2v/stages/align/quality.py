@@ -111,15 +111,26 @@ class Judge:
         The take's clock.
     sharp : SharpSource
         Whether frames are missing.
+    track : ReducedTrack
+        Where the scene changes.
+    repeated : (J,) ndarray of bool
+        Blurry frames that repeat others.
     config : AlignConfig
         The thresholds.
     """
 
     def __init__(
-        self, search: Search, checks: FrameChecks, clock: ClockModel | None, sharp: SharpSource, config: AlignConfig
+        self,
+        search: Search,
+        checks: FrameChecks,
+        clock: ClockModel | None,
+        sharp: SharpSource,
+        track: ReducedTrack,
+        repeated: NDArray[np.bool_],
+        config: AlignConfig,
     ) -> None:
         self._search, self._checks, self._clock = search, checks, clock
-        self._sharp, self._config = sharp, config
+        self._sharp, self._track, self._repeated, self._config = sharp, track, repeated, config
 
     def can_be_made(self, place: Place) -> bool:
         """Return whether the window is known and lies inside the sharp recording."""
@@ -138,9 +149,13 @@ class Judge:
             return "out-of-range"
         if self._sharp.has_gap(place.position):
             return "dropped-frames"
-        if self._sharp.has_cut(place.position):
+        originals = self._sharp.originals(place.position)
+        if self._track.is_cut[originals.start : originals.stop - 1].any():
             return "cut"
-        return self._bad_light(index) or self._bad_place(index, place, psnr_db)
+        # Frames that are clipped look alike, too.
+        if reason := self._bad_light(index):
+            return reason
+        return "dropped-frames" if self._repeated[index] else self._bad_place(index, place, psnr_db)
 
     def _bad_light(self, index: int) -> str:
         config, checks = self._config, self._checks

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from rb2v import __version__
-from rb2v.artifacts import AlignedFrame, Calibration, Rig, Take, TakeRegistration, Timing
+from rb2v.artifacts import AlignedFrame, Calibration, FormatOverride, Rig, Take, TakeRegistration, Timing
 from rb2v.core.homography import warp_points
 from rb2v.core.lens import distort_points
 from rb2v.device import Device, make_matrix_product
@@ -145,15 +145,18 @@ def run(
             out_dir=out_dir,
             equipment=Equipment(device, weights, interpolator_weights),
         )
-        faults = []
-        for record in executor.map(partial(align, config=config), takes):
+        found: dict[str, InputError] = {}
+        # The longest first, so that none is begun when the other workers have nothing left to do.
+        ordered = sorted(takes, key=_stored_bytes, reverse=True)
+        for take, record in zip(ordered, executor.map(partial(align, config=config), ordered), strict=True):
             if isinstance(record, InputError):
-                faults.append(record)
+                found[take.name] = record
                 continue
             logger.info("%s: %d of %d frames accepted", record.name, record.n_accepted, record.n_frames)
             if on_take is not None:
                 on_take(record, len(takes))
-        if faults:
+        if found:
+            faults = [found[take.name] for take in takes if take.name in found]
             raise faults[0] if len(faults) == 1 else Rb2vError("\n".join(dict.fromkeys(map(str, faults))))
         # A choice of takes leaves those in the folder that were finished before.
         finished = [take for take in known if take in takes or _is_finished(take, out_dir)]
@@ -210,12 +213,19 @@ def _check_crop(path: Path, calibration: Calibration, rig: Rig) -> None:
 
 def _check_files(take: Take, calibration: Calibration) -> None:
     """Check, before anything is computed, that a take's videos are of the sizes that the calibration was made for."""
-    for paths, size in ((take.blurry, calibration.size_blurry), (take.sharp, calibration.size_sharp)):
+    for paths, size, override in (
+        (take.blurry, calibration.size_blurry, take.blurry_format),
+        (take.sharp, calibration.size_sharp, take.sharp_format),
+    ):
         for path in paths:
-            info = probe_video(path)
+            info = probe_video(path, override)
             if (info.width, info.height) != size:
                 expected = f"{size[0]}x{size[1]} as in the calibration"
                 raise InputError(path, f"its frames are {info.width}x{info.height}", expected=expected)
+
+
+def _stored_bytes(take: Take) -> int:
+    return sum(path.stat().st_size for path in (*take.blurry, *take.sharp))
 
 
 def _check_plates(take: Take, calibration: Calibration) -> None:
@@ -230,7 +240,10 @@ def _check_plates(take: Take, calibration: Calibration) -> None:
 
 def _digest_inputs(take: Take) -> str:
     """Return a digest of all that a take's result depends on, but for the folder's configuration."""
-    digest = hashlib.sha256(repr((take.category, take.subject, take.green_screen, take.split)).encode())
+    stated: tuple[object, ...] = (take.category, take.subject, take.green_screen, take.split)
+    if (take.blurry_format, take.sharp_format) != (FormatOverride(), FormatOverride()):
+        stated += (take.blurry_format, take.sharp_format)
+    digest = hashlib.sha256(repr(stated).encode())
     for path in (*take.blurry, *take.sharp, take.plate_blurry, take.plate_sharp):
         digest.update(b"|")
         if path is not None:

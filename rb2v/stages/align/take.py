@@ -61,7 +61,7 @@ from rb2v.stages.align.timing import (
     fit_take_clock,
     row_shifts,
 )
-from rb2v.stages.align.track import SharpSource, load_track, quantize, shrink
+from rb2v.stages.align.track import BlurTrack, SharpSource, load_track, quantize, shrink
 
 logger = logging.getLogger(__name__)
 
@@ -93,6 +93,17 @@ class _Windows:
             return True
         hidden = self.hidden
         return hidden is not None and hidden.homography is not None and hidden.time_error_frames > MAX_TIME_ERROR_FRAMES
+
+
+@dataclass(frozen=True, eq=False)
+class _MadeSample:
+    """A frame's sample before it is judged."""
+
+    color: ColorMap
+    psnr_db: float
+    """Of its synthetic blur at full size."""
+    slot: int
+    """Where it is stored."""
 
 
 @dataclass(frozen=True)
@@ -161,9 +172,21 @@ class TakeAlignment:
         fallback = known_color_map(calibration, rig, self._response)
         self._photometry = Photometry(config, self._response, fallback)
         self._blurry = load_track(
-            take.blurry, self._warp_blurry, calibration.size_blurry, rig.blurry_fps, scratch / "blurry"
+            take.blurry,
+            self._warp_blurry,
+            calibration.size_blurry,
+            rig.blurry_fps,
+            scratch / "blurry",
+            override=take.blurry_format,
         )
-        sharp = load_track(take.sharp, self._warp_sharp, calibration.size_sharp, rig.sharp_fps, scratch / "sharp")
+        sharp = load_track(
+            take.sharp,
+            self._warp_sharp,
+            calibration.size_sharp,
+            rig.sharp_fps,
+            scratch / "sharp",
+            override=take.sharp_format,
+        )
         # A network is shown what was recorded, whatever of it is undone for averaging.
         interpolator = make_interpolator(
             config.interpolator,
@@ -172,6 +195,9 @@ class TakeAlignment:
             weights=equipment.interpolator_weights,
         )
         self._sharp = SharpSource(sharp, rig, interpolator, self._response)
+        self._blur_track: BlurTrack | None = None
+        self._samples = FrameFile(scratch / "samples", np.uint8)
+        self._made: dict[int, _MadeSample] = {}
         if self._sharp.n_positions < 1:
             raise InputError(take.sharp[0], f"holds {len(sharp.times)} frames", expected="at least one whole window")
 
@@ -234,14 +260,23 @@ class TakeAlignment:
         """
         rig, config, times = self._rig, self._config, self._blurry.times
         track_size, size = self._reduced_sizes()
-        track = self._sharp.reduce(track_size, size, self._scratch / "reduced", blur_track=config.search == "full")
+        track = self._sharp.reduce(track_size, size, self._scratch / "reduced")
         windows = track.windows(rig)
-        small = self._reduce_blurry(track_size, size)
+        small = self._reduce_blurry(track_size, size, "small")
+        scored, candidates = small, windows
+        if config.search == "full":
+            self._blur_track = self._sharp.make_blur_track(self._scratch / "blur")
+            scored, candidates = (
+                self._reduce_blurry(rig.output_size, rig.output_size, "linear"),
+                self._blur_track.windows(),
+            )
         offsets = estimate_offsets(self._take, self._read_telemetry, small, times, windows, self._sharp, size, rig)
         offset = choose_offset(offsets, config.sync, self._take.name)
         search, timing = no_search(len(times)), Timing(offsets)
         if offset is not None:
-            search = search_windows(small, times, windows, self._sharp, offset.seconds, rig, config, self._product)
+            search = search_windows(scored, times, candidates, self._sharp, offset.seconds, rig, config, self._product)
+            # What a repeat shows is the frame before it, at another time.
+            search = dataclasses.replace(search, confident=search.confident & ~self._blurry.repeated)
             timing = dataclasses.replace(timing, offset_source=offset.source)
         hidden: HiddenShift | None = None
         if config.positions == "clock" and offset is not None:
@@ -264,7 +299,7 @@ class TakeAlignment:
             )
         places = place_frames(search, times, self._sharp, clock, rig)
         checks = check_frames(places, small, windows, track, self._sharp, search.confident)
-        judge = Judge(search, checks, clock, self._sharp, config)
+        judge = Judge(search, checks, clock, self._sharp, track, self._blurry.repeated, config)
         registration, own = self._measure_registration(places, search, judge, clock)
         if offset is not None:
             expected = [round(self._sharp.position_at(offset.seconds + time)) for time in times]
@@ -288,8 +323,11 @@ class TakeAlignment:
         chosen = told or [index for index in possible if is_still(search.curves.psnr[index])]
         matched = []
         for index in chosen[:: max(-(-len(chosen) // MAX_FRAMES), 1)]:
-            blur, _ = self._sharp.window(places[index].position)
+            blur, sequence = self._window(places[index].position, None)
             matched.append(MatchedFrame(np.asarray(self._blurry.frames[index]), blur))
+            # Here, because the window is made; unless sharp frames or colors depend on what is not known yet.
+            if self._config.color == "per-frame" and self._config.rolling_shutter == "report":
+                self._made[index] = self._make_sample(index, blur, sequence, None)
         return measure_registration(matched, self._calibration, self._response, self._take.name)
 
     def _warn_of_shift(self, registration: TakeRegistration | None) -> None:
@@ -315,16 +353,22 @@ class TakeAlignment:
         return again
 
     def _reduced_sizes(self) -> tuple[tuple[int, int], tuple[int, int]]:
-        """Return the sizes at which frames are interpolated, and compared, for the search."""
+        """Return the sizes at which frames are interpolated, and compared, where they need not be whole."""
         output_size = self._rig.output_size
-        if self._config.search == "full":
-            return output_size, output_size
         scale = max(1, min(_MAX_TRACK_SCALE, min(output_size) // _MIN_TRACK_SIZE_PX))
         track_size = (output_size[0] // scale, output_size[1] // scale)
         return track_size, (max(track_size[0] // 2, 1), max(track_size[1] // 2, 1))
 
-    def _reduce_blurry(self, track_size: tuple[int, int], size: tuple[int, int]) -> FrameFile[np.uint16]:
-        small = FrameFile(self._scratch / "small", np.uint16)
+    def _window(
+        self, position: int, row_shifts: NDArray[np.float64] | None
+    ) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
+        """Return the synthetic blur of a window and its sharp sequence, as `SharpSource.window`."""
+        if self._blur_track is not None and row_shifts is None:
+            return self._blur_track.window(position)
+        return self._sharp.window(position, row_shifts)
+
+    def _reduce_blurry(self, track_size: tuple[int, int], size: tuple[int, int], name: str) -> FrameFile[np.uint16]:
+        small = FrameFile(self._scratch / name, np.uint16)
         for frame in self._blurry.frames:
             # By way of the track's size, as the sharp frames go.
             linear = shrink(to_linear(np.asarray(frame), self._response), track_size)
@@ -349,22 +393,19 @@ class TakeAlignment:
         if timing.rolling_shutter is not None and timing.rolling_shutter.compensated:
             shifts = row_shifts(timing.rolling_shutter, self._rig)
         shared = self._shared_color(places, search, judge, shifts) if self._config.color == "per-take" else None
-        frames = []
+        frames, kept = [], []
         holds = np.ones(len(places), bool) if found.hidden is None else found.hidden.holds(self._blurry.times)
         is_misregistered = self._config.positions == "clock" and found.is_misregistered(self._config.max_shift_px)
-        laid_aside = FrameFile(self._scratch / "samples", np.uint8)
         for index, place in enumerate(places):
-            color, psnr_db, sample = self._photometry.fallback, math.nan, None
-            if judge.can_be_made(place):
-                image = np.asarray(self._blurry.frames[index])
-                blur, sequence = self._sharp.window(place.position, shifts)
-                color = self._photometry.fit([self._photometry.pairs(blur, image)]) if shared is None else shared
-                psnr_db, sample = self._photometry.make_sample(blur, sequence, image, color)
+            made = self._made.get(index)
+            if made is None and judge.can_be_made(place):
+                made = self._make_sample(index, *self._window(place.position, shifts), shared)
+            color, psnr_db = (self._photometry.fallback, math.nan) if made is None else (made.color, made.psnr_db)
             reason = judge.reason(index, place, psnr_db)
             if not reason and (is_misregistered or not holds[index]):
                 reason = "registration"
-            if not reason and sample is not None:
-                laid_aside.append(np.concatenate([sample.blurry[None], sample.sharp]))
+            if not reason and made is not None:
+                kept.append(made.slot)
             frames.append(
                 AlignedFrame(
                     take=self._take.name,
@@ -380,7 +421,22 @@ class TakeAlignment:
                 )
             )
         description = self._take.blurry[0].with_name("take.yaml")
-        return frames, LaidAside(description, self._plate(), laid_aside, range(len(laid_aside)))
+        return frames, LaidAside(description, self._plate(), self._samples, kept)
+
+    def _make_sample(
+        self,
+        index: int,
+        blur: NDArray[np.float32],
+        sequence: Sequence[NDArray[np.float32]],
+        color: ColorMap | None,
+    ) -> _MadeSample:
+        """Map a window to a frame's colors, by the map that fits it best where none is given, and store the sample."""
+        image = np.asarray(self._blurry.frames[index])
+        if color is None:
+            color = self._photometry.fit([self._photometry.pairs(blur, image)])
+        psnr_db, sample = self._photometry.make_sample(blur, sequence, image, color)
+        self._samples.append(np.concatenate([sample.blurry[None], sample.sharp]))
+        return _MadeSample(color, psnr_db, len(self._samples) - 1)
 
     def _shared_color(
         self,
@@ -396,7 +452,7 @@ class TakeAlignment:
             return self._photometry.fallback
         pairs = []
         for index in chosen:
-            blur, _ = self._sharp.window(places[index].position, shifts)
+            blur, _ = self._window(places[index].position, shifts)
             pairs.append(self._photometry.pairs(blur, np.asarray(self._blurry.frames[index])))
         return self._photometry.fit(pairs)
 
@@ -414,7 +470,7 @@ def _chroma_siting(choice: ChromaChoice, known: ChromaSiting | None) -> tuple[fl
     """Return where a camera's chroma lies; None where only its frames may say so."""
     if choice != "auto":
         return SITINGS[choice]
-    return None if known is None or known.source == "assumed" else (known.x, known.y)
+    return (known.x, known.y) if known is not None and known.source == "measured" else None
 
 
 def write_take(

@@ -152,7 +152,7 @@ class Neighbourhoods:
             frame = self._frames[index]
             valid = unclipped(frame[None])[0]
             if valid.any():
-                originals = self._track.originals(first, last) / STORED_LEVELS
+                originals = self._track.frames[first : last + 1] / STORED_LEVELS
                 center = middle - first * per_frame
                 yield Neighbourhood(originals, luminance(frame / STORED_LEVELS), valid, center, per_frame)
 

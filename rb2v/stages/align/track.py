@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,22 +11,31 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from rb2v.artifacts import Rig
+from rb2v.artifacts import FormatOverride, Rig
 from rb2v.core.blur import STORED_LEVELS, CubicWindows, StepWindows, Windows, window_steps
 from rb2v.core.color import Response, from_linear, to_linear
-from rb2v.core.planes import Planes
+from rb2v.core.frame_times import (
+    GAP_FRAMES,
+    MAX_REPEATED_SHARE,
+    difference_levels,
+    even_times,
+    find_repeats,
+    frame_step,
+    thumbnail,
+)
+from rb2v.core.planes import Planes, luma_of
 from rb2v.core.resampling import FrameWarp
 from rb2v.core.temporal import errors_to_psnr
 from rb2v.errors import InputError
 from rb2v.interpolation import Interpolator, is_scene_cut
 from rb2v.io.frame_file import FrameFile
-from rb2v.io.video import map_frames
+from rb2v.io.picture_track import NO_OVERRIDE
+from rb2v.io.video import map_frames, probe_video
 
 _N_BLOCKS = 8  # across and down, in which interpolation is judged
 _N_WORST_BLOCKS = 8  # the worst eighth of 64
 _DARK_LINEAR = 0.01  # of linear light, added to both, so that noise in the dark is no change of light
 _NODE_STEP_FRAMES = 0.25  # of fine frames: rows between two such times are a blend of both
-_GAP_FRAMES = 1.5  # of the sharp recording; a frame is missing where the step is two
 _MAX_RATE_DIFFERENCE = 0.02  # relative; 59.94 for 60 is 0.001, and 120 for 100 is another rig
 
 
@@ -38,9 +47,19 @@ class Track:
     """(n, H, W, 3)."""
     times: NDArray[np.float64]
     """(n,) presentation times in seconds."""
+    repeated: NDArray[np.bool_]
+    """(n,) whether a frame repeats the one before it, and so stands for one that is missing."""
 
 
-def load_track(paths: Sequence[Path], warp: FrameWarp, size: tuple[int, int], fps: float, scratch: Path) -> Track:
+def load_track(
+    paths: Sequence[Path],
+    warp: FrameWarp,
+    size: tuple[int, int],
+    fps: float,
+    scratch: Path,
+    *,
+    override: FormatOverride = NO_OVERRIDE,
+) -> Track:
     """Decode a recording once and warp every frame once.
 
     Parameters
@@ -55,31 +74,44 @@ def load_track(paths: Sequence[Path], warp: FrameWarp, size: tuple[int, int], fp
         Frames per second of the rig's camera.
     scratch : Path
         A file for the frames.
+    override : FormatOverride, optional
+        What is known better than the files state it.
 
     Raises
     ------
     InputError
-        If a file cannot be decoded, or its frames are of another size or rate.
+        If a file cannot be decoded, its frames are of another size or rate, or so many of them repeat others that they
+        were converted from another rate.
     """
     times = []
     frames = FrameFile(scratch, np.uint8)
+    differences: list[float] = []
+    before: list[NDArray[np.float32]] = []
 
     def check_and_warp(image: NDArray[np.uint8] | Planes) -> NDArray[np.uint8]:
         height, width = image.shape[:2]
         if (width, height) != size:
             expected = f"{size[0]}x{size[1]} as in the calibration"
             raise InputError(paths[0], f"its frames are {width}x{height}", expected=expected)
+        seen = thumbnail(luma_of(image))
+        if before:
+            differences.append(difference_levels(before.pop(), seen))
+        before.append(seen)
         return warp(image)
 
-    for frame in map_frames(paths, check_and_warp):
+    for frame in map_frames(paths, check_and_warp, override):
         frames.append(frame.image)
         times.append(frame.time_seconds)
-    if len(times) > 1:
-        # The median, because frames may be missing.
-        rate = 1 / float(np.median(np.diff(times)))
-        if abs(rate / fps - 1) > _MAX_RATE_DIFFERENCE:
-            raise InputError(paths[0], f"has {rate:.4g} frames per second", expected=f"{fps:g} as in the rig")
-    return Track(frames, np.array(times, dtype=np.float64))
+    known_times = even_times(np.array(times, dtype=np.float64), probe_video(paths[0], override).tick_seconds)
+    if (step := frame_step(known_times)) > 0 and abs(1 / step / fps - 1) > _MAX_RATE_DIFFERENCE:
+        raise InputError(paths[0], f"has {1 / step:.4g} frames per second", expected=f"{fps:g} as in the rig")
+    repeated = find_repeats(np.array(differences, dtype=np.float64))
+    if repeated.mean() > MAX_REPEATED_SHARE:
+        problem = (
+            f"{repeated.sum()} of {len(repeated)} frames repeat the one before: it was converted from another rate"
+        )
+        raise InputError(paths[0], problem, expected="the camera's own file")
+    return Track(frames, known_times, repeated)
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,25 +119,43 @@ class ReducedTrack:
     """The sharp recording on reduced frames, on disk, and what was measured while they were made."""
 
     frames: FrameFile[np.uint16]
-    """(K, h * w, 3) linear light, 0..65535 for 0..1: the original track, or the whole blur track."""
-    frames_per_original: int
-    """1 where only the original track is stored, else the blur-track steps per original frame."""
+    """(n, h * w, 3) linear light, 0..65535 for 0..1."""
     light_changes: NDArray[np.float64]
     """(n - 1,) relative change of the light from each original frame to the next."""
     interpolation_psnr: NDArray[np.float64]
     """(n,) PSNR, in dB, of the worst eighth of each original frame made again from the frames half-way to its
-    neighbours; NaN at the ends."""
+    neighbors; NaN at the ends."""
+    is_cut: NDArray[np.bool_]
+    """(n - 1,) whether the scene changes from each original frame to the next."""
 
     def windows(self, rig: Rig) -> Windows:
         """Return the synthetic blur of all windows."""
-        if self.frames_per_original > 1:
-            return StepWindows(self.frames, rig.frames_per_sequence, rig.blur_factor)
         return CubicWindows(self.frames, rig.upsampling, rig.frames_per_sequence, rig.blur_factor)
 
-    def originals(self, first: int, last: int) -> NDArray[np.uint16]:
-        """Return some original frames, both ends included."""
-        stride = self.frames_per_original
-        return self.frames[first * stride : last * stride + 1 : stride]
+
+@dataclass(frozen=True, eq=False)
+class BlurTrack:
+    """The whole blur track at the output's size, on disk."""
+
+    frames: FrameFile[np.uint16]
+    """(K, H * W, 3) linear light, 0..65535 for 0..1."""
+    size: tuple[int, int]
+    """Width and height."""
+    rig: Rig
+    """Length of the windows."""
+
+    def windows(self) -> Windows:
+        """Return the synthetic blur of all windows."""
+        return StepWindows(self.frames, self.rig.frames_per_sequence, self.rig.blur_factor)
+
+    def window(self, position: int) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
+        """Return the synthetic blur of the window at a position, and its sharp sequence; as `SharpSource.window`."""
+        width, height = self.size
+        steps = window_steps(position, self.rig.frames_per_sequence, self.rig.blur_factor)
+        stored = self.frames[steps.start : steps.stop].reshape(-1, height, width, 3)
+        blur = stored.sum(axis=0, dtype=np.uint32) / np.float32(len(steps) * STORED_LEVELS)
+        sequence = stored[:: self.rig.blur_factor] / np.float32(STORED_LEVELS)
+        return blur.astype(np.float32), list(sequence)
 
 
 class SharpSource:
@@ -129,7 +179,6 @@ class SharpSource:
         self._interpolator = interpolator
         self._response: Response = rig.response if response is None else response
         self._indices = np.arange(len(track.times), dtype=np.float64)
-        self._is_cut = np.zeros(max(len(track.times) - 1, 0), dtype=bool)
 
     @property
     def n_positions(self) -> int:
@@ -168,15 +217,12 @@ class SharpSource:
         return range(position // rig.upsampling, min(last, len(self._track.times) - 1) + 1)
 
     def has_gap(self, position: int) -> bool:
-        """Return whether the recording lacks frames inside the window at a position."""
+        """Return whether the recording lacks frames inside the window at a position, or repeats others instead."""
         originals = self.originals(position)
+        if self._track.repeated[originals.start : originals.stop].any():
+            return True
         steps = np.diff(self._track.times[originals.start : originals.stop])
-        return bool(np.any(steps > _GAP_FRAMES / self._rig.sharp_fps))
-
-    def has_cut(self, position: int) -> bool:
-        """Return whether the scene changes inside the window at a position; known once `reduce` has seen the frames."""
-        originals = self.originals(position)
-        return bool(self._is_cut[originals.start : originals.stop - 1].any())
+        return bool(np.any(steps > GAP_FRAMES / self._rig.sharp_fps))
 
     def window(
         self, position: int, row_shifts: NDArray[np.float64] | None = None
@@ -202,7 +248,9 @@ class SharpSource:
         shape = self._track.frames.shape[1:]
         blur = np.zeros(shape, dtype=np.float32)
         sequence = [np.zeros(shape, dtype=np.float32) for _ in range(rig.frames_per_sequence)]
-        frames = self.blur_frames([place for place, _, _ in wanted])
+        in_sequence = {place for place, index, _ in wanted if index % rig.blur_factor == 0}
+        averaged = {place for place, _, _ in wanted} - in_sequence
+        frames = self.blur_frames([place for place, _, _ in wanted], averaged)
         for (_, index, node), frame in zip(wanted, frames, strict=True):
             part = frame if row_shifts is None else frame * shares[node][:, None, None]
             cv2.accumulate(part, blur)
@@ -210,23 +258,32 @@ class SharpSource:
                 cv2.accumulate(part, sequence[index // rig.blur_factor])
         return blur / np.float32(len(steps)), sequence
 
-    def blur_frames(self, places: Sequence[float]) -> Iterator[NDArray[np.float32]]:
-        """Yield the blur track at increasing places, in blur-track steps, whole or not."""
+    def blur_frames(self, places: Sequence[float], averaged: Collection[float] = ()) -> Iterator[NDArray[np.float32]]:
+        """Yield the blur track at increasing places, in blur-track steps, whole or not.
+
+        Parameters
+        ----------
+        places : sequence of float
+            In blur-track steps; at the recording's ends its first or last frame stands in.
+        averaged : collection of float
+            Those of the places whose frames are only ever averaged.
+        """
         per_frame = self._rig.blur_steps_per_frame
         last = len(self._track.times) - 1
         inside = np.clip(places, 0, last * per_frame)
+        cheap = set(averaged)
         for index, group in itertools.groupby(inside, key=lambda place: min(int(place // per_frame), last)):
-            times = [float(place - index * per_frame) / per_frame for place in group]
+            some = list(group)
+            times = [float(place - index * per_frame) / per_frame for place in some]
             frame_a = self._linear(index)
             if max(times) == 0.0:
                 yield from [frame_a] * len(times)
             else:
-                yield from self._interpolator.between(frame_a, self._linear(index + 1), times)
+                rough = {time for place, time in zip(some, times, strict=True) if place in cheap}
+                yield from self._interpolator.between(frame_a, self._linear(index + 1), times, averaged=rough)
 
-    def reduce(
-        self, track_size: tuple[int, int], size: tuple[int, int], scratch: Path, *, blur_track: bool
-    ) -> ReducedTrack:
-        """Make the whole recording small, for the search.
+    def reduce(self, track_size: tuple[int, int], size: tuple[int, int], scratch: Path) -> ReducedTrack:
+        """Make the whole recording small, and measure it.
 
         Parameters
         ----------
@@ -236,37 +293,37 @@ class SharpSource:
             Width and height of what is kept.
         scratch : Path
             A file for the frames.
-        blur_track : bool
-            Whether the blur track is kept, or the original track alone.
         """
-        n, per_frame = len(self._track.times), self._rig.blur_steps_per_frame
-        times = [step / per_frame for step in range(1, per_frame)] if blur_track else []
-        # The frame half-way is needed for the check even where no step of the blur track lies there.
-        asked = times if 0.5 in times else [*times, 0.5]
+        n = len(self._track.times)
         frames = FrameFile(scratch, np.uint16)
-        light_changes, psnrs = np.zeros(n - 1), np.full(n, np.nan)
+        light_changes, psnrs, is_cut = np.zeros(n - 1), np.full(n, np.nan), np.zeros(n - 1, dtype=np.bool_)
         frame = self._reduced(0, track_size)
         kept = _keep(frame, size)
+        frames.append(kept)
         middle: NDArray[np.float32] | None = None
         for index in range(n - 1):
-            frames.append(kept)
             following = self._reduced(index + 1, track_size)
-            self._is_cut[index] = is_scene_cut(frame, following, coded=self._response == "linear")
-            between = self._interpolator.between(frame, following, asked)
-            for step in range(len(times)):
-                frames.append(_keep(between[step], size))
-            half = between[asked.index(0.5)]
+            is_cut[index] = is_scene_cut(frame, following, coded=self._response == "linear")
+            (half,) = self._interpolator.between(frame, following, [0.5])
             if middle is not None:
-                again = self._interpolator.between(middle, half, [0.5])[0]
+                (again,) = self._interpolator.between(middle, half, [0.5])
                 psnrs[index] = _worst_part_psnr(again, frame, self._response)
             kept_following = _keep(following, size)
             light_changes[index] = _light_change(kept, kept_following)
+            frames.append(kept_following)
             frame, kept, middle = following, kept_following, half
-        frames.append(kept)
         # Across a gap nothing was interpolated that a frame's own window needs.
-        gaps = np.diff(self._track.times) > _GAP_FRAMES / self._rig.sharp_fps
+        gaps = np.diff(self._track.times) > GAP_FRAMES / self._rig.sharp_fps
         psnrs[np.append(gaps, False) | np.append(False, gaps)] = np.nan
-        return ReducedTrack(frames, per_frame if blur_track else 1, light_changes, psnrs)
+        return ReducedTrack(frames, light_changes, psnrs, is_cut)
+
+    def make_blur_track(self, scratch: Path) -> BlurTrack:
+        """Interpolate the whole blur track at the output's size, into a file."""
+        frames, fine = FrameFile(scratch, np.uint16), self._rig.blur_factor
+        places = range(self.last_original * self._rig.blur_steps_per_frame + 1)
+        for frame in self.blur_frames(places, [place for place in places if place % fine]):
+            frames.append(quantize(frame))
+        return BlurTrack(frames, self._rig.output_size, self._rig)
 
     def _reduced(self, index: int, size: tuple[int, int]) -> NDArray[np.float32]:
         return shrink(self._linear(index), size)

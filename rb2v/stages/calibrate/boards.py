@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +18,12 @@ Gray = NDArray[np.uint8]
 _SEARCH_WIDTH_PX = 1000  # where boards are looked for: the detector's time grows with the pixels, not its success
 _LEAST_SQUARE_PX = 3  # a smaller square has no corner to be found
 _MIN_CHARUCO_CORNERS = 8  # 16 equations for the eight numbers of a homography
+# Inner corners of the boards that OpenCV, MATLAB, ROS and calib.io hand out; large ones first, because a part of a
+# large board is a small one.
+_USUAL_SIZES = ((13, 9), (11, 8), (11, 7), (10, 7), (9, 7), (9, 6), (8, 6), (8, 5), (7, 6), (7, 5), (6, 5), (6, 4))
+_FEWEST_CORNERS = (5, 4)  # for OpenCV's quick check, which asks only whether there are so many squares
+_CHECK_WIDTH_PX = 640  # for that check, which costs as much per pixel as the search
+_MAX_SEARCHED = 2  # images of a folder; searching one for all usual sizes takes seconds
 
 
 def find_corners(image: NDArray[np.uint8], board_corners: tuple[int, int]) -> Points | None:
@@ -51,11 +59,46 @@ def find_corners(image: NDArray[np.uint8], board_corners: tuple[int, int]) -> Po
     return None
 
 
+def find_board_size(images: Sequence[NDArray[np.uint8]], but: tuple[int, int]) -> tuple[int, int] | None:
+    """Find out which of the usual chessboards some images show.
+
+    Parameters
+    ----------
+    images : sequence of (H, W, 3) ndarray of uint8
+        RGB; the first few that look like a chessboard are searched.
+    but : tuple of int
+        A size that is known to be in none of them.
+
+    Returns
+    -------
+    tuple of int or None
+        Inner corners, across and down.
+    """
+    n_searched = 0
+    for image in images:
+        scale = min(_CHECK_WIDTH_PX / image.shape[1], 1.0)
+        size = (max(1, round(scale * image.shape[1])), max(1, round(scale * image.shape[0])))
+        gray = cv2.resize(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), size, interpolation=cv2.INTER_AREA)
+        if n_searched >= _MAX_SEARCHED or not cv2.checkChessboard(gray, _FEWEST_CORNERS):
+            continue
+        n_searched += 1
+        for corners in _USUAL_SIZES:
+            if corners != but and find_corners(image, corners) is not None:
+                return corners
+    return None
+
+
 def find_charuco(image: NDArray[np.uint8], spec: CharucoSpec) -> BoardView | None:
     """Find a ChArUco board, mirrored or not, whole or in part; None where too few corners are seen."""
     gray = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
+    # Before OpenCV 4.6, and by calib.io to this day, boards with an even number of rows begin with a white square.
+    return _find_pattern(gray, spec, legacy=False) or _find_pattern(gray, spec, legacy=True)
+
+
+def _find_pattern(gray: Gray, spec: CharucoSpec, *, legacy: bool) -> BoardView | None:
     dictionary = cv2.aruco.getPredefinedDictionary(getattr(cv2.aruco, spec.dictionary))
     board = cv2.aruco.CharucoBoard(spec.squares, 1.0, spec.marker_share, dictionary)
+    board.setLegacyPattern(legacy)
     detector = cv2.aruco.CharucoDetector(board)
     best: BoardView | None = None
     # No marker is read in a mirror.

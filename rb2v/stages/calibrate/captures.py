@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -16,8 +17,10 @@ from rb2v.artifacts import RawDirectory
 from rb2v.core.lens_fit import BoardView
 from rb2v.errors import InputError
 from rb2v.io.video import read_image
-from rb2v.stages.calibrate.boards import board_grid, common_corners, find_charuco, find_corners
+from rb2v.stages.calibrate.boards import board_grid, common_corners, find_board_size, find_charuco, find_corners
 from rb2v.stages.calibrate.config import CalibrateConfig
+
+logger = logging.getLogger(__name__)
 
 Points = NDArray[np.float64]
 Image = NDArray[np.uint8]
@@ -41,6 +44,8 @@ class Capture:
     """The board as the blurry and as the sharp camera recorded it, whole or in part."""
     still: tuple[Mask | None, Mask | None] = (None, None)
     """(H, W) pixels of both views that stood still while they were recorded; None for all."""
+    chessboard: tuple[int, int] | None = None
+    """Inner corners of the chessboard, across and down, where it is not the one that was looked for."""
 
 
 def size_of(image: Image) -> tuple[int, int]:
@@ -67,10 +72,21 @@ def read_captures(raw: RawDirectory, config: CalibrateConfig) -> list[Capture]:
     pictures = [(read_image(blurry_path), read_image(sharp_path)) for blurry_path, sharp_path in raw.geometry_pairs]
     for side in (0, 1):
         _check_sizes([pair[side] for pair in raw.geometry_pairs], [pair[side] for pair in pictures])
-    captures: list[Capture] = []
-    for (path, _), (blurry, sharp) in zip(raw.geometry_pairs, pictures, strict=True):
-        boards = (_find_board(blurry, config), _find_board(sharp, config))
-        captures.append(Capture(path.name, blurry, sharp, _common(*boards, config), _board_in(*boards), boards))
+    captures = _find_boards(raw, pictures, config)
+    if config.charuco is None and all(capture.board_in is None for capture in captures):
+        found = find_board_size([image for pair in pictures for image in pair], config.chessboard)
+        if found is not None and config.named_board is not None:
+            raise InputError(
+                folder,
+                f"no capture shows the {config.named_board}",
+                expected=f"--board {found[0]}x{found[1]}, as they show",
+            )
+        if found is not None:
+            logger.warning("%s: shows a chessboard of %dx%d inner corners, which is used", folder, *found)
+            captures = [
+                replace(capture, chessboard=found)
+                for capture in _find_boards(raw, pictures, replace(config, board_corners=found))
+            ]
     if config.named_board is not None and all(capture.board_in is None for capture in captures):
         raise InputError(
             folder,
@@ -78,6 +94,14 @@ def read_captures(raw: RawDirectory, config: CalibrateConfig) -> list[Capture]:
             expected="the board of the captures (a chessboard has one inner corner less than squares each way), or "
             "none to be named",
         )
+    return captures
+
+
+def _find_boards(raw: RawDirectory, pictures: Sequence[tuple[Image, Image]], config: CalibrateConfig) -> list[Capture]:
+    captures: list[Capture] = []
+    for (path, _), (blurry, sharp) in zip(raw.geometry_pairs, pictures, strict=True):
+        boards = (_find_board(blurry, config), _find_board(sharp, config))
+        captures.append(Capture(path.name, blurry, sharp, _common(*boards, config), _board_in(*boards), boards))
     return captures
 
 

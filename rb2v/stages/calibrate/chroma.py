@@ -72,7 +72,9 @@ def _find(camera: Camera, recordings: Sequence[tuple[Path, ...]], choice: Chroma
         estimate = estimate_siting(scenes)
     except ValueError as error:
         logger.info("the %s camera's frames do not tell where chroma lies: %s", camera, error)
-    siting = _choose(choice, stated[0] if stated else None, estimate)
+    # The frames' own, because a recording may have been turned since.
+    by_stream = scenes[0][0].siting if scenes and stated[0] is not None else None
+    siting = _choose(choice, by_stream, estimate)
     if siting.source in ("rig", "stream") and siting.measured is not None and siting.error is not None:
         places = zip((siting.x, siting.y), siting.measured, siting.error, strict=True)
         if any(abs(said - seen) > max(_CONTRADICTION_PX, _SURELY * error) for said, seen, error in places):

@@ -193,7 +193,7 @@ def _expected(rig: Rig) -> str:
 def _board_candidates(captures: Sequence[Capture], config: CalibrateConfig) -> Iterator[Homography]:
     for capture in captures:
         if capture.corners is not None:
-            yield from board_candidates(*capture.corners, config.chessboard)
+            yield from board_candidates(*capture.corners, capture.chessboard or config.chessboard)
 
 
 def _scene_candidates(captures: Sequence[Capture], pairs: Sequence[ImagePair]) -> Iterator[Homography]:

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from rb2v.artifacts import RawDirectory, Take
+from rb2v.artifacts import FormatOverride, RawDirectory, Take
 from rb2v.core.homography import Homography, warp_points
 from rb2v.core.refinement import ImagePair, Refinement, refine_jointly
 from rb2v.errors import InputError
@@ -71,7 +71,10 @@ def read_still_takes(raw: RawDirectory, captures: Sequence[Capture]) -> list[Cap
     found = []
     for take in takes:
         try:
-            sizes = tuple(_size_of_recording(paths[0]) for paths in (take.blurry, take.sharp))
+            sizes = tuple(
+                _size_of_recording(paths[0], override)
+                for paths, override in ((take.blurry, take.blurry_format), (take.sharp, take.sharp_format))
+            )
         except InputError as error:
             logger.warning("takes/%s: its first frames are not looked at: %s", take.name, error)
             continue
@@ -80,8 +83,8 @@ def read_still_takes(raw: RawDirectory, captures: Sequence[Capture]) -> list[Cap
     return [capture for capture in found if capture is not None]
 
 
-def _size_of_recording(path: Path) -> tuple[int, int]:
-    info = probe_video(path)
+def _size_of_recording(path: Path, override: FormatOverride) -> tuple[int, int]:
+    info = probe_video(path, override)
     return info.width, info.height
 
 
@@ -105,9 +108,9 @@ def _has_sizes(take: Take, sizes: tuple[tuple[int, int], ...], raw: RawDirectory
 
 def _read_still_take(take: Take) -> Capture | None:
     views = []
-    for paths in (take.blurry, take.sharp):
+    for paths, override in ((take.blurry, take.blurry_format), (take.sharp, take.sharp_format)):
         try:
-            view = _read_still(paths)
+            view = _read_still(paths, override)
         except InputError as error:
             logger.warning("takes/%s: its first frames are not looked at: %s", take.name, error)
             return None
@@ -119,7 +122,7 @@ def _read_still_take(take: Take) -> Capture | None:
     return Capture(f"takes/{take.name}", blurry, sharp, None, still=(still_blurry, still_sharp))
 
 
-def _read_still(paths: Sequence[Path]) -> tuple[Image, Mask] | None:
+def _read_still(paths: Sequence[Path], override: FormatOverride) -> tuple[Image, Mask] | None:
     """Return the mean of a recording's first frames, and what stands still of it; None where too much moves."""
     first: Image | None = None
     last: Image | None = None
@@ -129,7 +132,7 @@ def _read_still(paths: Sequence[Path]) -> tuple[Image, Mask] | None:
     edges = moved
     n_frames = 0
     start_seconds: float | None = None
-    for frame in iter_frames(paths):
+    for frame in iter_frames(paths, override):
         start_seconds = frame.time_seconds if start_seconds is None else start_seconds
         if frame.time_seconds - start_seconds >= _SPAN_SECONDS:
             break

@@ -11,6 +11,7 @@ from rb2v.stages.doctor.checks import (
     TakeRecordings,
     check_take,
     exposure_seconds,
+    find_rigs,
     swapped,
     worst,
 )
@@ -27,6 +28,7 @@ __all__ = [
     "describe_recording",
     "diagnose",
     "exposure_seconds",
+    "find_rigs",
     "run",
     "swapped",
     "to_document",

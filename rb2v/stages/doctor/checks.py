@@ -7,12 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rb2v.artifacts import CAMERAS, Camera, Rig
+from rb2v.core.frame_times import GAP_FRAMES, MAX_REPEATED_SHARE
+from rb2v.io.config import list_rigs, read_rig
+from rb2v.io.picture_track import MATRIX_NAMES
 from rb2v.io.recording import Recording, count_missing
 
 Level = Literal["ok", "info", "warn", "refuse"]
@@ -35,10 +39,10 @@ MAX_ISO_CHANGE = 0.05
 MAX_LACK_SECONDS = 1.0
 """By which the sharp recording may be shorter than the blurry one."""
 
+_SAME_RATE = 5e-4  # between 29.97 and 30 lie 1e-3, and clocks are off by less than 1e-4
 _WARN_RATE_DIFFERENCE = 0.002  # 29.97 for 30 is 0.1 %
 _REFUSE_JITTER = 0.25  # of a frame: half a step of the fine track
 _TICKS_OF_JITTER = 1.1  # times that are rounded to whole ticks step by one more or less
-_MIN_GAP = 1.5  # in frames
 _MAX_ZOOM_DIFFERENCE = 0.01  # relative; rounding of what cameras state leaves less, another setting far more
 _STATED_SHUTTER = 1.01  # a shutter of 1/400 s is stated a little longer, too
 _MAX_STEPS = 101  # a rig's frames_per_sequence is no larger
@@ -156,9 +160,40 @@ def _frame_rate(take: TakeRecordings) -> Iterator[Finding]:
         if difference > _WARN_RATE_DIFFERENCE:
             level: Level = "refuse" if difference > MAX_RATE_DIFFERENCE else "warn"
             yield Finding(
-                "frame-rate", level, f"{rate:.4g} frames per second", camera, f"{fps:g} as in the rig",
-                "set the camera's frame rate, or name a rig with this one",
+                "frame-rate", level, f"{rate:.4g} frames per second", camera, f"{fps:.5g} as in the rig",
+                f"set the camera's frame rate, or {_name_rig(take)}",
             )  # fmt: skip
+
+
+def find_rigs(blurry_fps: float, sharp_fps: float, shutter_seconds: float | None = None) -> list[str]:
+    """Return the names of the rigs in ``capture_configs`` that fit two frame rates, and the blurry camera's shutter.
+
+    Parameters
+    ----------
+    blurry_fps, sharp_fps : float
+        Frames per second.
+    shutter_seconds : float, optional
+        Of the blurry camera; the nearest exposure comes first, and any fits where it is not known.
+    """
+    fitting = []
+    for name, path in list_rigs().items():
+        rig = read_rig(path)
+        if _is_near(blurry_fps, rig.blurry_fps, _SAME_RATE) and _is_near(sharp_fps, rig.sharp_fps, _SAME_RATE):
+            error = 0.0 if shutter_seconds is None else abs(shutter_seconds - exposure_seconds(rig)) * rig.fine_fps
+            if error <= 1:
+                fitting.append((error, name))
+    return [name for _, name in sorted(fitting)]
+
+
+def _name_rig(take: TakeRecordings) -> str:
+    """Say which rigs fit a take's frame rates."""
+    telemetry = take.blurry.telemetry
+    stated = np.zeros(0) if telemetry is None else telemetry.shutter_seconds
+    seconds = float(np.median(stated)) if len(stated) else 0.0
+    names = find_rigs(take.blurry.frame_rate, take.sharp.frame_rate, seconds if seconds > 0 else None)
+    return (
+        f"name a rig that fits: {', '.join(names)}" if names else "write a rig with this one; 'rb2v rigs' lists others"
+    )
 
 
 def _steady_rate(take: TakeRecordings) -> Iterator[Finding]:
@@ -166,11 +201,11 @@ def _steady_rate(take: TakeRecordings) -> Iterator[Finding]:
         recording = take.recording(camera)
         step = recording.step_seconds
         steps = np.diff(recording.frame_times)
-        steps = steps[steps < _MIN_GAP * step]
+        steps = steps[steps < GAP_FRAMES * step]
         if not len(steps):
             continue
         jitter = float(np.percentile(np.abs(steps - step), 95))
-        if jitter > max(MAX_JITTER * step, _TICKS_OF_JITTER * recording.tick_seconds):
+        if jitter > max(MAX_JITTER * step, _TICKS_OF_JITTER * recording.format.tick_seconds):
             level: Level = "refuse" if jitter > _REFUSE_JITTER * step else "warn"
             message = f"the frame rate varies: steps between frames differ by {_percent(jitter / step)}"
             advice = "use the camera's own file, not one that a program or a phone has written anew"
@@ -182,7 +217,7 @@ def _dropped_frames(take: TakeRecordings) -> Iterator[Finding]:
         recording = take.recording(camera)
         n_missing = count_missing(recording)
         if n_missing:
-            gaps = np.flatnonzero(np.diff(recording.frame_times) > _MIN_GAP * recording.step_seconds)
+            gaps = np.flatnonzero(np.diff(recording.frame_times) > GAP_FRAMES * recording.step_seconds)
             places = ", ".join(f"{recording.frame_times[index]:.2f}" for index in gaps[:5])
             more = ", ..." if len(gaps) > 5 else ""
             share = n_missing / (n_missing + recording.n_frames)
@@ -191,6 +226,57 @@ def _dropped_frames(take: TakeRecordings) -> Iterator[Finding]:
                 f"{n_missing} frames are missing ({_percent(share)}), after {places}{more} s", camera,
                 f"none; at most {_percent(MAX_LOST_SHARE)}", "use a card that is fast enough, and a fresh battery",
             )  # fmt: skip
+
+
+def _repeated_frames(take: TakeRecordings) -> Iterator[Finding]:
+    for camera in CAMERAS:
+        recording = take.recording(camera)
+        n_repeated = int(recording.repeated.sum())
+        if n_repeated:
+            share = n_repeated / recording.n_frames
+            is_converted = share > MAX_REPEATED_SHARE
+            level: Level = "refuse" if share > MAX_LOST_SHARE else "warn"
+            message = f"{n_repeated} frames ({_percent(share)}) repeat the one before them"
+            message += ", as where a file is converted to another frame rate" if is_converted else ""
+            advice = "use the camera's own file, not one of a converter or a capture card"
+            yield Finding(
+                "repeated-frames", level, message, camera, f"none; at most {_percent(MAX_LOST_SHARE)}", advice
+            )
+
+
+def _speed(take: TakeRecordings) -> Iterator[Finding]:
+    for camera in CAMERAS:
+        recording = take.recording(camera)
+        if recording.format.time_scale != 1:
+            message = (
+                f"the file plays {recording.format.nominal_fps:.4g} frames per second, which were recorded at "
+                f"{recording.frame_rate:.4g}; its sound is not used"
+            )
+            yield Finding("speed", "info", message, camera)
+
+
+def _sound(take: TakeRecordings) -> Iterator[Finding]:
+    for camera in CAMERAS:
+        if take.recording(camera).is_silent:
+            advice = "switch the microphone on; the offset has to come from gyros or from what moves"
+            yield Finding("sound", "warn", "the sound track is silent", camera, "the sound of the scene", advice)
+
+
+def _color(take: TakeRecordings) -> Iterator[Finding]:
+    colors = {camera: take.recording(camera).format.color for camera in CAMERAS}
+    for camera, color in colors.items():
+        is_stated = {"matrix": color.matrix_stated, "range": color.range_stated}
+        unstated = [name for name, known in is_stated.items() if not known]
+        if unstated:
+            message = f"the file states no color {' and no '.join(unstated)}; it is read as {color}"
+            advice = "where that is wrong, state color_matrix and color_range in take.yaml"
+            yield Finding("color", "info", message, camera, "", advice)
+    if colors["blurry"].matrix != colors["sharp"].matrix:
+        names = {camera: MATRIX_NAMES[color.matrix] for camera, color in colors.items()}
+        message = f"color matrices differ: blurry {names['blurry']}, sharp {names['sharp']}"
+        is_assumed = not all(color.matrix_stated for color in colors.values())
+        advice = "state color_matrix in take.yaml where one is wrong; each file is read by its own"
+        yield Finding("color", "warn" if is_assumed else "info", message, None, "the same", advice)
 
 
 def _telemetry(take: TakeRecordings) -> Iterator[Finding]:
@@ -349,7 +435,7 @@ def _model(take: TakeRecordings) -> Iterator[Finding]:
     for camera in CAMERAS:
         telemetry = take.recording(camera).telemetry
         model, wanted = None if telemetry is None else telemetry.model, take.rig_model(camera)
-        if model is not None and plain_model(model) != plain_model(wanted):
+        if model is not None and not fnmatchcase(plain_model(model), plain_model(wanted)):
             advice = "name the rig of these cameras"
             yield Finding("model", "warn", f"recorded by a {model}", camera, f"{wanted} as in the rig", advice)
 
@@ -393,6 +479,9 @@ CHECKS: Mapping[str, Check] = {
     "frame-rate": _frame_rate,
     "steady-rate": _steady_rate,
     "dropped-frames": _dropped_frames,
+    "repeated-frames": _repeated_frames,
+    "speed": _speed,
+    "sound": _sound,
     "telemetry": _telemetry,
     "stabilization": _stabilization,
     "field-of-view": _field_of_view,
@@ -403,6 +492,7 @@ CHECKS: Mapping[str, Check] = {
     "model": _model,
     "size": _size,
     "range": _range,
+    "color": _color,
     "duration": _duration,
     "read-out": _read_out,
 }

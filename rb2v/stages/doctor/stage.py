@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rb2v.artifacts import CAMERAS, Camera, Rig
+from rb2v.artifacts import CAMERAS, Camera, FormatOverride, Rig, Take
 from rb2v.errors import InputError
 from rb2v.execution import Executor, SerialExecutor
 from rb2v.io.config import read_raw_directory, read_take
@@ -86,25 +86,29 @@ def run(
         for side, camera in enumerate(CAMERAS)
         if raw.geometry_pairs
     }
-    return tuple(_add_odd_sizes(found, captured))
+    return tuple(_add_odd_turns(_add_odd_sizes(found, captured)))
 
 
-def diagnose(name: str, blurry: Sequence[Path], sharp: Sequence[Path], rig: Rig) -> Diagnosis:
+def diagnose(take: Take, rig: Rig) -> Diagnosis:
     """Check one take by the files of its two recordings; a file that cannot be read is a finding."""
     findings: list[Finding] = []
     read: dict[Camera, Recording] = {}
-    paths: dict[Camera, Sequence[Path]] = {"blurry": blurry, "sharp": sharp}
+    files: dict[Camera, tuple[Sequence[Path], FormatOverride]] = {
+        "blurry": (take.blurry, take.blurry_format),
+        "sharp": (take.sharp, take.sharp_format),
+    }
     for camera in CAMERAS:
         try:
-            read[camera] = read_recording(paths[camera])
+            read[camera] = read_recording(*files[camera])
         except InputError as error:
             source = Path(error.source).name
             expected = error.expected or ""
-            findings.append(Finding("file", "refuse", f"{source}: {error.problem}", camera, expected))
+            advice = "copy the file from the card again, or take the camera's own file"
+            findings.append(Finding("file", "refuse", f"{source}: {error.problem}", camera, expected, advice))
     if len(read) == len(CAMERAS):
         findings = check_take(TakeRecordings(read["blurry"], read["sharp"], rig))
     facts = {camera: describe_recording(recording) for camera, recording in read.items()}
-    return Diagnosis(name, tuple(findings), facts)
+    return Diagnosis(take.name, tuple(findings), facts)
 
 
 def _check_folder(folder: Path, rig: Rig) -> Diagnosis:
@@ -114,9 +118,36 @@ def _check_folder(folder: Path, rig: Rig) -> Diagnosis:
         source = Path(error.source).name
         key = f"{error.key}: " if error.key else ""
         return Diagnosis(
-            folder.name, (Finding("file", "refuse", f"{source}: {key}{error.problem}", None, error.expected or ""),)
+            folder.name,
+            (
+                Finding(
+                    "file",
+                    "refuse",
+                    f"{source}: {key}{error.problem}",
+                    None,
+                    error.expected or "",
+                    "mend what is named, or move the take's folder elsewhere",
+                ),
+            ),
         )
-    return diagnose(take.name, take.blurry, take.sharp, rig)
+    return diagnose(take, rig)
+
+
+def _add_odd_turns(found: Sequence[Diagnosis]) -> list[Diagnosis]:
+    """Return the findings with one for every recording that its camera turned otherwise than in most takes.
+
+    Images are upright all the same, but the lens is not where the calibration has it.
+    """
+    added: dict[str, list[Finding]] = {}
+    for camera in CAMERAS:
+        turns = {diagnosis.take: diagnosis.facts[camera]["turned"] for diagnosis in found if camera in diagnosis.facts}
+        counts = Counter(turns.values()).most_common(1)
+        for take, turn in turns.items():
+            if turn != counts[0][0]:
+                message = f"the file turns its frames by {turn}, those of other takes by {counts[0][0]}"
+                advice = "lock the camera's orientation; where it was turned over, calibrate anew for these takes"
+                added.setdefault(take, []).append(Finding("turn", "warn", message, camera, "the same", advice))
+    return [replace(diagnosis, findings=(*diagnosis.findings, *added.get(diagnosis.take, ()))) for diagnosis in found]
 
 
 def _add_odd_sizes(found: Sequence[Diagnosis], captured: Mapping[Camera, tuple[int, int]]) -> list[Diagnosis]:
@@ -166,7 +197,7 @@ def _range(samples: NDArray[np.float64]) -> list[float] | None:
 
 def describe_recording(recording: Recording) -> dict[str, Any]:
     """Return what a recording states as plain values that JSON holds; ranges are minimum, median and maximum."""
-    telemetry = recording.telemetry
+    telemetry, stored = recording.telemetry, recording.format
     stated: dict[str, Any] = {}
     if telemetry is not None:
         stated = {
@@ -183,9 +214,20 @@ def describe_recording(recording: Recording) -> dict[str, Any]:
         "files": [path.name for path in recording.paths],
         "width": recording.width,
         "height": recording.height,
-        "codec": recording.codec,
-        "pixel_format": recording.pixel_format,
+        "turned": str(stored.orientation),
+        "codec": stored.codec,
+        "pixel_format": stored.pixel_format,
+        "depth": stored.depth,
         "full_range": recording.full_range,
+        "color": {
+            "matrix": stored.color.matrix,
+            "matrix_stated": stored.color.matrix_stated,
+            "full_range": stored.color.full_range,
+            "range_stated": stored.color.range_stated,
+            "chroma_siting": list(stored.siting),
+        },
+        "time_scale": round(stored.time_scale, 6),
+        "repeated_frames": int(recording.repeated.sum()),
         "frames": recording.n_frames,
         "frame_rate": round(recording.frame_rate, 6),
         "duration_seconds": round(recording.duration_seconds, 6),

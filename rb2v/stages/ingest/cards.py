@@ -1,8 +1,8 @@
 """The recordings on a memory card: which files are the chapters of one.
 
 GoPro cameras since the HERO6 write ``GX010123.MP4`` (``GH`` for AVC): two digits of the chapter, four of the recording.
-Older ones write ``GOPR0123.MP4`` and, from the second chapter on, ``GP010123.MP4``. Any other video is a recording of
-its own.
+Older ones write ``GOPR0123.MP4`` and, from the second chapter on, ``GP010123.MP4``. Looped recordings are written as
+``GHAA0001.MP4``: two letters of the recording, four digits of the chapter. Any other video is a recording of its own.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".avi")
 """Files that may be recordings; thumbnails (.THM) and small copies (.LRV) are none."""
 
 _CHAPTER = re.compile(r"G([A-OQ-Z])(\d{2})(\d{4})", re.IGNORECASE)
+_LOOP = re.compile(r"G([HXL])([A-Z]{2})(\d{4})", re.IGNORECASE)
 _OLD_FIRST = re.compile(r"GOPR(\d{4})", re.IGNORECASE)
 _OLD_CHAPTER = re.compile(r"GP(\d{2})(\d{4})", re.IGNORECASE)
 _MAX_SHOWN = 5  # missing chapters in a message, which is to stay one line
@@ -63,10 +64,13 @@ def find_recordings(card: Path) -> tuple[CardRecording, ...]:
     if not card.is_dir():
         raise InputError(card, "there is no such folder", expected="a memory card, or a folder of its files")
     chapters: dict[tuple[str, str], list[tuple[int, Path]]] = defaultdict(list)
+    loops: dict[tuple[str, Path], list[tuple[int, Path]]] = defaultdict(list)
     found: list[CardRecording] = []
     for path in sorted(_iter_videos(card)):
         if (match := _CHAPTER.fullmatch(path.stem)) is not None:
             chapters[f"G{match[1].upper()}", match[3]].append((int(match[2]), path))
+        elif (match := _LOOP.fullmatch(path.stem)) is not None:
+            loops[f"G{match[1].upper()}{match[2].upper()}", path.parent].append((int(match[3]), path))
         elif (match := _OLD_FIRST.fullmatch(path.stem)) is not None:
             chapters["GOPR", match[1]].append((1, path))
         elif (match := _OLD_CHAPTER.fullmatch(path.stem)) is not None:
@@ -75,6 +79,8 @@ def find_recordings(card: Path) -> tuple[CardRecording, ...]:
             found.append(CardRecording(printable(path.stem), None, (path,), _lost_link(path)))
     for (prefix, number), files in chapters.items():
         found += _join(prefix + number, number, files)
+    # A loop overwrites its oldest files, so that it may begin with any number.
+    found += [_in_order(name, None, files, first=min(files)[0]) for (name, _), files in loops.items()]
     if not found:
         expected = "videos such as DCIM/100GOPRO/GX010123.MP4"
         raise InputError(card, "holds no recording", expected=expected)
@@ -125,10 +131,10 @@ def _join(name: str, number: str, files: Sequence[tuple[int, Path]]) -> list[Car
     return [_in_order(name, number, group) for group in by_folder.values()]
 
 
-def _in_order(name: str, number: str, files: Sequence[tuple[int, Path]]) -> CardRecording:
+def _in_order(name: str, number: str | None, files: Sequence[tuple[int, Path]], *, first: int = 1) -> CardRecording:
     ordered = sorted(files)
     paths = tuple(path for _, path in ordered)
-    missing = sorted(set(range(1, ordered[-1][0] + 1)) - {chapter for chapter, _ in ordered})
+    missing = sorted(set(range(first, ordered[-1][0] + 1)) - {chapter for chapter, _ in ordered})
     problem = None
     if missing:
         shown = ", ".join(map(str, missing[:_MAX_SHOWN])) + (", ..." if len(missing) > _MAX_SHOWN else "")

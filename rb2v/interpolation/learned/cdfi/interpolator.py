@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -62,7 +62,12 @@ class CdfiInterpolator:
         self._flow = FlowInterpolator(response)
 
     def between(
-        self, frame_a: NDArray[np.float32], frame_b: NDArray[np.float32], times: Sequence[float]
+        self,
+        frame_a: NDArray[np.float32],
+        frame_b: NDArray[np.float32],
+        times: Sequence[float],
+        *,
+        averaged: Collection[float] = (),
     ) -> list[NDArray[np.float32]]:
         """Return the frames at times between two frames, see `rb2v.interpolation.Interpolator`."""
         if np.array_equal(frame_a, frame_b):  # nothing moved, whatever a network may see in it

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -69,7 +69,12 @@ class RifeInterpolator:
         self._symmetric = symmetric
 
     def between(
-        self, frame_a: NDArray[np.float32], frame_b: NDArray[np.float32], times: Sequence[float]
+        self,
+        frame_a: NDArray[np.float32],
+        frame_b: NDArray[np.float32],
+        times: Sequence[float],
+        *,
+        averaged: Collection[float] = (),
     ) -> list[NDArray[np.float32]]:
         """Return the frames at times between two frames, see `rb2v.interpolation.Interpolator`."""
         inner = sorted({time for time in times if 0 < time < 1})
