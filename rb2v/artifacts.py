@@ -408,6 +408,10 @@ class Timing:
     """None where too little moves to tell it."""
     rolling_shutter: RollingShutter | None = None
     """None where too little moves to tell it."""
+    flicker_hz: float | None = None
+    """100 or 120, where the light of the sharp frames beats with lamps on mains current; None where it does not."""
+    flicker_amplitude: float | None = None
+    """Of that light, relative to its mean."""
 
 
 @dataclass(frozen=True)

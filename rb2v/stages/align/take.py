@@ -59,9 +59,10 @@ from rb2v.stages.align.timing import (
     estimate_exposure,
     estimate_rolling_shutter,
     fit_take_clock,
+    replace_flicker,
     row_shifts,
 )
-from rb2v.stages.align.track import BlurTrack, SharpSource, load_track, quantize, shrink
+from rb2v.stages.align.track import BlurTrack, SharpSource, load_track, measure_flicker, quantize, shrink
 
 logger = logging.getLogger(__name__)
 
@@ -194,7 +195,10 @@ class TakeAlignment:
             device=equipment.device,
             weights=equipment.interpolator_weights,
         )
-        self._sharp = SharpSource(sharp, rig, interpolator, self._response)
+        # The paper's way takes the light as it is.
+        self._flicker = measure_flicker(sharp, self._response) if config.positions == "clock" else None
+        gains = None if self._flicker is None else self._flicker.gains
+        self._sharp = SharpSource(sharp, rig, interpolator, self._response, gains=gains)
         self._blur_track: BlurTrack | None = None
         self._samples = FrameFile(scratch / "samples", np.uint8)
         self._made: dict[int, _MadeSample] = {}
@@ -273,6 +277,8 @@ class TakeAlignment:
         offsets = estimate_offsets(self._take, self._read_telemetry, small, times, windows, self._sharp, size, rig)
         offset = choose_offset(offsets, config.sync, self._take.name)
         search, timing = no_search(len(times)), Timing(offsets)
+        if self._flicker is not None:
+            timing = replace_flicker(timing, self._flicker, self._take.name)
         if offset is not None:
             search = search_windows(scored, times, candidates, self._sharp, offset.seconds, rig, config, self._product)
             # What a repeat shows is the frame before it, at another time.

@@ -11,10 +11,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from rb2v.artifacts import ClockJump, ClockModel, ExposureEstimate, Rig, RollingShutter
+from rb2v.artifacts import ClockJump, ClockModel, ExposureEstimate, Rig, RollingShutter, Timing
 from rb2v.core.blur import STORED_LEVELS, cubic_weights
 from rb2v.core.clock import CRYSTAL_DRIFT, DriftPrior, fit_clock
 from rb2v.core.color import luminance
+from rb2v.core.flicker import Flicker
 from rb2v.core.temporal import StepSums, box_weights, parabola_vertex
 from rb2v.io.frame_file import FrameFile
 from rb2v.stages.align.config import AlignConfig
@@ -72,6 +73,16 @@ def fit_take_clock(
         own_drift_error=min(fit.own_drift_error, _MAX_DRIFT_ERROR),
         n_effective=fit.n_effective,
     )
+
+
+def replace_flicker(timing: Timing, flicker: Flicker, take_name: str) -> Timing:
+    """Return a take's timing with the flicker of its lamps, and name the remedy."""
+    logger.warning(
+        "%s: lamps on %.0f Hz mains flicker by %.0f %% in the sharp frames, which is evened out; set a shutter of "
+        "1/%.0f s or light without flicker",
+        *(take_name, flicker.lamps_hz / 2, 100 * flicker.amplitude, flicker.lamps_hz),
+    )
+    return dataclasses.replace(timing, flicker_hz=flicker.lamps_hz, flicker_amplitude=flicker.amplitude)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
