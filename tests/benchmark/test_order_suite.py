@@ -418,14 +418,14 @@ class TestCommand:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            ("order --run hypercut", "No such option: --run"),
-            ("order --raw-dir raw", "No such option: --raw-dir"),
-            ("order --compare a=b", "No such option: --compare"),
-            ("--seeds 3", "No such option: --seeds"),
-            ("data --device cpu", "No such option: --device"),
-            ("--no-dimensions", "No such option: --no-dimensions"),
-            ("order --arch resnet", "'--arch': 'resnet' is not known; expected upstream, paper,"),
-            ("order --steps 0", "'--steps'"),
+            ("order --run hypercut", "error: --run: is not an option of "),
+            ("order --raw-dir raw", "error: --raw-dir: is not an option of "),
+            ("order --compare a=b", "error: --compare: is not an option of "),
+            ("--seeds 3", "error: --seeds: is not an option of "),
+            ("data --device cpu", "error: --device: is not an option of "),
+            ("--no-dimensions", "error: --no-dimensions: is not an option of "),
+            ("order --arch resnet", "--arch: 'resnet' is not known; expected upstream, paper,"),
+            ("order --steps 0", "--steps: "),
         ],
     )
     def test_wrong_options_end_in_one_message(self, options, message, call, shards, tmp_path):
