@@ -313,11 +313,11 @@ def test_weights_of_an_interpolator_are_used_and_their_digest_kept(raw, session,
         used.append(settings.weights)
         return LinearInterpolator()
 
-    monkeypatch.setitem(INTERPOLATORS, "network", load)
+    monkeypatch.setitem(INTERPOLATORS, "rife", load)
     mine, other = tmp_path / "mine.safetensors", tmp_path / "other.safetensors"
     mine.write_bytes(b"mine")
     other.write_bytes(b"other")
-    config, out = AlignConfig(interpolator="network"), tmp_path / "out"
+    config, out = AlignConfig(interpolator="rife"), tmp_path / "out"
     run(raw, session.calibration, out, config, interpolator_weights=mine)
     assert set(used) == {mine}
     kept = read_json(out / "manifest.json")["config"]["interpolator_weights_sha256"]
