@@ -125,7 +125,7 @@ def check_value(config: type, name: str, value: Any) -> Any:  # noqa: ANN401 - a
     typer.BadParameter
         If the field cannot have it.
     """
-    named = types.GenericAlias(dict, (str, _hints(config)[name]))  # whose faults begin with the name, as a field's
+    named: Any = types.GenericAlias(dict, (str, _hints(config)[name]))  # whose faults begin with the name, as a field's
     try:
         return TypeAdapter(named).validate_python({name: value})[name]
     except ValidationError as error:
