@@ -32,10 +32,10 @@ from rb2v.io.picture_track import (
     NO_OVERRIDE,
     PictureFormat,
     PictureTrack,
-    find_stream,
     open_pictures,
     rgb_from_yuv,
     start_seconds_of,
+    time_scale_of,
 )
 
 _TELEMETRY_TIME_BASE = Fraction(1, 90_000)
@@ -203,7 +203,7 @@ def read_sound(
         If a file cannot be decoded.
     """
     with open_container(paths[0]) as container:
-        if find_stream(container) is not None and PictureTrack(paths[0], container, override).time_scale != 1:
+        if time_scale_of(paths[0], container, override) != 1:
             return None
     mixed: list[NDArray[np.float32]] = []
     left: list[NDArray[np.float32]] = []
