@@ -125,7 +125,9 @@ def difference_levels(before: NDArray[np.float32], after: NDArray[np.float32]) -
         return math.inf
     if max(float((image >= _CLIPPED_LEVEL).mean()) for image in (before, after)) > _MAX_CLIPPED_SHARE:
         return math.nan
-    difference = cv2.absdiff(before, after)
+    # Lamps that flicker make frames alike by chance; a repeat is alike under any gain.
+    gain = np.float32(float(before.mean()) / max(float(after.mean()), 1.0))
+    difference = cv2.absdiff(before, after * gain)
     size = (min(_N_BLOCKS, difference.shape[1]), min(_N_BLOCKS, difference.shape[0]))
     blocks = np.sort(cv2.resize(difference, size, interpolation=cv2.INTER_AREA), axis=None)
     return float(blocks[-_N_WORST_BLOCKS:].mean())

@@ -17,6 +17,10 @@ LEFT_SITING = (0.0, 0.5)
 """Chroma of 4:2:0 where H.264 has it by default: on even luma columns, halfway between two luma rows."""
 CENTER_SITING = (0.5, 0.5)
 """Chroma of 4:2:0 where JPEG and MPEG-1 have it: in the middle of four luma pixels."""
+TOP_LEFT_SITING = (0.0, 0.0)
+"""Chroma of 4:2:0 on the luma pixels of even columns and rows, as BT.2020 has it."""
+SITINGS = {"left": LEFT_SITING, "center": CENTER_SITING, "topleft": TOP_LEFT_SITING}
+"""Where chroma of 4:2:0 may lie, by name."""
 
 _ROWS_AT_ONCE = 64  # of an image, which a core's cache then holds: half the time of a whole 1080p frame
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,6 +23,7 @@ from rb2v.artifacts import ColorMatrix, FormatOverride
 from rb2v.core.frame_times import MAX_FRAMES, frame_step
 from rb2v.core.planes import CENTER_SITING, LEFT_SITING, Orientation, Planes, upsample_chroma
 from rb2v.errors import InputError
+from rb2v.io.chroma import read_stated_siting
 from rb2v.io.container import open_container
 
 NO_OVERRIDE = FormatOverride()
@@ -252,6 +253,10 @@ class PictureTrack:
         except av.FFmpegError as error:
             raise InputError(self.path, f"cannot be decoded to its end ({error.strerror}); is it cut short?") from error
 
+    @cached_property
+    def _stated_siting(self) -> tuple[float, float] | None:
+        return read_stated_siting(self.path)
+
     def _siting_of(self, picture: av.VideoFrame) -> tuple[float, float]:
         chroma = [component for component in picture.format.components if component.is_chroma]
         if not chroma:
@@ -260,8 +265,8 @@ class PictureTrack:
             -(-full // part) > 1
             for full, part in ((picture.width, chroma[0].width), (picture.height, chroma[0].height))
         ]
-        # Where a stream states another place PyAV does not tell.
-        x, y = CENTER_SITING if self.stream.codec_context.name in _CENTERED_CODECS else LEFT_SITING
+        usual = CENTER_SITING if self.stream.codec_context.name in _CENTERED_CODECS else LEFT_SITING
+        x, y = self._stated_siting or usual
         return x * halved[0], y * halved[1]
 
 

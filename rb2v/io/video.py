@@ -110,6 +110,19 @@ def iter_frames(paths: Sequence[Path], override: FormatOverride = NO_OVERRIDE) -
         yield Frame(time_seconds, picture.rgb() if isinstance(picture, Planes) else picture)
 
 
+def iter_images(
+    paths: Sequence[Path], override: FormatOverride = NO_OVERRIDE
+) -> Iterator[tuple[float, NDArray[np.uint8] | Planes]]:
+    """Decode a recording as `iter_frames` does; yield times in seconds, and frames as the decoder gives them.
+
+    Raises
+    ------
+    InputError
+        As `iter_frames`.
+    """
+    yield from _iter_pictures(paths, override)
+
+
 def map_frames(
     paths: Sequence[Path],
     function: Callable[[NDArray[np.uint8] | Planes], NDArray[np.uint8]],

@@ -34,7 +34,8 @@ def place_frames(
 ) -> list[Place]:
     """Return the place of every frame: on the clock's line, or where there is none at its own best window."""
     # With few frames on the line its errors are themselves not well known.
-    caution = 1.0 if clock is None else float(t.ppf(0.975, max(clock.n_inliers - 2, 1)) / t.ppf(0.975, math.inf))
+    n_known = 0.0 if clock is None else clock.n_effective or clock.n_inliers
+    caution = 1.0 if clock is None else float(t.ppf(0.975, max(n_known - 2, 1)) / t.ppf(0.975, math.inf))
     places = []
     for index, time_seconds in enumerate(times):
         if clock is None:

@@ -14,9 +14,20 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from rb2v.artifacts import AlignedFrame, Calibration, ClockModel, Rig, Take, TakeRegistration, Timing
+from rb2v.artifacts import (
+    AlignedFrame,
+    Calibration,
+    ChromaChoice,
+    ChromaSiting,
+    ClockModel,
+    Rig,
+    Take,
+    TakeRegistration,
+    Timing,
+)
 from rb2v.core.color import Response, apply_color_map, encode, to_linear
 from rb2v.core.homography import Homography
+from rb2v.core.planes import SITINGS
 from rb2v.core.resampling import FrameWarp
 from rb2v.device import Device, make_matrix_product
 from rb2v.errors import InputError
@@ -28,6 +39,7 @@ from rb2v.io.partial import scratch_folder
 from rb2v.io.video import read_image
 from rb2v.matting import make_matter
 from rb2v.stages.align.config import AlignConfig
+from rb2v.stages.align.joint import MAX_TIME_ERROR_FRAMES, HiddenShift, find_hidden_shift
 from rb2v.stages.align.matte import CompositeLimits, LaidAside, reject_broken_composites
 from rb2v.stages.align.offset import choose_offset, estimate_offsets
 from rb2v.stages.align.photometry import ColorMap, Photometry, known_color_map
@@ -47,13 +59,14 @@ from rb2v.stages.align.timing import (
     estimate_exposure,
     estimate_rolling_shutter,
     fit_take_clock,
+    replace_flicker,
     row_shifts,
 )
-from rb2v.stages.align.track import BlurTrack, SharpSource, load_track, quantize, shrink
+from rb2v.stages.align.track import BlurTrack, SharpSource, load_track, measure_flicker, quantize, shrink
 
 logger = logging.getLogger(__name__)
 
-_MAX_ROUNDS = 3  # windows found under a wrong homography hide a part of how wrong it is (docs/calibration.md)
+_MAX_ROUNDS = 5  # two for a shift that bends the clock, three for the rest of the homography (docs/calibration.md)
 _MIN_TRACK_SIZE_PX = 64  # of the shorter side, below which little is left to tell windows apart
 _MAX_TRACK_SCALE = 4  # by which frames are made smaller at most; motion of a frame's step is to stay visible
 _MAX_SHARED_COLOR_FRAMES = 24  # enough for one map of twelve numbers (docs/alignment.md)
@@ -72,6 +85,15 @@ class _Windows:
     registration: TakeRegistration | None
     homography: Homography | None
     """Under which the views would lie on each other; None where the present one is as good."""
+    hidden: HiddenShift | None
+    """What the frames' own windows hide; None where they tell too little."""
+
+    def is_misregistered(self, max_shift_px: float) -> bool:
+        """Return whether the views lie so far off each other that windows may be wrong."""
+        if self.registration is not None and self.registration.shift_px > max_shift_px:
+            return True
+        hidden = self.hidden
+        return hidden is not None and hidden.homography is not None and hidden.time_error_frames > MAX_TIME_ERROR_FRAMES
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,10 +159,17 @@ class TakeAlignment:
         self._read_telemetry = functools.cache(read_telemetry)
         self._response: Response = rig.response if config.response is None else config.response
         crop = dataclasses.astuple(calibration.crop)
-        self._warp_blurry = FrameWarp(np.eye(3), crop, rig.output_size, self._response, calibration.lens_blurry)
-        self._warp_sharp = FrameWarp(
-            calibration.homography, crop, rig.output_size, self._response, calibration.lens_sharp
-        )
+        of_blurry = (crop, rig.output_size, self._response, calibration.lens_blurry)
+        of_sharp = (crop, rig.output_size, self._response, calibration.lens_sharp)
+        sitings = [
+            _chroma_siting(choice, known)
+            for choice, known in (
+                (rig.blurry_chroma, calibration.chroma_blurry),
+                (rig.sharp_chroma, calibration.chroma_sharp),
+            )
+        ]
+        self._warp_blurry = FrameWarp(np.eye(3), *of_blurry, siting=sitings[0])
+        self._warp_sharp = FrameWarp(calibration.homography, *of_sharp, siting=sitings[1])
         fallback = known_color_map(calibration, rig, self._response)
         self._photometry = Photometry(config, self._response, fallback)
         self._blurry = load_track(
@@ -166,7 +195,10 @@ class TakeAlignment:
             device=equipment.device,
             weights=equipment.interpolator_weights,
         )
-        self._sharp = SharpSource(sharp, rig, interpolator, self._response)
+        # The paper's way takes the light as it is.
+        self._flicker = measure_flicker(sharp, self._response) if config.positions == "clock" else None
+        gains = None if self._flicker is None else self._flicker.gains
+        self._sharp = SharpSource(sharp, rig, interpolator, self._response, gains=gains)
         self._blur_track: BlurTrack | None = None
         self._samples = FrameFile(scratch / "samples", np.uint8)
         self._made: dict[int, _MadeSample] = {}
@@ -177,15 +209,20 @@ class TakeAlignment:
         """Align the take and write its file, with the digest of what it was made from."""
         config = self._config
         found = self._find_windows()
-        registration = found.registration
-        if config.registration == "per-take" and found.homography is not None and self._round < _MAX_ROUNDS:
-            self._start_again(found.homography).write(path, inputs_sha256)
+        own = found.homography if isinstance(found, _Windows) else found
+        if own is not None and self._may_start_again:
+            self._start_again(own).write(path, inputs_sha256)
             return
+        assert isinstance(found, _Windows)
+        registration = found.registration
         is_far = registration is not None and registration.shift_px > config.max_shift_px
         if found.homography is not None and is_far and not self._round:
             # Windows that were found under a wrong homography hide a part of how wrong it is.
             registration = self._start_again(found.homography).settle()
         self._warn_of_shift(registration)
+        if found.hidden is not None and not np.isinf(found.hidden.span_seconds).all():
+            place = next(edge for edge in found.hidden.span_seconds if math.isfinite(edge))
+            logger.warning("%s: the views shift against each other %.2f s after its start", self._take.name, place)
         if self._round:
             registration = registration_of(self._shared.homography, self._calibration, registration)
         frames, samples = self._make_samples(found)
@@ -209,13 +246,22 @@ class TakeAlignment:
     def settle(self) -> TakeRegistration:
         """Return how far the homography of all takes is off, followed to where the frames find no more."""
         found = self._find_windows()
-        if found.homography is not None and self._round < _MAX_ROUNDS:
-            return self._start_again(found.homography).settle()
+        own = found.homography if isinstance(found, _Windows) else found
+        if own is not None and self._may_start_again:
+            return self._start_again(own).settle()
+        assert isinstance(found, _Windows)
         total = registration_of(self._shared.homography, self._calibration, found.registration)
         return dataclasses.replace(total, homography=None)
 
-    def _find_windows(self) -> _Windows:
-        """Find every frame's window, the timing, and how far the views lie off each other."""
+    @property
+    def _may_start_again(self) -> bool:
+        return self._round < _MAX_ROUNDS and (self._round > 0 or self._config.registration == "per-take")
+
+    def _find_windows(self) -> _Windows | Homography:
+        """Find every frame's window, the timing, and how far the views lie off each other.
+
+        Where the frames' own windows hide a shift of the views, it returns a homography without that shift instead.
+        """
         rig, config, times = self._rig, self._config, self._blurry.times
         track_size, size = self._reduced_sizes()
         track = self._sharp.reduce(track_size, size, self._scratch / "reduced")
@@ -231,11 +277,20 @@ class TakeAlignment:
         offsets = estimate_offsets(self._take, self._read_telemetry, small, times, windows, self._sharp, size, rig)
         offset = choose_offset(offsets, config.sync, self._take.name)
         search, timing = no_search(len(times)), Timing(offsets)
+        if self._flicker is not None:
+            timing = replace_flicker(timing, self._flicker, self._take.name)
         if offset is not None:
             search = search_windows(scored, times, candidates, self._sharp, offset.seconds, rig, config, self._product)
             # What a repeat shows is the frame before it, at another time.
             search = dataclasses.replace(search, confident=search.confident & ~self._blurry.repeated)
             timing = dataclasses.replace(timing, offset_source=offset.source)
+        hidden: HiddenShift | None = None
+        if config.positions == "clock" and offset is not None:
+            hidden = find_hidden_shift(search, small, times, windows, self._sharp, size, rig, self._calibration, config)
+        if hidden is not None:
+            if hidden.homography is not None and self._may_start_again:
+                return hidden.homography
+            search = dataclasses.replace(search, confident=search.confident & hidden.holds(times))
         clock = None
         if config.positions == "clock":
             clock = fit_take_clock(search, times, self._sharp, rig, config, self._take.name)
@@ -258,7 +313,10 @@ class TakeAlignment:
             # Under a large shift frames may seem to find windows that are not theirs.
             if registration is None or (coarse[0] is not None and contradicts(registration, coarse[0])):
                 registration, own = coarse
-        return _Windows(search, timing, places, checks, judge, registration, own)
+        if hidden is not None and hidden.homography is not None:
+            # Matched frames, too, would take their windows from a clock that the shift has bent.
+            registration, own = hidden.registration, hidden.homography
+        return _Windows(search, timing, places, checks, judge, registration, own, hidden)
 
     def _measure_registration(
         self, places: Sequence[Place], search: Search, judge: Judge, clock: ClockModel | None
@@ -342,12 +400,16 @@ class TakeAlignment:
             shifts = row_shifts(timing.rolling_shutter, self._rig)
         shared = self._shared_color(places, search, judge, shifts) if self._config.color == "per-take" else None
         frames, kept = [], []
+        holds = np.ones(len(places), bool) if found.hidden is None else found.hidden.holds(self._blurry.times)
+        is_misregistered = self._config.positions == "clock" and found.is_misregistered(self._config.max_shift_px)
         for index, place in enumerate(places):
             made = self._made.get(index)
             if made is None and judge.can_be_made(place):
                 made = self._make_sample(index, *self._window(place.position, shifts), shared)
             color, psnr_db = (self._photometry.fallback, math.nan) if made is None else (made.color, made.psnr_db)
             reason = judge.reason(index, place, psnr_db)
+            if not reason and (is_misregistered or not holds[index]):
+                reason = "registration"
             if not reason and made is not None:
                 kept.append(made.slot)
             frames.append(
@@ -408,6 +470,13 @@ class TakeAlignment:
             linear = to_linear(self._warp_sharp(read_image(self._take.plate_sharp)), self._response)
             return encode(apply_color_map(self._photometry.fallback, linear), self._response)
         return None
+
+
+def _chroma_siting(choice: ChromaChoice, known: ChromaSiting | None) -> tuple[float, float] | None:
+    """Return where a camera's chroma lies; None where only its frames may say so."""
+    if choice != "auto":
+        return SITINGS[choice]
+    return (known.x, known.y) if known is not None and known.source == "measured" else None
 
 
 def write_take(

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from rb2v.artifacts import FormatOverride, Rig
 from rb2v.core.blur import STORED_LEVELS, CubicWindows, StepWindows, Windows, window_steps
 from rb2v.core.color import Response, from_linear, to_linear
+from rb2v.core.flicker import Flicker, find_flicker
 from rb2v.core.frame_times import (
     GAP_FRAMES,
     MAX_JITTER,
@@ -37,6 +38,7 @@ from rb2v.io.video import map_frames, probe_video
 _N_BLOCKS = 8  # across and down, in which interpolation is judged
 _N_WORST_BLOCKS = 8  # the worst eighth of 64
 _DARK_LINEAR = 0.01  # of linear light, added to both, so that noise in the dark is no change of light
+_LIGHT_STRIDE = 8  # pixels, of which one tells the light of lamps: 3,000 of 448 x 448
 _NODE_STEP_FRAMES = 0.25  # of fine frames: rows between two such times are a blend of both
 _MAX_RATE_DIFFERENCE = 0.02  # relative; 59.94 for 60 is 0.001, and 120 for 100 is another rig
 
@@ -120,6 +122,21 @@ def load_track(
     return Track(frames, known_times, repeated)
 
 
+def measure_flicker(track: Track, response: Response) -> Flicker | None:
+    """Find the flicker of lamps in a recording; None where its light does not beat with the mains."""
+    if len(track.times) < 2:
+        return None
+    stride = np.s_[_LIGHT_STRIDE // 2 :: _LIGHT_STRIDE, _LIGHT_STRIDE // 2 :: _LIGHT_STRIDE]
+    changes = np.zeros(len(track.times) - 1)
+    before: NDArray[np.uint16] | None = None
+    for index in range(len(track.times)):
+        seen = quantize(to_linear(np.ascontiguousarray(track.frames[index][stride]), response))
+        if before is not None:
+            changes[index - 1] = _light_change(before, seen)
+        before = seen
+    return find_flicker(changes, 1 / frame_step(track.times))
+
+
 @dataclass(frozen=True, eq=False)
 class ReducedTrack:
     """The sharp recording on reduced frames, on disk, and what was measured while they were made."""
@@ -177,10 +194,20 @@ class SharpSource:
         Makes the frames between.
     response : {"linear", "srgb"} or float, optional
         Response that is undone; the rig's by default.
+    gains : (n,) ndarray of float64, optional
+        Light of every frame over that of lamps that do not flicker, which is evened out; all alike by default.
     """
 
-    def __init__(self, track: Track, rig: Rig, interpolator: Interpolator, response: Response | None = None) -> None:
-        self._track = track
+    def __init__(
+        self,
+        track: Track,
+        rig: Rig,
+        interpolator: Interpolator,
+        response: Response | None = None,
+        *,
+        gains: NDArray[np.float64] | None = None,
+    ) -> None:
+        self._track, self._gains = track, gains
         self._rig = rig
         self._interpolator = interpolator
         self._response: Response = rig.response if response is None else response
@@ -335,7 +362,8 @@ class SharpSource:
         return shrink(self._linear(index), size)
 
     def _linear(self, index: int) -> NDArray[np.float32]:
-        return to_linear(np.asarray(self._track.frames[index]), self._response)
+        linear = to_linear(np.asarray(self._track.frames[index]), self._response)
+        return linear if self._gains is None else linear / np.float32(self._gains[index])
 
 
 def shrink(image: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
