@@ -181,7 +181,7 @@ def _find_response(text: str, calibration_path: Path) -> str | float:
     from rb2v.io.calibration import read_calibration
 
     if text != "calibration":
-        return parse_response(text, "--response", "calibration")
+        return parse_response(text, "--response", ("calibration", "linear", "srgb"))
     stated = read_calibration(calibration_path).response
     if stated is None:
         expected = "a calibration whose captures tell it, or another --response"

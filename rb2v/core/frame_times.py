@@ -15,6 +15,9 @@ GAP_FRAMES = 1.5
 MAX_REPEATED_SHARE = 0.15
 """Of a recording's frames; conversions between frame rates repeat more (25 to 30 fps repeats 17 %), and then the times
 of the other frames are wrong, too."""
+MAX_JITTER = 0.25
+"""Of the usual step between frames, see `frame_jitter`: half a step of the fine track of a rig that doubles the rate.
+Times that vary by more do not tell when frames were recorded."""
 
 _MAX_ROUNDING_TICKS = 1.1  # rounding to the nearest tick spans one, and the line's own error is added
 _TICKS_WORTH_EVENING = 1000  # a step of more ticks is known to 0.1 % of a frame anyway
@@ -41,6 +44,25 @@ def frame_step(times: NDArray[np.float64]) -> float:
     median = float(np.median(steps))
     usual = steps[np.abs(steps - median) < median / 2]
     return float(np.mean(usual)) if len(usual) else median
+
+
+def frame_jitter(times: NDArray[np.float64], tick_seconds: float) -> float:
+    """Return by how much steps between neighboring frames vary: the 95th percentile, relative to the usual step.
+
+    Gaps are left out, and what the rounding to a container's ticks explains counts as 0.
+
+    Examples
+    --------
+    >>> round(frame_jitter(np.array([0.0, 0.05, 0.08, 0.13, 0.16]), 1e-6), 3)
+    0.25
+    """
+    step = frame_step(times)
+    steps = np.diff(times)
+    steps = steps[steps < GAP_FRAMES * step]
+    if not len(steps):
+        return 0.0
+    jitter = float(np.percentile(np.abs(steps - step), 95))
+    return jitter / step if jitter > _MAX_ROUNDING_TICKS * tick_seconds else 0.0
 
 
 def even_times(times: NDArray[np.float64], tick_seconds: float) -> NDArray[np.float64]:

@@ -290,6 +290,11 @@ def open_pictures(path: Path, override: FormatOverride = NO_OVERRIDE) -> Iterato
         yield PictureTrack(path, container, override)
 
 
+def time_scale_of(path: Path, container: av.container.InputContainer, override: FormatOverride) -> float:
+    """Return by what the times of an open file are multiplied, 1 where it has no image track; see `PictureTrack`."""
+    return 1.0 if find_stream(container) is None else PictureTrack(path, container, override).time_scale
+
+
 def find_stream(container: av.container.InputContainer) -> av.VideoStream | None:
     """Return the image track of an open file: no cover or thumbnail; of several the default one, then the largest."""
     known = [stream for stream in container.streams.video if getattr(stream, "codec_context", None) is not None]

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from rb2v.artifacts import OffsetSource, Rig, SourceOffset, Take
+from rb2v.artifacts import FormatOverride, OffsetSource, Rig, SourceOffset, Take
 from rb2v.core.blur import STORED_LEVELS, Windows
 from rb2v.core.sync import OffsetEstimate, offset_from_gyro, offset_from_motion, offset_from_sound
 from rb2v.errors import InputError
@@ -22,7 +22,7 @@ from rb2v.stages.align.track import SharpSource
 
 logger = logging.getLogger(__name__)
 
-TelemetryReader = Callable[[tuple[Path, ...]], Telemetry | None]
+TelemetryReader = Callable[[tuple[Path, ...], FormatOverride], Telemetry | None]
 
 MIN_CONFIDENCE: Mapping[OffsetSource, float] = {"sound": 1 / 3, "gyro": 0.4, "motion": 0.09, "timecode": 0.0}
 """Less than this and a source is not believed; in the order in which sources are asked, the most exact first."""
@@ -143,7 +143,10 @@ def _from_sound(take: Take) -> OffsetEstimate | None:
 
 
 def _from_gyro(take: Take, read_telemetry: TelemetryReader) -> OffsetEstimate | None:
-    blurry, sharp = read_telemetry(take.blurry), read_telemetry(take.sharp)
+    blurry, sharp = (
+        read_telemetry(take.blurry, take.blurry_format),
+        read_telemetry(take.sharp, take.sharp_format),
+    )
     if blurry is None or sharp is None or not (len(blurry.gyro) and len(sharp.gyro)):
         return None
     heard = [

@@ -383,7 +383,7 @@ class TakeAlignment:
 
     def _shutter_seconds(self) -> float | None:
         try:
-            telemetry = self._read_telemetry(self._take.blurry)
+            telemetry = self._read_telemetry(self._take.blurry, self._take.blurry_format)
         except InputError:
             return None  # said where the sources of the offset were asked
         if telemetry is None:

@@ -17,10 +17,12 @@ from rb2v.core.color import Response, from_linear, to_linear
 from rb2v.core.flicker import Flicker, find_flicker
 from rb2v.core.frame_times import (
     GAP_FRAMES,
+    MAX_JITTER,
     MAX_REPEATED_SHARE,
     difference_levels,
     even_times,
     find_repeats,
+    frame_jitter,
     frame_step,
     thumbnail,
 )
@@ -82,8 +84,8 @@ def load_track(
     Raises
     ------
     InputError
-        If a file cannot be decoded, its frames are of another size or rate, or so many of them repeat others that they
-        were converted from another rate.
+        If a file cannot be decoded, its frames are of another size or rate or come at uneven times, or so many of them
+        repeat others that they were converted from another rate.
     """
     times = []
     frames = FrameFile(scratch, np.uint8)
@@ -104,9 +106,13 @@ def load_track(
     for frame in map_frames(paths, check_and_warp, override):
         frames.append(frame.image)
         times.append(frame.time_seconds)
-    known_times = even_times(np.array(times, dtype=np.float64), probe_video(paths[0], override).tick_seconds)
+    tick_seconds = probe_video(paths[0], override).tick_seconds
+    known_times = even_times(np.array(times, dtype=np.float64), tick_seconds)
     if (step := frame_step(known_times)) > 0 and abs(1 / step / fps - 1) > _MAX_RATE_DIFFERENCE:
         raise InputError(paths[0], f"has {1 / step:.4g} frames per second", expected=f"{fps:g} as in the rig")
+    if (jitter := frame_jitter(known_times, tick_seconds)) > MAX_JITTER:
+        problem = f"the frame rate varies: steps between frames differ by {100 * jitter:.0f} %"
+        raise InputError(paths[0], problem, expected=f"at most {100 * MAX_JITTER:.0f} %, as in the camera's own file")
     repeated = find_repeats(np.array(differences, dtype=np.float64))
     if repeated.mean() > MAX_REPEATED_SHARE:
         problem = (
