@@ -274,10 +274,10 @@ def test_a_killed_run_goes_on_to_the_same_bytes(brief_session, fork_server, tmp_
         module = importlib.import_module(module)
         function, takes = getattr(module, name), Path(sys.argv[3], "takes")
 
-        def die_in_the_second_take(*arguments):
+        def die_in_the_second_take(*arguments, **options):
             if list(takes.glob("*.h5")) and (takes / "hand_train.h5").exists():
                 os.kill(os.getpid(), signal.SIGKILL)
-            return function(*arguments)
+            return function(*arguments, **options)
 
         setattr(module, name, die_in_the_second_take)
         run(*map(Path, sys.argv[1:4]))
