@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import median_filter
-from scipy.stats import siegelslopes
 
 MIN_FRAMES = 3  # two frames always lie on a line; a third can contradict them
 
@@ -213,6 +212,8 @@ def _fit_pieces(
 def _repeated_medians(
     t: NDArray[np.float64], lag: NDArray[np.float64], pieces: NDArray[np.int64], n_pieces: int
 ) -> tuple[float, NDArray[np.float64]]:
+    from scipy.stats import siegelslopes  # 0.3 s, which few commands need
+
     # The median of medians takes memory by the square of its frames; evenly spread ones tell the line as well.
     slopes, sizes = [], []
     for piece in range(n_pieces):
