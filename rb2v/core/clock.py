@@ -212,7 +212,7 @@ def _fit_pieces(
 def _repeated_medians(
     t: NDArray[np.float64], lag: NDArray[np.float64], pieces: NDArray[np.int64], n_pieces: int
 ) -> tuple[float, NDArray[np.float64]]:
-    from scipy.stats import siegelslopes  # 0.3 s, which few commands need
+    from scipy.stats import siegelslopes  # 0.55 s, which few commands need
 
     # The median of medians takes memory by the square of its frames; evenly spread ones tell the line as well.
     slopes, sizes = [], []

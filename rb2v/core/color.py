@@ -8,6 +8,8 @@ from typing import Literal, TypeVar
 import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from skimage.color import deltaE_ciede2000 as _delta_e
+from skimage.color import rgb2lab as _rgb2lab
 
 Response = Literal["linear", "srgb"] | float
 """Transfer from linear light to coded values: linear, the sRGB curve, or the exponent of a pure gamma."""
@@ -356,7 +358,5 @@ def delta_e_2000(colors: ArrayLike, reference: ArrayLike) -> NDArray[np.float64]
     (...) ndarray of float64
         Differences; about 1 is just noticeable.
     """
-    from skimage.color import deltaE_ciede2000, rgb2lab  # 0.2 s, which only judging colors needs
-
-    lab, lab_reference = (rgb2lab(np.asarray(values, dtype=np.float64)) for values in (colors, reference))
-    return np.asarray(deltaE_ciede2000(lab, lab_reference), dtype=np.float64)
+    lab, lab_reference = (_rgb2lab(np.asarray(values, dtype=np.float64)) for values in (colors, reference))
+    return np.asarray(_delta_e(lab, lab_reference), dtype=np.float64)

@@ -74,7 +74,7 @@ def offset_from_sound(
             raise ValueError(f"a sound track has {track_rate} samples per second")
     if len(blurry) < rate // 10 or len(sharp) < sharp_rate // 10:
         raise ValueError("a sound track is shorter than 0.1 s")
-    from scipy.signal import butter, fftconvolve, resample_poly, sosfiltfilt  # 0.5 s, which few commands need
+    from scipy.signal import butter, fftconvolve, resample_poly, sosfiltfilt  # with scipy.stats 0.7 s, which few need
 
     common_rate = min(rate, sharp_rate, _MAX_COMMON_RATE)
     tracks = [np.asarray(track, dtype=np.float64) for track in (blurry, sharp)]

@@ -32,7 +32,7 @@ def place_frames(
     search: Search, times: NDArray[np.float64], sharp: SharpSource, clock: ClockModel | None, rig: Rig
 ) -> list[Place]:
     """Return the place of every frame: on the clock's line, or where there is none at its own best window."""
-    from scipy.stats import t  # 0.3 s, which few commands need
+    from scipy.stats import t  # 0.55 s, which few commands need
 
     # With few frames on the line its errors are themselves not well known.
     caution = 1.0 if clock is None else float(t.ppf(0.975, max(clock.n_inliers - 2, 1)) / t.ppf(0.975, math.inf))
