@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import t
 
 from rb2v.artifacts import ClockModel, Rig
 from rb2v.core.blur import STORED_LEVELS, Windows
@@ -33,6 +32,8 @@ def place_frames(
     search: Search, times: NDArray[np.float64], sharp: SharpSource, clock: ClockModel | None, rig: Rig
 ) -> list[Place]:
     """Return the place of every frame: on the clock's line, or where there is none at its own best window."""
+    from scipy.stats import t  # 0.55 s, which few commands need
+
     # With few frames on the line its errors are themselves not well known.
     n_known = 0.0 if clock is None else clock.n_effective or clock.n_inliers
     caution = 1.0 if clock is None else float(t.ppf(0.975, max(n_known - 2, 1)) / t.ppf(0.975, math.inf))
