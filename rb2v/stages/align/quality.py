@@ -17,6 +17,8 @@ from rb2v.stages.align.config import AlignConfig
 from rb2v.stages.align.search import Search, unclipped
 from rb2v.stages.align.track import ReducedTrack, SharpSource
 
+_LEAST_FREEDOM = 3  # of correlated frames: 95 % intervals 1.6 times as wide, where one would make them 6.5 times
+
 
 @dataclass(frozen=True)
 class Place:
@@ -35,8 +37,7 @@ def place_frames(
     from scipy.stats import t  # 0.55 s, which few commands need
 
     # With few frames on the line its errors are themselves not well known.
-    n_known = 0.0 if clock is None else clock.n_effective or clock.n_inliers
-    caution = 1.0 if clock is None else float(t.ppf(0.975, max(n_known - 2, 1)) / t.ppf(0.975, math.inf))
+    caution = 1.0 if clock is None else _caution(clock)
     places = []
     for index, time_seconds in enumerate(times):
         if clock is None:
@@ -49,6 +50,15 @@ def place_frames(
             error_frames = caution * clock.error_seconds(float(time_seconds)) * rig.fine_fps
             places.append(Place(round(position_fine), position_fine, error_frames))
     return places
+
+
+def _caution(clock: ClockModel) -> float:
+    """Return by how much Student's intervals are wider than normal ones for the frames that carry a clock."""
+    n_free = clock.n_inliers - 2
+    if clock.n_effective is not None:
+        # How many frames they are worth is itself a guess, and has widened the error already.
+        n_free = min(n_free, max(round(clock.n_effective) - 2, _LEAST_FREEDOM))
+    return float(t.ppf(0.975, max(n_free, 1)) / t.ppf(0.975, math.inf))
 
 
 def check_frames(
