@@ -77,9 +77,9 @@ def report(results: Sequence[TakeFidelity]) -> Section:
 
 def _blur_table(blurs: Sequence[TakeFidelity], lines: Sequence[Sequence[str | Score]]) -> Table:
     caption = (
-        "Synthetic blur: PSNR, in dB, of the mean of a window's blur track against the mean of 64 renders of the scene "
-        "over the same time, under the true homography, clock and colours. The columns differ in what makes the frames "
-        "between the recorded ones; linear blends them."
+        "Synthetic blur: PSNR, in dB, of the mean of a window's blur track against the scene integrated over the same "
+        "time at up to 64 instants, under the true homography, clock and colours. The columns differ in what makes "
+        "the frames between the recorded ones; linear blends them."
     )
     return make_table(caption, ("Take", "Category", "windows", *blurs[0].blur_db), lines, n_text_columns=2)
 

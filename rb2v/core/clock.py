@@ -10,7 +10,6 @@ from typing import Any, ClassVar, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import median_filter
-from scipy.stats import siegelslopes
 
 CRYSTAL_DRIFT = 50e-6
 """Standard deviation of the drift between two cameras: 43 and 50 ppm are on record, and quartz is sold to 20 or 50."""
@@ -290,6 +289,8 @@ def _fit_pieces(
 def _repeated_medians(
     t: NDArray[np.float64], lag: NDArray[np.float64], pieces: NDArray[np.int64], n_pieces: int
 ) -> tuple[float, NDArray[np.float64]]:
+    from scipy.stats import siegelslopes  # 0.55 s, which few commands need
+
     # The median of medians takes memory by the square of its frames; evenly spread ones tell the line as well.
     slopes, sizes = [], []
     for piece in range(n_pieces):

@@ -58,7 +58,7 @@ class SimulatedCamera:
     response: Response
     exposure_seconds: float
     n_instants: int
-    """Instants over which the exposure is integrated."""
+    """Instants over which the exposure is integrated, at most."""
     shot_noise: float
     """Variance of the photon noise per unit of light."""
     read_noise: float

@@ -364,7 +364,9 @@ def simulate(
     with output_folder(truth_dir, record, contents=(out_dir,)):
         _write_descriptions(out_dir, rig, plans)
         jobs: list[_Job] = [_Job(out_dir, None, "blurry")]
-        jobs += [_Job(out_dir, plan, camera) for plan in plans for camera in ("sharp", "blurry")]
+        # The longest first, so that no core waits for a last long one.
+        longest_first = sorted(plans, key=lambda plan: -plan.seconds)
+        jobs += [_Job(out_dir, plan, camera) for plan in longest_first for camera in ("blurry", "sharp")]
         if on_done is not None:
             on_done(0, len(jobs))
         for done, name in enumerate(executor.map(partial(_run_job, config=config, photos=photos), jobs), start=1):

@@ -39,7 +39,7 @@ class Scene(Protocol):
     """Anything that can be rendered at an instant."""
 
     def instants(self, center_seconds: float, exposure_seconds: float, n_instants: int) -> NDArray[np.float64]:
-        """Return the times, in seconds, whose mean is an exposure: about ``n_instants``, evenly spread over it."""
+        """Return the times, in seconds, whose mean is an exposure: ``n_instants`` or fewer, evenly spread over it."""
         ...
 
     def render(self, time_seconds: float, scene_to_view: Homography, size: tuple[int, int]) -> NDArray[np.float32]:

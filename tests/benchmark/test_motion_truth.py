@@ -172,7 +172,7 @@ class TestSession:
                 {"take": "hand_test"},
                 r"truth\.json: tells nothing of frame 1 of take 'hand_test'; expected every sample",
             ),
-            ({"index": 5}, r"tells nothing of frame 5 of take 'hand_train'"),
+            ({"index": 9}, r"tells nothing of frame 9 of take 'hand_train'"),
             ({"index": -1}, r"tells nothing of frame -1 of take 'hand_train'"),
             ({"crop": Crop(100, 0, 114, 105)}, r"truth\.json: config\.size: is of 192x160 frames"),
             ({"rig": "other"}, r"truth\.json: config\.rig: is of 'tiny'; expected 'other' as in the data set"),

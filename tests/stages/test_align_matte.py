@@ -211,11 +211,13 @@ def test_a_take_without_its_screen_is_named_and_the_others_go_on(brief_session, 
     (wrong / "take.yaml").write_text(description.replace("green_screen: false", "green_screen: true"))
     out = tmp_path / "aligned"
     places = ("--raw-dir", brief_raw, "--calibration", brief_session.calibration, "--out", out)
-    command = ("align", *places, "--workers", 1)
+    # A clock that all takes share would change the first with the second.
+    command = ("align", *places, "--workers", 1, "--positions", "independent")
     status, _, error = rb2v(*command)
     assert status == 2
-    assert f"{wrong / 'take.yaml'}: green_screen: no green screen is seen" in error
-    assert error.rstrip().endswith("; expected a take before a green screen, or green_screen: false")
+    assert f"{wrong / 'take.yaml'}: green_screen: " in error
+    assert "; expected a take before a green screen, " in error
+    assert error.rstrip().endswith(", or green_screen: false")
     assert [path.name for path in (out / "takes").iterdir()] == ["hand_train.h5"]
     assert not (out / "manifest.json").exists()
     finished_at = aligned_take_path(out, "hand_train").stat().st_mtime_ns

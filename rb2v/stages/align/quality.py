@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import t
+from scipy.special import ndtri, stdtrit
 
 from rb2v.artifacts import ClockModel, Rig
 from rb2v.core.blur import STORED_LEVELS, Windows
@@ -57,7 +57,7 @@ def _caution(clock: ClockModel) -> float:
     if clock.n_effective is not None:
         # How many frames they are worth is itself a guess, and has widened the error already.
         n_free = min(n_free, max(round(clock.n_effective) - 2, _LEAST_FREEDOM))
-    return float(t.ppf(0.975, max(n_free, 1)) / t.ppf(0.975, math.inf))
+    return float(stdtrit(max(n_free, 1), 0.975) / ndtri(0.975))
 
 
 def check_frames(

@@ -18,7 +18,7 @@ from rb2v.stages.calibrate.config import CalibrateConfig
 from rb2v.stages.calibrate.lenses import Lenses, find_lenses, without_distortion
 from rb2v.stages.calibrate.overlap import find_crop
 from rb2v.stages.calibrate.overlay import write_pictures
-from rb2v.stages.calibrate.precision import measure_quality, measure_residuals
+from rb2v.stages.calibrate.precision import measure_quality, measure_residuals, warn_of_bending
 from rb2v.stages.calibrate.registration import register
 from rb2v.stages.calibrate.takes import read_still_takes
 
@@ -76,6 +76,7 @@ def run(
     crop = find_crop(registration.lit_blurry, registration.lit_sharp, homography, raw.rig, raw_dir)
     step("measuring what is left")
     residuals = measure_residuals(registration.pairs, homography, crop)
+    warn_of_bending(residuals, homography, size_of(captures[0].sharp), size_of(captures[0].blurry))
     calibration = Calibration(
         homography=homography,
         mirrored=bool(np.linalg.det(homography) < 0),
