@@ -15,7 +15,7 @@ _LEAST_BEAT_HZ = 2.0  # slower beats cannot be told from light that changes, and
 _MIN_SECONDS = 0.5  # of a recording, to tell a beat
 _WINDOW_SECONDS = 1.0  # over which phase and amplitude are constant: mains drift by less than a tenth of a turn
 _N_FREQUENCIES = 41  # tried within the deviation; at 20 Hz 0.06 Hz apart, a fraction of what a second resolves
-_MIN_EXPLAINED = 0.6  # of the variance of changes from frame to frame; what moves explains under a fifth of it
+_MIN_EXPLAINED = 0.6  # of the variance of changes from frame to frame; a choice, not measured on real takes
 _MIN_AMPLITUDE = 0.004  # relative; less is a level of 255 at most
 
 

@@ -26,11 +26,11 @@ logger = logging.getLogger(__name__)
 MAX_TIME_ERROR_FRAMES = 0.25
 """Fine frames by which a shift that is left may move a frame: half of what rounding a position does."""
 
-_MAX_FRAMES = 100  # two or three seconds of clear frames tell a shift to 0.02 px
-_MIN_SIGNIFICANCE = 4.0  # standard errors of a shift, by which takes of rigs that nobody moved never exceed it
+_MAX_FRAMES = 100  # bounds the time that terms of a long take need
+_MIN_SIGNIFICANCE = 4.0  # standard errors of a shift; a choice, not measured over many takes
 _MIN_SHIFT_PX = 0.05  # of the blurry camera; less is what calibrations leave
 _LEAST_TIME_ERROR_FRAMES = 0.03  # less bends no clock: matched frames then tell more of a homography than its shift
-_MIN_STEP_PX = 0.25  # of the blurry camera; twice what halves of takes of two seconds differ by
+_MIN_STEP_PX = 0.25  # of the blurry camera; a choice: half of max_shift_px
 _SURE_STEP = 6.0  # standard errors of a step; the surest of many places is asked
 _MIN_PART = 10  # frames before a step and behind it, two more than a solution needs
 _N_SPLITS = 16  # places of a step that are tried

@@ -33,7 +33,7 @@ CLIPPED_LINEAR = 0.95
 _FRAMES_AT_ONCE = 256  # enough for one matrix product to run at full speed
 _NUMBERS_AT_ONCE = 1 << 23  # 64 MB as float64
 _MIN_LOST_RUN = 4  # frames; single spoilt ones are no reason to search farther (docs/alignment.md)
-_CENTERING_ROUNDS = 2  # the second moves peaks by less than 0.003 fine frames
+_CENTERING_ROUNDS = 2  # Newton steps; not measured how far a third would move a peak
 _NEIGHBORS = np.array([-1.0, 0.0, 1.0])
 
 

@@ -17,7 +17,7 @@ from rb2v.io.video import iter_images
 logger = logging.getLogger(__name__)
 
 _SUFFIXES = (".mp4", ".mov")
-_MAX_RECORDINGS = 12  # six scenes are enough for 0.02 px at 320 x 180
+_MAX_RECORDINGS = 12  # bounds the time; more scenes make errors smaller
 _SPAN_SECONDS = 0.4  # between a recording's two frames: long enough that what moves shows other edges
 _MAX_ERROR_PX = 0.15  # a third of what the standard sitings differ by
 _CONTRADICTION_PX, _SURELY = 0.25, 4.0  # half of that difference, and in standard errors
