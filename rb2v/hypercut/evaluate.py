@@ -118,7 +118,10 @@ def read_predictions(path: Path) -> pd.DataFrame:
     for name in (f"{prefix}_{k}" for prefix in "sr" for k in range(max(n_pairs, 1))):
         if name not in table:
             raise InputError(path, "column is missing", name, _EXPECTED)
-        table[name] = table[name].astype("float64")
+        try:
+            table[name] = table[name].astype("float64")
+        except ValueError as error:
+            raise InputError(path, "holds what is no number", name, _EXPECTED) from error
     return table
 
 
