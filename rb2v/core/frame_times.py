@@ -25,8 +25,10 @@ _COMPARED_WIDTH_PX = 128  # of the longer side: motion of some pixels still show
 _N_BLOCKS = 8  # along either side, so that a moving hand or face fills some blocks
 _N_WORST_BLOCKS = 8  # of the 64 blocks: motion may fill a small part of the image
 _MIN_MOTION_LEVELS = 1.0  # below, encoders repeat frames of their own accord
-_MAX_REPEAT_SHARE = 0.3  # of the usual difference; repeats encoded by x264 at CRF 16 differ by up to 0.2
-_MIN_EDGE_SHARE = 0.6  # where motion turns round the neighbors' differences are 0.3 to 0.5 of the usual one
+_REPEAT_SHARES = ((0.3, 0.6), (0.45, 0.85))
+"""Of the usual difference: below the first a frame is a repeat where both neighbors keep the second. Where motion turns
+round they keep 0.3 to 0.5, and coarse encoding makes repeats differ (docs/recordings.md)."""
+
 _CLIPPED_LEVEL = 235  # white of limited range; that of full range lies above
 _MAX_CLIPPED_SHARE = 0.5  # of the pixels; frames that are clipped further look alike whatever they show
 _REACH = 5  # frames to either side that tell what is usual
@@ -162,11 +164,13 @@ def find_repeats(differences: NDArray[np.float64]) -> NDArray[np.bool_]:
     around = np.lib.stride_tricks.sliding_window_view(padded, 2 * _REACH + 1)
     # A high percentile, because of 25 frames shown at 100 three of four are repeats.
     usual = np.percentile(np.where(np.isfinite(around), around, -1.0), 85, axis=1)
-    is_small = (differences < _MAX_REPEAT_SHARE * usual) & (usual >= _MIN_MOTION_LEVELS)
-    starts = np.flatnonzero(np.diff(np.concatenate([[False], is_small])) & is_small)
-    for start in starts:
-        end = start + int(np.argmin(np.append(is_small[start:], False)))
-        edges = differences[[index for index in (start - 1, end) if 0 <= index < n]]
-        if end - start <= _MAX_RUN and np.all(edges >= _MIN_EDGE_SHARE * usual[start:end].min()):
-            repeated[start + 1 : end + 1] = True
+    is_moving = usual >= _MIN_MOTION_LEVELS
+    for max_share, min_edge_share in _REPEAT_SHARES:
+        is_small = is_moving & (differences < max_share * usual)
+        starts = np.flatnonzero(np.diff(np.concatenate([[False], is_small])) & is_small)
+        for start in starts:
+            end = start + int(np.argmin(np.append(is_small[start:], False)))
+            edges = differences[[index for index in (start - 1, end) if 0 <= index < n]]
+            if end - start <= _MAX_RUN and np.all(edges >= min_edge_share * usual[start:end].min()):
+                repeated[start + 1 : end + 1] = True
     return repeated

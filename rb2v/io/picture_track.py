@@ -166,7 +166,7 @@ class PictureTrack:
             if index and orientation != self.orientation:
                 raise InputError(self.path, f"frame {index} is turned otherwise than the one before it")
             self.orientation = orientation
-            image = _to_image(picture, _color_coding_of(picture, self._override), self._siting_of(picture))
+            image = to_image(picture, _color_coding_of(picture, self._override), self._siting_of(picture))
             yield seconds, image.turned(orientation) if isinstance(image, Planes) else orientation.apply(image)
 
     def read_packets(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
@@ -373,8 +373,23 @@ def _color_coding_of(picture: av.VideoFrame, override: FormatOverride) -> ColorC
     )
 
 
-def _to_image(picture: av.VideoFrame, color: ColorCoding, siting: tuple[float, float]) -> NDArray[np.uint8] | Planes:
-    """Return the decoder's planes without copying them; RGB where they are not those of 8-bit 4:2:0."""
+def to_image(picture: av.VideoFrame, color: ColorCoding, siting: tuple[float, float]) -> NDArray[np.uint8] | Planes:
+    """Convert a decoded frame of any pixel format.
+
+    Parameters
+    ----------
+    picture : av.VideoFrame
+        The frame as it is stored.
+    color : ColorCoding
+        How its numbers stand for colors.
+    siting : tuple of float
+        Where its first chroma sample lies, in luma pixels: column and row.
+
+    Returns
+    -------
+    Planes or (H, W, 3) ndarray of uint8
+        The decoder's planes, not copied, of 8-bit 4:2:0; RGB of all others.
+    """
     width, height, name = picture.width, picture.height, picture.format.name
     if name in _PLANAR_420 and not (width % 2 or height % 2):
         luma, *chroma = (_rows(plane, np.dtype(np.uint8))[:, : plane.width] for plane in picture.planes)
