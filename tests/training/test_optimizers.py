@@ -33,10 +33,12 @@ def take_steps(fabric, name, kinds, n_steps):
 def test_steps_are_those_of_fabric_and_torch(name):
     from lightning_fabric import Fabric
 
-    expected, expected_norms = take_steps(Fabric(accelerator="cpu", devices=1), name, torch.optim, 5)
-    weights, norms = take_steps(Ranks("cpu").make_fabric(), name, optimizers, 5)
-    assert torch.equal(weights, expected)
-    assert norms == expected_norms
+    fabric = Fabric(accelerator="cpu", devices=1)
+    expected, expected_norms = take_steps(fabric, name, torch.optim, 5)
+    for placement in (fabric, Ranks("cpu").make_fabric()):
+        weights, norms = take_steps(placement, name, optimizers, 5)
+        assert torch.equal(weights, expected)
+        assert norms == expected_norms
 
 
 @pytest.mark.parametrize("name", ["Adam", "AdamW"])
