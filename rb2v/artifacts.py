@@ -23,6 +23,8 @@ Camera = Literal["blurry", "sharp"]
 ColorMatrix = Literal["bt601", "bt709", "bt2020"]
 ColorRange = Literal["full", "limited"]
 CameraResponse = Literal["linear", "srgb"] | float
+ChromaChoice = Literal["auto", "left", "center", "topleft"]
+"""Where a camera's encoder puts chroma; auto takes what the stream states, or else what calibration measures."""
 
 CAMERAS: tuple[Camera, ...] = get_args(Camera)
 
@@ -55,6 +57,10 @@ class Rig:
     """Width and height of the frames in the data set, in pixels."""
     search_range_seconds: float
     """How far from the coarse offset a window is looked for, to either side."""
+    blurry_chroma: ChromaChoice = "auto"
+    """Where the blurry camera's encoder puts chroma."""
+    sharp_chroma: ChromaChoice = "auto"
+    """Where the sharp camera's encoder puts chroma."""
 
     def __post_init__(self) -> None:
         steps, sequence_steps = self.blur_samples - 1, self.frames_per_sequence - 1
@@ -170,6 +176,20 @@ class CalibrationQuality:
     """Takes whose still first frames count among the captures; None in files of versions that did not look."""
 
 
+@dataclass(frozen=True)
+class ChromaSiting:
+    """Where a camera's encoder puts chroma, in luma pixels from the first sample of luma to the first of chroma."""
+
+    x: float
+    y: float
+    source: Literal["rig", "stream", "measured", "assumed"]
+    """Who says so: the rig's file, the streams, their frames; or nobody, and it is where H.264 has it by default."""
+    measured: tuple[float, float] | None = None
+    """Where the frames show it, whoever is believed; None where they tell too little."""
+    error: tuple[float, float] | None = None
+    """Standard errors of that."""
+
+
 @dataclass(frozen=True, eq=False)
 class Lens:
     """How a camera's lens bends straight lines: a pinhole camera and Brown's distortion.
@@ -233,6 +253,9 @@ class Calibration:
     """The cameras' response as the captures tell it or the user states it; None where neither does."""
     residuals: tuple[LocalResidual, ...] = ()
     """Over the crop; parallax shows there."""
+    chroma_blurry: ChromaSiting | None = None
+    """None in files of versions that did not look."""
+    chroma_sharp: ChromaSiting | None = None
 
     def __post_init__(self) -> None:
         if self.homography.shape != (3, 3) or not np.all(np.isfinite(self.homography)):
@@ -286,6 +309,12 @@ class ClockModel:
     """Standard error of the sharp-camera time there."""
     jumps: tuple[ClockJump, ...] = ()
     """Where the line goes on beside itself, in the order of time."""
+    own_drift: float | None = None
+    """The drift by this take's frames alone, before what crystals do and other takes say; None in older files."""
+    own_drift_error: float | None = None
+    """Standard error of that."""
+    n_effective: float | None = None
+    """Independent estimates that the inliers are worth; None in older files."""
 
     def sharp_time(self, blurry_time_seconds: float) -> float:
         """Return the sharp camera's time at a time of the blurry camera, in seconds."""
@@ -304,6 +333,18 @@ class ClockModel:
     def _jumps_before(self, blurry_time_seconds: float) -> list[ClockJump]:
         middles = [(jump.after_seconds + jump.before_seconds) / 2 for jump in self.jumps]
         return [jump for jump, middle in zip(self.jumps, middles, strict=True) if blurry_time_seconds > middle]
+
+
+@dataclass(frozen=True)
+class SessionClock:
+    """The drift that the takes of a session agree on: one pair of cameras has one pair of crystals."""
+
+    drift: float
+    """Relative rate difference, as `ClockModel.drift`."""
+    drift_error: float
+    """Standard error of that."""
+    takes: int
+    """Takes that agree."""
 
 
 OffsetSource = Literal["sound", "gyro", "motion", "timecode"]
@@ -367,6 +408,10 @@ class Timing:
     """None where too little moves to tell it."""
     rolling_shutter: RollingShutter | None = None
     """None where too little moves to tell it."""
+    flicker_hz: float | None = None
+    """100 or 120, where the light of the sharp frames beats with lamps on mains current; None where it does not."""
+    flicker_amplitude: float | None = None
+    """Of that light, relative to its mean."""
 
 
 @dataclass(frozen=True)
@@ -393,6 +438,7 @@ REASONS: Mapping[str, str] = {
     "flash": "the light changes inside the window",
     "exposure": "one camera's exposure is not what it is in the rest of the take",
     "interpolation": "frames between the recorded ones cannot be made well enough",
+    "registration": "the views of the take lie too far off each other to tell time",
     "static": "the clock is not known well enough there, as where nothing moves",
     "low-psnr": "no window explains the blurry frame well enough",
     "inconsistent": "the frame's own best window lies off the take's clock line",

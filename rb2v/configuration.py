@@ -98,13 +98,15 @@ def describe_fault(fault: ErrorDetails) -> tuple[str, str | None]:
     context = fault.get("ctx", {})
     if fault["type"] in _BOUNDS:
         words, bound = _BOUNDS[fault["type"]]
-        return f"{fault['input']!r} is out of range", f"{words} {context[bound]:g}"
+        return f"{fault['input']} is out of range", f"{words} {context[bound]:g}"
     if fault["type"] == "multiple_of":
         return f"{fault['input']!r} is not a multiple", f"a multiple of {context['multiple_of']:g}"
     if fault["type"] == "literal_error":
         return f"{fault['input']!r} is not known", context["expected"].replace("'", "")
     if fault["type"] in ("float_parsing", "float_type"):
         return f"{fault['input']!r} is not a number", "a number"
+    if fault["type"] in ("int_parsing", "int_type", "int_from_float"):
+        return f"{fault['input']!r} is not a whole number", "a whole number"
     if fault["type"] == "unexpected_keyword_argument":
         return "is not a known key", None
     if fault["type"] == "value_error":

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import time
+from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
 
@@ -63,19 +64,21 @@ class SharedFolders:
 
     def _hold(self, folder, maker, arguments):
         folder.parent.mkdir(parents=True, exist_ok=True)
-        lock = folder.with_suffix(".lock").open("w")
-        while True:
-            fcntl.flock(lock, fcntl.LOCK_SH)  # held until the process ends: nobody clears what is in use
-            if _is_complete(folder):
-                os.utime(folder.with_suffix(".lock"))
-                return lock
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not _is_complete(folder):
-                _clear_unused(self._root, folder)
-                shutil.rmtree(folder, ignore_errors=True)
-                folder.mkdir()
-                maker(folder, **arguments)
-                _list_path(folder).write_text(json.dumps(_list_files(folder)))
+        with ExitStack() as on_failure:
+            lock = on_failure.enter_context(folder.with_suffix(".lock").open("w"))
+            while True:
+                fcntl.flock(lock, fcntl.LOCK_SH)  # held until the process ends: nobody clears what is in use
+                if _is_complete(folder):
+                    os.utime(folder.with_suffix(".lock"))
+                    on_failure.pop_all()
+                    return lock
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                if not _is_complete(folder):
+                    _clear_unused(self._root, folder)
+                    shutil.rmtree(folder, ignore_errors=True)
+                    folder.mkdir()
+                    maker(folder, **arguments)
+                    _list_path(folder).write_text(json.dumps(_list_files(folder)))
 
     def _code_digest(self, maker, trained):
         module = Path(inspect.getsourcefile(maker))

@@ -5,12 +5,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rb2v.artifacts import AlignedFrame, Camera, Category
+from rb2v.artifacts import AlignedFrame, Camera, Category, Take
 from rb2v.benchmark.inputs import Aligned
 from rb2v.benchmark.page import Gallery, Section, Table, make_picture, make_table
 from rb2v.benchmark.reference import TruthRenderer, spread_indices
@@ -78,9 +77,9 @@ def report(results: Sequence[TakeFidelity]) -> Section:
 
 def _blur_table(blurs: Sequence[TakeFidelity], lines: Sequence[Sequence[str | Score]]) -> Table:
     caption = (
-        "Synthetic blur: PSNR, in dB, of the mean of a window's blur track against the mean of 64 renders of the scene "
-        "over the same time, under the true homography, clock and colours. The columns differ in what makes the frames "
-        "between the recorded ones; linear blends them."
+        "Synthetic blur: PSNR, in dB, of the mean of a window's blur track against the scene integrated over the same "
+        "time at up to 64 instants, under the true homography, clock and colours. The columns differ in what makes "
+        "the frames between the recorded ones; linear blends them."
     )
     return make_table(caption, ("Take", "Category", "windows", *blurs[0].blur_db), lines, n_text_columns=2)
 
@@ -142,8 +141,8 @@ class TakeComparison:
     ----------
     readers : sequence of AlignedTakeReader
         The take in every alignment that will be compared.
-    sharp_video : sequence of Path
-        Its sharp recording.
+    recorded : Take
+        It, as it was recorded.
     aligned : Aligned
         The alignment whose crop and interpolation method the oracle has.
     renderer : TruthRenderer
@@ -160,7 +159,7 @@ class TakeComparison:
     def __init__(
         self,
         readers: Sequence[AlignedTakeReader],
-        sharp_video: Sequence[Path],
+        recorded: Take,
         aligned: Aligned,
         *,
         renderer: TruthRenderer,
@@ -170,7 +169,7 @@ class TakeComparison:
         positions = [
             round(position) for reader in readers for position in self._choose(_accepted_frames(reader)).values()
         ]
-        self._oracle = _Oracle(sharp_video, aligned, renderer.rig, positions)
+        self._oracle = _Oracle(recorded, aligned, renderer.rig, positions)
 
     def _choose(self, accepted: Sequence[AlignedFrame]) -> dict[int, float]:
         """Return the true positions of the frames to compare, by index."""
@@ -251,7 +250,7 @@ def _judged_position(frame: AlignedFrame, true_position: float) -> int:
 class _Oracle:
     """The sequences that the alignment would make, did it know the homography, the clock and the colours."""
 
-    def __init__(self, sharp_video: Sequence[Path], aligned: Aligned, rig: SimulatedRig, positions: list[int]) -> None:
+    def __init__(self, recorded: Take, aligned: Aligned, rig: SimulatedRig, positions: list[int]) -> None:
         self._rig, self._color = aligned.rig, rig.color
         ends = [(position, position + self._rig.frames_per_sequence - 1) for position in positions]
         needed = {
@@ -261,7 +260,7 @@ class _Oracle:
         }
         crop = dataclasses.astuple(aligned.crop)
         warp = FrameWarp(rig.homography, crop, self._rig.output_size, self._rig.response, rig.sharp.lens)
-        track = _load_frames(sharp_video, warp, rig.config.size, needed)
+        track = _load_frames(recorded, warp, rig.config.size, needed)
         self._track, self._aligned = track, aligned
         self._source = SharpSource(track, aligned.rig, aligned.make_interpolator())
         self._sequences: dict[int, list[NDArray[np.uint8]]] = {}
@@ -288,13 +287,13 @@ class _Oracle:
         return self._sequences[position]
 
 
-def _load_frames(paths: Sequence[Path], warp: FrameWarp, size: tuple[int, int], needed: set[int]) -> Track:
-    """Return a recording up to its last needed frame, with only the needed frames warped and the others black."""
+def _load_frames(recorded: Take, warp: FrameWarp, size: tuple[int, int], needed: set[int]) -> Track:
+    """Return the sharp recording up to its last needed frame, the needed frames warped and the others black."""
     times, warped = [], {}
-    for index, frame in enumerate(iter_frames(paths)):
+    for index, frame in enumerate(iter_frames(recorded.sharp, recorded.sharp_format)):
         if frame.image.shape[1::-1] != size:
             found, wanted = (f"{width}x{height}" for width, height in (frame.image.shape[1::-1], size))
-            raise InputError(paths[0], f"its frames are {found}", expected=f"{wanted} as in the truth")
+            raise InputError(recorded.sharp[0], f"its frames are {found}", expected=f"{wanted} as in the truth")
         times.append(frame.time_seconds)
         if index in needed:
             warped[index] = warp(frame.image)

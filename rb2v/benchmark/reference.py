@@ -16,7 +16,7 @@ from rb2v.simulator.camera import SimulatedCamera
 from rb2v.simulator.rig import SimulatedRig, TakePlan
 
 _MARGIN_PX = 8  # for interpolation and smoothing at the crop's edge
-_N_RENDERS = 64  # instants of a window, three times as many as `blur_samples`: the limit that these approach
+_MAX_INSTANTS = 64  # of a window, three times as many as `blur_samples`: the limit that these approach
 
 
 class TruthRenderer:
@@ -102,13 +102,13 @@ class TruthRenderer:
         return self._warp(encode(self._blurry.expose(self._scene, time_seconds), self._blurry.response))
 
     def synthetic_blur(self, position: int) -> NDArray[np.uint8]:
-        """Return the (H, W, 3) mean of 64 renders spread over the time that the window at a position averages.
+        """Return the (H, W, 3) mean of up to 64 instants spread over the time that the window at a position averages.
 
         A clip, which is known at whole ticks only, is averaged over those.
         """
         rig = self._rig.rig
         seconds = rig.blur_samples / (rig.fine_fps * rig.blur_factor)
-        camera = dataclasses.replace(self._sharp, exposure_seconds=seconds, n_instants=_N_RENDERS)
+        camera = dataclasses.replace(self._sharp, exposure_seconds=seconds, n_instants=_MAX_INSTANTS)
         middle = self._scene_time(position + (rig.frames_per_sequence - 1) / 2)
         return self._warp(encode(camera.expose(self._scene, middle), camera.response))
 

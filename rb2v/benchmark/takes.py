@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from rb2v.artifacts import Take
 from rb2v.benchmark import comparison, fidelity, keying, keying_report
 from rb2v.benchmark.comparison import Outcome
 from rb2v.benchmark.config import BenchmarkConfig
@@ -27,7 +28,7 @@ class _Item:
     """A take and what is to be measured of it."""
 
     name: str
-    sharp_video: tuple[Path, ...] | None
+    recorded: Take | None
     """Given where the sharp frames are to be compared with the truth."""
     keying: Keying | None
     """Given where its mattes are to be measured."""
@@ -74,9 +75,9 @@ def _find_keying(inputs: Inputs) -> Keying:
 
 
 def _list_items(inputs: Inputs, aligned: Aligned) -> list[_Item]:
-    videos = {}
+    recorded: dict[str, Take] = {}
     if inputs.raw is not None and inputs.truth is not None:
-        videos = {take.name: take.sharp for take in inputs.raw.takes}
+        recorded = {take.name: take for take in inputs.raw.takes}
     in_shards = set(inputs.shards.table["take"])
     compared = inputs.common_takes if inputs.compared else ()
     items = []
@@ -84,8 +85,8 @@ def _list_items(inputs: Inputs, aligned: Aligned) -> list[_Item]:
         with aligned.open_take(name) as reader:
             is_keyed = reader.green_screen and name in in_shards
         keyed = _find_keying(inputs) if is_keyed else None
-        if keyed is not None or name in videos or name in compared:
-            items.append(_Item(name, videos.get(name), keyed, name in compared))
+        if keyed is not None or name in recorded or name in compared:
+            items.append(_Item(name, recorded.get(name), keyed, name in compared))
     return items
 
 
@@ -108,11 +109,9 @@ def _measure_take(
             label: stack.enter_context(other.open_take(item.name)) for label, other in others.items() if item.compared
         }
         against = None
-        if item.sharp_video is not None and renderer is not None:
+        if item.recorded is not None and renderer is not None:
             readers, n_samples = (reader, *other_readers.values()), config.frames_per_take
-            against = fidelity.TakeComparison(
-                readers, item.sharp_video, aligned, renderer=renderer, n_samples=n_samples
-            )
+            against = fidelity.TakeComparison(readers, item.recorded, aligned, renderer=renderer, n_samples=n_samples)
 
         def compare(reader: AlignedTakeReader, n_blurs: int = 0) -> TakeFidelity | None:
             return None if against is None else against.compare(reader, n_blurs)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -31,7 +30,8 @@ from rb2v.training.average import MovingAverage
 from rb2v.training.data import ShardDataset
 from rb2v.training.loader import ShardLoader, make_loader
 from rb2v.training.loop import run_steps
-from rb2v.training.ranks import Ranks
+from rb2v.training.optimizers import AdamW
+from rb2v.training.ranks import Placement, Ranks
 from rb2v.training.state import STATE_NAME, Stateful, TrainingState, write_table
 from rb2v.training.steps import descend
 from rb2v.training.tensor_files import check_file
@@ -184,7 +184,7 @@ class _Training:
         with ranks.together():
             self._dataset = dataset = make_dataset(shards_dir, config, out_dir / LABELS_NAME)
             self._loader = make_loader(dataset, config.batch_size // ranks.size, workers=workers)
-            self._fabric: Fabric = ranks.make_fabric(all_weights_used=not network.has_autoencoder)
+            self._fabric: Placement = ranks.make_fabric(all_weights_used=not network.has_autoencoder)
             if order_run is not None and config.regularizer != NO_REGULARIZER:
                 form, device = config.regularizer, self._fabric.device
                 self._regularizer = Regularizer(order_run, dataset.reader, form, device)
@@ -194,7 +194,7 @@ class _Training:
         config, ranks = self._config, self._ranks
         with ranks.together():
             self._dataset.prepare(label_count(progress, "reading train sequences"))
-        plain_optimizer = torch.optim.AdamW(self._backbone.parameters(), weight_decay=config.weight_decay)
+        plain_optimizer = AdamW(self._backbone.parameters(), weight_decay=config.weight_decay)
         network, optimizer = self._fabric.setup(_Pass(self._backbone), plain_optimizer)
         average = MovingAverage(self._backbone, config.ema_decay)
         parts: dict[str, Stateful] = {

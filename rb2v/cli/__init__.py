@@ -40,7 +40,20 @@ _OUTSIDE_ERRORS = (
 def main() -> None:
     """Run the command line; the user's mistakes end in one message and exit status 2."""
     try:
-        app()
+        sys.exit(app(standalone_mode=False))
+    except typer.TyperException as error:
+        from typer._click.exceptions import NoArgsIsHelpError
+
+        from rb2v.cli.usage import describe_usage_error
+
+        if isinstance(error, NoArgsIsHelpError):
+            error.show()
+        else:
+            _print_error(describe_usage_error(error))
+        sys.exit(error.exit_code)
+    except typer.Abort:
+        _print_error("aborted")
+        sys.exit(1)
     except Rb2vError as error:
         _print_error(str(error))
         sys.exit(EXIT_INPUT_WRONG)

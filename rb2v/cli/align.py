@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rb2v.artifacts import REASONS
 from rb2v.cli.options import Given, OptionsOf
 from rb2v.cli.shared import (
     FILES,
@@ -60,7 +59,7 @@ _REMEDIES = {
     {
         METHOD: (
             *("interpolator", "sync", "color", "color_fit", "positions", "search", "rolling_shutter"),
-            *("registration", "matter"),
+            *("registration", "matter", "drift_ppm", "drift_sigma_ppm"),
         ),
         "Thresholds": (
             *("min_psnr_db", "min_margin_db", "tolerance_frames", "max_clock_error_frames", "max_clipped_share"),
@@ -160,6 +159,8 @@ def align(
 
 def _explain_rejections(records: Sequence[TakeRecord]) -> str:
     """Return what rejected most frames, and what may help."""
+    from rb2v.artifacts import REASONS
+
     counts: Counter[str] = Counter()
     for record in records:
         counts.update(record.reasons)
@@ -181,7 +182,7 @@ def _find_response(text: str, calibration_path: Path) -> str | float:
     from rb2v.io.calibration import read_calibration
 
     if text != "calibration":
-        return parse_response(text, "--response", "calibration")
+        return parse_response(text, "--response", ("calibration", "linear", "srgb"))
     stated = read_calibration(calibration_path).response
     if stated is None:
         expected = "a calibration whose captures tell it, or another --response"

@@ -44,6 +44,8 @@ def calibrate(
     ] = None,
 ) -> None:
     """Find lenses, mirror, homography, crop and colour map from static captures."""
+    from threadpoolctl import threadpool_limits
+
     from rb2v.io.calibration import read_calibration
     from rb2v.stages import calibrate as stage
 
@@ -51,6 +53,7 @@ def calibrate(
     config = CalibrateConfig(**given, charuco=board)
     from rb2v.cli.calibration_report import count_warnings, print_calibration
 
-    with count_warnings() as counter, show_progress("calibrating") as show:
+    # Products of nine rows: the BLAS's other threads would add half the processor time, and end no sooner.
+    with count_warnings() as counter, show_progress("calibrating") as show, threadpool_limits(1, "blas"):
         stage.run(raw_dir, out, config, on_step=lambda name: show(label=name))
     print_calibration(out, read_calibration(out), counter.n_warnings)

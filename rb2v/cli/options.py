@@ -125,9 +125,9 @@ def check_value(config: type, name: str, value: Any) -> Any:  # noqa: ANN401 - a
     typer.BadParameter
         If the field cannot have it.
     """
-    hint = _hints(config)[name]
+    named: Any = types.GenericAlias(dict, (str, _hints(config)[name]))  # whose faults begin with the name, as a field's
     try:
-        return TypeAdapter(hint).validate_python(value)
+        return TypeAdapter(named).validate_python({name: value})[name]
     except ValidationError as error:
         fault = fault_of(error, option_of(name))
         ending = f"; expected {fault.expected}" if fault.expected else ""
@@ -152,7 +152,8 @@ def _describe(config: type, name: str, *, show_default: bool) -> tuple[Any, Any]
     """Return the type that typer parses, and the option, of a field."""
     hint = _hints(config)[name]
     kind, bounds = _strip(hint)
-    written = _written(kind)
+    examples = config.__pydantic_fields__[name].examples or ()  # type: ignore[attr-defined]
+    written = _written(kind, *examples)
     option = option_of(name)
     declarations = (option, f"--no-{option[2:]}") if kind is bool else (option,)
     default = next(_default_of(one) for one in fields(config) if one.name == name)
@@ -205,16 +206,18 @@ def _strip(hint: Any) -> tuple[Any, dict[str, float]]:  # noqa: ANN401 - a type
             return hint, bounds
 
 
-def _written(kind: Any) -> Written | None:  # noqa: ANN401 - a type
+def _written(kind: Any, *examples: str) -> Written | None:  # noqa: ANN401 - a type
     """Return how values of a type are written, where typer knows no way."""
     members = get_args(kind)
     if get_origin(kind) in (Union, types.UnionType):
         words = [word for member in members if get_origin(member) is Literal for word in get_args(member)]
-        return Written("|".join((*words, "GAMMA")), lambda text, option: parse_response(text, option, *words))
+        return Written("|".join((*words, "GAMMA")), lambda text, option: parse_response(text, option, words))
     if get_origin(kind) is not tuple:
         return None
     if members[-1] is Ellipsis:
         return Written("NAME,...", lambda text, _: tuple(text.split(",")), ",".join)
     if _strip(members[0])[0] is float:
         return Written("BLURRY[,SHARP]", parse_distortion, lambda pair: ",".join(f"{value:g}" for value in pair))
-    return Written("WIDTHxHEIGHT", parse_size, lambda size: "{}x{}".format(*size))
+    return Written(
+        "WIDTHxHEIGHT", lambda text, option: parse_size(text, option, *examples), lambda size: "{}x{}".format(*size)
+    )

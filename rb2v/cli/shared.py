@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
@@ -167,15 +167,15 @@ def parse_size(text: str, option: str, example: str = "448x448") -> tuple[int, i
     return int(width), int(height)
 
 
-def parse_response(text: str, option: str, *others: str) -> str | float:
-    """Read a camera response: its name, the exponent of a gamma, or another word that an option knows."""
-    if text in ("linear", "srgb", *others):
+def parse_response(text: str, option: str, words: Sequence[str] = ("linear", "srgb")) -> str | float:
+    """Read a camera response: one of the words that an option knows, or the exponent of a gamma."""
+    if text in words:
         return text
     try:
         return float(text)
     except ValueError:
-        names = ", ".join((*others, "linear", "srgb"))
-        raise Rb2vError(f"{option}: {text!r} is no response; expected {names} or the exponent of a gamma") from None
+        expected = f"{', '.join(words)} or the exponent of a gamma"
+        raise Rb2vError(f"{option}: {text!r} is no response; expected {expected}") from None
 
 
 @contextmanager

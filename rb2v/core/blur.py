@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Protocol
 
 import numpy as np
@@ -153,6 +154,20 @@ class CubicWindows:
         places = np.arange(windows[0].start, windows[-1].stop) / per_frame - first
         of_steps = cubic_weights(places, last - first + 1)
         weights = np.stack([of_steps[steps.start - windows[0].start :][: len(steps)].mean(axis=0) for steps in windows])
+        frames = self._frames[first : last + 1]
+        means = weights @ (frames.reshape(len(frames), -1) / STORED_LEVELS)
+        return np.asarray(means.reshape(-1, *frames.shape[1:]), dtype=np.float64)
+
+    def between(self, positions: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Return the (P, n, 3) means of windows at positions from 0 to ``len - 1`` that need not be whole."""
+        per_frame = self._upsampling * self._blur_factor
+        steps = np.arange((self._sequence - 1) * self._blur_factor + 1)
+        places = (np.asarray(positions)[:, None] * self._blur_factor + steps) / per_frame
+        # One frame more to either side, which the cubics at the ends need.
+        first = max(math.floor(places.min()) - 1, 0)
+        last = min(math.ceil(places.max()) + 1, len(self._frames) - 1)
+        of_steps = cubic_weights(places.ravel() - first, last - first + 1)
+        weights = of_steps.reshape(*places.shape, -1).mean(axis=1)
         frames = self._frames[first : last + 1]
         means = weights @ (frames.reshape(len(frames), -1) / STORED_LEVELS)
         return np.asarray(means.reshape(-1, *frames.shape[1:]), dtype=np.float64)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import median_filter
-from scipy.stats import siegelslopes
+
+CRYSTAL_DRIFT = 50e-6
+"""Standard deviation of the drift between two cameras: 43 and 50 ppm are on record, and quartz is sold to 20 or 50."""
 
 MIN_FRAMES = 3  # two frames always lie on a line; a third can contradict them
 
@@ -16,6 +21,64 @@ _MAX_ROUNDS = 100  # only a bound: each round lowers a sum of squares, and the l
 _JUMP_REACH = 9  # frames in each median, of which four may be wrong; takes of less than twice as many are never split
 _MAX_WEIGHT_RATIO = 4.0  # over the median weight and under it, so that a few frames never decide alone
 _MAX_DRIFT = 0.2  # s per s; quartz clocks part by 1e-4, so that a line beyond it was drawn through wrong peaks
+_SURELY = 5.0  # standard errors: errors follow the motion, so that 4 occur by chance
+_LEAST_SIGMA = 1e-9  # keeps weights finite
+_LAG_SHARE, _MAX_LAGS = 4, 25  # of the frames; a second, longer than what a motion of hands or heads keeps its sign
+_FITTED_PARAMETERS = 2.0  # of a line
+_MAX_CORRELATION = 0.95  # of neighbors; beyond it no take is long enough to tell
+
+
+@dataclass(frozen=True)
+class DriftPrior:
+    """What is known of a drift before any frame is seen: a normal distribution."""
+
+    drift: float = 0.0
+    """Relative difference of the rates."""
+    sigma: float = CRYSTAL_DRIFT
+    """Standard deviation of that."""
+
+    def is_contradicted(self, drift: float, error: float) -> bool:
+        """Return whether an estimate cannot be of a drift that the prior allows."""
+        return abs(drift - self.drift) > _SURELY * math.hypot(error, self.sigma)
+
+    def combine(self, drift: float, error: float) -> DriftPrior:
+        """Return what is known once an estimate, with its standard error, has been seen, too."""
+        if not error < math.inf:
+            return self
+        shares = np.array([self.sigma, max(error, _LEAST_SIGMA)]) ** -2.0
+        return DriftPrior(float(shares @ [self.drift, drift] / shares.sum()), float(shares.sum() ** -0.5))
+
+
+def combine_drifts(estimates: Sequence[tuple[float, float]], prior: DriftPrior) -> tuple[DriftPrior, list[int]]:
+    """Combine what several takes say of the drift of one pair of cameras.
+
+    Parameters
+    ----------
+    estimates : sequence of tuple of float
+        Drift and standard error, take by take, each from its frames alone.
+    prior : DriftPrior
+        What crystals do.
+
+    Returns
+    -------
+    known : DriftPrior
+        The drift of the session.
+    contradicting : list of int
+        Takes that do not fit in: they do not count.
+    """
+    contradicting: list[int] = []
+    while True:
+        known = prior
+        for index, estimate in enumerate(estimates):
+            if index not in contradicting:
+                known = known.combine(*estimate)
+        apart = [
+            abs(drift - known.drift) / math.hypot(error, known.sigma) if index not in contradicting else 0.0
+            for index, (drift, error) in enumerate(estimates)
+        ]
+        if not apart or max(apart) <= _SURELY:
+            return known, sorted(contradicting)
+        contradicting.append(int(np.argmax(apart)))
 
 
 @dataclass(frozen=True)
@@ -53,6 +116,12 @@ class ClockFit:
     jumps: tuple[Jump, ...]
     inliers: NDArray[np.bool_]
     """(n,) frames that carry the line: weighted least squares through these, and no others, give it."""
+    own_drift: float
+    """The drift by the frames alone, without a prior."""
+    own_drift_error: float
+    """Standard error of that."""
+    n_effective: float
+    """Independent estimates that the inliers are worth: the errors of neighboring frames follow one motion."""
 
 
 def fit_clock(
@@ -60,6 +129,8 @@ def fit_clock(
     sharp_times: NDArray[np.float64],
     tolerance_seconds: float,
     weights: NDArray[np.float64] | None = None,
+    *,
+    prior: DriftPrior | None = None,
 ) -> ClockFit:
     """Fit ``sharp = offset + (1 + drift) blurry`` robustly, in pieces where time is missing from a recording.
 
@@ -76,6 +147,8 @@ def fit_clock(
         A frame further off the line is an outlier; a jump is larger than that.
     weights : (n,) ndarray of float64, optional
         How well each estimate is known, in inverse variances up to a factor; equal by default.
+    prior : DriftPrior, optional
+        What is known of the drift; nothing by default. Frames that contradict it beyond doubt are believed.
 
     Raises
     ------
@@ -85,6 +158,8 @@ def fit_clock(
     References
     ----------
     .. [1] Siegel, "Robust regression using repeated medians", Biometrika 69 (1982).
+    .. [2] Newey and West, "A simple, positive semi-definite, heteroskedasticity and autocorrelation consistent
+       covariance matrix", Econometrica 55 (1987).
     """
     n = len(blurry_times)
     if n < MIN_FRAMES:
@@ -96,7 +171,8 @@ def fit_clock(
         line = _fit_pieces(blurry_times, lag, known, pieces, tolerance_seconds)
         merged = _merge(pieces, line, tolerance_seconds)
         if merged is None:
-            return _describe(blurry_times, lag, known, pieces, line)
+            fit = _describe(blurry_times, lag, known, pieces, line)
+            return fit if prior is None else with_drift_prior(fit, prior)
         pieces = merged
 
 
@@ -213,6 +289,8 @@ def _fit_pieces(
 def _repeated_medians(
     t: NDArray[np.float64], lag: NDArray[np.float64], pieces: NDArray[np.int64], n_pieces: int
 ) -> tuple[float, NDArray[np.float64]]:
+    from scipy.stats import siegelslopes  # 0.55 s, which few commands need
+
     # The median of medians takes memory by the square of its frames; evenly spread ones tell the line as well.
     slopes, sizes = [], []
     for piece in range(n_pieces):
@@ -238,6 +316,8 @@ def _describe(
     variance = float(np.sum(w * line.residuals[inliers] ** 2)) / max(int(inliers.sum()) - n_pieces - 1, 1)
     masses = np.bincount(member, weights=w, minlength=n_pieces)
     centers = np.bincount(member, weights=w * t, minlength=n_pieces) / masses
+    inflation = _inflation(np.sqrt(w) * line.residuals[inliers])
+    variance *= inflation
     errors = np.sqrt(variance / masses)
     spread = float(np.sum(w * (t - centers[member]) ** 2))
     jumps = []
@@ -245,13 +325,92 @@ def _describe(
         ends = float(t[member == piece - 1][-1]), float(t[member == piece][0])
         shift = float(line.levels[piece] - line.levels[piece - 1])
         jumps.append(Jump(*ends, shift, float(centers[piece]), float(errors[piece])))
+    drift_error = float(np.sqrt(variance / spread)) if spread > 0 else np.inf
     return ClockFit(
         offset_seconds=float(line.levels[0] - line.slope * line.center),
         drift=line.slope,
-        drift_error=float(np.sqrt(variance / spread)) if spread > 0 else np.inf,
+        drift_error=drift_error,
         center_seconds=float(centers[0]),
         center_error_seconds=float(errors[0]),
         residual_seconds=1.4826 * float(np.median(np.abs(line.residuals[inliers]))),
         jumps=tuple(jumps),
         inliers=inliers,
+        own_drift=line.slope,
+        own_drift_error=drift_error,
+        n_effective=float(inliers.sum()) / inflation,
     )
+
+
+def _inflation(residuals: NDArray[np.float64]) -> float:
+    """Return by how much correlation between neighbors enlarges the variance of a mean; at least 1.
+
+    The larger of what the correlations themselves say, tapered, and of what a first-order process has that correlates
+    like direct neighbors do: the former alone misses a part of correlations as long as a short take.
+    """
+    n = len(residuals)
+    n_lags = min(n // _LAG_SHARE, _MAX_LAGS)
+    centered = residuals - residuals.mean()
+    energy = float(centered @ centered)
+    if n_lags < 1 or energy <= 0:
+        return 1.0
+    lags = np.arange(1, n_lags + 1)
+    correlations = np.array([float(centered[lag:] @ centered[:-lag]) for lag in lags]) / energy
+    # A line that is fitted to them takes a part of the correlation away.
+    unbiased = correlations + _FITTED_PARAMETERS / n
+    tapered = 1.0 + 2.0 * float((1 - lags / (n_lags + 1)) @ unbiased)
+    neighbors = min(float(unbiased[0]), _MAX_CORRELATION)
+    return max(tapered, (1 + neighbors) / (1 - neighbors), 1.0)
+
+
+def with_drift_prior(fit: ClockFit, prior: DriftPrior) -> ClockFit:
+    """Return a line under a prior of its drift; as it is where its frames contradict the prior beyond doubt."""
+    if prior.is_contradicted(fit.own_drift, fit.own_drift_error):
+        return fit
+    return turned_to(fit, prior.combine(fit.own_drift, fit.own_drift_error))
+
+
+class ClockLine(Protocol):
+    """A dataclass with the fields of `ClockFit` that say where a line lies."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def offset_seconds(self) -> float:
+        """Sharp time at blurry time 0, before any jump."""
+
+    @property
+    def drift(self) -> float:
+        """Relative difference of the rates."""
+
+    @property
+    def center_seconds(self) -> float:
+        """Blurry time at which the line, before any jump, is known best."""
+
+    @property
+    def jumps(self) -> tuple[Any, ...]:
+        """Jumps with the fields of `Jump`, in the order of time."""
+
+
+Line = TypeVar("Line", bound=ClockLine)
+
+
+def turned_to(line: Line, drift: DriftPrior) -> Line:
+    """Return a line of another drift.
+
+    Every piece keeps its place where it is known best, because there its level does not depend on the drift.
+
+    Parameters
+    ----------
+    line : ClockLine
+        The line, with its jumps if it has some.
+    drift : DriftPrior
+        What is known of the drift.
+    """
+    turn = drift.drift - line.drift
+    centers = [line.center_seconds, *(jump.center_seconds for jump in line.jumps)]
+    jumps = tuple(
+        replace(jump, shift_seconds=jump.shift_seconds - turn * (after - before))
+        for jump, before, after in zip(line.jumps, centers[:-1], centers[1:], strict=True)
+    )
+    changes: dict[str, Any] = {"drift": drift.drift, "drift_error": drift.sigma, "jumps": jumps}
+    return replace(line, offset_seconds=line.offset_seconds - turn * centers[0], **changes)

@@ -30,6 +30,8 @@ _CONSENSUS_FLOOR = 0.004  # of linear light: a level of 255 is no reason to leav
 _CONSENSUS_ROUNDS = 10  # only a bound, for sets that swing
 _MAP_DEVIATION = 0.1  # of a map's entries from the prior one, as cameras of one kind have it
 
+_LUMINANCE = np.array([[0.2126], [0.7152], [0.0722]])
+
 CHECKER_SRGB = np.array(
     [
         (115, 82, 68), (194, 150, 130), (98, 122, 157), (87, 108, 67), (133, 128, 177), (103, 189, 170),
@@ -98,6 +100,24 @@ def from_linear(image_linear: NDArray[np.floating], response: Response) -> NDArr
     if response == "srgb":
         return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055).astype(np.float32)
     return linear ** np.float32(1 / response)
+
+
+def luminance(image_linear: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return the luminance of (..., 3) linear RGB, as (..., 1).
+
+    Where chroma lies beside luma, as 4:2:0 video that is sited otherwise than assumed has it, gray edges keep their
+    place in luminance, and colored ones most of it.
+
+    References
+    ----------
+    .. [1] ITU-R BT.709-6, table 3, for the weights.
+
+    Examples
+    --------
+    >>> luminance(np.ones((2, 3))).round(9).tolist()
+    [[1.0], [1.0]]
+    """
+    return np.asarray(image_linear @ _LUMINANCE, dtype=np.float64)
 
 
 def encode(image_linear: NDArray[np.floating], response: Response) -> NDArray[np.uint8]:

@@ -15,6 +15,9 @@ GAP_FRAMES = 1.5
 MAX_REPEATED_SHARE = 0.15
 """Of a recording's frames; conversions between frame rates repeat more (25 to 30 fps repeats 17 %), and then the times
 of the other frames are wrong, too."""
+MAX_JITTER = 0.25
+"""Of the usual step between frames, see `frame_jitter`: half a step of the fine track of a rig that doubles the rate.
+Times that vary by more do not tell when frames were recorded."""
 
 _MAX_ROUNDING_TICKS = 1.1  # rounding to the nearest tick spans one, and the line's own error is added
 _TICKS_WORTH_EVENING = 1000  # a step of more ticks is known to 0.1 % of a frame anyway
@@ -22,8 +25,10 @@ _COMPARED_WIDTH_PX = 128  # of the longer side: motion of some pixels still show
 _N_BLOCKS = 8  # along either side, so that a moving hand or face fills some blocks
 _N_WORST_BLOCKS = 8  # of the 64 blocks: motion may fill a small part of the image
 _MIN_MOTION_LEVELS = 1.0  # below, encoders repeat frames of their own accord
-_MAX_REPEAT_SHARE = 0.3  # of the usual difference; repeats encoded by x264 at CRF 16 differ by up to 0.2
-_MIN_EDGE_SHARE = 0.6  # where motion turns round the neighbors' differences are 0.3 to 0.5 of the usual one
+_REPEAT_SHARES = ((0.3, 0.6), (0.45, 0.85))
+"""Of the usual difference: below the first a frame is a repeat where both neighbors keep the second. Where motion turns
+round they keep 0.3 to 0.5, and coarse encoding makes repeats differ (docs/recordings.md)."""
+
 _CLIPPED_LEVEL = 235  # white of limited range; that of full range lies above
 _MAX_CLIPPED_SHARE = 0.5  # of the pixels; frames that are clipped further look alike whatever they show
 _REACH = 5  # frames to either side that tell what is usual
@@ -41,6 +46,25 @@ def frame_step(times: NDArray[np.float64]) -> float:
     median = float(np.median(steps))
     usual = steps[np.abs(steps - median) < median / 2]
     return float(np.mean(usual)) if len(usual) else median
+
+
+def frame_jitter(times: NDArray[np.float64], tick_seconds: float) -> float:
+    """Return by how much steps between neighboring frames vary: the 95th percentile, relative to the usual step.
+
+    Gaps are left out, and what the rounding to a container's ticks explains counts as 0.
+
+    Examples
+    --------
+    >>> round(frame_jitter(np.array([0.0, 0.05, 0.08, 0.13, 0.16]), 1e-6), 3)
+    0.25
+    """
+    step = frame_step(times)
+    steps = np.diff(times)
+    steps = steps[steps < GAP_FRAMES * step]
+    if not len(steps):
+        return 0.0
+    jitter = float(np.percentile(np.abs(steps - step), 95))
+    return jitter / step if jitter > _MAX_ROUNDING_TICKS * tick_seconds else 0.0
 
 
 def even_times(times: NDArray[np.float64], tick_seconds: float) -> NDArray[np.float64]:
@@ -103,7 +127,9 @@ def difference_levels(before: NDArray[np.float32], after: NDArray[np.float32]) -
         return math.inf
     if max(float((image >= _CLIPPED_LEVEL).mean()) for image in (before, after)) > _MAX_CLIPPED_SHARE:
         return math.nan
-    difference = cv2.absdiff(before, after)
+    # Lamps that flicker make frames alike by chance; a repeat is alike under any gain.
+    gain = np.float32(float(before.mean()) / max(float(after.mean()), 1.0))
+    difference = cv2.absdiff(before, after * gain)
     size = (min(_N_BLOCKS, difference.shape[1]), min(_N_BLOCKS, difference.shape[0]))
     blocks = np.sort(cv2.resize(difference, size, interpolation=cv2.INTER_AREA), axis=None)
     return float(blocks[-_N_WORST_BLOCKS:].mean())
@@ -138,11 +164,13 @@ def find_repeats(differences: NDArray[np.float64]) -> NDArray[np.bool_]:
     around = np.lib.stride_tricks.sliding_window_view(padded, 2 * _REACH + 1)
     # A high percentile, because of 25 frames shown at 100 three of four are repeats.
     usual = np.percentile(np.where(np.isfinite(around), around, -1.0), 85, axis=1)
-    is_small = (differences < _MAX_REPEAT_SHARE * usual) & (usual >= _MIN_MOTION_LEVELS)
-    starts = np.flatnonzero(np.diff(np.concatenate([[False], is_small])) & is_small)
-    for start in starts:
-        end = start + int(np.argmin(np.append(is_small[start:], False)))
-        edges = differences[[index for index in (start - 1, end) if 0 <= index < n]]
-        if end - start <= _MAX_RUN and np.all(edges >= _MIN_EDGE_SHARE * usual[start:end].min()):
-            repeated[start + 1 : end + 1] = True
+    is_moving = usual >= _MIN_MOTION_LEVELS
+    for max_share, min_edge_share in _REPEAT_SHARES:
+        is_small = is_moving & (differences < max_share * usual)
+        starts = np.flatnonzero(np.diff(np.concatenate([[False], is_small])) & is_small)
+        for start in starts:
+            end = start + int(np.argmin(np.append(is_small[start:], False)))
+            edges = differences[[index for index in (start - 1, end) if 0 <= index < n]]
+            if end - start <= _MAX_RUN and np.all(edges >= min_edge_share * usual[start:end].min()):
+                repeated[start + 1 : end + 1] = True
     return repeated

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.ndimage import correlate1d, distance_transform_edt, label
 
 SSIM_WINDOW_PX = 11
 """Side of the window of `ssim`, and so the least side of an image."""
@@ -26,7 +25,10 @@ _GRADIENT_REACH_PX = 4  # where the derivative's kernel falls below a hundredth
 _CONNECTIVITY_STEPS = 10  # Rhemann et al.: thresholds of alpha, a tenth apart
 _CONNECTIVITY_THETA = 0.15  # Rhemann et al.: less of alpha outside the connected part does not count
 _EDGE_ALPHA = (0.02, 0.98)  # alpha of an edge: not all screen and not all foreground, up to 5 levels of 255
-_EDGE_REACH_PX = 3.0  # about as far as a codec's chroma, at half the size, carries a fringe
+_EDGE_REACH_PX = 3  # about as far as a codec's chroma, at half the size, carries a fringe
+_EDGE_DISC = (np.add.outer(*[np.arange(-_EDGE_REACH_PX, _EDGE_REACH_PX + 1) ** 2] * 2) <= _EDGE_REACH_PX**2).astype(
+    np.uint8
+)
 _HUE_REACH_DEGREES = 15.0  # about the screen's hue; yellow lies 60 degrees from green
 _MIN_HUE_SATURATION = 0.15  # HSV; grayer pixels have a hue of noise
 
@@ -70,9 +72,14 @@ def psnr(estimate: ArrayLike, truth: ArrayLike) -> float:
     >>> round(psnr(np.full((4, 4, 3), 0.6), np.full((4, 4, 3), 0.5)), 6)
     20.0
     """
-    first, second = _as_unit(estimate), _as_unit(truth)
+    first, second = np.asarray(estimate), np.asarray(truth)
     _check_shapes(first, second)
-    return mse_to_psnr(float(np.mean(np.square(first - second))))
+    if first.dtype == second.dtype == np.uint8 and first.size:
+        # Exact, in integers, and a tenth of the time.
+        ours, true = (np.ascontiguousarray(image).reshape(1, -1) for image in (first, second))
+        squares = cv2.norm(ours, true, cv2.NORM_L2SQR)
+        return mse_to_psnr(squares / (first.size * 255**2))
+    return mse_to_psnr(float(np.mean(np.square(_as_unit(first) - _as_unit(second)))))
 
 
 def mse_to_psnr(mse: float) -> float:
@@ -303,7 +310,7 @@ def screen_hue_share(composite: NDArray[np.uint8], alpha: ArrayLike, screen_rgb:
     is_edge = (share >= low) & (share <= high)
     if not is_edge.any():
         return float("nan")
-    near_edge = distance_transform_edt(~is_edge) <= _EDGE_REACH_PX
+    near_edge = cv2.dilate(is_edge.astype(np.uint8), _EDGE_DISC).astype(bool)
     hue, saturation = _hue_and_saturation(composite)
     screen_hue, _ = _hue_and_saturation(np.asarray(screen_rgb, dtype=np.float32).reshape(1, 1, 3))
     distance = np.abs((hue - screen_hue + 180) % 360 - 180)
@@ -320,8 +327,9 @@ def _gradient_magnitude(alpha: NDArray[np.float64]) -> NDArray[np.float64]:
     smooth = np.exp(-np.square(reach) / (2 * _GRADIENT_SIGMA_PX**2))
     derivative = reach * smooth
     smooth, derivative = smooth / np.linalg.norm(smooth), derivative / np.linalg.norm(derivative)
-    across = correlate1d(correlate1d(alpha, derivative, axis=1, mode="nearest"), smooth, axis=0, mode="nearest")
-    down = correlate1d(correlate1d(alpha, derivative, axis=0, mode="nearest"), smooth, axis=1, mode="nearest")
+    border = cv2.BORDER_REPLICATE
+    across = cv2.sepFilter2D(alpha, cv2.CV_64F, derivative, smooth, borderType=border)
+    down = cv2.sepFilter2D(alpha, cv2.CV_64F, smooth, derivative, borderType=border)
     return np.asarray(np.hypot(across, down), dtype=np.float64)
 
 
@@ -332,10 +340,12 @@ def _connectivity_error(first: NDArray[np.float64], second: NDArray[np.float64])
     level = np.zeros(common.shape)
     for step in range(1, _CONNECTIVITY_STEPS + 1):
         threshold = step / _CONNECTIVITY_STEPS
-        labels, n_parts = label(common >= threshold)
-        if n_parts == 0:
+        n_labels, labels, statistics, _ = cv2.connectedComponentsWithStats(
+            (common >= threshold).astype(np.uint8), connectivity=4
+        )
+        if n_labels == 1:  # what is below the threshold
             break
-        belongs &= labels == np.bincount(labels.ravel())[1:].argmax() + 1
+        belongs &= labels == statistics[1:, cv2.CC_STAT_AREA].argmax() + 1
         level[belongs] = threshold
     above = [np.where(alpha - level >= _CONNECTIVITY_THETA, alpha - level, 0.0) for alpha in (first, second)]
     return float(np.abs(above[0] - above[1]).sum())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 
 import cv2
@@ -46,6 +46,8 @@ class FrameWarp:
         The camera's response.
     lens : LensModel, optional
         The camera's lens; None where its pixels are undistorted as recorded.
+    siting : tuple of float, optional
+        Where the camera's chroma lies, see `Planes.siting`, in place of where frames say that it does.
     """
 
     def __init__(
@@ -55,7 +57,10 @@ class FrameWarp:
         size: tuple[int, int],
         response: Response,
         lens: LensModel | None = None,
+        *,
+        siting: tuple[float, float] | None = None,
     ) -> None:
+        self._siting = siting
         self._from_output = np.linalg.inv(crop_homography(crop, size) @ homography)
         self._size = size
         self._response: Response = response
@@ -67,6 +72,8 @@ class FrameWarp:
         found = self._map_for(image.shape)
         if isinstance(image, Planes):
             part = image.part(found.rows, found.columns)
+            if self._siting is not None:
+                part = replace(part, siting=self._siting)
             if found.is_linear:
                 return self._warp_planes(part, found)
             cut = part.rgb()

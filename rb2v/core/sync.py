@@ -8,8 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import irfft, next_fast_len, rfft
 from scipy.ndimage import gaussian_filter1d
-from scipy.signal import butter, fftconvolve, resample_poly, sosfiltfilt
-from scipy.signal.windows import tukey
 
 from rb2v.core.temporal import parabola_vertex
 
@@ -76,6 +74,8 @@ def offset_from_sound(
             raise ValueError(f"a sound track has {track_rate} samples per second")
     if len(blurry) < rate // 10 or len(sharp) < sharp_rate // 10:
         raise ValueError("a sound track is shorter than 0.1 s")
+    from scipy.signal import butter, fftconvolve, resample_poly, sosfiltfilt  # with scipy.stats 0.7 s, which few need
+
     common_rate = min(rate, sharp_rate, _MAX_COMMON_RATE)
     tracks = [np.asarray(track, dtype=np.float64) for track in (blurry, sharp)]
     tracks = [
@@ -186,6 +186,9 @@ def _resampled_rotation(
     values: NDArray[np.floating], times: NDArray[np.floating], rate: float
 ) -> tuple[NDArray[np.float64], float]:
     """Return a rotation at even times, without bias and slow trend, all frequencies alike; and its start."""
+    from scipy.signal import butter, sosfiltfilt
+    from scipy.signal.windows import tukey
+
     distinct, index = np.unique(np.asarray(times, dtype=np.float64), return_index=True)
     rows = np.asarray(values, dtype=np.float64)[index]
     grid = np.arange(distinct[0], distinct[-1], 1 / rate)

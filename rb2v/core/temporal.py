@@ -37,8 +37,8 @@ def window_errors(
     ----------
     windows : (P, n, 3) ndarray of float
         Synthetic blur of P windows, n pixels, in [0, 1].
-    frames : (J, n, 3) ndarray of float
-        Blurry frames at the same pixels.
+    frames : (J, n, C) ndarray of float
+        Blurry frames at the same pixels: their colors, or what of these is to be explained, as by `luminance`.
     valid : (J, n) ndarray of bool, optional
         Pixels of each frame that count, for example those that are not clipped.
     product : callable, optional
@@ -47,7 +47,7 @@ def window_errors(
     Returns
     -------
     (J, P) ndarray of float64
-        Mean squared error per color value, of the best 3x4 map of each pair; NaN for a frame of which no pixel counts.
+        Mean squared error per value, of the best affine map of each pair; NaN for a frame of which no pixel counts.
 
     References
     ----------
@@ -62,24 +62,26 @@ def window_errors(
     """
     x, y = _rows(windows), _rows(frames)
     n_windows, n_frames, n = len(windows), len(frames), x.shape[1]
+    n_channels = frames.shape[2]
     x -= x.mean(axis=1, keepdims=True)
     counts = np.full(n_frames, float(n))
     if valid is None:
         y -= y.mean(axis=1, keepdims=True)
     else:
         counts = valid.sum(axis=1).astype(np.float64)
-        y *= np.repeat(valid, 3, axis=0)
-        y -= y.sum(axis=1, keepdims=True) / np.maximum(np.repeat(counts, 3), 1)[:, None]
-        y *= np.repeat(valid, 3, axis=0)
+        y *= np.repeat(valid, n_channels, axis=0)
+        y -= y.sum(axis=1, keepdims=True) / np.maximum(np.repeat(counts, n_channels), 1)[:, None]
+        y *= np.repeat(valid, n_channels, axis=0)
     # The frame is centered over its own pixels, so that the windows' means do not enter.
-    cross = product(x, y.T).reshape(n_windows, 3, n_frames, 3).transpose(2, 0, 1, 3)
+    cross = product(x, y.T).reshape(n_windows, 3, n_frames, n_channels).transpose(2, 0, 1, 3)
     stacked = x.reshape(n_windows, 3, n)
     gram: NDArray[np.float64] = np.matmul(stacked, stacked.transpose(0, 2, 1))[None]
     if valid is not None and not valid.all():
         gram = gram - _spoilt_sums(stacked, ~valid, counts, product)
-    total = np.einsum("jcn,jcn->j", y.reshape(n_frames, 3, n), y.reshape(n_frames, 3, n))
+    rows = y.reshape(n_frames, n_channels, n)
+    total = np.einsum("jcn,jcn->j", rows, rows)
     explained = _explained(gram, cross, np.maximum(counts, 1)[:, None])
-    errors = np.maximum(total[:, None] - explained, 0.0) / (3.0 * np.maximum(counts, 1)[:, None])
+    errors = np.maximum(total[:, None] - explained, 0.0) / (n_channels * np.maximum(counts, 1)[:, None])
     errors[counts == 0] = np.nan
     return np.asarray(errors, dtype=np.float64)
 
@@ -143,8 +145,8 @@ def search_errors(
     ----------
     windows : (P, n, 3) ndarray of float or Windows
         Synthetic blur at positions 0..P-1, taken block by block.
-    frames : (J, n, 3) ndarray of float
-        Blurry frames.
+    frames : (J, n, C) ndarray of float
+        Blurry frames, or what of their colors is to be explained.
     first_positions : (J,) ndarray of int64
         First position of each frame's range; it may lie outside of the recording.
     n_windows : int
@@ -187,8 +189,8 @@ class StepSums:
     ----------
     steps : (K, n, C) ndarray of float
         Consecutive blur-track frames, n pixels; three colors, and whatever else a frame may be explained by.
-    frame : (n, 3) ndarray of float
-        The blurry frame at the same pixels.
+    frame : (n, C) ndarray of float
+        The blurry frame at the same pixels, or what of its colors is to be explained.
     valid : (n,) ndarray of bool, optional
         Pixels that count.
 
@@ -209,9 +211,9 @@ class StepSums:
         x -= x.mean(axis=1, keepdims=True)
         y -= y.mean(axis=1, keepdims=True)
         self._n_steps, self._n = len(steps), x.shape[1]
-        n_channels = steps.shape[2]
+        n_channels, self._n_targets = steps.shape[2], frame.shape[1]
         self._gram = np.matmul(x, x.T).reshape(self._n_steps, n_channels, self._n_steps, n_channels)
-        self._cross = np.matmul(x, y.T).reshape(self._n_steps, n_channels, 3)
+        self._cross = np.matmul(x, y.T).reshape(self._n_steps, n_channels, self._n_targets)
         self._total = float(np.sum(y * y))
 
     def errors(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -225,13 +227,13 @@ class StepSums:
         Returns
         -------
         (W,) ndarray of float64
-            Mean squared error per color value.
+            Mean squared error per value.
         """
         cross = np.tensordot(weights, self._cross, axes=1)
         half = np.tensordot(weights, self._gram, axes=1)
         gram = np.einsum("wakb,wk->wab", half, weights)
         explained = _explained(gram, cross, np.full(len(weights), float(self._n)))
-        return np.asarray(np.maximum(self._total - explained, 0.0) / (3.0 * self._n), dtype=np.float64)
+        return np.asarray(np.maximum(self._total - explained, 0.0) / (self._n_targets * self._n), dtype=np.float64)
 
 
 def box_weights(n_steps: int, centers: NDArray[np.floating], lengths: NDArray[np.floating]) -> NDArray[np.float64]:

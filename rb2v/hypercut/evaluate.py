@@ -14,12 +14,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from rb2v.errors import InputError
-from rb2v.hypercut.controls import CONTROLS, Scorer
+from rb2v.hypercut.controls import CONTROLS
 from rb2v.hypercut.networks import OrderNetwork, make_order_network
+from rb2v.hypercut.networks.base import score_alike
 from rb2v.hypercut.scoring import score_sequences
 from rb2v.training.intervals import TakeBootstrap, interval_of
 from rb2v.training.tables import read_table
@@ -78,21 +80,27 @@ def predict(
     """
     device = network.normal.device
     untrained = make_order_network(arch, n_dimensions, seed).to(device).eval()
-    scorers: dict[str, Scorer] = {"network": network.score, "untrained": untrained.score, **CONTROLS}
-    names = [f"{prefix}_{k}" for prefix in "sr" for k in range(sequences.shape[1] // 2)]
+    n_pairs = sequences.shape[1] // 2
+    scorers = ("network", "untrained", *CONTROLS)
+    # By variant, reversed or not, and scorer. All scorers look at the same frames, and both networks at the same cues.
+    scores = np.full((len(VARIANTS), 2, len(sequences), n_pairs, len(scorers)), np.nan, np.float32)
+
+    def score_by_all(first: Tensor, second: Tensor) -> Tensor:
+        of_controls = [control(first, second) for control in CONTROLS.values()]
+        return torch.stack([*score_alike([network, untrained], first, second), *of_controls], dim=-1)
+
+    for place, (variant, change) in enumerate(VARIANTS.items() if len(sequences) else ()):
+        scores[place, 0] = score_sequences(score_by_all, sequences, device, change)
+        if variant == "plain":
+            scores[place, 1] = score_sequences(score_by_all, sequences.flip(1), device, change)
+    names = [f"{prefix}_{k}" for prefix in "sr" for k in range(n_pairs)]
     tables = []
-    for name, scorer in scorers.items():
-        for variant, change in VARIANTS.items():
+    for of_scorer, scorer in enumerate(scorers):
+        for place, variant in enumerate(VARIANTS):
             table = keys[["take", "blurry_index"]].reset_index(drop=True)
-            table.insert(0, "scorer", name)
+            table.insert(0, "scorer", scorer)
             table.insert(1, "variant", variant)
-            ahead = score_sequences(scorer, sequences, device, change)
-            back = (
-                score_sequences(scorer, sequences.flip(1), device, change)
-                if variant == "plain"
-                else np.full_like(ahead, np.nan)
-            )
-            table[names] = np.hstack([ahead, back])
+            table[names] = np.hstack(list(scores[place, ..., of_scorer]))
             tables.append(table)
     return pd.concat(tables, ignore_index=True)
 
@@ -110,7 +118,10 @@ def read_predictions(path: Path) -> pd.DataFrame:
     for name in (f"{prefix}_{k}" for prefix in "sr" for k in range(max(n_pairs, 1))):
         if name not in table:
             raise InputError(path, "column is missing", name, _EXPECTED)
-        table[name] = table[name].astype("float64")
+        try:
+            table[name] = table[name].astype("float64")
+        except ValueError as error:
+            raise InputError(path, "holds what is no number", name, _EXPECTED) from error
     return table
 
 

@@ -26,12 +26,13 @@ def batch_size_of(shape: torch.Size) -> int:
 def score_sequences(
     scorer: Scorer, sequences: Tensor, device: torch.device, change: Callable[[Tensor], Tensor] | None = None
 ) -> NDArray[np.float32]:
-    """Return the scores of the pairs of every sequence, (n, N / 2), outer pair first.
+    """Return the scores of the pairs of every sequence, (n, N / 2, ...), outer pair first.
 
     Parameters
     ----------
     scorer : callable
-        Takes the first and the second frames of pairs, (B, N / 2, 3, h, w) in [0, 1], to (B, N / 2) scores.
+        Takes the first and the second frames of pairs, (B, N / 2, 3, h, w) in [0, 1], to (B, N / 2, ...) scores:
+        one of each pair, or several.
     sequences : (n, N + 1, 3, h, w) tensor of uint8
         Sequences, anywhere.
     device : torch.device
@@ -40,10 +41,10 @@ def score_sequences(
         What is done to all frames, in [0, 1], before they are scored.
     """
     batch_size = batch_size_of(sequences.shape[1:])
-    batches = [np.empty((0, sequences.shape[1] // 2), np.float32)]
+    batches = []
     with torch.inference_mode():
         for start in range(0, len(sequences), batch_size):
             frames = to_float(sequences[start : start + batch_size].to(device))
             first, second = sequence_pairs(frames if change is None else change(frames))
             batches.append(scorer(first, second).float().cpu().numpy())
-    return np.concatenate(batches)
+    return np.concatenate(batches) if batches else np.empty((0, sequences.shape[1] // 2), np.float32)

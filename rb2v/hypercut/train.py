@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim import Optimizer
@@ -32,7 +31,8 @@ from rb2v.io.store import SCHEMA, output_folder, write_json
 from rb2v.progress import Progress, label_count
 from rb2v.shards import ShardReader, manifest_path, sha256_of
 from rb2v.training.loop import is_told, run_steps
-from rb2v.training.ranks import Ranks
+from rb2v.training.optimizers import AdamW
+from rb2v.training.ranks import Placement, Ranks
 from rb2v.training.state import STATE_NAME, TRAINING_NAME, Stateful, TrainingState, write_table
 from rb2v.training.steps import descend
 
@@ -139,7 +139,7 @@ def _train(
 ) -> None:
     with ranks.together():
         fabric = ranks.make_fabric()
-    plain_optimizer = torch.optim.AdamW(plain_network.parameters(), weight_decay=config.weight_decay)
+    plain_optimizer = AdamW(plain_network.parameters(), weight_decay=config.weight_decay)
     network, optimizer = fabric.setup(plain_network, plain_optimizer)
     settings = dataclasses.asdict(config)
     parts: dict[str, Stateful] = {"network": plain_network, "optimizer": plain_optimizer}
@@ -166,7 +166,7 @@ def _train(
 
 
 def _take_step(
-    fabric: Fabric,
+    fabric: Placement,
     ranks: Ranks,
     network: torch.nn.Module,
     optimizer: Optimizer,

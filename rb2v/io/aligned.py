@@ -24,6 +24,7 @@ from rb2v.artifacts import (
     CameraResponse,
     Category,
     Crop,
+    SessionClock,
     Split,
     Take,
     TakeRegistration,
@@ -59,6 +60,8 @@ class AlignedManifest:
     """The align stage's configuration."""
     takes: tuple[Annotated[str, Field(pattern=r"^[^/\\]+$")], ...]
     """Names of the takes."""
+    clock: SessionClock | None = None
+    """What the takes agree on; None where fewer than two have a clock, and in older files."""
 
 
 def write_aligned_manifest(folder: Path, manifest: AlignedManifest) -> Path:
@@ -197,6 +200,35 @@ def write_aligned_take(
             n_written += 1
         if n_written != len(accepted):
             raise RuntimeError(f"{take.name}: {len(accepted)} frames were accepted, {n_written} written")
+    return path
+
+
+def rewrite_clock(
+    path: Path, timing: Timing, position_fine: NDArray[np.float64], clock_error_frames: NDArray[np.float64]
+) -> Path:
+    """Write a take's file anew with another clock and the same frames, whole or not at all, and return the path.
+
+    Parameters
+    ----------
+    path : Path
+        A file that `write_aligned_take` wrote.
+    timing : Timing
+        How the two recordings lie in time.
+    position_fine : (n,) ndarray of float64
+        The place of every blurry frame, to a fraction of a fine frame.
+    clock_error_frames : (n,) ndarray of float64
+        As in `FrameChecks`.
+    """
+    old = open_hdf5(path, "a take that 'rb2v align' wrote")
+    with old, whole_file(path) as temporary, create_hdf5(temporary) as file:
+        file.attrs.update(old.attrs)
+        # Compressed frames are copied as they are.
+        for name in old:
+            if name != "timing":
+                old.copy(name, file)
+        file["timing"] = json.dumps(dataclasses.asdict(timing), allow_nan=False)
+        file["frames/position_fine"][...] = position_fine
+        file["checks/clock_error_frames"][...] = clock_error_frames
     return path
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from rb2v.artifacts import Calibration, CalibrationQuality, CameraResponse, Crop, Lens, LocalResidual
+from rb2v.artifacts import Calibration, CalibrationQuality, CameraResponse, ChromaSiting, Crop, Lens, LocalResidual
 from rb2v.errors import InputError
 from rb2v.io.store import SCHEMA, check_schema, read_json, validate, write_json
 
@@ -30,6 +30,7 @@ def write_calibration(path: Path, calibration: Calibration) -> Path:
         "color_response": calibration.color_response,
         "response": calibration.response,
         "lens": {"blurry": _to_lens(calibration.lens_blurry), "sharp": _to_lens(calibration.lens_sharp)},
+        "chroma": {"blurry": _to_dict(calibration.chroma_blurry), "sharp": _to_dict(calibration.chroma_sharp)},
         "quality": dataclasses.asdict(calibration.quality),
         "residuals": [dataclasses.asdict(residual) for residual in calibration.residuals],
     }
@@ -38,6 +39,10 @@ def write_calibration(path: Path, calibration: Calibration) -> Path:
 
 def _to_list(matrix: NDArray[np.float64] | None) -> list[Any] | None:
     return None if matrix is None else matrix.tolist()
+
+
+def _to_dict(siting: ChromaSiting | None) -> dict[str, Any] | None:
+    return None if siting is None else dataclasses.asdict(siting)
 
 
 def _to_lens(lens: Lens | None) -> dict[str, Any] | None:
@@ -70,6 +75,11 @@ class _LensesDocument(_Strict):
     sharp: _LensDocument | None = None
 
 
+class _ChromaDocument(_Strict):
+    blurry: ChromaSiting | None = None
+    sharp: ChromaSiting | None = None
+
+
 class _CalibrationDocument(_Strict):
     homography: tuple[_Row3, _Row3, _Row3]
     mirrored: bool
@@ -83,6 +93,7 @@ class _CalibrationDocument(_Strict):
     response: CameraResponse | None = None
     lens: _LensesDocument = _LensesDocument()
     residuals: tuple[LocalResidual, ...] = ()
+    chroma: _ChromaDocument = _ChromaDocument()
 
 
 def read_calibration(path: Path) -> Calibration:
@@ -114,6 +125,8 @@ def read_calibration(path: Path) -> Calibration:
             color_response=document.color_response,
             response=document.response,
             residuals=document.residuals,
+            chroma_blurry=document.chroma.blurry,
+            chroma_sharp=document.chroma.sharp,
         )
     except ValueError as error:
         raise InputError(path, str(error)) from error

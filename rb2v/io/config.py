@@ -15,6 +15,7 @@ from rb2v.artifacts import (
     CAMERAS,
     CameraResponse,
     Category,
+    ChromaChoice,
     ColorMatrix,
     ColorRange,
     FormatOverride,
@@ -55,6 +56,7 @@ _FrameRate = Annotated[float, BeforeValidator(_parse_rate), Field(gt=0, le=100_0
 class _CameraDocument(_Strict):
     model: str
     frame_rate: _FrameRate
+    chroma: ChromaChoice = "auto"
 
 
 class _GammaDocument(_Strict):
@@ -234,6 +236,8 @@ def read_rig(path: Path) -> Rig:
             blur_samples=document.blur_samples,
             output_size=document.output_size,
             search_range_seconds=document.search_range_seconds,
+            blurry_chroma=document.blurry.chroma,
+            sharp_chroma=document.sharp.chroma,
         )
     except ValueError as error:
         raise InputError(path, str(error)) from error

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,6 +23,7 @@ from rb2v.artifacts import ColorMatrix, FormatOverride
 from rb2v.core.frame_times import MAX_FRAMES, frame_step
 from rb2v.core.planes import CENTER_SITING, LEFT_SITING, Orientation, Planes, upsample_chroma
 from rb2v.errors import InputError
+from rb2v.io.chroma import read_stated_siting
 from rb2v.io.container import open_container
 
 NO_OVERRIDE = FormatOverride()
@@ -165,7 +166,7 @@ class PictureTrack:
             if index and orientation != self.orientation:
                 raise InputError(self.path, f"frame {index} is turned otherwise than the one before it")
             self.orientation = orientation
-            image = _to_image(picture, _color_coding_of(picture, self._override), self._siting_of(picture))
+            image = to_image(picture, _color_coding_of(picture, self._override), self._siting_of(picture))
             yield seconds, image.turned(orientation) if isinstance(image, Planes) else orientation.apply(image)
 
     def read_packets(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
@@ -252,6 +253,10 @@ class PictureTrack:
         except av.FFmpegError as error:
             raise InputError(self.path, f"cannot be decoded to its end ({error.strerror}); is it cut short?") from error
 
+    @cached_property
+    def _stated_siting(self) -> tuple[float, float] | None:
+        return read_stated_siting(self.path)
+
     def _siting_of(self, picture: av.VideoFrame) -> tuple[float, float]:
         chroma = [component for component in picture.format.components if component.is_chroma]
         if not chroma:
@@ -260,8 +265,8 @@ class PictureTrack:
             -(-full // part) > 1
             for full, part in ((picture.width, chroma[0].width), (picture.height, chroma[0].height))
         ]
-        # Where a stream states another place PyAV does not tell.
-        x, y = CENTER_SITING if self.stream.codec_context.name in _CENTERED_CODECS else LEFT_SITING
+        usual = CENTER_SITING if self.stream.codec_context.name in _CENTERED_CODECS else LEFT_SITING
+        x, y = self._stated_siting or usual
         return x * halved[0], y * halved[1]
 
 
@@ -283,6 +288,11 @@ def open_pictures(path: Path, override: FormatOverride = NO_OVERRIDE) -> Iterato
     """
     with open_container(path) as container:
         yield PictureTrack(path, container, override)
+
+
+def time_scale_of(path: Path, container: av.container.InputContainer, override: FormatOverride) -> float:
+    """Return by what the times of an open file are multiplied, 1 where it has no image track; see `PictureTrack`."""
+    return 1.0 if find_stream(container) is None else PictureTrack(path, container, override).time_scale
 
 
 def find_stream(container: av.container.InputContainer) -> av.VideoStream | None:
@@ -363,8 +373,23 @@ def _color_coding_of(picture: av.VideoFrame, override: FormatOverride) -> ColorC
     )
 
 
-def _to_image(picture: av.VideoFrame, color: ColorCoding, siting: tuple[float, float]) -> NDArray[np.uint8] | Planes:
-    """Return the decoder's planes without copying them; RGB where they are not those of 8-bit 4:2:0."""
+def to_image(picture: av.VideoFrame, color: ColorCoding, siting: tuple[float, float]) -> NDArray[np.uint8] | Planes:
+    """Convert a decoded frame of any pixel format.
+
+    Parameters
+    ----------
+    picture : av.VideoFrame
+        The frame as it is stored.
+    color : ColorCoding
+        How its numbers stand for colors.
+    siting : tuple of float
+        Where its first chroma sample lies, in luma pixels: column and row.
+
+    Returns
+    -------
+    Planes or (H, W, 3) ndarray of uint8
+        The decoder's planes, not copied, of 8-bit 4:2:0; RGB of all others.
+    """
     width, height, name = picture.width, picture.height, picture.format.name
     if name in _PLANAR_420 and not (width % 2 or height % 2):
         luma, *chroma = (_rows(plane, np.dtype(np.uint8))[:, : plane.width] for plane in picture.planes)

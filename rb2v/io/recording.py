@@ -154,7 +154,7 @@ def read_recording(paths: Sequence[Path], override: FormatOverride = NO_OVERRIDE
         repeated=np.concatenate(repeated),
         created=first.created,
         timecode_seconds=first.timecode_seconds,
-        telemetry=read_telemetry(paths),
+        telemetry=read_telemetry(paths, override),
         is_silent=first.format.has_audio and _is_silent(paths[0]),
         problems=tuple(problems),
     )

@@ -32,10 +32,10 @@ from rb2v.io.picture_track import (
     NO_OVERRIDE,
     PictureFormat,
     PictureTrack,
-    find_stream,
     open_pictures,
     rgb_from_yuv,
     start_seconds_of,
+    time_scale_of,
 )
 
 _TELEMETRY_TIME_BASE = Fraction(1, 90_000)
@@ -108,6 +108,19 @@ def iter_frames(paths: Sequence[Path], override: FormatOverride = NO_OVERRIDE) -
     """
     for time_seconds, picture in _iter_pictures(paths, override):
         yield Frame(time_seconds, picture.rgb() if isinstance(picture, Planes) else picture)
+
+
+def iter_images(
+    paths: Sequence[Path], override: FormatOverride = NO_OVERRIDE
+) -> Iterator[tuple[float, NDArray[np.uint8] | Planes]]:
+    """Decode a recording as `iter_frames` does; yield times in seconds, and frames as the decoder gives them.
+
+    Raises
+    ------
+    InputError
+        As `iter_frames`.
+    """
+    yield from _iter_pictures(paths, override)
 
 
 def map_frames(
@@ -203,7 +216,7 @@ def read_sound(
         If a file cannot be decoded.
     """
     with open_container(paths[0]) as container:
-        if find_stream(container) is not None and PictureTrack(paths[0], container, override).time_scale != 1:
+        if time_scale_of(paths[0], container, override) != 1:
             return None
     mixed: list[NDArray[np.float32]] = []
     left: list[NDArray[np.float32]] = []
@@ -346,6 +359,7 @@ def write_video(
     created: datetime | None = None,
     lost: Collection[int] = (),
     crf: int = 18,
+    preset: str = "veryfast",
 ) -> Path:
     """Encode an H.264 MP4 as the cameras do: 4:2:0, BT.709, full range, AAC sound.
 
@@ -369,6 +383,8 @@ def write_video(
         Frames that the camera did not get written, counted from 0 with those that it did: ``frames`` are the others.
     crf : int
         Constant rate factor of x264; lower is better and larger.
+    preset : str
+        How much work x264 makes itself for a small file.
 
     Raises
     ------
@@ -388,7 +404,7 @@ def write_video(
         if created is not None:
             container.metadata["creation_time"] = created.strftime("%Y-%m-%dT%H:%M:%SZ")
         # One encoder thread: the bytes must not depend on the machine's cores.
-        encoding = {"crf": str(crf), "preset": "veryfast", "threads": "1", "flags": "+bitexact"}
+        encoding = {"crf": str(crf), "preset": preset, "threads": "1", "flags": "+bitexact"}
         stream = container.add_stream("libx264", rate=rate, options=encoding | _instruction_sets())
         stream.pix_fmt = "yuvj420p"
         context = stream.codec_context
@@ -453,10 +469,10 @@ def _to_i420(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     height, width = image.shape[:2]
     if height % 2 or width % 2:
         raise ValueError(f"H.264 4:2:0 needs even sizes, got {width}x{height}")
-    yuv = cv2.transform(image, _yuv_from_rgb())
-    planes = [yuv[..., 0].ravel()]
-    for index in (1, 2):
-        pairs = cv2.resize(yuv[..., index], (width, height // 2), interpolation=cv2.INTER_AREA)
+    luma, *chroma = cv2.split(cv2.transform(image, _yuv_from_rgb()))
+    planes = [luma.ravel()]
+    for plane in chroma:
+        pairs = cv2.resize(plane, (width, height // 2), interpolation=cv2.INTER_AREA)
         smooth = cv2.sepFilter2D(pairs, -1, _CHROMA_FILTER, np.ones(1), borderType=cv2.BORDER_REPLICATE)
         planes.append(smooth[:, ::2].ravel())
     return np.asarray(np.concatenate(planes).reshape(height * 3 // 2, width), dtype=np.uint8)

@@ -146,6 +146,17 @@ def estimate_backdrop(
     return Backdrop(np.ascontiguousarray(surface, dtype=np.float32), high, studio)
 
 
+def check_screen(frames_linear: list[NDArray[np.float32]]) -> None:
+    """Check that (H, W, 3) frames in linear light show a screen that can be keyed.
+
+    Raises
+    ------
+    Rb2vError
+        If no green screen is seen; a blue one is named.
+    """
+    _find_hue(frames_linear)
+
+
 def color_difference(image_linear: NDArray[np.float32], high: tuple[int, ...]) -> Plane:
     """Return by how much the least of the high channels stands above the greatest of the others."""
     planes = cv2.split(image_linear)

@@ -49,7 +49,7 @@ class SimulateConfig:
     crf: _Crf = 18
     """Constant rate factor of the H.264 encoder; lower is better."""
     n_instants: Annotated[int, Field(ge=24)] = 24
-    """Instants over which a blurry exposure is integrated."""
+    """Instants over which a blurry exposure is integrated, at most; fewer where nothing moves far between them."""
     blurry_exposure_seconds: _Length | None = None
     """Shutter of the blurry camera; None for the rig's own, which its blur samples make up."""
     blurry_readout_seconds: _Seconds = 0.0

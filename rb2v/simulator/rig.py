@@ -44,9 +44,12 @@ from rb2v.simulator.studio import studio_scene
 logger = logging.getLogger(__name__)
 
 TRUTH_NAME = "truth.json"
-SCENES_VERSION = 3
+SCENES_VERSION = 4
 """Raised whenever a configuration comes to give other recordings, so that an older truth is not rendered wrongly."""
 
+_PRESET = (
+    "ultrafast"  # 6 ms a frame sooner than "veryfast" and 1.3 dB nearer, in files four times as large, as cameras'
+)
 _SOUND_RATE = 48_000  # per second, as cameras record it
 _N_BOARDS = 6  # one more than a focal length takes (`calibrate.lenses`)
 _N_WALLS = 2  # textures beside the boards, so that a board's symmetry decides nothing
@@ -361,7 +364,9 @@ def simulate(
     with output_folder(truth_dir, record, contents=(out_dir,)):
         _write_descriptions(out_dir, rig, plans)
         jobs: list[_Job] = [_Job(out_dir, None, "blurry")]
-        jobs += [_Job(out_dir, plan, camera) for plan in plans for camera in ("sharp", "blurry")]
+        # The longest first, so that no core waits for a last long one.
+        longest_first = sorted(plans, key=lambda plan: -plan.seconds)
+        jobs += [_Job(out_dir, plan, camera) for plan in longest_first for camera in ("blurry", "sharp")]
         if on_done is not None:
             on_done(0, len(jobs))
         for done, name in enumerate(executor.map(partial(_run_job, config=config, photos=photos), jobs), start=1):
@@ -474,6 +479,7 @@ def _record(out_dir: Path, rig: SimulatedRig, plan: TakePlan, which: Camera) -> 
             fps,
             sound=sound,
             crf=rig.config.crf,
+            preset=_PRESET,
             telemetry=_record_telemetry(rig, plan, which, scene, len(times) / fps),
             timecode=instruments.timecode(rig.day_seconds(plan, which), fps),
         )

@@ -6,19 +6,21 @@ import atexit
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 import torch
 import torch.distributed as dist
-from lightning_fabric import Fabric
-from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
-from lightning_fabric.plugins.environments.lightning import LightningEnvironment
-from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from rb2v.errors import InputError, Rb2vError
+
+if TYPE_CHECKING:
+    from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
+
+_Values = TypeVar("_Values")
 
 
 def is_first_process() -> bool:
@@ -28,6 +30,62 @@ def is_first_process() -> bool:
 
 def _from_torchrun(name: str, alone: int) -> int:
     return int(os.environ[name]) if dist.is_torchelastic_launched() else alone
+
+
+class Placement(Protocol):
+    """The part of `lightning_fabric.Fabric` that a training uses."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where this process computes."""
+        ...
+
+    def setup(self, module: nn.Module, *optimizers: Optimizer) -> Any:  # noqa: ANN401 - as Fabric has it
+        """Return the network and its optimizer, placed on the device."""
+        ...
+
+    def to_device(self, obj: _Values) -> _Values:
+        """Return tensors on the device."""
+        ...
+
+    def backward(self, tensor: Tensor) -> None:
+        """Compute the gradients of a loss."""
+        ...
+
+    def clip_gradients(
+        self, module: nn.Module, optimizer: Optimizer, *, max_norm: float, error_if_nonfinite: bool
+    ) -> Tensor | None:
+        """Bound the norm of the gradients, and return the norm that they had."""
+        ...
+
+
+class OneCpuProcess:
+    """A `Placement` that does what Fabric does for a process alone on a CPU, and spares 1.5 s of imports."""
+
+    device = torch.device("cpu")
+
+    def setup(self, module: nn.Module, *optimizers: Optimizer) -> tuple[nn.Module | Optimizer, ...]:
+        """Return the network and its optimizer as they are."""
+        return module, *optimizers
+
+    def to_device(self, obj: _Values) -> _Values:
+        """Return tensors as they are."""
+        return obj
+
+    def backward(self, tensor: Tensor) -> None:
+        """Compute the gradients of a loss."""
+        torch.autograd.backward(tensor)
+
+    def clip_gradients(
+        self,
+        module: nn.Module,
+        optimizer: Optimizer,
+        *,
+        max_norm: float,
+        error_if_nonfinite: bool,
+    ) -> Tensor:
+        """Bound the norm of the gradients, and return the norm that they had."""
+        return nn.utils.clip_grad_norm_(module.parameters(), max_norm, error_if_nonfinite=error_if_nonfinite)
 
 
 class Ranks:
@@ -69,7 +127,7 @@ class Ranks:
         each = n // self.size
         return range(self._rank * each, (self._rank + 1) * each)
 
-    def make_fabric(self, *, all_weights_used: bool = True, mixed: bool = True) -> Fabric:
+    def make_fabric(self, *, all_weights_used: bool = True, mixed: bool = True) -> Placement:
         """Return what places the network on this process's device, and averages the gradients of all processes.
 
         Parameters
@@ -82,6 +140,12 @@ class Ranks:
         if self.accelerator == "cuda" and self._local_size > torch.cuda.device_count():
             problem = f"there are {torch.cuda.device_count()} CUDA devices for {self._local_size} processes"
             raise InputError("device", problem, expected="no more processes than devices")
+        if self.size == 1 and self.accelerator == "cpu":
+            return OneCpuProcess()
+        from lightning_fabric import Fabric
+        from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+        from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+
         # Alone, a batch system's variables are not meant for this run.
         parallel = "ddp" if all_weights_used else "ddp_find_unused_parameters_true"
         environment: ClusterEnvironment = TorchElasticEnvironment() if self.size > 1 else LightningEnvironment()

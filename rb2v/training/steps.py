@@ -6,17 +6,16 @@ import math
 from collections.abc import Mapping
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from rb2v.training.ranks import Ranks
+from rb2v.training.ranks import Placement, Ranks
 
 MAX_GRADIENT_NORM = 1.0  # the usual bound: one odd batch cannot throw the weights far
 
 
 def descend(
-    fabric: Fabric,
+    fabric: Placement,
     ranks: Ranks,
     network: nn.Module,
     optimizer: Optimizer,
@@ -27,7 +26,7 @@ def descend(
 
     Parameters
     ----------
-    fabric : Fabric
+    fabric : Placement
         What placed network and optimizer.
     ranks : Ranks
         The processes that train together.

@@ -47,6 +47,6 @@ def read_table(path: Path, columns: Sequence[str], *, texts: Sequence[str], expe
     for name in columns:
         if name not in table:
             raise InputError(path, "column is missing", name, expected)
-        if name not in texts and not is_numeric_dtype(table[name]):
+        if len(table) and name not in texts and not is_numeric_dtype(table[name]):
             raise InputError(path, "holds what is no number", name, expected)
     return table

@@ -76,7 +76,7 @@ def measure(root, folder, truth, way):
     renderer = TruthRenderer(truth.rig, plan, calibration.crop, raw.rig.output_size)
     with AlignedTakeReader(aligned_take_path(folder, TAKE)) as reader:
         frames, timing = reader.read_frames(), reader.timing
-        sharp = TakeComparison([reader], take.sharp, aligned, renderer=renderer, n_samples=N_COMPARED).compare(reader)
+        sharp = TakeComparison([reader], take, aligned, renderer=renderer, n_samples=N_COMPARED).compare(reader)
     accepted = [frame for frame in frames if frame.accepted]
     true = np.array([truth.rig.true_position(plan, frame.blurry_time) for frame in accepted])
     whole = np.abs([frame.position for frame in accepted] - true)

@@ -143,20 +143,30 @@ class TestRun:
         assert whole[0]["sharp"].shape == (7, 3, 12, 12)
 
 
-@pytest.mark.parametrize("backbone", BACKBONES)
+TERMS = (
+    ("naive", "none"),
+    ("naive", "softplus"),
+    ("order_invariant", "none"),
+    ("order_invariant", "softplus"),
+    ("order_invariant", "linear"),
+    ("label", "none"),
+    ("best_direction", "none"),
+)
+PLAIN, WITH_AUTOENCODER = "unet", "purohit"  # the two ways in which a step trains a backbone
+
+
 @pytest.mark.parametrize(
-    ("loss", "regularizer"),
+    ("backbone", "loss", "regularizer"),
     [
-        ("naive", "none"),
-        ("naive", "softplus"),
-        ("order_invariant", "none"),
-        ("order_invariant", "softplus"),
-        ("order_invariant", "linear"),
-        ("label", "none"),
-        ("best_direction", "none"),
+        *((backbone, *terms) for backbone in (PLAIN, WITH_AUTOENCODER) for terms in TERMS),
+        *(
+            (backbone, "order_invariant", "softplus")
+            for backbone in BACKBONES
+            if backbone not in (PLAIN, WITH_AUTOENCODER)
+        ),
     ],
 )
-def test_every_backbone_with_every_loss(few_shards, order_run, tmp_path, backbone, loss, regularizer):
+def test_every_backbone_and_every_loss(few_shards, order_run, tmp_path, backbone, loss, regularizer):
     network = make_backbone(backbone, 7, 0)
     chosen = config(
         backbone=backbone,

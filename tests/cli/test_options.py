@@ -34,7 +34,9 @@ def test_a_wrong_value_is_found_when_it_is_parsed(rb2v, tmp_path, option, value)
     places = ("--raw-dir", tmp_path, "--calibration", tmp_path / "c.json", "--out", tmp_path / "out")
     outcome = rb2v("align", *places, option, value)
     assert outcome.status == 2
-    assert f"'{option}'" in outcome.err
+    (error,) = (line for line in outcome.err.splitlines() if not line.startswith("note: "))
+    assert error.startswith(f"error: {option}: ")
+    assert "; expected " in error
     assert not (tmp_path / "out").exists()
 
 
@@ -50,7 +52,39 @@ def test_a_former_name_is_read_and_noted(rb2v, tmp_path):
 def test_sizes_that_cannot_be(rb2v, tmp_path, value):
     outcome = rb2v("simulate", "--out", tmp_path / "raw", "--size", value)
     assert outcome.status == 2
-    assert "'--size'" in outcome.err
+    assert outcome.err.startswith("error: --size: ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "begins", "ends"),
+    [
+        ("align", "--raw-dir: ", "is missing"),
+        ("align --out", "--out: ", "requires an argument"),
+        ("align --paper=3", "--paper: ", "does not take a value"),
+        ("align --matter magic", "--matter: 'magic' ", "; expected chroma or background"),
+        ("align --workers 0", "--workers: 0 ", "; expected at least 1"),
+        ("align --workers 1.5", "--workers: '1.5' ", "; expected a whole number"),
+        ("align --max-flash much", "--max-flash: 'much' ", "; expected a number"),
+        ("align --colour plain", "--colour: ", "; expected --color or --color-fit or --out"),
+        ("align --magic", "--magic: ", "; expected one that 'rb2v align --help' lists"),
+        ("align -x", "-x: ", "; expected one that 'rb2v align --help' lists"),
+        ("deblur", "IMAGE: ", "is missing"),
+        ("algin", "No such command 'algin'. ", "'align'?"),
+    ],
+)
+def test_wrong_usage_ends_in_one_line(rb2v, arguments, begins, ends):
+    outcome = rb2v(*arguments.split())
+    assert (outcome.status, outcome.out) == (2, "")
+    (error,) = outcome.err.splitlines()
+    assert error.startswith(f"error: {begins}")
+    assert error.endswith(ends)
+
+
+def test_no_command_shows_the_help(rb2v):
+    outcome = rb2v()
+    assert outcome.status == 2
+    assert "Commands:" in outcome.output
+    assert "error: " not in outcome.output
 
 
 def test_every_option_has_a_help_text():

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rb2v.core.clock import fit_clock
+from rb2v.core.clock import CRYSTAL_DRIFT, DriftPrior, combine_drifts, fit_clock, turned_to
 
 TOLERANCE = 0.005
 TIMES = np.arange(60) / 25
@@ -182,3 +182,53 @@ def test_the_line_is_that_of_the_frames_returned(seed):
     residuals = np.abs(sharp - fit.offset_seconds - (1 + fit.drift) * TIMES)
     np.testing.assert_array_equal(fit.inliers, residuals <= TOLERANCE)
     assert fit.residual_seconds == pytest.approx(1.4826 * np.median(residuals[fit.inliers]), rel=1e-6)
+
+
+def test_few_frames_do_not_invent_a_drift():
+    rng = np.random.default_rng(8)
+    sharp = 0.3 + (1 + 8e-5) * TIMES + rng.normal(0, 1e-3, len(TIMES))
+    alone, fit = (fit_clock(TIMES, sharp, TOLERANCE, prior=prior) for prior in (None, DriftPrior()))
+    assert alone.drift_error > 2 * CRYSTAL_DRIFT
+    assert abs(fit.drift - 8e-5) < 2 * CRYSTAL_DRIFT
+    assert fit.drift_error < CRYSTAL_DRIFT
+    assert (fit.own_drift, fit.own_drift_error) == (alone.drift, alone.drift_error)
+
+
+def test_a_rate_that_no_crystal_has_is_believed_where_it_is_sure():
+    fit = fit_clock(TIMES, 0.3 + 1.004 * TIMES, TOLERANCE, prior=DriftPrior())
+    assert fit.drift == pytest.approx(0.004, rel=1e-6)
+
+
+@pytest.mark.parametrize(("n", "correlation"), [(50, 0.0), (50, 0.4), (300, 0.4)])
+def test_intervals_hold_where_errors_follow_the_motion(n, correlation):
+    rng = np.random.default_rng(2)
+    times = np.arange(n) / 25
+    hits = []
+    for _ in range(200):
+        drift = CRYSTAL_DRIFT * rng.standard_normal()
+        errors = rng.standard_normal(n)
+        for index in range(1, n):
+            errors[index] = correlation * errors[index - 1] + np.sqrt(1 - correlation**2) * errors[index]
+        fit = fit_clock(times, 0.3 + (1 + drift) * times + 3e-4 * errors, TOLERANCE, prior=DriftPrior())
+        hits.append(abs(fit.drift - drift) < 1.96 * fit.drift_error)
+    assert 0.9 <= np.mean(hits) <= 0.98
+
+
+def test_takes_of_a_session_share_their_drift():
+    known, contradicting = combine_drifts([(9e-5, 4e-5), (6e-5, 4e-5), (-3e-3, 1e-4), (8e-5, 3e-5)], DriftPrior())
+    assert contradicting == [2]
+    weights = np.array([1 / 25, 1 / 16, 1 / 16, 1 / 9])
+    assert known.drift == pytest.approx(weights @ [0, 9e-5, 6e-5, 8e-5] / weights.sum())
+    assert known.sigma == pytest.approx(1e-5 / np.sqrt(weights.sum()))
+
+
+def test_a_line_is_turned_about_the_middle_of_each_piece():
+    sharp = 0.3 + TIMES
+    sharp[30:] += 0.1
+    fit = fit_clock(TIMES, sharp, TOLERANCE)
+    turned = turned_to(fit, DriftPrior(1e-4, 1e-6))
+    (before,), (after,) = fit.jumps, turned.jumps
+    assert turned.drift == 1e-4
+    assert turned.offset_seconds + (1 + 1e-4) * fit.center_seconds == pytest.approx(0.3 + fit.center_seconds)
+    there = turned.offset_seconds + (1 + 1e-4) * before.center_seconds + after.shift_seconds
+    assert there == pytest.approx(0.4 + before.center_seconds)

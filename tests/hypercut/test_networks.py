@@ -3,6 +3,7 @@ import torch
 
 from rb2v.errors import Rb2vError
 from rb2v.hypercut.networks import ORDER_NETWORKS, make_order_network
+from rb2v.hypercut.networks.base import score_alike
 
 N_DIMENSIONS = 16
 ANTISYMMETRIC = [name for name in ORDER_NETWORKS if make_order_network(name, 1, 0).antisymmetric]
@@ -85,6 +86,13 @@ def test_depends_on_the_seed_alone(arch):
     assert all(torch.equal(once[name], again[name]) for name in once)
     assert any(not torch.equal(once[name], other[name]) for name in once)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("arch", ORDER_NETWORKS)
+def test_networks_of_one_architecture_score_beside_each_other_as_alone(arch, pairs):
+    networks = [make_order_network(arch, N_DIMENSIONS, seed) for seed in (0, 1)]
+    for network, scores in zip(networks, score_alike(networks, *pairs), strict=True):
+        assert torch.equal(scores, network.score(*pairs))
 
 
 @pytest.mark.parametrize("arch", sorted(set(ORDER_NETWORKS) - {"upstream"}))

@@ -352,9 +352,8 @@ def test_a_step_that_is_not_finite_is_skipped_and_counted(tiny_shards, tiny_conf
         calls.append(scores)
         return scores.square().mean() * (float("nan") if len(calls) == 2 else 1)
 
-    monkeypatch.setitem(LOSSES, "sometimes_nan", {"agreement": sometimes_nan})
-    config = dataclasses.replace(tiny_config, loss="sometimes_nan")
-    network, _ = load_order_network(run(tiny_shards, tmp_path / "run", config, device="cpu"))
+    monkeypatch.setitem(LOSSES, tiny_config.loss, {"agreement": sometimes_nan})
+    network, _ = load_order_network(run(tiny_shards, tmp_path / "run", tiny_config, device="cpu"))
     assert all(parameter.isfinite().all() for parameter in network.parameters())
     assert pd.read_csv(tmp_path / "run" / "metrics.csv")["skipped"].tolist() == [1, 1, 1, 1]
 

@@ -8,6 +8,7 @@ from examples import draws
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rb2v.artifacts import FormatOverride
 from rb2v.errors import InputError
 from rb2v.io import video
 from rb2v.io.gopro import (
@@ -252,6 +253,16 @@ def test_chapters_go_on_in_time(tmp_path):
     expected = np.concatenate([telemetry.gyro_times, 1.68 + telemetry.gyro_times])
     np.testing.assert_allclose(read.gyro_times, expected, atol=1e-4)
     assert read.shutter_times[30] == pytest.approx(1.68, abs=1e-4)
+
+
+def test_telemetry_of_slow_motion_runs_with_the_frames(tmp_path):
+    # 100 frames per second, stored as 25: every time of the container is four times as late.
+    telemetry, override = make_telemetry(2.0), FormatOverride(capture_fps=100.0)
+    path = make_video(tmp_path / "a.mp4", 2.0, telemetry)
+    read = read_telemetry([path, path], override)
+    np.testing.assert_allclose(read.gyro_times[:400], telemetry.gyro_times / 4, atol=2e-5)
+    assert read.gyro_times[400] == pytest.approx(list(iter_frames([path, path], override))[50].time_seconds, abs=1e-4)
+    np.testing.assert_allclose(read.shutter_seconds[:50], telemetry.shutter_seconds, rtol=1e-7)
 
 
 def test_recordings_without_telemetry(tmp_path):

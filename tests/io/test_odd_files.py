@@ -15,11 +15,14 @@ from odd_files import (
     UNSTATED,
     cut_by_edit_list,
     moving,
+    to_frame,
     write_odd,
 )
 
 from rb2v.artifacts import FormatOverride
+from rb2v.core.planes import LEFT_SITING, Planes
 from rb2v.errors import InputError
+from rb2v.io.picture_track import ColorCoding, to_image
 from rb2v.io.recording import count_missing, read_recording
 from rb2v.io.video import iter_frames, probe_video, read_sound
 
@@ -42,6 +45,11 @@ FILES = {
     "vp9": ("a.webm", {"codec": "libvpx-vp9", "options": {"lossless": "1", "cpu-used": "8"}}),
     "av1": ("a.mp4", {"codec": "libsvtav1", "options": {"preset": "10", "qp": "8", "svtav1-params": "lp=1"}}),
     "prores": ("a.mov", {"codec": "prores_ks", "pix_fmt": "yuv422p10le", "options": {"profile": "3"}}),
+    "uncompressed-422": ("a.mov", {"codec": "rawvideo", "pix_fmt": "uyvy422", "color": (UNSTATED, LIMITED)}),
+    "uncompressed-10": ("a.mov", {"codec": "v210", "pix_fmt": "yuv422p10le", "color": (UNSTATED, LIMITED)}),
+    "nv12": ("a.avi", {"codec": "rawvideo", "pix_fmt": "nv12", "color": (UNSTATED, LIMITED)}),
+    "411": ("a.mkv", {"codec": "ffv1", "pix_fmt": "yuv411p"}),
+    "410": ("a.mkv", {"codec": "ffv1", "pix_fmt": "yuv410p"}),
     "ffv1-rgb": ("a.mkv", {"codec": "ffv1", "pix_fmt": "bgr0"}),
     "24-fps": ("a.mp4", {"options": X264, "rate": 24}),
     "240-fps": ("a.mp4", {"options": X264, "rate": 240}),
@@ -70,7 +78,9 @@ def test_every_container_and_codec_shows_what_was_recorded(tmp_path, frames, nam
     assert (recording.width, recording.height) == SIZE
     for index in (0, 5, 13):
         difference = shown[index].image.astype(float) - frames[index]
-        assert np.abs(difference[12:, 12:]).mean() < 5  # levels; chroma is subsampled, and codecs round
+        # In levels; chroma is subsampled by 2, or by 4, and codecs round.
+        assert np.abs(difference[12:, 12:]).mean() < (11 if name in ("411", "410") else 5)
+        assert np.abs(difference[12:, 12:].mean(axis=(0, 1))).max() < 1.5  # swscale's, for full range
 
 
 MATRICES = {  # FFmpeg's: what x and y of the shown image are, by columns and rows of the stored one
@@ -191,10 +201,26 @@ def test_flat_colors_keep_their_values(tmp_path, pix_fmt, color_range, space, ma
         path = write_planes(tmp_path / "a.mp4", codes, pix_fmt, (space, color_range))
         image = next(iter_frames([path])).image
         assert np.ptp(image.reshape(-1, 3), axis=0).max() == 0
-        # Half a step of the codes, in levels of each channel, and half a level of the output.
-        assert np.abs(image[0, 0] - color).max() <= (2 if bits == 8 else 1)
+        # Rounded once, in single precision. Codes of 8 bits cannot tell all colors apart, those of 10 can.
+        exact = decode_color(codes, weights, bits, full=color_range == FULL)
+        assert np.abs(image[0, 0] - exact).max() <= 0.504
+        if bits == 10:
+            np.testing.assert_array_equal(image[0, 0], color)
         assert probe_video(path).color.matrix == matrix
         assert probe_video(path).color.matrix_stated == (space != UNSTATED)
+
+
+@pytest.mark.parametrize("name", ["nv12", "nv16", "nv24", "p010le", "p210le", "p410le", "yuyv422", "uyvy422"])
+def test_formats_of_hardware_decoders_are_read_as_planar_ones(frames, name):
+    bits = 10 if name.startswith("p") else 8
+    chroma = {"nv12": "420", "p010le": "420", "nv24": "444", "p410le": "444"}.get(name, "422")
+    planar = to_frame(frames[3], f"yuv{chroma}p{'10le' if bits == 10 else ''}", (BT709, LIMITED))
+    coding = ColorCoding("bt709", full_range=False, matrix_stated=True, range_stated=True)
+    siting = {"420": LEFT_SITING, "422": (0.0, 0.0), "444": (0.0, 0.0)}[chroma]
+    expected, found = (to_image(picture, coding, siting) for picture in (planar, planar.reformat(format=name)))
+    expected = expected.rgb() if isinstance(expected, Planes) else expected
+    # The chroma of 8-bit 4:2:0 planes is rounded while it is interpolated, along either axis.
+    assert np.abs(found.astype(int) - expected).max() <= (3 if name == "nv12" else 0)
 
 
 def encode_color(color, weights, bits, *, full):
@@ -207,6 +233,18 @@ def encode_color(color, weights, bits, *, full):
     if full:
         return [round(top * luma), *(round(top * value) + (1 << (bits - 1)) for value in chroma)]
     return [round(one * (219 * luma + 16)), *(round(one * (224 * value + 128)) for value in chroma)]
+
+
+def decode_color(codes, weights, bits, *, full):
+    """R'G'B' in levels of 255, before they are rounded: the inverse of `encode_color`."""
+    kr, kb = weights
+    one = 1 << (bits - 8)
+    if full:
+        luma, *chroma = (code / ((1 << bits) - 1) for code in (codes[0], *(c - (1 << (bits - 1)) for c in codes[1:])))
+    else:
+        luma, *chroma = (codes[0] / one - 16) / 219, *((code / one - 128) / 224 for code in codes[1:])
+    blue, red = luma + (2 - 2 * kb) * chroma[0], luma + (2 - 2 * kr) * chroma[1]
+    return 255 * np.array([red, (luma - kr * red - kb * blue) / (1 - kr - kb), blue])
 
 
 def write_planes(path, codes, pix_fmt, color):

@@ -236,6 +236,16 @@ def test_a_callers_mistake_is_not_the_files(shards):
         assert not isinstance(caught.value, InputError)
 
 
+@pytest.mark.parametrize("kept", [96, 512, 4096])
+def test_a_shard_of_which_only_the_ends_are_left_is_named(copied, kept):
+    path = copied / read_manifest(copied).splits["train"].shards[1].file
+    content = path.read_bytes()
+    path.write_bytes(content[:kept] + bytes(len(content) - 2 * kept) + content[-kept:])
+    with pytest.raises(InputError) as caught:
+        list(ShardReader(copied).iterate())
+    assert caught.value.source == str(path)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

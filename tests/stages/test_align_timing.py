@@ -288,7 +288,11 @@ def test_only_the_takes_that_are_named_are_aligned(session, tmp_path):
     assert {row.take for row in rows} == {TAKE}
     assert read_aligned_manifest(tmp_path / "aligned").takes == (TAKE,)
     paths = [aligned_take_path(folder, TAKE) for folder in (tmp_path / "aligned", session.aligned)]
-    assert paths[0].read_bytes() == paths[1].read_bytes()
+    with AlignedTakeReader(paths[0]) as alone, AlignedTakeReader(paths[1]) as among_others:
+        np.testing.assert_array_equal(alone.position, among_others.position)
+        np.testing.assert_array_equal(alone.read(0).sharp, among_others.read(0).sharp)
+        # With others a take has their clock, too.
+        assert alone.timing.clock.own_drift == among_others.timing.clock.own_drift
     assert list(paths[0].parent.iterdir()) == paths[:1]
 
 

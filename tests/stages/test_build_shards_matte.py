@@ -71,7 +71,8 @@ def left_out_of(shards):
 
 @pytest.fixture
 def halving(monkeypatch, tmp_path):
-    monkeypatch.setitem(MATTERS, "halving", HalvingMatter)
+    """Files of weights for the matter 'background', in whose place `HalvingMatter` is."""
+    monkeypatch.setitem(MATTERS, "background", HalvingMatter)
     for share in ("1.0", "0.5"):
         (tmp_path / share).write_text(share)
     return tmp_path
@@ -178,9 +179,9 @@ def test_a_folder_in_which_no_sample_was_sound_takes_another_threshold(tmp_path)
 
 
 def test_samples_that_lost_their_foreground_are_left_out(tmp_path, monkeypatch):
-    monkeypatch.setitem(MATTERS, "empty", EmptyMatter)
+    monkeypatch.setitem(MATTERS, "background", EmptyMatter)
     aligned = make_aligned(tmp_path / "aligned", composite_psnr=40.0)
-    assert left_out_of(run(aligned, tmp_path / "shards", BuildShardsConfig(matter="empty")).parent) == {
+    assert left_out_of(run(aligned, tmp_path / "shards", BuildShardsConfig(matter="background")).parent) == {
         "take-g": 4,
         "take-h": 3,
     }
@@ -219,11 +220,11 @@ def test_the_threshold_is_that_of_the_aligned_folder(tmp_path):
 
 def test_another_matter_judges_the_takes_anew(tmp_path, halving):
     aligned = make_aligned(tmp_path / "aligned", {"matter": "chroma"}, composite_psnr=40.0)
-    config = BuildShardsConfig(matter="halving")
+    config = BuildShardsConfig(matter="background")
     out = run(aligned, tmp_path / "whole", config, weights=halving / "1.0").parent
     assert kept_of(out) == [1, 3, 7]
     build = ShardReader(out).manifest.provenance.config["build_shards"]
-    assert (build["matter"], build["weights_sha256"]) == ("halving", hashlib.sha256(b"1.0").hexdigest())
+    assert (build["matter"], build["weights_sha256"]) == ("background", hashlib.sha256(b"1.0").hexdigest())
     assert str(tmp_path) not in (out / "manifest.json").read_text()
     assert left_out_of(run(aligned, tmp_path / "half", config, weights=halving / "0.5").parent) == {
         "take-g": 4,
@@ -235,12 +236,14 @@ def test_another_matter_judges_the_takes_anew(tmp_path, halving):
 
 def test_weights_are_those_that_the_takes_were_aligned_with(tmp_path, halving, rb2v):
     sha256 = hashlib.sha256(b"1.0").hexdigest()
-    aligned = make_aligned(tmp_path / "aligned", {"matter": "halving", "weights_sha256": sha256}, composite_psnr=40.0)
+    aligned = make_aligned(
+        tmp_path / "aligned", {"matter": "background", "weights_sha256": sha256}, composite_psnr=40.0
+    )
     out = tmp_path / "shards"
     command = ("build-shards", "--aligned", aligned, "--out", out, "--workers", 1)
     status, _, error = rb2v(*command)
     assert (status, len(error.splitlines())) == (2, 1)
-    said = f"the takes were keyed by the matter 'halving' with weights of SHA-256 {sha256}"
+    said = f"the takes were keyed by the matter 'background' with weights of SHA-256 {sha256}"
     assert f"manifest.json: config.weights_sha256: {said}" in error
     assert "; expected that file as --weights, or another --matter" in error
     status, _, error = rb2v(*command, "--weights", halving / "0.5")
@@ -249,13 +252,13 @@ def test_weights_are_those_that_the_takes_were_aligned_with(tmp_path, halving, r
     assert not out.exists()
     assert rb2v(*command, "--weights", halving / "1.0")[0] == 0
     assert kept_of(out) == [1, 3, 5, 7]
-    asked = ("--matter", "halving", "--weights", halving / "0.5", "--out", tmp_path / "anew")
+    asked = ("--matter", "background", "--weights", halving / "0.5", "--out", tmp_path / "anew")
     assert rb2v(*command, *asked)[0] == 0
     assert left_out_of(tmp_path / "anew") == {"take-g": 4, "take-h": 3}
 
 
 def test_takes_without_a_screen_need_no_weights(tmp_path, halving):
-    config = {"matter": "halving", "weights_sha256": "0" * 64}
+    config = {"matter": "background", "weights_sha256": "0" * 64}
     aligned = finish(tmp_path / "aligned", [add_take(tmp_path / "aligned", "take-s", "sara")], config=config)
     assert len(ShardReader(run(aligned, tmp_path / "shards").parent)) == 3
 

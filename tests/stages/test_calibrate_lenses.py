@@ -13,6 +13,7 @@ from rb2v.io.calibration import read_calibration
 from rb2v.io.video import read_image, write_image
 from rb2v.stages.calibrate import CalibrateConfig, run
 from rb2v.stages.calibrate.boards import CharucoSpec, board_grid, find_charuco, find_corners
+from rb2v.stages.calibrate.precision import warn_of_bending
 
 TERMS = ("k1", "k2", "cx", "cy")
 SPEC = CharucoSpec("DICT_6X6_250", (5, 7), 0.5)
@@ -45,12 +46,19 @@ def test_lenses_and_homography_take_pixels_where_they_belong(bent, calibrated):
     assert calibrated.quality.rms_px < 0.2
 
 
-def test_without_the_lenses_they_do_not(bent, tmp_path):
+def test_without_the_lenses_they_do_not(bent, tmp_path, caplog):
     shutil.copytree(bent.raw, tmp_path / "raw", ignore=shutil.ignore_patterns("board_0[345].png"))
     shutil.copy(bent.root / "rig.yaml", tmp_path)
     straight = read_calibration(run(tmp_path / "raw", tmp_path / "c.json", CalibrateConfig(lenses="none")))
     assert straight.lens_blurry is straight.lens_sharp is None
     assert homography_errors(straight, bent.truth.rig, 15).mean() > 0.15
+    assert any("lens" in record.getMessage() for record in caplog.records)
+
+
+def test_only_what_a_lens_leaves_is_called_one(bent, calibrated, calibrated_session, caplog):
+    for calibration in (calibrated, read_calibration(calibrated_session.calibration)):
+        warn_of_bending(calibration.residuals, calibration.homography, calibration.size_sharp, calibration.size_blurry)
+    assert caplog.records == []
 
 
 def test_a_lens_that_is_found_undoes_the_true_one(bent, calibrated):

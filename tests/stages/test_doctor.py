@@ -8,7 +8,7 @@ from cards import make_telemetry, write_recording
 from sessions import write_rig
 
 from rb2v.errors import InputError
-from rb2v.io.video import write_image
+from rb2v.io.video import write_image, write_video
 from rb2v.stages import doctor
 
 
@@ -250,3 +250,17 @@ def test_odd_files_are_spoken_of_sensibly(tmp_path, good, shared_data, name):
     assert found["telemetry"].level == "warn"
     assert "there is no telemetry" in found["telemetry"].message
     assert "file" not in found
+
+
+@pytest.mark.parametrize(("color", "is_named"), [((30, 170, 60), False), ((30, 50, 200), True), ((90, 90, 90), True)])
+def test_a_screen_that_cannot_be_keyed_is_named(tmp_path, good, color, is_named):
+    image = np.full((48, 64, 3), color, np.uint8)
+    path = write_video(tmp_path / "screen.mp4", [image] * 25, 25.0)
+    raw = make_raw(tmp_path / "raw", {"a": good | {"blurry": path}})
+    take = raw / "takes" / "a" / "take.yaml"
+    take.write_text(take.read_text().replace("green_screen: false", "green_screen: true"))
+    (diagnosis,) = doctor.run(raw)
+    found = {finding.camera: finding for finding in diagnosis.findings if finding.check == "screen"}
+    assert ("blurry" in found) == is_named
+    assert found["sharp"].level == "warn"  # its frames are gray
+    assert "--matter background" in found["sharp"].advice

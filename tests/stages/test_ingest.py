@@ -11,7 +11,6 @@ import pytest
 import yaml
 from cards import NOON, write_cards, write_recording
 from scipy.ndimage import gaussian_filter1d
-from sessions import shared_session
 
 from rb2v.errors import InputError
 from rb2v.io.config import read_raw_directory, read_takes
@@ -458,19 +457,20 @@ def test_what_a_record_says(cards, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_simulated_session_goes_through_cards(shared, tmp_path):
-    session = shared_session(shared, seconds=0.2, categories=("street", "hand"))
-    names = sorted(take.name for take in read_takes(session.raw))
+def test_a_simulated_session_goes_through_cards(brief_session, tmp_path):
+    names = sorted(take.name for take in read_takes(brief_session.raw))
     for camera, first in (("blurry", 11), ("sharp", 57)):
-        for number, name in enumerate(sorted(names, key=lambda name: day_seconds(session, name, camera)), start=first):
+        for number, name in enumerate(
+            sorted(names, key=lambda name: day_seconds(brief_session, name, camera)), start=first
+        ):
             target = tmp_path / camera / "DCIM" / "100GOPRO" / f"GX01{number:04d}.MP4"
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(session.raw / "takes" / name / f"{camera}.mp4", target)
+            shutil.copyfile(brief_session.raw / "takes" / name / f"{camera}.mp4", target)
     cards = tmp_path / "blurry", tmp_path / "sharp"
-    planned, _ = take_in(cards, tmp_path / "again", rig=str(session.root / "rig.yaml"))
+    planned, _ = take_in(cards, tmp_path / "again", rig=str(brief_session.root / "rig.yaml"))
     assert planned.leftovers == ()
     assert [diagnosis.level for diagnosis in doctor.run(tmp_path / "again")] == ["ok", "ok"]
-    recorded = {pair_of(session.raw / "takes" / name) for name in names}
+    recorded = {pair_of(brief_session.raw / "takes" / name) for name in names}
     assert {pair_of(tmp_path / "again" / "takes" / take.name) for take in planned.takes} == recorded
 
 

@@ -250,8 +250,8 @@ class TestCommand:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            ("--train 0", "train must be 1 to 1000000, got 0"),
-            ("--size 2000", "size must be 32 to 1024, got 2000"),
+            ("--train 0", "--train: 0 is out of range; expected at least 1"),
+            ("--size 2000", "--size: 2000 is out of range; expected at most 1024"),
             ("--photos nowhere", "nowhere: is no folder"),
         ],
     )

@@ -69,7 +69,15 @@ class AntisymmetricNetwork(OrderNetwork):
 
     def embed(self, first: Tensor, second: Tensor) -> Tensor:
         """Return ``H(a, b) - H(b, a)``, (B, n_dimensions), for (B, 3, H, W) frames."""
-        cues = self.front_end(first, second)
+        return self.embed_view(self.view(first, second))
+
+    def view(self, first: Tensor, second: Tensor) -> tuple[Tensor, ...]:
+        """Return the cues of ordered pairs, which have no weights."""
+        return (self.front_end(first, second),)
+
+    def embed_view(self, view: tuple[Tensor, ...]) -> Tensor:
+        """Return the points of ordered pairs, ``(B, n_dimensions)``, from their cues."""
+        (cues,) = view
         ahead, back = self.trunk[:-1](torch.cat([cues, self.front_end.swap(cues)])).chunk(2)
         # The difference before the last layer: a matrix product rounds by a row's place, and the other order's
         # difference has the same one.

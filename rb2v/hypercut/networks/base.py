@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +40,14 @@ class OrderNetwork(nn.Module, ABC):
     def embed_both(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
         """Return the points of pairs in both orders, from one batched pass."""
 
+    def view(self, first: Tensor, second: Tensor) -> tuple[Tensor, ...]:
+        """Return what the weights see of ordered pairs: alike for all networks of an architecture."""
+        return first, second
+
+    def embed_view(self, view: tuple[Tensor, ...]) -> Tensor:
+        """Return the points of ordered pairs, ``(B, n)``, from what `view` returned."""
+        return self.embed(*view)
+
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
         """Score pairs of frames in both orders, in one batched pass.
 
@@ -68,13 +77,32 @@ class OrderNetwork(nn.Module, ABC):
         (...) tensor of float32
             Negative: keep; positive: reverse.
         """
-        return self.project(self.embed(_flatten(first), _flatten(second))).reshape(first.shape[:-3])
+        return score_alike([self], first, second)[0]
 
     def project(self, points: Tensor) -> Tensor:
         """Return the scores, (...) float32, of points, (..., n): their projection on the plane's normal."""
         # In full precision also under AMP: the sides of small scores would else be rounded away. And as a sum, which
         # rounds both orders of a pair alike: a matrix product rounds by a row's place.
         return (points.float() * self.normal.float()).sum(dim=-1)
+
+
+def score_alike(networks: Sequence[OrderNetwork], first: Tensor, second: Tensor) -> list[Tensor]:
+    """Score pairs of frames as they are ordered by networks of one architecture, which share their view of the pairs.
+
+    Parameters
+    ----------
+    networks : sequence of OrderNetwork
+        At least one.
+    first, second : (..., 3, H, W) tensor of float
+        Frames in [0, 1].
+
+    Returns
+    -------
+    list of (...) tensor of float32
+        What `OrderNetwork.score` returns, one a network.
+    """
+    view = networks[0].view(_flatten(first), _flatten(second))
+    return [network.project(network.embed_view(view)).reshape(first.shape[:-3]) for network in networks]
 
 
 class PairNetwork(OrderNetwork):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import torch
 import torch.nn.functional as F
@@ -74,7 +74,7 @@ class NormalFlow(SignedCues):
         ahead = -difference
         factors = ((ahead, mean_x), (ahead, mean_y), (mean_x, mean_x), (mean_y, mean_y), (mean_x, mean_y))
         step = CUE_STEP_PX // scale
-        cues = _pairs_outermost([_shrink(_sum_of_products(left, right), step) for left, right in factors])
+        cues = _pairs_outermost(_shrink(_sums_of_products(factors), step))
         energy = cues[:, 2:4].sum(dim=1).mean(dim=(1, 2))
         relative = cues / (energy + _FLOOR)[:, None, None, None]
         return relative.sign() * torch.log1p(4 * relative.abs())
@@ -127,9 +127,9 @@ class Correlation(SignedCues):
             for y in places
             for x in places
         )
-        matches = _pairs_outermost([self._average(_sum_of_products(*pair)) for pair in shifted])
+        matches = _pairs_outermost(self._average(_sums_of_products(shifted)))
         squares = (a.square() + b.square()) / 2
-        energy = _pairs_outermost([self._average(_sum_of_products(squares, torch.ones_like(squares)))])
+        energy = _pairs_outermost(self._average(_sums_of_products([(squares, torch.ones_like(squares))])))
         # Where there is next to nothing to match, noise would match by chance.
         least = self._least_share * energy.mean(dim=(2, 3), keepdim=True) + _FLOOR
         return matches / (energy + least)
@@ -168,32 +168,40 @@ def _pairs_innermost(frames: Tensor) -> Tensor:
     return frames.transpose(0, 1).contiguous(memory_format=torch.channels_last)
 
 
-def _pairs_outermost(maps: Sequence[Tensor]) -> Tensor:
-    """Return n maps, ``(1, B, h, w)`` each, as ``(B, n, h, w)``."""
-    return torch.cat(list(maps)).transpose(0, 1).contiguous()
+def _pairs_outermost(maps: Tensor) -> Tensor:
+    """Return n maps, ``(n, B, h, w)``, as ``(B, n, h, w)``."""
+    return maps.transpose(0, 1).contiguous()
 
 
-def _sum_of_products(left: Tensor, right: Tensor) -> Tensor:
-    """Sum the products of 3 or 6 channels, ``(C, B, h, w)`` each, to ``(1, B, h, w)``.
+def _sums_of_products(factors: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
+    """Sum the products of n pairs of tensors of 3 or 6 channels, ``(C, B, h, w)`` each, to ``(n, B, h, w)``.
 
     One channel after the other, so that what is read again is still in the core's own cache. The sum is rounded as
     `torch.sum` rounds it over the channels of ``(B, C, h, w)``, so that checkpoints give the scores that they always
     gave: one by one in blocks of pixels, and in another order where the last block of a map is not full.
     """
-    n_channels, _, height, width = left.shape
-    total = left[:1] * right[:1]
-    for channel in range(1, n_channels):
-        total += left[channel : channel + 1] * right[channel : channel + 1]
-    n_left = height * width % _SUM_BLOCK_PX
-    if n_left and n_channels > _SUM_LANES:
-        first_row = height - -(-n_left // width)
-        products = left[..., first_row:, :] * right[..., first_row:, :]
-        first, *lanes = products.permute(0, 2, 3, 1).flatten(1, 2)[:, -n_left:].unbind()
+    totals, last_products = [], []
+    for left, right in factors:
+        n_channels, _, height, width = left.shape
+        n_left = height * width % _SUM_BLOCK_PX if n_channels > _SUM_LANES else 0
+        lefts, rights = left.unbind(), right.unbind()
+        total = lefts[0] * rights[0]
+        for of_left, of_right in zip(lefts[1:], rights[1:], strict=True):
+            total += of_left * of_right
+        totals.append(total[None])
+        if n_left:
+            first_row = height - -(-n_left // width)
+            last_products.append(left[..., first_row:, :] * right[..., first_row:, :])
+    maps = torch.cat(totals)
+    if last_products:
+        # (C, n, pixels, B)
+        products = torch.stack(last_products, dim=1).permute(0, 1, 3, 4, 2).flatten(2, 3)[:, :, -n_left:]
+        first, *lanes = products.unbind()
         last = first + lanes[_SUM_LANES - 1]
         for lane in (*lanes[_SUM_LANES:], *lanes[: _SUM_LANES - 1]):
             last += lane
-        total[0].permute(1, 2, 0).flatten(0, 1)[-n_left:] = last
-    return total
+        maps.permute(0, 2, 3, 1).flatten(1, 2)[:, -n_left:] = last
+    return maps
 
 
 def _shrink(maps: Tensor, factor: int) -> Tensor:

@@ -20,10 +20,11 @@ import numpy as np
 from av.stream import Discard
 from numpy.typing import NDArray
 
+from rb2v.artifacts import FormatOverride
 from rb2v.errors import require_file
 from rb2v.io.container import iter_boxes, open_container
 from rb2v.io.gopro.elements import Element, Walk
-from rb2v.io.picture_track import find_stream
+from rb2v.io.picture_track import NO_OVERRIDE, find_stream, time_scale_of
 
 SETTINGS = (
     *("DZOM", "DZST", "EISA", "EISE", "EXPT", "HSGT", "PIMN", "PIMX", "PRTN", "PTCL", "PTEV"),
@@ -227,7 +228,7 @@ class _Packet:
     """Samples of the stream until the end of this packet, as the camera counts them."""
 
 
-def read_telemetry(paths: Sequence[Path]) -> Telemetry | None:
+def read_telemetry(paths: Sequence[Path], override: FormatOverride = NO_OVERRIDE) -> Telemetry | None:
     """Read the telemetry of a recording, or return None where no file of it has a GPMF track.
 
     Samples lie between the stamps of their packets, where the camera states stamps that agree with its packets. Where
@@ -238,6 +239,8 @@ def read_telemetry(paths: Sequence[Path]) -> Telemetry | None:
     ----------
     paths : sequence of Path
         The files of one recording in order; times go on from one to the next.
+    override : FormatOverride, optional
+        What is known better than the files state it: the times of packets are stretched with those of the frames.
 
     Raises
     ------
@@ -251,7 +254,8 @@ def read_telemetry(paths: Sequence[Path]) -> Telemetry | None:
     times: dict[str, list[NDArray[np.float64]]] = {key: [] for key in _N_AXES}
     problems: list[str] = []
     for path in paths:
-        track = _read_track(path)
+        time_scale, picture_seconds = _read_picture_times(path, override)
+        track = _read_track(path, time_scale)
         model, settings = model or track.model, {**track.settings, **settings}
         problems += [f"{path.name}: {problem}" for problem in track.problems]
         is_found = is_found or track.n_packets > 0
@@ -265,7 +269,6 @@ def read_telemetry(paths: Sequence[Path]) -> Telemetry | None:
                 problems.append(f"{path.name}: {int((~is_usable).sum())} samples of {key} are no numbers")
             values[key].append(rows[is_usable])
             times[key].append(start_seconds + key_times[is_usable])
-        picture_seconds = _picture_seconds(path)
         if track.n_packets and picture_seconds - track.end_seconds > _MAX_LACK_SECONDS:
             end = f"ends at {track.end_seconds:.1f} s of {picture_seconds:.1f} s"
             problems.append(f"{path.name}: the telemetry {end}")
@@ -311,7 +314,7 @@ class _Track:
     problems: tuple[str, ...]
 
 
-def _read_track(path: Path) -> _Track:
+def _read_track(path: Path, time_scale: float) -> _Track:
     stated = parse_payload(_read_settings(path))
     model, settings = stated.model, dict(stated.settings)
     problems = [f"the settings: {problem}" for problem in stated.problems]
@@ -320,7 +323,7 @@ def _read_track(path: Path) -> _Track:
     n_packets, end_seconds, n_bytes = 0, 0.0, 0
     ends: dict[int, float] = {}
     try:
-        for track, time_seconds, duration_seconds, data in _read_packets(path):
+        for track, time_seconds, duration_seconds, data in _read_packets(path, time_scale):
             n_packets, n_bytes = n_packets + 1, n_bytes + len(data)
             if n_packets > _MAX_PACKETS or n_bytes > _MAX_TRACK_BYTES or len(data) > _MAX_PAYLOAD_BYTES:
                 problems.append(f"more is there than a camera writes; reading ended at {time_seconds:.1f} s")
@@ -415,7 +418,7 @@ class _TrackError(Exception):
     """The container ends, or is damaged, within its telemetry."""
 
 
-def _read_packets(path: Path) -> Iterator[tuple[int, float, float, bytes]]:
+def _read_packets(path: Path, time_scale: float) -> Iterator[tuple[int, float, float, bytes]]:
     """Yield track, time, duration and payload of each packet of a file's GPMF tracks."""
     with open_container(path) as container:
         tracks = container.streams.data
@@ -432,7 +435,7 @@ def _read_packets(path: Path) -> Iterator[tuple[int, float, float, bytes]]:
                 if data.startswith(b"DEVC"):
                     gpmf_indices.add(index)
                 if index in gpmf_indices and packet.pts is not None and data:
-                    base = float(packet.time_base)
+                    base = float(packet.time_base) * time_scale
                     yield index, packet.pts * base, packet.duration * base if packet.duration else 1.0, data
         except av.FFmpegError as error:
             raise _TrackError(f"the telemetry cannot be read to its end ({error.strerror})") from error
@@ -452,10 +455,10 @@ def _read_settings(path: Path) -> bytes:
         return file.read(min(end - start, _MAX_SETTINGS_BYTES))
 
 
-def _picture_seconds(path: Path) -> float:
-    """Return how long a file's pictures last by its index, from time 0 on."""
+def _read_picture_times(path: Path, override: FormatOverride) -> tuple[float, float]:
+    """Return by what a file's times are multiplied, and how long its pictures last by its index, from time 0 on."""
     with open_container(path) as container:
-        stream = find_stream(container)
+        scale, stream = time_scale_of(path, container, override), find_stream(container)
         if stream is not None and stream.duration is not None and stream.time_base is not None:
-            return float(((stream.start_time or 0) + stream.duration) * stream.time_base)
-        return float((container.duration or 0) / av.time_base)
+            return scale, scale * float(((stream.start_time or 0) + stream.duration) * stream.time_base)
+        return scale, scale * float((container.duration or 0) / av.time_base)

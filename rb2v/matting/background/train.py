@@ -37,6 +37,7 @@ from rb2v.matting.background.network import (
 from rb2v.matting.background.weights import digest, load_network, save_network
 from rb2v.progress import Progress, label_count
 from rb2v.training.loop import run_steps
+from rb2v.training.optimizers import Adam
 from rb2v.training.ranks import Ranks
 from rb2v.training.state import STATE_NAME, Stateful, TrainingState
 from rb2v.training.steps import descend
@@ -176,7 +177,7 @@ def _train(
 ) -> None:
     place = next(network.parameters()).device
     base = [p for name, p in network.named_parameters() if not name.startswith("refiner.")]
-    plain_optimizer = torch.optim.Adam([{"params": base}, {"params": list(network.refiner.parameters())}], lr=config.lr)
+    plain_optimizer = Adam([{"params": base}, {"params": list(network.refiner.parameters())}], lr=config.lr)
     fabric = ranks.make_fabric(mixed=False)
     wrapped, optimizer = fabric.setup(network, plain_optimizer)
     parts: dict[str, Stateful] = {"network": network, "optimizer": plain_optimizer}

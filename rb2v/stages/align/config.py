@@ -37,7 +37,7 @@ class AlignConfig:
     """Score windows on reduced frames, or at the output's size."""
     rolling_shutter: Literal["report", "compensate"] = "report"
     """Report a difference of the cameras' read-out, or compensate for it row by row."""
-    registration: Literal["shared", "per-take"] = "shared"
+    registration: Literal["shared", "per-take"] = "per-take"
     """The calibration's homography for all takes, or one refined for each, as after a knock to the rig."""
     max_shift_px: Positive = 0.5
     """Displacement between the views of a take, in blurry-camera px, above which it is warned of."""
@@ -65,6 +65,10 @@ class AlignConfig:
     min_explained_psnr_db: NotNegative = 28.0
     """Reject green-screen frames whose foreground over the screen has a lower PSNR, in dB (``matte``);
     0 accepts all."""
+    drift_ppm: float = 0.0
+    """Drift of the sharp camera's clock against the blurry one's, in ppm, as far as it is known beforehand."""
+    drift_sigma_ppm: Positive = 50.0
+    """Standard deviation of that, in ppm: 43 and 50 ppm between two cameras are on record."""
     wide_range_seconds: _RangeSeconds = 2.5
     """Half-width, in s, of the wide search for frames without a clear window near the coarse offset."""
 

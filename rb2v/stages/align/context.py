@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from rb2v.artifacts import Calibration, Rig, Take
+from rb2v.artifacts import Calibration, FormatOverride, Rig, Take
 from rb2v.core.color import Response
 from rb2v.core.temporal import MatrixProduct
 from rb2v.device import Device, make_matrix_product
@@ -18,7 +18,7 @@ from rb2v.interpolation import Interpolator, make_interpolator
 from rb2v.io.gopro import Telemetry, read_telemetry
 from rb2v.stages.align.config import AlignConfig
 
-TelemetryReader = Callable[[tuple[Path, ...]], Telemetry | None]
+TelemetryReader = Callable[[tuple[Path, ...], FormatOverride], Telemetry | None]
 
 _MIN_TRACK_SIZE_PX = 64  # of the shorter side, below which little is left to tell windows apart
 _MAX_TRACK_SCALE = 4  # by which frames are made smaller at most; motion of a frame's step is to stay visible

@@ -111,7 +111,8 @@ def _from_sound(context: TakeContext) -> OffsetEstimate | None:
 
 
 def _from_gyro(context: TakeContext) -> OffsetEstimate | None:
-    blurry, sharp = (context.read_telemetry(paths) for paths in (context.take.blurry, context.take.sharp))
+    take, read = context.take, context.read_telemetry
+    blurry, sharp = read(take.blurry, take.blurry_format), read(take.sharp, take.sharp_format)
     if blurry is None or sharp is None or not (len(blurry.gyro) and len(sharp.gyro)):
         return None
     heard = [

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import t
+from scipy.special import ndtri, stdtrit
 
 from rb2v.artifacts import ClockModel
 from rb2v.core.blur import STORED_LEVELS
@@ -17,6 +17,8 @@ from rb2v.stages.align.config import AlignConfig
 from rb2v.stages.align.context import TakeContext
 from rb2v.stages.align.search import Search, unclipped
 from rb2v.stages.align.track import Tracks
+
+_LEAST_FREEDOM = 3  # of correlated frames: 95 % intervals 1.6 times as wide, where one would make them 6.5 times
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Place:
 def place_frames(context: TakeContext, tracks: Tracks, search: Search, clock: ClockModel | None) -> list[Place]:
     """Return the place of every frame: on the clock's line, or where there is none at its own best window."""
     # With few frames on the line its errors are themselves not well known.
-    caution = 1.0 if clock is None else float(t.ppf(0.975, max(clock.n_inliers - 2, 1)) / t.ppf(0.975, math.inf))
+    caution = 1.0 if clock is None else _caution(clock)
     places = []
     for index, time_seconds in enumerate(tracks.blurry.times):
         if clock is None:
@@ -45,6 +47,15 @@ def place_frames(context: TakeContext, tracks: Tracks, search: Search, clock: Cl
             error_frames = caution * clock.error_seconds(float(time_seconds)) * context.rig.fine_fps
             places.append(Place(round(position_fine), position_fine, error_frames))
     return places
+
+
+def _caution(clock: ClockModel) -> float:
+    """Return by how much Student's intervals are wider than normal ones for the frames that carry a clock."""
+    n_free = clock.n_inliers - 2
+    if clock.n_effective is not None:
+        # How many frames they are worth is itself a guess, and has widened the error already.
+        n_free = min(n_free, max(round(clock.n_effective) - 2, _LEAST_FREEDOM))
+    return float(stdtrit(max(n_free, 1), 0.975) / ndtri(0.975))
 
 
 def check_frames(tracks: Tracks, places: list[Place], confident: NDArray[np.bool_]) -> FrameChecks:

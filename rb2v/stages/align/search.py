@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rb2v.core.blur import STORED_LEVELS
-from rb2v.core.temporal import Peak, errors_to_psnr, find_peak, search_errors
+from rb2v.core.blur import STORED_LEVELS, CubicWindows
+from rb2v.core.color import luminance
+from rb2v.core.temporal import Peak, errors_to_psnr, find_peak, parabola_vertex, search_errors, window_errors
 from rb2v.io.aligned import ScoreCurves
 from rb2v.stages.align.context import TakeContext
 from rb2v.stages.align.track import Tracks
@@ -21,6 +22,8 @@ CLIPPED_LINEAR = 0.95
 _FRAMES_AT_ONCE = 256  # enough for one matrix product to run at full speed
 _NUMBERS_AT_ONCE = 1 << 23  # 64 MB as float64
 _MIN_LOST_RUN = 4  # frames; single spoilt ones are no reason to search farther (docs/alignment.md)
+_CENTERING_ROUNDS = 2  # Newton steps; not measured how far a third would move a peak
+_NEIGHBORS = np.array([-1.0, 0.0, 1.0])
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,6 +120,27 @@ class _Scorer:
             if peak.margin_db >= self._config.min_margin_db:
                 self._peaks[index] = self._first_positions[index] + peak.index + peak.offset
             self.confident[index] = self._is_clear(peak, errors)
+        if isinstance(self._windows, CubicWindows) and self._config.positions == "clock":
+            self._center_peaks(indices, self._windows)
+
+    def _center_peaks(self, indices: NDArray[np.intp], windows: CubicWindows) -> None:
+        """Read clear peaks again from windows that lie evenly about them.
+
+        Errors are no parabola, so that the vertex through three windows of which the middle one lies off the peak is
+        drawn towards that one.
+        """
+        peaks = self._peaks
+        for index in indices[self.confident[indices]].tolist():
+            frame = self._frames[index]
+            target, valid = luminance(frame / STORED_LEVELS)[None], self._counted(frame[None])
+            for _ in range(_CENTERING_ROUNDS):
+                if not 1 <= peaks[index] <= len(windows) - 2:
+                    break
+                errors = window_errors(windows.between(peaks[index] + _NEIGHBORS), target, valid)[0]
+                peaks[index] += parabola_vertex(*errors)
+
+    def _counted(self, frames: NDArray[np.uint16]) -> NDArray[np.bool_] | None:
+        return unclipped(frames) if self._config.color_fit == "robust" else None
 
     def look_further(self, run: NDArray[np.intp], expected: NDArray[np.int64], radius: int) -> None:
         """Move the ranges of frames whose clear window lies further off, as behind a piece that a recording lacks."""
@@ -138,9 +162,11 @@ class _Scorer:
         for start in range(0, len(indices), n):
             some = indices[start : start + n]
             frames = self._frames[some]
-            valid = unclipped(frames) if self._config.color_fit == "robust" else None
+            valid = self._counted(frames)
+            # Luminance alone, because chroma that lies beside luma would draw every moving edge to a wrong time.
+            targets = luminance(frames / STORED_LEVELS) if self._config.positions == "clock" else frames / STORED_LEVELS
             errors = search_errors(
-                self._windows, frames / STORED_LEVELS, first[start : start + n], n_windows, valid, product=self._product
+                self._windows, targets, first[start : start + n], n_windows, valid, product=self._product
             )
             yield from zip(some.tolist(), errors, strict=True)
 

@@ -30,6 +30,7 @@ from rb2v.io.video import probe_video, read_image
 from rb2v.matting import make_matter
 from rb2v.stages.align.config import AlignConfig
 from rb2v.stages.align.context import Resources, RunContext, TakeContext
+from rb2v.stages.align.session import settle_clocks
 from rb2v.stages.align.take import write_take
 
 logger = logging.getLogger(__name__)
@@ -136,14 +137,13 @@ def run(
     )
     # Takes may be added to a session later; everything else decides what a finished take looks like.
     settings = {"stage": "align", "version": __version__, "rig_settings": dataclasses.asdict(raw.rig)}
-    settings |= {name: value for name, value in dataclasses.asdict(manifest).items() if name != "takes"}
+    settings |= {name: value for name, value in dataclasses.asdict(manifest).items() if name not in ("takes", "clock")}
     with output_folder(out_dir, settings):
         context = RunContext(raw.rig, calibration, config, Resources(device, weights, interpolator_weights), out_dir)
-        align = partial(_try_take, context=context)
         found: dict[str, InputError] = {}
         # The longest first, so that none is begun when the other workers have nothing left to do.
         ordered = sorted(takes, key=_stored_bytes, reverse=True)
-        for take, record in zip(ordered, executor.map(align, ordered), strict=True):
+        for take, record in zip(ordered, executor.map(partial(_try_take, context=context), ordered), strict=True):
             if isinstance(record, InputError):
                 found[take.name] = record
                 continue
@@ -155,14 +155,23 @@ def run(
             raise faults[0] if len(faults) == 1 else Rb2vError("\n".join(dict.fromkeys(map(str, faults))))
         # A choice of takes leaves those in the folder that were finished before.
         finished = [take for take in known if take in takes or _is_finished(take, out_dir)]
+        names = tuple(take.name for take in finished)
+
+        def align_again(name: str, known: AlignConfig) -> None:
+            aligned_take_path(out_dir, name).unlink()
+            take = next(take for take in finished if take.name == name)
+            again = _try_take(take, dataclasses.replace(context, config=known))
+            if isinstance(again, InputError):
+                raise again
+
+        clock = settle_clocks(out_dir, names, raw.rig, config, align_again) if config.positions == "clock" else None
         frames: list[AlignedFrame] = []
         for take in finished:
             with AlignedTakeReader(aligned_take_path(out_dir, take.name)) as reader:
                 frames += reader.read_frames()
         table = write_alignment(out_dir / ALIGNMENT_NAME, frames)
         # Last, because its presence says that the folder is finished.
-        names = tuple(take.name for take in finished)
-        write_aligned_manifest(out_dir, dataclasses.replace(manifest, takes=names))
+        write_aligned_manifest(out_dir, dataclasses.replace(manifest, takes=names, clock=clock))
         return table
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,20 +13,22 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from rb2v.artifacts import AlignedFrame, Camera, ClockModel, TakeRegistration, Timing
+from rb2v.artifacts import AlignedFrame, Camera, ChromaChoice, ChromaSiting, ClockModel, TakeRegistration, Timing
 from rb2v.core.color import apply_color_map, encode, to_linear
 from rb2v.core.homography import Homography
+from rb2v.core.planes import SITINGS
 from rb2v.core.resampling import FrameWarp
 from rb2v.errors import InputError
-from rb2v.io.aligned import write_aligned_take
+from rb2v.io.aligned import FrameChecks, write_aligned_take
 from rb2v.io.frame_file import FrameFile
 from rb2v.io.video import read_image
 from rb2v.matting import make_matter
 from rb2v.stages.align.context import TakeContext
+from rb2v.stages.align.joint import MAX_TIME_ERROR_FRAMES, HiddenShift, find_hidden_shift
 from rb2v.stages.align.matte import CompositeLimits, LaidAside, reject_broken_composites
 from rb2v.stages.align.offset import choose_offset, estimate_offsets
 from rb2v.stages.align.photometry import ColorMap, Photometry, known_color_map
-from rb2v.stages.align.quality import Judge, check_frames, place_frames
+from rb2v.stages.align.quality import Judge, Place, check_frames, place_frames
 from rb2v.stages.align.registration import (
     MAX_FRAMES,
     MatchedFrame,
@@ -36,17 +38,18 @@ from rb2v.stages.align.registration import (
     measure_registration,
     registration_of,
 )
-from rb2v.stages.align.search import no_search, search_windows
+from rb2v.stages.align.search import Search, no_search, search_windows
 from rb2v.stages.align.timing import (
     Neighbourhoods,
     estimate_exposure,
     estimate_rolling_shutter,
     fit_take_clock,
+    replace_flicker,
     row_shifts,
 )
-from rb2v.stages.align.track import BlurryTrack, Recording, SharpSource, Tracks, reduce_frames
+from rb2v.stages.align.track import BlurryTrack, Recording, SharpSource, Tracks, measure_flicker, reduce_frames
 
-_MAX_ROUNDS = 3  # windows found under a wrong homography hide a part of how wrong it is (docs/calibration.md)
+_MAX_ROUNDS = 5  # two for a shift that bends the clock, three for the rest of the homography (docs/calibration.md)
 _MAX_SHARED_COLOR_FRAMES = 24  # enough for one map of twelve numbers (docs/alignment.md)
 
 
@@ -71,8 +74,8 @@ def write_take(context: TakeContext, path: Path, inputs_sha256: str) -> None:
         screen is seen in a green-screen take.
     """
     with threadpool_limits(1, "blas"):
-        chosen, registration = _register(context)
-        frames, samples = chosen.make_samples()
+        windows, registration = _register(context)
+        frames, samples = _make_samples(context, windows)
         if context.take.green_screen:
             config = context.config
             matter = make_matter(config.matter, context.run.resources.matter_weights)
@@ -83,40 +86,48 @@ def write_take(context: TakeContext, path: Path, inputs_sha256: str) -> None:
             context.take,
             frames,
             samples,
-            chosen.search.curves,
-            chosen.checks,
-            chosen.timing,
+            windows.search.curves,
+            windows.checks,
+            windows.timing,
             samples.plate,
             inputs_sha256,
             registration,
         )
 
 
-def _register(context: TakeContext) -> tuple[_Round, TakeRegistration | None]:
-    """Return the round whose windows are taken, and how far the views of the take lie off each other."""
+def _register(context: TakeContext) -> tuple[_Windows, TakeRegistration | None]:
+    """Find the windows of a take, under a homography of its own where it needs one, and how far its views lie off."""
     config, rounds = context.config, _Rounds(context)
-    first = last = rounds.begin(context.calibration.homography)
-    is_far = first.registration is not None and first.registration.shift_px > config.max_shift_px
     is_refined = config.registration == "per-take"
-    # Windows that were found under a wrong homography hide a part of how wrong it is.
-    if is_refined or is_far:
-        for _ in range(_MAX_ROUNDS):
-            if last.better_homography is None:
+    homography: Homography = context.calibration.homography
+    under_shared: _Windows | None = None
+    for n_rounds in range(_MAX_ROUNDS + 1):
+        may_go_on = n_rounds < _MAX_ROUNDS and (is_refined or n_rounds > 0)
+        found = rounds.find_windows(homography, may_go_on=may_go_on)
+        better = found.homography if isinstance(found, _Windows) else found
+        if isinstance(found, _Windows):
+            is_far = found.registration is not None and found.registration.shift_px > config.max_shift_px
+            if better is not None and is_far and not is_refined and n_rounds == 0:
+                # Windows that were found under a wrong homography hide a part of how wrong it is.
+                under_shared = found
+            elif better is None or not may_go_on:
                 break
-            if is_refined or last is not first:
-                last.discard()
-            last = rounds.begin(last.better_homography)
-    registration = last.registration
-    if last is not first:
-        total = registration_of(context, last.homography, registration)
-        registration = registration if is_refined else dataclasses.replace(total, homography=None)
-    _warn_of_shift(context, registration)
-    if is_refined and last is not first:
-        registration = total
-    return last if is_refined else first, registration
+        if found is not under_shared:
+            rounds.discard()
+        assert better is not None
+        homography = better
+    assert isinstance(found, _Windows)
+    registration, windows = found.registration, under_shared or found
+    if under_shared is not None:
+        total = registration_of(context, homography, registration)
+        registration = dataclasses.replace(total, homography=None)
+    _warn_of_shift(context, windows, registration)
+    if n_rounds and under_shared is None:
+        registration = registration_of(context, homography, registration)
+    return windows, registration
 
 
-def _warn_of_shift(context: TakeContext, registration: TakeRegistration | None) -> None:
+def _warn_of_shift(context: TakeContext, windows: _Windows, registration: TakeRegistration | None) -> None:
     limit_px = context.config.max_shift_px
     if registration is not None and registration.shift_px > limit_px:
         is_refined = context.config.registration == "per-take"
@@ -126,6 +137,9 @@ def _warn_of_shift(context: TakeContext, registration: TakeRegistration | None) 
             limit_px,
             "no homography of its own helps" if is_refined else "was the rig moved? --per-take refines it",
         )
+    if windows.hidden is not None and not np.isinf(windows.hidden.span_seconds).all():
+        place = next(edge for edge in windows.hidden.span_seconds if math.isfinite(edge))
+        context.logger.warning("the views shift against each other %.2f s after its start", place)
 
 
 class _Rounds:
@@ -144,24 +158,25 @@ class _Rounds:
 
     def __init__(self, context: TakeContext) -> None:
         take, rig, calibration = context.take, context.rig, context.calibration
-        self._context, self._n_rounds = context, 0
-        warp = _make_warp(context, np.eye(3), "blurry")
+        self._context = context
+        self._folder = context.scratch
+        self._n_rounds = 0
         blurry = Recording(take.blurry, calibration.size_blurry, rig.blurry_fps, override=take.blurry_format)
-        track = blurry.warp(warp, context.scratch / "blurry")
+        track = blurry.warp(_make_warp(context, np.eye(3), "blurry"), context.scratch / "blurry")
         sizes = (context.track_size, context.reduced_size)  # by way of the track's size, as the sharp frames go
         reduced = reduce_frames(track, context.response, sizes, context.scratch / "small")
         whole = None
         if context.config.search == "full":
             whole = reduce_frames(track, context.response, (rig.output_size,), context.scratch / "linear")
         self._blurry = BlurryTrack(track, reduced, whole)
-        # Other rounds are the rule only where every take is refined; elsewhere their decoding costs less than room.
+        # Elsewhere other rounds are rare, and decoding again costs less than the room.
         decoded = context.scratch / "decoded" if context.config.registration == "per-take" else None
         self._sharp = Recording(
             take.sharp, calibration.size_sharp, rig.sharp_fps, override=take.sharp_format, decoded=decoded
         )
 
-    def begin(self, homography: Homography) -> _Round:
-        """Find the windows of the take's frames under a homography.
+    def find_windows(self, homography: Homography, *, may_go_on: bool) -> _Windows | Homography:
+        """Find every frame's window under a homography; see `_find_windows`.
 
         Raises
         ------
@@ -170,28 +185,47 @@ class _Rounds:
             window.
         """
         context = self._context
-        folder = context.scratch / f"round_{self._n_rounds}"
-        folder.mkdir()
+        self._folder = context.scratch / f"round_{self._n_rounds}"
+        self._folder.mkdir()
         self._n_rounds += 1
-        track = self._sharp.warp(_make_warp(context, homography, "sharp"), folder / "sharp")
-        sharp = SharpSource(track, context.rig, context.interpolator, context.response)
+        track = self._sharp.warp(_make_warp(context, homography, "sharp"), self._folder / "sharp")
+        # The paper's way takes the light as it is.
+        flicker = measure_flicker(track, context.response) if context.config.positions == "clock" else None
+        gains = None if flicker is None else flicker.gains
+        sharp = SharpSource(track, context.rig, context.interpolator, context.response, gains=gains)
         if sharp.n_positions < 1:
             problem = f"holds {len(track.times)} frames"
             raise InputError(context.take.sharp[0], problem, expected="at least one whole window")
-        reduced = sharp.reduce(context.track_size, context.reduced_size, folder / "reduced")
-        blur_track = sharp.make_blur_track(folder / "blur") if context.config.search == "full" else None
-        tracks = Tracks(self._blurry, sharp, reduced, reduced.windows(context.rig), blur_track)
-        return _Round(context, tracks, homography, folder)
+        reduced = sharp.reduce(context.track_size, context.reduced_size, self._folder / "reduced")
+        blur_track = sharp.make_blur_track(self._folder / "blur") if context.config.search == "full" else None
+        tracks = Tracks(self._blurry, sharp, reduced, reduced.windows(context.rig), blur_track, flicker)
+        samples = _Samples(context, tracks, FrameFile(self._folder / "samples", np.uint8))
+        return _find_windows(context, samples, homography, may_go_on=may_go_on)
+
+    def discard(self) -> None:
+        """Delete what the last round has on disk; nothing more can be made of its windows."""
+        shutil.rmtree(self._folder)
 
 
 def _make_warp(context: TakeContext, homography: Homography, camera: Camera) -> FrameWarp:
-    calibration = context.calibration
-    lens = calibration.lens_blurry if camera == "blurry" else calibration.lens_sharp
-    return FrameWarp(homography, dataclasses.astuple(calibration.crop), context.rig.output_size, context.response, lens)
+    rig, calibration = context.rig, context.calibration
+    if camera == "blurry":
+        lens, siting = calibration.lens_blurry, _chroma_siting(rig.blurry_chroma, calibration.chroma_blurry)
+    else:
+        lens, siting = calibration.lens_sharp, _chroma_siting(rig.sharp_chroma, calibration.chroma_sharp)
+    crop = dataclasses.astuple(calibration.crop)
+    return FrameWarp(homography, crop, rig.output_size, context.response, lens, siting=siting)
+
+
+def _chroma_siting(choice: ChromaChoice, known: ChromaSiting | None) -> tuple[float, float] | None:
+    """Return where a camera's chroma lies; None where only its frames may say so."""
+    if choice != "auto":
+        return SITINGS[choice]
+    return (known.x, known.y) if known is not None and known.source == "measured" else None
 
 
 @dataclass(frozen=True, eq=False)
-class _MadeSample:
+class _Sample:
     """A frame's sample before it is judged."""
 
     color: ColorMap
@@ -201,145 +235,224 @@ class _MadeSample:
     """Where it is stored."""
 
 
-class _Round:
-    """A take's windows under one homography: search, timing, places, checks, and what is wrong with the homography.
+class _Samples:
+    """The samples of a take under one homography, stored as they are made, each once.
 
     Parameters
     ----------
     context : TakeContext
         The take.
     tracks : Tracks
-        Its recordings under the homography.
-    homography : (3, 3) ndarray
-        From sharp-camera pixels to blurry-camera pixels.
-    folder : Path
-        For what does not fit in memory; deleted with the round.
+        Its recordings.
+    stored : FrameFile
+        Where blurry frames and sequences are stored.
     """
 
-    def __init__(self, context: TakeContext, tracks: Tracks, homography: Homography, folder: Path) -> None:
-        self._context, self._tracks, self._folder = context, tracks, folder
-        self.homography = homography
+    def __init__(self, context: TakeContext, tracks: Tracks, stored: FrameFile[np.uint8]) -> None:
+        self.tracks, self.stored = tracks, stored
         fallback = known_color_map(context.calibration, context.rig, context.response)
-        self._photometry = Photometry(context.config, context.response, fallback)
-        self._samples = FrameFile(folder / "samples", np.uint8)
-        self._made: dict[int, _MadeSample] = {}
-        offsets = estimate_offsets(context, tracks)
-        offset = choose_offset(context, offsets)
-        search, timing = no_search(len(tracks.blurry.times)), Timing(offsets)
-        if offset is not None:
-            search = search_windows(context, tracks, offset.seconds)
-            # What a repeat shows is the frame before it, at another time.
-            search = dataclasses.replace(search, confident=search.confident & ~tracks.blurry.track.repeated)
-            timing = dataclasses.replace(timing, offset_source=offset.source)
-        clock = None
-        if context.config.positions == "clock":
-            clock = fit_take_clock(context, tracks, search)
-        if clock is not None:
-            nearby = Neighbourhoods(context, tracks, search, clock)
-            timing = dataclasses.replace(
-                timing,
-                clock=clock,
-                exposure=estimate_exposure(context, nearby),
-                rolling_shutter=estimate_rolling_shutter(context, nearby),
-            )
-        self.search, self.timing = search, timing
-        self._places = place_frames(context, tracks, search, clock)
-        self.checks = check_frames(tracks, self._places, search.confident)
-        self._judge = Judge(context.config, tracks, search, self.checks, clock)
-        registration, better = measure_registration(context, list(self._match_frames(clock)), homography)
-        if offset is not None:
-            coarse = find_coarse_shift(context, tracks, offset.seconds, homography)
-            # Under a large shift frames may seem to find windows that are not theirs.
-            if registration is None or (coarse[0] is not None and contradicts(registration, coarse[0])):
-                registration, better = coarse
-        self.registration: TakeRegistration | None = registration
-        self.better_homography: Homography | None = better
-        """Under which the views would lie on each other; None where this one is as good."""
+        self.photometry = Photometry(context.config, context.response, fallback)
+        self._made: dict[int, _Sample] = {}
 
-    def discard(self) -> None:
-        """Delete what does not fit in memory; nothing more can be made of the round."""
-        shutil.rmtree(self._folder)
+    def match(self, index: int, position: int, *, is_final: bool) -> MatchedFrame:
+        """Return a frame with the synthetic blur of its window, and make its sample of the same window if it is final.
 
-    def make_samples(self) -> tuple[list[AlignedFrame], LaidAside]:
-        """Judge every frame, and store the samples of those that are accepted."""
-        context, search, timing = self._context, self.search, self.timing
-        shifts = None
-        if timing.rolling_shutter is not None and timing.rolling_shutter.compensated:
-            shifts = row_shifts(timing.rolling_shutter, context.rig)
-        shared = self._shared_color(shifts) if context.config.color == "per-take" else None
-        frames, kept = [], []
-        for index, place in enumerate(self._places):
-            made = self._made.get(index)
-            if made is None and self._judge.can_be_made(place):
-                made = self._make_sample(index, *self._tracks.window(place.position, shifts), shared)
-            color, psnr_db = (self._photometry.fallback, math.nan) if made is None else (made.color, made.psnr_db)
-            reason = self._judge.reason(index, place, psnr_db)
-            if not reason and made is not None:
-                kept.append(made.slot)
-            frames.append(
-                AlignedFrame(
-                    take=context.take.name,
-                    blurry_index=index,
-                    blurry_time=float(self._tracks.blurry.times[index]),
-                    position=place.position,
-                    position_fine=place.position_fine,
-                    psnr=psnr_db,
-                    margin_db=float(search.margins_db[index]),
-                    accepted=not reason,
-                    reason=reason,
-                    color=color,
-                )
-            )
-        description = context.take.blurry[0].with_name("take.yaml")
-        return frames, LaidAside(description, self._plate(), self._samples, kept)
+        Parameters
+        ----------
+        index : int
+            The frame.
+        position : int
+            Its window.
+        is_final : bool
+            Whether its sharp frames and its colors depend on nothing that is not known yet.
+        """
+        blur, sequence = self.tracks.window(position)
+        if is_final:
+            self._made[index] = self._make(index, blur, sequence, None)
+        return MatchedFrame(self.tracks.blurry.image(index), blur)
 
-    def _match_frames(self, clock: ClockModel | None) -> Iterator[MatchedFrame]:
-        """Yield a few frames with the synthetic blur of their windows, for the registration."""
-        config = self._context.config
-        possible = [index for index, place in enumerate(self._places) if self._judge.can_be_made(place)]
-        trusted = clock is not None or config.positions == "independent"
-        told = [index for index in possible if trusted and self.search.confident[index]]
-        # Of what stands still any window is the right one.
-        chosen = told or [index for index in possible if is_still(self.search.curves.psnr[index])]
-        for index in chosen[:: max(-(-len(chosen) // MAX_FRAMES), 1)]:
-            blur, sequence = self._tracks.window(self._places[index].position)
-            # The window is made once, unless sharp frames or colors depend on what is not known yet.
-            if config.color == "per-frame" and config.rolling_shutter == "report":
-                self._made[index] = self._make_sample(index, blur, sequence, None)
-            yield MatchedFrame(self._tracks.blurry.image(index), blur)
+    def make(
+        self, index: int, position: int, row_shifts: NDArray[np.float64] | None, color: ColorMap | None
+    ) -> _Sample:
+        """Return a frame's sample, made now where it was not.
 
-    def _make_sample(
+        Parameters
+        ----------
+        index : int
+            The frame.
+        position : int
+            Its window.
+        row_shifts : (H,) ndarray of float64, optional
+            See `SharpSource.window`.
+        color : (3, 4) ndarray, optional
+            The color map; by default the one that fits the frame best.
+        """
+        if index not in self._made:
+            self._made[index] = self._make(index, *self.tracks.window(position, row_shifts), color)
+        return self._made[index]
+
+    def _make(
         self, index: int, blur: NDArray[np.float32], sequence: Sequence[NDArray[np.float32]], color: ColorMap | None
-    ) -> _MadeSample:
-        """Map a window to a frame's colors, by the map that fits it best where none is given, and store the sample."""
-        image = self._tracks.blurry.image(index)
+    ) -> _Sample:
+        image = self.tracks.blurry.image(index)
         if color is None:
-            color = self._photometry.fit([self._photometry.pairs(blur, image)])
-        psnr_db, sample = self._photometry.make_sample(blur, sequence, image, color)
-        self._samples.append(np.concatenate([sample.blurry[None], sample.sharp]))
-        return _MadeSample(color, psnr_db, len(self._samples) - 1)
+            color = self.photometry.fit([self.photometry.pairs(blur, image)])
+        psnr_db, sample = self.photometry.make_sample(blur, sequence, image, color)
+        self.stored.append(np.concatenate([sample.blurry[None], sample.sharp]))
+        return _Sample(color, psnr_db, len(self.stored) - 1)
 
-    def _shared_color(self, shifts: NDArray[np.float64] | None) -> ColorMap:
-        """Return the color map that fits the take: through frames spread over those that are clear."""
-        places, confident = self._places, np.flatnonzero(self.search.confident).tolist()
-        clear = [index for index in confident if self._judge.can_be_made(places[index])]
-        chosen = clear[:: max(-(-len(clear) // _MAX_SHARED_COLOR_FRAMES), 1)]
-        if not chosen:
-            return self._photometry.fallback
-        pairs = []
-        for index in chosen:
-            blur, _ = self._tracks.window(places[index].position, shifts)
-            pairs.append(self._photometry.pairs(blur, self._tracks.blurry.image(index)))
-        return self._photometry.fit(pairs)
 
-    def _plate(self) -> NDArray[np.uint8] | None:
-        """Return the clean plate as the blurry camera sees it; the sharp camera's stands in where it is missing."""
-        context, take = self._context, self._context.take
-        if take.green_screen and take.plate_blurry is not None:
-            return _make_warp(context, np.eye(3), "blurry")(read_image(take.plate_blurry))
-        if take.green_screen and take.plate_sharp is not None:
-            warped = _make_warp(context, self.homography, "sharp")(read_image(take.plate_sharp))
-            return encode(
-                apply_color_map(self._photometry.fallback, to_linear(warped, context.response)), context.response
+@dataclass(frozen=True, eq=False)
+class _Windows:
+    """What was found of a take's frames under one homography."""
+
+    samples: _Samples
+    used: Homography
+    """From sharp-camera pixels to blurry-camera pixels."""
+    search: Search
+    timing: Timing
+    places: list[Place]
+    checks: FrameChecks
+    judge: Judge
+    registration: TakeRegistration | None
+    homography: Homography | None
+    """Under which the views would lie on each other; None where the present one is as good."""
+    hidden: HiddenShift | None
+    """What the frames' own windows hide; None where they tell too little."""
+
+    def is_misregistered(self, max_shift_px: float) -> bool:
+        """Return whether the views lie so far off each other that windows may be wrong."""
+        if self.registration is not None and self.registration.shift_px > max_shift_px:
+            return True
+        hidden = self.hidden
+        return hidden is not None and hidden.homography is not None and hidden.time_error_frames > MAX_TIME_ERROR_FRAMES
+
+
+def _find_windows(
+    context: TakeContext, samples: _Samples, homography: Homography, *, may_go_on: bool
+) -> _Windows | Homography:
+    """Find every frame's window, the timing, and how far the views lie off each other.
+
+    Where another round may follow and the frames' own windows hide a shift of the views, it returns a homography
+    without that shift instead.
+    """
+    config, tracks = context.config, samples.tracks
+    times = tracks.blurry.times
+    offsets = estimate_offsets(context, tracks)
+    offset = choose_offset(context, offsets)
+    search, timing = no_search(len(times)), Timing(offsets)
+    if tracks.flicker is not None:
+        timing = replace_flicker(context, timing, tracks.flicker)
+    if offset is not None:
+        search = search_windows(context, tracks, offset.seconds)
+        # What a repeat shows is the frame before it, at another time.
+        search = dataclasses.replace(search, confident=search.confident & ~tracks.blurry.track.repeated)
+        timing = dataclasses.replace(timing, offset_source=offset.source)
+    hidden: HiddenShift | None = None
+    if config.positions == "clock" and offset is not None:
+        hidden = find_hidden_shift(context, tracks, search, homography)
+    if hidden is not None:
+        if hidden.homography is not None and may_go_on:
+            return hidden.homography
+        search = dataclasses.replace(search, confident=search.confident & hidden.holds(times))
+    clock = fit_take_clock(context, tracks, search) if config.positions == "clock" else None
+    if clock is not None:
+        nearby = Neighbourhoods(context, tracks, search, clock)
+        timing = dataclasses.replace(
+            timing,
+            clock=clock,
+            exposure=estimate_exposure(context, nearby),
+            rolling_shutter=estimate_rolling_shutter(context, nearby),
+        )
+    places = place_frames(context, tracks, search, clock)
+    checks = check_frames(tracks, places, search.confident)
+    judge = Judge(config, tracks, search, checks, clock)
+    chosen = _choose_frames(context, places, judge, search, clock)
+    is_final = config.color == "per-frame" and config.rolling_shutter == "report"
+    matched = [samples.match(index, places[index].position, is_final=is_final) for index in chosen]
+    registration, own = measure_registration(context, matched, homography)
+    if offset is not None:
+        coarse = find_coarse_shift(context, tracks, offset.seconds, homography)
+        # Under a large shift frames may seem to find windows that are not theirs.
+        if registration is None or (coarse[0] is not None and contradicts(registration, coarse[0])):
+            registration, own = coarse
+    if hidden is not None and hidden.homography is not None:
+        # Matched frames, too, would take their windows from a clock that the shift has bent.
+        registration, own = hidden.registration, hidden.homography
+    return _Windows(samples, homography, search, timing, places, checks, judge, registration, own, hidden)
+
+
+def _choose_frames(
+    context: TakeContext, places: Sequence[Place], judge: Judge, search: Search, clock: ClockModel | None
+) -> list[int]:
+    """Return the few frames that tell the registration."""
+    possible = [index for index, place in enumerate(places) if judge.can_be_made(place)]
+    trusted = clock is not None or context.config.positions == "independent"
+    told = [index for index in possible if trusted and search.confident[index]]
+    # Of what stands still any window is the right one.
+    chosen = told or [index for index in possible if is_still(search.curves.psnr[index])]
+    return chosen[:: max(-(-len(chosen) // MAX_FRAMES), 1)]
+
+
+def _make_samples(context: TakeContext, windows: _Windows) -> tuple[list[AlignedFrame], LaidAside]:
+    """Judge every frame, and store the samples of those that are accepted."""
+    config, samples, timing, judge = context.config, windows.samples, windows.timing, windows.judge
+    times = samples.tracks.blurry.times
+    shifts = None
+    if timing.rolling_shutter is not None and timing.rolling_shutter.compensated:
+        shifts = row_shifts(timing.rolling_shutter, context.rig)
+    shared = _shared_color(windows, shifts) if config.color == "per-take" else None
+    holds = np.ones(len(times), dtype=np.bool_) if windows.hidden is None else windows.hidden.holds(times)
+    is_misregistered = config.positions == "clock" and windows.is_misregistered(config.max_shift_px)
+    frames, kept = [], []
+    for index, place in enumerate(windows.places):
+        made = samples.make(index, place.position, shifts, shared) if judge.can_be_made(place) else None
+        color, psnr_db = (samples.photometry.fallback, math.nan) if made is None else (made.color, made.psnr_db)
+        reason = judge.reason(index, place, psnr_db)
+        if not reason and (is_misregistered or not holds[index]):
+            reason = "registration"
+        if not reason and made is not None:
+            kept.append(made.slot)
+        frames.append(
+            AlignedFrame(
+                take=context.take.name,
+                blurry_index=index,
+                blurry_time=float(times[index]),
+                position=place.position,
+                position_fine=place.position_fine,
+                psnr=psnr_db,
+                margin_db=float(windows.search.margins_db[index]),
+                accepted=not reason,
+                reason=reason,
+                color=color,
             )
-        return None
+        )
+    description = context.take.blurry[0].with_name("take.yaml")
+    plate = _make_plate(context, windows.used, samples.photometry.fallback)
+    return frames, LaidAside(description, plate, samples.stored, kept)
+
+
+def _shared_color(windows: _Windows, shifts: NDArray[np.float64] | None) -> ColorMap:
+    """Return the color map that fits the take: through frames spread over those that are clear."""
+    places, samples = windows.places, windows.samples
+    confident = np.flatnonzero(windows.search.confident).tolist()
+    clear = [index for index in confident if windows.judge.can_be_made(places[index])]
+    chosen = clear[:: max(-(-len(clear) // _MAX_SHARED_COLOR_FRAMES), 1)]
+    if not chosen:
+        return samples.photometry.fallback
+    pairs = []
+    for index in chosen:
+        blur, _ = samples.tracks.window(places[index].position, shifts)
+        pairs.append(samples.photometry.pairs(blur, samples.tracks.blurry.image(index)))
+    return samples.photometry.fit(pairs)
+
+
+def _make_plate(context: TakeContext, homography: Homography, fallback: ColorMap) -> NDArray[np.uint8] | None:
+    """Return the clean plate as the blurry camera sees it; the sharp camera's stands in where it is missing."""
+    take = context.take
+    if take.green_screen and take.plate_blurry is not None:
+        return _make_warp(context, np.eye(3), "blurry")(read_image(take.plate_blurry))
+    if take.green_screen and take.plate_sharp is not None:
+        warped = _make_warp(context, homography, "sharp")(read_image(take.plate_sharp))
+        return encode(apply_color_map(fallback, to_linear(warped, context.response)), context.response)
+    return None

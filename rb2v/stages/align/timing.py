@@ -10,9 +10,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from rb2v.artifacts import ClockJump, ClockModel, ExposureEstimate, Rig, RollingShutter
+from rb2v.artifacts import ClockJump, ClockModel, ExposureEstimate, Rig, RollingShutter, Timing
 from rb2v.core.blur import STORED_LEVELS, cubic_weights
-from rb2v.core.clock import fit_clock
+from rb2v.core.clock import CRYSTAL_DRIFT, DriftPrior, fit_clock
+from rb2v.core.color import luminance
+from rb2v.core.flicker import Flicker
 from rb2v.core.temporal import StepSums, box_weights, parabola_vertex
 from rb2v.errors import InputError
 from rb2v.stages.align.context import TakeContext
@@ -27,6 +29,7 @@ _SHORTEST_STEPS = 3.0  # of the blur track, 5 ms: shorter exposures hardly blur
 _MAX_SHIFT_FRAMES = 2.0  # fine frames either way: 10 ms, about the longest read-out over half a picture
 _SHIFT_STEP_FRAMES = 0.25  # of fine frames; a parabola finds the place between
 _MAX_DRIFT_ERROR = 1.0  # s per s, in place of the infinity of a clock through one instant
+_MAX_CRYSTAL_DRIFT = 4 * CRYSTAL_DRIFT  # standard deviations: one pair of cameras in 16,000
 _MIN_SIGNIFICANCE = 3.0  # standard errors
 _MAX_SHUTTER_SECONDS = 1.0  # telemetry that states longer ones is broken
 
@@ -35,12 +38,20 @@ def fit_take_clock(context: TakeContext, tracks: Tracks, search: Search) -> Cloc
     """Fit the clock through the frames whose own peaks are clear; None where too few agree."""
     confident = search.confident
     sharp_times = np.array([tracks.sharp.center_time(peak) for peak in search.curves.peak[confident]])
-    tolerance_seconds = context.config.tolerance_frames / context.rig.fine_fps
+    times, config = tracks.blurry.times[confident], context.config
+    tolerance_seconds = config.tolerance_frames / context.rig.fine_fps
+    prior = DriftPrior(1e-6 * config.drift_ppm, 1e-6 * config.drift_sigma_ppm)
     try:
-        fit = fit_clock(tracks.blurry.times[confident], sharp_times, tolerance_seconds, search.sharpness[confident])
+        fit = fit_clock(times, sharp_times, tolerance_seconds, search.sharpness[confident], prior=prior)
     except ValueError as error:
         context.logger.warning("%s", error)
         return None
+    if abs(fit.drift) > _MAX_CRYSTAL_DRIFT:
+        context.logger.warning(
+            "the cameras' clocks part by %.0f +- %.0f ppm, and crystals by less than %.0f: a frame rate may be "
+            "another than the file states, frames may be missing or repeated, or the views may not lie on each other",
+            *(1e6 * fit.drift, 1e6 * fit.drift_error, 1e6 * _MAX_CRYSTAL_DRIFT),
+        )
     for jump in fit.jumps:
         context.logger.warning(
             "the recordings part by %.3f s between %.3f s and %.3f s of the blurry one",
@@ -55,7 +66,20 @@ def fit_take_clock(context: TakeContext, tracks: Tracks, search: Search) -> Cloc
         center_seconds=fit.center_seconds,
         center_error_seconds=fit.center_error_seconds,
         jumps=tuple(ClockJump(**dataclasses.asdict(jump)) for jump in fit.jumps),
+        own_drift=fit.own_drift,
+        own_drift_error=min(fit.own_drift_error, _MAX_DRIFT_ERROR),
+        n_effective=fit.n_effective,
     )
+
+
+def replace_flicker(context: TakeContext, timing: Timing, flicker: Flicker) -> Timing:
+    """Return a take's timing with the flicker of its lamps, and name the remedy."""
+    context.logger.warning(
+        "lamps on %.0f Hz mains flicker by %.0f %% in the sharp frames, which is evened out; set a shutter of "
+        "1/%.0f s or light without flicker",
+        *(flicker.lamps_hz / 2, 100 * flicker.amplitude, flicker.lamps_hz),
+    )
+    return dataclasses.replace(timing, flicker_hz=flicker.lamps_hz, flicker_amplitude=flicker.amplitude)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -65,7 +89,7 @@ class Neighbourhood:
     originals: NDArray[np.float64]
     """(k, n, 3) reduced."""
     frame: NDArray[np.float64]
-    """(n, 3) the blurry frame, reduced alike."""
+    """(n, 1) luminance of the blurry frame, reduced alike."""
     valid: NDArray[np.bool_]
     """(n,) pixels that are not clipped."""
     center: float
@@ -120,7 +144,7 @@ class Neighbourhoods:
             if valid.any():
                 originals = self._tracks.reduced.frames[first : last + 1] / STORED_LEVELS
                 center = middle - first * per_frame
-                yield Neighbourhood(originals, frame / STORED_LEVELS, valid, center, per_frame)
+                yield Neighbourhood(originals, luminance(frame / STORED_LEVELS), valid, center, per_frame)
 
 
 def _longest_steps(rig: Rig) -> float:
@@ -167,7 +191,7 @@ def estimate_exposure(context: TakeContext, nearby: Iterable[Neighbourhood]) -> 
 
 def _shutter_seconds(context: TakeContext) -> float | None:
     try:
-        telemetry = context.read_telemetry(context.take.blurry)
+        telemetry = context.read_telemetry(context.take.blurry, context.take.blurry_format)
     except InputError:
         return None  # said where the sources of the offset were asked
     if telemetry is None:

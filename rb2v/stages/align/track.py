@@ -17,12 +17,15 @@ from numpy.typing import NDArray
 from rb2v.artifacts import FormatOverride, Rig
 from rb2v.core.blur import STORED_LEVELS, CubicWindows, StepWindows, Windows, window_steps
 from rb2v.core.color import Response, from_linear, to_linear
+from rb2v.core.flicker import Flicker, find_flicker
 from rb2v.core.frame_times import (
     GAP_FRAMES,
+    MAX_JITTER,
     MAX_REPEATED_SHARE,
     difference_levels,
     even_times,
     find_repeats,
+    frame_jitter,
     frame_step,
     thumbnail,
 )
@@ -38,6 +41,7 @@ from rb2v.io.video import map_frames, probe_video
 _N_BLOCKS = 8  # across and down, in which interpolation is judged
 _N_WORST_BLOCKS = 8  # the worst eighth of 64
 _DARK_LINEAR = 0.01  # of linear light, added to both, so that noise in the dark is no change of light
+_LIGHT_STRIDE = 8  # pixels, of which one tells the light of lamps: 3,000 of 448 x 448
 _NODE_STEP_FRAMES = 0.25  # of fine frames: rows between two such times are a blend of both
 _MAX_RATE_DIFFERENCE = 0.02  # relative; 59.94 for 60 is 0.001, and 120 for 100 is another rig
 
@@ -90,8 +94,8 @@ class Recording:
         Raises
         ------
         InputError
-            If a file cannot be decoded, its frames are of another size or rate, or so many of them repeat others that
-            they were converted from another rate.
+            If a file cannot be decoded, its frames are of another size or rate or come at uneven times, or so many of
+            them repeat others that they were converted from another rate.
         """
         if self._decoded is not None:
             decoded, track = self._decoded
@@ -131,6 +135,10 @@ class Recording:
         if (step := frame_step(known_times)) > 0 and abs(1 / step / self._fps - 1) > _MAX_RATE_DIFFERENCE:
             expected = f"{self._fps:g} as in the rig"
             raise InputError(self._paths[0], f"has {1 / step:.4g} frames per second", expected=expected)
+        if (jitter := frame_jitter(known_times, tick_seconds)) > MAX_JITTER:
+            problem = f"the frame rate varies: steps between frames differ by {100 * jitter:.0f} %"
+            expected = f"at most {100 * MAX_JITTER:.0f} %, as in the camera's own file"
+            raise InputError(self._paths[0], problem, expected=expected)
         repeated = find_repeats(np.array(differences, dtype=np.float64))
         if repeated.mean() > MAX_REPEATED_SHARE:
             counts = f"{repeated.sum()} of {len(repeated)}"
@@ -181,6 +189,21 @@ def _read(file: BinaryIO, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     return np.frombuffer(file.read(math.prod(shape)), dtype=np.uint8).reshape(shape)
 
 
+def measure_flicker(track: Track, response: Response) -> Flicker | None:
+    """Find the flicker of lamps in a recording; None where its light does not beat with the mains."""
+    if len(track.times) < 2:
+        return None
+    stride = np.s_[_LIGHT_STRIDE // 2 :: _LIGHT_STRIDE, _LIGHT_STRIDE // 2 :: _LIGHT_STRIDE]
+    changes = np.zeros(len(track.times) - 1)
+    before: NDArray[np.uint16] | None = None
+    for index in range(len(track.times)):
+        seen = quantize(to_linear(np.ascontiguousarray(track.frames[index][stride]), response))
+        if before is not None:
+            changes[index - 1] = _light_change(before, seen)
+        before = seen
+    return find_flicker(changes, 1 / frame_step(track.times))
+
+
 @dataclass(frozen=True, eq=False)
 class ReducedTrack:
     """The sharp recording on reduced frames, on disk, and what was measured while they were made."""
@@ -195,7 +218,7 @@ class ReducedTrack:
     is_cut: NDArray[np.bool_]
     """(n - 1,) whether the scene changes from each original frame to the next."""
 
-    def windows(self, rig: Rig) -> Windows:
+    def windows(self, rig: Rig) -> CubicWindows:
         """Return the synthetic blur of all windows."""
         return CubicWindows(self.frames, rig.upsampling, rig.frames_per_sequence, rig.blur_factor)
 
@@ -238,10 +261,20 @@ class SharpSource:
         Makes the frames between.
     response : {"linear", "srgb"} or float, optional
         Response that is undone; the rig's by default.
+    gains : (n,) ndarray of float64, optional
+        Light of every frame over that of lamps that do not flicker, which is evened out; all alike by default.
     """
 
-    def __init__(self, track: Track, rig: Rig, interpolator: Interpolator, response: Response | None = None) -> None:
-        self._track = track
+    def __init__(
+        self,
+        track: Track,
+        rig: Rig,
+        interpolator: Interpolator,
+        response: Response | None = None,
+        *,
+        gains: NDArray[np.float64] | None = None,
+    ) -> None:
+        self._track, self._gains = track, gains
         self._rig = rig
         self._interpolator = interpolator
         self._response: Response = rig.response if response is None else response
@@ -396,7 +429,8 @@ class SharpSource:
         return shrink(self._linear(index), size)
 
     def _linear(self, index: int) -> NDArray[np.float32]:
-        return to_linear(np.asarray(self._track.frames[index]), self._response)
+        linear = to_linear(np.asarray(self._track.frames[index]), self._response)
+        return linear if self._gains is None else linear / np.float32(self._gains[index])
 
 
 def shrink(image: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
@@ -495,10 +529,12 @@ class Tracks:
     blurry: BlurryTrack
     sharp: SharpSource
     reduced: ReducedTrack
-    windows: Windows
+    windows: CubicWindows
     """The synthetic blur of all windows, reduced."""
     blur_track: BlurTrack | None
     """Where windows are scored at the output's size."""
+    flicker: Flicker | None
+    """Of the lamps, which is evened out."""
 
     def scored(self) -> tuple[FrameFile[np.uint16], Windows]:
         """Return the blurry frames and the windows that are scored against each other."""

@@ -17,7 +17,7 @@ _Corners = Annotated[int, Field(ge=3)]
 class CalibrateConfig:
     """How the captures are read."""
 
-    board_corners: tuple[_Corners, _Corners] | None = None
+    board_corners: Annotated[tuple[_Corners, _Corners] | None, Field(examples=["9x6"])] = None
     """Inner corners of the chessboard, across and down, which some capture has to show; by default a board of 9x6
     is looked for and need not be there."""
     charuco: CharucoSpec | None = None

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from rb2v.artifacts import CalibrationQuality, Crop, LocalResidual
 from rb2v.core.displacement import Displacement, local_displacements
 from rb2v.core.homography import Homography, fit_homography, warp_points
+from rb2v.core.lens_fit import fit_pair
 from rb2v.core.refinement import ImagePair
 from rb2v.errors import InputError
 from rb2v.stages.calibrate.registration import Matches, Registration
@@ -22,6 +23,10 @@ _LARGE_PX = 0.75  # more than three times what was left in a real pair of views 
 _GRID = 8  # windows along the crop's longer side
 _MIN_RADIUS_PX = 12  # 25 pixels across show the texture of most things
 _OVERLAP = 0.6  # of the step, as half a side: windows share a little, and nothing lies between them
+_MIN_BENT = 16  # windows: a homography and two lenses have ten parameters
+_NEARER = 0.9  # of the windows: in others something moved
+_BENT_PX, _BENT_SHARE = 0.1, 2.0  # rms without lenses, and over that with them: lenses that were left out leave 0.18 to
+# 0.35 px and 3.5 to 8 times as much, straight rigs and lenses that were found at most 0.05 px and 1.2 times
 _MAX_CAPTURES = 16  # enough for a median, and time does not grow further
 
 
@@ -112,6 +117,34 @@ def measure_residuals(pairs: Sequence[ImagePair], homography: Homography, crop: 
             typical_px,
         )
     return residuals
+
+
+def warn_of_bending(
+    residuals: Sequence[LocalResidual],
+    homography: Homography,
+    size_sharp: tuple[int, int],
+    size_blurry: tuple[int, int],
+) -> None:
+    """Warn where what is left over the crop is what a lens leaves.
+
+    A board of an unexpected size, or captures without boards, may hide a lens.
+    """
+    if len(residuals) < _MIN_BENT:
+        return
+    target = np.array([[one.x, one.y] for one in residuals])
+    landed = target + [[one.dx, one.dy] for one in residuals]
+    source = warp_points(np.linalg.inv(homography), landed)
+    left_px = []
+    for with_lenses in (False, True):
+        fit = fit_pair(source, target, size_sharp, size_blurry, homography, with_lenses=with_lenses)
+        errors = np.sort(fit.errors_px(source, target, size_sharp, size_blurry))[: int(_NEARER * len(target))]
+        left_px.append(float(np.sqrt(np.square(errors).mean())))
+    if left_px[0] > max(_BENT_PX, _BENT_SHARE * left_px[1]):
+        logger.warning(
+            "what is left between the views, %.2f px, looks like a lens: with one it is %.2f px; take five or "
+            "more captures of a board and name its size (--board-corners, --charuco), with --lenses auto",
+            *left_px,
+        )
 
 
 def residual_places(crop: Crop) -> tuple[NDArray[np.float64], int]:

@@ -12,12 +12,13 @@ from rb2v.errors import InputError
 from rb2v.io.calibration import write_calibration
 from rb2v.io.config import read_raw_directory
 from rb2v.stages.calibrate.captures import read_captures, size_of
+from rb2v.stages.calibrate.chroma import find_chroma
 from rb2v.stages.calibrate.colors import add_colors
 from rb2v.stages.calibrate.config import CalibrateConfig
 from rb2v.stages.calibrate.lenses import Lenses, find_lenses, without_distortion
 from rb2v.stages.calibrate.overlap import find_crop
 from rb2v.stages.calibrate.overlay import write_pictures
-from rb2v.stages.calibrate.precision import measure_quality, measure_residuals
+from rb2v.stages.calibrate.precision import measure_quality, measure_residuals, warn_of_bending
 from rb2v.stages.calibrate.registration import register
 from rb2v.stages.calibrate.takes import read_still_takes
 
@@ -66,6 +67,8 @@ def run(
         step("looking for takes that begin with what stands still")
     takes = without_distortion(read_still_takes(raw, captures), lenses) if config.takes else []
     captures = without_distortion(captures, lenses)
+    step("finding where chroma lies")
+    chroma = find_chroma(raw, takes=config.takes)
     step("registering the views")
     registration = register(captures, raw.rig, config, raw_dir, takes)
     homography = registration.homography
@@ -73,6 +76,7 @@ def run(
     crop = find_crop(registration.lit_blurry, registration.lit_sharp, homography, raw.rig, raw_dir)
     step("measuring what is left")
     residuals = measure_residuals(registration.pairs, homography, crop)
+    warn_of_bending(residuals, homography, size_of(captures[0].sharp), size_of(captures[0].blurry))
     calibration = Calibration(
         homography=homography,
         mirrored=bool(np.linalg.det(homography) < 0),
@@ -84,6 +88,8 @@ def run(
         residuals=residuals,
         lens_blurry=lenses.blurry,
         lens_sharp=lenses.sharp,
+        chroma_blurry=chroma["blurry"],
+        chroma_sharp=chroma["sharp"],
     )
     step("fitting colours")
     calibration = add_colors(out_path, raw, registration.captures, calibration, config.response)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rb2v.artifacts import CAMERAS, Camera, Rig
-from rb2v.core.frame_times import GAP_FRAMES, MAX_REPEATED_SHARE
+from rb2v.core.frame_times import GAP_FRAMES, MAX_JITTER, MAX_REPEATED_SHARE, frame_jitter
 from rb2v.io.config import list_rigs, read_rig
 from rb2v.io.picture_track import MATRIX_NAMES
 from rb2v.io.recording import Recording, count_missing
@@ -26,8 +26,6 @@ LEVELS: tuple[Level, ...] = ("ok", "info", "warn", "refuse")
 
 MAX_RATE_DIFFERENCE = 0.02
 """Relative; alignment reads nothing that is further from the rig's frame rate."""
-MAX_JITTER = 0.05
-"""Of the steps between frames, the 95th percentile relative to the median: frames are interpolated at even steps."""
 MAX_LOST_SHARE = 0.05
 """Of a recording's frames; each lost sharp frame costs every sequence that it would be in."""
 MAX_EXPOSURE_CHANGE = 0.01
@@ -41,8 +39,7 @@ MAX_LACK_SECONDS = 1.0
 
 _SAME_RATE = 5e-4  # between 29.97 and 30 lie 1e-3, and clocks are off by less than 1e-4
 _WARN_RATE_DIFFERENCE = 0.002  # 29.97 for 30 is 0.1 %
-_REFUSE_JITTER = 0.25  # of a frame: half a step of the fine track
-_TICKS_OF_JITTER = 1.1  # times that are rounded to whole ticks step by one more or less
+_WARN_JITTER = 0.05  # of the usual step: frames are interpolated at even steps
 _MAX_ZOOM_DIFFERENCE = 0.01  # relative; rounding of what cameras state leaves less, another setting far more
 _STATED_SHUTTER = 1.01  # a shutter of 1/400 s is stated a little longer, too
 _MAX_STEPS = 101  # a rig's frames_per_sequence is no larger
@@ -199,17 +196,12 @@ def _name_rig(take: TakeRecordings) -> str:
 def _steady_rate(take: TakeRecordings) -> Iterator[Finding]:
     for camera in CAMERAS:
         recording = take.recording(camera)
-        step = recording.step_seconds
-        steps = np.diff(recording.frame_times)
-        steps = steps[steps < GAP_FRAMES * step]
-        if not len(steps):
-            continue
-        jitter = float(np.percentile(np.abs(steps - step), 95))
-        if jitter > max(MAX_JITTER * step, _TICKS_OF_JITTER * recording.format.tick_seconds):
-            level: Level = "refuse" if jitter > _REFUSE_JITTER * step else "warn"
-            message = f"the frame rate varies: steps between frames differ by {_percent(jitter / step)}"
+        jitter = frame_jitter(recording.frame_times, recording.format.tick_seconds)
+        if jitter > _WARN_JITTER:
+            level: Level = "refuse" if jitter > MAX_JITTER else "warn"
+            message = f"the frame rate varies: steps between frames differ by {_percent(jitter)}"
             advice = "use the camera's own file, not one that a program or a phone has written anew"
-            yield Finding("steady-rate", level, message, camera, f"at most {_percent(MAX_JITTER)}", advice)
+            yield Finding("steady-rate", level, message, camera, f"at most {_percent(_WARN_JITTER)}", advice)
 
 
 def _dropped_frames(take: TakeRecordings) -> Iterator[Finding]:

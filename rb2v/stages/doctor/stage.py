@@ -13,14 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rb2v.artifacts import CAMERAS, Camera, FormatOverride, Rig, Take
-from rb2v.errors import InputError
+from rb2v.core.color import to_linear
+from rb2v.errors import InputError, Rb2vError
 from rb2v.execution import Executor, SerialExecutor
 from rb2v.io.config import read_raw_directory, read_take
 from rb2v.io.recording import Recording, read_recording
 from rb2v.io.store import SCHEMA
-from rb2v.io.video import read_image_size
+from rb2v.io.video import iter_frames, read_image_size
+from rb2v.matting.backdrop import check_screen
 from rb2v.progress import Count
 from rb2v.stages.doctor.checks import LEVELS, Finding, Level, TakeRecordings, check_take, worst
+
+_SCREEN_SIDE_PX = 120  # of the shorter side: a screen is a large part of the image
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,7 @@ def run(
     executor: Executor | None = None,
     on_take: Count | None = None,
 ) -> tuple[Diagnosis, ...]:
-    """Check every take of a raw directory; nothing is written, and no picture decoded.
+    """Check every take of a raw directory; nothing is written, and few frames are decoded.
 
     Parameters
     ----------
@@ -107,8 +111,24 @@ def diagnose(take: Take, rig: Rig) -> Diagnosis:
             findings.append(Finding("file", "refuse", f"{source}: {error.problem}", camera, expected, advice))
     if len(read) == len(CAMERAS):
         findings = check_take(TakeRecordings(read["blurry"], read["sharp"], rig))
+        if take.green_screen:
+            findings += [found for camera in CAMERAS if (found := _check_screen(camera, *files[camera], rig))]
     facts = {camera: describe_recording(recording) for camera, recording in read.items()}
     return Diagnosis(take.name, tuple(findings), facts)
+
+
+def _check_screen(camera: Camera, paths: Sequence[Path], override: FormatOverride, rig: Rig) -> Finding | None:
+    """Return a finding where the first frame shows no screen that can be keyed."""
+    try:
+        image = next(iter_frames(paths, override)).image
+        step = max(min(image.shape[:2]) // _SCREEN_SIDE_PX, 1)
+        check_screen([to_linear(np.ascontiguousarray(image[::step, ::step]), rig.response)])
+    except InputError:
+        return None  # Frames that cannot be decoded are named as such.
+    except Rb2vError as error:
+        advice = "pass --matter background with its weights to 'rb2v align', or state green_screen: false in take.yaml"
+        return Finding("screen", "warn", str(error), camera, "a green screen, as take.yaml says", advice)
+    return None
 
 
 def _check_folder(folder: Path, rig: Rig) -> Diagnosis:

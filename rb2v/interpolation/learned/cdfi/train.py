@@ -31,6 +31,7 @@ from rb2v.io.store import SCHEMA, output_folder, sha256_of, write_json
 from rb2v.progress import Progress
 from rb2v.training.average import MovingAverage
 from rb2v.training.loop import run_steps
+from rb2v.training.optimizers import AdamW
 from rb2v.training.ranks import Ranks
 from rb2v.training.state import STATE_NAME, Stateful, TrainingState
 from rb2v.training.steps import descend
@@ -194,7 +195,7 @@ def _train(
 ) -> None:
     n_motion_steps = 0 if settings["init_sha256"] else round(config.motion_share * config.steps)
     fabric = ranks.make_fabric(all_weights_used=n_motion_steps == 0)
-    plain_optimizer = torch.optim.AdamW(network.parameters(), weight_decay=config.weight_decay)
+    plain_optimizer = AdamW(network.parameters(), weight_decay=config.weight_decay)
     wrapped, optimizer = fabric.setup(network, plain_optimizer)
     average = MovingAverage(network, config.ema_decay)
     parts: dict[str, Stateful] = {"network": network, "optimizer": plain_optimizer, "average": average}

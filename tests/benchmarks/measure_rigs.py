@@ -1,0 +1,110 @@
+"""Calibrate and align rigs of the second family, and compare what comes of them with what is true.
+
+Run: python tests/benchmarks/measure_rigs.py --seed 101 --rig mirrored --rig knocked
+
+One line a rig: share of frames accepted, mean error of the sub-frame position and the largest error of an accepted
+position in fine frames, error of the session's drift in ppm and its stated error, and the PSNR of sharp frames against
+ideal ones. The control has the same seed and nothing that may go wrong.
+"""
+
+import argparse
+import dataclasses
+import logging
+import sys
+import tempfile
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from second_rigs import SecondRig, SecondSession, describe
+
+from rb2v.core.resampling import FrameWarp
+from rb2v.io.aligned import AlignedTakeReader, aligned_take_path
+from rb2v.io.calibration import read_calibration
+from rb2v.stages import align, calibrate
+
+NTSC = (Fraction(30000, 1001), Fraction(120000, 1001))
+RIGS = {
+    "control": SecondRig(),
+    "mirrored": SecondRig(mirrored=True),
+    "centered": SecondRig(chroma="center"),
+    "mirrored-centered": SecondRig(mirrored=True, chroma="center"),
+    "stated": SecondRig(mirrored=True, chroma="center", states_chroma=True),
+    "untagged": SecondRig(mirrored=True, matrix="bt601", tagged=False),
+    "bt601": SecondRig(matrix="bt601"),
+    "hevc10": SecondRig(codec="hevc10"),
+    "ntsc": SecondRig(rates=NTSC),
+    "rolling": SecondRig(readouts_ms=(12.0, 6.0)),
+    "lenses": SecondRig(bending=(-0.12, -0.1)),
+    "knocked": SecondRig(mirrored=True, knock_px=1.5),
+    "knocked-far": SecondRig(knock_px=3.0),
+    "knocked-little": SecondRig(knock_px=0.5),
+    "knocked-inside": SecondRig(knock_inside_px=1.5),
+    "shading": SecondRig(shading=0.12),
+    "tone": SecondRig(tone=1.25),
+    "flicker-100": SecondRig(flicker=0.05, flicker_hz=100.0),
+    "flicker-120": SecondRig(flicker=0.25, flicker_hz=120.0),
+}
+FRAMES_APART = 8  # ideal frames are drawn for every eighth accepted frame
+
+
+def sharp_psnr(session, take, reader, calibration):
+    """Return the mean PSNR of the first, middle and last sharp frames against ideal ones, in dB."""
+    crop = dataclasses.astuple(calibration.crop)
+    warp = FrameWarp(np.eye(3), crop, session.output_size, "srgb", calibration.lens_blurry)
+    found = []
+    for index in range(0, len(reader), FRAMES_APART):
+        sample, position = reader.read(index), int(reader.position[index])
+        for step in (0, 3, 6):
+            ideal = warp(np.rint(session.ideal_frame(take, position + step) * 255).astype(np.uint8))
+            found.append(-10 * np.log10(np.mean((ideal / 255.0 - sample.sharp[step] / 255.0) ** 2)))
+    return float(np.mean(found)) if found else np.nan
+
+
+def measure(rig, seed, seconds, n_takes, root):
+    """Return the figures of a rig, and the reasons for which frames were rejected."""
+    session = SecondSession(rig, seed)
+    session.write(root / "raw", n_takes, seconds)
+    calibrate.run(root / "raw", root / "calibration.json")
+    align.run(root / "raw", root / "calibration.json", root / "aligned")
+    calibration = read_calibration(root / "calibration.json")
+    accepted, errors, worst, psnrs, drifts, reasons = [], [], [], [], [], set()
+    for take in session.takes:
+        truth = session.positions(take)
+        with AlignedTakeReader(aligned_take_path(root / "aligned", take.name)) as reader:
+            for frame in reader.read_frames():
+                accepted.append(frame.accepted)
+                reasons.add(frame.reason)
+                if frame.accepted:
+                    errors.append(abs(frame.position_fine - truth[frame.blurry_index]))
+                    worst.append(abs(frame.position - truth[frame.blurry_index]))
+            if reader.timing.clock is not None:
+                drifts.append((1e6 * reader.timing.clock.drift - rig.drift_ppm, 1e6 * reader.timing.clock.drift_error))
+            psnrs.append(sharp_psnr(session, take, reader, calibration))
+    drift = np.mean(drifts, axis=0) if drifts else (np.nan, np.nan)
+    mean, largest = (np.mean(errors), np.max(worst)) if errors else (np.nan, np.nan)
+    return (np.mean(accepted), mean, largest, *drift, np.nanmean(psnrs)), reasons - {""}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seed", type=int, action="append")
+    parser.add_argument("--rig", action="append", choices=RIGS)
+    parser.add_argument("--seconds", type=float, default=2.0)
+    parser.add_argument("--takes", type=int, default=1)
+    options = parser.parse_args()
+    logging.basicConfig(level=logging.ERROR)
+    print("rig, seed: accepted, mean error, largest, drift error +- stated [ppm], sharp frames [dB]")
+    for name in options.rig or RIGS:
+        for seed in options.seed or [101]:
+            with tempfile.TemporaryDirectory() as folder:
+                figures, reasons = measure(RIGS[name], seed, options.seconds, options.takes, Path(folder))
+            text = "{:.0%}, {:.4f}, {:.2f}, {:+.0f} +- {:.0f}, {:.2f}".format(*figures)
+            print(f"{name} ({describe(RIGS[name])}), {seed}: {text} {' '.join(sorted(reasons))}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
