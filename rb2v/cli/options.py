@@ -155,7 +155,7 @@ def _describe(config: type, name: str, *, show_default: bool) -> tuple[Any, Any]
     examples = config.__pydantic_fields__[name].examples or ()  # type: ignore[attr-defined]
     written = _written(kind, *examples)
     option = option_of(name)
-    declarations = (option, f"--no-{option[2:]}") if kind is bool else (option,)
+    declarations = (f"{option}/--no-{option[2:]}" if kind is bool else option,)
     default = next(_default_of(one) for one in fields(config) if one.name == name)
 
     def check(value: Any) -> Any:  # noqa: ANN401 - what typer parsed

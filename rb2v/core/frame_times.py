@@ -85,7 +85,7 @@ def even_times(times: NDArray[np.float64], tick_seconds: float) -> NDArray[np.fl
     Examples
     --------
     >>> even_times(np.array([0.0, 0.033, 0.067, 0.1]), 0.001).round(4).tolist()
-    [0.0, 0.0333, 0.0667, 0.1]
+    [-0.0001, 0.0333, 0.0667, 0.1001]
     """
     step = frame_step(times)
     if len(times) < 3 or step <= 0 or step > _TICKS_WORTH_EVENING * tick_seconds:

@@ -199,9 +199,10 @@ def _find_hue(frames_linear: list[NDArray[np.float32]]) -> tuple[tuple[float, fl
     share = float(is_green.mean())
     if share < _MIN_SCREEN_SHARE:
         is_blue = (blue > _MIN_BLUENESS * np.maximum(red, green)) & (blue > 0.01)
+        seen = f"no green screen is seen: {share:.0%} of the picture is green"
         if is_blue.mean() >= _MIN_SCREEN_SHARE:
-            raise Rb2vError(f"the screen is blue ({is_blue.mean():.0%} of the image), and only green ones are keyed")
-        raise Rb2vError(f"no green screen is seen: {share:.0%} of the picture is green")
+            seen += f", {is_blue.mean():.0%} is blue, and only green screens are keyed"
+        raise Rb2vError(seen)
     ratios = pixels[is_green][:, [0, 2]] / pixels[is_green][:, 1:2]
     weights = np.where(np.broadcast_to(border, is_green.shape)[is_green], _BORDER_WEIGHT, 1.0)
     # The hue that most of them share: a studio has other green and yellow things in it.

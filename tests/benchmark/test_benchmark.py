@@ -558,7 +558,7 @@ def test_an_unfinished_run_is_refused(shards, run_dir, tmp_path, name):
     [
         ("config.json", '{"data_sha256": "0"}', "another data set"),
         ("metrics.json", '{"schema": 1, "test_sequences": 4, "test": {"hit": 1.0}}', "hit_pairs"),
-        ("metrics.csv", "step,loss\n1,2\n", "con@2"),
+        ("metrics.csv", "step,loss\n1,2\n", "gradient_norm: column is missing"),
         ("order_labels.csv", "", "order_labels.csv"),
     ],
 )

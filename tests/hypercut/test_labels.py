@@ -118,7 +118,7 @@ class TestTable:
         assert len(table) == len(pd.read_csv(tmp_path / "labels.csv")) == 2
 
     def test_what_fails_on_the_way_leaves_nothing(self, shards, tmp_path):
-        with pytest.raises(ValueError, match="dimensions"):
+        with pytest.raises(ValueError, match="shape"):
             write_labels(tmp_path / "labels.csv", Scripted([[1.0] * 3] * N_TRAIN), shards, 32)
         assert list(tmp_path.iterdir()) == []
 

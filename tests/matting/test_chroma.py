@@ -173,5 +173,5 @@ def test_a_scene_without_a_screen_is_refused(color):
 
 def test_a_blue_screen_is_named():
     frames = [np.tile(np.float32([0.02, 0.08, 0.4]), (40, 40, 1))] * 2
-    with pytest.raises(Rb2vError, match="the screen is blue"):
+    with pytest.raises(Rb2vError, match="is blue, and only green screens"):
         estimate_backdrop(frames)

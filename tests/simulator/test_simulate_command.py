@@ -25,7 +25,7 @@ def run(tmp_path, rb2v):
 
 
 def test_options_are_what_is_simulated(run, tmp_path):
-    options = "--blurry-exposure-ms 12.5 --readout-ms 8,4.5 --motion 0.5 --max-offset 0.06 --crf 30 --screen small"
+    options = "--blurry-exposure-ms 12.5 --readout-ms 8,4.5 --motion 0.5 --max-offset-seconds 0.06 --crf 30 --screen small"
     assert run(*options.split()) == (0, "")
     document = json.loads((tmp_path / "session" / "truth" / "truth.json").read_text())
     stated = {
@@ -45,16 +45,16 @@ def test_options_are_what_is_simulated(run, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ("--blurry-exposure-ms 0", "options: blurry_exposure_seconds must be a number above 0"),
+        ("--blurry-exposure-ms 0", "blurry_exposure_seconds: 0.0 is out of range; expected more than 0"),
         ("--blurry-exposure-ms 41", "blurry_exposure_seconds must be at most a frame of rig 'tiny', 0.04 s"),
         ("--readout-ms 8", "--readout-ms: '8' is no pair of times; expected BLURRY,SHARP in milliseconds"),
         ("--readout-ms 8,fast", "--readout-ms: '8,fast' is no pair"),
         ("--readout-ms 8,11", "sharp_readout_seconds must be at most a frame of rig 'tiny', 0.01 s"),
-        ("--readout-ms 8,nan", "options: sharp_readout_seconds must be a number of at least 0"),
-        ("--motion -1", "options: motion must lie within 0..10"),
-        ("--max-offset -1", "options: max_offset_seconds must be a number of at least 0"),
+        ("--readout-ms 8,nan", "sharp_readout_seconds: nan: "),
+        ("--motion -1", "--motion: -1 is out of range; expected at least 0"),
+        ("--max-offset-seconds -1", "--max-offset-seconds: -1 is out of range; expected at least 0"),
         ("--green-screen", "green_screen is about a clip, and none is given"),
-        ("--crf 52", "options: crf must lie within 0..51"),
+        ("--crf 52", "--crf: 52 is out of range; expected at most 51"),
     ],
 )
 def test_options_that_cannot_be_simulated_are_named(run, tmp_path, options, message):

@@ -53,9 +53,9 @@ def test_the_raw_directory_is_the_contract_s(small):
     assert take.plate_blurry is not None
     assert take.plate_sharp is not None
     blurry, sharp = probe_video(take.blurry[0]), probe_video(take.sharp[0])
-    assert (blurry.width, blurry.height, blurry.frame_rate, blurry.n_frames) == (96, 80, 25, 5)
-    assert sharp.frame_rate == 100
-    assert sharp.n_frames >= 25
+    assert (blurry.width, blurry.height, blurry.nominal_fps, blurry.n_stated) == (96, 80, 25, 5)
+    assert sharp.nominal_fps == 100
+    assert sharp.n_stated >= 25
     assert blurry.has_audio
     assert sharp.has_audio
     assert not [name for name in all_bytes(small) if "partial" in name]
