@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rb2v.errors import ConfigMismatchError, InputError, Rb2vError
+from rb2v.errors import ConfigMismatchError, InputError
 from rb2v.interpolation.learned.cdfi import train
 from rb2v.interpolation.learned.cdfi.config import TrainInterpolatorConfig
 from rb2v.interpolation.learned.cdfi.pans import PanBatches

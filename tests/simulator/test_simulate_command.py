@@ -25,7 +25,9 @@ def run(tmp_path, rb2v):
 
 
 def test_options_are_what_is_simulated(run, tmp_path):
-    options = "--blurry-exposure-ms 12.5 --readout-ms 8,4.5 --motion 0.5 --max-offset-seconds 0.06 --crf 30 --screen small"
+    options = (
+        "--blurry-exposure-ms 12.5 --readout-ms 8,4.5 --motion 0.5 --max-offset-seconds 0.06 --crf 30 --screen small"
+    )
     assert run(*options.split()) == (0, "")
     document = json.loads((tmp_path / "session" / "truth" / "truth.json").read_text())
     stated = {

@@ -454,7 +454,7 @@ def test_what_stands_still_is_placed_by_the_clock_of_what_moved_or_not_at_all(lo
     raw = copy_take(long_session, tmp_path / "raw", output_size=[64, 64])
     scene = long_session.truth.rig.scene(long_session.truth.take(TAKE))
     refilm(long_session, raw, StandsStillFrom(scene, 1.0))
-    rows, timing, errors = align(long_session, raw, tmp_path / "aligned", interpolator="flow")
+    rows, timing, errors = align(long_session, raw, tmp_path / "aligned")
     kept = accepted(rows)
     assert kept[:24].all()
     assert errors[kept].max() <= 0.55

@@ -12,6 +12,7 @@ from scipy.special import ndtri, stdtrit
 
 from rb2v.artifacts import ClockModel
 from rb2v.core.blur import STORED_LEVELS
+from rb2v.core.clock import DriftPrior
 from rb2v.io.aligned import FrameChecks
 from rb2v.stages.align.config import AlignConfig
 from rb2v.stages.align.context import TakeContext
@@ -162,5 +163,16 @@ class Judge:
             return "interpolation"
         if off_line or (np.isfinite(self._search.curves.peak[index]) and not math.isfinite(place.error_frames)):
             return "inconsistent"
-        # A peak that lies near the line proves little where many windows score alike: the clock has to be known.
-        return "static" if place.error_frames > config.max_clock_error_frames else ""
+        # A peak that lies near the line proves little where many windows score alike: the clock has to be known, and
+        # one that no crystals explain may follow errors of the moving frames.
+        needs_clock = not self._search.confident[index]
+        is_unknown = place.error_frames > config.max_clock_error_frames or (needs_clock and self._is_unlike_crystals)
+        return "static" if is_unknown else ""
+
+    @property
+    def _is_unlike_crystals(self) -> bool:
+        clock, config = self._clock, self._config
+        if clock is None or clock.own_drift is None or clock.own_drift_error is None:
+            return False
+        prior = DriftPrior(1e-6 * config.drift_ppm, 1e-6 * config.drift_sigma_ppm)
+        return prior.is_contradicted(clock.own_drift, clock.own_drift_error)
