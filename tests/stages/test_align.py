@@ -241,7 +241,7 @@ def test_without_an_offset_the_paper_s_way_has_no_clock_either(session, raw, tmp
 
 
 def test_damaged_telemetry_is_said_and_left_out(session, raw, tmp_path, monkeypatch, caplog):
-    def refuse(paths):
+    def refuse(paths, override):
         raise InputError(paths[0], "its telemetry is damaged")
 
     monkeypatch.setattr("rb2v.stages.align.context.read_telemetry", refuse)
