@@ -27,6 +27,6 @@ RegularizerName = Literal["none", "softplus", "linear"]
 TrainedBackboneName = Literal["jin", "unet", "purohit"]
 """Backbones that are fed nothing but the blurry image."""
 DeblurMethodName = Literal["naive", "naive_hypercut", "order_invariant", "hypercut", "label", "best_direction"]
-"""Keys of `rb2v.benchmark.deblur_suite.METHODS`."""
+"""Keys of `rb2v.benchmark.suites.deblur.METHODS`."""
 EncoderName = Literal["mobilenetv2", "resnet50", "resnet101"]
 """Keys of `rb2v.matting.background.network.BACKBONES`."""

@@ -8,7 +8,7 @@ from typing import get_args
 import pytest
 
 from rb2v import choices
-from rb2v.benchmark.deblur_suite import METHODS
+from rb2v.benchmark.suites.deblur import METHODS
 from rb2v.blur2vid.backbones import BACKBONES
 from rb2v.blur2vid.config import NO_REGULARIZER, TrainBlur2VidConfig
 from rb2v.blur2vid.losses import LOSSES, REGULARIZERS

@@ -245,7 +245,7 @@ class _Training:
         return (LOSSES[LABEL_LOSS](frames, turned) * (order != 0)).mean()
 
 
-def make_dataset(shards_dir: Path, config: TrainBlur2VidConfig, labels: Path) -> ShardDataset:
+def make_dataset(shards_dir: Path, config: TrainBlur2VidConfig, labels: Path | None = None) -> ShardDataset:
     """Open the training sequences as a training sees them: resized, cropped and, for the loss ``label``, ordered.
 
     Raises

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
@@ -26,6 +25,9 @@ from rb2v.cli.shared import (
 
 if TYPE_CHECKING:
     from typer._click import Context, HelpFormatter
+
+    from rb2v.benchmark.suites.suite import Suite
+    from rb2v.execution import Executor
 
 _DATA = "data"
 
@@ -126,25 +128,24 @@ def score_data(
     executor: ExecutorName = "auto",
 ) -> None:
     """Score a data set and a run; meant where no suite is named."""
-    from rb2v import benchmark as stage
+    from rb2v import benchmark
     from rb2v.execution import make_executor
 
-    compared = parse_labelled(compare or [], "--compare")
+    paths = benchmark.SessionPaths(
+        shards,
+        run_dir=run,
+        aligned_dir=aligned,
+        raw_dir=raw_dir,
+        calibration_path=calibration,
+        truth_dir=truth,
+        compared_dirs=parse_labelled(compare or [], "--compare"),
+        weights=weights,
+        interpolator_weights=interpolator_weights,
+        backgrounds_dir=backgrounds,
+    )
     with show_progress("scoring") as show:
-        report = stage.run(
-            shards,
-            out,
-            run_dir=run,
-            aligned_dir=aligned,
-            raw_dir=raw_dir,
-            calibration_path=calibration,
-            truth_dir=truth,
-            compared_dirs=compared,
-            weights=weights,
-            interpolator_weights=interpolator_weights,
-            backgrounds_dir=backgrounds,
-            executor=make_executor(workers, executor),
-            on_step=lambda name: show(label=name),
+        report = benchmark.run(
+            paths, out, executor=make_executor(workers, executor), on_step=lambda name: show(label=name)
         )
     echo(str(report), soft_wrap=True)
 
@@ -171,20 +172,11 @@ def compare_order_networks(
     executor: ExecutorName = "auto",
 ) -> None:
     """Train all order networks from several seeds and compare them."""
-    from rb2v.benchmark import order_suite as suite
+    from rb2v.benchmark.suites.order import PRESETS, OrderSuite
 
-    config = suite.PRESETS[preset].chosen(archs=arch, seeds=seeds, steps=steps, dimensions=dimensions)
-    with show_progress("training") as show:
-        report = suite.run(
-            shards,
-            out,
-            config,
-            truth_dir=truth,
-            device=device,
-            executor=_make_training_executor(workers, executor, device),
-            progress=show,
-        )
-    _print_report("order on held-out sequences, mean over the seeds", suite, report)
+    config = PRESETS[preset].chosen(archs=arch, seeds=seeds, steps=steps, dimensions=dimensions)
+    suite = OrderSuite(shards, config, truth_dir=truth, device=device)
+    _run(suite, out, _make_training_executor(workers, executor, device))
 
 
 @app.command(
@@ -224,22 +216,11 @@ def compare_deblurring(
     executor: ExecutorName = "auto",
 ) -> None:
     """Train networks that recover sequences by every loss and compare them."""
-    from rb2v.benchmark import deblur_suite as suite
+    from rb2v.benchmark.suites.deblur import PRESETS, DeblurSuite
 
-    config = suite.PRESETS[preset].chosen(backbones=backbone, methods=method, seeds=seeds, steps=steps, alphas=alphas)
-    with show_progress("training") as show:
-        report = suite.run(
-            shards,
-            out,
-            config,
-            order_run=order_run or run,
-            pictures_dir=pictures,
-            lpips=lpips,
-            device=device,
-            executor=_make_training_executor(workers, executor, device),
-            progress=show,
-        )
-    _print_report("recovered sequences of held-out samples, mean over the seeds", suite, report)
+    config = PRESETS[preset].chosen(backbones=backbone, methods=method, seeds=seeds, steps=steps, alphas=alphas)
+    suite = DeblurSuite(shards, config, order_run=order_run or run, pictures_dir=pictures, lpips=lpips, device=device)
+    _run(suite, out, _make_training_executor(workers, executor, device))
 
 
 @app.command(
@@ -265,17 +246,15 @@ def compare_interpolation(
     device: Device = "auto",
 ) -> None:
     """Compare methods that make frames between two frames."""
-    from rb2v.benchmark import interpolation_suite as suite
+    from rb2v.benchmark.suites.interpolation import InterpolationSuite, InterpolationSuiteConfig
 
-    config = suite.InterpolationSuiteConfig()
+    config = InterpolationSuiteConfig()
     if method is not None:
-        config = suite.InterpolationSuiteConfig(methods=cast("Any", tuple(dict.fromkeys(method))))
-    with show_progress("interpolating") as show:
-        report = suite.run(data, out, config, weights=weights, lpips=lpips, device=device, progress=show)
-    _print_report("the frame half-way between two frames", suite, report)
+        config = InterpolationSuiteConfig(methods=cast("Any", tuple(dict.fromkeys(method))))
+    _run(InterpolationSuite(data, config, weights=weights, lpips=lpips, device=device), out)
 
 
-def _make_training_executor(workers: int | None, executor: str, device: str) -> Any:  # noqa: ANN401 - an Executor
+def _make_training_executor(workers: int | None, executor: str, device: str) -> Executor:
     """Return where trainings run; one GPU trains one network at a time, unless something else is asked for."""
     import torch
 
@@ -285,20 +264,20 @@ def _make_training_executor(workers: int | None, executor: str, device: str) -> 
     return make_executor(1 if is_on_gpu and workers is None and executor == "auto" else workers, executor)
 
 
-def _print_report(title: str, suite: Any, report: Path) -> None:  # noqa: ANN401 - a suite's package
-    """Print a suite's main table and the path of its report."""
-    from rb2v.io.store import read_json
-
-    _print_comparison(title, *suite.read_main_table(read_json(report.parent / suite.RESULTS_NAME)))
-    echo(str(report), soft_wrap=True)
-
-
-def _print_comparison(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def _run(suite: Suite[Any], out: Path, executor: Executor | None = None) -> None:
+    """Run a suite, and print its main table and the path of its report."""
     from rich.table import Table
 
-    table = Table(title=title)
+    from rb2v.benchmark.report.output import RESULTS_NAME
+    from rb2v.io.store import read_json
+
+    with show_progress(suite.name) as show:
+        report = suite.run(out, executor=executor, progress=show)
+    header, rows = suite.main_table(read_json(out / RESULTS_NAME))
+    table = Table(title=suite.title)
     for place, name in enumerate(header):
         table.add_column(name, justify="right" if place else "left")
     for row in rows:
         table.add_row(*row)
     echo(table)
+    echo(str(report), soft_wrap=True)

@@ -3,7 +3,6 @@ import dataclasses
 import json
 import re
 import shutil
-from pathlib import Path
 
 import h5py
 import numpy as np
@@ -11,12 +10,14 @@ import pandas as pd
 import pytest
 
 from rb2v.artifacts import FormatOverride
-from rb2v.benchmark import BenchmarkConfig, keying_report, order, run
-from rb2v.benchmark.fidelity import TakeComparison
-from rb2v.benchmark.inputs import read_inputs
-from rb2v.benchmark.keying import find_keying, measure_take
-from rb2v.benchmark.plain_key import find_screen
-from rb2v.benchmark.reference import TruthRenderer
+from rb2v.benchmark import BenchmarkConfig, SessionPaths, run
+from rb2v.benchmark.session import order_section
+from rb2v.benchmark.session.fidelity import TakeComparison
+from rb2v.benchmark.session.green_screen import keying_section
+from rb2v.benchmark.session.green_screen.keying import find_keying, measure_take
+from rb2v.benchmark.session.green_screen.plain_key import find_screen
+from rb2v.benchmark.session.inputs import read_inputs
+from rb2v.benchmark.truth.reference import TruthRenderer
 from rb2v.core.color import encode, to_linear
 from rb2v.core.metrics import psnr, screen_hue_share
 from rb2v.errors import InputError
@@ -86,7 +87,7 @@ def everything(session, run_dir):
 def report(session, shards, run_dir, tmp_path_factory):
     out = tmp_path_factory.mktemp("report") / "report"
     steps = []
-    path = run(shards, out, **everything(session, run_dir), config=CONFIG, on_step=steps.append)
+    path = run(SessionPaths(shards, **everything(session, run_dir)), out, config=CONFIG, on_step=steps.append)
     assert path == out / "report.html"
     assert "alignment" in steps
     return out
@@ -178,7 +179,9 @@ class Shifted:
 
 
 def test_a_shift_costs_psnr(session, shards, values):
-    inputs = read_inputs(shards, None, session.aligned, session.raw, None, session.root / "truth")
+    inputs = read_inputs(
+        SessionPaths(shards, aligned_dir=session.aligned, raw_dir=session.raw, truth_dir=session.root / "truth")
+    )
     aligned, rig = inputs.aligned, inputs.truth.rig
     (take,) = [take for take in read_takes(session.raw) if take.name == "street_train"]
     renderer = TruthRenderer(rig, inputs.truth.take(take.name), aligned.crop, aligned.rig.output_size)
@@ -197,7 +200,9 @@ def test_a_shift_costs_psnr(session, shards, values):
 
 def test_a_wrong_position_is_not_judged_by_itself(session, shards):
     """Frames of another instant are no nearer to the truth for being written down as such."""
-    inputs = read_inputs(shards, None, session.aligned, session.raw, None, session.root / "truth")
+    inputs = read_inputs(
+        SessionPaths(shards, aligned_dir=session.aligned, raw_dir=session.raw, truth_dir=session.root / "truth")
+    )
     aligned, rig = inputs.aligned, inputs.truth.rig
     (take,) = [take for take in read_takes(session.raw) if take.name == "street_train"]
     renderer = TruthRenderer(rig, inputs.truth.take(take.name), aligned.crop, aligned.rig.output_size)
@@ -217,7 +222,7 @@ def test_a_wrong_position_is_not_judged_by_itself(session, shards):
 
 
 def test_the_renderer_shows_what_was_recorded(session, shards):
-    inputs = read_inputs(shards, None, session.aligned, None, None, session.root / "truth")
+    inputs = read_inputs(SessionPaths(shards, aligned_dir=session.aligned, truth_dir=session.root / "truth"))
     aligned, truth = inputs.aligned, inputs.truth
     for name in aligned.take_names:
         renderer = TruthRenderer(truth.rig, truth.take(name), aligned.crop, aligned.rig.output_size)
@@ -279,10 +284,10 @@ def test_pictures_of_one_s_own_are_drawn_again_where_they_are_given(session, sha
             pictures / f"{index}.png", np.kron(rng.integers(0, 200, (6, 6, 3)), np.ones((20, 20, 1))).astype("u1")
         )
     build_shards.run(session.aligned, tmp_path / "shards", backgrounds=pictures)
-    given = {"aligned_dir": session.aligned, "truth_dir": session.root / "truth", "config": CONFIG}
+    given = {"aligned_dir": session.aligned, "truth_dir": session.root / "truth"}
 
     def fidelities(**changes):
-        path = run(tmp_path / "shards", tmp_path / "out", **given, **changes)
+        path = run(SessionPaths(tmp_path / "shards", **given, **changes), tmp_path / "out", config=CONFIG)
         scores = read_json(path.with_name("results.json"))["scores"]
         return [score["value"] for score in scores if score["metric"].startswith("composite_fidelity")]
 
@@ -300,7 +305,7 @@ def test_pictures_of_one_s_own_are_drawn_again_where_they_are_given(session, sha
 
 
 def measure(shards, out, **given):
-    path = run(shards, out, config=CONFIG, **given)
+    path = run(SessionPaths(shards, **given), out, config=CONFIG)
     scores = [score for score in read_json(path.with_name("results.json"))["scores"] if score["suite"] == "mattes"]
     return {score["metric"]: (score["value"], score["passed"]) for score in scores}, path.read_text()
 
@@ -318,12 +323,12 @@ def test_frames_rejected_for_their_mattes_are_told(session, shards):
         def read(self, index):
             return self._reader.read(index)
 
-    inputs = read_inputs(shards, None, session.aligned, None, None, None)
+    inputs = read_inputs(SessionPaths(shards, aligned_dir=session.aligned))
     keyed = find_keying(inputs.shards)
     with inputs.aligned.open_take("hand_train") as reader:
         bounds = [frame.composite_psnr for frame in reader.read_frames()]
         result = measure_take(Rejecting(reader), inputs.shards, inputs.aligned.rig.response, None, keyed, 1)
-    scores = {score.metric: score.value for score in keying_report.report([result], keyed).scores}
+    scores = {score.metric: score.value for score in keying_section.report([result], keyed).scores}
     assert scores["composite_psnr.rejected"] == pytest.approx(100 / (len(bounds) + 1))
     assert scores["composite_psnr.bound_median"] == pytest.approx(np.median([*bounds, 20.0]))
 
@@ -362,7 +367,7 @@ class Flat:
 
 def test_a_matter_that_finds_no_edge_does_not_pass_for_one_without_a_fringe(session, shards, tmp_path, monkeypatch):
     screen = np.array([60, 160, 70], np.uint8)
-    monkeypatch.setattr("rb2v.benchmark.keying.find_screen", lambda *_: screen)
+    monkeypatch.setattr("rb2v.benchmark.session.green_screen.keying.find_screen", lambda *_: screen)
     given = {"aligned_dir": session.aligned}
     monkeypatch.setitem(MATTERS, "chroma", lambda _: Flat(0))
     assert measure(shards, tmp_path / "out", **given)[0]["green_fringe"] == (None, False)
@@ -426,20 +431,20 @@ def test_the_order_network_s_labels_are_held_against_the_motion(run_dir):
         {"split": "test", "take": "t", "blurry_index": range(4), "motion_x_px": [2.0, 3.0, 1.0, -1.0]}
     )
     motion["motion_y_px"] = 0.0
-    section = order.report(run_dir, motion)
+    section = order_section.report(run_dir, motion)
     found = {score.metric: score.value for score in section.scores}
     assert found["network.agreement"] == found["mean_brightness.agreement"] == 75
     assert "follows the motion" in section.blocks[0].header
     assert "of the 4 sequences whose true motion is known" in section.blocks[0].caption
     for nothing in (None, motion.assign(split="train")):
-        assert not [score for score in order.report(run_dir, nothing).scores if "agreement" in score.metric]
+        assert not [score for score in order_section.report(run_dir, nothing).scores if "agreement" in score.metric]
 
 
 def test_takes_of_labels_keep_their_names(run_dir, tmp_path):
     other = shutil.copytree(run_dir, tmp_path / "run")
     lines = "".join(f"test,{take},0,1,1\n" for take in ("001", "1", "nan"))
     (other / "order_labels.csv").write_text("split,take,blurry_index,order,consistent\n" + lines)
-    takes = [score.take for score in order.report(other).scores if score.metric == "labelled_keep"]
+    takes = [score.take for score in order_section.report(other).scores if score.metric == "labelled_keep"]
     assert takes == ["001", "1", "nan"]
 
 
@@ -456,7 +461,7 @@ def test_a_wrong_homography_misses_its_target(session, shards, tmp_path):
     shift = np.array([[1.0, 0.0, 2.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
     wrong = dataclasses.replace(calibration, homography=shift @ calibration.homography / calibration.homography[2, 2])
     path = write_calibration(tmp_path / "wrong.json", wrong)
-    run(shards, tmp_path / "out", calibration_path=path, truth_dir=session.root / "truth", config=CONFIG)
+    run(SessionPaths(shards, calibration_path=path, truth_dir=session.root / "truth"), tmp_path / "out", config=CONFIG)
     (score,) = [s for s in read_json(tmp_path / "out" / "results.json")["scores"] if s["target"] == "<= 0.5"]
     assert score["value"] == pytest.approx(2.0, abs=0.3)
     assert score["passed"] is False
@@ -475,7 +480,7 @@ def test_a_wrong_homography_misses_its_target(session, shards, tmp_path):
 )
 def test_what_is_not_given_is_not_told(session, shards, run_dir, tmp_path, given, suites):
     inputs = {name: path for name, path in everything(session, run_dir).items() if name in given}
-    path = run(shards, tmp_path / "out", **inputs, config=CONFIG)
+    path = run(SessionPaths(shards, **inputs), tmp_path / "out", config=CONFIG)
     document = read_json(path.with_name("results.json"))
     assert {score["suite"] for score in document["scores"]} == suites
     if "truth_dir" not in given:
@@ -487,7 +492,7 @@ def test_what_is_not_given_is_not_told(session, shards, run_dir, tmp_path, given
 
 def test_the_same_inputs_give_the_same_bytes(session, shards, run_dir, report, tmp_path):
     executor = SerialExecutor(check_pickle=True)
-    run(shards, tmp_path / "again", **everything(session, run_dir), config=CONFIG, executor=executor)
+    run(SessionPaths(shards, **everything(session, run_dir)), tmp_path / "again", config=CONFIG, executor=executor)
     for path in report.iterdir():
         assert (tmp_path / "again" / path.name).read_bytes() == path.read_bytes()
 
@@ -517,7 +522,7 @@ def change_scenes(document):
 def test_the_truth_of_another_session_is_refused(session, shards, tmp_path, change, message):
     truth = copy_truth(session, tmp_path / "truth", change)
     with pytest.raises(InputError, match=message) as caught:
-        run(shards, tmp_path / "out", aligned_dir=session.aligned, truth_dir=truth)
+        run(SessionPaths(shards, aligned_dir=session.aligned, truth_dir=truth), tmp_path / "out")
     assert caught.value.source == str(truth / "truth.json")
     assert not (tmp_path / "out").exists()
 
@@ -530,16 +535,19 @@ def test_the_interpolator_of_the_alignment_is_asked_for(session, shards, tmp_pat
     write_json(aligned / "manifest.json", manifest)
     truth = session.root / "truth"
     with pytest.raises(InputError, match=f"--interpolator-weights of SHA-256 {digest}"):
-        run(shards, tmp_path / "out", aligned_dir=aligned, truth_dir=truth)
+        run(SessionPaths(shards, aligned_dir=aligned, truth_dir=truth), tmp_path / "out")
     with pytest.raises(InputError, match="no --interpolator-weights"):
-        run(shards, tmp_path / "out", aligned_dir=session.aligned, interpolator_weights=session.calibration)
+        run(
+            SessionPaths(shards, aligned_dir=session.aligned, interpolator_weights=session.calibration),
+            tmp_path / "out",
+        )
     assert not (tmp_path / "out").exists()
 
 
 def test_the_folder_of_another_command_is_left_alone(shards, tmp_path):
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(InputError, match="another command's"):
-        run(shards, tmp_path)
+        run(SessionPaths(shards), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
 
 
@@ -548,7 +556,7 @@ def test_an_unfinished_run_is_refused(shards, run_dir, tmp_path, name):
     cut = shutil.copytree(run_dir, tmp_path / "run")
     (cut / name).unlink()
     with pytest.raises(InputError, match="no such file") as caught:
-        run(shards, tmp_path / "out", run_dir=cut)
+        run(SessionPaths(shards, run_dir=cut), tmp_path / "out")
     assert caught.value.source == str(cut / name)
     assert not (tmp_path / "out").exists()
 
@@ -566,30 +574,30 @@ def test_a_run_that_is_something_else_is_refused(shards, run_dir, tmp_path, name
     other = shutil.copytree(run_dir, tmp_path / "run")
     (other / name).write_text(text)
     with pytest.raises(InputError, match=message):
-        run(shards, tmp_path / "out", run_dir=other)
+        run(SessionPaths(shards, run_dir=other), tmp_path / "out")
 
 
 def test_parts_of_different_sessions_are_refused(session, shards, tmp_path):
     calibration = tmp_path / "calibration.json"
     calibration.write_text(session.calibration.read_text().replace("\n", "\n\n", 1))
     with pytest.raises(InputError, match="not the calibration"):
-        run(shards, tmp_path / "out", aligned_dir=session.aligned, calibration_path=calibration)
+        run(SessionPaths(shards, aligned_dir=session.aligned, calibration_path=calibration), tmp_path / "out")
     manifest = read_json(manifest_path(shards))
     manifest["provenance"]["calibration_sha256"] = "1" * 64
     other = shutil.copytree(shards, tmp_path / "shards")
     write_json(manifest_path(other), manifest)
     with pytest.raises(InputError, match="not built from these"):
-        run(other, tmp_path / "out", aligned_dir=session.aligned)
+        run(SessionPaths(other, aligned_dir=session.aligned), tmp_path / "out")
     raw = shutil.copytree(session.raw, tmp_path / "raw")
     shutil.rmtree(raw / "takes" / "street_train")
     with pytest.raises(InputError, match="no take 'street_train'"):
-        run(shards, tmp_path / "out", aligned_dir=session.aligned, raw_dir=raw)
+        run(SessionPaths(shards, aligned_dir=session.aligned, raw_dir=raw), tmp_path / "out")
 
 
 def test_places_that_cannot_be_used_are_refused(shards, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="is a file"):
-        run(shards, tmp_path / "file")
+        run(SessionPaths(shards), tmp_path / "file")
     with pytest.raises(InputError, match=r"manifest\.json"):
-        run(Path(tmp_path / "nothing"), tmp_path / "out")
+        run(SessionPaths(tmp_path / "nothing"), tmp_path / "out")
     assert json.loads((shards / "manifest.json").read_text())["schema"] == 1

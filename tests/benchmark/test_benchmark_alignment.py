@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from rb2v.artifacts import REASONS, ClockJump, Crop, SourceOffset, Timing
-from rb2v.benchmark import BenchmarkConfig, run
-from rb2v.benchmark.aligned_take import read_take, true_skew_seconds
-from rb2v.benchmark.decisions import choose_rejected, report_checks, show_take
-from rb2v.benchmark.inputs import read_inputs
-from rb2v.benchmark.timing import report as report_timing
+from rb2v.benchmark import BenchmarkConfig, SessionPaths, run
+from rb2v.benchmark.session.aligned_take import read_take, true_skew_seconds
+from rb2v.benchmark.session.decisions import choose_rejected, report_checks, show_take
+from rb2v.benchmark.session.inputs import read_inputs
+from rb2v.benchmark.session.timing_tables import report as report_timing
 from rb2v.errors import InputError, Rb2vError
 from rb2v.execution import SerialExecutor
 from rb2v.io.aligned import AlignedTakeReader, FrameChecks, ScoreCurves, aligned_take_path
@@ -43,14 +43,13 @@ def inputs_of(session, folders, **changes):
         "raw_dir": session.raw,
         "truth_dir": session.root / "truth",
         "compared_dirs": {"paper": folders / "paper", "plain colors": folders / "plain"},
-        "config": CONFIG,
     }
-    return given | changes
+    return SessionPaths(folders / "shards", **(given | changes))
 
 
 @pytest.fixture(scope="module")
 def report(session, folders, tmp_path_factory):
-    return run(folders / "shards", tmp_path_factory.mktemp("report"), **inputs_of(session, folders)).parent
+    return run(inputs_of(session, folders), tmp_path_factory.mktemp("report"), config=CONFIG).parent
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +65,9 @@ def values(scores):
 @pytest.fixture(scope="module")
 def take(session, folders):
     """The street take as the report reads it."""
-    inputs = read_inputs(folders / "shards", None, session.aligned, None, None, session.root / "truth")
+    inputs = read_inputs(
+        SessionPaths(folders / "shards", aligned_dir=session.aligned, truth_dir=session.root / "truth")
+    )
     return read_take(inputs.aligned, TAKE, inputs.truth)
 
 
@@ -256,7 +257,7 @@ def test_alignments_are_compared_over_the_takes_that_all_hold(session, folders, 
 
 
 def test_targets_are_for_the_main_alignment_only(session, folders, scores, tmp_path):
-    path = run(folders / "shards", tmp_path / "out", **inputs_of(session, folders, compared_dirs=None))
+    path = run(inputs_of(session, folders, compared_dirs={}), tmp_path / "out", config=CONFIG)
     alone = read_json(path.with_name("results.json"))["scores"]
     assert [score for score in scores if score["suite"] != "alignment steps"] == alone
     assert not any(score["passed"] is not None for score in scores if score["suite"] == "alignment steps")
@@ -264,7 +265,7 @@ def test_targets_are_for_the_main_alignment_only(session, folders, scores, tmp_p
 
 def test_without_a_truth_alignments_are_compared_by_what_they_say(session, folders, tmp_path):
     given = inputs_of(session, folders, truth_dir=None)
-    path = run(folders / "shards", tmp_path / "out", **given)
+    path = run(given, tmp_path / "out", config=CONFIG)
     metrics = {
         score["metric"].partition(".")[0]
         for score in read_json(path.with_name("results.json"))["scores"]
@@ -276,13 +277,13 @@ def test_without_a_truth_alignments_are_compared_by_what_they_say(session, folde
 
 def test_a_comparison_gives_the_same_bytes_anywhere(session, folders, report, tmp_path):
     executor = SerialExecutor(check_pickle=True)
-    run(folders / "shards", tmp_path / "again", **inputs_of(session, folders), executor=executor)
+    run(inputs_of(session, folders), tmp_path / "again", config=CONFIG, executor=executor)
     for path in report.iterdir():
         assert (tmp_path / "again" / path.name).read_bytes() == path.read_bytes()
 
 
 def test_a_comparison_goes_without_raw_videos(session, folders, tmp_path):
-    path = run(folders / "shards", tmp_path / "out", **inputs_of(session, folders, raw_dir=None))
+    path = run(inputs_of(session, folders, raw_dir=None), tmp_path / "out", config=CONFIG)
     told = {score["metric"] for score in read_json(path.with_name("results.json"))["scores"]}
     assert "position_off.paper" in told
     assert "sharp_psnr.paper" not in told
@@ -312,7 +313,7 @@ def test_an_alignment_of_something_else_is_refused(session, folders, tmp_path, n
     change_json(other / name, *keys, value=value)
     given = inputs_of(session, folders, compared_dirs={"other": other})
     with pytest.raises(InputError) as caught:
-        run(folders / "shards", tmp_path / "out", **given)
+        run(given, tmp_path / "out", config=CONFIG)
     assert place in str(caught.value)
     assert not (tmp_path / "out").exists()
 
@@ -321,7 +322,7 @@ def test_an_alignment_of_other_recordings_is_refused(session, folders, tmp_path)
     other = shutil.copytree(folders / "plain", tmp_path / "other")
     shutil.copy(aligned_take_path(other, "hand_train"), aligned_take_path(other, TAKE))
     with pytest.raises(InputError, match="made from other recordings"):
-        run(folders / "shards", tmp_path / "out", **inputs_of(session, folders, compared_dirs={"other": other}))
+        run(inputs_of(session, folders, compared_dirs={"other": other}), tmp_path / "out", config=CONFIG)
 
 
 def test_alignments_without_a_common_take_are_refused(session, folders, tmp_path):
@@ -329,7 +330,7 @@ def test_alignments_without_a_common_take_are_refused(session, folders, tmp_path
     change_json(other / "manifest.json", "takes", value=["hand_train"])
     compared = {"paper": folders / "paper", "other": other}
     with pytest.raises(Rb2vError, match=r"\(paper, other\) have no take in common"):
-        run(folders / "shards", tmp_path / "out", **inputs_of(session, folders, compared_dirs=compared))
+        run(inputs_of(session, folders, compared_dirs=compared), tmp_path / "out", config=CONFIG)
 
 
 @pytest.mark.parametrize(

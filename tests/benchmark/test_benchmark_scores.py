@@ -4,10 +4,11 @@ import math
 
 import pytest
 
-from rb2v.benchmark import BenchmarkConfig, page
-from rb2v.benchmark.page import Section, make_table
-from rb2v.benchmark.reference import spread_indices
-from rb2v.benchmark.scores import COLUMNS, TARGETS, Score, Target, summarize, to_document, write_scores
+from rb2v.benchmark import BenchmarkConfig
+from rb2v.benchmark.report import page
+from rb2v.benchmark.report.page import Section, make_table
+from rb2v.benchmark.report.scores import COLUMNS, TARGETS, Score, Target, summarize, to_document, write_scores
+from rb2v.benchmark.truth.reference import spread_indices
 from rb2v.errors import Rb2vError
 
 

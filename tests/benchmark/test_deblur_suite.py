@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from textures import write_data_set
 
-from rb2v.benchmark import deblur_suite
-from rb2v.benchmark.deblur_suite import PRESETS, DeblurSuiteConfig
+from rb2v.benchmark.suites.deblur import PRESETS, DeblurSuite, DeblurSuiteConfig
 from rb2v.errors import ConfigMismatchError, InputError
 
 CONFIG = DeblurSuiteConfig(
@@ -51,7 +50,7 @@ def pictures(tmp_path_factory):
 @pytest.fixture(scope="module")
 def suite(shards, pictures, tmp_path_factory):
     folder = tmp_path_factory.mktemp("deblur_suite") / "report"
-    deblur_suite.run(shards, folder, CONFIG, pictures_dir=pictures, device="cpu")
+    DeblurSuite(shards, CONFIG, pictures_dir=pictures, device="cpu").run(folder)
     return folder
 
 
@@ -103,22 +102,22 @@ class TestRun:
     def test_again_it_trains_nothing_and_writes_the_same(self, suite, shards, pictures):
         before = (suite / "results.json").read_bytes()
         times = {path: path.stat().st_mtime_ns for path in (suite / "runs").rglob("*")}
-        deblur_suite.run(shards, suite, CONFIG, pictures_dir=pictures, device="cpu")
+        DeblurSuite(shards, CONFIG, pictures_dir=pictures, device="cpu").run(suite)
         assert (suite / "results.json").read_bytes() == before
         assert {path: path.stat().st_mtime_ns for path in (suite / "runs").rglob("*")} == times
 
     def test_no_order_network_is_trained_where_no_method_asks_for_it(self, shards, tmp_path):
         plain = {"methods": ("naive",), "alphas": (), "toy_steps": 0, "seeds": 1, "shown_sequences": 0}
-        deblur_suite.run(shards, tmp_path / "out", dataclasses.replace(CONFIG, **plain), device="cpu")
+        DeblurSuite(shards, dataclasses.replace(CONFIG, **plain), device="cpu").run(tmp_path / "out")
         assert [path.name for path in (tmp_path / "out" / "runs").iterdir()] == ["unet-naive-s0"]
 
     def test_other_steps_need_another_folder(self, suite, shards):
         with pytest.raises(ConfigMismatchError, match="steps"):
-            deblur_suite.run(shards, suite, dataclasses.replace(CONFIG, steps=3), device="cpu")
+            DeblurSuite(shards, dataclasses.replace(CONFIG, steps=3), device="cpu").run(suite)
 
     def test_a_missing_order_network_is_named(self, shards, tmp_path):
         with pytest.raises(InputError, match="there is no such file"):
-            deblur_suite.run(shards, tmp_path / "out", CONFIG, order_run=tmp_path / "none", device="cpu")
+            DeblurSuite(shards, CONFIG, order_run=tmp_path / "none", device="cpu").run(tmp_path / "out")
         assert not (tmp_path / "out").exists()
 
     def test_what_a_later_run_would_fail_at_is_refused_before_the_first(self, shards, tmp_path, monkeypatch):
@@ -131,14 +130,14 @@ class TestRun:
             ({}, {"order_run": tmp_path / "network"}, "network: "),
         ):
             with pytest.raises(InputError, match=message):
-                deblur_suite.run(
-                    shards, tmp_path / "out", dataclasses.replace(CONFIG, **changes), device="cpu", **options
+                DeblurSuite(shards, dataclasses.replace(CONFIG, **changes), device="cpu", **options).run(
+                    tmp_path / "out"
                 )
         assert not (tmp_path / "out").exists()
 
     def test_a_folder_without_pictures_is_named(self, shards, tmp_path):
         with pytest.raises(InputError, match="there is no such folder"):
-            deblur_suite.run(shards, tmp_path / "out", CONFIG, pictures_dir=tmp_path / "none", device="cpu")
+            DeblurSuite(shards, CONFIG, pictures_dir=tmp_path / "none", device="cpu").run(tmp_path / "out")
         assert not (tmp_path / "out").exists()
 
 

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from skimage import data as skimage_data
 
-from rb2v.benchmark import interpolation_suite
-from rb2v.benchmark.interpolation_suite import InterpolationSuiteConfig, find_triplets
+from rb2v.benchmark.suites.interpolation import InterpolationSuite, InterpolationSuiteConfig, find_triplets
 from rb2v.errors import ConfigMismatchError, InputError
 
 METHODS = ("linear", "quick-flow")
@@ -34,7 +33,7 @@ def data(tmp_path_factory):
 @pytest.fixture(scope="module")
 def suite(data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("interpolation_suite") / "report"
-    interpolation_suite.run(data, folder, InterpolationSuiteConfig(METHODS, shown_triplets=1))
+    InterpolationSuite(data, InterpolationSuiteConfig(METHODS, shown_triplets=1)).run(folder)
     return folder
 
 
@@ -81,34 +80,34 @@ def test_the_report_shows_methods_and_what_is_published(suite):
 def test_a_stopped_suite_goes_on(data, suite, tmp_path):
     out = tmp_path / "report"
     config = InterpolationSuiteConfig(("linear",), shown_triplets=0)
-    interpolation_suite.run(data, out, config)
+    InterpolationSuite(data, config).run(out)
     path = out / "measured" / "linear.csv"
     lines = path.read_text().splitlines()
     marked = lines[1].split(",")
     marked[2] = "12.5"
     path.write_text("\n".join([lines[0], ",".join(marked)]) + "\n")
-    interpolation_suite.run(data, out, config)
+    InterpolationSuite(data, config).run(out)
     kept = path.read_text().splitlines()
     assert len(kept) == len(lines)
     assert kept[1] == ",".join(marked)
     path.write_text("set_name\nother\n")
     with pytest.raises(InputError, match=r"linear\.csv: is no table of measurements"):
-        interpolation_suite.run(data, out, config)
+        InterpolationSuite(data, config).run(out)
 
 
 def test_a_report_of_other_triplets_is_refused(data, suite, tmp_path):
     write_triplet(tmp_path / "more", skimage_data.coffee(), 1)
     with pytest.raises(ConfigMismatchError, match="data_sha256"):
-        interpolation_suite.run(tmp_path, suite, InterpolationSuiteConfig(METHODS))
+        InterpolationSuite(tmp_path, InterpolationSuiteConfig(METHODS)).run(suite)
 
 
 def test_methods_without_weights_are_listed(data, tmp_path, monkeypatch):
     monkeypatch.setenv("RB2V_CACHE", str(tmp_path / "empty"))
     out = tmp_path / "report"
-    interpolation_suite.run(data, out, InterpolationSuiteConfig(("linear", "rife"), shown_triplets=0))
+    InterpolationSuite(data, InterpolationSuiteConfig(("linear", "rife"), shown_triplets=0)).run(out)
     assert "rife: no weights" in (out / "report.html").read_text()
     with pytest.raises(InputError, match=r"method: none has its weights; expected .*rb2v models fetch rife"):
-        interpolation_suite.run(data, tmp_path / "none", InterpolationSuiteConfig(("rife",)))
+        InterpolationSuite(data, InterpolationSuiteConfig(("rife",))).run(tmp_path / "none")
     assert not (tmp_path / "none").exists()
 
 
@@ -131,7 +130,7 @@ def test_pictures_that_do_not_fit_are_named(tmp_path):
     for name, side in (("a.png", 20), ("b.png", 20), ("c.png", 24)):
         cv2.imwrite(str(tmp_path / name), np.zeros((side, 20, 3), np.uint8))
     with pytest.raises(InputError, match=r"c\.png: is 20x24 px; expected 20x20, as a\.png is"):
-        interpolation_suite.run(tmp_path, tmp_path / "report", InterpolationSuiteConfig(("linear",)))
+        InterpolationSuite(tmp_path, InterpolationSuiteConfig(("linear",))).run(tmp_path / "report")
     assert not (tmp_path / "report").exists()
 
 

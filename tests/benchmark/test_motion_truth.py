@@ -8,8 +8,8 @@ import pytest
 from sessions import write_rig
 
 from rb2v.artifacts import Crop
-from rb2v.benchmark.motion_truth import read_motion
-from rb2v.benchmark.reference import TruthRenderer
+from rb2v.benchmark.truth.motion_truth import read_motion
+from rb2v.benchmark.truth.reference import TruthRenderer
 from rb2v.errors import InputError
 from rb2v.io.video import write_video
 from rb2v.shards import Provenance, ShardReader, ShardSample

@@ -10,10 +10,11 @@ import torch
 from data_sets import write_samples
 from textures import N_FRAMES, translating_texture
 
-from rb2v.benchmark import stop_watch
-from rb2v.benchmark.order_suite import PRESETS, OrderSuiteConfig, grid, run
-from rb2v.benchmark.order_suite.figures import RunResult, by_category, over_seeds
-from rb2v.benchmark.order_suite.points import map_points
+from rb2v.benchmark.suites import stop_watch
+from rb2v.benchmark.suites.order import PRESETS, OrderSuite, OrderSuiteConfig, stage
+from rb2v.benchmark.suites.order.order_figures import RunResult, by_category, over_seeds
+from rb2v.benchmark.suites.order.order_grid import OrderCell
+from rb2v.benchmark.suites.order.point_map import map_points
 from rb2v.errors import ConfigMismatchError, InputError
 from rb2v.execution import SerialExecutor
 from rb2v.hypercut.checkpoint import save_order_network
@@ -79,7 +80,7 @@ def report(shards):
     out = shards.parent / "report"
     truth = shards.parent / "truth"
     executor = SerialExecutor(check_pickle=True)
-    assert run(shards, out, TINY, truth_dir=truth, device="cpu", executor=executor) == out / "report.html"
+    assert OrderSuite(shards, TINY, truth_dir=truth, device="cpu").run(out, executor=executor) == out / "report.html"
     return out
 
 
@@ -118,7 +119,7 @@ def results_of(consistent, category_of):
         ]
         columns = ["scorer", "variant", "take", "blurry_index", "s_0", "s_1", "s_2", "r_0", "r_1", "r_2"]
         predictions = pd.DataFrame(rows, columns=columns)
-        cell = grid.Cell("motion", 4, seed)
+        cell = OrderCell("motion", 4, seed)
         results.append(RunResult(cell, predictions, score_predictions(predictions), False, None))
     return results
 
@@ -143,7 +144,7 @@ class TestRuns:
         n_threads = torch.get_num_threads()
         try:
             torch.set_num_threads(3)
-            run(shards, report, TINY, truth_dir=shards.parent / "truth", device="cpu")
+            OrderSuite(shards, TINY, truth_dir=shards.parent / "truth", device="cpu").run(report)
             assert torch.get_num_threads() == 3
         finally:
             torch.set_num_threads(n_threads)
@@ -161,12 +162,12 @@ class TestRuns:
 
         config = TINY.chosen(archs=["motion"])
         with pytest.raises(StoppedError):
-            run(shards, tmp_path / "report", config, device="cpu", progress=stop)
+            OrderSuite(shards, config, device="cpu").run(tmp_path / "report", progress=stop)
         runs = tmp_path / "report" / "runs"
         assert sorted(path.name for path in runs.iterdir()) == ["motion-n4-s0", "motion-n4-s1"]
         (runs / "motion-n4-s1" / "order_labels.csv").unlink()  # as if it were stopped before its last file
         before = times_of(runs / "motion-n4-s0")
-        run(shards, tmp_path / "report", config, device="cpu")
+        OrderSuite(shards, config, device="cpu").run(tmp_path / "report")
         assert times_of(runs / "motion-n4-s0") == before
         for name in ("motion-n1-s0", "motion-n4-s0", "motion-n4-s1"):
             for path in (runs / name).glob("*.*"):
@@ -179,11 +180,11 @@ class TestRuns:
 
     def test_networks_and_dimensions_may_be_added(self, shards, report, tmp_path):
         out = tmp_path / "report"
-        run(shards, out, TINY.chosen(archs=["motion"], seeds=1, dimensions=False), device="cpu")
+        OrderSuite(shards, TINY.chosen(archs=["motion"], seeds=1, dimensions=False), device="cpu").run(out)
         before = times_of(out / "runs")
         assert [path.name for path in (out / "runs").iterdir()] == ["motion-n4-s0"]
         assert "By dimension" not in (out / "report.html").read_text()
-        run(shards, out, TINY.chosen(archs=["antisymmetric", "motion"]), device="cpu")
+        OrderSuite(shards, TINY.chosen(archs=["antisymmetric", "motion"]), device="cpu").run(out)
         assert {path: times_of(out / "runs")[path] for path in before} == before
         found, expected = (
             {metric: value for metric, value in read_scores(folder).items() if metric.startswith("motion.")}
@@ -195,13 +196,13 @@ class TestRuns:
     def test_runs_of_other_settings_are_refused(self, shards, report):
         before = times_of(report)
         with pytest.raises(ConfigMismatchError, match=r"report/config.json: steps: the folder was made with 3"):
-            run(shards, report, TINY.chosen(steps=5), device="cpu")
+            OrderSuite(shards, TINY.chosen(steps=5), device="cpu").run(report)
         assert times_of(report) == before
 
     def test_what_somebody_else_made_is_kept(self, shards, tmp_path):
         (tmp_path / "report.html").write_text("mine")
         with pytest.raises(InputError, match="is not empty and was not made by this command"):
-            run(shards, tmp_path, TINY, device="cpu")
+            OrderSuite(shards, TINY, device="cpu").run(tmp_path)
         assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"report.html": "mine"}
 
     def test_of_two_at_once_one_is_refused(self, shards, report):
@@ -210,7 +211,7 @@ class TestRuns:
             output_folder(report, json.loads((report / "config.json").read_text())),
             pytest.raises(InputError, match="another run is writing here"),
         ):
-            run(shards, report, TINY, device="cpu")
+            OrderSuite(shards, TINY, device="cpu").run(report)
         assert times_of(report) == before
 
     def test_results_say_what_they_are_of(self, shards, report):
@@ -227,7 +228,7 @@ class TestRuns:
     def test_no_test_sequence(self, tmp_path):
         shards = write_shards(tmp_path / "shards", takes=())
         with pytest.raises(InputError, match=r"splits\.test: holds no sequence to test on"):
-            run(shards, tmp_path / "report", TINY, device="cpu")
+            OrderSuite(shards, TINY, device="cpu").run(tmp_path / "report")
         assert not (tmp_path / "report").exists()
 
 
@@ -322,11 +323,12 @@ class TestFigures:
                 progress(step, 4, "training")
             progress(9, 9, "reading test sequences")
 
-        monkeypatch.setattr(grid.train, "run", train)
+        monkeypatch.setattr(stage.train, "run", train)
         monkeypatch.setattr(stop_watch.time, "perf_counter", lambda: next(clock))
-        cell = grid.Cell("motion", 4, 0)
-        grid.Training(tmp_path / "shards", tmp_path, TINY, "cpu")(cell)
-        times = json.loads((tmp_path / "times" / f"{cell.name}.json").read_text())
+        cell = OrderCell("motion", 4, 0)
+        watch = stop_watch.StopWatch(tmp_path / "times.json")
+        OrderSuite(tmp_path / "shards", TINY, device="cpu").train(cell, tmp_path, watch.see)
+        times = json.loads((tmp_path / "times.json").read_text())
         assert times["seconds_per_step"] == pytest.approx(7 / 3)
         assert times["seconds"] == pytest.approx(28 / 3)
 

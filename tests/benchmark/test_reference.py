@@ -5,7 +5,7 @@ import pytest
 from sessions import write_rig
 
 from rb2v.artifacts import Crop
-from rb2v.benchmark.reference import TruthRenderer
+from rb2v.benchmark.truth.reference import TruthRenderer
 from rb2v.core.color import encode, to_linear
 from rb2v.simulator.rig import SimulateConfig, build_rig, plan_takes
 from rb2v.simulator.textures import list_photos

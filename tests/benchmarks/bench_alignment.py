@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from rb2v.benchmark.fidelity import TakeComparison
-from rb2v.benchmark.inputs import Aligned
-from rb2v.benchmark.reference import TruthRenderer
+from rb2v.benchmark.session.fidelity import TakeComparison
+from rb2v.benchmark.session.inputs import Aligned
+from rb2v.benchmark.truth.reference import TruthRenderer
 from rb2v.execution import SerialExecutor, make_executor
 from rb2v.io.aligned import AlignedTakeReader, aligned_take_path
 from rb2v.io.calibration import read_calibration

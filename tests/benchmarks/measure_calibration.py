@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from rb2v.benchmark.calibration import homography_errors
+from rb2v.benchmark.session.calibration_section import homography_errors
 from rb2v.io.calibration import read_calibration
 from rb2v.io.config import find_rig
 from rb2v.io.video import iter_frames, read_image, write_image, write_video

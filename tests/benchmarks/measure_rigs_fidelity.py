@@ -15,9 +15,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from sessions import make_session
 
-from rb2v.benchmark.fidelity import TakeComparison
-from rb2v.benchmark.inputs import Aligned
-from rb2v.benchmark.reference import TruthRenderer
+from rb2v.benchmark.session.fidelity import TakeComparison
+from rb2v.benchmark.session.inputs import Aligned
+from rb2v.benchmark.truth.reference import TruthRenderer
 from rb2v.io.calibration import read_calibration
 from rb2v.io.config import read_raw_directory, read_takes
 from rb2v.stages import align, calibrate

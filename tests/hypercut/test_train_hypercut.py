@@ -11,7 +11,7 @@ import torch
 from tensorboardX.proto.event_pb2 import Event
 from textures import write_data_set
 
-from rb2v.benchmark import order
+from rb2v.benchmark.session import order_section
 from rb2v.errors import ConfigMismatchError, InputError, Rb2vError
 from rb2v.hypercut.augmentation import draw_batch
 from rb2v.hypercut.checkpoint import load_order_network
@@ -310,7 +310,7 @@ class TestRefusals:
 def test_sequences_of_other_lengths_are_ordered_and_reported(n_frames, agreements, tiny_config, tmp_path):
     write_data_set(tmp_path / "shards", 4, 3, 24, n_frames=n_frames)
     run(tmp_path / "shards", tmp_path / "run", tiny_config, device="cpu")
-    section = order.report(tmp_path / "run")
+    section = order_section.report(tmp_path / "run")
     metrics = {score.metric.removeprefix("network.") for score in section.scores}
     assert {f"hit_pair_{k}" for k in range(n_frames // 2)} | {*agreements, "con@2_outer"} <= metrics
     assert {name for name in metrics if name.startswith("con@") and "_" not in name} == set(agreements)
@@ -325,7 +325,7 @@ def test_no_test_sequence(tiny_config, tmp_path):
     assert metrics["controls"] is None
     assert metrics["collapsed"] is False
     assert len(pd.read_csv(tmp_path / "run" / "order_labels.csv")) == 4
-    section = order.report(tmp_path / "run")
+    section = order_section.report(tmp_path / "run")
     assert "no test split" in section.lead
 
 
@@ -342,7 +342,7 @@ def test_a_collapsed_network_is_told(n_test, tmp_path, caplog):
     assert [record.message for record in caplog.records if "collapsed" in record.message] == [
         record.message for record in caplog.records if record.levelname == "WARNING"
     ]
-    assert "COLLAPSED" in order.report(tmp_path / "run").lead
+    assert "COLLAPSED" in order_section.report(tmp_path / "run").lead
 
 
 def test_a_step_that_is_not_finite_is_skipped_and_counted(tiny_shards, tiny_config, tmp_path, monkeypatch):

@@ -5,7 +5,7 @@ import pytest
 from sessions import write_rig
 
 from rb2v.artifacts import Crop
-from rb2v.benchmark.reference import TruthRenderer
+from rb2v.benchmark.truth.reference import TruthRenderer
 from rb2v.io.config import read_takes
 from rb2v.io.video import write_video
 from rb2v.simulator import read_truth

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from sessions import make_session, shared_session, write_rig
 
-from rb2v.benchmark.calibration import homography_errors
+from rb2v.benchmark.session.calibration_section import homography_errors
 from rb2v.core.homography import warp_points
 from rb2v.core.lens import undistort_points
 from rb2v.core.lens_fit import BoardView, fit_lens

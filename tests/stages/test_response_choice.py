@@ -9,7 +9,7 @@ from sessions import write_rig
 from skimage import data as skimage_data
 
 from rb2v.artifacts import Crop, Lens, RawDirectory
-from rb2v.benchmark import calibration as calibration_report
+from rb2v.benchmark.session import calibration_section
 from rb2v.errors import InputError
 from rb2v.io.calibration import read_calibration, write_calibration
 from rb2v.io.config import read_rig, read_settings
@@ -110,7 +110,7 @@ def test_what_was_found_is_written_and_drawn(tmp_path):
     assert read.quality.delta_e < 0.3 < 1 < read.quality.delta_e_before
     picture = tmp_path / "c_colors.png"
     assert read_image(picture).shape == (426, 1168, 3)
-    section = calibration_report.report(read, None, None, 3, picture)
+    section = calibration_section.report(read, None, None, 3, picture)
     names = [score.metric for score in section.scores]
     in_order = [name for name in names if name.startswith("delta_e")]
     assert in_order == ["delta_e_before", "delta_e", "delta_e_coded"]

@@ -1,0 +1,1 @@
+"""Mattes and composites of green-screen takes."""

@@ -1,0 +1,1 @@
+"""Suites: many methods measured alike and compared, one folder each."""

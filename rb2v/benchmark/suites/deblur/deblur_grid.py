@@ -1,0 +1,108 @@
+"""The grid of the deblurring suite: backbones, methods, weights of the regularizer, seeds, and the toy."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+from rb2v.benchmark.suites.deblur.config import BASELINE, METHODS, REGULARIZED, DeblurSuiteConfig
+from rb2v.blur2vid.config import TrainBlur2VidConfig, recommend
+from rb2v.hypercut.config import TrainHyperCutConfig
+from rb2v.hypercut.config import recommend as recommend_order
+
+TOY_NAME = "toy"
+TOY_SIZE_PX = 32  # small, because the toy compares losses and not images
+TOY_BACKBONE = "unet"
+
+
+@dataclass(frozen=True)
+class NetworkCell:
+    """One training of a backbone."""
+
+    backbone: str
+    method: str
+    seed: int
+    alpha: float | None = None
+    """Weight of the regularizer; None for methods without one."""
+    toy: bool = False
+    """Whether it is trained on the toy."""
+
+    @property
+    def name(self) -> str:
+        """Name of its folder."""
+        weight = "" if self.alpha is None else f"-a{self.alpha:g}"
+        return f"{'toy-' if self.toy else ''}{self.backbone}-{self.method}{weight}-s{self.seed}"
+
+
+@dataclass(frozen=True)
+class OrderNetworkCell:
+    """The training of the order network of either data set."""
+
+    toy: bool
+
+    @property
+    def name(self) -> str:
+        """Name of its folder."""
+        return "toy-order" if self.toy else "order"
+
+
+DeblurCell = NetworkCell | OrderNetworkCell
+
+
+def main_cells(config: DeblurSuiteConfig, backbone: str, method: str) -> list[NetworkCell]:
+    """Return the runs of a backbone and a method, one a seed."""
+    alpha = config.usual_alpha if METHODS[method].regularizer != "none" else None
+    return [NetworkCell(backbone, method, seed, alpha) for seed in range(config.seeds)]
+
+
+def alpha_cells(config: DeblurSuiteConfig) -> dict[float, NetworkCell]:
+    """Return the runs of Table 6 by the regularizer's weight; without any, it is the method that has none."""
+    backbone = config.backbones[0]
+    return {
+        alpha: NetworkCell(backbone, REGULARIZED, 0, alpha) if alpha else NetworkCell(backbone, BASELINE, 0)
+        for alpha in config.alphas
+    }
+
+
+def toy_cells(config: DeblurSuiteConfig) -> dict[str, NetworkCell]:
+    """Return the runs of Figure 2 by method."""
+    if not config.toy_steps:
+        return {}
+    cells = {method: main_cells(config, TOY_BACKBONE, method)[0] for method in config.methods}
+    return {method: dataclasses.replace(cell, toy=True) for method, cell in cells.items()}
+
+
+def all_cells(config: DeblurSuiteConfig) -> list[NetworkCell]:
+    """Return all runs, each once."""
+    cells = [
+        cell
+        for backbone in config.backbones
+        for method in config.methods
+        for cell in main_cells(config, backbone, method)
+    ]
+    return list(dict.fromkeys([*cells, *alpha_cells(config).values(), *toy_cells(config).values()]))
+
+
+def training_config(cell: NetworkCell, config: DeblurSuiteConfig) -> TrainBlur2VidConfig:
+    """Return the configuration of a run's training."""
+    method = METHODS[cell.method]
+    steps = config.toy_steps if cell.toy else config.steps
+    return recommend(
+        cell.backbone,
+        loss=method.loss,
+        regularizer=method.regularizer,
+        alpha=cell.alpha,
+        image_size=None if cell.toy else config.image_size,
+        crop_size=TOY_SIZE_PX if cell.toy else config.crop_size,
+        batch_size=config.batch_size,
+        steps=steps,
+        pretrain_steps=int(config.pretrain_shares.get(cell.backbone, 0) * steps),
+        seed=cell.seed,
+    )
+
+
+def order_config(cell: OrderNetworkCell, config: DeblurSuiteConfig) -> TrainHyperCutConfig:
+    """Return the configuration of the order network's training."""
+    size = TOY_SIZE_PX if cell.toy else config.order_size
+    steps = min(config.order_steps, config.toy_steps) if cell.toy else config.order_steps
+    return recommend_order("motion", image_size=size, steps=steps, seed=0)

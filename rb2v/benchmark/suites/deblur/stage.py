@@ -1,0 +1,262 @@
+"""The deblurring suite: backbones and losses on one data set, several seeds each, beside trivial estimates."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from rb2v.benchmark.report.page import Gallery, Section
+from rb2v.benchmark.suites.deblur import deblur_sections, strips
+from rb2v.benchmark.suites.deblur.config import BASELINE, METHODS, DeblurSuiteConfig
+from rb2v.benchmark.suites.deblur.deblur_figures import Estimator, gain, over_seeds
+from rb2v.benchmark.suites.deblur.deblur_grid import (
+    TOY_BACKBONE,
+    TOY_NAME,
+    TOY_SIZE_PX,
+    DeblurCell,
+    NetworkCell,
+    OrderNetworkCell,
+    all_cells,
+    alpha_cells,
+    main_cells,
+    order_config,
+    toy_cells,
+    training_config,
+)
+from rb2v.benchmark.suites.figures import read_seconds
+from rb2v.benchmark.suites.suite import ShardsSuite, TableRows
+from rb2v.blur2vid import train
+from rb2v.blur2vid.checkpoint import CHECKPOINT_NAME
+from rb2v.blur2vid.evaluate import SAMPLES_NAME, TRIVIAL, check_measurable, read_sample, read_samples
+from rb2v.blur2vid.train import TrainBlur2VidConfig, make_dataset
+from rb2v.device import Device, one_torch_thread
+from rb2v.hypercut import train as order_training
+from rb2v.hypercut.checkpoint import CHECKPOINT_NAME as ORDER_CHECKPOINT_NAME
+from rb2v.hypercut.checkpoint import load_order_network
+from rb2v.io.store import sha256_of
+from rb2v.progress import Progress
+from rb2v.shards import ShardReader
+from rb2v.simulator.config import SequencesConfig
+from rb2v.stages import simulate_shards
+from rb2v.training.tensor_files import check_file
+
+_TRIVIAL_LABELS = {"blurry": "blurry image", "mean_frame": "mean of the true frames"}
+_N_TOY_SHOWN = 3  # sequences, the ones that move most
+
+
+@dataclass(frozen=True)
+class DeblurSuite(ShardsSuite[DeblurCell]):
+    """Backbones trained by several methods from several seeds, beside trivial estimates.
+
+    Runs lie in ``runs``, the toy's data set in ``toy``, the times of training in ``times``. Backbones, methods, seeds
+    and weights of the regularizer may be added to a folder later.
+    """
+
+    name = strips.SUITE
+    title = "recovered sequences of held-out samples, mean over the seeds"
+
+    config: DeblurSuiteConfig
+    order_run: Path | None = None
+    """A trained order network; one is trained from the same data by default, if a method asks for it."""
+    pictures_dir: Path | None = None
+    """Folder of blurry images that are shown with what the networks make of them."""
+    lpips: bool = False
+    """Whether LPIPS is measured too, whose weights have to be there."""
+    device: Device = "auto"
+    """Where each run is trained."""
+
+    @cached_property
+    def _pictures(self) -> list[Path]:
+        return [] if self.pictures_dir is None else strips.list_pictures(self.pictures_dir)
+
+    @cached_property
+    def _order_sha256(self) -> str | None:
+        if self.order_run is None:
+            return None
+        path = self.order_run / ORDER_CHECKPOINT_NAME if self.order_run.is_dir() else self.order_run
+        check_file(path, "what 'rb2v train-hypercut' wrote")  # before a digest that might take hours
+        return sha256_of(path)
+
+    def check(self) -> None:
+        """Reject data, images and weights that the last run would fail at."""
+        _ = self.reader, self._pictures, self._order_sha256
+        check_measurable(ShardReader(self.shards_dir, "test"), self.config.image_size, lpips=self.lpips)
+        sizes = TrainBlur2VidConfig(image_size=self.config.image_size, crop_size=self.config.crop_size)
+        make_dataset(self.shards_dir, sizes)  # which rejects a crop that is larger than the frames
+        if self.order_run is not None:
+            load_order_network(self.order_run)
+
+    def fixed(self) -> dict[str, Any]:
+        """Return what all runs in a folder share."""
+        changing = ("backbones", "methods", "seeds", "alphas", "shown_sequences")
+        return {
+            **{name: value for name, value in dataclasses.asdict(self.config).items() if name not in changing},
+            "lpips": self.lpips,
+            "data_sha256": self.data_sha256,
+            "order_sha256": self._order_sha256,
+        }
+
+    def prepare(self, out_dir: Path) -> None:
+        """Write the toy's data set."""
+        if self.config.toy_steps:
+            sizes = {"train": self.config.toy_train, "test": self.config.toy_test, "size": TOY_SIZE_PX}
+            simulate_shards.run(out_dir / TOY_NAME, SequencesConfig(motion="blocks", **sizes))
+
+    def first_cells(self) -> list[DeblurCell]:
+        """Return the order networks that methods ask for and that are not given."""
+        ordered = {cell.toy for cell in self.cells() if training_config(cell, self.config).needs_order}
+        return [OrderNetworkCell(toy) for toy in (False, True) if toy in ordered and (toy or self.order_run is None)]
+
+    def cells(self) -> list[NetworkCell]:
+        """Return the runs of all backbones, methods, seeds, weights, and those of the toy."""
+        return all_cells(self.config)
+
+    def train(self, cell: DeblurCell, out_dir: Path, progress: Progress) -> None:
+        """Train a backbone or an order network."""
+        shards_dir = out_dir / TOY_NAME if cell.toy else self.shards_dir
+        place = self.place(out_dir, cell)
+        with one_torch_thread():
+            if isinstance(cell, OrderNetworkCell):
+                order_training.run(shards_dir, place, order_config(cell, self.config), device=self.device)
+                return
+            settings = training_config(cell, self.config)
+            train.run(
+                shards_dir,
+                place,
+                settings,
+                order_run=self._order_run_for(cell, out_dir) if settings.needs_order else None,
+                lpips=self.lpips and not cell.toy,
+                device=self.device,
+                progress=progress,
+            )
+
+    def _order_run_for(self, cell: NetworkCell, out_dir: Path) -> Path:
+        if self.order_run is not None and not cell.toy:
+            return self.order_run
+        return self.place(out_dir, OrderNetworkCell(cell.toy))
+
+    def sections(self, out_dir: Path) -> list[Section]:
+        """Return methods, the paper's Tables 2 and 6, its Figures 2 and 6, and images without a truth."""
+        made = [*self._report_methods(out_dir)]
+        if self.config.alphas:
+            by_alpha = {
+                alpha: over_seeds(cell.name, cell.backbone, f"{alpha:g}", self._read(out_dir, [cell]), "network")
+                for alpha, cell in alpha_cells(self.config).items()
+            }
+            made.append(deblur_sections.report_alphas(by_alpha))
+        if self.config.toy_steps:
+            made.append(self._report_toy(out_dir))
+        if self.config.shown_sequences:
+            made.append(deblur_sections.report_pictures(self._show_errors(out_dir)))
+        if self._pictures:
+            shown = strips.show_real(self._pictures, self._checkpoints(out_dir), self._names())
+            made.append(deblur_sections.report_real(*shown))
+        return made
+
+    def _read(self, out_dir: Path, cells: Sequence[NetworkCell]) -> list[pd.DataFrame]:
+        return [read_samples(self.place(out_dir, cell) / SAMPLES_NAME) for cell in cells]
+
+    def _report_methods(self, out_dir: Path) -> tuple[Section, Section]:
+        tables: dict[tuple[str, str], list[pd.DataFrame]] = {}
+        estimators: list[Estimator] = []
+        for backbone, method in self._methods():
+            cells = main_cells(self.config, backbone, method)
+            runs = tables[backbone, method] = self._read(out_dir, cells)
+            estimator = over_seeds(f"{backbone}.{method}", backbone, METHODS[method].label, runs, "network")
+            estimators.append(dataclasses.replace(estimator, seconds=read_seconds(out_dir, cells)))
+        # No network and no seed is in the trivial estimates: one run tells of them for all.
+        first = [next(iter(tables.values()))[0]]
+        estimators += [over_seeds(name, "", _TRIVIAL_LABELS[name], first, name) for name in TRIVIAL]
+        gains = [
+            deblur_sections.Gain(backbone, method, *gain(runs, tables[backbone, BASELINE], deblur_sections.BORDER))
+            for (backbone, method), runs in tables.items()
+            if method != BASELINE and (backbone, BASELINE) in tables
+        ]
+        return deblur_sections.report_methods(estimators, gains), deblur_sections.report_frames(estimators)
+
+    def _methods(self) -> list[tuple[str, str]]:
+        """Return every backbone with every method."""
+        return [(backbone, method) for backbone in self.config.backbones for method in self.config.methods]
+
+    def _label(self, backbone: str, method: str) -> str:
+        prefix = f"{backbone}: " if len(self.config.backbones) > 1 else ""
+        return prefix + METHODS[method].label
+
+    def _checkpoints(self, out_dir: Path) -> dict[str, Path]:
+        """Return the first seed's checkpoint of every backbone and method, by label."""
+        return {
+            self._label(*pair): self.place(out_dir, main_cells(self.config, *pair)[0]) / CHECKPOINT_NAME
+            for pair in self._methods()
+        }
+
+    def _names(self) -> dict[str, str]:
+        """Return what the scores call every backbone and method, by label."""
+        return {self._label(*pair): ".".join(pair) for pair in self._methods()}
+
+    def _report_toy(self, out_dir: Path) -> Section:
+        cells = toy_cells(self.config)
+        estimators = [
+            over_seeds(method, TOY_BACKBONE, METHODS[method].label, self._read(out_dir, [cell]), "network")
+            for method, cell in cells.items()
+        ]
+        toy_reader = ShardReader(out_dir / TOY_NAME, "test")
+        checkpoints = {
+            METHODS[method].label: self.place(out_dir, cell) / CHECKPOINT_NAME for method, cell in cells.items()
+        }
+        galleries = []
+        for index in strips.liveliest(toy_reader, _N_TOY_SHOWN):
+            blurry, sharp = read_sample(toy_reader, index, None)
+            shown = strips.show_sequences(blurry, sharp, strips.estimate_all(checkpoints, blurry))
+            galleries.append(Gallery("A held-out sequence.", tuple(shown), columns=1))
+        return deblur_sections.report_toy(estimators, galleries)
+
+    def _show_errors(self, out_dir: Path) -> list[Gallery]:
+        galleries = []
+        for index in strips.liveliest(self.reader, self.config.shown_sequences):
+            blurry, sharp = read_sample(self.reader, index, self.config.image_size)
+            estimates = strips.estimate_all(self._checkpoints(out_dir), blurry)
+            take, frame = self.reader.table.iloc[index][["take", "blurry_index"]]
+            shown = [*strips.show_sequences(blurry, sharp, {}), *strips.show_errors(sharp, estimates)]
+            galleries.append(Gallery(f"{take}, blurry frame {frame}.", tuple(shown), columns=1))
+        return galleries
+
+    def described(self) -> dict[str, Any]:
+        """Return the data set, the order network and the configuration."""
+        return {
+            "rig": self.reader.manifest.rig,
+            "data_sha256": self.data_sha256,
+            "order_sha256": self._order_sha256,
+            "config": dataclasses.asdict(self.config),
+        }
+
+    def told(self) -> dict[str, str]:
+        """Return what the report says of itself."""
+        config, (name, data_set) = self.config, *super().told().items()
+        size = "as they are" if config.image_size is None else f"shrunk to {config.image_size} px"
+        steps = f"{config.steps} steps of {config.batch_size} crops of {config.crop_size} px"
+        return {name: f"{data_set}, {size}", "Runs": f"{len(self.cells())}, {steps}", "Order": self._tell_order()}
+
+    def _tell_order(self) -> str:
+        if self.order_run is not None:
+            return "a network that was given"
+        return "its own network, trained on the same data" if self.first_cells() else "no method asks for one"
+
+    @staticmethod
+    def main_table(document: Mapping[str, Any]) -> TableRows:
+        """Return pPSNR, direction and amplitude of all methods."""
+        values = {row["metric"]: row["value"] for row in document["scores"]}
+        names = [metric.removesuffix(".ppsnr_seq.mean") for metric in values if metric.endswith(".ppsnr_seq.mean")]
+        border = deblur_sections.BORDER
+        columns = {"pPSNR": "ppsnr_seq", "border": border, "direction": "direction_agreement", "motion": "amplitude"}
+        rows = []
+        for name in names:
+            found = (values.get(f"{name}.{metric}.mean") for metric in columns.values())
+            shown = ("" if one is None else f"{one:.2f}" for one in found)
+            rows.append([name.replace(".", " ").replace("_", " "), *shown])
+        return ["in dB", *columns], rows

@@ -1,0 +1,16 @@
+"""Methods that make the frame between two frames, on triplets of images: ``rb2v benchmark interpolation``."""
+
+from __future__ import annotations
+
+from rb2v.lazy import lazy_names
+
+_PUBLIC_NAMES = {
+    "InterpolationSuite": "rb2v.benchmark.suites.interpolation.stage",
+    "InterpolationSuiteConfig": "rb2v.benchmark.suites.interpolation.config",
+    "Triplet": "rb2v.benchmark.suites.interpolation.image_triplets",
+    "find_triplets": "rb2v.benchmark.suites.interpolation.image_triplets",
+}
+
+__all__ = ["InterpolationSuite", "InterpolationSuiteConfig", "Triplet", "find_triplets"]
+
+__getattr__ = lazy_names(__name__, _PUBLIC_NAMES)

@@ -1,0 +1,1 @@
+"""The true images and the true motion of simulated sessions."""
