@@ -168,7 +168,9 @@ class OddTakes:
         refusal, rows = "", []
         try:
             config = align.AlignConfig(interpolator="quick-flow")
-            table = align.run(self._raw, self._session.calibration, self._root / name, config, take_names=[name])
+            table = align.run(
+                self._raw, self._session.calibration, self._root / name, config, execution=align.Execution([name])
+            )
             rows = read_alignment(table)
         except Rb2vError as error:
             refusal = str(error)

@@ -111,5 +111,10 @@ def record_session(root, *, upto="raw", **changes):
     if upto in ("calibration", "aligned"):
         calibrate.run(made.raw, made.calibration)
     if upto == "aligned":
-        align.run(made.raw, made.calibration, made.aligned, executor=SerialExecutor(check_pickle=True))
+        align.run(
+            made.raw,
+            made.calibration,
+            made.aligned,
+            execution=align.Execution(executor=SerialExecutor(check_pickle=True)),
+        )
     return made

@@ -182,7 +182,9 @@ def test_workers_of_a_scheduler_one_of_them_killed(session, shards, scheduler, t
 
 def test_takes_are_aligned_to_the_same_bytes_and_errors_cross_whole(brief_session, tmp_path):
     executor = make_executor(2, "dask")
-    align.run(brief_session.raw, brief_session.calibration, tmp_path / "aligned", executor=executor)
+    align.run(
+        brief_session.raw, brief_session.calibration, tmp_path / "aligned", execution=align.Execution(executor=executor)
+    )
     assert tree_bytes(tmp_path / "aligned") == tree_bytes(brief_session.aligned)
     victim = aligned_take_path(tmp_path / "aligned", "hand_train")
     data = bytearray(victim.read_bytes())

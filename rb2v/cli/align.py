@@ -144,12 +144,8 @@ def align(
             calibration,
             out,
             settings,
-            weights=weights,
-            interpolator_weights=interpolator_weights,
-            take_names=take or (),
-            device=device,
-            executor=make_executor(workers, executor),
-            on_take=count,
+            resources=stage.Resources(device, weights, interpolator_weights),
+            execution=stage.Execution(take or (), make_executor(workers, executor), count),
         )
     _print_alignment(records)
     echo(str(written), soft_wrap=True)

@@ -127,44 +127,41 @@ def aligned_take_path(folder: Path, take_name: str) -> Path:
     return folder / TAKES_FOLDER / f"{take_name}.h5"
 
 
-def write_aligned_take(
-    path: Path,
-    take: Take,
-    frames: list[AlignedFrame],
-    samples: Iterable[AlignedSample],
-    curves: ScoreCurves,
-    checks: FrameChecks,
-    timing: Timing,
-    plate: NDArray[np.uint8] | None = None,
-    inputs_sha256: str = "",
-    registration: TakeRegistration | None = None,
-) -> Path:
-    """Write a take's frames whole or not at all, and return the path.
+@dataclass(frozen=True, eq=False)
+class AlignedTake:
+    """What the file of an aligned take holds beside its samples."""
+
+    take: Take
+    frames: list[AlignedFrame]
+    """Every blurry frame of the take, in order."""
+    curves: ScoreCurves
+    """The search's scores."""
+    checks: FrameChecks
+    """What the frames were judged by."""
+    timing: Timing
+    """How the two recordings lie in time."""
+    plate: NDArray[np.uint8] | None = None
+    """(H, W, 3) clean background plate in the same geometry and colors."""
+    inputs_sha256: str = ""
+    """Digest of the files that the take was made from."""
+    registration: TakeRegistration | None = None
+    """How far the two views lie off each other."""
+
+
+def write_aligned_take(path: Path, aligned: AlignedTake, samples: Iterable[AlignedSample]) -> Path:
+    """Write a take's file atomically, and return its path.
 
     Parameters
     ----------
     path : Path
         The file to write.
-    take : Take
-        The take.
-    frames : list of AlignedFrame
-        Every blurry frame of the take, in order.
+    aligned : AlignedTake
+        What it holds beside the samples.
     samples : iterable of AlignedSample
         One for each accepted frame, in order; drawn one at a time.
-    curves : ScoreCurves
-        The search's scores.
-    checks : FrameChecks
-        What the frames were judged by.
-    timing : Timing
-        How the two recordings lie in time.
-    plate : (H, W, 3) ndarray of uint8, optional
-        The clean background plate in the same geometry and colours.
-    inputs_sha256 : str
-        Digest of the files that the take was made from.
-    registration : TakeRegistration, optional
-        How far the two views lie off each other.
     """
-    accepted = [frame for frame in frames if frame.accepted]
+    take, registration = aligned.take, aligned.registration
+    accepted = [frame for frame in aligned.frames if frame.accepted]
     with whole_file(path) as temporary, create_hdf5(temporary) as file:
         file.attrs["schema"] = SCHEMA
         file.attrs["take"] = take.name
@@ -172,24 +169,24 @@ def write_aligned_take(
         file.attrs["subject"] = take.subject
         file.attrs["green_screen"] = take.green_screen
         file.attrs["split"] = take.split or ""
-        file.attrs["inputs_sha256"] = inputs_sha256
-        file["timing"] = json.dumps(dataclasses.asdict(timing), allow_nan=False)
+        file.attrs["inputs_sha256"] = aligned.inputs_sha256
+        file["timing"] = json.dumps(dataclasses.asdict(aligned.timing), allow_nan=False)
         if registration is not None:
             file["registration"] = json.dumps(dataclasses.asdict(registration), allow_nan=False)
         file["blurry_index"] = np.array([frame.blurry_index for frame in accepted], dtype=np.int64)
         file["position"] = np.array([frame.position for frame in accepted], dtype=np.int64)
         file["psnr"] = np.array([frame.psnr for frame in accepted], dtype=np.float32)
         file["color"] = np.array([frame.color for frame in accepted], dtype=np.float32).reshape(-1, 3, 4)
-        _write_table(create_group(file, "frames"), frames)
+        _write_table(create_group(file, "frames"), aligned.frames)
         scores = create_group(file, "scores")
-        scores["first_position"] = curves.first_position
-        scores["psnr"] = curves.psnr
-        scores["peak"] = curves.peak
+        scores["first_position"] = aligned.curves.first_position
+        scores["psnr"] = aligned.curves.psnr
+        scores["peak"] = aligned.curves.peak
         judged = create_group(file, "checks")
-        for field in dataclasses.fields(checks):
-            judged[field.name] = getattr(checks, field.name)
-        if plate is not None:
-            file["plate"] = plate
+        for field in dataclasses.fields(aligned.checks):
+            judged[field.name] = getattr(aligned.checks, field.name)
+        if aligned.plate is not None:
+            file["plate"] = aligned.plate
         n_written = 0
         for sample in samples:
             for name, pictures in (("blurry", sample.blurry), ("sharp", sample.sharp)):

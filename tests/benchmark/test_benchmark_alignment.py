@@ -28,7 +28,7 @@ def align_otherwise(root, session):
         ("paper", align.AlignConfig.paper(), (TAKE,)),
         ("plain", align.AlignConfig(color_fit="plain", min_psnr_db=38.0), ()),
     ):
-        align.run(session.raw, session.calibration, root / name, config, take_names=takes)
+        align.run(session.raw, session.calibration, root / name, config, execution=align.Execution(takes))
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,7 @@ from rb2v.artifacts import (
 from rb2v.errors import InputError
 from rb2v.io.aligned import (
     AlignedSample,
+    AlignedTake,
     AlignedTakeReader,
     FrameChecks,
     ScoreCurves,
@@ -81,13 +82,13 @@ def write(path, **changes):
     values = {
         "take": TAKE,
         "frames": make_frames(),
-        "samples": iter(make_samples()),
         "curves": make_curves(),
         "checks": make_checks(),
         "timing": TIMING,
         "plate": None,
     }
-    return write_aligned_take(path, **(values | changes))
+    samples = changes.pop("samples", make_samples())
+    return write_aligned_take(path, AlignedTake(**(values | changes)), iter(samples))
 
 
 def test_round_trip(tmp_path):

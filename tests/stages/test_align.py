@@ -26,7 +26,7 @@ from rb2v.io.config import read_rig
 from rb2v.io.store import ALIGNMENT_COLUMNS, read_alignment, read_json
 from rb2v.io.video import Sound, iter_frames, read_image, read_sound, write_video
 from rb2v.simulator.rig import frame_times
-from rb2v.stages.align import AlignConfig, run
+from rb2v.stages.align import AlignConfig, Execution, Resources, run
 from rb2v.stages.align.take import write_take
 
 
@@ -220,9 +220,9 @@ def test_plates_are_stored_with_green_screen_takes_only(session):
 
 def test_a_choice_of_takes_leaves_the_others_in_the_table(brief_session, tmp_path):
     out = tmp_path / "aligned"
-    run(brief_session.raw, brief_session.calibration, out, take_names=("hand_train",))
+    run(brief_session.raw, brief_session.calibration, out, execution=Execution(("hand_train",)))
     assert {row.take for row in read_alignment(out / "alignment.csv")} == {"hand_train"}
-    run(brief_session.raw, brief_session.calibration, out, take_names=("street_train",))
+    run(brief_session.raw, brief_session.calibration, out, execution=Execution(("street_train",)))
     assert all_bytes(out) == all_bytes(brief_session.aligned)
 
 
@@ -259,7 +259,12 @@ def test_the_manifest_describes_the_folder(session):
 
 
 def test_any_number_of_workers_gives_the_same_bytes(brief_session, tmp_path):
-    run(brief_session.raw, brief_session.calibration, tmp_path / "aligned", executor=ProcessExecutor(2))
+    run(
+        brief_session.raw,
+        brief_session.calibration,
+        tmp_path / "aligned",
+        execution=Execution(executor=ProcessExecutor(2)),
+    )
     assert all_bytes(tmp_path / "aligned") == all_bytes(brief_session.aligned)
 
 
@@ -296,7 +301,12 @@ def test_a_killed_run_goes_on_to_the_same_bytes(brief_session, fork_server, tmp_
         write_take(context, path, *arguments)
 
     monkeypatch.setattr("rb2v.stages.align.stage.write_take", write_and_note)
-    run(brief_session.raw, brief_session.calibration, out, executor=SerialExecutor(check_pickle=True))
+    run(
+        brief_session.raw,
+        brief_session.calibration,
+        out,
+        execution=Execution(executor=SerialExecutor(check_pickle=True)),
+    )
     assert all_bytes(out) == all_bytes(brief_session.aligned)
     assert written[0] != finished, "done again only where the clock of all takes gives it another window"
 
@@ -325,18 +335,23 @@ def test_weights_of_an_interpolator_are_used_and_their_digest_kept(raw, session,
     mine.write_bytes(b"mine")
     other.write_bytes(b"other")
     config, out = AlignConfig(interpolator="rife"), tmp_path / "out"
-    run(raw, session.calibration, out, config, interpolator_weights=mine)
+    run(raw, session.calibration, out, config, resources=Resources(interpolator_weights=mine))
     assert set(used) == {mine}
     kept = read_json(out / "manifest.json")["config"]["interpolator_weights_sha256"]
     assert kept == hashlib.sha256(b"mine").hexdigest()
     with pytest.raises(ConfigMismatchError) as caught:
-        run(raw, session.calibration, out, config, interpolator_weights=other)
+        run(raw, session.calibration, out, config, resources=Resources(interpolator_weights=other))
     assert caught.value.key == "config.interpolator_weights_sha256"
 
 
 def test_weights_are_refused_where_nothing_uses_them(session, tmp_path):
     with pytest.raises(InputError, match="'flow' has none"):
-        run(session.raw, session.calibration, tmp_path / "out", interpolator_weights=tmp_path / "w.safetensors")
+        run(
+            session.raw,
+            session.calibration,
+            tmp_path / "out",
+            resources=Resources(interpolator_weights=tmp_path / "w.safetensors"),
+        )
     assert not (tmp_path / "out").exists()
 
 
@@ -517,7 +532,12 @@ def test_a_cut_recording_is_named(session, raw, tmp_path):
     path = raw / "takes" / "street_train" / "blurry.mp4"
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(InputError, match=r"blurry\.mp4: .*cut short"):
-        run(raw, session.calibration, tmp_path / "aligned", executor=SerialExecutor(check_pickle=True))
+        run(
+            raw,
+            session.calibration,
+            tmp_path / "aligned",
+            execution=Execution(executor=SerialExecutor(check_pickle=True)),
+        )
 
 
 def test_what_is_missing_is_named(session, raw, tmp_path):

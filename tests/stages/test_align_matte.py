@@ -15,7 +15,7 @@ from rb2v.io.frame_file import FrameFile
 from rb2v.io.store import read_alignment, read_json
 from rb2v.io.video import write_image
 from rb2v.matting import MATTERS, Matte, make_matter
-from rb2v.stages.align import AlignConfig, run
+from rb2v.stages.align import AlignConfig, Execution, Resources, run
 from rb2v.stages.align.matte import CompositeLimits, LaidAside, measure_composites, reject_broken_composites
 
 
@@ -197,7 +197,13 @@ def test_the_paper_rejects_nothing(brief_session, brief_raw, halving, tmp_path):
     config = AlignConfig(
         positions=paper.positions, min_composite_psnr_db=paper.min_composite_psnr_db, matter="background"
     )
-    run(brief_raw, brief_session.calibration, tmp_path / "aligned", config, weights=halving / "0.5")
+    run(
+        brief_raw,
+        brief_session.calibration,
+        tmp_path / "aligned",
+        config,
+        resources=Resources(matter_weights=halving / "0.5"),
+    )
     rows = read_alignment(tmp_path / "aligned" / "alignment.csv")
     assert {row.reason for row in rows} <= {"", "out-of-range"}
     assert max(row.composite_psnr for row in rows if row.accepted) < 20
@@ -233,7 +239,12 @@ def test_all_takes_without_their_screens_are_named(brief_session, brief_raw, tmp
         path = brief_raw / "takes" / name / "take.yaml"
         path.write_text(path.read_text().replace("green_screen: false", "green_screen: true"))
     with pytest.raises(Rb2vError) as caught:
-        run(brief_raw, brief_session.calibration, tmp_path / "aligned", executor=SerialExecutor(check_pickle=True))
+        run(
+            brief_raw,
+            brief_session.calibration,
+            tmp_path / "aligned",
+            execution=Execution(executor=SerialExecutor(check_pickle=True)),
+        )
     first, second = str(caught.value).splitlines()
     assert "a_wrong/take.yaml: green_screen: " in first
     assert "b_wrong/take.yaml: green_screen: " in second
@@ -260,14 +271,20 @@ def test_weights_are_known_by_their_digest(brief_session, brief_raw, halving, tm
     with pytest.raises(Rb2vError, match="None: holds no weights"):
         run(brief_raw, brief_session.calibration, out, config)
     assert not out.exists()
-    run(brief_raw, brief_session.calibration, out, config, weights=halving / "1.0")
+    run(brief_raw, brief_session.calibration, out, config, resources=Resources(matter_weights=halving / "1.0"))
     for name in ("config.json", "manifest.json"):
         found = read_json(out / name)["config"]
         assert (found["matter"], found["weights_sha256"]) == ("background", hashlib.sha256(b"1.0").hexdigest())
         assert str(tmp_path) not in (out / name).read_text()
     with pytest.raises(ConfigMismatchError, match=r"config\.weights_sha256: the folder was made with"):
-        run(brief_raw, brief_session.calibration, out, config, weights=halving / "0.5")
-    run(brief_raw, brief_session.calibration, tmp_path / "half", config, weights=halving / "0.5")
+        run(brief_raw, brief_session.calibration, out, config, resources=Resources(matter_weights=halving / "0.5"))
+    run(
+        brief_raw,
+        brief_session.calibration,
+        tmp_path / "half",
+        config,
+        resources=Resources(matter_weights=halving / "0.5"),
+    )
     rows = read_alignment(tmp_path / "half" / "alignment.csv")
     assert not any(row.accepted for row in rows)
 

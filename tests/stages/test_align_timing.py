@@ -19,7 +19,7 @@ from rb2v.io.store import read_alignment
 from rb2v.io.video import iter_frames, read_sound, write_video
 from rb2v.simulator.camera import NoiseBank
 from rb2v.simulator.rig import frame_times
-from rb2v.stages.align import AlignConfig, run
+from rb2v.stages.align import AlignConfig, Execution, run
 
 TAKE = "street_train"
 TRUE_OFFSET_WITHIN_SECONDS = {"sound": 0.005, "gyro": 0.02, "motion": 0.04}
@@ -40,7 +40,7 @@ def rolling(shared):
 
 def align(session, raw, out, config=None, take=TAKE, **changes):
     """Return the rows of a take, its timing, and how far each row lies from the truth, in fine frames."""
-    run(raw, session.calibration, out, config or AlignConfig(**changes), take_names=[take])
+    run(raw, session.calibration, out, config or AlignConfig(**changes), execution=Execution([take]))
     rows = read_alignment(out / "alignment.csv")
     with AlignedTakeReader(aligned_take_path(out, take)) as reader:
         timing = reader.timing
@@ -298,7 +298,7 @@ def test_only_the_takes_that_are_named_are_aligned(session, tmp_path):
 
 def test_a_take_that_is_not_there_is_named(session, tmp_path):
     with pytest.raises(InputError, match="takes: has no take 'street_tarin'; expected hand_train, street_train"):
-        run(session.raw, session.calibration, tmp_path / "aligned", take_names=[TAKE, "street_tarin"])
+        run(session.raw, session.calibration, tmp_path / "aligned", execution=Execution([TAKE, "street_tarin"]))
     assert not (tmp_path / "aligned").exists()
 
 

@@ -18,6 +18,7 @@ from rb2v.errors import ConfigMismatchError, InputError
 from rb2v.execution import ProcessExecutor, SerialExecutor
 from rb2v.io.aligned import (
     AlignedSample,
+    AlignedTake,
     AlignedTakeReader,
     FrameChecks,
     ScoreCurves,
@@ -77,7 +78,7 @@ def add_take(folder, name, subject, *, n_samples=3, category="street", split=Non
         np.zeros(n_frames, np.int64), np.zeros((n_frames, 1), np.float32), np.zeros(n_frames, np.float64)
     )
     checks = FrameChecks(*np.zeros((5, n_frames)))
-    write_aligned_take(aligned_take_path(folder, name), take, frames, samples, curves, checks, Timing())
+    write_aligned_take(aligned_take_path(folder, name), AlignedTake(take, frames, curves, checks, Timing()), samples)
     return name
 
 

@@ -14,16 +14,19 @@ from rb2v.lazy import lazy_names
 
 if TYPE_CHECKING:
     from rb2v.stages.align.config import AlignConfig
-    from rb2v.stages.align.stage import ALIGNMENT_NAME, TakeRecord, run
+    from rb2v.stages.align.context import Resources
+    from rb2v.stages.align.stage import ALIGNMENT_NAME, Execution, TakeRecord, run
     from rb2v.stages.align.track import SharpSource, Track
 
-__all__ = ["ALIGNMENT_NAME", "AlignConfig", "SharpSource", "TakeRecord", "Track", "run"]
+__all__ = ["ALIGNMENT_NAME", "AlignConfig", "Execution", "Resources", "SharpSource", "TakeRecord", "Track", "run"]
 
 __getattr__ = lazy_names(
     __name__,
     {
         "ALIGNMENT_NAME": "rb2v.stages.align.stage",
         "AlignConfig": "rb2v.stages.align.config",
+        "Execution": "rb2v.stages.align.stage",
+        "Resources": "rb2v.stages.align.context",
         "SharpSource": "rb2v.stages.align.track",
         "TakeRecord": "rb2v.stages.align.stage",
         "Track": "rb2v.stages.align.track",

@@ -7,7 +7,7 @@ import hashlib
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from rb2v import __version__
 from rb2v.artifacts import AlignedFrame, Calibration, FormatOverride, Rig, Take, TakeRegistration, Timing
 from rb2v.core.homography import warp_points
 from rb2v.core.lens import distort_points
-from rb2v.device import Device, make_matrix_product
+from rb2v.device import make_matrix_product
 from rb2v.errors import InputError, Rb2vError
 from rb2v.execution import Executor, SerialExecutor
 from rb2v.interpolation import digest_weights, make_interpolator
@@ -55,18 +55,26 @@ class TakeRecord:
     """How far the two views lie off each other; None where too little tells it."""
 
 
+@dataclass(frozen=True)
+class Execution:
+    """Which takes are aligned, where, and who is told."""
+
+    take_names: Sequence[str] = ()
+    """The takes to align; all by default."""
+    executor: Executor = field(default_factory=SerialExecutor)
+    """Where takes are aligned."""
+    on_take: Callable[[TakeRecord, int], None] | None = None
+    """Called with the record of each take that is done, and the number of takes."""
+
+
 def run(
     raw_dir: Path,
     calibration_path: Path,
     out_dir: Path,
     config: AlignConfig | None = None,
     *,
-    weights: Path | None = None,
-    interpolator_weights: Path | None = None,
-    take_names: Sequence[str] = (),
-    device: Device = "auto",
-    executor: Executor | None = None,
-    on_take: Callable[[TakeRecord, int], None] | None = None,
+    resources: Resources | None = None,
+    execution: Execution | None = None,
 ) -> Path:
     """Align every take of a raw directory; takes that are finished are skipped.
 
@@ -80,18 +88,10 @@ def run(
         Where the takes' frames and ``alignment.csv`` are written.
     config : AlignConfig, optional
         How windows are looked for.
-    weights : Path, optional
-        File of the matter's weights, for one that has some.
-    interpolator_weights : Path, optional
-        The interpolator's weights in place of its usual ones, see `rb2v.interpolation.make_interpolator`.
-    take_names : sequence of str, optional
-        The takes to align; all by default.
-    device : {"auto", "cpu", "cuda"}
-        Where windows are scored, and where an interpolating network computes; auto takes CUDA where there is one.
-    executor : Executor, optional
-        Where takes are aligned; serial by default.
-    on_take : callable, optional
-        Called with the record of each take that is done, and the number of takes.
+    resources : Resources, optional
+        Weights, and where arrays are computed.
+    execution : Execution, optional
+        Which takes are aligned, and where; all, serially, by default.
 
     Returns
     -------
@@ -110,16 +110,16 @@ def run(
         If the folder was made with another configuration.
     """
     config = config or AlignConfig()
-    executor = executor or SerialExecutor()
+    resources, execution = resources or Resources(), execution or Execution()
     raw = read_raw_directory(raw_dir)
     calibration = read_calibration(calibration_path)
     _check_crop(calibration_path, calibration, raw.rig)
     known = read_takes(raw_dir)
-    takes = _choose(known, take_names, raw_dir)
+    takes = _choose(known, execution.take_names, raw_dir)
     # What is not there is said before anything is written.
-    make_matrix_product(device)
-    make_matter(config.matter, weights)
-    make_interpolator(config.interpolator, device=device, weights=interpolator_weights)
+    make_matrix_product(resources.device)
+    make_matter(config.matter, resources.matter_weights)
+    make_interpolator(config.interpolator, device=resources.device, weights=resources.interpolator_weights)
     for take in takes:
         _check_files(take, calibration)
     manifest = AlignedManifest(
@@ -130,8 +130,8 @@ def run(
         calibration_sha256=sha256_of(calibration_path),
         config={
             **dataclasses.asdict(config),
-            "weights_sha256": None if weights is None else sha256_of(weights),
-            "interpolator_weights_sha256": digest_weights(interpolator_weights),
+            "weights_sha256": None if resources.matter_weights is None else sha256_of(resources.matter_weights),
+            "interpolator_weights_sha256": digest_weights(resources.interpolator_weights),
         },
         takes=(),
     )
@@ -139,17 +139,18 @@ def run(
     settings = {"stage": "align", "version": __version__, "rig_settings": dataclasses.asdict(raw.rig)}
     settings |= {name: value for name, value in dataclasses.asdict(manifest).items() if name not in ("takes", "clock")}
     with output_folder(out_dir, settings):
-        context = RunContext(raw.rig, calibration, config, Resources(device, weights, interpolator_weights), out_dir)
+        context = RunContext(raw.rig, calibration, config, resources, out_dir)
         found: dict[str, InputError] = {}
         # The longest first, so that none is begun when the other workers have nothing left to do.
         ordered = sorted(takes, key=_stored_bytes, reverse=True)
-        for take, record in zip(ordered, executor.map(partial(_try_take, context=context), ordered), strict=True):
+        records = execution.executor.map(partial(_try_take, context=context), ordered)
+        for take, record in zip(ordered, records, strict=True):
             if isinstance(record, InputError):
                 found[take.name] = record
                 continue
             logger.info("%s: %d of %d frames accepted", record.name, record.n_accepted, record.n_frames)
-            if on_take is not None:
-                on_take(record, len(takes))
+            if execution.on_take is not None:
+                execution.on_take(record, len(takes))
         if found:
             faults = [found[take.name] for take in takes if take.name in found]
             raise faults[0] if len(faults) == 1 else Rb2vError("\n".join(dict.fromkeys(map(str, faults))))

@@ -19,7 +19,7 @@ from rb2v.core.homography import Homography
 from rb2v.core.planes import SITINGS
 from rb2v.core.resampling import FrameWarp
 from rb2v.errors import InputError
-from rb2v.io.aligned import FrameChecks, write_aligned_take
+from rb2v.io.aligned import AlignedTake, FrameChecks, write_aligned_take
 from rb2v.io.frame_file import FrameFile
 from rb2v.io.video import read_image
 from rb2v.matting import make_matter
@@ -81,11 +81,9 @@ def write_take(context: TakeContext, path: Path, inputs_sha256: str) -> None:
             matter = make_matter(config.matter, context.run.resources.matter_weights)
             limits = CompositeLimits(config.min_composite_psnr_db, config.min_explained_psnr_db)
             frames, samples = reject_broken_composites(frames, samples, matter, context.response, limits)
-        write_aligned_take(
-            path,
+        aligned = AlignedTake(
             context.take,
             frames,
-            samples,
             windows.search.curves,
             windows.checks,
             windows.timing,
@@ -93,6 +91,7 @@ def write_take(context: TakeContext, path: Path, inputs_sha256: str) -> None:
             inputs_sha256,
             registration,
         )
+        write_aligned_take(path, aligned, samples)
 
 
 def _register(context: TakeContext) -> tuple[_Windows, TakeRegistration | None]:
