@@ -28,5 +28,7 @@ TrainedBackboneName = Literal["jin", "unet", "purohit"]
 """Backbones that are fed nothing but the blurry image."""
 DeblurMethodName = Literal["naive", "naive_hypercut", "order_invariant", "hypercut", "label", "best_direction"]
 """Keys of `rb2v.benchmark.suites.deblur.METHODS`."""
+LayoutName = Literal["hypercut", "webdataset", "datasets"]
+"""Keys of `rb2v.shards.exchange.LAYOUTS`."""
 EncoderName = Literal["mobilenetv2", "resnet50", "resnet101"]
 """Keys of `rb2v.matting.background.network.BACKBONES`."""

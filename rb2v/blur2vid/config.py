@@ -23,6 +23,10 @@ from rb2v.errors import InputError
 
 NO_REGULARIZER: Final = "none"
 LABEL_LOSS = "label"
+TILE_PX = 512
+"""Side of a tile, in pixels: the backbones need 0.15 to 0.65 GB for it, up to four times that for twice the side."""
+OVERLAP_PX = 64
+"""Pixels that neighboring tiles share."""
 
 
 @config

@@ -12,8 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from rb2v.blur2vid.backbones import Backbone
 from rb2v.blur2vid.checkpoint import CHECKPOINT_NAME, load_backbone
+from rb2v.blur2vid.config import OVERLAP_PX, TILE_PX
 from rb2v.blur2vid.direction import align_tiles
-from rb2v.blur2vid.tiles import OVERLAP_PX, TILE_PX, blend_tiles, lay_tiles
+from rb2v.blur2vid.tiles import blend_tiles, lay_tiles
 from rb2v.core.metrics import mse_to_psnr
 from rb2v.device import check_torch_device, torch_device_of
 from rb2v.errors import InputError

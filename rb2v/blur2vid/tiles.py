@@ -10,10 +10,6 @@ from numpy.typing import NDArray
 
 from rb2v.errors import InputError
 
-TILE_PX = 512
-"""Side of a tile, in pixels: the backbones need 0.15 to 0.65 GB for it, up to four times that for twice the side."""
-OVERLAP_PX = 64
-"""Pixels that neighboring tiles share."""
 MIN_TILE_PX = 32  # a smaller one holds less than the motion that it is to undo
 
 Span = tuple[int, int]

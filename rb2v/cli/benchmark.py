@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 import typer
 from typer.core import TyperGroup
 
+from rb2v.benchmark.suites.deblur.config import DeblurSuiteConfig
+from rb2v.benchmark.suites.order.config import OrderSuiteConfig
 from rb2v.choices import DeblurMethodName, InterpolatorName, OrderNetworkName, TrainedBackboneName
-from rb2v.cli.options import repeated_choice
+from rb2v.cli.options import Given, OptionsOf, repeated_choice
 from rb2v.cli.shared import (
     FILES,
     METHOD,
@@ -70,10 +72,6 @@ Shards = Annotated[Path, typer.Option(help="Folder that 'rb2v build-shards' wrot
 Out = Annotated[Path, typer.Option(help="Folder for results.json, results.csv and report.html.", rich_help_panel=FILES)]
 Preset = Annotated[
     Literal["small", "full"], typer.Option(help="small for two cores, full for a GPU.", rich_help_panel=METHOD)
-]
-Seeds = Annotated[int, typer.Option(help="Runs of each network.", min=1, max=1000, rich_help_panel=METHOD)]
-Steps = Annotated[
-    int | None, typer.Option(help="Training steps; the preset's by default.", min=1, rich_help_panel=METHOD)
 ]
 Lpips = Annotated[
     bool, typer.Option("--lpips", help="Measure LPIPS too; see 'rb2v models fetch lpips'.", rich_help_panel=METHOD)
@@ -151,9 +149,11 @@ def score_data(
 
 
 @app.command("order", cls=Command, epilog="Example: rb2v benchmark order --shards session/shards --out session/order")
+@OptionsOf(OrderSuiteConfig, {METHOD: ("seeds", "steps")}, recommended=("steps",))
 def compare_order_networks(
     shards: Shards,
     out: Out,
+    given: Given,
     truth: Annotated[
         Path | None, typer.Option(help="Truth folder of what was simulated.", rich_help_panel=FILES)
     ] = None,
@@ -161,8 +161,6 @@ def compare_order_networks(
     arch: Annotated[
         list[str] | None, repeated_choice(OrderNetworkName, "A network to compare, all by default", METHOD)
     ] = None,
-    seeds: Seeds = 3,
-    steps: Steps = None,
     dimensions: Annotated[
         bool,
         typer.Option(help="Also compare dimensions of the plane's space, the paper's Table 7.", rich_help_panel=METHOD),
@@ -174,7 +172,7 @@ def compare_order_networks(
     """Train all order networks from several seeds and compare them."""
     from rb2v.benchmark.suites.order import PRESETS, OrderSuite
 
-    config = PRESETS[preset].chosen(archs=arch, seeds=seeds, steps=steps, dimensions=dimensions)
+    config = PRESETS[preset].chosen(archs=arch, dimensions=dimensions, **given)
     suite = OrderSuite(shards, config, truth_dir=truth, device=device)
     _run(suite, out, _make_training_executor(workers, executor, device))
 
@@ -182,9 +180,11 @@ def compare_order_networks(
 @app.command(
     "deblur", cls=Command, epilog="Example: rb2v benchmark deblur --shards session/shards --out session/deblur"
 )
+@OptionsOf(DeblurSuiteConfig, {METHOD: ("seeds", "steps")}, recommended=("steps",))
 def compare_deblurring(
     shards: Shards,
     out: Out,
+    given: Given,
     order_run: Annotated[
         Path | None,
         typer.Option(
@@ -204,8 +204,6 @@ def compare_deblurring(
     method: Annotated[
         list[str] | None, repeated_choice(DeblurMethodName, "A way to train to compare, all by default", METHOD)
     ] = None,
-    seeds: Seeds = 3,
-    steps: Steps = None,
     alphas: Annotated[
         bool,
         typer.Option(help="Also compare weights of the regularizer, the paper's Table 6.", rich_help_panel=METHOD),
@@ -218,7 +216,7 @@ def compare_deblurring(
     """Train networks that recover sequences by every loss and compare them."""
     from rb2v.benchmark.suites.deblur import PRESETS, DeblurSuite
 
-    config = PRESETS[preset].chosen(backbones=backbone, methods=method, seeds=seeds, steps=steps, alphas=alphas)
+    config = PRESETS[preset].chosen(backbones=backbone, methods=method, alphas=alphas, **given)
     suite = DeblurSuite(shards, config, order_run=order_run or run, pictures_dir=pictures, lpips=lpips, device=device)
     _run(suite, out, _make_training_executor(workers, executor, device))
 

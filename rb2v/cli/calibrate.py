@@ -14,7 +14,6 @@ from rb2v.cli.shared import (
     Command,
     RawDir,
     make_app,
-    make_config,
     parse_charuco,
     show_progress,
 )
@@ -49,7 +48,7 @@ def calibrate(
     from rb2v.io.calibration import read_calibration
     from rb2v.stages import calibrate as stage
 
-    board = None if charuco is None else make_config(lambda: parse_charuco(charuco, "--charuco"))
+    board = None if charuco is None else parse_charuco(charuco, "--charuco")
     config = CalibrateConfig(**given, charuco=board)
     from rb2v.cli.calibration_report import count_warnings, print_calibration
 

@@ -57,7 +57,7 @@ COMMANDS: Mapping[str, Entry] = MappingProxyType(
             "train_blur2vid",
             "Train a network that recovers seven sharp frames from one blurry image, and score it on the test split.",
         ),
-        "deblur": Entry("deblur", "Recover seven sharp frames, a short video, from a blurry picture."),
+        "deblur": Entry("deblur", "Recover seven sharp frames, a short video, from a blurry image."),
         "train-matting": Entry(
             "train_matting", "Train the network of the matter 'background' on generated composites."
         ),

@@ -3,38 +3,42 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from rb2v.cli.shared import Command, ExecutorName, Workers, echo, make_app, print_splits, show_progress
+from rb2v.cli.options import Given, OptionsOf
+from rb2v.cli.shared import (
+    FILES,
+    METHOD,
+    Command,
+    ExecutorName,
+    Workers,
+    echo,
+    make_app,
+    print_splits,
+    show_progress,
+)
+from rb2v.shards.exchange.config import ExportConfig
 
 app = make_app()
 
-Format = Literal["hypercut", "webdataset", "datasets"]
-
 
 @app.command("export", cls=Command, epilog="Example: rb2v export session/shards --out session/Street --format hypercut")
+@OptionsOf(ExportConfig, {METHOD: ("format", "only_consistent")})
 def export(
     shards: Annotated[
         Path, typer.Argument(metavar="SHARDS", help="Folder that 'rb2v build-shards' wrote.", show_default=False)
     ],
-    out: Annotated[Path, typer.Option(help="Folder to write.")],
-    format_: Annotated[
-        Format,
-        typer.Option(
-            "--format",
-            help="hypercut: the layout of the public RB2V data set; webdataset: tar files; datasets: a folder that "
-            "Hugging Face's datasets opens.",
-        ),
-    ],
+    out: Annotated[Path, typer.Option(help="Folder to write.", rich_help_panel=FILES)],
+    given: Given,
     labels: Annotated[
         Path | None,
-        typer.Option(help="Table of 'rb2v label-order' or 'rb2v train-hypercut', in place of the shards' orders."),
+        typer.Option(
+            help="Table of 'rb2v label-order' or 'rb2v train-hypercut', in place of the shards' orders.",
+            rich_help_panel=FILES,
+        ),
     ] = None,
-    only_consistent: Annotated[
-        bool, typer.Option("--only-consistent", help="Give no order to samples whose pairs do not agree by the labels.")
-    ] = False,
     workers: Workers = None,
     executor: ExecutorName = "auto",
 ) -> None:
@@ -42,13 +46,14 @@ def export(
     from rb2v.execution import make_executor
     from rb2v.shards import exchange
 
+    config = ExportConfig(**given)
     with show_progress("exporting samples") as show:
         written = exchange.export_shards(
             shards,
             out,
-            format_,
+            config.format,
             labels=labels,
-            only_consistent=only_consistent,
+            only_consistent=config.only_consistent,
             executor=make_executor(workers, executor),
             progress=show,
         )

@@ -3,35 +3,40 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from rb2v.cli.export import Format
-from rb2v.cli.shared import Command, ExecutorName, Workers, echo, make_app, make_config, print_splits, show_progress
+from rb2v.choices import LayoutName
+from rb2v.cli.options import Given, OptionsOf
+from rb2v.cli.shared import (
+    FILES,
+    METHOD,
+    Command,
+    ExecutorName,
+    Workers,
+    echo,
+    make_app,
+    print_splits,
+    show_progress,
+)
+from rb2v.shards.exchange.config import ImportConfig
 
 app = make_app()
 
 
 @app.command("import", cls=Command, epilog="Example: rb2v import dataset/RB2V/Street --out street/shards")
+@OptionsOf(ImportConfig, {METHOD: ("val", "category", "shard_samples")})
 def import_(
     source: Annotated[
         Path, typer.Argument(metavar="SRC", help="Folder of a data set in another layout.", show_default=False)
     ],
-    out: Annotated[Path, typer.Option(help="Folder for the shards and manifest.json.")],
+    out: Annotated[Path, typer.Option(help="Folder for the shards and manifest.json.", rich_help_panel=FILES)],
+    given: Given,
     format_: Annotated[
-        Format | None, typer.Option("--format", help="Layout of SRC; by default what it looks like.")
+        LayoutName | None,
+        typer.Option("--format", help="Layout of SRC; by default what it looks like.", rich_help_panel=METHOD),
     ] = None,
-    val: Annotated[
-        Literal["train", "test", "skip"], typer.Option(help="Where samples of a partition 'val' go (hypercut).")
-    ] = "test",
-    category: Annotated[
-        Literal["street", "face", "hand"] | None,
-        typer.Option(
-            help="Category of samples that do not tell their own; by default that in the data set's name (hypercut)."
-        ),
-    ] = None,
-    shard_samples: Annotated[int, typer.Option(help="Most samples of one shard (hypercut).")] = 128,
     workers: Workers = None,
     executor: ExecutorName = "auto",
 ) -> None:
@@ -39,7 +44,7 @@ def import_(
     from rb2v.execution import make_executor
     from rb2v.shards import exchange
 
-    config = make_config(lambda: exchange.ImportConfig(val=val, category=category, shard_samples=shard_samples))
+    config = ImportConfig(**given)
     with show_progress("writing samples") as show:
         summary = exchange.import_folder(
             source,
@@ -51,6 +56,6 @@ def import_(
         )
     print_splits(out)
     if summary.n_val:
-        where = "left out" if val == "skip" else f"among those of {val}"
+        where = "left out" if config.val == "skip" else f"among those of {config.val}"
         echo(f"val: {summary.n_val} samples, {where}")
     echo(str(summary.manifest), soft_wrap=True)

@@ -41,7 +41,7 @@ class OptionsOf:
     former: Mapping[str, str] = field(default_factory=dict)
     """Former names of options, which are still read, by field."""
     recommended: Collection[str] = ()
-    """Fields whose default depends on others; their field's own is not shown."""
+    """Fields whose default depends on others; their field's own is not shown, and none is required."""
 
     def __call__(self, function: Callable[..., None]) -> Callable[..., None]:
         """Replace a command's parameter ``given`` by an option for each field."""
@@ -71,7 +71,8 @@ class OptionsOf:
     def _parameters(self, name: str, panel: str) -> list[inspect.Parameter]:
         kind, option = _describe(self.config, name, show_default=name not in self.recommended)
         option.rich_help_panel = panel
-        made = [_parameter(name, kind, option)]
+        is_required = name not in self.recommended and _has_no_default(self.config, name)
+        made = [_parameter(name, kind, option, is_required=is_required)]
         if name in self.former:
             _, hidden = _describe(self.config, name, show_default=False)
             hidden.default, hidden.param_decls, hidden.hidden = self.former[name], (), True
@@ -143,9 +144,15 @@ def _former(name: str) -> str:
     return f"former_{name}"
 
 
-def _parameter(name: str, kind: Any, option: Any) -> inspect.Parameter:  # noqa: ANN401 - types, and typer's option
-    annotation = Annotated[kind | None, option]
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+def _parameter(name: str, kind: Any, option: Any, *, is_required: bool = False) -> inspect.Parameter:  # noqa: ANN401
+    default = inspect.Parameter.empty if is_required else None
+    annotation = Annotated[kind if is_required else kind | None, option]
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _has_no_default(config: type, name: str) -> bool:
+    one = next(one for one in fields(config) if one.name == name)
+    return one.default is MISSING and one.default_factory is MISSING
 
 
 def _describe(config: type, name: str, *, show_default: bool) -> tuple[Any, Any]:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from typer.core import TyperCommand
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from typer._click import Context, HelpFormatter
 
     from rb2v.stages.calibrate.charuco import CharucoSpec
-
-Config = TypeVar("Config")
 
 
 class Command(TyperCommand):
@@ -102,16 +100,6 @@ Device = Annotated[
 ]
 
 
-def make_config(make: Callable[[], Config]) -> Config:
-    """Return a stage's config; a value that it refuses is the user's mistake."""
-    try:
-        return make()
-    except Rb2vError:
-        raise
-    except ValueError as error:
-        raise Rb2vError(f"options: {error}") from error
-
-
 def parse_milliseconds(text: str, option: str) -> tuple[float, float]:
     """Read the times of both cameras in milliseconds, and return them in seconds."""
     try:
@@ -142,7 +130,11 @@ def parse_charuco(text: str, option: str) -> CharucoSpec:
     except (IndexError, TypeError, ValueError):
         expected = "expected DICTIONARY,SQUARES or DICTIONARY,SQUARES,SHARE, DICT_6X6_250,5x7,0.5 for example"
         raise Rb2vError(f"{option}: {text!r} is no ChArUco board; {expected}") from None
-    return CharucoSpec(dictionary, parse_size(squares, option, "5x7"), side)
+    size = parse_size(squares, option, "5x7")
+    try:
+        return CharucoSpec(dictionary, size, side)
+    except ValueError as error:
+        raise Rb2vError(f"{option}: {error}") from None
 
 
 def parse_labelled(texts: Iterable[str], option: str) -> dict[str, Path]:

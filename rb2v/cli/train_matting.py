@@ -7,34 +7,40 @@ from typing import Annotated
 
 import typer
 
-from rb2v.choices import EncoderName
-from rb2v.cli.shared import Command, Device, echo, make_app, make_config, show_progress
+from rb2v.cli.options import Given, OptionsOf
+from rb2v.cli.shared import EXECUTION, FILES, METHOD, Command, Device, echo, make_app, show_progress
 from rb2v.errors import InputError
+from rb2v.matting.background.config import TrainMattingConfig
 
 app = make_app()
 
 
 @app.command("train-matting", cls=Command, epilog="Example: rb2v train-matting --out matting --backgrounds photos")
+@OptionsOf(
+    TrainMattingConfig,
+    {METHOD: ("backbone",), "Training": ("steps", "batch_size", "size", "lr"), EXECUTION: ("seed",)},
+)
 def train_matting(
-    out: Annotated[Path, typer.Option(help="Folder for the checkpoint and metrics.")],
+    out: Annotated[Path, typer.Option(help="Folder for the checkpoint and metrics.", rich_help_panel=FILES)],
+    given: Given,
     foregrounds: Annotated[
-        Path | None, typer.Option(help="Folder of RGBA cut-outs; random shapes of photographs by default.")
+        Path | None,
+        typer.Option(help="Folder of RGBA cut-outs; random shapes of photographs by default.", rich_help_panel=FILES),
     ] = None,
     backgrounds: Annotated[
-        Path | None, typer.Option(help="Folder of pictures; those that scikit-image ships by default.")
+        Path | None,
+        typer.Option(help="Folder of images; those that scikit-image ships by default.", rich_help_panel=FILES),
     ] = None,
-    steps: Annotated[int, typer.Option(help="Training steps; the last quarter also trains the refiner.")] = 20_000,
-    backbone: Annotated[EncoderName, typer.Option(help="Encoder of the network.")] = "mobilenetv2",
-    size: Annotated[int, typer.Option(help="Side of the pictures that the base network sees, in px.")] = 256,
-    init: Annotated[Path | None, typer.Option(help="Weights to start from; see docs/matting_network.md.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of weights and composites.")] = 0,
+    init: Annotated[
+        Path | None, typer.Option(help="Weights to start from; see docs/matting_network.md.", rich_help_panel=FILES)
+    ] = None,
     device: Device = "auto",
 ) -> None:
     """Train the network of the matter 'background' on generated composites."""
     from rb2v.io.store import read_json
     from rb2v.matting.background import train as stage
 
-    config = make_config(lambda: stage.TrainMattingConfig(backbone=backbone, size=size, steps=steps, seed=seed))
+    config = TrainMattingConfig(**given)
     with show_progress("training") as show:
         checkpoint = stage.run(
             out, config, foregrounds=foregrounds, backgrounds=backgrounds, init=init, device=device, progress=show

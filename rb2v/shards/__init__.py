@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from rb2v.io.store import sha256_of
-from rb2v.shards.layout import ShardSample
-from rb2v.shards.manifest import (
-    Manifest,
-    Provenance,
-    ShardEntry,
-    SplitEntry,
-    manifest_path,
-    read_manifest,
-    write_manifest,
-)
-from rb2v.shards.reader import ShardReader
-from rb2v.shards.verification import Fault, verify
-from rb2v.shards.writer import ensure_shard, write_shard
+from typing import TYPE_CHECKING
+
+from rb2v.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from rb2v.io.store import sha256_of
+    from rb2v.shards.layout import ShardSample
+    from rb2v.shards.manifest import (
+        Manifest,
+        Provenance,
+        ShardEntry,
+        SplitEntry,
+        manifest_path,
+        read_manifest,
+        write_manifest,
+    )
+    from rb2v.shards.reader import ShardReader
+    from rb2v.shards.verification import Fault, verify
+    from rb2v.shards.writer import ensure_shard, write_shard
 
 __all__ = [
     "Fault",
@@ -33,3 +38,23 @@ __all__ = [
     "write_manifest",
     "write_shard",
 ]
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "Fault": "rb2v.shards.verification",
+        "Manifest": "rb2v.shards.manifest",
+        "Provenance": "rb2v.shards.manifest",
+        "ShardEntry": "rb2v.shards.manifest",
+        "ShardReader": "rb2v.shards.reader",
+        "ShardSample": "rb2v.shards.layout",
+        "SplitEntry": "rb2v.shards.manifest",
+        "ensure_shard": "rb2v.shards.writer",
+        "manifest_path": "rb2v.shards.manifest",
+        "read_manifest": "rb2v.shards.manifest",
+        "sha256_of": "rb2v.io.store",
+        "verify": "rb2v.shards.verification",
+        "write_manifest": "rb2v.shards.manifest",
+        "write_shard": "rb2v.shards.writer",
+    },
+)

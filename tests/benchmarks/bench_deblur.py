@@ -23,9 +23,10 @@ import numpy as np
 import torch
 
 from rb2v.blur2vid.backbones import make_backbone
+from rb2v.blur2vid.config import OVERLAP_PX, TILE_PX
 from rb2v.blur2vid.deblur import prepare_image, recover_frames
 from rb2v.blur2vid.losses import LOSSES
-from rb2v.blur2vid.tiles import OVERLAP_PX, TILE_PX, lay_tiles
+from rb2v.blur2vid.tiles import lay_tiles
 
 N_FRAMES = 7
 BACKBONES = ("unet", "jin", "purohit")

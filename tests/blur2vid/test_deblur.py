@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import rb2v
-from rb2v import deblurring
 from rb2v.blur2vid import deblur as module
 from rb2v.blur2vid.backbones import make_backbone
 from rb2v.blur2vid.backbones.base import Backbone
@@ -20,7 +19,7 @@ from rb2v.blur2vid.config import TrainBlur2VidConfig
 from rb2v.blur2vid.deblur import find_run, load_network, prepare_image, reblur_psnr, recover_frames
 from rb2v.blur2vid.direction import chain_sequences
 from rb2v.blur2vid.tiles import blend_weights, lay_tiles
-from rb2v.deblurring import DeblurConfig, deblur_files
+from rb2v.deblurring import DeblurConfig, deblur_files, files
 from rb2v.errors import ConfigMismatchError, InputError, Rb2vError
 from rb2v.io.photo import read_photo
 from rb2v.io.video import iter_frames, probe_video, write_video
@@ -382,8 +381,8 @@ class TestFiles:
         def fail(*_):
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(deblurring, "write_image", fail)
-        monkeypatch.setattr(deblurring, "write_gif", fail)
+        monkeypatch.setattr(files, "write_image", fail)
+        monkeypatch.setattr(files, "write_gif", fail)
         for name in ("frames", "a.gif"):
             with pytest.raises(KeyboardInterrupt):
                 deblur_files(photo, tmp_path / name, run=run, device="cpu")

@@ -1,10 +1,25 @@
-"""Background matting: a network tells the foreground from a picture of the background without it.
+"""Background matting: a network tells the foreground from an image of the background without it.
 
 References
 ----------
 .. [1] Lin et al., "Real-Time High-Resolution Background Matting", CVPR 2021.
 """
 
-from rb2v.matting.background.matter import BackgroundMatter, load_matter
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rb2v.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from rb2v.matting.background.matter import BackgroundMatter, load_matter
 
 __all__ = ["BackgroundMatter", "load_matter"]
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "BackgroundMatter": "rb2v.matting.background.matter",
+        "load_matter": "rb2v.matting.background.matter",
+    },
+)

@@ -10,22 +10,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from pydantic import Field
 from torch import Tensor
 
-from rb2v.choices import EncoderName
-from rb2v.configuration import Count, CountOrNone, Positive, Seed, config
 from rb2v.core.metrics import alpha_errors
 from rb2v.device import check_torch_device, torch_device_of
 from rb2v.errors import InputError
 from rb2v.io.store import SCHEMA, output_folder, write_json
 from rb2v.matting.background.composites import Composite, Pictures, draw_composite, find_pictures
+from rb2v.matting.background.config import TrainMattingConfig
 from rb2v.matting.background.network import (
     Coarse,
     MattingNetwork,
@@ -45,46 +43,9 @@ from rb2v.training.steps import descend
 CHECKPOINT_NAME = "checkpoint.safetensors"
 METRICS_NAME = "metrics.json"
 
-MIN_SIZE_PX = 32  # 2 px at the backbones' stride of 16
 _SCALE = 0.5  # of the base network while the refiner is trained; pictures are twice as large then
-_BASE_SHARE = 0.75  # of the steps, before the refiner joins in
 _BASE_SLOWDOWN = 0.2  # of the base network's learning rate from then on
 _HELD_OUT_STREAM = 2**32  # as a seed's step: one that training never comes to
-
-
-@config
-class TrainMattingConfig:
-    """Configuration of the training.
-
-    Raises
-    ------
-    Rb2vError
-        If a value is out of range, or names no backbone.
-    """
-
-    backbone: EncoderName = "mobilenetv2"
-    """A key of ``BACKBONES``."""
-    size: Annotated[int, Field(ge=MIN_SIZE_PX, le=2048, multiple_of=4)] = 256
-    """Side of the pictures that the base network is trained on, in pixels."""
-    steps: Count = 20_000
-    """The first three quarters train the base network, the others both."""
-    batch_size: Annotated[int, Field(ge=2, le=1024)] = 4
-    """Composites per step; at least two, for batch norm."""
-    lr: Positive = 5e-4
-    """Peak learning rate of Adam; rises over the warm-up and falls along a cosine, anew when the refiner joins in."""
-    warmup_steps: CountOrNone = 50
-    seed: Seed = 0
-    n_held_out: Annotated[int, Field(ge=1, le=10**6)] = 32
-    """Composites of held-out pictures, on which the network is scored in the end."""
-    checkpoint_every: Count = 100
-    """Steps between two states from which a stopped run can go on."""
-    log_every: Count = 10
-    """Steps between two rows of metrics.csv."""
-
-    @property
-    def base_steps(self) -> int:
-        """Steps before the refiner joins in."""
-        return int(_BASE_SHARE * self.steps)
 
 
 def run(

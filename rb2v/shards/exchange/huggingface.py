@@ -16,12 +16,12 @@ from rb2v.execution import Executor
 from rb2v.io.store import write_text
 from rb2v.progress import Count
 from rb2v.shards import Manifest, ShardSample
+from rb2v.shards.exchange.config import ImportConfig
 from rb2v.shards.exchange.packs import Packing, export_packs, plan_packs
 from rb2v.shards.exchange.samples import (
     COLUMN_NAMES,
     MAX_PNG_BYTES,
     MAX_TEXT_BYTES,
-    ImportConfig,
     ImportPlan,
     ShardPart,
     Source,

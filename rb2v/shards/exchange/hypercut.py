@@ -26,9 +26,9 @@ from rb2v.io.store import SCHEMA, check_schema, read_json, validate, write_json
 from rb2v.progress import Count
 from rb2v.shards import Manifest, Provenance, ShardSample, manifest_path, read_manifest, sha256_of, write_manifest
 from rb2v.shards.builder import samples_per_shard
+from rb2v.shards.exchange.config import ImportConfig
 from rb2v.shards.exchange.samples import (
     MAX_PNG_BYTES,
-    ImportConfig,
     ImportPart,
     ImportPlan,
     SampleColumns,

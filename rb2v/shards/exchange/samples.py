@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from rb2v.artifacts import SPLITS, Category, Split
-from rb2v.configuration import Count, config
 from rb2v.errors import InputError
 from rb2v.io.hdf5 import naming_damage, open_hdf5, own_dataset
 from rb2v.io.store import parse_json, validate
@@ -150,18 +149,6 @@ class ImportPlan:
     parts: Sequence[ImportPart]
     n_val: int = 0
     """Samples of a partition that shards do not have."""
-
-
-@config
-class ImportConfig:
-    """How a folder of another layout becomes shards; only the hypercut layout leaves anything open."""
-
-    val: Literal["train", "test", "skip"] = "test"
-    """Where samples of the partition ``val`` go."""
-    category: Category | None = None
-    """Category of samples that do not tell their own; None takes the one in the data set's name."""
-    shard_samples: Count = 128
-    """Most samples of one shard."""
 
 
 def _parse_not_finite(value: object) -> object:

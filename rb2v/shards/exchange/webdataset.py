@@ -16,11 +16,11 @@ from rb2v.errors import InputError
 from rb2v.execution import Executor
 from rb2v.progress import Count
 from rb2v.shards import ShardSample
+from rb2v.shards.exchange.config import ImportConfig
 from rb2v.shards.exchange.packs import Packing, export_packs, plan_packs
 from rb2v.shards.exchange.samples import (
     MAX_PNG_BYTES,
     MAX_TEXT_BYTES,
-    ImportConfig,
     ImportPlan,
     SampleColumns,
     ShardPart,

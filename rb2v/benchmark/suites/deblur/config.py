@@ -60,7 +60,7 @@ class DeblurSuiteConfig:
     batch_size: Count
     """Sequences per step."""
     steps: Count
-    """Training steps of every run."""
+    """Training steps of every run; by default the preset's."""
     methods: Annotated[tuple[DeblurMethodName, ...], Field(min_length=1)] = get_args(DeblurMethodName)
     """Keys of ``METHODS``."""
     seeds: Annotated[int, Field(ge=1, le=MAX_SEEDS)] = 3

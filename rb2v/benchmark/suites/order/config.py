@@ -11,7 +11,7 @@ from typing import Annotated, Any, cast, get_args
 from pydantic import Field
 
 from rb2v.choices import OrderNetworkName
-from rb2v.configuration import OPTIONS_SOURCE, config
+from rb2v.configuration import OPTIONS_SOURCE, Count, config
 from rb2v.errors import InputError
 
 _NETWORKS: tuple[OrderNetworkName, ...] = get_args(OrderNetworkName)
@@ -33,8 +33,8 @@ class OrderSuiteConfig:
     """Keys of ``ORDER_NETWORKS``."""
     image_size: int
     """Shorter side of the frames that the networks see, in pixels."""
-    steps: int
-    """Training steps of every network."""
+    steps: Count
+    """Training steps of every network; by default the preset's."""
     steps_of: Mapping[str, int] = field(default_factory=dict)
     """Those of the networks that are trained otherwise."""
     seeds: _Seeds = 3

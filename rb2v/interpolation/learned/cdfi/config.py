@@ -7,7 +7,9 @@ from typing import Annotated
 from pydantic import Field
 
 from rb2v.configuration import BatchSize, Count, CountOrNone, EmaDecay, NotNegative, Positive, Seed, config
-from rb2v.interpolation.learned.cdfi.network import MULTIPLE
+
+MULTIPLE = 32
+"""What sides of frames are padded to a multiple of, in pixels: five levels, each half the size of the one before."""
 
 
 @config
@@ -25,9 +27,11 @@ class TrainInterpolatorConfig:
     batch_size: BatchSize = 8
     """Triplets per step."""
     steps: Count = 100_000
+    """Training steps."""
     lr: Positive = 5e-4
     """Peak learning rate of AdamW; rises over the warm-up and falls to zero along a cosine."""
     warmup_steps: CountOrNone = 200
+    """Steps over which the learning rate rises."""
     motion_share: Annotated[float, Field(ge=0, le=1)] = 0.05
     """Share of the steps, the first ones, that teach the kernels alone to look where things move; none where training
     starts from weights."""
@@ -41,6 +45,7 @@ class TrainInterpolatorConfig:
     n_held_out: Annotated[int, Field(ge=1, le=10**6)] = 32
     """Generated triplets of other photographs, on which the network is scored in the end."""
     seed: Seed = 0
+    """Seed of weights and triplets."""
     checkpoint_every: Count = 200
     """Steps between two states from which a stopped run can go on."""
     log_every: Count = 10

@@ -21,9 +21,8 @@ from torch import Tensor, nn
 
 from rb2v.errors import Rb2vError
 from rb2v.interpolation.learned.cdfi.collaboration import Rounding, collaborate
+from rb2v.interpolation.learned.cdfi.config import MULTIPLE
 
-MULTIPLE = 32
-"""What height and width are padded to multiples of."""
 KERNEL_SIDE = 11  # taps, as published
 DILATION = 2  # pixels from tap to tap, as published
 

@@ -10,17 +10,14 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 
 from rb2v.blur2vid.backbones import Backbone
 from rb2v.blur2vid.deblur import find_run, load_network, prepare_image, reblur_psnr, recover_frames
 from rb2v.blur2vid.direction import chain_sequences
-from rb2v.blur2vid.tiles import OVERLAP_PX, TILE_PX, lay_tiles
-from rb2v.configuration import config as frozen_config
+from rb2v.deblurring.config import MAX_FPS, DeblurConfig
 from rb2v.device import check_torch_device
 from rb2v.errors import InputError, Rb2vError
 from rb2v.io.partial import scratch_folder
@@ -29,43 +26,16 @@ from rb2v.io.store import SCHEMA, output_folder, sha256_of, whole_file
 from rb2v.io.video import iter_frames, probe_video, write_gif, write_image, write_video
 from rb2v.progress import Progress
 
-FORMATS = ("mp4", "gif", "png")
 DEFAULT_FPS = 10.0  # frames per second: seven frames in 0.7 s, slow enough to follow
 VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm")
 
-_MAX_FPS = {"mp4": 1000.0, "gif": 50.0}  # what viewers of GIF keep up with
+_MAX_FPS = {"mp4": MAX_FPS, "gif": 50.0}  # what viewers of GIF keep up with
 _MAX_SIDE_PX = {"mp4": 16_384, "gif": 65_535}
 _FRAME_NAME = re.compile(r"frame_\d+\.png")
 
 logger = logging.getLogger(__name__)
 
 Frames = NDArray[np.uint8]
-
-
-@frozen_config
-class DeblurConfig:
-    """How pictures are deblurred and written.
-
-    Raises
-    ------
-    Rb2vError
-        If a value is out of range, or makes no sense with another.
-    """
-
-    format: Literal["mp4", "gif", "png"] | None = None
-    """What every picture of a folder becomes: mp4 (the default), gif, or png, a folder of frames. Of a single picture
-    the output's suffix decides."""
-    fps: Annotated[float, Field(ge=0.1, le=_MAX_FPS["mp4"])] | None = None
-    """Frames per second; by default 10, and for a video as many times its own as there are frames in a sequence."""
-    loop: bool = False
-    """Whether to play back again to the first frame."""
-    tile: int = TILE_PX
-    """Side of the tiles of larger pictures, in pixels."""
-    overlap: int = OVERLAP_PX
-    """What neighboring tiles share, in pixels."""
-
-    def __post_init__(self) -> None:
-        lay_tiles(1, 1, self.tile, self.overlap)
 
 
 @dataclass(frozen=True)
@@ -169,6 +139,7 @@ def _deblur_folder(
         "stage": "deblur",
         "weights_sha256": sha256_of(find_run(run)),
         **dataclasses.asdict(config),
+        "overlap": config.overlap_px,
         "format": kind,
     }
     network = load_network(run, device)
@@ -275,7 +246,7 @@ def _deblur_picture(
         network,
         image,
         tile=config.tile,
-        overlap=config.overlap,
+        overlap=config.overlap_px,
         progress=lambda done, total: show(done, total, "deblurring tiles"),
     )
     _write(out, frames, kind, config)
@@ -332,13 +303,13 @@ def _deblur_video(
     info = probe_video(source)
     _check_size(source, info.height, info.width, kind)
     network = load_network(run, device)
-    fps = config.fps or min(network.n_frames * (info.nominal_fps or 25.0), _MAX_FPS["mp4"])
+    fps = config.fps or min(network.n_frames * (info.nominal_fps or 25.0), MAX_FPS)
     scores: list[float] = []
 
     def sequences() -> Iterator[Frames]:
         for frame in iter_frames([source]):
             image = prepare_image(frame.image, source)
-            frames = recover_frames(network, image, tile=config.tile, overlap=config.overlap)
+            frames = recover_frames(network, image, tile=config.tile, overlap=config.overlap_px)
             scores.append(reblur_psnr(frames, image))
             show(len(scores), max(info.n_stated, len(scores)), "deblurring frames")
             yield frames

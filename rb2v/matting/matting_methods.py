@@ -1,0 +1,197 @@
+"""The protocol of matting methods, and the methods by name.
+
+To add one, write a module with a class like `Matter` and give it a line in `MATTERS`; values are loaders, which get the
+file of weights, if any, so that listing the names imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rb2v.core.color import Response
+from rb2v.errors import InputError, Rb2vError
+from rb2v.io.aligned import AlignedSample
+
+_FIT_SAMPLES = 8  # of a take, from which its screen is learnt
+
+
+@dataclass(frozen=True, eq=False)
+class Matte:
+    """The foreground of one or more frames."""
+
+    alpha: NDArray[np.float32]
+    """(..., H, W) share of the foreground in 0..1."""
+    premultiplied_linear: NDArray[np.float32]
+    """(..., H, W, 3) foreground's light times its share: linear RGB, freed from the old background's light."""
+    explained_psnr: float = math.nan
+    """PSNR, in dB, in linear light, of the foreground laid back over what stood behind it, against the picture: low
+    where a part of the foreground was lost. Of blurry frames only; NaN elsewhere."""
+
+
+class TakeMatter(Protocol):
+    """A matter that knows the background of a take."""
+
+    def matte(self, sharp: NDArray[np.uint8], blurry: NDArray[np.uint8]) -> tuple[Matte, Matte]:
+        """Return the mattes of a sharp sequence and of its blurry frame.
+
+        Parameters
+        ----------
+        sharp : (N + 1, H, W, 3) ndarray of uint8
+            RGB, coded.
+        blurry : (H, W, 3) ndarray of uint8
+            RGB, coded.
+
+        Returns
+        -------
+        sharp, blurry : Matte
+            With shapes (N + 1, H, W) and (H, W). Where the blurry frame is the mean of the sharp ones in linear light,
+            so are alpha and foreground, but for what a matter does to settle noise.
+        """
+        ...
+
+
+class Matter(Protocol):
+    """A way to tell a take's foreground from its background."""
+
+    needs: str
+    """What a take has to have, for the message where it has it not."""
+
+    def fit(self, frames: NDArray[np.uint8], response: Response, plate: NDArray[np.uint8] | None = None) -> TakeMatter:
+        """Learn the background of a take.
+
+        Parameters
+        ----------
+        frames : (T, H, W, 3) ndarray of uint8
+            A few frames from all over the take.
+        response : {"linear", "srgb"} or float
+            The camera response that is coded in the frames.
+        plate : (H, W, 3) ndarray of uint8, optional
+            A frame without foreground.
+
+        Raises
+        ------
+        Rb2vError
+            If the frames do not show what the matter needs (a green screen, say).
+        """
+        ...
+
+
+class SampleSource(Protocol):
+    """The samples of a take that is aligned, or being aligned."""
+
+    @property
+    def path(self) -> Path:
+        """The file that messages name."""
+        ...
+
+    @property
+    def plate(self) -> NDArray[np.uint8] | None:
+        """(H, W, 3) clean background plate in the samples' geometry and colours."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def read(self, index: int, /) -> AlignedSample:
+        """Return a sample."""
+        ...
+
+
+def _load_chroma(weights: Path | None) -> Matter:
+    from rb2v.matting.chroma import ChromaMatter
+
+    if weights is not None:
+        raise Rb2vError(f"{weights}: the matter 'chroma' takes no weights; expected without --weights")
+    return ChromaMatter()
+
+
+def _load_background(weights: Path | None) -> Matter:
+    from rb2v.matting.background import load_matter
+
+    return load_matter(weights)
+
+
+MATTERS: Mapping[str, Callable[[Path | None], Matter]] = {"chroma": _load_chroma, "background": _load_background}
+"""Loaders of the matters, by name; they are given the file of weights, or None."""
+
+
+def check_matter(name: str) -> None:
+    """Check that there is a matter of a name.
+
+    Raises
+    ------
+    Rb2vError
+        If there is none.
+
+    Examples
+    --------
+    >>> check_matter("crhoma")
+    Traceback (most recent call last):
+    ...
+    rb2v.errors.Rb2vError: 'crhoma' is no matter; expected one of chroma, background
+    """
+    if name not in MATTERS:
+        raise Rb2vError(f"{name!r} is no matter; expected one of {', '.join(MATTERS)}")
+
+
+def make_matter(name: str, weights: Path | None = None) -> Matter:
+    """Return a matter by its name.
+
+    Parameters
+    ----------
+    name : str
+        A key of ``MATTERS``.
+    weights : Path, optional
+        File of the network's weights, for a matter that has one.
+
+    Raises
+    ------
+    Rb2vError
+        If there is none of this name, weights are given that it does not take or are missing, or they cannot be read.
+    """
+    check_matter(name)
+    return MATTERS[name](weights)
+
+
+def fit_to_take(
+    samples: SampleSource,
+    matter: Matter,
+    response: Response,
+    cut: Callable[[NDArray[np.uint8]], NDArray[np.uint8]] | None = None,
+) -> TakeMatter:
+    """Return a matter that has learnt the background of a take.
+
+    It learns from the same frames whoever asks, so that a take is keyed alike wherever it is keyed.
+
+    Parameters
+    ----------
+    samples : SampleSource
+        The take's samples.
+    matter : Matter
+        What is to learn it.
+    response : {"linear", "srgb"} or float
+        The camera's response.
+    cut : callable, optional
+        Takes the part of (..., H, W, 3) frames that will be matted; the whole by default.
+
+    Raises
+    ------
+    InputError
+        If the take shows no such background.
+    """
+    indices = np.unique(np.linspace(0, len(samples) - 1, _FIT_SAMPLES).round().astype(int))
+    sequences = [samples.read(int(index)).sharp for index in indices]
+    frames = np.concatenate([sequence[:: len(sequence) - 1] for sequence in sequences])
+    plate = samples.plate
+    if cut is not None:
+        frames, plate = cut(frames), None if plate is None else cut(plate)
+    try:
+        return matter.fit(frames, response, plate)
+    except Rb2vError as error:
+        raise InputError(samples.path, str(error), "green_screen", matter.needs) from error
