@@ -8,7 +8,10 @@ from rb2v.lazy import lazy_names
 
 if TYPE_CHECKING:
     from rb2v.simulator.config import SimulateConfig
-    from rb2v.simulator.rig import SimulatedRig, TakePlan, Truth, read_truth, simulate
+    from rb2v.simulator.plans import TakePlan
+    from rb2v.simulator.rig import SimulatedRig
+    from rb2v.simulator.simulation import simulate
+    from rb2v.simulator.truth import Truth, read_truth
 
 __all__ = ["SimulateConfig", "SimulatedRig", "TakePlan", "Truth", "read_truth", "simulate"]
 
@@ -17,9 +20,9 @@ __getattr__ = lazy_names(
     {
         "SimulateConfig": "rb2v.simulator.config",
         "SimulatedRig": "rb2v.simulator.rig",
-        "TakePlan": "rb2v.simulator.rig",
-        "Truth": "rb2v.simulator.rig",
-        "read_truth": "rb2v.simulator.rig",
-        "simulate": "rb2v.simulator.rig",
+        "TakePlan": "rb2v.simulator.plans",
+        "Truth": "rb2v.simulator.truth",
+        "read_truth": "rb2v.simulator.truth",
+        "simulate": "rb2v.simulator.simulation",
     },
 )

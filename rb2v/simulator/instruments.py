@@ -6,7 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from rb2v.simulator.scene import Motion
+from rb2v.artifacts import Camera
+from rb2v.io.gopro import Telemetry
+from rb2v.simulator.plans import TakePlan
+from rb2v.simulator.rig import SimulatedRig
+from rb2v.simulator.scene import LayeredScene, Motion, Scene
 
 GYRO_RATE_HZ = 200.0  # a step of 5 ms, a quarter of what the gyro offset is believed to
 SHUTTER_RATE_HZ = 25.0  # one value per blurry frame
@@ -80,3 +84,24 @@ def timecode(day_seconds: float, frame_rate: float) -> str | None:
     n_frames = round(day_seconds * frame_rate) % (_DAY_SECONDS * frames_per_second)
     seconds, frames = divmod(n_frames, frames_per_second)
     return f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}:{frames:02d}"
+
+
+def record_telemetry(rig: SimulatedRig, plan: TakePlan, which: Camera, scene: Scene, seconds: float) -> Telemetry:
+    """Return what a camera states of itself, by its own clock."""
+    camera, is_sharp = rig.camera(which), which == "sharp"
+    gyro_times = np.arange(max(int(seconds * GYRO_RATE_HZ), 1)) / GYRO_RATE_HZ
+    shutter_times = np.arange(max(int(seconds * SHUTTER_RATE_HZ), 1)) / SHUTTER_RATE_HZ
+    scene_times = np.array([rig.scene_time(plan, time) for time in gyro_times]) if is_sharp else gyro_times
+    motion = scene.rig_motion if isinstance(scene, LayeredScene) else None
+    return Telemetry(
+        model=rig.rig.sharp_model if is_sharp else rig.rig.blurry_model,
+        gyro=read_gyro(
+            rotation_speed(motion, scene_times, camera.size[0]),
+            np.random.default_rng([rig.config.seed, 10, is_sharp]),
+            np.random.default_rng([rig.config.seed, 11, plan.scene_seed, is_sharp]),
+        ),
+        gyro_times=gyro_times,
+        shutter_seconds=np.full(len(shutter_times), camera.exposure_seconds),
+        shutter_times=shutter_times,
+        settings={"EISE": "N", "SROT": camera.readout_seconds},
+    )

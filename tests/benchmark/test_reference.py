@@ -7,7 +7,9 @@ from sessions import write_rig
 from rb2v.artifacts import Crop
 from rb2v.benchmark.truth.reference import TruthRenderer
 from rb2v.core.color import encode, to_linear
-from rb2v.simulator.rig import SimulateConfig, build_rig, plan_takes
+from rb2v.simulator.config import SimulateConfig
+from rb2v.simulator.plans import plan_takes
+from rb2v.simulator.rig import build_rig
 from rb2v.simulator.textures import list_photos
 
 CROP = Crop(40, 30, 96, 96)

@@ -17,7 +17,8 @@ from rb2v.io.config import read_raw_directory, read_takes
 from rb2v.io.store import read_json
 from rb2v.io.video import iter_frames, probe_video, read_image, read_sound, write_image, write_video
 from rb2v.simulator import SimulateConfig, read_truth, simulate
-from rb2v.simulator.rig import build_rig, frame_times, plan_takes
+from rb2v.simulator.plans import plan_takes
+from rb2v.simulator.rig import build_rig, frame_times
 from rb2v.simulator.scene import ClipScene, LayeredScene, Motion, Mover, Wave, midpoints
 from rb2v.simulator.textures import list_photos
 

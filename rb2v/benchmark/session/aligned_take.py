@@ -13,7 +13,9 @@ from rb2v.benchmark.session.inputs import Aligned
 from rb2v.core.homography import warp_points
 from rb2v.io.aligned import FrameChecks, ScoreCurves
 from rb2v.simulator.camera import SimulatedCamera
-from rb2v.simulator.rig import SimulatedRig, TakePlan, Truth
+from rb2v.simulator.plans import TakePlan
+from rb2v.simulator.rig import SimulatedRig
+from rb2v.simulator.truth import Truth
 from rb2v.stages.align import AlignConfig
 
 SUITE, STAGE = "alignment", "align"

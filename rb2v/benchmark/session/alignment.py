@@ -12,7 +12,7 @@ from rb2v.benchmark.report.scores import Score
 from rb2v.benchmark.session import decisions, timing_tables
 from rb2v.benchmark.session.aligned_take import AlignedTake, position_errors, read_take
 from rb2v.benchmark.session.inputs import Aligned
-from rb2v.simulator.rig import Truth
+from rb2v.simulator.truth import Truth
 
 
 def report(aligned: Aligned, truth: Truth | None) -> Section:

@@ -20,7 +20,9 @@ from rb2v.io.calibration import read_calibration
 from rb2v.io.config import read_raw_directory, read_takes
 from rb2v.io.store import CONFIG_NAME, read_json, validate
 from rb2v.shards import ShardReader, manifest_path, sha256_of
-from rb2v.simulator.rig import TRUTH_NAME, SimulatedRig, TakePlan, Truth, read_truth
+from rb2v.simulator.plans import TakePlan
+from rb2v.simulator.rig import SimulatedRig
+from rb2v.simulator.truth import TRUTH_NAME, Truth, read_truth
 from rb2v.stages.align import AlignConfig
 
 # A frame rendered from its own truth is above 35 dB; with another face alone it is below 20 dB.

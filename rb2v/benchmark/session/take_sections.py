@@ -21,7 +21,7 @@ from rb2v.benchmark.truth.reference import TruthRenderer
 from rb2v.execution import Executor
 from rb2v.io.aligned import AlignedTakeReader
 from rb2v.shards import ShardReader
-from rb2v.simulator.rig import read_truth
+from rb2v.simulator.truth import read_truth
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from rb2v.core.homography import crop_homography
 from rb2v.errors import InputError
 from rb2v.io.store import CONFIG_NAME, read_json, read_text
 from rb2v.shards import Manifest, ShardReader
-from rb2v.simulator.rig import TRUTH_NAME, Truth, read_truth
 from rb2v.simulator.scene import LayeredScene
+from rb2v.simulator.truth import TRUTH_NAME, Truth, read_truth
 from rb2v.stages.simulate_shards import MOTION_COLUMNS, MOTION_NAME
 
 _ENOUGH_PX = 64  # of the shorter side: a mean over the picture needs no more

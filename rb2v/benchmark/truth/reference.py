@@ -13,7 +13,8 @@ from rb2v.core.lens import border_points, distort_points
 from rb2v.core.resampling import FrameWarp
 from rb2v.matting import Matte
 from rb2v.simulator.camera import SimulatedCamera
-from rb2v.simulator.rig import SimulatedRig, TakePlan
+from rb2v.simulator.plans import TakePlan
+from rb2v.simulator.rig import SimulatedRig
 
 _MARGIN_PX = 8  # for interpolation and smoothing at the crop's edge
 _MAX_INSTANTS = 64  # of a window, three times as many as `blur_samples`: the limit that these approach

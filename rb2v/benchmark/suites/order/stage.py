@@ -31,7 +31,7 @@ from rb2v.hypercut import train
 from rb2v.hypercut.checkpoint import CHECKPOINT_NAME
 from rb2v.io.store import sha256_of
 from rb2v.progress import Progress
-from rb2v.simulator.rig import TRUTH_NAME
+from rb2v.simulator.truth import TRUTH_NAME
 from rb2v.stages.simulate_shards import MOTION_NAME
 
 _SHOWN_ARCHS = ("upstream", "motion")
