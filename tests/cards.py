@@ -4,8 +4,8 @@ from datetime import datetime, timedelta
 
 import numpy as np
 
+from rb2v.io.encoder import CameraNotes, write_video
 from rb2v.io.gopro import Telemetry
-from rb2v.io.video import write_video
 
 NOON = datetime(2024, 5, 6, 12, 0, 0)
 SIZE = (64, 48)
@@ -47,7 +47,8 @@ def write_recording(path, camera, seconds=1.0, created=NOON, *, fps=None, size=S
     frames = [np.full((height, width, 3), 7 * index % 200, np.uint8) for index in range(n_frames)]
     stated = None if telemetry is False else make_telemetry(camera, seconds, **(telemetry or {}))
     path.parent.mkdir(parents=True, exist_ok=True)
-    return write_video(path, frames, fps, telemetry=stated, created=created, lost=lost, crf=30, **more)
+    notes = CameraNotes(telemetry=stated, created=created, lost=lost, **more)
+    return write_video(path, frames, fps, notes=notes, crf=30)
 
 
 def write_cards(root, takes, *, clock_offset=0.0, sharp_lead=0.5):

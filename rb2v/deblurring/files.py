@@ -20,10 +20,11 @@ from rb2v.blur2vid.direction import chain_sequences
 from rb2v.deblurring.config import MAX_FPS, DeblurConfig
 from rb2v.device import check_torch_device
 from rb2v.errors import InputError, Rb2vError
+from rb2v.io.encoder import write_video
 from rb2v.io.partial import scratch_folder
 from rb2v.io.photo import PHOTO_SUFFIXES, read_photo
 from rb2v.io.store import SCHEMA, output_folder, sha256_of, whole_file
-from rb2v.io.video import iter_frames, probe_video, write_gif, write_image, write_video
+from rb2v.io.video import iter_frames, probe_video, write_gif, write_image
 from rb2v.progress import Progress
 
 DEFAULT_FPS = 10.0  # frames per second: seven frames in 0.7 s, slow enough to follow

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from rb2v.errors import InputError
 from rb2v.inspection.pictures import captioned, contact_sheet, describe_sample, plot_histograms, strip
 from rb2v.inspection.summary import Summary
+from rb2v.io.encoder import write_video
 from rb2v.io.store import whole_file, write_json
-from rb2v.io.video import write_gif, write_image, write_video
+from rb2v.io.video import write_gif, write_image
 from rb2v.shards import ShardReader, ShardSample
 
 CLIP_FPS = 10

@@ -1,19 +1,15 @@
-"""Video files: frames with their presentation times, sound, and an encoder for what the project writes."""
+"""Video files: frames with their presentation times, and sound; images."""
 
 from __future__ import annotations
 
 import contextlib
 import io
-import itertools
 import math
 import warnings
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime
-from fractions import Fraction
-from functools import cache
 from pathlib import Path
 
 import av
@@ -27,18 +23,15 @@ from rb2v.artifacts import FormatOverride
 from rb2v.core.planes import Planes
 from rb2v.errors import InputError, require_file
 from rb2v.io.container import open_container
-from rb2v.io.gopro import Telemetry, add_settings, encode_telemetry, parse_timecode, payload_seconds
 from rb2v.io.picture_track import (
     NO_OVERRIDE,
     PictureFormat,
     PictureTrack,
     open_pictures,
-    rgb_from_yuv,
     start_seconds_of,
     time_scale_of,
 )
 
-_TELEMETRY_TIME_BASE = Fraction(1, 90_000)
 _MAX_WAITING = 4  # pictures that the decoder may be ahead: enough for it never to wait long, and little memory
 _QUARTER_TURNS = (5, 6, 7, 8)  # of EXIF's orientations
 _SILENT = 1e-4  # of full scale; three steps of 16 bits, which the noise of any microphone exceeds
@@ -346,133 +339,3 @@ def write_gif(path: Path, frames: Sequence[NDArray[np.uint8]], durations_ms: Seq
     first, *others = (PIL.Image.fromarray(frame).quantize(palette=palette) for frame in frames)
     first.save(path, format="GIF", save_all=True, append_images=others, duration=list(durations_ms), loop=0)
     return path
-
-
-def write_video(
-    path: Path,
-    frames: Iterable[NDArray[np.uint8]],
-    frame_rate: float,
-    *,
-    sound: Sound | None = None,
-    telemetry: Telemetry | None = None,
-    timecode: str | None = None,
-    created: datetime | None = None,
-    lost: Collection[int] = (),
-    crf: int = 18,
-    preset: str = "veryfast",
-) -> Path:
-    """Encode an H.264 MP4 as the cameras do: 4:2:0, BT.709, full range, AAC sound.
-
-    Parameters
-    ----------
-    path : Path
-        The file to write; the same frames give the same bytes.
-    frames : iterable of (H, W, 3) ndarray of uint8
-        RGB, H and W even.
-    frame_rate : float
-        Frames per second.
-    sound : Sound, optional
-        The sound track; its ``start_seconds`` is taken as 0.
-    telemetry : Telemetry, optional
-        Written as GPMF: samples as a track of their own, model and settings in the index.
-    timecode : str, optional
-        Time of day of the first frame, ``HH:MM:SS:FF``.
-    created : datetime, optional
-        When the recording began by the camera's clock; containers call it UTC.
-    lost : collection of int, optional
-        Frames that the camera did not get written, counted from 0 with those that it did: ``frames`` are the others.
-    crf : int
-        Constant rate factor of x264; lower is better and larger.
-    preset : str
-        How much work x264 makes itself for a small file.
-
-    Raises
-    ------
-    ValueError
-        If a size is odd, the timecode is malformed for this frame rate, or the telemetry's times are not in order.
-    """
-    rate = Fraction(frame_rate).limit_denominator(100_000)
-    if timecode is not None and parse_timecode(timecode, rate) is None:
-        raise ValueError(f"timecode must be HH:MM:SS:FF with FF below the frame rate, got {timecode!r}")
-    payloads = [] if telemetry is None else encode_telemetry(telemetry)
-    options = {"fflags": "+bitexact"}
-    if telemetry is None:
-        # With telemetry the index stays at the end, as the cameras leave it: the settings are added there.
-        options["movflags"] = "+faststart"
-    # As a URL, because a colon in a plain path would name a protocol.
-    with av.open(f"file:{path}", "w", format="mp4", options=options) as container:
-        if created is not None:
-            container.metadata["creation_time"] = created.strftime("%Y-%m-%dT%H:%M:%SZ")
-        # One encoder thread: the bytes must not depend on the machine's cores.
-        encoding = {"crf": str(crf), "preset": preset, "threads": "1", "flags": "+bitexact"}
-        stream = container.add_stream("libx264", rate=rate, options=encoding | _instruction_sets())
-        stream.pix_fmt = "yuvj420p"
-        context = stream.codec_context
-        context.color_range = 2  # full
-        context.colorspace = context.color_primaries = context.color_trc = 1  # BT.709
-        context.thread_count = 1
-        if timecode is not None:
-            stream.metadata["timecode"] = timecode
-        audio_stream = None
-        if sound is not None:
-            audio_stream = container.add_stream("aac", rate=sound.rate, layout="mono", options={"flags": "+bitexact"})
-        # FFmpeg's MP4 muxer writes this codec, and no other, under the cameras' tag: gpmd.
-        data_stream = container.add_data_stream("bin_data") if payloads else None
-        if data_stream is not None:
-            data_stream.time_base = _TELEMETRY_TIME_BASE
-            data_stream.metadata["handler_name"] = "GoPro MET"
-        kept = (index for index in itertools.count() if index not in lost)
-        for position, (index, image) in enumerate(zip(kept, frames, strict=False)):
-            if position == 0:
-                stream.height, stream.width = image.shape[:2]
-            picture = av.VideoFrame.from_ndarray(_to_i420(image), format="yuvj420p")
-            picture.color_range, picture.colorspace = 2, 1
-            picture.pts, picture.time_base = index, 1 / rate
-            container.mux(stream.encode(picture))
-        container.mux(stream.encode(None))
-        if sound is not None and audio_stream is not None:
-            block = av.AudioFrame.from_ndarray(sound.samples[None].astype(np.float32), format="fltp", layout="mono")
-            block.sample_rate, block.pts, block.time_base = sound.rate, 0, Fraction(1, sound.rate)
-            container.mux(audio_stream.encode(block))
-            container.mux(audio_stream.encode(None))
-        if telemetry is not None and data_stream is not None:
-            durations = payload_seconds(telemetry, len(payloads))
-            for second, (payload, duration_seconds) in enumerate(zip(payloads, durations, strict=True)):
-                packet = av.Packet(payload)
-                packet.stream, packet.time_base = data_stream, _TELEMETRY_TIME_BASE
-                packet.pts = packet.dts = second * _TELEMETRY_TIME_BASE.denominator
-                packet.duration = round(duration_seconds * _TELEMETRY_TIME_BASE.denominator)
-                container.mux(packet)
-    if telemetry is not None:
-        add_settings(path, telemetry)
-    return path
-
-
-@cache
-def _instruction_sets() -> dict[str, str]:
-    # With those of AVX-512 x264 spends its bits differently from one run to the next (its "mbtree").
-    available = cv2.getCPUFeaturesLine().replace("*", "").split()
-    return {"x264-params": "asm=avx2"} if "AVX2" in available else {}
-
-
-@cache
-def _yuv_from_rgb() -> NDArray[np.float64]:
-    forward = rgb_from_yuv("bt709", full_range=True)
-    inverse = np.linalg.inv(forward[:, :3])
-    return np.column_stack([inverse, -inverse @ forward[:, 3]])
-
-
-_CHROMA_FILTER = np.array([0.25, 0.5, 0.25])
-
-
-def _to_i420(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    height, width = image.shape[:2]
-    if height % 2 or width % 2:
-        raise ValueError(f"H.264 4:2:0 needs even sizes, got {width}x{height}")
-    luma, *chroma = cv2.split(cv2.transform(image, _yuv_from_rgb()))
-    planes = [luma.ravel()]
-    for plane in chroma:
-        pairs = cv2.resize(plane, (width, height // 2), interpolation=cv2.INTER_AREA)
-        smooth = cv2.sepFilter2D(pairs, -1, _CHROMA_FILTER, np.ones(1), borderType=cv2.BORDER_REPLICATE)
-        planes.append(smooth[:, ::2].ravel())
-    return np.asarray(np.concatenate(planes).reshape(height * 3 // 2, width), dtype=np.uint8)

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from rb2v.artifacts import Camera
 from rb2v.errors import InputError, Rb2vError
 from rb2v.execution import Executor, SerialExecutor
+from rb2v.io.encoder import CameraNotes, write_video
 from rb2v.io.store import CONFIG_NAME, SCHEMA, output_folder, whole_file, write_text
-from rb2v.io.video import write_image, write_video
+from rb2v.io.video import write_image
 from rb2v.progress import Count
 from rb2v.simulator import instruments, targets, textures
 from rb2v.simulator.camera import NoiseBank
@@ -200,8 +201,10 @@ def _record(out_dir: Path, rig: SimulatedRig, plan: TakePlan, which: Camera) -> 
             fps,
             sound=sound,
             crf=rig.config.crf,
-            telemetry=instruments.record_telemetry(rig, plan, which, scene, len(times) / fps),
-            timecode=instruments.timecode(rig.day_seconds(plan, which), fps),
+            notes=CameraNotes(
+                telemetry=instruments.record_telemetry(rig, plan, which, scene, len(times) / fps),
+                timecode=instruments.timecode(rig.day_seconds(plan, which), fps),
+            ),
         )
     return name
 

@@ -11,7 +11,7 @@ from rb2v.artifacts import Crop
 from rb2v.benchmark.truth.motion_truth import read_motion
 from rb2v.benchmark.truth.reference import TruthRenderer
 from rb2v.errors import InputError
-from rb2v.io.video import write_video
+from rb2v.io.encoder import write_video
 from rb2v.shards import Provenance, ShardReader, ShardSample
 from rb2v.simulator import SimulateConfig, simulate
 from rb2v.stages.simulate_shards import SequencesConfig, run

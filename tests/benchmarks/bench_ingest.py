@@ -17,7 +17,8 @@ from skimage.data import astronaut
 
 from rb2v.core.homography import mirror_homography
 from rb2v.core.resampling import FrameWarp
-from rb2v.io.video import iter_frames, map_frames, write_video
+from rb2v.io.encoder import write_video
+from rb2v.io.video import iter_frames, map_frames
 
 N_FRAMES, N_REPEATS = 60, 5
 OUTPUT = (448, 448)

@@ -17,7 +17,8 @@ import yaml
 from rb2v.benchmark.session.calibration_section import homography_errors
 from rb2v.io.calibration import read_calibration
 from rb2v.io.config import find_rig
-from rb2v.io.video import iter_frames, read_image, write_image, write_video
+from rb2v.io.encoder import write_video
+from rb2v.io.video import iter_frames, read_image, write_image
 from rb2v.simulator import SimulateConfig, read_truth, simulate
 from rb2v.stages import calibrate
 

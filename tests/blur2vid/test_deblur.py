@@ -21,8 +21,9 @@ from rb2v.blur2vid.direction import chain_sequences
 from rb2v.blur2vid.tiles import blend_weights, lay_tiles
 from rb2v.deblurring import DeblurConfig, deblur_files, files
 from rb2v.errors import ConfigMismatchError, InputError, Rb2vError
+from rb2v.io.encoder import write_video
 from rb2v.io.photo import read_photo
-from rb2v.io.video import iter_frames, probe_video, write_video
+from rb2v.io.video import iter_frames, probe_video
 
 
 class Fake(Backbone):

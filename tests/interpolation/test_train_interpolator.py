@@ -17,7 +17,8 @@ from rb2v.interpolation.learned.cdfi.triplets import (
     vary,
 )
 from rb2v.interpolation.learned.cdfi.weights import load_cdfi
-from rb2v.io.video import write_image, write_video
+from rb2v.io.encoder import write_video
+from rb2v.io.video import write_image
 
 
 def config(**chosen):

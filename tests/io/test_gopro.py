@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from rb2v.artifacts import FormatOverride
 from rb2v.errors import InputError
 from rb2v.io import video
+from rb2v.io.encoder import CameraNotes, write_video
 from rb2v.io.gopro import (
     Telemetry,
     add_settings,
@@ -21,7 +22,7 @@ from rb2v.io.gopro import (
     read_timecode,
     writing,
 )
-from rb2v.io.video import iter_frames, write_video
+from rb2v.io.video import iter_frames
 
 STEP = 1 / 939
 
@@ -51,7 +52,7 @@ def nested(key, *elements):
 
 def make_video(path, seconds, telemetry, timecode=None):
     frames = [np.full((48, 64, 3), 5 * index % 250, np.uint8) for index in range(round(seconds * 25))]
-    return write_video(path, frames, 25.0, telemetry=telemetry, timecode=timecode)
+    return write_video(path, frames, 25.0, notes=CameraNotes(telemetry, timecode))
 
 
 def test_payloads_hold_one_second_each():

@@ -11,17 +11,9 @@ from av.video.reformatter import Interpolation
 from skimage import data as skimage_data
 
 from rb2v.errors import InputError
+from rb2v.io.encoder import CameraNotes, write_video
 from rb2v.io.gopro import Telemetry, read_telemetry, read_timecode
-from rb2v.io.video import (
-    Sound,
-    iter_frames,
-    probe_video,
-    read_image,
-    read_image_size,
-    read_sound,
-    write_image,
-    write_video,
-)
+from rb2v.io.video import Sound, iter_frames, probe_video, read_image, read_image_size, read_sound, write_image
 
 BT709, BT601, UNSPECIFIED = 1, 6, 2
 LIMITED, FULL = 1, 2
@@ -219,7 +211,7 @@ def full_video(path, seconds=1.2, timecode="12:34:56:05", rate=25.0):
     )
     sound = Sound(rng.uniform(-0.1, 0.1, round(48_000 * seconds)).astype(np.float32), 48_000, 0.0)
     frames = numbered(index % 40 for index in range(round(seconds * rate)))
-    return write_video(path, frames, rate, sound=sound, telemetry=telemetry, timecode=timecode, crf=4)
+    return write_video(path, frames, rate, sound=sound, notes=CameraNotes(telemetry, timecode), crf=4)
 
 
 @pytest.mark.parametrize(
@@ -250,7 +242,7 @@ def test_the_same_telemetry_gives_the_same_bytes(tmp_path):
 @pytest.mark.parametrize("timecode", ["", "12:34", "00:00:00:25", "25:00:00:00"])
 def test_malformed_timecodes_cannot_be_written(tmp_path, timecode):
     with pytest.raises(ValueError, match="timecode must be HH:MM:SS:FF"):
-        write_video(tmp_path / "a.mp4", numbered([1]), 25.0, timecode=timecode)
+        write_video(tmp_path / "a.mp4", numbered([1]), 25.0, notes=CameraNotes(timecode=timecode))
     assert not (tmp_path / "a.mp4").exists()
 
 

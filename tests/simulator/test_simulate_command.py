@@ -7,7 +7,7 @@ from sessions import write_rig
 from rb2v.artifacts import Crop
 from rb2v.benchmark.truth.reference import TruthRenderer
 from rb2v.io.config import read_takes
-from rb2v.io.video import write_video
+from rb2v.io.encoder import write_video
 from rb2v.simulator import read_truth
 
 

@@ -14,9 +14,10 @@ from rb2v.core.resampling import FrameWarp
 from rb2v.errors import InputError, Rb2vError
 from rb2v.io.aligned import AlignedTakeReader, aligned_take_path, read_aligned_manifest
 from rb2v.io.calibration import read_calibration
+from rb2v.io.encoder import CameraNotes, write_video
 from rb2v.io.gopro import read_telemetry
 from rb2v.io.store import read_alignment
-from rb2v.io.video import iter_frames, read_sound, write_video
+from rb2v.io.video import iter_frames, read_sound
 from rb2v.simulator.camera import NoiseBank
 from rb2v.simulator.rig import frame_times
 from rb2v.stages.align import AlignConfig, Execution, run
@@ -100,7 +101,7 @@ def test_a_shutter_that_is_not_the_rig_s_is_found_and_said(moving, tmp_path, cap
     stated = np.full(len(telemetry.shutter_seconds), exposure_seconds)
     telemetry = dataclasses.replace(telemetry, shutter_seconds=stated)
     frames = [camera.develop(camera.expose(scene, float(time)), noise) for time in frame_times(rig, plan, "blurry")]
-    write_video(path, frames, 25.0, sound=sound, telemetry=telemetry)
+    write_video(path, frames, 25.0, sound=sound, notes=CameraNotes(telemetry))
     with caplog.at_level(logging.WARNING):
         rows, timing, errors = align(moving, raw, tmp_path / "aligned")
     assert timing.exposure.seconds == pytest.approx(exposure_seconds, abs=0.002)
@@ -223,7 +224,9 @@ def test_the_gyros_lead_to_the_right_positions(moving, tmp_path):
         turning = np.sin(2 * np.pi * frequencies[..., None] * times + phases[..., None]).mean(axis=1).T
         gyro = turning @ mounted[which].T + rng.normal(0, 2e-3, (len(times), 3))
         pictures, sound = [frame.image for frame in iter_frames([path])], read_sound([path])
-        write_video(path, pictures, fps, sound=sound, telemetry=dataclasses.replace(telemetry, gyro=gyro), crf=12)
+        write_video(
+            path, pictures, fps, sound=sound, notes=CameraNotes(dataclasses.replace(telemetry, gyro=gyro)), crf=12
+        )
     rows, timing, errors = align(moving, raw, tmp_path / "aligned", sync="gyro", interpolator="quick-flow")
     assert timing.offset_source == "gyro"
     (said,) = (offset for offset in timing.offsets if offset.source == "gyro")

@@ -8,7 +8,7 @@ from rb2v.core.planes import Planes
 from rb2v.core.resampling import FrameWarp
 from rb2v.errors import InputError
 from rb2v.interpolation import make_interpolator
-from rb2v.io.video import write_video
+from rb2v.io.encoder import write_video
 from rb2v.stages.align.track import DecodedFrames, Recording, SharpSource, Track
 
 SIZE, OUTPUT = (64, 48), (32, 24)

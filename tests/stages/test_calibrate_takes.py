@@ -10,7 +10,8 @@ from sessions import shared_session
 from rb2v.core.homography import warp_points
 from rb2v.errors import InputError
 from rb2v.io.calibration import read_calibration
-from rb2v.io.video import iter_frames, read_image, write_image, write_video
+from rb2v.io.encoder import write_video
+from rb2v.io.video import iter_frames, read_image, write_image
 from rb2v.stages.calibrate import CalibrateConfig, run
 
 SIZE = (240, 180)

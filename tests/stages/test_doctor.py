@@ -8,7 +8,8 @@ from cards import make_telemetry, write_recording
 from sessions import write_rig
 
 from rb2v.errors import InputError
-from rb2v.io.video import write_image, write_video
+from rb2v.io.encoder import write_video
+from rb2v.io.video import write_image
 from rb2v.stages import doctor
 
 
