@@ -1,13 +1,14 @@
 """What GoPro cameras write beside pictures and sound: GPMF telemetry and the timecode.
 
-`elements` walks over the tree of a piece of GPMF, `telemetry` reads what a recording states, `timecode` the time of day
-of its first frame, and `writing` writes both as the cameras do, for the simulator.
+`elements` walks over the tree of a piece of GPMF, `payload` reads what one piece states, `telemetry` a recording,
+`timecode` the time of day of its first frame, and `writing` writes both as the cameras do, for the simulator.
 
 The reader is the project's own. What the package index offers reads the samples of intact files, but neither the
 settings in the index nor, of a damaged file, what is damaged.
 """
 
-from rb2v.io.gopro.telemetry import SETTINGS, Payload, Telemetry, parse_payload, read_telemetry
+from rb2v.io.gopro.payload import SETTINGS, Payload, parse_payload
+from rb2v.io.gopro.telemetry import Telemetry, read_telemetry
 from rb2v.io.gopro.timecode import parse_timecode, read_timecode, timecode_of
 from rb2v.io.gopro.writing import add_settings, encode_telemetry, payload_seconds
 

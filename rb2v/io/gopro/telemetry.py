@@ -23,27 +23,16 @@ from numpy.typing import NDArray
 from rb2v.artifacts import FormatOverride
 from rb2v.errors import require_file
 from rb2v.io.container import iter_boxes, open_container
-from rb2v.io.gopro.elements import Element, Walk
+from rb2v.io.gopro.payload import ISO_OF_UNIT_GAIN, MAX_PROBLEMS, N_AXES, parse_payload
 from rb2v.io.picture_track import NO_OVERRIDE, find_stream, time_scale_of
 
-SETTINGS = (
-    *("DZOM", "DZST", "EISA", "EISE", "EXPT", "HSGT", "PIMN", "PIMX", "PRTN", "PTCL", "PTEV"),
-    *("PTSH", "PTWB", "RATE", "SROT", "VFOV", "ZFOV"),
-)
-"""The settings that are kept; others, such as serial numbers, are nobody's business."""
-
-MILLISECONDS = {"SROT"}
-
-_N_AXES = {"GYRO": 3, "SHUT": 1, "ISOE": 1, "ISOG": 1, "WBAL": 1, "WRGB": 3}
 _PICTURE_STREAMS = ("SHUT", "ISOE", "ISOG")  # one sample per picture, the first with the first picture
-_ISO_OF_UNIT_GAIN = 100.0  # a gain of 1 is ISO 100
 _MAX_SETTINGS_BYTES = 1 << 20  # settings are some kilobytes
 _MAX_PAYLOAD_BYTES = 1 << 23  # a packet of a second is some kilobytes
 _MAX_TRACK_BYTES = 1 << 29  # of a file: a day of such packets
 _MAX_PACKETS = 100_000  # one a second: 28 hours
 _MAX_STAMP_ERROR_SECONDS = 0.25  # a quarter of a packet: stamps farther off belong to another one
 _MAX_LACK_SECONDS = 1.5  # the last packet, of a second, may be missing
-_MAX_PROBLEMS = 20  # that a person is told; what follows is of the same kind
 
 
 def _no_samples() -> NDArray[np.float64]:
@@ -69,7 +58,7 @@ class Telemetry:
     shutter_times: NDArray[np.float64]
     """(m,)."""
     settings: Mapping[str, str | float] = field(default_factory=dict)
-    """By their GPMF keys, those of ``SETTINGS`` that are stated; ``SROT``, the sensor's read-out, is in seconds."""
+    """By their GPMF keys, those of `SETTINGS` that are stated; ``SROT``, the sensor's read-out, is in seconds."""
     iso: NDArray[np.float64] = field(default_factory=_no_samples)
     """(k,) sensitivities; of a HERO5, which states the gain, a hundred times the gain."""
     iso_times: NDArray[np.float64] = field(default_factory=_no_samples)
@@ -86,136 +75,6 @@ class Telemetry:
     """Whether times are those that the camera stated; without, samples lie on a line through those of their packets."""
     problems: tuple[str, ...] = ()
     """What of the telemetry is damaged or missing, one line each; what is there is read all the same."""
-
-
-@dataclass(frozen=True, eq=False)
-class Payload:
-    """What one piece of GPMF states, without times."""
-
-    model: str | None
-    samples: Mapping[str, NDArray[np.float64]]
-    """By key, (n, axes), in their units; of the first device that states them."""
-    stamps_seconds: Mapping[str, float]
-    """By key, when the first sample arrived on the camera's clock; only of streams that state it."""
-    settings: Mapping[str, str | float]
-    problems: tuple[str, ...] = ()
-    """What is damaged."""
-    totals: Mapping[str, int] = field(default_factory=dict)
-    """By key, how many samples the camera has written until the end of this piece; only of streams that state it."""
-
-    @property
-    def gyro(self) -> NDArray[np.float64]:
-        """(n, 3) in rad/s."""
-        return self.samples.get("GYRO", np.zeros((0, 3)))
-
-    @property
-    def shutter_seconds(self) -> NDArray[np.float64]:
-        """(m,)."""
-        return self.samples.get("SHUT", np.zeros((0, 1)))[:, 0]
-
-    @property
-    def iso(self) -> NDArray[np.float64]:
-        """(k,)."""
-        if "ISOE" not in self.samples and "ISOG" in self.samples:
-            return _ISO_OF_UNIT_GAIN * self.samples["ISOG"][:, 0]
-        return self.samples.get("ISOE", np.zeros((0, 1)))[:, 0]
-
-    @property
-    def white_balance(self) -> NDArray[np.float64]:
-        """(l,) in kelvin."""
-        return self.samples.get("WBAL", np.zeros((0, 1)))[:, 0]
-
-    @property
-    def gains(self) -> NDArray[np.float64]:
-        """(l, 3)."""
-        return self.samples.get("WRGB", np.zeros((0, 3)))
-
-
-def parse_payload(data: bytes) -> Payload:
-    """Read what one piece of GPMF states of the camera, its rotation, its exposure and its white balance.
-
-    Parameters
-    ----------
-    data : bytes
-        Any bytes. What is whole is read, and what is damaged stands in ``problems``.
-    """
-    reading = _Reading()
-    walk = Walk(data)
-    for element in walk:
-        reading.take(element)
-    return Payload(
-        model=reading.model or (reading.name if reading.name != "Global Settings" else None),
-        samples={key: np.concatenate(blocks) for key, blocks in reading.samples.items()},
-        stamps_seconds=reading.stamps_seconds,
-        settings=reading.settings,
-        problems=tuple([*walk.problems, *reading.problems][:_MAX_PROBLEMS]),
-        totals=reading.totals,
-    )
-
-
-class _Reading:
-    """What has been read of a payload so far."""
-
-    def __init__(self) -> None:
-        self.name: str | None = None
-        self.model: str | None = None
-        self.samples: dict[str, list[NDArray[np.float64]]] = {}
-        self.stamps_seconds: dict[str, float] = {}
-        self.totals: dict[str, int] = {}
-        self.settings: dict[str, str | float] = {}
-        self.problems: list[str] = []
-        self._device: bytes | None = None
-        self._device_of: dict[str, bytes | None] = {}
-        self._scale = np.ones(1)
-        self._stamp_seconds: float | None = None
-        self._n_so_far: int | None = None
-
-    def take(self, element: Element) -> None:
-        key = element.key.decode("ascii")
-        if key == "STRM":
-            self._scale, self._stamp_seconds, self._n_so_far = np.ones(1), None, None
-        elif key == "DEVC":
-            self._device = None
-        elif key == "DVID":
-            self._device = element.content
-        elif key == "SCAL":
-            self._scale = element.numbers().ravel()
-        elif key == "TSMP":
-            total = element.scalar()
-            self._n_so_far = int(total) if isinstance(total, float) else None
-        elif key == "STMP":
-            stamp = element.scalar()
-            self._stamp_seconds = stamp / 1e6 if isinstance(stamp, float) else None
-        elif key in _N_AXES:
-            if element.content:
-                self._take_samples(key, element)
-        elif key == "DVNM":
-            self.name = self.name or element.text()
-        elif key == "MINF":
-            self.model = self.model or element.text()
-        elif key in SETTINGS and (value := _setting(element)) is not None:
-            self.settings[key] = value / 1000 if key in MILLISECONDS and isinstance(value, float) else value
-
-    def _take_samples(self, key: str, element: Element) -> None:
-        if self._device_of.setdefault(key, self._device) != self._device:
-            return  # a second device, such as a gimbal, has sensors and a rate of its own
-        rows = _scaled(element.numbers(), self._scale, _N_AXES[key])
-        if len(rows) == 0:
-            self.problems.append(f"{key} holds no numbers that make sense")
-        if key not in self.samples and self._stamp_seconds is not None:
-            self.stamps_seconds[key] = self._stamp_seconds
-        if key not in self.samples and self._n_so_far is not None:
-            self.totals[key] = self._n_so_far
-        self.samples.setdefault(key, []).append(rows)
-
-
-def _setting(element: Element) -> str | float | None:
-    """Return a setting; one that is stated for every picture, as the HERO7 does its read-out, by its median."""
-    value = element.scalar()
-    numbers = element.numbers()
-    if value is None and element.key.decode("ascii") in MILLISECONDS and numbers.size and np.isfinite(numbers).all():
-        return float(np.median(numbers))
-    return value
 
 
 @dataclass(frozen=True)
@@ -250,8 +109,8 @@ def read_telemetry(paths: Sequence[Path], override: FormatOverride = NO_OVERRIDE
     start_seconds, is_found, has_stamps = 0.0, False, False
     model: str | None = None
     settings: dict[str, str | float] = {}
-    values: dict[str, list[NDArray[np.float64]]] = {key: [] for key in _N_AXES}
-    times: dict[str, list[NDArray[np.float64]]] = {key: [] for key in _N_AXES}
+    values: dict[str, list[NDArray[np.float64]]] = {key: [] for key in N_AXES}
+    times: dict[str, list[NDArray[np.float64]]] = {key: [] for key in N_AXES}
     problems: list[str] = []
     for path in paths:
         time_scale, picture_seconds = _read_picture_times(path, override)
@@ -279,10 +138,10 @@ def read_telemetry(paths: Sequence[Path], override: FormatOverride = NO_OVERRIDE
         return None
     series = {
         key: (np.concatenate([np.zeros((0, n_axes)), *values[key]]), np.concatenate([np.zeros(0), *times[key]]))
-        for key, n_axes in _N_AXES.items()
+        for key, n_axes in N_AXES.items()
     }
     if not len(series["ISOE"][0]):
-        series["ISOE"] = _ISO_OF_UNIT_GAIN * series["ISOG"][0], series["ISOG"][1]
+        series["ISOE"] = ISO_OF_UNIT_GAIN * series["ISOG"][0], series["ISOG"][1]
     return Telemetry(
         model=model,
         gyro=series["GYRO"][0],
@@ -297,7 +156,7 @@ def read_telemetry(paths: Sequence[Path], override: FormatOverride = NO_OVERRIDE
         gains=series["WRGB"][0],
         gains_times=series["WRGB"][1],
         has_stamps=has_stamps,
-        problems=tuple(problems[:_MAX_PROBLEMS]),
+        problems=tuple(problems[:MAX_PROBLEMS]),
     )
 
 
@@ -343,7 +202,7 @@ def _read_track(path: Path, time_scale: float) -> _Track:
                     )
     except _TrackError as error:
         problems.append(str(error))
-    return _Track(model, settings, packets, n_packets, end_seconds, tuple(problems[:_MAX_PROBLEMS]))
+    return _Track(model, settings, packets, n_packets, end_seconds, tuple(problems[:MAX_PROBLEMS]))
 
 
 def _base_of_stamps(packets: Mapping[str, Sequence[_Packet]]) -> float | None:
@@ -404,14 +263,6 @@ def _on_one_line(
     if not period > 0:
         return starts, np.diff(np.append(starts, 2 * starts[-1] - starts[-2])) / counts
     return offset + period * places, np.full(len(packets), period)
-
-
-def _scaled(values: NDArray[np.float64], scale: NDArray[np.float64], n_axes: int) -> NDArray[np.float64]:
-    """Return (n, n_axes) values in their unit, or none where values or scale make no sense."""
-    if values.shape[1] != n_axes or len(scale) not in (1, n_axes) or not np.all(np.abs(scale) > 0):
-        return np.zeros((0, n_axes))
-    with np.errstate(all="ignore"):
-        return np.asarray(values / scale, dtype=np.float64)
 
 
 class _TrackError(Exception):

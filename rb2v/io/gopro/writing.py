@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from rb2v.io.container import Box, iter_boxes
 from rb2v.io.gopro.elements import HEADER, NESTED
-from rb2v.io.gopro.telemetry import MILLISECONDS, Telemetry
+from rb2v.io.gopro.payload import MILLISECONDS
+from rb2v.io.gopro.telemetry import Telemetry
 
 _GYRO_SCALE = 939  # what the cameras use: steps of about 1 mrad/s, up to 34.9 rad/s
 
