@@ -475,4 +475,4 @@ class AlignedFrame:
     background stands behind; NaN where no green screen is replaced."""
     explained_psnr: float = math.nan
     """PSNR, in dB, in linear light, of the blurry frame's foreground laid back over the screen against the frame; NaN
-    where no green screen is replaced, or the matter does not tell."""
+    where no green screen is replaced, or the matting method does not tell."""

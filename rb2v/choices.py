@@ -12,8 +12,8 @@ InterpolatorName = Literal[
     "cdfi", "flow", "linear", "quick-flow", "rife", "rife-symmetric", "rife-3.5", "rife-3.8", "rife-4.0"
 ]
 """Keys of `rb2v.interpolation.INTERPOLATORS`."""
-MatterName = Literal["chroma", "background"]
-"""Keys of `rb2v.matting.MATTERS`."""
+MattingMethodName = Literal["chroma", "background"]
+"""Keys of `rb2v.matting.MATTING_METHODS`."""
 OrderNetworkName = Literal["upstream", "paper", "antisymmetric", "motion"]
 """Keys of `rb2v.hypercut.networks.ORDER_NETWORKS`."""
 OrderLossName = Literal["agreement", "product", "upstream"]

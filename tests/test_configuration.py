@@ -18,7 +18,7 @@ from rb2v.hypercut.config import LOSS_TERMS, TrainHyperCutConfig
 from rb2v.hypercut.networks import ORDER_NETWORKS
 from rb2v.interpolation import INTERPOLATORS
 from rb2v.io.store import validate
-from rb2v.matting import MATTERS
+from rb2v.matting import MATTING_METHODS
 from rb2v.matting.background.network import BACKBONES as ENCODERS
 from rb2v.simulator.config import SequencesConfig, SimulateConfig
 from rb2v.stages.align.config import AlignConfig
@@ -35,7 +35,7 @@ CONFIGS = (
     ("names", "methods"),
     [
         (choices.InterpolatorName, INTERPOLATORS),
-        (choices.MatterName, MATTERS),
+        (choices.MattingMethodName, MATTING_METHODS),
         (choices.OrderNetworkName, ORDER_NETWORKS),
         (choices.OrderLossName, order_losses.LOSSES),
         (choices.BackboneName, BACKBONES),

@@ -14,7 +14,7 @@ from rb2v.blur2vid.losses import naive, regularize
 from rb2v.errors import InputError
 from rb2v.hypercut.checkpoint import load_order_network
 from rb2v.hypercut.networks import OrderNetwork
-from rb2v.hypercut.order import sequence_pairs
+from rb2v.hypercut.pair_order import sequence_pairs
 from rb2v.hypercut.sequences import check_frame_size
 from rb2v.shards import ShardReader
 from rb2v.shards.prepared import find_frames

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rb2v.hypercut.networks import OrderNetwork
-from rb2v.hypercut.order import sequence_pairs
+from rb2v.hypercut.pair_order import sequence_pairs
 
 EPSILON = 1e-3  # of RGB in 0..1, a quarter of a level: the root is smooth at 0, and an absolute value elsewhere
 

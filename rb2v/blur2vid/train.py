@@ -33,7 +33,7 @@ from rb2v.training.loop import run_steps
 from rb2v.training.optimizers import AdamW
 from rb2v.training.ranks import Placement, Ranks
 from rb2v.training.state import STATE_NAME, Stateful, TrainingState, write_table
-from rb2v.training.steps import descend
+from rb2v.training.steps import optimizer_step
 from rb2v.training.tensor_files import check_file
 
 __all__ = ["TrainBlur2VidConfig", "run"]
@@ -97,7 +97,7 @@ def run(
     """
     ranks = Ranks(torch_device_of(device))
     with ExitStack() as stack:
-        with ranks.together():
+        with ranks.sync_errors():
             stack.enter_context(training_threads())
             check_torch_device(device)
             reader, manifest = ShardReader(shards_dir, "train"), manifest_path(shards_dir)
@@ -106,18 +106,18 @@ def run(
             n_frames = check_frame_count(manifest, "frames_per_sequence", reader.manifest.frames_per_sequence)
             network = make_backbone(config.backbone, n_frames, config.seed)
             _check(config, network, order_run, ranks)
-            if ranks.leads:  # now, and not when everything is trained
+            if ranks.is_main_process:  # now, and not when everything is trained
                 check_measurable(reader, config.image_size, lpips=lpips)
             sources = _digest_sources(shards_dir, order_run)
             settings = {"schema": SCHEMA, "stage": "train-blur2vid", **dataclasses.asdict(config), **sources}
-            if ranks.leads:
+            if ranks.is_main_process:
                 stack.enter_context(output_folder(out_dir, settings))
         checkpoint = out_dir / CHECKPOINT_NAME
-        if not ranks.from_first(checkpoint.exists()):
+        if not ranks.broadcast(checkpoint.exists()):
             training = _Training(shards_dir, out_dir, config, network, order_run, ranks, workers)
             training.run(sources, progress)
-        ranks.leave()
-        if ranks.leads:
+        ranks.destroy()
+        if ranks.is_main_process:
             (out_dir / STATE_NAME).unlink(missing_ok=True)
             if not _is_scored(out_dir, lpips):
                 _evaluate(shards_dir, out_dir, config, ranks.accelerator, lpips, progress)
@@ -176,12 +176,12 @@ class _Training:
         self._out_dir, self._config, self._ranks = out_dir, config, ranks
         self._backbone = network
         self._regularizer: Regularizer | None = None
-        with ranks.together():
-            if order_run is not None and config.loss == LABEL_LOSS and ranks.leads:
+        with ranks.sync_errors():
+            if order_run is not None and config.loss == LABEL_LOSS and ranks.is_main_process:
                 labels = out_dir / LABELS_NAME
                 if not labels.exists():
                     order_labels.run(shards_dir, order_run, labels, splits=("train",), device=ranks.accelerator)
-        with ranks.together():
+        with ranks.sync_errors():
             self._dataset = dataset = make_dataset(shards_dir, config, out_dir / LABELS_NAME)
             self._loader = make_loader(dataset, config.batch_size // ranks.size, workers=workers)
             self._fabric: Placement = ranks.make_fabric(all_weights_used=not network.has_autoencoder)
@@ -192,7 +192,7 @@ class _Training:
 
     def run(self, sources: dict[str, str], progress: Progress | None) -> None:
         config, ranks = self._config, self._ranks
-        with ranks.together():
+        with ranks.sync_errors():
             self._dataset.prepare(label_count(progress, "reading train sequences"))
         plain_optimizer = AdamW(self._backbone.parameters(), weight_decay=config.weight_decay)
         network, optimizer = self._fabric.setup(_Pass(self._backbone), plain_optimizer)
@@ -213,8 +213,8 @@ class _Training:
             after_step=lambda step: average.update(self._backbone, step),
             progress=progress,
         )
-        with ranks.together():
-            if ranks.leads:
+        with ranks.sync_errors():
+            if ranks.is_main_process:
                 weights = average.network.state_dict()
                 save_backbone(self._out_dir / CHECKPOINT_NAME, weights, config, self._backbone.n_frames, sources)
 
@@ -235,7 +235,7 @@ class _Training:
                 penalty = self._regularizer(frames).mean()
         loss = distance + self._config.alpha * penalty
         terms = {"distance": distance, "regularizer": penalty}
-        return descend(self._fabric, self._ranks, network, optimizer, loss, terms)
+        return optimizer_step(self._fabric, self._ranks, network, optimizer, loss, terms)
 
     def _distance(self, frames: Tensor, sharp: Tensor, order: Tensor) -> Tensor:
         if self._config.loss != LABEL_LOSS:

@@ -59,7 +59,7 @@ COMMANDS: Mapping[str, Entry] = MappingProxyType(
         ),
         "deblur": Entry("deblur", "Recover seven sharp frames, a short video, from a blurry image."),
         "train-matting": Entry(
-            "train_matting", "Train the network of the matter 'background' on generated composites."
+            "train_matting", "Train the network of the matting method 'background' on generated composites."
         ),
         "train-interpolator": Entry(
             "train_interpolator",

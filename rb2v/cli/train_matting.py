@@ -36,7 +36,7 @@ def train_matting(
     ] = None,
     device: Device = "auto",
 ) -> None:
-    """Train the network of the matter 'background' on generated composites."""
+    """Train the network of the matting method 'background' on generated composites."""
     from rb2v.io.store import read_json
     from rb2v.matting.background import train as stage
 

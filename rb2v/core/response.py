@@ -34,7 +34,7 @@ class GraySteps:
 
 
 @dataclass(frozen=True, eq=False)
-class ColorPairs:
+class CodedColorPairs:
     """Coded colours of the same surfaces in two cameras."""
 
     source: NDArray[np.float64]
@@ -65,7 +65,7 @@ class ResponseEstimate:
         return dict(self.criterion)[response] > _SIGNIFICANT
 
 
-def estimate_response(grays: Sequence[GraySteps], pairs: Sequence[ColorPairs]) -> ResponseEstimate | None:
+def estimate_response(grays: Sequence[GraySteps], pairs: Sequence[CodedColorPairs]) -> ResponseEstimate | None:
     """Estimate the response that cameras of one kind share.
 
     Under the right response the light of grey surfaces is proportional to their reflectance but for a little flare, and
@@ -76,7 +76,7 @@ def estimate_response(grays: Sequence[GraySteps], pairs: Sequence[ColorPairs]) -
     ----------
     grays : sequence of GraySteps
         One of each camera; may be empty.
-    pairs : sequence of ColorPairs
+    pairs : sequence of CodedColorPairs
         Scenes that both cameras saw; may be empty.
 
     Returns
@@ -123,7 +123,7 @@ def _parabola_minimum(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[f
     return float(np.exp(x[index] + shift)), float(middle - curvature * shift**2 / 2), float(np.sqrt(2 / curvature))
 
 
-def _misfit(response: Response, grays: Sequence[GraySteps], pairs: Sequence[ColorPairs]) -> float:
+def _misfit(response: Response, grays: Sequence[GraySteps], pairs: Sequence[CodedColorPairs]) -> float:
     """Return minus twice the log likelihood of the colours under a response, their deviations being what they leave."""
     total = 0.0
     for steps in grays:
@@ -150,7 +150,7 @@ def _gray_variance(response: Response, steps: GraySteps) -> float:
     return float(np.mean(squares))
 
 
-def _pair_variance(response: Response, pairs: ColorPairs) -> float:
+def _pair_variance(response: Response, pairs: CodedColorPairs) -> float:
     """Return the mean square, in coded values, of what an affine map leaves of most pairs."""
     source, _ = _linearize(pairs.source, response)
     target, slope = _linearize(pairs.target, response)

@@ -92,7 +92,7 @@ def _connect(address: str) -> Client:
         # By hand first: a client that could not connect does not go away quietly. In a thread, as a notebook's own
         # event loop runs in this one.
         with ThreadPoolExecutor(1) as thread:
-            thread.submit(asyncio.run, _say_hello(address)).result()
+            thread.submit(asyncio.run, _greet(address)).result()
         return Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)
     except (OSError, ValueError, TypeError) as error:  # of the connection, of an address that is none, without a key
         raise InputError(
@@ -100,7 +100,7 @@ def _connect(address: str) -> Client:
         ) from error
 
 
-async def _say_hello(address: str) -> None:
+async def _greet(address: str) -> None:
     arguments = Security().get_connection_args("client")
     comm = await connect(address, timeout=_CONNECT_SECONDS, **arguments)
     await comm.close()

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rb2v.hypercut.order import sequence_pairs
+from rb2v.hypercut.pair_order import sequence_pairs
 from rb2v.training.data import to_float
 
 CROP_SHARE = 7 / 8  # of either side: an eighth of the frame to move about in

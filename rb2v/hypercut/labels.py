@@ -14,7 +14,7 @@ from rb2v.device import check_torch_device, torch_device_of
 from rb2v.errors import InputError
 from rb2v.hypercut.checkpoint import load_order_network
 from rb2v.hypercut.networks import OrderNetwork
-from rb2v.hypercut.order import orders_of
+from rb2v.hypercut.pair_order import orders_of
 from rb2v.hypercut.scoring import batch_size_of, score_sequences
 from rb2v.hypercut.sequences import check_frame_size, load_sequences
 from rb2v.io.store import sha256_of, whole_file

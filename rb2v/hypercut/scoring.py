@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rb2v.hypercut.controls import Scorer
-from rb2v.hypercut.order import sequence_pairs
+from rb2v.hypercut.pair_order import sequence_pairs
 from rb2v.training.data import to_float
 
 MAX_BATCH_PIXELS = 2**19

@@ -30,11 +30,11 @@ from rb2v.hypercut.sequences import check_frame_size, load_sequences
 from rb2v.io.store import SCHEMA, output_folder, write_json
 from rb2v.progress import Progress, label_count
 from rb2v.shards import ShardReader, manifest_path, sha256_of
-from rb2v.training.loop import is_told, run_steps
+from rb2v.training.loop import run_steps, should_log
 from rb2v.training.optimizers import AdamW
 from rb2v.training.ranks import Placement, Ranks
 from rb2v.training.state import STATE_NAME, TRAINING_NAME, Stateful, TrainingState, write_table
-from rb2v.training.steps import descend
+from rb2v.training.steps import optimizer_step
 
 __all__ = ["TrainHyperCutConfig", "run"]
 
@@ -91,7 +91,7 @@ def run(
     """
     ranks = Ranks(torch_device_of(device))
     with ExitStack() as stack:
-        with ranks.together():
+        with ranks.sync_errors():
             stack.enter_context(training_threads())
             check_torch_device(device)
             network = make_order_network(config.arch, config.n_dimensions, config.seed)
@@ -100,13 +100,15 @@ def run(
             ranks.check_batch_size(config.batch_size)
             data_sha256 = sha256_of(manifest_path(shards_dir))
             settings = {"schema": SCHEMA, "stage": "train-hypercut", **dataclasses.asdict(config)}
-            if ranks.leads:
+            if ranks.is_main_process:
                 stack.enter_context(output_folder(out_dir, {**settings, "data_sha256": data_sha256}))
         checkpoint = out_dir / CHECKPOINT_NAME
-        if not ranks.from_first(checkpoint.exists()):
-            _train(train_reader, network, out_dir, config, data_sha256, ranks, progress if ranks.leads else None)
-        ranks.leave()
-        if ranks.leads:
+        if not ranks.broadcast(checkpoint.exists()):
+            _train(
+                train_reader, network, out_dir, config, data_sha256, ranks, progress if ranks.is_main_process else None
+            )
+        ranks.destroy()
+        if ranks.is_main_process:
             (out_dir / STATE_NAME).unlink(missing_ok=True)
             if not (out_dir / LABELS_NAME).exists():
                 _evaluate(shards_dir, out_dir, config, ranks.accelerator, progress)
@@ -137,7 +139,7 @@ def _train(
     ranks: Ranks,
     progress: Progress | None,
 ) -> None:
-    with ranks.together():
+    with ranks.sync_errors():
         fabric = ranks.make_fabric()
     plain_optimizer = AdamW(plain_network.parameters(), weight_decay=config.weight_decay)
     network, optimizer = fabric.setup(plain_network, plain_optimizer)
@@ -145,23 +147,23 @@ def _train(
     parts: dict[str, Stateful] = {"network": plain_network, "optimizer": plain_optimizer}
     state = TrainingState(out_dir, settings, data_sha256, config.steps, ranks, parts)
     state.resume()
-    with ranks.together():
+    with ranks.sync_errors():
         sequences = load_sequences(reader, config.image_size, label_count(progress, "reading train sequences"))
-        if ranks.leads and not state.step:
+        if ranks.is_main_process and not state.step:
             write_samples(out_dir / SAMPLES_NAME, plain_network, sequences, config.batch_size, config.seed)
     share = ranks.share_of(config.batch_size)
 
     def take_step(step: int) -> dict[str, float]:
         pairs = draw_batch(sequences, config.batch_size, config.seed, step, share)
         scores, losses = _take_step(fabric, ranks, network, optimizer, config, pairs)
-        if not is_told(config, step):
+        if not should_log(config, step):
             return losses
         both = ranks.gather(scores.transpose(0, 1))
         return losses | _batch_figures(both[:, 0], both[:, 1])
 
     run_steps(state, config, optimizer, take_step, progress=progress)
-    with ranks.together():
-        if ranks.leads:
+    with ranks.sync_errors():
+        if ranks.is_main_process:
             save_order_network(out_dir / CHECKPOINT_NAME, plain_network.state_dict(), config, data_sha256)
 
 
@@ -190,7 +192,7 @@ def _take_step(
     loss = config.score_decay * (scores if network.antisymmetric else both).square().mean()
     for name, weight in config.term_weights.items():
         loss = loss + weight * terms[name]
-    return both, descend(fabric, ranks, network, optimizer, loss, terms)
+    return both, optimizer_step(fabric, ranks, network, optimizer, loss, terms)
 
 
 def _batch_figures(scores: NDArray[np.float32], reversed_scores: NDArray[np.float32]) -> dict[str, float]:
@@ -220,7 +222,7 @@ def _evaluate(
     metrics: dict[str, Any] = {
         "schema": SCHEMA,
         **{f"{split}_sequences": len(reader) for split, reader in readers.items()},
-        "collapsed": _tell_collapse(out_dir / TRAINING_NAME, predictions, by_scorer),
+        "collapsed": _report_collapse(out_dir / TRAINING_NAME, predictions, by_scorer),
         "test": by_scorer.pop("network", None),
         "controls": by_scorer or None,
     }
@@ -229,7 +231,7 @@ def _evaluate(
     write_labels(out_dir / LABELS_NAME, network, shards_dir, config.image_size, progress=progress)
 
 
-def _tell_collapse(training: Path, predictions: pd.DataFrame, by_scorer: dict[str, dict[str, Any]]) -> bool:
+def _report_collapse(training: Path, predictions: pd.DataFrame, by_scorer: dict[str, dict[str, Any]]) -> bool:
     """Return whether the network has collapsed, by the test split or else the last batch, and warn where it has."""
     if by_scorer:
         of_network = predictions[(predictions["scorer"] == "network") & (predictions["variant"] == "plain")]

@@ -8,28 +8,37 @@ from rb2v.lazy import lazy_names
 
 if TYPE_CHECKING:
     from rb2v.matting.matting_methods import (
-        MATTERS,
+        MATTING_METHODS,
+        FittedMatting,
         Matte,
-        Matter,
+        MattingMethod,
         SampleSource,
-        TakeMatter,
-        check_matter,
+        check_matting_method,
         fit_to_take,
-        make_matter,
+        make_matting_method,
     )
 
-__all__ = ["MATTERS", "Matte", "Matter", "SampleSource", "TakeMatter", "check_matter", "fit_to_take", "make_matter"]
+__all__ = [
+    "MATTING_METHODS",
+    "FittedMatting",
+    "Matte",
+    "MattingMethod",
+    "SampleSource",
+    "check_matting_method",
+    "fit_to_take",
+    "make_matting_method",
+]
 
 __getattr__ = lazy_names(
     __name__,
     {
-        "MATTERS": "rb2v.matting.matting_methods",
+        "MATTING_METHODS": "rb2v.matting.matting_methods",
         "Matte": "rb2v.matting.matting_methods",
-        "Matter": "rb2v.matting.matting_methods",
+        "MattingMethod": "rb2v.matting.matting_methods",
         "SampleSource": "rb2v.matting.matting_methods",
-        "TakeMatter": "rb2v.matting.matting_methods",
-        "check_matter": "rb2v.matting.matting_methods",
+        "FittedMatting": "rb2v.matting.matting_methods",
+        "check_matting_method": "rb2v.matting.matting_methods",
         "fit_to_take": "rb2v.matting.matting_methods",
-        "make_matter": "rb2v.matting.matting_methods",
+        "make_matting_method": "rb2v.matting.matting_methods",
     },
 )

@@ -32,7 +32,7 @@ _INNER_PX, _OUTER_PX = 8.0, 6.0  # reach of soft edges into the foreground, and 
 _SOFTNESS_PX = 2.0  # what lens, colour planes, codec and resampling take from an edge, as a Gaussian's sigma
 
 
-class ChromaMatter:
+class ChromaMatting:
     """Key a green screen; the screen's colour and shading come from the take itself."""
 
     needs = "a take before a green screen, --matter background with its weights, or green_screen: false"
@@ -79,7 +79,7 @@ class ChromaKey:
         self._response = response
 
     def matte(self, sharp: NDArray[np.uint8], blurry: NDArray[np.uint8]) -> tuple[Matte, Matte]:
-        """Return the mattes of a sharp sequence and of its blurry frame; see `TakeMatter.matte`."""
+        """Return the mattes of a sharp sequence and of its blurry frame; see `FittedMatting.matte`."""
         n_sharp, height, width = sharp.shape[:3]
         pictures, gains, grids = zip(*map(self._normalize, sharp), strict=True)
         shading = self.backdrop.measure_shading(np.mean(grids, axis=0))

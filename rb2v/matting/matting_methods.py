@@ -1,7 +1,7 @@
 """The protocol of matting methods, and the methods by name.
 
-To add one, write a module with a class like `Matter` and give it a line in `MATTERS`; values are loaders, which get the
-file of weights, if any, so that listing the names imports nothing heavy.
+To add one, write a module with a class like `MattingMethod` and give it a line in `MATTING_METHODS`; values are
+loaders, which get the file of weights, if any, so that listing the names imports nothing heavy.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class Matte:
     where a part of the foreground was lost. Of blurry frames only; NaN elsewhere."""
 
 
-class TakeMatter(Protocol):
-    """A matter that knows the background of a take."""
+class FittedMatting(Protocol):
+    """A matting method that knows the background of a take."""
 
     def matte(self, sharp: NDArray[np.uint8], blurry: NDArray[np.uint8]) -> tuple[Matte, Matte]:
         """Return the mattes of a sharp sequence and of its blurry frame.
@@ -52,18 +52,20 @@ class TakeMatter(Protocol):
         -------
         sharp, blurry : Matte
             With shapes (N + 1, H, W) and (H, W). Where the blurry frame is the mean of the sharp ones in linear light,
-            so are alpha and foreground, but for what a matter does to settle noise.
+            so are alpha and foreground, but for what a matting method does to settle noise.
         """
         ...
 
 
-class Matter(Protocol):
+class MattingMethod(Protocol):
     """A way to tell a take's foreground from its background."""
 
     needs: str
     """What a take has to have, for the message where it has it not."""
 
-    def fit(self, frames: NDArray[np.uint8], response: Response, plate: NDArray[np.uint8] | None = None) -> TakeMatter:
+    def fit(
+        self, frames: NDArray[np.uint8], response: Response, plate: NDArray[np.uint8] | None = None
+    ) -> FittedMatting:
         """Learn the background of a take.
 
         Parameters
@@ -78,7 +80,7 @@ class Matter(Protocol):
         Raises
         ------
         Rb2vError
-            If the frames do not show what the matter needs (a green screen, say).
+            If the frames do not show what the matting method needs (a green screen, say).
         """
         ...
 
@@ -103,26 +105,29 @@ class SampleSource(Protocol):
         ...
 
 
-def _load_chroma(weights: Path | None) -> Matter:
-    from rb2v.matting.chroma import ChromaMatter
+def _load_chroma(weights: Path | None) -> MattingMethod:
+    from rb2v.matting.chroma import ChromaMatting
 
     if weights is not None:
-        raise Rb2vError(f"{weights}: the matter 'chroma' takes no weights; expected without --weights")
-    return ChromaMatter()
+        raise Rb2vError(f"{weights}: the matting method 'chroma' takes no weights; expected without --weights")
+    return ChromaMatting()
 
 
-def _load_background(weights: Path | None) -> Matter:
-    from rb2v.matting.background import load_matter
+def _load_background(weights: Path | None) -> MattingMethod:
+    from rb2v.matting.background import load_background_matting
 
-    return load_matter(weights)
-
-
-MATTERS: Mapping[str, Callable[[Path | None], Matter]] = {"chroma": _load_chroma, "background": _load_background}
-"""Loaders of the matters, by name; they are given the file of weights, or None."""
+    return load_background_matting(weights)
 
 
-def check_matter(name: str) -> None:
-    """Check that there is a matter of a name.
+MATTING_METHODS: Mapping[str, Callable[[Path | None], MattingMethod]] = {
+    "chroma": _load_chroma,
+    "background": _load_background,
+}
+"""Loaders of the matting methods, by name; they are given the file of weights, or None."""
+
+
+def check_matting_method(name: str) -> None:
+    """Check that there is a matting method of a name.
 
     Raises
     ------
@@ -131,41 +136,41 @@ def check_matter(name: str) -> None:
 
     Examples
     --------
-    >>> check_matter("crhoma")
+    >>> check_matting_method("crhoma")
     Traceback (most recent call last):
     ...
-    rb2v.errors.Rb2vError: 'crhoma' is no matter; expected one of chroma, background
+    rb2v.errors.Rb2vError: 'crhoma' is no matting; expected one of chroma, background
     """
-    if name not in MATTERS:
-        raise Rb2vError(f"{name!r} is no matter; expected one of {', '.join(MATTERS)}")
+    if name not in MATTING_METHODS:
+        raise Rb2vError(f"{name!r} is no matting; expected one of {', '.join(MATTING_METHODS)}")
 
 
-def make_matter(name: str, weights: Path | None = None) -> Matter:
-    """Return a matter by its name.
+def make_matting_method(name: str, weights: Path | None = None) -> MattingMethod:
+    """Return a matting method by its name.
 
     Parameters
     ----------
     name : str
-        A key of ``MATTERS``.
+        A key of ``MATTING_METHODS``.
     weights : Path, optional
-        File of the network's weights, for a matter that has one.
+        File of the network's weights, for a matting method that has one.
 
     Raises
     ------
     Rb2vError
         If there is none of this name, weights are given that it does not take or are missing, or they cannot be read.
     """
-    check_matter(name)
-    return MATTERS[name](weights)
+    check_matting_method(name)
+    return MATTING_METHODS[name](weights)
 
 
 def fit_to_take(
     samples: SampleSource,
-    matter: Matter,
+    matting: MattingMethod,
     response: Response,
     cut: Callable[[NDArray[np.uint8]], NDArray[np.uint8]] | None = None,
-) -> TakeMatter:
-    """Return a matter that has learnt the background of a take.
+) -> FittedMatting:
+    """Return a matting method that has learnt the background of a take.
 
     It learns from the same frames whoever asks, so that a take is keyed alike wherever it is keyed.
 
@@ -173,7 +178,7 @@ def fit_to_take(
     ----------
     samples : SampleSource
         The take's samples.
-    matter : Matter
+    matting : MattingMethod
         What is to learn it.
     response : {"linear", "srgb"} or float
         The camera's response.
@@ -192,6 +197,6 @@ def fit_to_take(
     if cut is not None:
         frames, plate = cut(frames), None if plate is None else cut(plate)
     try:
-        return matter.fit(frames, response, plate)
+        return matting.fit(frames, response, plate)
     except Rb2vError as error:
-        raise InputError(samples.path, str(error), "green_screen", matter.needs) from error
+        raise InputError(samples.path, str(error), "green_screen", matting.needs) from error

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from rb2v.artifacts import CATEGORIES, SPLITS, Split
 from rb2v.errors import InputError, require_file
 from rb2v.io.hdf5 import naming_damage, open_hdf5, own_dataset
+from rb2v.shards.epoch_order import CropPosition, CropSlices, check_crop, draw_order, place_crop
 from rb2v.shards.layout import LATER_NAMES, NUMBER_TYPES, TEXT_NAMES, ShardSample, check_layout, names_in
 from rb2v.shards.manifest import Manifest, ShardEntry, read_manifest
-from rb2v.shards.order import CropPosition, CropSlices, check_crop, draw_order, place_crop
 
 TABLE_COLUMNS = (
     "take",

@@ -17,8 +17,8 @@ from torch.utils.data import Dataset, get_worker_info
 from rb2v.artifacts import Split
 from rb2v.errors import InputError, Rb2vError, check_member
 from rb2v.shards import ShardReader
+from rb2v.shards.epoch_order import CropPosition, CropSlices, check_crop, place_crop
 from rb2v.shards.labels import read_orders
-from rb2v.shards.order import CropPosition, CropSlices, check_crop, place_crop
 from rb2v.shards.prepared import find_frames, open_frames
 from rb2v.shards.resizing import resize_frames, shrunk_size
 from rb2v.training.batches import Layout, empty_batch, share

@@ -72,7 +72,7 @@ def run_steps(
     optimizer : Optimizer
         Its learning rate is set before every step.
     take_step : callable
-        Given the number of the step, from 0 on; returns the figures of `descend`, and what else the table is to hold.
+        Given the number of the step, from 0 on; returns the figures of `optimizer_step`, and what else the table holds.
     rates : callable, optional
         Returns the learning rates of the optimizer's groups for a step; by default all have that of `learning_rate`.
     after_step : callable, optional
@@ -83,9 +83,9 @@ def run_steps(
     ranks = state.ranks
     with ExitStack() as stack:
         stack.enter_context(torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True))
-        with ranks.together():
+        with ranks.sync_errors():
             folder = state.out_dir / CURVES_NAME
-            curves = stack.enter_context(closing(Curves(folder, state.step))) if ranks.leads else None
+            curves = stack.enter_context(closing(Curves(folder, state.step))) if ranks.is_main_process else None
         for step in range(state.step, options.steps):
             groups = optimizer.param_groups
             of_groups = [_rate(options, step)] * len(groups) if rates is None else rates(step)
@@ -94,25 +94,25 @@ def run_steps(
             figures = take_step(step)
             if not is_finite(figures):
                 state.skipped += 1
-                if ranks.leads:
+                if ranks.is_main_process:
                     logger.warning("step %d skipped: its loss or gradient is not finite", step)
             elif after_step is not None:
                 after_step(step)
             state.step = step + 1
             ended = state.step == options.steps
-            if is_told(options, step):
+            if should_log(options, step):
                 told = {"lr": max(of_groups), **figures}
                 state.rows.append({"step": state.step, **told, "skipped": state.skipped})
-                with ranks.together():
+                with ranks.sync_errors():
                     if curves is not None:
                         curves.add(state.step, told)
             if state.step % options.checkpoint_every == 0 or ended:
                 state.save()
-            if progress is not None and ranks.leads:
+            if progress is not None and ranks.is_main_process:
                 progress(state.step, options.steps, "training")
 
 
-def is_told(options: StepOptions, step: int) -> bool:
+def should_log(options: StepOptions, step: int) -> bool:
     """Tell whether the table of training gets a row for a step, numbered from 0."""
     return (step + 1) % options.log_every == 0 or step + 1 == options.steps
 

@@ -106,8 +106,8 @@ class Ranks:
             dist.init_process_group("gloo" if accelerator == "cpu" else "cpu:gloo,cuda:nccl")
 
     @property
-    def leads(self) -> bool:
-        """Whether this process is the one that writes and speaks."""
+    def is_main_process(self) -> bool:
+        """Whether this process writes files and logs."""
         return self._rank == 0
 
     def check_batch_size(self, n: int) -> None:
@@ -162,7 +162,7 @@ class Ranks:
         return fabric
 
     @contextmanager
-    def together(self) -> Iterator[None]:
+    def sync_errors(self) -> Iterator[None]:
         """Run a block that may fail on some processes only, and end all of them where it does.
 
         Raises
@@ -181,18 +181,18 @@ class Ranks:
         errors: list[Exception | None] = [None] * self.size
         dist.all_gather_object(errors, error)
         failures = [failure for failure in errors if failure is not None]
-        if failures and self.leads:
+        if failures and self.is_main_process:
             # Not before its end, for which the others wait; and not left to the interpreter's end, at which a thread
             # of the group that still lives can abort the process.
-            atexit.register(self.leave)
+            atexit.register(self.destroy)
             raise failures[0]
         if failures:
             self._outlive_first()
-            self.leave()
+            self.destroy()
             raise SystemExit(2)
 
-    def from_first(self, value: Any) -> Any:  # noqa: ANN401 - whatever can be pickled
-        """Return the value that the first process gave."""
+    def broadcast(self, value: Any) -> Any:  # noqa: ANN401 - whatever can be pickled
+        """Return the value of the main process."""
         values = [value]
         if self.size > 1:
             dist.broadcast_object_list(values, src=0)
@@ -214,8 +214,8 @@ class Ranks:
             rows = torch.cat(parts)
         return rows.cpu().numpy()
 
-    def leave(self) -> None:
-        """Take leave of the other processes; none waits for another from here on."""
+    def destroy(self) -> None:
+        """Leave the process group; no process waits for another from here on."""
         if self.size > 1 and dist.is_initialized():
             dist.destroy_process_group()
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
 from rb2v.errors import InputError, Rb2vError
-from rb2v.shards.order import draw_order
+from rb2v.shards.epoch_order import draw_order
 from rb2v.training.data import ShardDataset
 
 

@@ -82,12 +82,12 @@ class TrainingState:
             If the file cannot be read, or is not a state of this run.
         """
         path = self.out_dir / STATE_NAME
-        with self.ranks.together():
-            found = _read_state(path) if self.ranks.leads and path.exists() else None
-        state = self.ranks.from_first(found)
+        with self.ranks.sync_errors():
+            found = _read_state(path) if self.ranks.is_main_process and path.exists() else None
+        state = self.ranks.broadcast(found)
         if state is None:
             return
-        with self.ranks.together():
+        with self.ranks.sync_errors():
             if any(state.get(name) != value for name, value in self._of_run.items()):
                 raise InputError(path, "is of another run", expected="the state of this run, or none to start anew")
             try:
@@ -98,7 +98,7 @@ class TrainingState:
                 raise InputError(path, "holds no state of training; remove it to train from the beginning") from error
             if not 0 < self.step <= self._n_steps:
                 raise InputError(path, f"is {self.step}", "step", expected=f"1 to {self._n_steps}")
-        if self.ranks.leads:
+        if self.ranks.is_main_process:
             logger.info("going on at step %d of %d", self.step, self._n_steps)
 
     def save(self) -> None:
@@ -110,8 +110,8 @@ class TrainingState:
             "skipped": self.skipped,
             "rows": self.rows,
         }
-        with self.ranks.together():
-            if self.ranks.leads:
+        with self.ranks.sync_errors():
+            if self.ranks.is_main_process:
                 # The table first: a run stopped between the two goes over these steps again, and writes both.
                 write_table(self.out_dir / TRAINING_NAME, pd.DataFrame(self.rows))
                 with whole_file(self.out_dir / STATE_NAME) as temporary:

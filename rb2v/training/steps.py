@@ -14,7 +14,7 @@ from rb2v.training.ranks import Placement, Ranks
 MAX_GRADIENT_NORM = 1.0  # the usual bound: one odd batch cannot throw the weights far
 
 
-def descend(
+def optimizer_step(
     fabric: Placement,
     ranks: Ranks,
     network: nn.Module,
@@ -54,5 +54,5 @@ def descend(
 
 
 def is_finite(figures: Mapping[str, float]) -> bool:
-    """Tell whether `descend` took the step that these are the figures of."""
+    """Tell whether `optimizer_step` took the step that these are the figures of."""
     return math.isfinite(figures["loss"]) and math.isfinite(figures["gradient_norm"])

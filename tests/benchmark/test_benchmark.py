@@ -27,8 +27,8 @@ from rb2v.io.calibration import read_calibration, write_calibration
 from rb2v.io.config import read_takes
 from rb2v.io.store import read_alignment, read_json, write_json
 from rb2v.io.video import write_image
-from rb2v.matting import MATTERS, Matte
-from rb2v.matting.chroma import ChromaMatter
+from rb2v.matting import MATTING_METHODS, Matte
+from rb2v.matting.chroma import ChromaMatting
 from rb2v.shards import ShardReader, manifest_path, sha256_of
 from rb2v.stages import build_shards
 
@@ -348,7 +348,7 @@ def test_no_sample_is_called_the_worst_where_shards_do_not_tell(session, shards,
 
 
 class Flat:
-    """A matter that takes every pixel for the same."""
+    """A matting method that takes every pixel for the same."""
 
     needs = "anything"
 
@@ -369,9 +369,9 @@ def test_a_matter_that_finds_no_edge_does_not_pass_for_one_without_a_fringe(sess
     screen = np.array([60, 160, 70], np.uint8)
     monkeypatch.setattr("rb2v.benchmark.session.green_screen.keying.find_screen", lambda *_: screen)
     given = {"aligned_dir": session.aligned}
-    monkeypatch.setitem(MATTERS, "chroma", lambda _: Flat(0))
+    monkeypatch.setitem(MATTING_METHODS, "chroma", lambda _: Flat(0))
     assert measure(shards, tmp_path / "out", **given)[0]["green_fringe"] == (None, False)
-    monkeypatch.setitem(MATTERS, "chroma", lambda _: Flat(1))
+    monkeypatch.setitem(MATTING_METHODS, "chroma", lambda _: Flat(1))
     # Everything is kept, the screen too: it is all along the true edges.
     scores, _ = measure(shards, tmp_path / "out", **given, truth_dir=session.root / "truth")
     assert scores["green_fringe"][0] > 30
@@ -386,7 +386,7 @@ def test_what_needs_weights_is_shown_as_not_measured(session, shards, tmp_path):
     scores, text = measure(other, tmp_path / "out", aligned_dir=session.aligned, truth_dir=session.root / "truth")
     for metric in ("alpha_mad.sharp", "alpha_mad.blurry", "composite_fidelity.sharp", "green_fringe"):
         assert scores[metric] == (None, None)
-    assert "the weights that the matter &#39;background&#39; keyed with are not given (--weights)" in text
+    assert "the weights that the matting method &#39;background&#39; keyed with are not given (--weights)" in text
 
 
 @pytest.mark.parametrize("with_plate", [False, True])
@@ -399,7 +399,7 @@ def test_the_hue_of_a_screen_that_is_left_is_seen(color, with_plate):
     noisy = [encode(light, "srgb") + np.random.default_rng(seed).integers(-2, 3, light.shape) for seed in range(4)]
     frames = np.stack(noisy).clip(0, 255).astype(np.uint8)
     plate = encode(np.broadcast_to(np.array(color, np.float32), light.shape), "srgb")
-    matter = Flat(1) if with_plate else ChromaMatter().fit(frames, "srgb")
+    matter = Flat(1) if with_plate else ChromaMatting().fit(frames, "srgb")
     screen = find_screen(matter, plate if with_plate else None, "srgb")
     np.testing.assert_allclose(screen, plate[0, 0], atol=3)
     assert screen_hue_share(frames[0], alpha, screen) > 0.3

@@ -26,7 +26,7 @@ from rb2v.shards import (
     write_manifest,
     write_shard,
 )
-from rb2v.shards.order import place_crop
+from rb2v.shards.epoch_order import place_crop
 from rb2v.training.data import ShardDataset
 from rb2v.training.loader import make_loader
 

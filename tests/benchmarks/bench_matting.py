@@ -19,17 +19,17 @@ from simulated_session import make_aligned
 from rb2v.core.color import encode, to_linear
 from rb2v.core.compositing import composite
 from rb2v.io.aligned import AlignedTakeReader, aligned_take_path, read_aligned_manifest
-from rb2v.matting import fit_to_take, make_matter
+from rb2v.matting import fit_to_take, make_matting_method
 
 N_SAMPLES, N_ROUNDS, TARGET = 12, 3, 15.0
 TAKES = ("face_train", "hand_train")
 
 
 def read_take(folder, name):
-    """Return the matter of a take and some of its samples."""
+    """Return the matting method of a take and some of its samples."""
     response = read_aligned_manifest(folder).response
     with AlignedTakeReader(aligned_take_path(folder, name)) as reader:
-        matter = fit_to_take(reader, make_matter("chroma"), response)
+        matter = fit_to_take(reader, make_matting_method("chroma"), response)
         samples = [reader.read(index) for index in range(min(N_SAMPLES, len(reader)))]
     return response, matter, samples
 

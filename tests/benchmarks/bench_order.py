@@ -17,7 +17,7 @@ from functools import partial
 import torch
 
 from rb2v.hypercut.networks import ORDER_NETWORKS, make_order_network
-from rb2v.hypercut.order import sequence_pairs
+from rb2v.hypercut.pair_order import sequence_pairs
 
 BATCH_SIZES = {64: 8, 256: 4}
 """Sequences per step, by the frames' side in pixels."""

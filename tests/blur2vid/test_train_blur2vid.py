@@ -15,7 +15,7 @@ from rb2v.blur2vid.guidance import Regularizer
 from rb2v.blur2vid.losses import naive
 from rb2v.errors import ConfigMismatchError, InputError
 from rb2v.hypercut.checkpoint import load_order_network
-from rb2v.hypercut.order import sequence_pairs
+from rb2v.hypercut.pair_order import sequence_pairs
 from rb2v.hypercut.sequences import load_sequences
 from rb2v.lpips import Lpips
 from rb2v.shards import ShardReader

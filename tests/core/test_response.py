@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rb2v.core.color import CHECKER_SRGB, from_linear, to_linear
-from rb2v.core.response import ColorPairs, GraySteps, estimate_response
+from rb2v.core.response import CodedColorPairs, GraySteps, estimate_response
 
 LIGHT = to_linear(CHECKER_SRGB, "srgb").astype(np.float64)
 GRAY = LIGHT[18:].mean(axis=1)
@@ -40,7 +40,7 @@ def test_the_gray_row_tells_the_named_ones(response, gain):
 def test_two_cameras_tell_it_without_a_known_surface(response):
     rng = np.random.default_rng(2)
     light = rng.uniform(0.01, 0.9, (300, 3))
-    pairs = ColorPairs(code(light, response, rng), code(0.6 * light @ MIXING.T, response, rng))
+    pairs = CodedColorPairs(code(light, response, rng), code(0.6 * light @ MIXING.T, response, rng))
     # Some do not correspond.
     pairs.target[:30] = pairs.target[30:60]
     made = estimate_response([], [pairs])
@@ -54,16 +54,16 @@ def test_a_gain_alone_leaves_a_gamma_open():
     # The square of a gain is a gain as well.
     rng = np.random.default_rng(3)
     light = rng.uniform(0.01, 0.9, (300, 3))
-    pairs = ColorPairs(code(light, 2.0, rng), code(0.6 * light, 2.0, rng))
+    pairs = CodedColorPairs(code(light, 2.0, rng), code(0.6 * light, 2.0, rng))
     assert estimate_response([], [pairs]) is None
 
 
 def test_too_few_colors_tell_nothing():
     assert estimate_response([], []) is None
     assert estimate_response([GraySteps(np.full((3, 3), 0.5), GRAY[:3])], []) is None
-    assert estimate_response([], [ColorPairs(np.full((5, 3), 0.5), np.full((5, 3), 0.4))]) is None
+    assert estimate_response([], [CodedColorPairs(np.full((5, 3), 0.5), np.full((5, 3), 0.4))]) is None
 
 
 def test_colors_of_one_level_tell_nothing():
-    flat = ColorPairs(np.full((50, 3), 0.5), np.full((50, 3), 0.4))
+    flat = CodedColorPairs(np.full((50, 3), 0.5), np.full((50, 3), 0.4))
     assert estimate_response([], [flat]) is None

@@ -15,7 +15,7 @@ from rb2v.hypercut.checkpoint import save_order_network
 from rb2v.hypercut.config import recommend
 from rb2v.hypercut.labels import write_labels
 from rb2v.hypercut.networks import make_order_network
-from rb2v.hypercut.order import sequence_pairs
+from rb2v.hypercut.pair_order import sequence_pairs
 from rb2v.hypercut.sequences import load_sequences
 from rb2v.shards import ShardReader
 from rb2v.shards.exchange import export_shards

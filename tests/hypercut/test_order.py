@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from rb2v.hypercut.order import draw_unit_normal, orders_of, sequence_pairs
+from rb2v.hypercut.pair_order import draw_unit_normal, orders_of, sequence_pairs
 
 
 def test_the_negative_side_is_kept():

@@ -13,8 +13,8 @@ from rb2v.core.color import encode, from_linear, to_linear
 from rb2v.core.compositing import lowest_composite_psnr
 from rb2v.core.metrics import alpha_errors
 from rb2v.errors import InputError, Rb2vError
-from rb2v.matting import make_matter
-from rb2v.matting.background import BackgroundMatter
+from rb2v.matting import make_matting_method
+from rb2v.matting.background import BackgroundMatting
 from rb2v.matting.background.network import Coarse, MattingNetwork, Prediction, Refinement
 from rb2v.matting.background.weights import digest, load_network, save_network
 
@@ -274,7 +274,7 @@ class TestShippedWeights:
         plate = np.ones((192, 192, 1)) * np.array(screen)
         light = alpha[..., None] * texture[..., None] * np.array(color) + (1 - alpha[..., None]) * plate
         frame = encode(light, "srgb")
-        matter = make_matter("background", self.PATH).fit(frame[None], "srgb", encode(plate, "srgb"))
+        matter = make_matting_method("background", self.PATH).fit(frame[None], "srgb", encode(plate, "srgb"))
         sharp, blurry = matter.matte(frame[None], frame)
         assert alpha_errors(sharp.alpha[0], alpha).mad < 0.03
         assert alpha_errors(blurry.alpha, alpha).mad < 0.03
@@ -434,10 +434,10 @@ def expose(width, speed, response="srgb"):
     return np.stack(coded), encode(frames.mean(axis=0), response), plate, fine[::10], fine.mean(axis=0)
 
 
-class TestMatter:
+class TestMattingMethod:
     def test_the_matter_by_its_name_gives_mattes_of_the_right_form(self, plain_file):
         sharp, blurry, plate, *_ = expose(20, 1.5)
-        matter = make_matter("background", plain_file).fit(sharp, "srgb", plate)
+        matter = make_matting_method("background", plain_file).fit(sharp, "srgb", plate)
         first, again = matter.matte(sharp, blurry), matter.matte(sharp, blurry)
         for matte, repeated, shape in zip(first, again, ((7, SIZE, SIZE), (SIZE, SIZE)), strict=True):
             assert matte.alpha.dtype == matte.premultiplied_linear.dtype == np.float32
@@ -450,21 +450,21 @@ class TestMatter:
             np.testing.assert_array_equal(matte.premultiplied_linear, repeated.premultiplied_linear)
 
     def test_without_weights_it_is_refused(self):
-        with pytest.raises(Rb2vError, match=r"the matter 'background' needs weights; expected --weights FILE"):
-            make_matter("background")
+        with pytest.raises(Rb2vError, match=r"the matting method 'background' needs weights; expected --weights FILE"):
+            make_matting_method("background")
 
     def test_without_a_plate_of_its_size_a_take_is_refused(self):
         sharp, _, plate, *_ = expose(20, 1.5)
         with pytest.raises(Rb2vError, match="there is no clean plate"):
-            BackgroundMatter(KnownColor()).fit(sharp, "srgb")
+            BackgroundMatting(KnownColor()).fit(sharp, "srgb")
         with pytest.raises(Rb2vError, match="the clean plate is 64x32, its frames are 64x64"):
-            BackgroundMatter(KnownColor()).fit(sharp, "srgb", plate[:32])
+            BackgroundMatting(KnownColor()).fit(sharp, "srgb", plate[:32])
 
     @pytest.mark.parametrize("response", ["srgb", "linear", 2.2])
     def test_the_network_sees_coded_pictures(self, response):
         sharp, blurry, plate, *_ = expose(20, 1.5, response)
         network = KnownColor()
-        BackgroundMatter(network).fit(sharp, response, plate).matte(sharp, blurry)
+        BackgroundMatting(network).fit(sharp, response, plate).matte(sharp, blurry)
         assert len(network.seen) == len(sharp)
         for frame, (picture, behind) in zip(sharp, network.seen, strict=True):
             for seen, coded in ((picture, frame), (behind, plate)):
@@ -473,7 +473,7 @@ class TestMatter:
 
     def test_foregrounds_are_freed_from_the_background(self):
         sharp, blurry, plate, alpha, blurry_alpha = expose(20, 1.5)
-        mattes = BackgroundMatter(KnownColor()).fit(sharp, "srgb", plate).matte(sharp, blurry)
+        mattes = BackgroundMatting(KnownColor()).fit(sharp, "srgb", plate).matte(sharp, blurry)
         for matte, truth in zip(mattes, (alpha, blurry_alpha), strict=True):
             assert alpha_errors(matte.alpha, truth).mad < 0.005
             np.testing.assert_allclose(matte.premultiplied_linear, truth[..., None] * COLOR, atol=0.03)
@@ -481,7 +481,7 @@ class TestMatter:
     def test_a_blurry_frame_shows_what_the_sharp_frames_leave_out(self):
         """A thin bar moves twice its width per frame: the seven frames see it in stripes, the exposure as a ramp."""
         sharp, blurry, plate, _, truth = expose(3, 6)
-        sharp_matte, blurry_matte = BackgroundMatter(KnownColor()).fit(sharp, "srgb", plate).matte(sharp, blurry)
+        sharp_matte, blurry_matte = BackgroundMatting(KnownColor()).fit(sharp, "srgb", plate).matte(sharp, blurry)
         stripes = alpha_errors(sharp_matte.alpha.mean(axis=0), truth).mad
         assert alpha_errors(blurry_matte.alpha, truth).mad < 0.2 * stripes
 
@@ -494,8 +494,8 @@ class TestMatter:
                 found = super().__call__(*inputs)
                 return found._replace(alpha=torch.zeros_like(found.alpha))
 
-        sharp_matte, whole = BackgroundMatter(KnownColor()).fit(sharp, "srgb", plate).matte(sharp, blurry)
-        _, lost = BackgroundMatter(Blind()).fit(sharp, "srgb", plate).matte(sharp, blurry)
+        sharp_matte, whole = BackgroundMatting(KnownColor()).fit(sharp, "srgb", plate).matte(sharp, blurry)
+        _, lost = BackgroundMatting(Blind()).fit(sharp, "srgb", plate).matte(sharp, blurry)
         missing = to_linear(blurry, "srgb") - to_linear(plate, "srgb")
         assert np.isnan(sharp_matte.explained_psnr)
         assert whole.explained_psnr > 35
@@ -506,7 +506,7 @@ class TestMatter:
         sharp, _, plate, *_ = expose(20, 1.5)
         sharp = sharp[:n_frames]
         blurry = encode(np.stack([to_linear(frame, "srgb") for frame in sharp]).mean(axis=0), "srgb")
-        sharp_matte, matte = BackgroundMatter(KnownColor()).fit(sharp, "srgb", plate).matte(sharp, blurry)
+        sharp_matte, matte = BackgroundMatting(KnownColor()).fit(sharp, "srgb", plate).matte(sharp, blurry)
         residual = lowest_composite_psnr(
             sharp_matte.premultiplied_linear, sharp_matte.alpha, matte.premultiplied_linear, matte.alpha
         )
@@ -515,7 +515,7 @@ class TestMatter:
     def test_noise_of_the_blurry_frame_leaves_the_background_empty(self):
         sharp, blurry, plate, alpha, _ = expose(20, 0)
         noisy = (blurry + np.random.default_rng(0).normal(0, 4, blurry.shape)).round().clip(0, 255).astype(np.uint8)
-        _, matte = BackgroundMatter(KnownColor()).fit(sharp, "srgb", plate).matte(sharp, noisy)
+        _, matte = BackgroundMatting(KnownColor()).fit(sharp, "srgb", plate).matte(sharp, noisy)
         outside = alpha.max(axis=0) == 0
         assert outside.mean() > 0.5
         assert matte.alpha[outside].max() < 0.01

@@ -7,7 +7,7 @@ from rb2v.core.color import encode, from_linear, to_linear
 from rb2v.core.compositing import blur_residual_psnr, composite
 from rb2v.core.metrics import alpha_errors
 from rb2v.errors import Rb2vError
-from rb2v.matting import MATTERS, make_matter
+from rb2v.matting import MATTING_METHODS, make_matting_method
 from rb2v.matting.backdrop import estimate_backdrop
 
 SIZE = 64
@@ -57,11 +57,11 @@ def weights(tmp_path_factory):
     return {"background": path}
 
 
-@pytest.mark.parametrize("name", MATTERS)
+@pytest.mark.parametrize("name", MATTING_METHODS)
 def test_every_matter_gives_mattes_of_the_right_form(name, weights):
     sharp, blurry, _ = make_scene(COLORS["skin"])
     plate = encode(make_screen(), "srgb")
-    matter = make_matter(name, weights.get(name)).fit(sharp, "srgb", plate)
+    matter = make_matting_method(name, weights.get(name)).fit(sharp, "srgb", plate)
     sharp_matte, blurry_matte = matter.matte(sharp, blurry)
     for matte, shape in ((sharp_matte, (7, SIZE, SIZE)), (blurry_matte, (SIZE, SIZE))):
         assert matte.alpha.dtype == matte.premultiplied_linear.dtype == np.float32
@@ -75,7 +75,7 @@ def test_every_matter_gives_mattes_of_the_right_form(name, weights):
 
 def test_the_foreground_of_a_plain_scene_is_found_with_its_plate():
     sharp, blurry, alpha = make_scene(COLORS["skin"])
-    matter = make_matter("chroma").fit(sharp, "srgb", encode(make_screen(), "srgb"))
+    matter = make_matting_method("chroma").fit(sharp, "srgb", encode(make_screen(), "srgb"))
     sharp_matte, blurry_matte = matter.matte(sharp, blurry)
     assert alpha_errors(sharp_matte.alpha, alpha).mad < 0.03
     assert alpha_errors(blurry_matte.alpha, alpha.mean(axis=0)).mad < 0.03
@@ -83,14 +83,14 @@ def test_the_foreground_of_a_plain_scene_is_found_with_its_plate():
 
 def test_an_unknown_matter_is_refused():
     with pytest.raises(Rb2vError, match="'green' is no matter; expected one of chroma"):
-        make_matter("green")
+        make_matting_method("green")
 
 
 @pytest.mark.parametrize("noise", [0, 2])
 @pytest.mark.parametrize("color", COLORS)
 def test_alpha_is_right_for_sharp_and_blurry_frames(color, noise):
     sharp, blurry, alpha = make_scene(COLORS[color], noise=noise)
-    sharp_matte, blurry_matte = make_matter("chroma").fit(sharp, "srgb").matte(sharp, blurry)
+    sharp_matte, blurry_matte = make_matting_method("chroma").fit(sharp, "srgb").matte(sharp, blurry)
     assert alpha_errors(sharp_matte.alpha, alpha).mad < 0.01
     assert alpha_errors(blurry_matte.alpha, alpha.mean(axis=0)).mad < 0.012
 
@@ -99,7 +99,7 @@ def test_alpha_is_right_for_sharp_and_blurry_frames(color, noise):
 def test_the_composite_stays_the_mean_of_the_sharp_composites(color):
     sharp, blurry, alpha = make_scene(COLORS[color], noise=2)
     background = np.random.default_rng(3).uniform(size=(8, 8, 3)).repeat(8, axis=0).repeat(8, axis=1)
-    sharp_matte, blurry_matte = make_matter("chroma").fit(sharp, "srgb").matte(sharp, blurry)
+    sharp_matte, blurry_matte = make_matting_method("chroma").fit(sharp, "srgb").matte(sharp, blurry)
     composites = composite(sharp_matte.premultiplied_linear, sharp_matte.alpha, background)
     blurred = composite(blurry_matte.premultiplied_linear, blurry_matte.alpha, background)
     before = blur_residual_psnr(linear_light(sharp), to_linear(blurry, "srgb"))
@@ -111,7 +111,7 @@ def test_the_composite_stays_the_mean_of_the_sharp_composites(color):
 @pytest.mark.parametrize("response", ["linear", "srgb", 2.2])
 def test_the_camera_response_is_undone(response):
     sharp, blurry, alpha = make_scene(COLORS["skin"], response=response)
-    sharp_matte, blurry_matte = make_matter("chroma").fit(sharp, response).matte(sharp, blurry)
+    sharp_matte, blurry_matte = make_matting_method("chroma").fit(sharp, response).matte(sharp, blurry)
     assert alpha_errors(sharp_matte.alpha, alpha).mad < 0.01
     assert alpha_errors(blurry_matte.alpha, alpha.mean(axis=0)).mad < 0.01
 
@@ -128,7 +128,7 @@ def test_a_blurry_frame_shows_what_the_sharp_frames_leave_out():
     fine = np.stack([bar(start) for start in starts])
     frames = fine[..., None] * np.array(COLORS["skin"]) + (1 - fine[..., None]) * screen
     sharp, blurry = np.stack([encode(frame, "srgb") for frame in frames[::10]]), encode(frames.mean(axis=0), "srgb")
-    sharp_matte, blurry_matte = make_matter("chroma").fit(sharp, "srgb").matte(sharp, blurry)
+    sharp_matte, blurry_matte = make_matting_method("chroma").fit(sharp, "srgb").matte(sharp, blurry)
     error = alpha_errors(blurry_matte.alpha, fine.mean(axis=0)).mad
     assert error < 0.3 * alpha_errors(sharp_matte.alpha.mean(axis=0), fine.mean(axis=0)).mad
 
@@ -136,7 +136,7 @@ def test_a_blurry_frame_shows_what_the_sharp_frames_leave_out():
 def test_green_light_on_the_foreground_is_taken_off():
     spilled = np.array(COLORS["skin"]) + 0.12 * GREEN
     sharp, blurry, alpha = make_scene(spilled)
-    matte, _ = make_matter("chroma").fit(sharp, "srgb").matte(sharp, blurry)
+    matte, _ = make_matting_method("chroma").fit(sharp, "srgb").matte(sharp, blurry)
     inside = matte.premultiplied_linear[alpha == 1]
     assert (inside[:, 1] <= inside[:, 0] + 0.01).all()
     edge = (alpha > 0.2) & (alpha < 0.8)
@@ -146,7 +146,7 @@ def test_green_light_on_the_foreground_is_taken_off():
 
 def test_lamps_that_flicker_leave_alpha_alone():
     sharp, blurry, alpha = make_scene(COLORS["skin"])
-    matter = make_matter("chroma").fit(sharp, "srgb")
+    matter = make_matting_method("chroma").fit(sharp, "srgb")
     dimmed = encode(0.7 * linear_light(sharp), "srgb")
     matte, _ = matter.matte(dimmed, encode(0.7 * to_linear(blurry, "srgb"), "srgb"))
     assert alpha_errors(matte.alpha, alpha).mad < 0.01
@@ -154,13 +154,13 @@ def test_lamps_that_flicker_leave_alpha_alone():
 
 def test_the_screen_is_found_behind_a_foreground_that_never_leaves():
     sharp, *_ = make_scene(COLORS["skin"])
-    screen = make_matter("chroma").fit(sharp[3:4], "srgb").backdrop.linear
+    screen = make_matting_method("chroma").fit(sharp[3:4], "srgb").backdrop.linear
     np.testing.assert_allclose(screen, make_screen(), atol=0.04)
 
 
 def test_a_yellow_green_cloth_is_a_screen_too():
     sharp, blurry, alpha = make_scene(COLORS["black"], screen=make_screen(np.array([0.5, 0.55, 0.01])))
-    matte, _ = make_matter("chroma").fit(sharp, "srgb").matte(sharp, blurry)
+    matte, _ = make_matting_method("chroma").fit(sharp, "srgb").matte(sharp, blurry)
     assert alpha_errors(matte.alpha, alpha).mad < 0.02
 
 
@@ -168,7 +168,7 @@ def test_a_yellow_green_cloth_is_a_screen_too():
 def test_a_scene_without_a_screen_is_refused(color):
     frames = encode(np.broadcast_to(color, (3, SIZE, SIZE, 3)), "srgb")
     with pytest.raises(Rb2vError, match="no green screen is seen"):
-        make_matter("chroma").fit(frames, "srgb")
+        make_matting_method("chroma").fit(frames, "srgb")
 
 
 def test_a_blue_screen_is_named():

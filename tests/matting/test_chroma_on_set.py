@@ -8,7 +8,7 @@ from rb2v.core.color import encode, to_linear
 from rb2v.core.metrics import alpha_errors
 from rb2v.errors import Rb2vError
 from rb2v.io.video import iter_frames
-from rb2v.matting import make_matter
+from rb2v.matting import make_matting_method
 
 SIZE = 160
 GREEN = np.array([0.05, 0.36, 0.08])
@@ -31,7 +31,7 @@ def shoot(alphas, screens, color=SKIN, seed=0):
 
 
 def key(sharp, blurry, frames=None, plate=None):
-    matter = make_matter("chroma").fit(sharp if frames is None else frames, "srgb", plate)
+    matter = make_matting_method("chroma").fit(sharp if frames is None else frames, "srgb", plate)
     return matter.matte(sharp, blurry)
 
 
@@ -130,7 +130,7 @@ def test_one_key_serves_a_whole_sequence(alphas):
     """Where nothing is clipped, a frame's share of the screen does not depend on its place in the sequence."""
     sharp, blurry = shoot(alphas, np.broadcast_to(GREEN, (SIZE, SIZE, 3)))
     forward, of_blurry = key(sharp, blurry)
-    matter = make_matter("chroma").fit(sharp, "srgb")
+    matter = make_matting_method("chroma").fit(sharp, "srgb")
     backward, of_reversed = matter.matte(sharp[::-1], blurry)
     np.testing.assert_allclose(backward.alpha[::-1], forward.alpha, atol=2e-3)
     np.testing.assert_allclose(of_reversed.alpha, of_blurry.alpha, atol=2e-3)
@@ -164,7 +164,9 @@ def test_skin_and_fair_hair_before_a_yellow_green_cloth(alphas, screen, color):
 @pytest.mark.parametrize("lamps", ["of the screen", "of the studio"])
 def test_bright_foregrounds_keep_their_colour_when_lamps_fade(alphas, lamps):
     bright = np.array([0.8, 0.78, 0.75])
-    matter = make_matter("chroma").fit(shoot(alphas, np.broadcast_to(GREEN, (SIZE, SIZE, 3)), bright)[0], "srgb")
+    matter = make_matting_method("chroma").fit(
+        shoot(alphas, np.broadcast_to(GREEN, (SIZE, SIZE, 3)), bright)[0], "srgb"
+    )
     color = bright if lamps == "of the screen" else 0.5 * bright
     sharp, blurry = shoot(alphas, np.broadcast_to(0.5 * GREEN, (SIZE, SIZE, 3)), color)
     for matte, where in zip(matter.matte(sharp, blurry), (alphas == 1, alphas.min(axis=0) == 1), strict=True):
@@ -176,19 +178,19 @@ def test_a_plate_without_a_screen_is_named(alphas, gray):
     sharp, _ = shoot(alphas, np.broadcast_to(GREEN, (SIZE, SIZE, 3)))
     plate = encode(np.full((SIZE, SIZE, 3), gray), "srgb")
     with pytest.raises(Rb2vError, match=r"clean plate .*: no green screen is seen: 0% of the picture is green"):
-        make_matter("chroma").fit(sharp, "srgb", plate)
+        make_matting_method("chroma").fit(sharp, "srgb", plate)
 
 
 def test_a_plate_of_a_screen_that_the_take_does_not_show_is_refused(alphas):
     sharp, _ = shoot(alphas, np.full((SIZE, SIZE, 3), 0.2))
     plate = encode(np.broadcast_to(GREEN, (SIZE, SIZE, 3)), "srgb")
     with pytest.raises(Rb2vError, match="the screen of the clean plate is not seen"):
-        make_matter("chroma").fit(sharp, "srgb", plate)
+        make_matting_method("chroma").fit(sharp, "srgb", plate)
 
 
 def test_a_lost_foreground_is_told(alphas):
     screen = np.broadcast_to(GREEN, (SIZE, SIZE, 3))
-    matter = make_matter("chroma").fit(shoot(alphas, screen)[0], "srgb")
+    matter = make_matting_method("chroma").fit(shoot(alphas, screen)[0], "srgb")
     _, sane = matter.matte(*shoot(alphas, screen))
     assert sane.explained_psnr > 40
     sharp, blurry = shoot(alphas, screen, np.array([0.3, 0.95, 0.4]))  # a foreground of the screen's own colour
@@ -218,7 +220,7 @@ def test_a_real_person_before_a_yellow_green_backdrop(shared_data):
         if len(frames) == 330:
             break
     clip = np.stack(frames)
-    matter = make_matter("chroma").fit(clip[::30], "srgb")
+    matter = make_matting_method("chroma").fit(clip[::30], "srgb")
     for start in (20, 280, 320):  # the last two are half as bright, and hands come up before the black sweater
         sharp = clip[start : start + 7]
         blurry = encode(
@@ -235,4 +237,4 @@ def test_a_real_person_before_a_yellow_green_backdrop(shared_data):
 def test_people_before_a_wall_are_refused(shared_data, name):
     frames = [frame.image for frame in iter_frames([shared_data / "hands" / name])][::40]
     with pytest.raises(Rb2vError, match=r"no green screen is seen: [01]% of the picture is green"):
-        make_matter("chroma").fit(np.stack(frames), "srgb")
+        make_matting_method("chroma").fit(np.stack(frames), "srgb")

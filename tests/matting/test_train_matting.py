@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from rb2v.errors import ConfigMismatchError, InputError, Rb2vError
-from rb2v.matting import make_matter
+from rb2v.matting import make_matting_method
 from rb2v.matting.background.composites import draw_composite, find_pictures
 from rb2v.matting.background.train import TrainMattingConfig, run
 from rb2v.matting.background.weights import load_network
@@ -133,7 +133,9 @@ class TestRun:
 
     def test_the_checkpoint_is_a_matter(self, uninterrupted):
         frame = np.full((40, 40, 3), 90, np.uint8)
-        matter = make_matter("background", uninterrupted / "checkpoint.safetensors").fit(frame[None], "srgb", frame)
+        matter = make_matting_method("background", uninterrupted / "checkpoint.safetensors").fit(
+            frame[None], "srgb", frame
+        )
         assert matter.matte(frame[None], frame)[1].alpha.shape == (40, 40)
 
     @pytest.mark.slow

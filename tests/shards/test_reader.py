@@ -22,7 +22,7 @@ from rb2v.shards import (
     read_manifest,
     write_manifest,
 )
-from rb2v.shards.order import draw_order
+from rb2v.shards.epoch_order import draw_order
 from rb2v.shards.reader import MAX_OPEN_SHARDS
 
 WIDTH, HEIGHT = 150, 130

@@ -14,9 +14,9 @@ from rb2v.io.aligned import AlignedTakeReader, aligned_take_path
 from rb2v.io.frame_file import FrameFile
 from rb2v.io.store import read_alignment, read_json
 from rb2v.io.video import write_image
-from rb2v.matting import MATTERS, Matte, make_matter
+from rb2v.matting import MATTING_METHODS, Matte, make_matting_method
 from rb2v.stages.align import AlignConfig, Execution, Resources, run
-from rb2v.stages.align.matte import CompositeLimits, LaidAside, measure_composites, reject_broken_composites
+from rb2v.stages.align.matte import CompositeLimits, SampleSpool, measure_composites, reject_broken_composites
 
 
 def copy_screen_take(session, root):
@@ -38,8 +38,8 @@ def brief_raw(brief_session, tmp_path):
     return copy_screen_take(brief_session, tmp_path / "raw")
 
 
-class HalvingMatter:
-    """A matter whose weights say what part of the blurry frame's foreground it finds."""
+class HalvingMatting:
+    """A matting method whose weights say what part of the blurry frame's foreground it finds."""
 
     def __init__(self, weights):
         if weights is None or not weights.is_file():
@@ -47,7 +47,7 @@ class HalvingMatter:
         self._share = np.float32(weights.read_text())
 
     def fit(self, frames, response, plate=None):
-        self._fitted = make_matter("chroma").fit(frames, response, plate)
+        self._fitted = make_matting_method("chroma").fit(frames, response, plate)
         return self
 
     def matte(self, sharp, blurry):
@@ -57,8 +57,8 @@ class HalvingMatter:
 
 @pytest.fixture
 def halving(monkeypatch, tmp_path):
-    """Files of weights for the matter 'background', in whose place `HalvingMatter` is."""
-    monkeypatch.setitem(MATTERS, "background", HalvingMatter)
+    """Files of weights for the matting method 'background', in whose place `HalvingMatting` is."""
+    monkeypatch.setitem(MATTING_METHODS, "background", HalvingMatting)
     for share in ("1.0", "0.5"):
         (tmp_path / share).write_text(share)
     return tmp_path
@@ -103,7 +103,7 @@ def test_what_breaks_when_its_screen_is_replaced_is_rejected(session, raw, tmp_p
         # Whoever keys the take later learns its screen from what is left, and finds what was accepted.
         again = [
             (check.composite_psnr, check.explained_psnr)
-            for check in measure_composites(part, make_matter("chroma"), "srgb")
+            for check in measure_composites(part, make_matting_method("chroma"), "srgb")
         ]
         assert again == [(frame.composite_psnr, frame.explained_psnr) for frame in part.read_frames() if frame.accepted]
 
@@ -123,8 +123,8 @@ def test_what_the_foreground_explains_is_kept_and_decides(session, raw, tmp_path
     assert min(kept) >= least_db
 
 
-class ScriptedMatter:
-    """A matter that gives one grey foreground, and the blurry frame's PSNRs of each fit as they are written down."""
+class ScriptedMatting:
+    """A matting method that gives one grey foreground, and the blurry frame's PSNRs of each fit as written down."""
 
     needs = "a script"
 
@@ -149,7 +149,7 @@ def lay_aside(tmp_path, n_samples):
     for index in range(n_samples):
         laid_aside.append(np.full((3, 4, 6, 3), index, np.uint8))
         frames.append(AlignedFrame("take-a", index, index / 25, 8 * index, 8.0 * index, 35.0, 3.0, True, ""))
-    return frames, LaidAside(tmp_path / "take.yaml", None, laid_aside, range(n_samples))
+    return frames, SampleSpool(tmp_path / "take.yaml", None, laid_aside, range(n_samples))
 
 
 def judge(tmp_path, matter, composite_db=30.0, explained_db=28.0, n_samples=6):
@@ -164,21 +164,21 @@ def judge(tmp_path, matter, composite_db=30.0, explained_db=28.0, n_samples=6):
 def test_a_sample_that_lost_its_foreground_is_rejected(tmp_path):
     explained = (35.0, 27.9, 28.0, math.nan, math.inf, 3.0)
     rest = (35.0, 28.0, math.nan, math.inf)
-    assert judge(tmp_path / "a", ScriptedMatter(explained, rest)) == [0, 2, 3, 4]
-    assert judge(tmp_path / "b", ScriptedMatter(explained), explained_db=0.0) == [0, 1, 2, 3, 4, 5]
+    assert judge(tmp_path / "a", ScriptedMatting(explained, rest)) == [0, 2, 3, 4]
+    assert judge(tmp_path / "b", ScriptedMatting(explained), explained_db=0.0) == [0, 1, 2, 3, 4, 5]
 
 
 def test_a_sample_without_any_foreground_is_rejected(tmp_path):
-    matter = ScriptedMatter([math.nan] * 6, alpha=0.0)
+    matter = ScriptedMatting([math.nan] * 6, alpha=0.0)
     assert judge(tmp_path / "a", matter) == []
-    assert judge(tmp_path / "b", ScriptedMatter([math.nan] * 6, alpha=0.0), composite_db=0.0) == [0, 1, 2, 3, 4, 5]
+    assert judge(tmp_path / "b", ScriptedMatting([math.nan] * 6, alpha=0.0), composite_db=0.0) == [0, 1, 2, 3, 4, 5]
 
 
 def test_a_take_is_keyed_no_more_than_three_times(tmp_path, caplog):
-    settled = ScriptedMatter((1.0, *[30.0] * 5), (1.0, *[30.0] * 4), [30.0] * 4)
+    settled = ScriptedMatting((1.0, *[30.0] * 5), (1.0, *[30.0] * 4), [30.0] * 4)
     assert judge(tmp_path / "a", settled) == [2, 3, 4, 5]
     assert not caplog.records
-    unsettled = ScriptedMatter(*((1.0, *[30.0] * n) for n in range(5, 0, -1)))
+    unsettled = ScriptedMatting(*((1.0, *[30.0] * n) for n in range(5, 0, -1)))
     assert judge(tmp_path / "b", unsettled) == [3, 4, 5]
     assert unsettled.fits == 3
     assert "take-a: 1 more samples were rejected when it was keyed by what was left" in caplog.text
@@ -202,7 +202,7 @@ def test_the_paper_rejects_nothing(brief_session, brief_raw, halving, tmp_path):
         brief_session.calibration,
         tmp_path / "aligned",
         config,
-        resources=Resources(matter_weights=halving / "0.5"),
+        resources=Resources(matting_weights=halving / "0.5"),
     )
     rows = read_alignment(tmp_path / "aligned" / "alignment.csv")
     assert {row.reason for row in rows} <= {"", "out-of-range"}
@@ -271,19 +271,19 @@ def test_weights_are_known_by_their_digest(brief_session, brief_raw, halving, tm
     with pytest.raises(Rb2vError, match="None: holds no weights"):
         run(brief_raw, brief_session.calibration, out, config)
     assert not out.exists()
-    run(brief_raw, brief_session.calibration, out, config, resources=Resources(matter_weights=halving / "1.0"))
+    run(brief_raw, brief_session.calibration, out, config, resources=Resources(matting_weights=halving / "1.0"))
     for name in ("config.json", "manifest.json"):
         found = read_json(out / name)["config"]
         assert (found["matter"], found["weights_sha256"]) == ("background", hashlib.sha256(b"1.0").hexdigest())
         assert str(tmp_path) not in (out / name).read_text()
     with pytest.raises(ConfigMismatchError, match=r"config\.weights_sha256: the folder was made with"):
-        run(brief_raw, brief_session.calibration, out, config, resources=Resources(matter_weights=halving / "0.5"))
+        run(brief_raw, brief_session.calibration, out, config, resources=Resources(matting_weights=halving / "0.5"))
     run(
         brief_raw,
         brief_session.calibration,
         tmp_path / "half",
         config,
-        resources=Resources(matter_weights=halving / "0.5"),
+        resources=Resources(matting_weights=halving / "0.5"),
     )
     rows = read_alignment(tmp_path / "half" / "alignment.csv")
     assert not any(row.accepted for row in rows)
@@ -293,7 +293,7 @@ def test_weights_are_known_by_their_digest(brief_session, brief_raw, halving, tm
     ("options", "message"),
     [
         (("--matter", "magic"), "--matter: 'magic' is not known; expected chroma or background"),
-        (("--weights", "net.pt"), "net.pt: the matter 'chroma' takes no weights"),
+        (("--weights", "net.pt"), "net.pt: the matting method 'chroma' takes no weights"),
         (("--min-composite-psnr-db", "-1"), "--min-composite-psnr-db: -1 is out of range; expected at least 0"),
         (("--min-explained-psnr-db", "-1"), "--min-explained-psnr-db: -1 is out of range; expected at least 0"),
         (("--min-composite-psnr-db", "nan"), "--min-composite-psnr-db: nan is out of range; expected at least 0"),

@@ -27,7 +27,7 @@ from rb2v.io.aligned import (
 )
 from rb2v.io.store import write_json
 from rb2v.io.video import write_image
-from rb2v.matting import Matte, fit_to_take, make_matter
+from rb2v.matting import Matte, fit_to_take, make_matting_method
 from rb2v.shards import ShardReader, read_manifest
 from rb2v.stages.build_shards import BuildShardsConfig, Recompositor, run
 
@@ -326,7 +326,7 @@ def test_composites_can_be_made_again_from_the_manifest(aligned, tmp_path, value
     for split, take in (("train", "take-g"), ("test", "take-h")):
         reader = ShardReader(path.parent, split)
         with AlignedTakeReader(aligned_take_path(aligned, take)) as aligned_reader:
-            matter = fit_to_take(aligned_reader, make_matter("chroma"), "srgb", again.cut)
+            matter = fit_to_take(aligned_reader, make_matting_method("chroma"), "srgb", again.cut)
             for index, row in enumerate(np.flatnonzero(reader.table["take"] == take)):
                 sample, stored = aligned_reader.read(index), reader.read(int(row))
                 sharp, blurry = matter.matte(again.cut(sample.sharp), again.cut(sample.blurry))

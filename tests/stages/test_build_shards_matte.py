@@ -7,7 +7,7 @@ import math
 import h5py
 import numpy as np
 import pytest
-from test_align_matte import HalvingMatter
+from test_align_matte import HalvingMatting
 from test_build_shards import add_take, all_bytes, finish, make_disc
 
 from rb2v.core.color import to_linear
@@ -17,7 +17,7 @@ from rb2v.execution import SerialExecutor
 from rb2v.io.aligned import AlignedSample, aligned_take_path
 from rb2v.io.store import read_alignment
 from rb2v.io.video import write_image
-from rb2v.matting import MATTERS, Matte
+from rb2v.matting import MATTING_METHODS, Matte
 from rb2v.shards import ShardReader, verify
 from rb2v.stages.build_shards import BuildShardsConfig, run
 
@@ -44,8 +44,8 @@ def make_aligned(folder, config=None, composite_psnr=None):
     return finish(folder, names, config=config or {})
 
 
-class EmptyMatter:
-    """A matter that finds no foreground."""
+class EmptyMatting:
+    """A matting method that finds no foreground."""
 
     needs = "nothing"
 
@@ -71,8 +71,8 @@ def left_out_of(shards):
 
 @pytest.fixture
 def halving(monkeypatch, tmp_path):
-    """Files of weights for the matter 'background', in whose place `HalvingMatter` is."""
-    monkeypatch.setitem(MATTERS, "background", HalvingMatter)
+    """Files of weights for the matting method 'background', in whose place `HalvingMatting` is."""
+    monkeypatch.setitem(MATTING_METHODS, "background", HalvingMatting)
     for share in ("1.0", "0.5"):
         (tmp_path / share).write_text(share)
     return tmp_path
@@ -179,7 +179,7 @@ def test_a_folder_in_which_no_sample_was_sound_takes_another_threshold(tmp_path)
 
 
 def test_samples_that_lost_their_foreground_are_left_out(tmp_path, monkeypatch):
-    monkeypatch.setitem(MATTERS, "background", EmptyMatter)
+    monkeypatch.setitem(MATTING_METHODS, "background", EmptyMatting)
     aligned = make_aligned(tmp_path / "aligned", composite_psnr=40.0)
     assert left_out_of(run(aligned, tmp_path / "shards", BuildShardsConfig(matter="background")).parent) == {
         "take-g": 4,
@@ -212,7 +212,9 @@ def test_the_threshold_is_that_of_the_aligned_folder(tmp_path):
     assert kept_of(run(strict, tmp_path / "none").parent) == []
     assert set(ShardReader(tmp_path / "none").table["take"]) == {"take-s"}
     finish(strict, ["take-g", "take-h"], config={"min_composite_psnr_db": 90.0})
-    message = r"no composite reaches 90 dB, and explains .* 28 dB, by the matter 'chroma'; expected at least one"
+    message = (
+        r"no composite reaches 90 dB, and explains .* 28 dB, by the matting method 'chroma'; expected at least one"
+    )
     with pytest.raises(InputError, match=message):
         run(strict, tmp_path / "nothing")
     assert not (tmp_path / "nothing" / "manifest.json").exists()
@@ -243,7 +245,7 @@ def test_weights_are_those_that_the_takes_were_aligned_with(tmp_path, halving, r
     command = ("build-shards", "--aligned", aligned, "--out", out, "--workers", 1)
     status, _, error = rb2v(*command)
     assert (status, len(error.splitlines())) == (2, 1)
-    said = f"the takes were keyed by the matter 'background' with weights of SHA-256 {sha256}"
+    said = f"the takes were keyed by the matting method 'background' with weights of SHA-256 {sha256}"
     assert f"manifest.json: config.weights_sha256: {said}" in error
     assert "; expected that file as --weights, or another --matter" in error
     status, _, error = rb2v(*command, "--weights", halving / "0.5")

@@ -195,7 +195,7 @@ def test_files_that_cannot_be_read(tmp_path, good):
 def test_captures_of_another_size_than_the_videos(tmp_path, good):
     raw = make_raw(tmp_path / "raw", {"a": good, "b": good})
     for camera, size in (("blurry", (48, 64)), ("sharp", (480, 640))):
-        # One odd capture, even the first one, is a matter of the calibration.
+        # One odd capture, even the first one, is a matting method of the calibration.
         for name, one in (("a", (90, 90)), ("b", size), ("c", size)):
             write_image(raw / "calibration" / "geometry" / camera / f"{name}.png", np.zeros(one, np.uint8))
     (finding,) = (one for one in doctor.run(raw)[0].findings if one.level != "ok")

@@ -9,7 +9,7 @@ from torch import nn
 
 from rb2v.training import optimizers
 from rb2v.training.ranks import Ranks
-from rb2v.training.steps import descend
+from rb2v.training.steps import optimizer_step
 
 
 def take_steps(fabric, name, kinds, n_steps):
@@ -23,7 +23,7 @@ def take_steps(fabric, name, kinds, n_steps):
     norms = []
     for step in range(n_steps):
         loss = wrapped(torch.full((2, 4), step + 1.0)).square().mean()
-        figures = descend(fabric, Ranks("cpu"), wrapped, wrapped_optimizer, loss, {})
+        figures = optimizer_step(fabric, Ranks("cpu"), wrapped, wrapped_optimizer, loss, {})
         norms.append(figures["gradient_norm"])
         optimizer.load_state_dict(optimizer.state_dict())
     return network.weight.detach(), norms

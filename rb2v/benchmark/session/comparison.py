@@ -88,7 +88,7 @@ def report(outcomes: Sequence[Outcome], aligned: Aligned, others: Mapping[str, A
     labels = (MAIN_LABEL, *others)
     takes = tuple(dict.fromkeys(outcome.take for outcome in outcomes))
     settings = [[MAIN_LABEL, "what the data set was built from"]]
-    settings += [[label, tell_differences(other, aligned)] for label, other in others.items()]
+    settings += [[label, format_differences(other, aligned)] for label, other in others.items()]
     groups = [(_ALL_TAKES, ""), *((take, take) for take in takes)]
     has_positions = all(outcome.fine_errors is not None for outcome in outcomes)
     has_sharp = any(outcome.ours_db is not None for outcome in outcomes)
@@ -133,7 +133,7 @@ def report(outcomes: Sequence[Outcome], aligned: Aligned, others: Mapping[str, A
     )
 
 
-def tell_differences(other: Aligned, aligned: Aligned) -> str:
+def format_differences(other: Aligned, aligned: Aligned) -> str:
     """Return in what an alignment's settings differ from the main one's, which stand in brackets."""
     told = []
     for field in dataclasses.fields(aligned.config):

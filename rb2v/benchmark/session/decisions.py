@@ -202,7 +202,7 @@ def _plot_rejected(take: AlignedTake) -> Plot:
     figure, axes = new_figure(_N_REJECTED, 1.9, left_inches=0.55)
     for index, axis in zip(shown, axes, strict=False):
         _draw_curve(axis, take, index, CATEGORY_COLORS[take.category])
-        axis.set_title(f"{index}: {take.frames[index].reason}\n{_tell_measure(take, index)}", fontsize=_SMALL)
+        axis.set_title(f"{index}: {take.frames[index].reason}\n{_format_measure(take, index)}", fontsize=_SMALL)
         axis.tick_params(labelsize=_SMALL - 1)
         axis.locator_params(axis="both", nbins=4)
     for axis in axes[len(shown) :]:
@@ -238,7 +238,7 @@ def choose_rejected(take: AlignedTake) -> list[int]:
     )
 
 
-def _tell_measure(take: AlignedTake, index: int) -> str:
+def _format_measure(take: AlignedTake, index: int) -> str:
     """Return the figure that a frame was rejected for, where there is one."""
     frame, checks = take.frames[index], take.checks
     off_line = take.curves.peak[index] - frame.position_fine

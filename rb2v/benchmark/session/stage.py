@@ -86,7 +86,7 @@ def run(
     }
     facts = {
         "Data set": f"{len(inputs.shards)} samples of rig {manifest.rig}",
-        "Held against": _tell_inputs(inputs),
+        "Held against": _format_inputs(inputs),
     }
     return write_results(out_dir, document, facts, sections)
 
@@ -116,7 +116,7 @@ def _measure(inputs: Inputs, config: BenchmarkConfig, executor: Executor, step: 
     return sections
 
 
-def _tell_inputs(inputs: Inputs) -> str:
+def _format_inputs(inputs: Inputs) -> str:
     parts = {
         "the truth of a simulated session": inputs.truth,
         "its recordings": inputs.raw,

@@ -76,7 +76,7 @@ def _clocks(takes: Sequence[AlignedTake], *, has_truth: bool) -> tuple[Table, li
         clock = take.timing.clock
         line: Line = [
             take.name,
-            _tell_jumps(take, clock),
+            _format_jumps(take, clock),
             take.score("clock_frames", None if clock is None else clock.n_inliers, "frames"),
             take.score("clock_offset", None if clock is None else clock.offset_seconds, "s"),
             take.score("drift", None if clock is None else 1e6 * clock.drift, "ppm"),
@@ -120,7 +120,7 @@ def _length_seconds(take: AlignedTake) -> float:
     return round(float(times[-1] - times[0]) + 1 / take.rig.blurry_fps, 6) if len(times) else 0.0
 
 
-def _tell_jumps(take: AlignedTake, clock: ClockModel | None) -> Cell:
+def _format_jumps(take: AlignedTake, clock: ClockModel | None) -> Cell:
     if clock is None:
         told = "no clock: frames stand by themselves" if take.config.positions == "independent" else "no clock found"
         return Cell(told, noticed=take.config.positions != "independent")

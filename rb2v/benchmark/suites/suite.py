@@ -43,8 +43,8 @@ class Suite(ABC, Generic[AnyCell]):
     """Methods that are measured alike and compared.
 
     A suite is a frozen dataclass of paths, a configuration and options. It fills in `cells`, `train` and `sections`,
-    and says by `fixed`, `described`, `told` and `main_table` what its results are about. What it reads is a cached
-    property: workers are sent the fields alone.
+    and states by `shared_settings`, `description`, `facts` and `main_table` what its results are about. What it reads
+    is a cached property: workers are sent the fields alone.
     """
 
     name: ClassVar[str]
@@ -67,15 +67,15 @@ class Suite(ABC, Generic[AnyCell]):
         """Return the report's sections, read from the finished runs."""
 
     @abstractmethod
-    def fixed(self) -> dict[str, Any]:
+    def shared_settings(self) -> dict[str, Any]:
         """Return what all runs in a folder share; what is not named may be added later."""
 
     @abstractmethod
-    def described(self) -> dict[str, Any]:
+    def description(self) -> dict[str, Any]:
         """Return what ``results.json`` says of the inputs and the settings."""
 
     @abstractmethod
-    def told(self) -> dict[str, str]:
+    def facts(self) -> dict[str, str]:
         """Return what the report says of itself under its title."""
 
     @staticmethod
@@ -100,7 +100,7 @@ class Suite(ABC, Generic[AnyCell]):
     def document(self, out_dir: Path) -> dict[str, Any]:
         """Return ``results.json`` without its scores."""
         runs = [cell.name for cell in self.cells()]
-        return {"schema": SCHEMA, "version": __version__, "suite": self.name, **self.described(), "runs": runs}
+        return {"schema": SCHEMA, "version": __version__, "suite": self.name, **self.description(), "runs": runs}
 
     def place(self, out_dir: Path, cell: AnyCell) -> Path:
         """Return where a run is written."""
@@ -139,7 +139,7 @@ class Suite(ABC, Generic[AnyCell]):
         """
         show = progress or (lambda done, total, label: None)
         self.check()
-        with output_folder(out_dir, {"schema": SCHEMA, "stage": f"{self.name}-suite", **self.fixed()}):
+        with output_folder(out_dir, {"schema": SCHEMA, "stage": f"{self.name}-suite", **self.shared_settings()}):
             self.prepare(out_dir)
             waves = self.first_cells(), self.cells()
             total = 1 + sum(self.steps_of(cell) for wave in waves for cell in wave)
@@ -156,7 +156,7 @@ class Suite(ABC, Generic[AnyCell]):
                     done += self.steps_of(cell)
                     show(done, total, name)
             show(done, total, "writing the report")
-            path = write_results(out_dir, self.document(out_dir), self.told(), self.sections(out_dir))
+            path = write_results(out_dir, self.document(out_dir), self.facts(), self.sections(out_dir))
         show(total, total, "done")
         return path
 
@@ -209,7 +209,7 @@ class ShardsSuite(Suite[AnyCell]):
         """SHA-256 of the data set's manifest."""
         return sha256_of(manifest_path(self.shards_dir))
 
-    def told(self) -> dict[str, str]:
+    def facts(self) -> dict[str, str]:
         """Return what the report says of the data set."""
         rig, n_takes = self.reader.manifest.rig, self.reader.table["take"].nunique()
         return {"Data set": f"rig {rig}; {len(self.reader)} held-out sequences of {n_takes} takes"}

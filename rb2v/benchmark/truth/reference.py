@@ -114,7 +114,7 @@ class TruthRenderer:
         return self._warp(encode(camera.expose(self._scene, middle), camera.response))
 
     def sharp_matte(self, fine_index: int, rows: Camera = "sharp") -> Matte | None:
-        """Return the true matte of `sharp`: what a perfect matter would find in it.
+        """Return the true matte of `sharp`: what a perfect matting method would find in it.
 
         Parameters
         ----------

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from rb2v.hypercut.networks.base import OrderNetwork
-from rb2v.hypercut.order import draw_unit_normal
+from rb2v.hypercut.pair_order import draw_unit_normal
 
 N_CHANNELS = (32, 48, 64)  # of three layers, few: cues of motion are simple, and one core trains it
 LEAK = 0.1  # slope below 0, so that no unit is without a gradient

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from rb2v.errors import Rb2vError
 from rb2v.hypercut.networks.antisymmetric import LEAK, MeanOverPixels
 from rb2v.hypercut.networks.base import PairNetwork
-from rb2v.hypercut.order import draw_unit_normal
+from rb2v.hypercut.pair_order import draw_unit_normal
 
 N_STEM_CHANNELS = 32  # as [1] has it
 N_BLOCKS = 6  # as [1] has it

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 from rb2v.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from rb2v.matting.background.matter import BackgroundMatter, load_matter
+    from rb2v.matting.background.method import BackgroundMatting, load_background_matting
 
-__all__ = ["BackgroundMatter", "load_matter"]
+__all__ = ["BackgroundMatting", "load_background_matting"]
 
 __getattr__ = lazy_names(
     __name__,
     {
-        "BackgroundMatter": "rb2v.matting.background.matter",
-        "load_matter": "rb2v.matting.background.matter",
+        "BackgroundMatting": "rb2v.matting.background.method",
+        "load_background_matting": "rb2v.matting.background.method",
     },
 )

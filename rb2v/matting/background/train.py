@@ -38,7 +38,7 @@ from rb2v.training.loop import run_steps
 from rb2v.training.optimizers import Adam
 from rb2v.training.ranks import Ranks
 from rb2v.training.state import STATE_NAME, Stateful, TrainingState
-from rb2v.training.steps import descend
+from rb2v.training.steps import optimizer_step
 
 CHECKPOINT_NAME = "checkpoint.safetensors"
 METRICS_NAME = "metrics.json"
@@ -151,7 +151,7 @@ def _train(
         truth = _draw_batch(pictures, config.batch_size, config.size * (2 if refines else 1), (config.seed, step))
         torch.manual_seed(_seed_of(config.seed, step))  # of drop-out
         terms = _measure(network, truth.to(place), refines)
-        return descend(fabric, ranks, wrapped, optimizer, torch.stack(list(terms.values())).sum(), terms)
+        return optimizer_step(fabric, ranks, wrapped, optimizer, torch.stack(list(terms.values())).sum(), terms)
 
     with _private_randomness(place):
         run_steps(*(state, config, optimizer, take_step), rates=partial(_learning_rates, config), progress=progress)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from rb2v.choices import InterpolatorName, MatterName
+from rb2v.choices import InterpolatorName, MattingMethodName
 from rb2v.configuration import NotNegative, Positive, Response, config
 
 SyncChoice = Literal["auto", "sound", "gyro", "motion", "timecode"]
@@ -57,7 +57,7 @@ class AlignConfig:
     """Reject frames whose gain is further from the take's median, relative to it (``exposure``)."""
     min_interpolation_psnr_db: Positive = 16.0
     """Reject frames whose worst eighth, interpolated again, has a lower PSNR, in dB (``interpolation``)."""
-    matter: MatterName = "chroma"
+    matter: MattingMethodName = "chroma"
     """Matting method of green-screen takes."""
     min_composite_psnr_db: NotNegative = 30.0
     """Reject green-screen frames that fulfil eq. (1) with a lower PSNR, in dB, on any background,

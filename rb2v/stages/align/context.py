@@ -32,7 +32,7 @@ class Resources:
 
     device: Device = "auto"
     """Where windows are scored, and where an interpolating network computes."""
-    matter_weights: Path | None = None
+    matting_weights: Path | None = None
     interpolator_weights: Path | None = None
     """In place of the interpolator's usual ones."""
 

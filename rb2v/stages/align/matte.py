@@ -16,7 +16,7 @@ from rb2v.core.color import Response
 from rb2v.core.compositing import lowest_composite_psnr
 from rb2v.io.aligned import AlignedSample
 from rb2v.io.frame_file import FrameFile
-from rb2v.matting import Matter, SampleSource, fit_to_take
+from rb2v.matting import MattingMethod, SampleSource, fit_to_take
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ class CompositeLimits:
     explained_psnr_db: float
 
     def admit(self, check: CompositeCheck) -> bool:
-        """Return whether a sample stays one; what a matter does not tell speaks against none."""
+        """Return whether a sample stays one; what a matting method does not tell speaks against none."""
         if check.composite_psnr < self.composite_psnr_db or check.explained_psnr < self.explained_psnr_db:
             return False
         return self.composite_psnr_db == 0 or not check.is_empty
@@ -51,7 +51,7 @@ class CompositeLimits:
 
 def measure_composites(
     samples: SampleSource,
-    matter: Matter,
+    matting: MattingMethod,
     response: Response,
     cut: Callable[[NDArray[np.uint8]], NDArray[np.uint8]] | None = None,
 ) -> Iterator[CompositeCheck]:
@@ -61,7 +61,7 @@ def measure_composites(
     ----------
     samples : SampleSource
         The take's samples, at least one; the mattes of one are in memory at a time.
-    matter : Matter
+    matting : MattingMethod
         What tells the foreground.
     response : {"linear", "srgb"} or float
         The camera's response.
@@ -73,7 +73,7 @@ def measure_composites(
     InputError
         If the take shows no such background.
     """
-    fitted = fit_to_take(samples, matter, response, cut)
+    fitted = fit_to_take(samples, matting, response, cut)
     for index in range(len(samples)):
         sample = samples.read(index)
         frames, image = sample.sharp, sample.blurry
@@ -88,7 +88,7 @@ def measure_composites(
 
 
 @dataclass(frozen=True, eq=False)
-class LaidAside:
+class SampleSpool:
     """Samples of a take that is being aligned, on disk."""
 
     path: Path
@@ -114,17 +114,21 @@ class LaidAside:
 
 
 def reject_broken_composites(
-    frames: Sequence[AlignedFrame], samples: LaidAside, matter: Matter, response: Response, limits: CompositeLimits
-) -> tuple[list[AlignedFrame], LaidAside]:
+    frames: Sequence[AlignedFrame],
+    samples: SampleSpool,
+    matting: MattingMethod,
+    response: Response,
+    limits: CompositeLimits,
+) -> tuple[list[AlignedFrame], SampleSpool]:
     """Measure the samples of a green-screen take, and leave out those that are none with the screen replaced.
 
     Parameters
     ----------
     frames : sequence of AlignedFrame
         Every blurry frame of the take.
-    samples : LaidAside
+    samples : SampleSpool
         One for each accepted frame, in order.
-    matter : Matter
+    matting : MattingMethod
         What tells the foreground.
     response : {"linear", "srgb"} or float
         The camera's response.
@@ -147,7 +151,7 @@ def reject_broken_composites(
         if not places:
             break
         kept = []
-        for index, check in enumerate(measure_composites(samples, matter, response)):
+        for index, check in enumerate(measure_composites(samples, matting, response)):
             sound = limits.admit(check)
             judged[places[index]] = dataclasses.replace(
                 judged[places[index]],

@@ -28,7 +28,7 @@ _FIT_STRIDE = 3  # of rows and columns: a ninth of the pixels, of which neighbor
 
 
 @dataclass(frozen=True, eq=False)
-class ColorPairs:
+class LinearColorPairs:
     """Corresponding colours of a window's synthetic blur and a blurry frame, at some of the pixels."""
 
     source: NDArray[np.float32]
@@ -76,7 +76,7 @@ class Photometry:
     def __init__(self, config: AlignConfig, response: Response, fallback: ColorMap) -> None:
         self._config, self._response, self.fallback = config, response, fallback
 
-    def pairs(self, blur: NDArray[np.float32], image: NDArray[np.uint8]) -> ColorPairs:
+    def pairs(self, blur: NDArray[np.float32], image: NDArray[np.uint8]) -> LinearColorPairs:
         """Return the colours that a map is fitted to: all, or where fits are robust those that are not clipped."""
         stride = _FIT_STRIDE if self._config.color_fit == "robust" else 1
         source = blur[::stride, ::stride].reshape(-1, 3)
@@ -84,9 +84,9 @@ class Photometry:
         if self._config.color_fit == "robust":
             kept = np.maximum(source, target).max(axis=1) < CLIPPED_LINEAR
             source, target = source[kept], target[kept]
-        return ColorPairs(source, target)
+        return LinearColorPairs(source, target)
 
-    def fit(self, pairs: Sequence[ColorPairs]) -> ColorMap:
+    def fit(self, pairs: Sequence[LinearColorPairs]) -> ColorMap:
         """Return the map that fits some frames' colours together."""
         source = np.concatenate([one.source for one in pairs])
         target = np.concatenate([one.target for one in pairs])

@@ -23,8 +23,8 @@ _LEAST_FREEDOM = 3  # of correlated frames: 95 % intervals 1.6 times as wide, wh
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a frame was put."""
+class AssignedPosition:
+    """The position that a frame is assigned."""
 
     position: int
     position_fine: float
@@ -32,8 +32,10 @@ class Place:
     """Standard error of the clock there, in fine frames."""
 
 
-def place_frames(context: TakeContext, tracks: Tracks, search: Search, clock: ClockModel | None) -> list[Place]:
-    """Return the place of every frame: on the clock's line, or where there is none at its own best window."""
+def assign_positions(
+    context: TakeContext, tracks: Tracks, search: Search, clock: ClockModel | None
+) -> list[AssignedPosition]:
+    """Return the position of every frame: on the clock's line, or where there is none at its own best window."""
     # With few frames on the line its errors are themselves not well known.
     caution = 1.0 if clock is None else _caution(clock)
     places = []
@@ -42,11 +44,11 @@ def place_frames(context: TakeContext, tracks: Tracks, search: Search, clock: Cl
             scores = search.curves.psnr[index]
             best = int(np.nanargmax(scores)) if not np.all(np.isnan(scores)) else len(scores) // 2
             position = int(search.curves.first_position[index]) + best
-            places.append(Place(position, float(position), math.inf))
+            places.append(AssignedPosition(position, float(position), math.inf))
         else:
             position_fine = tracks.sharp.position_at(clock.sharp_time(float(time_seconds)))
             error_frames = caution * clock.error_seconds(float(time_seconds)) * context.rig.fine_fps
-            places.append(Place(round(position_fine), position_fine, error_frames))
+            places.append(AssignedPosition(round(position_fine), position_fine, error_frames))
     return places
 
 
@@ -59,14 +61,14 @@ def _caution(clock: ClockModel) -> float:
     return float(stdtrit(max(n_free, 1), 0.975) / ndtri(0.975))
 
 
-def check_frames(tracks: Tracks, places: list[Place], confident: NDArray[np.bool_]) -> FrameChecks:
+def check_frames(tracks: Tracks, places: list[AssignedPosition], confident: NDArray[np.bool_]) -> FrameChecks:
     """Measure what frames are judged by.
 
     Parameters
     ----------
     tracks : Tracks
         The recordings on reduced frames, and what was measured while they were made.
-    places : list of Place
+    places : list of AssignedPosition
         Where the frames were put.
     confident : (J,) ndarray of bool
         Frames whose gain tells what is usual.
@@ -95,7 +97,7 @@ def check_frames(tracks: Tracks, places: list[Place], confident: NDArray[np.bool
     return checks
 
 
-class Judge:
+class QualityGate:
     """Gives the reason why a frame is not accepted; the empty one where it is.
 
     Parameters
@@ -118,11 +120,11 @@ class Judge:
         self._config, self._tracks = config, tracks
         self._search, self._checks, self._clock = search, checks, clock
 
-    def can_be_made(self, place: Place) -> bool:
+    def can_be_made(self, place: AssignedPosition) -> bool:
         """Return whether the window is known and lies inside the sharp recording."""
         return self._search.found_offset and 0 <= place.position < self._tracks.sharp.n_positions
 
-    def reason(self, index: int, place: Place, psnr_db: float) -> str:
+    def reason(self, index: int, place: AssignedPosition, psnr_db: float) -> str:
         """Return a key of ``REASONS`` for a frame, given the PSNR of its synthetic blur at full size."""
         if self._config.positions == "independent":
             if not self._search.found_offset:
@@ -152,7 +154,7 @@ class Judge:
             return "exposure"
         return ""
 
-    def _bad_place(self, index: int, place: Place, psnr_db: float) -> str:
+    def _bad_place(self, index: int, place: AssignedPosition, psnr_db: float) -> str:
         config = self._config
         off_line = abs(self._search.curves.peak[index] - place.position_fine) > config.tolerance_frames
         if off_line and self._search.confident[index]:

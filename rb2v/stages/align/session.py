@@ -31,7 +31,7 @@ class _TakeClock:
     """Drift by the take's frames alone, and its standard error."""
 
 
-def settle_clocks(
+def converge_clocks(
     out_dir: Path,
     names: Sequence[str],
     rig: Rig,

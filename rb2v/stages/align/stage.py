@@ -27,10 +27,10 @@ from rb2v.io.config import read_raw_directory, read_takes
 from rb2v.io.partial import scratch_folder
 from rb2v.io.store import output_folder, sha256_of, write_alignment
 from rb2v.io.video import probe_video, read_image
-from rb2v.matting import make_matter
+from rb2v.matting import make_matting_method
 from rb2v.stages.align.config import AlignConfig
 from rb2v.stages.align.context import Resources, RunContext, TakeContext
-from rb2v.stages.align.session import settle_clocks
+from rb2v.stages.align.session import converge_clocks
 from rb2v.stages.align.take import write_take
 
 logger = logging.getLogger(__name__)
@@ -105,7 +105,7 @@ def run(
         says that there is one; or if the calibration's crop has another shape than the output, or
         reaches out of a frame. What is found in one take while it is aligned leaves the others to be finished first.
     Rb2vError
-        If that is so in several takes, or the weights of the matter or of the interpolator cannot be used.
+        If that is so in several takes, or the weights of the matting method or of the interpolator cannot be used.
     ConfigMismatchError
         If the folder was made with another configuration.
     """
@@ -118,7 +118,7 @@ def run(
     takes = _choose(known, execution.take_names, raw_dir)
     # What is not there is said before anything is written.
     make_matrix_product(resources.device)
-    make_matter(config.matter, resources.matter_weights)
+    make_matting_method(config.matter, resources.matting_weights)
     make_interpolator(config.interpolator, device=resources.device, weights=resources.interpolator_weights)
     for take in takes:
         _check_files(take, calibration)
@@ -130,7 +130,7 @@ def run(
         calibration_sha256=sha256_of(calibration_path),
         config={
             **dataclasses.asdict(config),
-            "weights_sha256": None if resources.matter_weights is None else sha256_of(resources.matter_weights),
+            "weights_sha256": None if resources.matting_weights is None else sha256_of(resources.matting_weights),
             "interpolator_weights_sha256": digest_weights(resources.interpolator_weights),
         },
         takes=(),
@@ -165,7 +165,7 @@ def run(
             if isinstance(again, InputError):
                 raise again
 
-        clock = settle_clocks(out_dir, names, raw.rig, config, align_again) if config.positions == "clock" else None
+        clock = converge_clocks(out_dir, names, raw.rig, config, align_again) if config.positions == "clock" else None
         frames: list[AlignedFrame] = []
         for take in finished:
             with AlignedTakeReader(aligned_take_path(out_dir, take.name)) as reader:

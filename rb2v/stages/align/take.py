@@ -22,13 +22,13 @@ from rb2v.errors import InputError
 from rb2v.io.aligned import AlignedTake, FrameChecks, write_aligned_take
 from rb2v.io.frame_file import FrameFile
 from rb2v.io.video import read_image
-from rb2v.matting import make_matter
+from rb2v.matting import make_matting_method
 from rb2v.stages.align.context import TakeContext
 from rb2v.stages.align.joint import MAX_TIME_ERROR_FRAMES, HiddenShift, find_hidden_shift
-from rb2v.stages.align.matte import CompositeLimits, LaidAside, reject_broken_composites
+from rb2v.stages.align.matte import CompositeLimits, SampleSpool, reject_broken_composites
 from rb2v.stages.align.offset import choose_offset, estimate_offsets
 from rb2v.stages.align.photometry import ColorMap, Photometry, known_color_map
-from rb2v.stages.align.quality import Judge, Place, check_frames, place_frames
+from rb2v.stages.align.quality import AssignedPosition, QualityGate, assign_positions, check_frames
 from rb2v.stages.align.registration import (
     MAX_FRAMES,
     MatchedFrame,
@@ -78,9 +78,9 @@ def write_take(context: TakeContext, path: Path, inputs_sha256: str) -> None:
         frames, samples = _make_samples(context, windows)
         if context.take.green_screen:
             config = context.config
-            matter = make_matter(config.matter, context.run.resources.matter_weights)
+            matting = make_matting_method(config.matter, context.run.resources.matting_weights)
             limits = CompositeLimits(config.min_composite_psnr_db, config.min_explained_psnr_db)
-            frames, samples = reject_broken_composites(frames, samples, matter, context.response, limits)
+            frames, samples = reject_broken_composites(frames, samples, matting, context.response, limits)
         aligned = AlignedTake(
             context.take,
             frames,
@@ -310,9 +310,9 @@ class _Windows:
     """From sharp-camera pixels to blurry-camera pixels."""
     search: Search
     timing: Timing
-    places: list[Place]
+    places: list[AssignedPosition]
     checks: FrameChecks
-    judge: Judge
+    gate: QualityGate
     registration: TakeRegistration | None
     homography: Homography | None
     """Under which the views would lie on each other; None where the present one is as good."""
@@ -363,10 +363,10 @@ def _find_windows(
             exposure=estimate_exposure(context, nearby),
             rolling_shutter=estimate_rolling_shutter(context, nearby),
         )
-    places = place_frames(context, tracks, search, clock)
+    places = assign_positions(context, tracks, search, clock)
     checks = check_frames(tracks, places, search.confident)
-    judge = Judge(config, tracks, search, checks, clock)
-    chosen = _choose_frames(context, places, judge, search, clock)
+    gate = QualityGate(config, tracks, search, checks, clock)
+    chosen = _choose_frames(context, places, gate, search, clock)
     is_final = config.color == "per-frame" and config.rolling_shutter == "report"
     matched = [samples.match(index, places[index].position, is_final=is_final) for index in chosen]
     registration, own = measure_registration(context, matched, homography)
@@ -378,14 +378,18 @@ def _find_windows(
     if hidden is not None and hidden.homography is not None:
         # Matched frames, too, would take their windows from a clock that the shift has bent.
         registration, own = hidden.registration, hidden.homography
-    return _Windows(samples, homography, search, timing, places, checks, judge, registration, own, hidden)
+    return _Windows(samples, homography, search, timing, places, checks, gate, registration, own, hidden)
 
 
 def _choose_frames(
-    context: TakeContext, places: Sequence[Place], judge: Judge, search: Search, clock: ClockModel | None
+    context: TakeContext,
+    places: Sequence[AssignedPosition],
+    gate: QualityGate,
+    search: Search,
+    clock: ClockModel | None,
 ) -> list[int]:
     """Return the few frames that tell the registration."""
-    possible = [index for index, place in enumerate(places) if judge.can_be_made(place)]
+    possible = [index for index, place in enumerate(places) if gate.can_be_made(place)]
     trusted = clock is not None or context.config.positions == "independent"
     told = [index for index in possible if trusted and search.confident[index]]
     # Of what stands still any window is the right one.
@@ -393,9 +397,9 @@ def _choose_frames(
     return chosen[:: max(-(-len(chosen) // MAX_FRAMES), 1)]
 
 
-def _make_samples(context: TakeContext, windows: _Windows) -> tuple[list[AlignedFrame], LaidAside]:
-    """Judge every frame, and store the samples of those that are accepted."""
-    config, samples, timing, judge = context.config, windows.samples, windows.timing, windows.judge
+def _make_samples(context: TakeContext, windows: _Windows) -> tuple[list[AlignedFrame], SampleSpool]:
+    """Check every frame, and store the samples of those that are accepted."""
+    config, samples, timing, gate = context.config, windows.samples, windows.timing, windows.gate
     times = samples.tracks.blurry.times
     shifts = None
     if timing.rolling_shutter is not None and timing.rolling_shutter.compensated:
@@ -405,9 +409,9 @@ def _make_samples(context: TakeContext, windows: _Windows) -> tuple[list[Aligned
     is_misregistered = config.positions == "clock" and windows.is_misregistered(config.max_shift_px)
     frames, kept = [], []
     for index, place in enumerate(windows.places):
-        made = samples.make(index, place.position, shifts, shared) if judge.can_be_made(place) else None
+        made = samples.make(index, place.position, shifts, shared) if gate.can_be_made(place) else None
         color, psnr_db = (samples.photometry.fallback, math.nan) if made is None else (made.color, made.psnr_db)
-        reason = judge.reason(index, place, psnr_db)
+        reason = gate.reason(index, place, psnr_db)
         if not reason and (is_misregistered or not holds[index]):
             reason = "registration"
         if not reason and made is not None:
@@ -428,14 +432,14 @@ def _make_samples(context: TakeContext, windows: _Windows) -> tuple[list[Aligned
         )
     description = context.take.blurry[0].with_name("take.yaml")
     plate = _make_plate(context, windows.used, samples.photometry.fallback)
-    return frames, LaidAside(description, plate, samples.stored, kept)
+    return frames, SampleSpool(description, plate, samples.stored, kept)
 
 
 def _shared_color(windows: _Windows, shifts: NDArray[np.float64] | None) -> ColorMap:
     """Return the color map that fits the take: through frames spread over those that are clear."""
     places, samples = windows.places, windows.samples
     confident = np.flatnonzero(windows.search.confident).tolist()
-    clear = [index for index in confident if windows.judge.can_be_made(places[index])]
+    clear = [index for index in confident if windows.gate.can_be_made(places[index])]
     chosen = clear[:: max(-(-len(clear) // _MAX_SHARED_COLOR_FRAMES), 1)]
     if not chosen:
         return samples.photometry.fallback

@@ -18,7 +18,7 @@ from rb2v.core.compositing import composite
 from rb2v.errors import InputError
 from rb2v.io.aligned import AlignedSample
 from rb2v.io.store import validate
-from rb2v.matting import Matte, TakeMatter
+from rb2v.matting import FittedMatting, Matte
 from rb2v.matting.backgrounds import Picture, draw_background, locate_pictures, match_light
 from rb2v.shards import Manifest
 
@@ -91,7 +91,7 @@ def fit_window(size: tuple[int, int], output_size: tuple[int, int] | None, sourc
 
 def replace_screen(
     sample: AlignedSample,
-    matter: TakeMatter,
+    matting: FittedMatting,
     background_linear: NDArray[np.float32],
     window: Window,
     response: CameraResponse,
@@ -99,7 +99,7 @@ def replace_screen(
     light_match: bool,
 ) -> AlignedSample:
     """Return a sample, of which the window was cut, before a background as large."""
-    sharp, blurry = matter.matte(sample.sharp, sample.blurry)
+    sharp, blurry = matting.matte(sample.sharp, sample.blurry)
     if light_match:
         background_linear = match_light(background_linear, blurry)
     return AlignedSample(

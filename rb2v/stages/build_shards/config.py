@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from rb2v.choices import MatterName
+from rb2v.choices import MattingMethodName
 from rb2v.configuration import Count, SidePx, config
 
 
@@ -20,7 +20,7 @@ class BuildShardsConfig:
     """Share of the subjects, where takes do not name their split, and of the backgrounds for the test split."""
     shard_samples: Count = 128
     """Largest number of samples in a shard."""
-    matter: MatterName | None = None
+    matter: MattingMethodName | None = None
     """Matting method of green-screen takes; the one they were aligned with by default."""
     light_match: bool = False
     """Bring each background's brightness and white balance nearer to its foreground's."""

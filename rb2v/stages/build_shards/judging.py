@@ -15,7 +15,7 @@ from rb2v.errors import InputError, Rb2vError
 from rb2v.execution import Executor
 from rb2v.io.aligned import MANIFEST_NAME, AlignedManifest
 from rb2v.io.store import SCHEMA, check_schema, read_json, sha256_of, to_json, validate, write_json
-from rb2v.matting import make_matter
+from rb2v.matting import make_matting_method
 from rb2v.stages.align.config import AlignConfig
 from rb2v.stages.align.matte import CompositeLimits, measure_composites
 from rb2v.stages.build_shards.config import BuildShardsConfig
@@ -28,7 +28,7 @@ DECISIONS_NAME = "judged.json"
 
 
 @dataclass(frozen=True)
-class _AlignedMatter:
+class _AlignedMatting:
     """What the align stage says of mattes in its configuration; the defaults are for folders that it left without."""
 
     matter: str = "chroma"
@@ -44,7 +44,7 @@ class _AlignedMatter:
 
 @dataclass(frozen=True)
 class _AlignedSettings:
-    config: _AlignedMatter
+    config: _AlignedMatting
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Keying:
     weights: Path | None
     weights_sha256: str | None
     as_aligned: bool
-    """Whether the takes were judged by the same matter."""
+    """Whether the takes were judged by the same matting method."""
     limits: CompositeLimits
     """Samples whose composites do not reach them are left out."""
 
@@ -63,7 +63,7 @@ class Keying:
 def choose_keying(
     aligned: AlignedManifest, aligned_dir: Path, config: BuildShardsConfig, weights: Path | None, *, is_needed: bool
 ) -> Keying:
-    """Return the matter that was asked for, or that the takes were aligned with, once it is known to be there.
+    """Return the matting method that was asked for, or that the takes were aligned with, once it is known to be there.
 
     Raises
     ------
@@ -73,23 +73,25 @@ def choose_keying(
         If the weights are missing or cannot be used.
     """
     path = aligned_dir / MANIFEST_NAME
-    names = {field.name for field in dataclasses.fields(_AlignedMatter)}
+    names = {field.name for field in dataclasses.fields(_AlignedMatting)}
     settings = {name: value for name, value in aligned.config.items() if name in names}
     # Named as a part of the manifest, so that a message says where it is.
     said = validate(_AlignedSettings, {"config": settings}, path).config
-    matter = config.matter or said.matter
+    matting = config.matter or said.matter
     if not is_needed:
-        return Keying(matter, None, None, True, said.limits)
+        return Keying(matting, None, None, True, said.limits)
     if config.matter is None and said.weights_sha256 is not None and weights is None:
-        problem = f"the takes were keyed by the matter {matter!r} with weights of SHA-256 {said.weights_sha256}"
+        problem = (
+            f"the takes were keyed by the matting method {matting!r} with weights of SHA-256 {said.weights_sha256}"
+        )
         raise InputError(path, problem, "config.weights_sha256", "that file as --weights, or another --matter")
-    make_matter(matter, weights)
+    make_matting_method(matting, weights)
     weights_sha256 = None if weights is None else sha256_of(weights)
-    as_aligned = (matter, weights_sha256) == (said.matter, said.weights_sha256)
+    as_aligned = (matting, weights_sha256) == (said.matter, said.weights_sha256)
     if config.matter is None and weights is not None and not as_aligned:
-        expected = f"{said.weights_sha256} by {path}, or the matter as --matter, to judge the takes anew"
+        expected = f"{said.weights_sha256} by {path}, or the matting method as --matter, to judge the takes anew"
         raise InputError(weights, f"has the SHA-256 {weights_sha256}", expected=expected)
-    return Keying(matter, weights, weights_sha256, as_aligned, said.limits)
+    return Keying(matting, weights, weights_sha256, as_aligned, said.limits)
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,7 @@ def choose_samples(
             limits = keying.limits
             problem = (
                 f"no composite reaches {limits.composite_psnr_db:g} dB, and explains its frame to "
-                f"{limits.explained_psnr_db:g} dB, by the matter {keying.matter!r}"
+                f"{limits.explained_psnr_db:g} dB, by the matting method {keying.matter!r}"
             )
             raise InputError(source.folder, problem, expected="at least one")
     except Rb2vError:
@@ -168,6 +170,6 @@ def _judge_take(source: Source, keying: Keying, name: str) -> tuple[int, ...]:
     """Return the accepted frames of a take whose composites are what eq. (1) says, and hold all of the foreground."""
     with source.open(name) as reader:
         source.read(reader, 0)  # whose size is checked
-        matter = make_matter(keying.matter, keying.weights)
-        checks = measure_composites(reader, matter, source.response, source.window.cut)
+        matting = make_matting_method(keying.matter, keying.weights)
+        checks = measure_composites(reader, matting, source.response, source.window.cut)
         return tuple(index for index, check in enumerate(checks) if keying.limits.admit(check))

@@ -19,7 +19,7 @@ from rb2v.errors import InputError
 from rb2v.execution import Executor, SerialExecutor
 from rb2v.io.aligned import AlignedSample, read_aligned_manifest
 from rb2v.io.store import output_folder
-from rb2v.matting import fit_to_take, make_matter
+from rb2v.matting import fit_to_take, make_matting_method
 from rb2v.matting.backgrounds import Picture, find_pictures
 from rb2v.progress import Count
 from rb2v.shards import Manifest, Provenance, ShardSample
@@ -55,8 +55,8 @@ def run(
 ) -> Path:
     """Build a data set and return its manifest; finished shards are skipped.
 
-    Green-screen takes that were not judged by the same matter and weights when they were aligned, or of which only a
-    part is kept, are judged before the shards are planned.
+    Green-screen takes that were not judged by the same matting method and weights when they were aligned, or of which
+    only a part is kept, are judged before the shards are planned.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def run(
     config : BuildShardsConfig, optional
         How to build.
     weights : Path, optional
-        File of the matter's weights, for one that has some.
+        File of the matting method's weights, for one that has some.
     backgrounds : Path, optional
         A folder of pictures to put behind green-screen takes; photographs of scikit-image by default.
     executor : Executor, optional
@@ -159,18 +159,18 @@ def _iter_samples(parts: Sequence[_Part], split: Split, recipe: _Recipe) -> Iter
     window, response = source.window, source.response
     for name, indices in parts:
         with recipe.source.open(name) as reader:
-            matter = None
+            matting = None
             if reader.green_screen:
-                unfitted = make_matter(recipe.keying.matter, recipe.keying.weights)
-                matter = fit_to_take(reader, unfitted, response, window.cut)
+                unfitted = make_matting_method(recipe.keying.matter, recipe.keying.weights)
+                matting = fit_to_take(reader, unfitted, response, window.cut)
             for index in indices:
                 sample = source.read(reader, index)
                 composite_psnr = math.nan
                 blurry_index = int(reader.blurry_index[index])
-                if matter is not None:
+                if matting is not None:
                     background = draw_window(recipe.backgrounds[split], window, config.seed, name, blurry_index)
                     sample = replace_screen(
-                        sample, matter, background, window, response, light_match=config.light_match
+                        sample, matting, background, window, response, light_match=config.light_match
                     )
                     light = (to_linear(frames, response) for frames in (sample.sharp, sample.blurry))
                     composite_psnr = blur_residual_psnr(*light)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rb2v.artifacts import Calibration, CameraResponse
 from rb2v.core.color import CHECKER_SRGB, to_linear
 from rb2v.core.homography import warp_points
-from rb2v.core.response import ColorPairs, GraySteps, ResponseEstimate, estimate_response
+from rb2v.core.response import CodedColorPairs, GraySteps, ResponseEstimate, estimate_response
 from rb2v.stages.calibrate.captures import Capture, Image, Points
 from rb2v.stages.calibrate.chart import GRAY_ROW, PatchColors
 
@@ -75,7 +75,7 @@ def estimate_from_patches(
     published = to_linear(CHECKER_SRGB[GRAY_ROW] / 255.0, "srgb").astype(np.float64).mean(axis=1)
     gray = usable[GRAY_ROW]
     grays = [GraySteps(patches.coded[GRAY_ROW][gray], published[gray]) for patches in (blurry, sharp)]
-    return estimate_response(grays, [ColorPairs(sharp.coded[usable], blurry.coded[usable])])
+    return estimate_response(grays, [CodedColorPairs(sharp.coded[usable], blurry.coded[usable])])
 
 
 def estimate_from_captures(captures: Sequence[Capture], calibration: Calibration) -> ResponseEstimate | None:
@@ -105,7 +105,7 @@ def estimate_from_captures(captures: Sequence[Capture], calibration: Calibration
         kept = even_source & even_target
         sources.append(source[kept])
         targets.append(target[kept])
-    pairs = ColorPairs(np.concatenate(sources), np.concatenate(targets))
+    pairs = CodedColorPairs(np.concatenate(sources), np.concatenate(targets))
     return estimate_response([], [pairs]) if len(pairs.source) >= _MIN_BLOCKS else None
 
 

@@ -238,7 +238,7 @@ def _pair(
     """
     recordings = {camera: list(fresh[camera].items()) for camera in CAMERAS}
     stated = {camera: [found for _, found in recordings[camera]] for camera in CAMERAS}
-    clock = "creation times" if all(_tell_apart(found) for found in stated.values()) else "timecodes"
+    clock = "creation times" if all(_have_distinct_times(found) for found in stated.values()) else "timecodes"
     spans = {camera: _spans(stated[camera], clock) for camera in CAMERAS}
     usual = [
         sharp.start_seconds - blurry.start_seconds
@@ -285,7 +285,7 @@ def _states_its_time(recording: Recording) -> bool:
     return recording.created is not None or recording.timecode_seconds is not None
 
 
-def _tell_apart(recordings: Sequence[Recording]) -> bool:
+def _have_distinct_times(recordings: Sequence[Recording]) -> bool:
     """Return whether the creation times of a card's recordings tell them apart; a few may lack theirs."""
     created = [recording.created for recording in recordings if recording.created is not None]
     # A program that copied a card may have stamped all files with one time.

@@ -21,12 +21,12 @@ from rb2v.core.compositing import blur_residual_psnr, composite
 from rb2v.core.metrics import alpha_errors, psnr, screen_hue_share
 from rb2v.errors import InputError
 from rb2v.io.aligned import AlignedSample, AlignedTakeReader
-from rb2v.matting import Matte, fit_to_take, make_matter
+from rb2v.matting import Matte, fit_to_take, make_matting_method
 from rb2v.shards import ShardReader, manifest_path, sha256_of
 from rb2v.stages.build_shards import Recompositor
 
 PLAIN = "plain key"
-"""Who keys beside the matter."""
+"""Who keys beside the matting method."""
 
 ERRORS = ("mad", "mse", "sad", "gradient", "connectivity", "mad_soft")
 """Errors of alpha; the last is the mean absolute difference on soft edges."""
@@ -64,7 +64,7 @@ class TakeKeying:
 
     take: str
     errors: Mapping[tuple[str, str], Figures]
-    """Mean errors of alpha by who keyed (matter or plain key) and kind of frame; none without a truth. Without the
+    """Mean errors of alpha by who keyed (matting or plain key) and kind of frame; none without a truth. Without the
     weights they are not measured, and None."""
     fidelity: Mapping[tuple[str, str], float | None]
     """Mean PSNR in the foreground, in dB, by what is held against the truth and kind of frame. Without the weights or
@@ -84,8 +84,8 @@ class TakeKeying:
     rejected_percent: float
     """Share of the frames that nothing else speaks against which were rejected for their mattes."""
     fringe_percents: tuple[float | None, float | None]
-    """Share of pixels near edges with the screen's hue, over grey, by the matter and by the plain key. Edges are the
-    true ones, or else the matter's; None where there are none."""
+    """Share of pixels near edges with the screen's hue, over gray, by the matting method and by the plain key. Edges
+    are the true ones, or else the matting method's; None where there are none."""
     sheet: tuple[Gallery, ...]
 
 
@@ -97,7 +97,7 @@ def find_keying(shards: ShardReader, weights: Path | None = None, pictures_dir: 
     shards : ShardReader
         The data set.
     weights : Path, optional
-        File of its matter's weights.
+        File of its matting method's weights.
     pictures_dir : Path, optional
         Folder of its backgrounds.
 
@@ -109,12 +109,14 @@ def find_keying(shards: ShardReader, weights: Path | None = None, pictures_dir: 
     path = manifest_path(shards.folder)
     build = shards.manifest.provenance.config.get("build_shards")
     said = build if isinstance(build, dict) else {}
-    matter, digest = said.get("matter"), said.get("weights_sha256")
-    if not isinstance(matter, str):
-        raise InputError(path, f"is {matter!r}", "provenance.config.build_shards.matter", "the name of a matter")
+    matting, digest = said.get("matter"), said.get("weights_sha256")
+    if not isinstance(matting, str):
+        raise InputError(
+            path, f"is {matting!r}", "provenance.config.build_shards.matter", "the name of a matting method"
+        )
     if weights is not None and sha256_of(weights) != digest:
         raise InputError(weights, "is not what the data set was keyed with", expected=f"SHA-256 {digest} by {path}")
-    return Keying(matter, weights, digest is None or weights is not None, pictures_dir)
+    return Keying(matting, weights, digest is None or weights is not None, pictures_dir)
 
 
 def measure_take(
@@ -196,7 +198,7 @@ class _Measured:
     errors: Mapping[tuple[str, str], Sequence[Mapping[str, float]]]
     fidelity: Mapping[tuple[str, str], Sequence[float]]
     fringes: Sequence[tuple[float, float]]
-    """By the matter, and by the plain key."""
+    """By the matting method, and by the plain key."""
     aligned_residual_db: float
     residual_db: float
     gallery: Gallery | None
@@ -248,12 +250,12 @@ class _Take:
         self._camera: Camera = "blurry" if shutter is not None and shutter.compensated else "sharp"
         first = reader.read(self.kept[0])
         self._compositor = _find_compositor(shards, first.blurry.shape[1::-1], response, keying.pictures_dir)
-        self._matter, self._screen = None, None
+        self._matting, self._screen = None, None
         if keying.is_known:
             cut = None if self._compositor is None else self._compositor.cut
-            self._matter = fit_to_take(reader, make_matter(keying.matter, keying.weights), response, cut)
-            self._screen = find_screen(self._matter, reader.plate, response)
-        self._matter_name = keying.matter
+            self._matting = fit_to_take(reader, make_matting_method(keying.matter, keying.weights), response, cut)
+            self._screen = find_screen(self._matting, reader.plate, response)
+        self._matting_name = keying.matter
         self._key_plainly = PlainKey(self._screen)
         self._split: Split = "test" if table["shard"].iloc[0].startswith("test") else "train"
 
@@ -278,14 +280,14 @@ class _Take:
         fringes: list[tuple[float, float]] = []
         gallery = None
         truths = self._render(frame, ks)
-        if self._matter is None:
+        if self._matting is None:
             for kind in (kind for kind, true in zip(("sharp", "blurry"), truths[-2:], strict=True) if true is not None):
-                errors[self._matter_name, kind], fidelity["composite", kind] = [], []
+                errors[self._matting_name, kind], fidelity["composite", kind] = [], []
         else:
             kept = sample
             if self._compositor is not None:
                 kept = AlignedSample(self._compositor.cut(sample.blurry), self._compositor.cut(sample.sharp))
-            sharp, blurry = self._matter.matte(kept.sharp, kept.blurry)
+            sharp, blurry = self._matting.matte(kept.sharp, kept.blurry)
             mattes = [Matte(sharp.alpha[k], sharp.premultiplied_linear[k]) for k in ks]
             views = [
                 *(View(f"x{k}", "sharp", kept.sharp[k], matte) for k, matte in zip(ks, mattes, strict=True)),
@@ -334,7 +336,7 @@ class _Take:
         fidelity: dict[tuple[str, str], list[float]],
     ) -> None:
         plain = self._key_plainly(view.image)
-        for name, estimate in ((self._matter_name, view.matte.alpha), (PLAIN, plain)):
+        for name, estimate in ((self._matting_name, view.matte.alpha), (PLAIN, plain)):
             errors.setdefault((name, view.kind), []).append(_measure(estimate, true.alpha))
         found = fidelity.setdefault(("composite", view.kind), [])
         compositor = self._compositor
@@ -360,7 +362,7 @@ class _Take:
         gray = np.full((*matte.alpha.shape, 3), GRAY, dtype=np.float32)
         laid = encode(composite(matte.premultiplied_linear, matte.alpha, gray), self._response)
         plain = np.where(self._key_plainly(view.image)[..., None] > 0, view.image, encode(gray, self._response))
-        # A matter that finds no edge at all has no fringe along its own.
+        # A matting method that finds no edge at all has no fringe along its own.
         alpha = matte.alpha if true is None else true.alpha
         return screen_hue_share(laid, alpha, screen_rgb), screen_hue_share(plain, alpha, screen_rgb)
 

@@ -38,9 +38,10 @@ def report(results: Sequence[TakeKeying], keying: Keying) -> Section:
     errors = [line for result in results for line in _error_lines(result, keying)]
     if errors:
         caption = (
-            f"Alpha of the matter '{keying.matter}', 0..1, against the rendered one, beside a plain key: foreground is "
-            "where green less the greater of red and blue (coded values) is below half of what it is on the screen. "
-            "Sums and gradient errors are of a whole frame. Soft edges are pixels whose true alpha is between "
+            f"Alpha of the matting method '{keying.matter}', 0..1, against the rendered one, beside a plain key: "
+            "foreground is where green less the greater of red and blue (coded values) is below half of what it is on "
+            "the screen. Sums and gradient errors are of a whole frame. Soft edges are pixels whose true alpha is "
+            "between "
             f"{SOFT[0]:g} and {SOFT[1]:g}."
         )
         blocks.append(make_table(caption, ("Take", "Frames", "Key", *_HEADER), errors, n_text_columns=3, grouped=True))
@@ -61,8 +62,8 @@ def report(results: Sequence[TakeKeying], keying: Keying) -> Section:
         "so that even perfect ones leave a residual. Samples are those that were kept; beside them the share of frames "
         "that were rejected for their mattes alone, and of all that were keyed the median of what 'rb2v align' judged "
         "them by, the least PSNR over any background. Green fringe: share of pixels within 3 pixels of an edge (the "
-        "true one where it is known, or else the matter's) that have the screen's hue, in composites over neutral "
-        "grey, in percent; 'none' where there is no edge, which is a failure."
+        "true one where it is known, or else the matting method's) that have the screen's hue, in composites over "
+        "neutral grey, in percent; 'none' where there is no edge, which is a failure."
     )
     columns = (
         "aligned",
@@ -79,18 +80,18 @@ def report(results: Sequence[TakeKeying], keying: Keying) -> Section:
     lines = (*errors, *fidelities, *residuals)
     scores = tuple(cell for line in lines for cell in line if isinstance(cell, Score))
     lead = " ".join(
-        ["Mattes of green-screen takes, and the composites that the data set holds.", *_tell_lacks(results, keying)]
+        ["Mattes of green-screen takes, and the composites that the data set holds.", *_format_lacks(results, keying)]
     )
     galleries = [gallery for result in results for gallery in result.sheet]
     return Section("Green-screen takes", lead, (*blocks, *galleries), scores)
 
 
-def _tell_lacks(results: Sequence[TakeKeying], keying: Keying) -> list[str]:
+def _format_lacks(results: Sequence[TakeKeying], keying: Keying) -> list[str]:
     told = []
     if not keying.is_known:
         told.append(
-            f"Mattes, fringes and composites are not measured: the weights that the matter '{keying.matter}' keyed "
-            "with are not given (--weights)."
+            f"Mattes, fringes and composites are not measured: the weights that the matting method '{keying.matter}' "
+            "keyed with are not given (--weights)."
         )
     elif not all(result.has_backgrounds for result in results):
         told.append(

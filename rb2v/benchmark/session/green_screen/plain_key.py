@@ -1,4 +1,4 @@
-"""The screen's colour as a take's matter knows it, and the plain key that mattes are held beside."""
+"""The screen's colour as a take's matting method knows it, and the plain key that mattes are held beside."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from rb2v.artifacts import CameraResponse
 from rb2v.core.color import encode, to_linear
 from rb2v.errors import Rb2vError
-from rb2v.matting import TakeMatter
+from rb2v.matting import FittedMatting
 from rb2v.matting.backdrop import estimate_backdrop
 from rb2v.matting.chroma import ChromaKey
 
@@ -16,16 +16,16 @@ _SCREEN_SHARE = 0.5  # of a cell of the backdrop, from which on it shows the scr
 
 
 def find_screen(
-    matter: TakeMatter, plate: NDArray[np.uint8] | None, response: CameraResponse
+    matting: FittedMatting, plate: NDArray[np.uint8] | None, response: CameraResponse
 ) -> NDArray[np.uint8] | None:
     """Return a screen's median colour.
 
     Parameters
     ----------
-    matter : TakeMatter
+    matting : FittedMatting
         What has learnt the take; of a chroma key its own backdrop counts.
     plate : (H, W, 3) ndarray of uint8, optional
-        The take's clean plate, which counts for other matters.
+        The take's clean plate, which counts for other matting methods.
     response : {"linear", "srgb"} or float
         The camera response that is coded in the plate, and in what is returned.
 
@@ -34,8 +34,8 @@ def find_screen(
     (3,) ndarray of uint8, or None
         RGB, coded; None where no screen is seen.
     """
-    if isinstance(matter, ChromaKey):
-        backdrop = matter.backdrop
+    if isinstance(matting, ChromaKey):
+        backdrop = matting.backdrop
     elif plate is None:
         return None
     else:

@@ -92,7 +92,7 @@ class DeblurSuite(ShardsSuite[DeblurCell]):
         if self.order_run is not None:
             load_order_network(self.order_run)
 
-    def fixed(self) -> dict[str, Any]:
+    def shared_settings(self) -> dict[str, Any]:
         """Return what all runs in a folder share."""
         changing = ("backbones", "methods", "seeds", "alphas", "shown_sequences")
         return {
@@ -226,7 +226,7 @@ class DeblurSuite(ShardsSuite[DeblurCell]):
             galleries.append(Gallery(f"{take}, blurry frame {frame}.", tuple(shown), columns=1))
         return galleries
 
-    def described(self) -> dict[str, Any]:
+    def description(self) -> dict[str, Any]:
         """Return the data set, the order network and the configuration."""
         return {
             "rig": self.reader.manifest.rig,
@@ -235,14 +235,14 @@ class DeblurSuite(ShardsSuite[DeblurCell]):
             "config": dataclasses.asdict(self.config),
         }
 
-    def told(self) -> dict[str, str]:
+    def facts(self) -> dict[str, str]:
         """Return what the report says of itself."""
-        config, (name, data_set) = self.config, *super().told().items()
+        config, (name, data_set) = self.config, *super().facts().items()
         size = "as they are" if config.image_size is None else f"shrunk to {config.image_size} px"
         steps = f"{config.steps} steps of {config.batch_size} crops of {config.crop_size} px"
-        return {name: f"{data_set}, {size}", "Runs": f"{len(self.cells())}, {steps}", "Order": self._tell_order()}
+        return {name: f"{data_set}, {size}", "Runs": f"{len(self.cells())}, {steps}", "Order": self._format_order()}
 
-    def _tell_order(self) -> str:
+    def _format_order(self) -> str:
         if self.order_run is not None:
             return "a network that was given"
         return "its own network, trained on the same data" if self.first_cells() else "no method asks for one"

@@ -120,7 +120,7 @@ class InterpolationSuite(Suite[MethodCell]):
     def _data_sha256(self) -> str:
         return digest(self._triplets)
 
-    def fixed(self) -> dict[str, Any]:
+    def shared_settings(self) -> dict[str, Any]:
         """Return what all tables in a folder share."""
         return {
             "lpips": self.lpips,
@@ -183,7 +183,7 @@ class InterpolationSuite(Suite[MethodCell]):
             galleries.append(sections.show_triplet(f"{set_name}/{row.triplet}", frames, made))
         return galleries
 
-    def described(self) -> dict[str, Any]:
+    def description(self) -> dict[str, Any]:
         """Return the methods."""
         return {"methods": list(self.config.methods), "missing": self._methods[1]}
 
@@ -193,14 +193,14 @@ class InterpolationSuite(Suite[MethodCell]):
         return {
             "schema": SCHEMA,
             "stage": "interpolation-suite",
-            **self.fixed(),
+            **self.shared_settings(),
             "version": __version__,
             "suite": self.name,
-            **self.described(),
+            **self.description(),
             "table": [_to_row(name, method, one) for name, each in told.items() for method, one in each.items()],
         }
 
-    def told(self) -> dict[str, str]:
+    def facts(self) -> dict[str, str]:
         """Return what the report says of itself."""
         methods, missing = self._methods
         n_sets = len({triplet.set_name for triplet in self._triplets})

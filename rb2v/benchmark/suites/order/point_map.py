@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from rb2v.device import one_torch_thread
 from rb2v.hypercut.checkpoint import load_order_network
-from rb2v.hypercut.order import sequence_pairs
+from rb2v.hypercut.pair_order import sequence_pairs
 from rb2v.hypercut.sequences import load_sequences
 from rb2v.shards import ShardReader
 from rb2v.training.data import to_float

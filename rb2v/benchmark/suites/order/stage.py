@@ -62,7 +62,7 @@ class OrderSuite(ShardsSuite[OrderCell]):
         """Reject a data set without held-out sequences, and the truth of another one."""
         _ = self.reader, self._motion
 
-    def fixed(self) -> dict[str, Any]:
+    def shared_settings(self) -> dict[str, Any]:
         """Return what all runs in a folder share."""
         return {
             "image_size": self.config.image_size,
@@ -105,7 +105,7 @@ class OrderSuite(ShardsSuite[OrderCell]):
         }
         return [*made, sections.report_points(maps)]
 
-    def described(self) -> dict[str, Any]:
+    def description(self) -> dict[str, Any]:
         """Return the data set, the truth and the configuration."""
         return {
             "rig": self.reader.manifest.rig,
@@ -115,10 +115,10 @@ class OrderSuite(ShardsSuite[OrderCell]):
             "config": dataclasses.asdict(self.config),
         }
 
-    def told(self) -> dict[str, str]:
+    def facts(self) -> dict[str, str]:
         """Return what the report says of itself."""
         return {
-            **super().told(),
+            **super().facts(),
             "Runs": f"{len(self.cells())}, at {self.config.image_size} px",
             "Held against": "trivial controls" if self._motion is None else "the true motion and trivial controls",
         }

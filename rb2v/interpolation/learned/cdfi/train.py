@@ -34,7 +34,7 @@ from rb2v.training.loop import run_steps
 from rb2v.training.optimizers import AdamW
 from rb2v.training.ranks import Ranks
 from rb2v.training.state import STATE_NAME, Stateful, TrainingState
-from rb2v.training.steps import descend
+from rb2v.training.steps import optimizer_step
 
 METRICS_NAME = "metrics.json"
 TRIPLETS_NAME = "triplets.npy"
@@ -93,7 +93,7 @@ def run(
     """
     ranks = Ranks(torch_device_of(device))
     with ExitStack() as stack:
-        with ranks.together():
+        with ranks.sync_errors():
             stack.enter_context(training_threads())
             check_torch_device(device)
             ranks.check_batch_size(config.batch_size)
@@ -102,16 +102,16 @@ def run(
             settings: dict[str, Any] = {"schema": SCHEMA, "stage": "train-interpolator", **dataclasses.asdict(config)}
             settings |= {"data": "generated" if clips is None else "clips", "data_sha256": data_sha256}
             settings["init_sha256"] = None if init is None else sha256_of(_file_of(init))
-            if ranks.leads:
+            if ranks.is_main_process:
                 stack.enter_context(output_folder(out_dir, settings))
         checkpoint = out_dir / CHECKPOINT_NAME
-        if not ranks.from_first(checkpoint.exists()):
-            with ranks.together():
-                if ranks.leads and found and not (out_dir / TRIPLETS_NAME).exists():
+        if not ranks.broadcast(checkpoint.exists()):
+            with ranks.sync_errors():
+                if ranks.is_main_process and found and not (out_dir / TRIPLETS_NAME).exists():
                     _gather(found, out_dir / TRIPLETS_NAME, config, progress)
             _train(network, source or out_dir / TRIPLETS_NAME, out_dir, config, settings, ranks, workers, progress)
-        ranks.leave()
-        if ranks.leads:
+        ranks.destroy()
+        if ranks.is_main_process:
             (out_dir / STATE_NAME).unlink(missing_ok=True)
             (out_dir / TRIPLETS_NAME).unlink(missing_ok=True)
             if not (out_dir / METRICS_NAME).exists():
@@ -209,15 +209,15 @@ def _train(
             loss, terms = _measure_motion(wrapped, *fabric.to_device(next(pans)))
         else:
             loss, terms = _measure(wrapped, fabric.to_device(next(batches)), config)
-        return descend(fabric, ranks, wrapped, optimizer, loss, terms)
+        return optimizer_step(fabric, ranks, wrapped, optimizer, loss, terms)
 
     run_steps(
         *(state, config, optimizer, take_step),
         after_step=lambda step: average.update(network, step),
         progress=progress,
     )
-    with ranks.together():
-        if ranks.leads:
+    with ranks.sync_errors():
+        if ranks.is_main_process:
             save_cdfi(out_dir / CHECKPOINT_NAME, average.network.state_dict(), settings)
 
 

@@ -1,4 +1,4 @@
-"""The matter ``background``: the network's mattes of sharp frames, and what follows from them for the blurry frame."""
+"""The matting method ``background``: mattes of sharp frames by a network, and that of the blurry frame from them."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ _MIN_CONTRAST = 1e-2  # squared distance of foreground and plate in linear light
 _UNSURE = np.float32(0.03)  # change of alpha that is as likely an error of a sharp matte as light between sharp frames
 
 
-def load_matter(weights: Path | None) -> BackgroundMatter:
-    """Return the matter with the weights of a file.
+def load_background_matting(weights: Path | None) -> BackgroundMatting:
+    """Return the matting method with the weights of a file.
 
     Raises
     ------
@@ -37,11 +37,11 @@ def load_matter(weights: Path | None) -> BackgroundMatter:
         If no file is given, or it holds no weights of this network.
     """
     if weights is None:
-        raise Rb2vError("the matter 'background' needs weights; expected --weights FILE, see models/README.md")
-    return BackgroundMatter(load_network(weights))
+        raise Rb2vError("the matting method 'background' needs weights; expected --weights FILE, see models/README.md")
+    return BackgroundMatting(load_network(weights))
 
 
-class BackgroundMatter:
+class BackgroundMatting:
     """Tell the foreground of a take by its clean plate.
 
     Parameters
@@ -55,7 +55,9 @@ class BackgroundMatter:
     def __init__(self, network: MattingNetwork) -> None:
         self._network = network
 
-    def fit(self, frames: NDArray[np.uint8], response: Response, plate: NDArray[np.uint8] | None = None) -> PlateMatter:
+    def fit(
+        self, frames: NDArray[np.uint8], response: Response, plate: NDArray[np.uint8] | None = None
+    ) -> PlateMatting:
         """Take the plate of a take.
 
         Parameters
@@ -73,15 +75,15 @@ class BackgroundMatter:
             If there is no plate, or it is not of the frames' size.
         """
         if plate is None:
-            raise Rb2vError("there is no clean plate, which the matter 'background' needs")
+            raise Rb2vError("there is no clean plate, which the matting method 'background' needs")
         if plate.shape != frames.shape[1:]:
             sizes = [f"{shape[1]}x{shape[0]}" for shape in (plate.shape, frames.shape[1:])]
             raise Rb2vError(f"the clean plate is {sizes[0]}, its frames are {sizes[1]}")
-        return PlateMatter(self._network, plate, response)
+        return PlateMatting(self._network, plate, response)
 
 
-class PlateMatter:
-    """The background matter of one take.
+class PlateMatting:
+    """Background matting of one take.
 
     Parameters
     ----------
@@ -100,7 +102,7 @@ class PlateMatter:
         self._plate = self._show(plate)
 
     def matte(self, sharp: NDArray[np.uint8], blurry: NDArray[np.uint8]) -> tuple[Matte, Matte]:
-        """Return the mattes of a sharp sequence and of its blurry frame; see `TakeMatter.matte`."""
+        """Return the mattes of a sharp sequence and of its blurry frame; see `FittedMatting.matte`."""
         mattes = [self._matte_sharp(frame) for frame in sharp]
         alphas, foregrounds = (np.stack(parts) for parts in zip(*mattes, strict=True))
         means = [_mean_over_window(stack) for stack in (alphas, foregrounds, _to_linear_all(sharp, self._response))]
