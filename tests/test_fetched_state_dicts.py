@@ -55,7 +55,7 @@ class Malicious:
         ({"a": torch.zeros(4, 3).T}, "part of another"),
         ({"a": {"b": torch.zeros(2)}}, "holds 'a', which is no tensor"),
         ({"a": 1.0}, "holds 'a', which is no tensor"),
-        ({1: torch.zeros(2)}, "holds '1', which is no tensor"),
+        ({1: torch.zeros(2)}, "holds a int where a str belongs"),
         ({}, "holds no tensors by name"),
         (torch.zeros(2), "holds no tensors by name"),
     ],

@@ -9,11 +9,10 @@ References
 
 from __future__ import annotations
 
-import io
 import pickletools
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, BinaryIO, ClassVar
 
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 
@@ -61,8 +60,8 @@ class PickleReader(ABC):
         """Return what stands for something that lies outside of the pickle."""
         raise RejectedError(f"refers to {str(persistent_id)[:80]!r}")
 
-    def read(self, pickled: bytes) -> object:
-        """Return what a pickle describes.
+    def read(self, pickled: bytes | BinaryIO) -> object:
+        """Return what a pickle describes; of a stream the next one, and no byte behind it.
 
         Raises
         ------
@@ -72,7 +71,7 @@ class PickleReader(ABC):
         stack: list[Any] = []
         memory: dict[int, Any] = {}
         try:
-            for opcode, argument, _ in pickletools.genops(io.BytesIO(pickled)):
+            for opcode, argument, _ in pickletools.genops(pickled):
                 if opcode.name == "STOP":
                     (result,) = stack
                     return result
