@@ -12,16 +12,15 @@ import typer
 
 from rb2v.cli.options import Given, OptionsOf
 from rb2v.cli.shared import (
-    FILES,
     METHOD,
-    Command,
     Device,
     ExecutorName,
     RawDir,
     Weights,
     Workers,
     echo,
-    make_app,
+    files,
+    make_command,
     parse_response,
     show_progress,
 )
@@ -32,7 +31,10 @@ if TYPE_CHECKING:
     from rb2v.artifacts import TakeRegistration
     from rb2v.stages.align import TakeRecord
 
-app = make_app()
+app, command = make_command(
+    "align",
+    "rb2v align --raw-dir session/raw --calibration session/calibration.json --out session/aligned",
+)
 
 _REMEDIES = {
     "no-clock": "run 'rb2v doctor', look at calibration_overlay.png, and see that both videos show one scene",
@@ -49,11 +51,7 @@ _REMEDIES = {
 """What to do where a reason rejected most frames of a session."""
 
 
-@app.command(
-    "align",
-    cls=Command,
-    epilog="Example: rb2v align --raw-dir session/raw --calibration session/calibration.json --out session/aligned",
-)
+@command
 @OptionsOf(
     AlignConfig,
     {
@@ -75,22 +73,19 @@ _REMEDIES = {
 )
 def align(
     raw_dir: RawDir,
-    calibration: Annotated[Path, typer.Option(help="The rig's calibration.json.", rich_help_panel=FILES)],
-    out: Annotated[Path, typer.Option(help="Folder for the aligned takes and alignment.csv.", rich_help_panel=FILES)],
+    calibration: Annotated[Path, files("The rig's calibration.json.")],
+    out: Annotated[Path, files("Folder for the aligned takes and alignment.csv.")],
     given: Given,
     config: Annotated[
         Path | None,
-        typer.Option(help="YAML file of method and thresholds; options given here win.", rich_help_panel=FILES),
+        files("YAML file of method and thresholds; options given here win."),
     ] = None,
-    take: Annotated[
-        list[str] | None, typer.Option(help="Name of a take to align; may be repeated.", rich_help_panel=FILES)
-    ] = None,
+    take: Annotated[list[str] | None, files("Name of a take to align; may be repeated.")] = None,
     interpolator_weights: Annotated[
         Path | None,
-        typer.Option(
-            help="The interpolator's weights in place of its usual ones: for cdfi what 'rb2v train-interpolator' wrote "
-            "or the authors' CDFI_adacof.pth, for rife a folder of its files.",
-            rich_help_panel=FILES,
+        files(
+            "The interpolator's weights in place of its usual ones: for cdfi what 'rb2v train-interpolator' wrote "
+            "or the authors' CDFI_adacof.pth, for rife a folder of its files."
         ),
     ] = None,
     weights: Weights = None,

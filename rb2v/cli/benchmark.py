@@ -20,6 +20,7 @@ from rb2v.cli.shared import (
     ExecutorName,
     Workers,
     echo,
+    files,
     make_app,
     parse_labelled,
     show_progress,
@@ -68,8 +69,8 @@ app = make_app(
     epilog="Example: rb2v benchmark --shards session/shards --run session/hypercut --out session/report",
 )
 
-Shards = Annotated[Path, typer.Option(help="Folder that 'rb2v build-shards' wrote.", rich_help_panel=FILES)]
-Out = Annotated[Path, typer.Option(help="Folder for results.json, results.csv and report.html.", rich_help_panel=FILES)]
+Shards = Annotated[Path, files("Folder that 'rb2v build-shards' wrote.")]
+Out = Annotated[Path, files("Folder for results.json, results.csv and report.html.")]
 Preset = Annotated[
     Literal["small", "full"], typer.Option(help="small for two cores, full for a GPU.", rich_help_panel=METHOD)
 ]
@@ -86,15 +87,11 @@ Lpips = Annotated[
 def score_data(
     shards: Shards,
     out: Out,
-    run: Annotated[
-        Path | None, typer.Option(help="Folder that 'rb2v train-hypercut' wrote.", rich_help_panel=FILES)
-    ] = None,
-    aligned: Annotated[Path | None, typer.Option(help="Folder that 'rb2v align' wrote.", rich_help_panel=FILES)] = None,
-    calibration: Annotated[Path | None, typer.Option(help="The rig's calibration.json.", rich_help_panel=FILES)] = None,
+    run: Annotated[Path | None, files("Folder that 'rb2v train-hypercut' wrote.")] = None,
+    aligned: Annotated[Path | None, files("Folder that 'rb2v align' wrote.")] = None,
+    calibration: Annotated[Path | None, files("The rig's calibration.json.")] = None,
     raw_dir: Annotated[Path | None, typer.Option("--raw-dir", help="The raw directory.", rich_help_panel=FILES)] = None,
-    truth: Annotated[
-        Path | None, typer.Option(help="Truth folder of what was simulated.", rich_help_panel=FILES)
-    ] = None,
+    truth: Annotated[Path | None, files("Truth folder of what was simulated.")] = None,
     compare: Annotated[
         list[str] | None,
         typer.Option(
@@ -105,22 +102,15 @@ def score_data(
     ] = None,
     weights: Annotated[
         Path | None,
-        typer.Option(
-            help="Weights that the data set was keyed with, if its matting method has some.", rich_help_panel=FILES
-        ),
+        files("Weights that the data set was keyed with, if its matting method has some."),
     ] = None,
     interpolator_weights: Annotated[
         Path | None,
-        typer.Option(
-            help="Weights that the takes were aligned with, where they were given to 'rb2v align'.",
-            rich_help_panel=FILES,
-        ),
+        files("Weights that the takes were aligned with, where they were given to 'rb2v align'."),
     ] = None,
     backgrounds: Annotated[
         Path | None,
-        typer.Option(
-            help="Folder of images that the data set was built with, if not the default.", rich_help_panel=FILES
-        ),
+        files("Folder of images that the data set was built with, if not the default."),
     ] = None,
     workers: Workers = None,
     executor: ExecutorName = "auto",
@@ -154,9 +144,7 @@ def compare_order_networks(
     shards: Shards,
     out: Out,
     given: Given,
-    truth: Annotated[
-        Path | None, typer.Option(help="Truth folder of what was simulated.", rich_help_panel=FILES)
-    ] = None,
+    truth: Annotated[Path | None, files("Truth folder of what was simulated.")] = None,
     preset: Preset = "small",
     arch: Annotated[
         list[str] | None, repeated_choice(OrderNetworkName, "A network to compare, all by default", METHOD)
@@ -187,15 +175,10 @@ def compare_deblurring(
     given: Given,
     order_run: Annotated[
         Path | None,
-        typer.Option(
-            help="Folder that 'rb2v train-hypercut' wrote; an order network is trained by default.",
-            rich_help_panel=FILES,
-        ),
+        files("Folder that 'rb2v train-hypercut' wrote; an order network is trained by default."),
     ] = None,
     run: Annotated[Path | None, typer.Option("--run", hidden=True)] = None,
-    pictures: Annotated[
-        Path | None, typer.Option(help="Folder of blurry images to try the networks on.", rich_help_panel=FILES)
-    ] = None,
+    pictures: Annotated[Path | None, files("Folder of blurry images to try the networks on.")] = None,
     preset: Preset = "small",
     backbone: Annotated[
         list[str] | None,
@@ -229,14 +212,10 @@ def compare_deblurring(
 def compare_interpolation(
     data: Annotated[
         Path,
-        typer.Option(
-            help="Folder of triplets, each a folder of three images: first, true middle, last.", rich_help_panel=FILES
-        ),
+        files("Folder of triplets, each a folder of three images: first, true middle, last."),
     ],
     out: Out,
-    weights: Annotated[
-        Path | None, typer.Option(help="Weights of the one method that is given.", rich_help_panel=FILES)
-    ] = None,
+    weights: Annotated[Path | None, files("Weights of the one method that is given.")] = None,
     method: Annotated[
         list[str] | None, repeated_choice(InterpolatorName, "A method to compare, the usual ones by default", METHOD)
     ] = None,

@@ -5,44 +5,35 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from rb2v.cli.options import Given, OptionsOf
 from rb2v.cli.shared import (
     EXECUTION,
-    FILES,
     METHOD,
-    Command,
     ExecutorName,
     Weights,
     Workers,
     echo,
-    make_app,
+    files,
+    make_command,
     print_splits,
     show_progress,
 )
 from rb2v.stages.build_shards.config import BuildShardsConfig
 
-app = make_app()
+app, command = make_command("build-shards", "rb2v build-shards --aligned session/aligned --out session/shards")
 
 
-@app.command(
-    "build-shards",
-    cls=Command,
-    epilog="Example: rb2v build-shards --aligned session/aligned --out session/shards",
-)
+@command
 @OptionsOf(
     BuildShardsConfig,
     {METHOD: ("matter", "light_match", "output_size", "test_share", "shard_samples"), EXECUTION: ("seed",)},
     former={"output_size": "--size"},
 )
 def build_shards(
-    aligned: Annotated[Path, typer.Option(help="Folder that 'rb2v align' wrote.", rich_help_panel=FILES)],
-    out: Annotated[Path, typer.Option(help="Folder for the shards and manifest.json.", rich_help_panel=FILES)],
+    aligned: Annotated[Path, files("Folder that 'rb2v align' wrote.")],
+    out: Annotated[Path, files("Folder for the shards and manifest.json.")],
     given: Given,
-    backgrounds: Annotated[
-        Path | None, typer.Option(help="Folder of images to put behind green-screen takes.", rich_help_panel=FILES)
-    ] = None,
+    backgrounds: Annotated[Path | None, files("Folder of images to put behind green-screen takes.")] = None,
     weights: Weights = None,
     workers: Workers = None,
     executor: ExecutorName = "auto",

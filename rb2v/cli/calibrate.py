@@ -9,28 +9,25 @@ import typer
 
 from rb2v.cli.options import Given, OptionsOf
 from rb2v.cli.shared import (
-    FILES,
     METHOD,
-    Command,
     RawDir,
-    make_app,
+    files,
+    make_command,
     parse_charuco,
     show_progress,
 )
 from rb2v.stages.calibrate.config import CalibrateConfig
 
-app = make_app()
+app, command = make_command("calibrate", "rb2v calibrate --raw-dir session/raw --out session/calibration.json")
 
 
-@app.command(
-    "calibrate", cls=Command, epilog="Example: rb2v calibrate --raw-dir session/raw --out session/calibration.json"
-)
+@command
 @OptionsOf(
     CalibrateConfig, {METHOD: ("board_corners", "lenses", "takes", "response")}, former={"board_corners": "--board"}
 )
 def calibrate(
     raw_dir: RawDir,
-    out: Annotated[Path, typer.Option(help="Calibration file to write.", rich_help_panel=FILES)],
+    out: Annotated[Path, files("Calibration file to write.")],
     given: Given,
     charuco: Annotated[
         str | None,

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rb2v.cli.options import Given, OptionsOf
-from rb2v.cli.shared import EXECUTION, FILES, METHOD, Command, Device, echo, make_app, show_progress
+from rb2v.cli.shared import EXECUTION, METHOD, Device, echo, files, make_command, show_progress
 from rb2v.deblurring.config import DeblurConfig
 
 if TYPE_CHECKING:
     from rb2v.deblurring import Deblurred
 
-app = make_app()
+app, command = make_command("deblur", "rb2v deblur photo.jpg --run session/blur2vid --out photo.mp4")
 
 
-@app.command("deblur", cls=Command, epilog="Example: rb2v deblur photo.jpg --run session/blur2vid --out photo.mp4")
+@command
 @OptionsOf(DeblurConfig, {METHOD: ("format", "fps", "loop"), EXECUTION: ("tile", "overlap")})
 def deblur(
     image: Annotated[
@@ -26,19 +26,15 @@ def deblur(
     ],
     out: Annotated[
         Path,
-        typer.Option(
-            help="A .mp4 or .gif file, or a folder for frame_1.png and so on; for a folder of images a folder, for a "
-            "video a .mp4 file.",
-            rich_help_panel=FILES,
+        files(
+            "A .mp4 or .gif file, or a folder for frame_1.png and so on; for a folder of images a folder, for a "
+            "video a .mp4 file."
         ),
     ],
     given: Given,
     run: Annotated[
         Path | None,
-        typer.Option(
-            help="Folder that 'rb2v train-blur2vid' wrote, or its checkpoint; the weights that rb2v ships by default.",
-            rich_help_panel=FILES,
-        ),
+        files("Folder that 'rb2v train-blur2vid' wrote, or its checkpoint; the weights that rb2v ships by default."),
     ] = None,
     device: Device = "auto",
 ) -> None:

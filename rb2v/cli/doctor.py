@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rb2v.cli.shared import Command, ExecutorName, Workers, echo, make_app, show_progress
+from rb2v.cli.shared import ExecutorName, Workers, echo, make_command, show_progress
 from rb2v.errors import Rb2vError
 
 if TYPE_CHECKING:
     from rb2v.stages.doctor import Diagnosis
 
-app = make_app()
+app, command = make_command("doctor", "rb2v doctor session/raw")
 
 STYLES = {"ok": "green", "info": "cyan", "warn": "yellow", "refuse": "bold red"}
 """How the terminal shows a level."""
@@ -22,7 +22,7 @@ STYLES = {"ok": "green", "info": "cyan", "warn": "yellow", "refuse": "bold red"}
 _SHOWN = ("refuse", "warn", "info")
 
 
-@app.command("doctor", cls=Command, epilog="Example: rb2v doctor session/raw")
+@command
 def doctor(
     raw_dir: Annotated[Path, typer.Argument(help="Raw directory: capture.yaml, takes/.")],
     json: Annotated[Path | None, typer.Option(help="File to write what was found to, as JSON.")] = None,

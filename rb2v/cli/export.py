@@ -9,35 +9,31 @@ import typer
 
 from rb2v.cli.options import Given, OptionsOf
 from rb2v.cli.shared import (
-    FILES,
     METHOD,
-    Command,
     ExecutorName,
     Workers,
     echo,
-    make_app,
+    files,
+    make_command,
     print_splits,
     show_progress,
 )
 from rb2v.shards.exchange.config import ExportConfig
 
-app = make_app()
+app, command = make_command("export", "rb2v export session/shards --out session/Street --format hypercut")
 
 
-@app.command("export", cls=Command, epilog="Example: rb2v export session/shards --out session/Street --format hypercut")
+@command
 @OptionsOf(ExportConfig, {METHOD: ("format", "only_consistent")})
 def export(
     shards: Annotated[
         Path, typer.Argument(metavar="SHARDS", help="Folder that 'rb2v build-shards' wrote.", show_default=False)
     ],
-    out: Annotated[Path, typer.Option(help="Folder to write.", rich_help_panel=FILES)],
+    out: Annotated[Path, files("Folder to write.")],
     given: Given,
     labels: Annotated[
         Path | None,
-        typer.Option(
-            help="Table of 'rb2v label-order' or 'rb2v train-hypercut', in place of the shards' orders.",
-            rich_help_panel=FILES,
-        ),
+        files("Table of 'rb2v label-order' or 'rb2v train-hypercut', in place of the shards' orders."),
     ] = None,
     workers: Workers = None,
     executor: ExecutorName = "auto",

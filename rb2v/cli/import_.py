@@ -10,28 +10,27 @@ import typer
 from rb2v.choices import LayoutName
 from rb2v.cli.options import Given, OptionsOf
 from rb2v.cli.shared import (
-    FILES,
     METHOD,
-    Command,
     ExecutorName,
     Workers,
     echo,
-    make_app,
+    files,
+    make_command,
     print_splits,
     show_progress,
 )
 from rb2v.shards.exchange.config import ImportConfig
 
-app = make_app()
+app, command = make_command("import", "rb2v import dataset/RB2V/Street --out street/shards")
 
 
-@app.command("import", cls=Command, epilog="Example: rb2v import dataset/RB2V/Street --out street/shards")
+@command
 @OptionsOf(ImportConfig, {METHOD: ("val", "category", "shard_samples")})
 def import_(
     source: Annotated[
         Path, typer.Argument(metavar="SRC", help="Folder of a data set in another layout.", show_default=False)
     ],
-    out: Annotated[Path, typer.Option(help="Folder for the shards and manifest.json.", rich_help_panel=FILES)],
+    out: Annotated[Path, files("Folder for the shards and manifest.json.")],
     given: Given,
     format_: Annotated[
         LayoutName | None,

@@ -13,12 +13,12 @@ from rb2v.cli.shared import (
     EXECUTION,
     FILES,
     METHOD,
-    Command,
     ExecutorName,
     Workers,
     echo,
     echo_error,
-    make_app,
+    files,
+    make_command,
     show_progress,
 )
 from rb2v.errors import Rb2vError
@@ -27,14 +27,13 @@ from rb2v.stages.ingest.config import IngestConfig
 if TYPE_CHECKING:
     from rb2v.stages.ingest import Plan
 
-app = make_app()
-
-
-@app.command(
+app, command = make_command(
     "ingest",
-    cls=Command,
-    epilog="Example: rb2v ingest /media/BLURRY /media/SHARP --out session/raw --category face --subject ann",
+    "rb2v ingest /media/BLURRY /media/SHARP --out session/raw --category face --subject ann",
 )
+
+
+@command
 @OptionsOf(
     IngestConfig,
     {
@@ -48,9 +47,7 @@ def ingest(
     card_sharp: Annotated[Path, typer.Argument(help="Memory card of the sharp camera, likewise.")],
     out: Annotated[
         Path,
-        typer.Option(
-            help="Raw directory to write to; new takes are added to one that is there.", rich_help_panel=FILES
-        ),
+        files("Raw directory to write to; new takes are added to one that is there."),
     ],
     given: Given,
     copy: Annotated[bool, typer.Option("--copy", hidden=True)] = False,

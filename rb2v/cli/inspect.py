@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from rb2v.cli.shared import Command, echo, make_app, show_progress
+from rb2v.cli.shared import echo, make_command, show_progress
 from rb2v.errors import InputError, Rb2vError
 
 if TYPE_CHECKING:
     from rb2v.inspection import Histogram, Summary
 
-app = make_app()
+app, command = make_command("inspect", "rb2v inspect session/shards --serve")
 
 _BAR_WIDTH = 40  # columns; leaves room for labels on a terminal of 80
 _MOST_NAMES = 8  # as many takes or subjects as fit a line or two
 
 
-@app.command("inspect", cls=Command, epilog="Example: rb2v inspect session/shards --serve")
+@command
 def inspect(
     shards: Annotated[Path, typer.Argument(help="Folder that 'rb2v build-shards' wrote.")],
     split: Annotated[Literal["train", "test"] | None, typer.Option(help="Look at one split only.")] = None,

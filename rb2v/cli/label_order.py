@@ -7,16 +7,15 @@ from typing import Annotated, Literal
 
 import typer
 
-from rb2v.cli.shared import Command, Device, echo, make_app, show_progress
+from rb2v.cli.shared import Device, echo, make_command, show_progress
 
-app = make_app()
-
-
-@app.command(
+app, command = make_command(
     "label-order",
-    cls=Command,
-    epilog="Example: rb2v label-order --shards session/shards --run session/hypercut --out session/order_labels.csv",
+    "rb2v label-order --shards session/shards --run session/hypercut --out session/order_labels.csv",
 )
+
+
+@command
 def label_order(
     shards: Annotated[Path, typer.Option(help="Folder that 'rb2v build-shards' wrote.")],
     run: Annotated[

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from rb2v.cli.shared import Command, echo, make_app
+from rb2v.cli.shared import echo, make_command
 
-app = make_app()
+app, command = make_command("rigs", "rb2v rigs")
 
 
-@app.command("rigs", cls=Command, epilog="Example: rb2v rigs")
+@command
 def rigs() -> None:
     """List the rigs that are known by name, and explain them."""
     from rich.box import SIMPLE_HEAD

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
 from typer.core import TyperCommand
@@ -56,6 +56,12 @@ def make_app(**options: Any) -> typer.Typer:  # noqa: ANN401 - what typer.Typer 
     return typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, **options)
 
 
+def make_command(name: str, example: str) -> tuple[typer.Typer, Callable[[Function], Function]]:
+    """Return an application of one command, and the decorator of its function."""
+    app = make_app()
+    return app, app.command(name, cls=Command, epilog=f"Example: {example}")
+
+
 def echo(*objects: Any, soft_wrap: bool = False) -> None:  # noqa: ANN401 - whatever rich can show
     """Print to standard output; texts longer than a line are broken unless ``soft_wrap``."""
     from rb2v.cli.consoles import console
@@ -70,9 +76,17 @@ def echo_error(*objects: Any, soft_wrap: bool = False) -> None:  # noqa: ANN401 
     error_console.print(*objects, soft_wrap=soft_wrap)
 
 
+Function = TypeVar("Function", bound=Callable[..., Any])
+
 FILES = "Input and output"
 METHOD = "Method"
 EXECUTION = "Execution"
+
+
+def files(text: str, **options: Any) -> Any:  # noqa: ANN401 - what typer.Option takes, and its result
+    """Return an option of a file or folder, with its help."""
+    return typer.Option(help=text, rich_help_panel=FILES, **options)
+
 
 RawDir = Annotated[
     Path, typer.Option("--raw-dir", help="Raw directory: capture.yaml, calibration/, takes/.", rich_help_panel=FILES)
@@ -82,7 +96,7 @@ Workers = Annotated[
 ]
 Weights = Annotated[
     Path | None,
-    typer.Option(help="File of the matting method's weights, for one that has some.", rich_help_panel=FILES),
+    files("File of the matting method's weights, for one that has some."),
 ]
 ExecutorName = Annotated[
     str,

@@ -12,20 +12,20 @@ from rb2v.cli.options import Given, OptionsOf
 from rb2v.cli.shared import (
     EXECUTION,
     FILES,
-    Command,
     ExecutorName,
     Workers,
     echo,
-    make_app,
+    files,
+    make_command,
     parse_milliseconds,
     show_progress,
 )
 from rb2v.simulator.config import SimulateConfig
 
-app = make_app()
+app, command = make_command("simulate", "rb2v simulate --out session/raw")
 
 
-@app.command("simulate", cls=Command, epilog="Example: rb2v simulate --out session/raw")
+@command
 @OptionsOf(
     SimulateConfig,
     {
@@ -37,18 +37,12 @@ app = make_app()
     former={"max_offset_seconds": "--max-offset", "bump_px": "--bump"},
 )
 def simulate(
-    out: Annotated[
-        Path, typer.Option(help="Raw directory to write; the truth goes to OUT/../truth.", rich_help_panel=FILES)
-    ],
+    out: Annotated[Path, files("Raw directory to write; the truth goes to OUT/../truth.")],
     given: Given,
-    photos: Annotated[
-        Path | None, typer.Option(help="Folder of images to take textures from.", rich_help_panel=FILES)
-    ] = None,
+    photos: Annotated[Path | None, files("Folder of images to take textures from.")] = None,
     video: Annotated[
         Path | None,
-        typer.Option(
-            help="A real clip as the scene, each of its frames one tick of the 600 fps track.", rich_help_panel=FILES
-        ),
+        files("A real clip as the scene, each of its frames one tick of the 600 fps track."),
     ] = None,
     green_screen: Annotated[
         bool,

@@ -5,40 +5,32 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from rb2v.cli.options import Given, OptionsOf
 from rb2v.cli.shared import (
     EXECUTION,
-    FILES,
     METHOD,
-    Command,
     ExecutorName,
     Workers,
     echo,
-    make_app,
+    files,
+    make_command,
     print_splits,
     show_progress,
 )
 from rb2v.simulator.config import SequencesConfig
 
-app = make_app()
+app, command = make_command("simulate-shards", "rb2v simulate-shards --out simulated/shards")
 
 
-@app.command("simulate-shards", cls=Command, epilog="Example: rb2v simulate-shards --out simulated/shards")
+@command
 @OptionsOf(SequencesConfig, {METHOD: ("motion", "train", "test", "size", "per_scene"), EXECUTION: ("seed",)})
 def simulate_shards(
     out: Annotated[
         Path,
-        typer.Option(
-            help="Folder for the shards and manifest.json; the truth goes to OUT/../truth/NAME OF OUT.",
-            rich_help_panel=FILES,
-        ),
+        files("Folder for the shards and manifest.json; the truth goes to OUT/../truth/NAME OF OUT."),
     ],
     given: Given,
-    photos: Annotated[
-        Path | None, typer.Option(help="Folder of images to take textures from.", rich_help_panel=FILES)
-    ] = None,
+    photos: Annotated[Path | None, files("Folder of images to take textures from.")] = None,
     workers: Workers = None,
     executor: ExecutorName = "auto",
 ) -> None:

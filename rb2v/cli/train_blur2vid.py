@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,18 +12,16 @@ import typer
 
 from rb2v.blur2vid.config import TrainBlur2VidConfig, recommend
 from rb2v.cli.options import Given, OptionsOf
-from rb2v.cli.shared import EXECUTION, FILES, METHOD, Command, Device, echo, make_app, show_progress
-from rb2v.errors import InputError
+from rb2v.cli.shared import EXECUTION, METHOD, Device, echo, files, make_command
+from rb2v.cli.training import run_training
 
-app = make_app()
-
-
-@app.command(
+app, command = make_command(
     "train-blur2vid",
-    cls=Command,
-    epilog="Example: rb2v train-blur2vid --shards session/shards --loss label --order-run session/hypercut "
-    "--out session/blur2vid",
+    "rb2v train-blur2vid --shards session/shards --loss label --order-run session/hypercut --out session/blur2vid",
 )
+
+
+@command
 @OptionsOf(
     TrainBlur2VidConfig,
     {
@@ -32,15 +31,14 @@ app = make_app()
     },
 )
 def train_blur2vid(
-    shards: Annotated[Path, typer.Option(help="Folder that 'rb2v build-shards' wrote.", rich_help_panel=FILES)],
-    out: Annotated[Path, typer.Option(help="Folder for the checkpoint and the scores.", rich_help_panel=FILES)],
+    shards: Annotated[Path, files("Folder that 'rb2v build-shards' wrote.")],
+    out: Annotated[Path, files("Folder for the checkpoint and the scores.")],
     given: Given,
     order_run: Annotated[
         Path | None,
-        typer.Option(
-            help="Folder that 'rb2v train-hypercut' wrote, its checkpoint, or the HyperCUT authors' .pth file, for the "
-            "loss label and the regularizer.",
-            rich_help_panel=FILES,
+        files(
+            "Folder that 'rb2v train-hypercut' wrote, its checkpoint, or the HyperCUT authors' .pth file, for the "
+            "loss label and the regularizer."
         ),
     ] = None,
     crop_size: Annotated[
@@ -60,23 +58,12 @@ def train_blur2vid(
     What is not given is what is recommended for the backbone.
     """
     from rb2v.blur2vid import train as stage
-    from rb2v.io.store import read_json
-    from rb2v.training.ranks import is_first_process
 
     config = recommend(**{"backbone": TrainBlur2VidConfig.backbone, **given, "crop_size": crop_size or None})
     if crop_size == 0:
         config = dataclasses.replace(config, crop_size=None)
-    options: dict[str, Any] = {"order_run": order_run, "lpips": lpips, "workers": workers, "device": device}
-    if not is_first_process():
-        stage.run(shards, out, config, **options)
-        return
-    with show_progress("training") as show:
-        checkpoint = stage.run(shards, out, config, **options, progress=show)
-    try:
-        _print_sequence_scores(read_json(out / stage.METRICS_NAME))
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise InputError(out / stage.METRICS_NAME, "is not what this command writes", str(error)) from error
-    echo(str(checkpoint), soft_wrap=True)
+    train = partial(stage.run, shards, out, config, order_run=order_run, lpips=lpips, workers=workers, device=device)
+    run_training(train, out / stage.METRICS_NAME, _print_sequence_scores)
 
 
 def _print_sequence_scores(metrics: Mapping[str, Any]) -> None:

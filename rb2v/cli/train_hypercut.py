@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-
 from rb2v.cli.options import Given, OptionsOf
-from rb2v.cli.shared import EXECUTION, FILES, METHOD, Command, Device, echo, make_app, show_progress
-from rb2v.errors import InputError
+from rb2v.cli.shared import EXECUTION, METHOD, Device, echo, files, make_command
+from rb2v.cli.training import run_training
 from rb2v.hypercut.config import TrainHyperCutConfig, recommend
 
-app = make_app()
+app, command = make_command("train-hypercut", "rb2v train-hypercut --shards session/shards --out session/hypercut")
 
 
-@app.command(
-    "train-hypercut",
-    cls=Command,
-    epilog="Example: rb2v train-hypercut --shards session/shards --out session/hypercut",
-)
+@command
 @OptionsOf(
     TrainHyperCutConfig,
     {
@@ -32,10 +27,8 @@ app = make_app()
     recommended=("loss", "lr"),
 )
 def train_hypercut(
-    shards: Annotated[Path, typer.Option(help="Folder that 'rb2v build-shards' wrote.", rich_help_panel=FILES)],
-    out: Annotated[
-        Path, typer.Option(help="Folder for the checkpoint, metrics and order labels.", rich_help_panel=FILES)
-    ],
+    shards: Annotated[Path, files("Folder that 'rb2v build-shards' wrote.")],
+    out: Annotated[Path, files("Folder for the checkpoint, metrics and order labels.")],
     given: Given,
     device: Device = "auto",
 ) -> None:
@@ -44,20 +37,10 @@ def train_hypercut(
     What is not given is what is recommended for the network.
     """
     from rb2v.hypercut import train as stage
-    from rb2v.io.store import read_json
-    from rb2v.training.ranks import is_first_process
 
     config = recommend(**{"arch": TrainHyperCutConfig.arch, **given})
-    if not is_first_process():
-        stage.run(shards, out, config, device=device)
-        return
-    with show_progress("training") as show:
-        checkpoint = stage.run(shards, out, config, device=device, progress=show)
-    try:
-        _print_order_scores(read_json(out / "metrics.json"))
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise InputError(out / "metrics.json", "is not what this command writes", str(error)) from error
-    echo(str(checkpoint), soft_wrap=True)
+    train = partial(stage.run, shards, out, config, device=device)
+    run_training(train, out / stage.METRICS_NAME, _print_order_scores)
 
 
 def _print_order_scores(metrics: Mapping[str, Any]) -> None:

@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
-from rb2v.cli.shared import Command, ExecutorName, Workers, echo, make_app, show_progress
+from rb2v.cli.shared import ExecutorName, Workers, echo, make_command, show_progress
 from rb2v.errors import Rb2vError
 
-app = make_app()
+app, command = make_command("verify", "rb2v verify session/shards")
 
 
-@app.command("verify", cls=Command, epilog="Example: rb2v verify session/shards")
+@command
 def verify(
     shards: Annotated[Path, typer.Argument(help="Folder of shards.")],
     read_all: Annotated[

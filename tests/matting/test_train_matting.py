@@ -273,7 +273,7 @@ class TestCommand:
         arguments = ["--out", tmp_path / "run", "--foregrounds", cutouts, "--steps", 1, "--size", 32, "--device", "cpu"]
         code, out, _ = rb2v("train-matting", *arguments)
         assert code == 0
-        assert "32 composites of held-out pictures: alpha MAD 0." in out
+        assert "32 composites of held-out images: alpha MAD 0." in out
         assert str(tmp_path / "run" / "checkpoint.safetensors") in out
 
     def test_wrong_input_ends_in_one_message(self, rb2v, tmp_path):
