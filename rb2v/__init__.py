@@ -10,13 +10,12 @@ from rb2v.lazy import lazy_names
 __version__ = "0.7.0"
 
 _PUBLIC_NAMES = {
-    "InputError": "rb2v.errors",
-    "Rb2vError": "rb2v.errors",
-    "ShardDataset": "rb2v.training.data",
-    "ShardReader": "rb2v.shards",
-    "ShardSampler": "rb2v.training.sampler",
-    "deblur": "rb2v.blur2vid.deblur",
-    "make_loader": "rb2v.training.loader",
+    "rb2v.errors": ("InputError", "Rb2vError"),
+    "rb2v.training.data": ("ShardDataset",),
+    "rb2v.shards": ("ShardReader",),
+    "rb2v.training.sampler": ("ShardSampler",),
+    "rb2v.blur2vid.deblur": ("deblur",),
+    "rb2v.training.loader": ("make_loader",),
 }
 
 __all__ = [

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
 
-def lazy_names(package: str, modules: Mapping[str, str]) -> Callable[[str], Any]:
+def lazy_names(package: str, names: Mapping[str, Sequence[str]]) -> Callable[[str], Any]:
     """Return a ``__getattr__`` for a package, with which importing the package imports none of its modules.
 
     Parameters
     ----------
     package : str
         The package's ``__name__``.
-    modules : mapping of str to str
-        The module that defines each public name.
+    names : mapping of str to sequence of str
+        The public names by the module that defines them.
 
     Examples
     --------
-    >>> lazy_names("rb2v", {"InputError": "rb2v.errors"})("InputError")
+    >>> lazy_names("rb2v", {"rb2v.errors": ("InputError",)})("InputError")
     <class 'rb2v.errors.InputError'>
     """
+    modules = {name: module for module, defined in names.items() for name in defined}
 
     def __getattr__(name: str) -> Any:  # noqa: ANN401 - a module attribute can be anything
         if name not in modules:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from rb2v.lazy import lazy_names
 
 _PUBLIC_NAMES = {
-    "BenchmarkConfig": "rb2v.benchmark.session.config",
-    "SessionPaths": "rb2v.benchmark.session.inputs",
-    "run": "rb2v.benchmark.session.stage",
+    "rb2v.benchmark.session.config": ("BenchmarkConfig",),
+    "rb2v.benchmark.session.inputs": ("SessionPaths",),
+    "rb2v.benchmark.session.stage": ("run",),
 }
 
 __all__ = ["BenchmarkConfig", "SessionPaths", "run"]

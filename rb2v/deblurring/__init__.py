@@ -15,8 +15,7 @@ __all__ = ["DeblurConfig", "Deblurred", "deblur_files"]
 __getattr__ = lazy_names(
     __name__,
     {
-        "DeblurConfig": "rb2v.deblurring.config",
-        "Deblurred": "rb2v.deblurring.files",
-        "deblur_files": "rb2v.deblurring.files",
+        "rb2v.deblurring.config": ("DeblurConfig",),
+        "rb2v.deblurring.files": ("Deblurred", "deblur_files"),
     },
 )

@@ -29,12 +29,13 @@ __all__ = [
 __getattr__ = lazy_names(
     __name__,
     {
-        "INTERPOLATORS": "rb2v.interpolation.methods",
-        "GuardedInterpolator": "rb2v.interpolation.guarded",
-        "Interpolator": "rb2v.interpolation.methods",
-        "InterpolatorSettings": "rb2v.interpolation.methods",
-        "digest_weights": "rb2v.interpolation.methods",
-        "is_scene_cut": "rb2v.interpolation.guarded",
-        "make_interpolator": "rb2v.interpolation.methods",
+        "rb2v.interpolation.methods": (
+            "INTERPOLATORS",
+            "Interpolator",
+            "InterpolatorSettings",
+            "digest_weights",
+            "make_interpolator",
+        ),
+        "rb2v.interpolation.guarded": ("GuardedInterpolator", "is_scene_cut"),
     },
 )

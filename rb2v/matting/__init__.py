@@ -32,13 +32,15 @@ __all__ = [
 __getattr__ = lazy_names(
     __name__,
     {
-        "MATTING_METHODS": "rb2v.matting.matting_methods",
-        "Matte": "rb2v.matting.matting_methods",
-        "MattingMethod": "rb2v.matting.matting_methods",
-        "SampleSource": "rb2v.matting.matting_methods",
-        "FittedMatting": "rb2v.matting.matting_methods",
-        "check_matting_method": "rb2v.matting.matting_methods",
-        "fit_to_take": "rb2v.matting.matting_methods",
-        "make_matting_method": "rb2v.matting.matting_methods",
+        "rb2v.matting.matting_methods": (
+            "MATTING_METHODS",
+            "Matte",
+            "MattingMethod",
+            "SampleSource",
+            "FittedMatting",
+            "check_matting_method",
+            "fit_to_take",
+            "make_matting_method",
+        ),
     },
 )

@@ -18,11 +18,10 @@ __all__ = ["SimulateConfig", "SimulatedRig", "TakePlan", "Truth", "read_truth", 
 __getattr__ = lazy_names(
     __name__,
     {
-        "SimulateConfig": "rb2v.simulator.config",
-        "SimulatedRig": "rb2v.simulator.rig",
-        "TakePlan": "rb2v.simulator.plans",
-        "Truth": "rb2v.simulator.truth",
-        "read_truth": "rb2v.simulator.truth",
-        "simulate": "rb2v.simulator.simulation",
+        "rb2v.simulator.config": ("SimulateConfig",),
+        "rb2v.simulator.rig": ("SimulatedRig",),
+        "rb2v.simulator.plans": ("TakePlan",),
+        "rb2v.simulator.truth": ("Truth", "read_truth"),
+        "rb2v.simulator.simulation": ("simulate",),
     },
 )

@@ -19,7 +19,6 @@ __all__ = ["BackgroundMatting", "load_background_matting"]
 __getattr__ = lazy_names(
     __name__,
     {
-        "BackgroundMatting": "rb2v.matting.background.method",
-        "load_background_matting": "rb2v.matting.background.method",
+        "rb2v.matting.background.method": ("BackgroundMatting", "load_background_matting"),
     },
 )

@@ -15,12 +15,7 @@ __all__ = ["LAYOUTS", "ExportConfig", "ImportConfig", "ImportSummary", "Layout",
 __getattr__ = lazy_names(
     __name__,
     {
-        "LAYOUTS": "rb2v.shards.exchange.layouts",
-        "ExportConfig": "rb2v.shards.exchange.config",
-        "ImportConfig": "rb2v.shards.exchange.config",
-        "ImportSummary": "rb2v.shards.exchange.layouts",
-        "Layout": "rb2v.shards.exchange.layouts",
-        "export_shards": "rb2v.shards.exchange.layouts",
-        "import_folder": "rb2v.shards.exchange.layouts",
+        "rb2v.shards.exchange.layouts": ("LAYOUTS", "ImportSummary", "Layout", "export_shards", "import_folder"),
+        "rb2v.shards.exchange.config": ("ExportConfig", "ImportConfig"),
     },
 )

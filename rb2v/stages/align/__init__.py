@@ -23,13 +23,9 @@ __all__ = ["ALIGNMENT_NAME", "AlignConfig", "Execution", "Resources", "SharpSour
 __getattr__ = lazy_names(
     __name__,
     {
-        "ALIGNMENT_NAME": "rb2v.stages.align.stage",
-        "AlignConfig": "rb2v.stages.align.config",
-        "Execution": "rb2v.stages.align.stage",
-        "Resources": "rb2v.stages.align.context",
-        "SharpSource": "rb2v.stages.align.track",
-        "TakeRecord": "rb2v.stages.align.stage",
-        "Track": "rb2v.stages.align.track",
-        "run": "rb2v.stages.align.stage",
+        "rb2v.stages.align.stage": ("ALIGNMENT_NAME", "Execution", "TakeRecord", "run"),
+        "rb2v.stages.align.config": ("AlignConfig",),
+        "rb2v.stages.align.context": ("Resources",),
+        "rb2v.stages.align.track": ("SharpSource", "Track"),
     },
 )

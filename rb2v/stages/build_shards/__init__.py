@@ -21,8 +21,8 @@ __all__ = ["BuildShardsConfig", "Recompositor", "run"]
 __getattr__ = lazy_names(
     __name__,
     {
-        "BuildShardsConfig": "rb2v.stages.build_shards.config",
-        "Recompositor": "rb2v.stages.build_shards.compositing",
-        "run": "rb2v.stages.build_shards.stage",
+        "rb2v.stages.build_shards.config": ("BuildShardsConfig",),
+        "rb2v.stages.build_shards.compositing": ("Recompositor",),
+        "rb2v.stages.build_shards.stage": ("run",),
     },
 )

@@ -23,9 +23,8 @@ __all__ = ["CalibrateConfig", "draw_overlay", "draw_residuals", "run"]
 __getattr__ = lazy_names(
     __name__,
     {
-        "CalibrateConfig": "rb2v.stages.calibrate.config",
-        "draw_overlay": "rb2v.stages.calibrate.overlay",
-        "draw_residuals": "rb2v.stages.calibrate.overlay",
-        "run": "rb2v.stages.calibrate.stage",
+        "rb2v.stages.calibrate.config": ("CalibrateConfig",),
+        "rb2v.stages.calibrate.overlay": ("draw_overlay", "draw_residuals"),
+        "rb2v.stages.calibrate.stage": ("run",),
     },
 )

@@ -35,17 +35,10 @@ __all__ = [
 __getattr__ = lazy_names(
     __name__,
     {
-        "CardRecording": "rb2v.stages.ingest.cards",
-        "IngestConfig": "rb2v.stages.ingest.config",
-        "Leftover": "rb2v.stages.ingest.planning",
-        "Pairing": "rb2v.stages.ingest.pairing",
-        "Plan": "rb2v.stages.ingest.planning",
-        "PlannedTake": "rb2v.stages.ingest.planning",
-        "Span": "rb2v.stages.ingest.pairing",
-        "TABLE_NAME": "rb2v.stages.ingest.stage",
-        "find_recordings": "rb2v.stages.ingest.cards",
-        "pair_recordings": "rb2v.stages.ingest.pairing",
-        "plan": "rb2v.stages.ingest.planning",
-        "run": "rb2v.stages.ingest.stage",
+        "rb2v.stages.ingest.cards": ("CardRecording", "find_recordings"),
+        "rb2v.stages.ingest.config": ("IngestConfig",),
+        "rb2v.stages.ingest.planning": ("Leftover", "Plan", "PlannedTake", "plan"),
+        "rb2v.stages.ingest.pairing": ("Pairing", "Span", "pair_recordings"),
+        "rb2v.stages.ingest.stage": ("TABLE_NAME", "run"),
     },
 )

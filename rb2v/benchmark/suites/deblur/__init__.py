@@ -5,10 +5,8 @@ from __future__ import annotations
 from rb2v.lazy import lazy_names
 
 _PUBLIC_NAMES = {
-    "METHODS": "rb2v.benchmark.suites.deblur.config",
-    "PRESETS": "rb2v.benchmark.suites.deblur.config",
-    "DeblurSuite": "rb2v.benchmark.suites.deblur.stage",
-    "DeblurSuiteConfig": "rb2v.benchmark.suites.deblur.config",
+    "rb2v.benchmark.suites.deblur.config": ("METHODS", "PRESETS", "DeblurSuiteConfig"),
+    "rb2v.benchmark.suites.deblur.stage": ("DeblurSuite",),
 }
 
 __all__ = ["METHODS", "PRESETS", "DeblurSuite", "DeblurSuiteConfig"]

@@ -5,10 +5,9 @@ from __future__ import annotations
 from rb2v.lazy import lazy_names
 
 _PUBLIC_NAMES = {
-    "InterpolationSuite": "rb2v.benchmark.suites.interpolation.stage",
-    "InterpolationSuiteConfig": "rb2v.benchmark.suites.interpolation.config",
-    "Triplet": "rb2v.benchmark.suites.interpolation.image_triplets",
-    "find_triplets": "rb2v.benchmark.suites.interpolation.image_triplets",
+    "rb2v.benchmark.suites.interpolation.stage": ("InterpolationSuite",),
+    "rb2v.benchmark.suites.interpolation.config": ("InterpolationSuiteConfig",),
+    "rb2v.benchmark.suites.interpolation.image_triplets": ("Triplet", "find_triplets"),
 }
 
 __all__ = ["InterpolationSuite", "InterpolationSuiteConfig", "Triplet", "find_triplets"]

@@ -5,9 +5,8 @@ from __future__ import annotations
 from rb2v.lazy import lazy_names
 
 _PUBLIC_NAMES = {
-    "PRESETS": "rb2v.benchmark.suites.order.config",
-    "OrderSuite": "rb2v.benchmark.suites.order.stage",
-    "OrderSuiteConfig": "rb2v.benchmark.suites.order.config",
+    "rb2v.benchmark.suites.order.config": ("PRESETS", "OrderSuiteConfig"),
+    "rb2v.benchmark.suites.order.stage": ("OrderSuite",),
 }
 
 __all__ = ["PRESETS", "OrderSuite", "OrderSuiteConfig"]
