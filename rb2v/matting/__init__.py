@@ -43,4 +43,11 @@ __getattr__ = lazy_names(
             "make_matting_method",
         ),
     },
+    former={
+        "MATTERS": "MATTING_METHODS",
+        "Matter": "MattingMethod",
+        "TakeMatter": "FittedMatting",
+        "check_matter": "check_matting_method",
+        "make_matter": "make_matting_method",
+    },
 )
