@@ -146,7 +146,7 @@ def _former(name: str) -> str:
 
 def _parameter(name: str, kind: Any, option: Any, *, is_required: bool = False) -> inspect.Parameter:  # noqa: ANN401
     default = inspect.Parameter.empty if is_required else None
-    annotation = Annotated[kind if is_required else kind | None, option]
+    annotation = Annotated[kind, option] if is_required else Annotated[kind | None, option]
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 

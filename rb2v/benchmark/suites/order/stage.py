@@ -14,7 +14,7 @@ import pandas as pd
 from rb2v.benchmark.report.page import Section
 from rb2v.benchmark.suites.order import order_sections as sections
 from rb2v.benchmark.suites.order.config import OrderSuiteConfig
-from rb2v.benchmark.suites.order.order_figures import KEYS, read_result
+from rb2v.benchmark.suites.order.order_figures import KEYS, RunResult, read_result
 from rb2v.benchmark.suites.order.order_grid import (
     OrderCell,
     all_cells,
@@ -86,7 +86,9 @@ class OrderSuite(ShardsSuite[OrderCell]):
         """Return all networks, the paper's Tables 3 and 7, seeds, and the paper's Figure 7."""
         config = self.config
         results = {cell: read_result(out_dir, cell, self._motion) for cell in self.cells()}
-        main = {arch: [results[cell] for cell in main_cells(config, arch)] for arch in config.archs}
+        main: dict[str, list[RunResult]] = {
+            arch: [results[cell] for cell in main_cells(config, arch)] for arch in config.archs
+        }
         by_dimension = {
             arch: {n: [results[cell] for cell in dimension_cells(config, arch, n)] for n in config.dimensions}
             for arch in dimension_archs(config)
