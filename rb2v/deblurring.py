@@ -23,6 +23,7 @@ from rb2v.blur2vid.tiles import OVERLAP_PX, TILE_PX, lay_tiles
 from rb2v.configuration import config as frozen_config
 from rb2v.device import check_torch_device
 from rb2v.errors import InputError, Rb2vError
+from rb2v.io.container import VIDEO_SUFFIXES
 from rb2v.io.partial import scratch_folder
 from rb2v.io.photo import PHOTO_SUFFIXES, read_photo
 from rb2v.io.store import SCHEMA, output_folder, sha256_of, whole_file
@@ -31,7 +32,6 @@ from rb2v.progress import Progress
 
 FORMATS = ("mp4", "gif", "png")
 DEFAULT_FPS = 10.0  # frames per second: seven frames in 0.7 s, slow enough to follow
-VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm")
 
 _MAX_FPS = {"mp4": 1000.0, "gif": 50.0}  # what viewers of GIF keep up with
 _MAX_SIDE_PX = {"mp4": 16_384, "gif": 65_535}

@@ -31,12 +31,13 @@ def moving(n_frames, size=SIZE, speed=1.5):
 
 def write_odd(
     path, frames, *, rate=25, codec="libx264", pix_fmt="yuv420p", color=(BT709, LIMITED), options=None, pts=None,
-    matrix=None, time_base=None, tags=None, sound=None, cover=None, second=None,
+    matrix=None, time_base=None, tags=None, sound=None, cover=None, second=None, timecode=None,
 ):  # fmt: skip
     """Encode RGB frames.
 
     ``matrix`` is the display matrix, ``cover`` a preview that is the first image track, ``second`` a larger track
-    behind it that is not the default one, ``sound`` (channels, n) samples at 48 kHz, ``tags`` the container's.
+    behind it that is not the default one, ``sound`` (channels, n) samples at 48 kHz or a list of
+    such tracks, ``tags`` the container's, ``timecode`` that of the first frame.
     """
     rate = Fraction(rate)
     time_base = time_base or 1 / rate
@@ -45,14 +46,16 @@ def write_odd(
         container.metadata.update(tags or {})
         preview = None if cover is None else _add(container, "mjpeg", rate, cover, "yuvj420p")
         stream = _add(container, codec, rate, frames[0], pix_fmt, options, color)
+        if timecode is not None:
+            stream.metadata["timecode"] = timecode
         if matrix is not None:
             stream.set_display_matrix(matrix)
         other = None if second is None else _add(container, "libx264", rate, second[0], "yuv420p", {"qp": "10"})
         if other is not None:
             stream.disposition, other.disposition = Disposition.default, Disposition(0)
-        audio = None
-        if sound is not None:
-            audio = container.add_stream("aac", rate=48_000, layout="stereo" if len(sound) == 2 else "mono")
+        tracks = sound if isinstance(sound, list) else [] if sound is None else [sound]
+        layouts = ["stereo" if len(track) == 2 else "mono" for track in tracks]
+        audio = [container.add_stream("aac", rate=48_000, layout=layout) for layout in layouts]
         for index, frame in enumerate(frames):
             picture = to_frame(frame, pix_fmt, color)
             picture.pts, picture.time_base = index if pts is None else pts[index], time_base
@@ -64,13 +67,11 @@ def write_odd(
             _mux(container, preview, [cover], rate, "yuvj420p", (BT601, FULL))
         if other is not None:
             _mux(container, other, second, rate, "yuv420p", (BT709, LIMITED))
-        if audio is not None:
-            block = av.AudioFrame.from_ndarray(
-                sound.astype(np.float32), format="fltp", layout="stereo" if len(sound) == 2 else "mono"
-            )
+        for track, layout, output in zip(tracks, layouts, audio, strict=True):
+            block = av.AudioFrame.from_ndarray(track.astype(np.float32), format="fltp", layout=layout)
             block.sample_rate, block.pts, block.time_base = 48_000, 0, Fraction(1, 48_000)
-            container.mux(audio.encode(block))
-            container.mux(audio.encode(None))
+            container.mux(output.encode(block))
+            container.mux(output.encode(None))
     return path
 
 
@@ -101,6 +102,16 @@ def to_frame(image, pix_fmt, color):
     )
     picture.colorspace, picture.color_range = color
     return picture
+
+
+def count_timecode(path, rate):
+    """Change a file so that its timecode counts another number of frames a second, as many cameras' do."""
+    content = bytearray(path.read_bytes())
+    entry = content.index(b"tmcd\0\0\0\0\0\0\0\1")
+    (time_scale,) = struct.unpack_from(">I", content, entry + 20)
+    struct.pack_into(">IB", content, entry + 24, time_scale // rate, rate)
+    path.write_bytes(content)
+    return path
 
 
 def cut_by_edit_list(path, n_frames, rate):

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 import av
+from av.stream import Disposition
 
 from rb2v.errors import InputError, require_file
 
 _CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,gif,mpegts,mpeg,mxf,asf,flv,ogg,wav"
+VIDEO_SUFFIXES = (
+    *(".mp4", ".mov", ".m4v", ".mkv", ".avi", ".webm", ".gif", ".3gp"),
+    *(".ts", ".mts", ".m2ts", ".mpg", ".mpeg", ".mxf", ".wmv", ".flv"),
+)
+"""Of files that may be videos, in lower case; camcorders write AVCHD as .mts, and MXF."""
+
 _MAX_BOXES = 1000  # a recording has a dozen at each level
 
 
@@ -32,6 +39,25 @@ def open_container(path: Path) -> av.container.InputContainer:
         if isinstance(error, PermissionError):
             raise InputError(path, f"cannot be read ({reason})") from error
         raise InputError(path, f"is no video, or is cut short ({reason})", expected="a video such as MP4") from error
+
+
+def find_stream(container: av.container.InputContainer) -> av.VideoStream | None:
+    """Return the image track of an open file: no cover or thumbnail; of several the default one, then the largest."""
+    known = [stream for stream in container.streams.video if getattr(stream, "codec_context", None) is not None]
+    return max(known, key=_rank, default=None)
+
+
+def _rank(stream: av.VideoStream) -> tuple[bool, bool, bool, int]:
+    disposition = Disposition(stream.disposition)
+    is_cover = bool(disposition & (Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image))
+    context = stream.codec_context
+    # Previews are stored as tracks of one frame, too.
+    return not is_cover, stream.frames != 1, bool(disposition & Disposition.default), context.width * context.height
+
+
+def read_tag(metadata: Mapping[str, str], key: str) -> str | None:
+    """Return a tag of a file or a track; MKV and WebM write their keys in capital letters."""
+    return metadata.get(key) or metadata.get(key.upper())
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from typing import Any, cast
 import av
 import cv2
 import numpy as np
-from av.stream import Discard, Disposition
+from av.stream import Discard
 from numpy.typing import NDArray
 
 from rb2v.artifacts import ColorMatrix, FormatOverride
@@ -24,7 +24,7 @@ from rb2v.core.frame_times import MAX_FRAMES, frame_step
 from rb2v.core.planes import CENTER_SITING, LEFT_SITING, Orientation, Planes, upsample_chroma
 from rb2v.errors import InputError
 from rb2v.io.chroma import read_stated_siting
-from rb2v.io.container import open_container
+from rb2v.io.container import find_stream, open_container, read_tag
 
 NO_OVERRIDE = FormatOverride()
 
@@ -41,6 +41,9 @@ _LUMA_WEIGHTS: dict[ColorMatrix, tuple[float, float]] = {
 }
 """Of red and of blue, ITU-T H.273 table 4."""
 MATRIX_NAMES: dict[ColorMatrix, str] = {"bt601": "BT.601", "bt709": "BT.709", "bt2020": "BT.2020"}
+
+_TRANSFERS = {8: "linear light", 9: "logarithmic", 10: "logarithmic", 16: "PQ", 17: "DCI", 18: "HLG"}
+"""By code point of ITU-T H.273, table 3; the others differ little from BT.709."""
 
 _HD_LINES = 720  # without a stated matrix players take BT.601 below and BT.709 from here on
 _FULL_RANGE, _LIMITED_RANGE = 2, 1  # AVCOL_RANGE_JPEG and AVCOL_RANGE_MPEG of FFmpeg
@@ -80,6 +83,10 @@ class PictureFormat:
     depth: int
     """Bits of a sample."""
     color: ColorCoding
+    transfer: str
+    """How levels stand for light where it is neither sRGB nor the usual video's, such as ``HLG``; else empty."""
+    is_interlaced: bool
+    """Whether a frame's rows are stored as two fields, which many cameras record one after the other."""
     siting: tuple[float, float]
     """Where the first chroma sample of a stored frame lies, in luma pixels: column and row."""
     nominal_fps: float
@@ -214,6 +221,8 @@ class PictureTrack:
             pixel_format=picture.format.name,
             depth=max(component.bits for component in picture.format.components),
             color=_color_coding_of(picture, self._override),
+            transfer=_TRANSFERS.get(int(picture.color_trc), ""),
+            is_interlaced=picture.interlaced_frame,
             siting=self._siting_of(picture),
             nominal_fps=self.nominal_fps,
             time_scale=self.time_scale,
@@ -295,12 +304,6 @@ def time_scale_of(path: Path, container: av.container.InputContainer, override: 
     return 1.0 if find_stream(container) is None else PictureTrack(path, container, override).time_scale
 
 
-def find_stream(container: av.container.InputContainer) -> av.VideoStream | None:
-    """Return the image track of an open file: no cover or thumbnail; of several the default one, then the largest."""
-    known = [stream for stream in container.streams.video if getattr(stream, "codec_context", None) is not None]
-    return max(known, key=_rank, default=None)
-
-
 def start_seconds_of(container: av.container.InputContainer) -> float:
     """Return the time of an open file, on its own clock, that counts as 0 for its images and its sound."""
     if not any(name in _STARTS_ANYWHERE for name in container.format.name.split(",")):
@@ -308,20 +311,12 @@ def start_seconds_of(container: av.container.InputContainer) -> float:
     return float((container.start_time or 0) / av.time_base)
 
 
-def _rank(stream: av.VideoStream) -> tuple[bool, bool, bool, int]:
-    disposition = Disposition(stream.disposition)
-    is_cover = bool(disposition & (Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image))
-    context = stream.codec_context
-    # Previews are stored as tracks of one frame, too.
-    return not is_cover, stream.frames != 1, bool(disposition & Disposition.default), context.width * context.height
-
-
 def _capture_fps(container: av.container.InputContainer, override: FormatOverride) -> float | None:
     """Return the rate at which the frames were recorded, None where only the frames' times tell it."""
     if override.capture_fps is not None:
         return override.capture_fps
     try:
-        stated = float(container.metadata.get(_CAPTURE_RATE_KEY, ""))
+        stated = float(read_tag(container.metadata, _CAPTURE_RATE_KEY) or "")
     except ValueError:
         return None
     return stated if 0 < stated <= _MAX_CAPTURE_FPS else None

@@ -22,11 +22,10 @@ from rb2v.core.frame_times import (
 )
 from rb2v.core.planes import luma_of
 from rb2v.errors import InputError
-from rb2v.io.gopro import Telemetry, read_telemetry, timecode_of
+from rb2v.io.container import read_tag
+from rb2v.io.gopro import Telemetry, read_telemetry, read_timecode
 from rb2v.io.picture_track import NO_OVERRIDE, PictureFormat, PictureTrack, open_pictures
 from rb2v.io.video import read_sound
-
-VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".avi", ".webm", ".gif")
 
 _INTRA_CODECS = (
     "mjpeg",
@@ -188,8 +187,7 @@ def _read_file(path: Path, override: FormatOverride) -> _File:
         if not len(unique):
             raise InputError(path, "holds no frame", expected="a video")
         nominal_fps = track.nominal_fps / track.time_scale
-        created = _parse_created(track.container.metadata.get("creation_time"))
-        timecode_seconds = timecode_of(track.container)
+        created = _parse_created(read_tag(track.container.metadata, "creation_time"))
     with open_pictures(path, override) as track:
         stored = track.read_format()
     repeated = np.zeros(len(unique), dtype=bool)
@@ -202,7 +200,7 @@ def _read_file(path: Path, override: FormatOverride) -> _File:
         repeated=repeated,
         last_seconds=1 / nominal_fps if nominal_fps else 0.0,
         created=created,
-        timecode_seconds=timecode_seconds,
+        timecode_seconds=read_timecode(path),
         problems=tuple(problems),
     )
 

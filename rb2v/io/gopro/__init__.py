@@ -8,7 +8,7 @@ settings in the index nor, of a damaged file, what is damaged.
 """
 
 from rb2v.io.gopro.telemetry import SETTINGS, Payload, Telemetry, parse_payload, read_telemetry
-from rb2v.io.gopro.timecode import parse_timecode, read_timecode, timecode_of
+from rb2v.io.gopro.timecode import parse_timecode, read_timecode
 from rb2v.io.gopro.writing import add_settings, encode_telemetry, payload_seconds
 
 __all__ = [
@@ -22,5 +22,4 @@ __all__ = [
     "payload_seconds",
     "read_telemetry",
     "read_timecode",
-    "timecode_of",
 ]

@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 
 from rb2v.artifacts import FormatOverride
 from rb2v.errors import require_file
-from rb2v.io.container import iter_boxes, open_container
+from rb2v.io.container import find_stream, iter_boxes, open_container
 from rb2v.io.gopro.elements import Element, Walk
-from rb2v.io.picture_track import NO_OVERRIDE, find_stream, time_scale_of
+from rb2v.io.picture_track import NO_OVERRIDE, time_scale_of
 
 SETTINGS = (
     *("DZOM", "DZST", "EISA", "EISE", "EXPT", "HSGT", "PIMN", "PIMX", "PRTN", "PTCL", "PTEV"),

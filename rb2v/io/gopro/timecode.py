@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import re
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import BinaryIO
 
-import av
-
-from rb2v.io.container import open_container
-from rb2v.io.picture_track import find_stream
+from rb2v.io.container import Box, find_stream, iter_boxes, open_container, read_tag
 
 _TIMECODE = re.compile(r"(\d\d):([0-5]\d):([0-5]\d)([:;.])(\d{2,3})", re.ASCII)
+_DAY_SECONDS = 86_400.0
+_TABLE_HEAD_BYTES = 8  # version, flags and count, before the entries of a sample description
 
 
 def read_timecode(path: Path) -> float | None:
     """Read the time of day of the first frame in seconds since midnight, or return None where it is not stated.
+
+    Frames are counted as the timecode track says, which may count 25 a second for 100 that are stored. Where there is
+    no such track, as outside of MP4 and MOV, they are counted as the file plays them, whatever they were recorded at.
 
     Raises
     ------
@@ -23,17 +29,61 @@ def read_timecode(path: Path) -> float | None:
         If the file is missing, or is no container.
     """
     with open_container(path) as container:
-        return timecode_of(container)
-
-
-def timecode_of(container: av.container.InputContainer) -> float | None:
-    """Return the time of day of the first frame of an open file, None where it is not stated."""
-    texts = [stream.metadata.get("timecode") for stream in container.streams]
-    texts.append(container.metadata.get("timecode"))
-    stream = find_stream(container)
-    rate = None if stream is None else stream.average_rate
+        texts = [read_tag(source.metadata, "timecode") for source in (*container.streams, container)]
+        stream = find_stream(container)
+        # The mean rate of a file that lacks frames is too low, by minutes for a time in the afternoon.
+        rate = None if stream is None else stream.guessed_rate or stream.average_rate
     text = next((text for text in texts if text), None)
-    return None if text is None or not rate else parse_timecode(text, rate)
+    if text is None:
+        return None
+    counted = _read_track(path)
+    if counted is None:
+        return None if not rate else parse_timecode(text, rate)
+    seconds = parse_timecode(text, counted.rate)
+    return None if seconds is None else (seconds + counted.hidden_seconds) % _DAY_SECONDS
+
+
+@dataclass(frozen=True)
+class _TimecodeTrack:
+    rate: Fraction
+    """Frames per second, of which the timecode counts."""
+    hidden_seconds: float
+    """What an edit list hides at its beginning."""
+
+
+def _read_track(path: Path) -> _TimecodeTrack | None:
+    """Return the timecode track of an MP4 or MOV file, None where there is none."""
+    with path.open("rb") as file:
+        whole = Box(b"", 0, 0, file.seek(0, 2))
+        for track in (box for movie in _find(file, [whole], b"moov") for box in _find(file, [movie], b"trak")):
+            media = _find(file, [track], b"mdia")
+            table = _find(file, _find(file, _find(file, media, b"minf"), b"stbl"), b"stsd")
+            entries = [replace(box, content=box.content + _TABLE_HEAD_BYTES) for box in table]
+            # Of QuickTime File Format, "Timecode sample description": flags, time scale, frame duration.
+            for _, scale, duration in _unpack(file, _find(file, entries, b"tmcd"), ">12xIII"):
+                if not scale or not duration:
+                    continue
+                # Of version 0, which all that is shorter than a month has: flags, count, duration, media time.
+                edits = _unpack(file, _find(file, _find(file, [track], b"edts"), b"elst"), ">Bxxx4x4xi")
+                scales = _unpack(file, _find(file, media, b"mdhd"), ">B3x8xI")
+                hidden = [max(edit[1], 0) / head[1] for edit, head in zip(edits, scales, strict=False) if head[1]]
+                is_plain = not any(head[0] for head in (*edits, *scales))
+                return _TimecodeTrack(Fraction(scale, duration), sum(hidden[:1]) if is_plain else 0.0)
+    return None
+
+
+def _find(file: BinaryIO, within: Sequence[Box], kind: bytes) -> list[Box]:
+    return [box for outer in within for box in iter_boxes(file, outer.content, outer.end) if box.kind == kind]
+
+
+def _unpack(file: BinaryIO, boxes: Sequence[Box], layout: str) -> list[tuple[int, ...]]:
+    found = []
+    for box in boxes:
+        file.seek(box.content)
+        data = file.read(min(struct.calcsize(layout), box.end - box.content))
+        if len(data) == struct.calcsize(layout):
+            found.append(struct.unpack(layout, data))
+    return found
 
 
 def parse_timecode(text: str, rate: Fraction) -> float | None:

@@ -156,10 +156,12 @@ def _frame_rate(take: TakeRecordings) -> Iterator[Finding]:
         difference = abs(rate / fps - 1)
         if difference > _WARN_RATE_DIFFERENCE:
             level: Level = "refuse" if difference > MAX_RATE_DIFFERENCE else "warn"
+            advice = f"set the camera's frame rate, or {_name_rig(take)}"
+            if rate < (1 - MAX_RATE_DIFFERENCE) * fps:
+                advice += f"; where the file plays slow motion, state capture_fps: {{{camera}: {fps:g}}} in take.yaml"
             yield Finding(
-                "frame-rate", level, f"{rate:.4g} frames per second", camera, f"{fps:.5g} as in the rig",
-                f"set the camera's frame rate, or {_name_rig(take)}",
-            )  # fmt: skip
+                "frame-rate", level, f"{rate:.4g} frames per second", camera, f"{fps:.5g} as in the rig", advice
+            )
 
 
 def find_rigs(blurry_fps: float, sharp_fps: float, shutter_seconds: float | None = None) -> list[str]:
@@ -236,6 +238,14 @@ def _repeated_frames(take: TakeRecordings) -> Iterator[Finding]:
             )
 
 
+def _interlaced(take: TakeRecordings) -> Iterator[Finding]:
+    for camera in CAMERAS:
+        if take.recording(camera).format.is_interlaced:
+            message = "frames are interlaced: where every other row was recorded later, edges are combs"
+            advice = "record progressive frames (25p, not 50i)"
+            yield Finding("interlaced", "warn", message, camera, "progressive frames", advice)
+
+
 def _speed(take: TakeRecordings) -> Iterator[Finding]:
     for camera in CAMERAS:
         recording = take.recording(camera)
@@ -263,6 +273,13 @@ def _color(take: TakeRecordings) -> Iterator[Finding]:
             message = f"the file states no color {' and no '.join(unstated)}; it is read as {color}"
             advice = "where that is wrong, state color_matrix and color_range in take.yaml"
             yield Finding("color", "info", message, camera, "", advice)
+    for camera in CAMERAS:
+        transfer = take.recording(camera).format.transfer
+        if transfer:
+            advice = "switch HDR and log profiles off; the levels are read as those of standard video"
+            yield Finding(
+                "color", "warn", f"its levels are coded as {transfer}", camera, "standard dynamic range", advice
+            )
     if colors["blurry"].matrix != colors["sharp"].matrix:
         names = {camera: MATRIX_NAMES[color.matrix] for camera, color in colors.items()}
         message = f"color matrices differ: blurry {names['blurry']}, sharp {names['sharp']}"
@@ -472,6 +489,7 @@ CHECKS: Mapping[str, Check] = {
     "steady-rate": _steady_rate,
     "dropped-frames": _dropped_frames,
     "repeated-frames": _repeated_frames,
+    "interlaced": _interlaced,
     "speed": _speed,
     "sound": _sound,
     "telemetry": _telemetry,
