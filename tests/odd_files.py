@@ -123,3 +123,24 @@ def cut_by_edit_list(path, n_frames, rate):
     struct.pack_into(">i", content, edit + 16, media_time + round(n_frames * time_scale / rate))
     path.write_bytes(content)
     return path
+
+
+def cut_out_by_edit_list(path, first, last, rate):
+    """Change a file so that frames from `first` up to, not including, `last` are hidden, as editors cut parts out."""
+    content = bytearray(path.read_bytes())
+    edit = content.index(b"elst")
+    size, version_and_flags, _, duration, media_time = struct.unpack_from(">I4x4sIIi", content, edit - 4)
+    movie_scale, media_scale = (
+        struct.unpack_from(">I", content, content.index(kind) + 16)[0] for kind in (b"mvhd", b"mdhd")
+    )
+    shown = round(first * movie_scale / rate)
+    rest = duration - round(last * movie_scale / rate)
+    entries = ((shown, media_time), (rest, media_time + round(last * media_scale / rate)))
+    made = struct.pack(">I4s4sI", 16 + 12 * len(entries), b"elst", version_and_flags, len(entries))
+    made += b"".join(struct.pack(">IiHH", *entry, 1, 0) for entry in entries)
+    content[edit - 4 : edit - 4 + size] = made
+    for kind in (b"edts", b"trak", b"moov"):
+        place = content.index(kind) - 4
+        struct.pack_into(">I", content, place, struct.unpack_from(">I", content, place)[0] + len(made) - size)
+    path.write_bytes(content)
+    return path

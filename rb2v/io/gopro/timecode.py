@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import re
-import struct
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import BinaryIO
 
-from rb2v.io.container import Box, find_stream, iter_boxes, open_container, read_tag
+from rb2v.io.container import Box, find_boxes, find_stream, open_container, read_edits, read_tag, unpack_box
 
 _TIMECODE = re.compile(r"(\d\d):([0-5]\d):([0-5]\d)([:;.])(\d{2,3})", re.ASCII)
 _DAY_SECONDS = 86_400.0
@@ -54,36 +51,17 @@ class _TimecodeTrack:
 def _read_track(path: Path) -> _TimecodeTrack | None:
     """Return the timecode track of an MP4 or MOV file, None where there is none."""
     with path.open("rb") as file:
-        whole = Box(b"", 0, 0, file.seek(0, 2))
-        for track in (box for movie in _find(file, [whole], b"moov") for box in _find(file, [movie], b"trak")):
-            media = _find(file, [track], b"mdia")
-            table = _find(file, _find(file, _find(file, media, b"minf"), b"stbl"), b"stsd")
-            entries = [replace(box, content=box.content + _TABLE_HEAD_BYTES) for box in table]
-            # Of QuickTime File Format, "Timecode sample description": flags, time scale, frame duration.
-            for _, scale, duration in _unpack(file, _find(file, entries, b"tmcd"), ">12xIII"):
-                if not scale or not duration:
-                    continue
-                # Of version 0, which all that is shorter than a month has: flags, count, duration, media time.
-                edits = _unpack(file, _find(file, _find(file, [track], b"edts"), b"elst"), ">Bxxx4x4xi")
-                scales = _unpack(file, _find(file, media, b"mdhd"), ">B3x8xI")
-                hidden = [max(edit[1], 0) / head[1] for edit, head in zip(edits, scales, strict=False) if head[1]]
-                is_plain = not any(head[0] for head in (*edits, *scales))
-                return _TimecodeTrack(Fraction(scale, duration), sum(hidden[:1]) if is_plain else 0.0)
+        for movie in find_boxes(file, [Box(b"", 0, 0, file.seek(0, 2))], b"moov"):
+            for track in find_boxes(file, [movie], b"trak"):
+                tables = find_boxes(file, [track], b"mdia", b"minf", b"stbl", b"stsd")
+                entries = [replace(table, content=table.content + _TABLE_HEAD_BYTES) for table in tables]
+                for entry in find_boxes(file, entries, b"tmcd"):
+                    # Of QuickTime File Format, "Timecode sample description": time scale and frame duration.
+                    scale, duration = unpack_box(file, entry, ">II", 16) or (0, 0)
+                    if scale and duration:
+                        edits = read_edits(file, movie, track)
+                        return _TimecodeTrack(Fraction(scale, duration), edits[0].start_seconds if edits else 0.0)
     return None
-
-
-def _find(file: BinaryIO, within: Sequence[Box], kind: bytes) -> list[Box]:
-    return [box for outer in within for box in iter_boxes(file, outer.content, outer.end) if box.kind == kind]
-
-
-def _unpack(file: BinaryIO, boxes: Sequence[Box], layout: str) -> list[tuple[int, ...]]:
-    found = []
-    for box in boxes:
-        file.seek(box.content)
-        data = file.read(min(struct.calcsize(layout), box.end - box.content))
-        if len(data) == struct.calcsize(layout):
-            found.append(struct.unpack(layout, data))
-    return found
 
 
 def parse_timecode(text: str, rate: Fraction) -> float | None:

@@ -222,6 +222,16 @@ def _dropped_frames(take: TakeRecordings) -> Iterator[Finding]:
             )  # fmt: skip
 
 
+def _cuts(take: TakeRecordings) -> Iterator[Finding]:
+    for camera in CAMERAS:
+        cuts = take.recording(camera).cuts
+        if cuts:
+            places = ", ".join(f"{cut:.2f}" for cut in cuts[:5]) + (", ..." if len(cuts) > 5 else "")
+            message = f"parts were cut out after {places} s, and what is behind has wrong times"
+            advice = "use the camera's own file; trim its ends alone, or make each part a take"
+            yield Finding("cuts", "refuse", message, camera, "one recording", advice)
+
+
 def _repeated_frames(take: TakeRecordings) -> Iterator[Finding]:
     for camera in CAMERAS:
         recording = take.recording(camera)
@@ -488,6 +498,7 @@ CHECKS: Mapping[str, Check] = {
     "frame-rate": _frame_rate,
     "steady-rate": _steady_rate,
     "dropped-frames": _dropped_frames,
+    "cuts": _cuts,
     "repeated-frames": _repeated_frames,
     "interlaced": _interlaced,
     "speed": _speed,
