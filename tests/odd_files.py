@@ -31,7 +31,7 @@ def moving(n_frames, size=SIZE, speed=1.5):
 
 def write_odd(
     path, frames, *, rate=25, codec="libx264", pix_fmt="yuv420p", color=(BT709, LIMITED), options=None, pts=None,
-    matrix=None, time_base=None, tags=None, sound=None, cover=None, second=None, timecode=None,
+    matrix=None, time_base=None, tags=None, sound=None, cover=None, second=None, timecode=None, movflags=(),
 ):  # fmt: skip
     """Encode RGB frames.
 
@@ -41,8 +41,8 @@ def write_odd(
     """
     rate = Fraction(rate)
     time_base = time_base or 1 / rate
-    flags = {"movflags": "use_metadata_tags"} if tags else {}
-    with av.open(str(path), "w", options=flags) as container:
+    flags = [*movflags, *(["use_metadata_tags"] if tags else [])]
+    with av.open(str(path), "w", options={"movflags": "+".join(flags)} if flags else {}) as container:
         container.metadata.update(tags or {})
         preview = None if cover is None else _add(container, "mjpeg", rate, cover, "yuvj420p")
         stream = _add(container, codec, rate, frames[0], pix_fmt, options, color)

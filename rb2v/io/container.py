@@ -53,9 +53,9 @@ def _explain(path: Path) -> str | None:
         head, n_bytes = file.read(_HEAD_BYTES), file.seek(0, 2)
         kinds = [box.kind for box in iter_boxes(file, 0, n_bytes)]
     if not head.strip(b"\0"):
-        return "is empty" if not head else "begins with zeros: it was not copied, or not written, to its end"
+        return f"is no video: it {'holds zeros, as what was not copied to its end' if head else 'is empty'}"
     if head.startswith(_IMAGE_HEADS):
-        return "is a picture, whatever its name says"
+        return "is no video but a picture, whatever its name says"
     if head[4:8] == b"ftyp" and b"moov" not in kinds:
         return "lacks its index: it is cut short, or its camera was switched off, which may mend it from its own card"
     return None

@@ -29,7 +29,7 @@ def unfinished(path, frames):
 
 
 NO_VIDEOS = {
-    "empty": (lambda path, frames: path.touch(), "is empty"),
+    "empty": (lambda path, frames: path.touch(), "empty"),
     "zeros": (lambda path, frames: path.write_bytes(bytes(9000)), "zeros"),
     "photo": (photo, "picture"),
     "unfinished": (unfinished, "index"),
