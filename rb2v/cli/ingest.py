@@ -39,7 +39,10 @@ app = make_app()
     IngestConfig,
     {
         FILES: ("rig",),
-        METHOD: ("category", "subject", "green_screen", "link", "keep_refused", "clock_offset_seconds"),
+        METHOD: (
+            *("category", "subject", "green_screen", "link", "keep_refused", "clock_offset_seconds"),
+            *("capture_fps_blurry", "capture_fps_sharp"),
+        ),
     },
     former={"clock_offset_seconds": "--clock-offset"},
 )

@@ -164,6 +164,18 @@ def test_files_of_a_loop_are_one_recording(tmp_path):
     assert chapters == [["GHAA0002.MP4", "GHAA0003.MP4", "GHAA0004.MP4"], ["GHAB0001.MP4"]]
 
 
+def test_slow_motion_is_taken_in_at_the_rate_of_the_recording(tmp_path):
+    write_recording(tmp_path / "blurry" / "a.mp4", "blurry", telemetry=False)
+    write_recording(tmp_path / "sharp" / "a.mp4", "sharp", 4.0, fps=25, telemetry=False)
+    cards = tmp_path / "blurry", tmp_path / "sharp"
+    (refused,) = ingest.plan(*cards, tmp_path / "raw").takes
+    planned, _ = take_in(cards, tmp_path / "raw", capture_fps_sharp=100.0)
+    assert [take.state for take in planned.takes] == ["new"]
+    (take,) = read_takes(tmp_path / "raw")
+    assert (take.blurry_format.capture_fps, take.sharp_format.capture_fps) == (None, 100)
+    assert (refused.state, refused.diagnosis.level_of("frame-rate")) == ("refused", "refuse")
+
+
 def test_a_missing_chapter_is_named(tmp_path):
     write_recording(tmp_path / "blurry" / "GX010001.MP4", "blurry")
     write_recording(tmp_path / "blurry" / "GX030002.MP4", "blurry")

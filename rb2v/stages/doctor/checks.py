@@ -159,6 +159,7 @@ def _frame_rate(take: TakeRecordings) -> Iterator[Finding]:
             advice = f"set the camera's frame rate, or {_name_rig(take)}"
             if rate < (1 - MAX_RATE_DIFFERENCE) * fps:
                 advice += f"; where the file plays slow motion, state capture_fps: {{{camera}: {fps:g}}} in take.yaml"
+                advice += f", or pass --capture-fps-{camera} {fps:g} to 'rb2v ingest'"
             yield Finding(
                 "frame-rate", level, f"{rate:.4g} frames per second", camera, f"{fps:.5g} as in the rig", advice
             )

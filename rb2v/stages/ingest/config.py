@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from pydantic import Field
+
+from rb2v.artifacts import Camera, FormatOverride
 from rb2v.choices import Category
 from rb2v.configuration import OPTIONS_SOURCE, config
 from rb2v.errors import InputError
@@ -25,6 +30,14 @@ class IngestConfig:
     """Take in takes that the checks reject, too."""
     clock_offset_seconds: float | None = None
     """How far the sharp camera's clock is ahead, in s; estimated by default."""
+    capture_fps_blurry: Annotated[float, Field(gt=0, le=100_000)] | None = None
+    """Frames per second at which the blurry camera recorded, where its files play slow motion and do not state it."""
+    capture_fps_sharp: Annotated[float, Field(gt=0, le=100_000)] | None = None
+    """Frames per second at which the sharp camera recorded, likewise."""
+
+    def format_of(self, camera: Camera) -> FormatOverride:
+        """Return what is stated of a camera's files in place of what they state."""
+        return FormatOverride(self.capture_fps_blurry if camera == "blurry" else self.capture_fps_sharp)
 
     def __post_init__(self) -> None:
         if self.subject is None and self.category != "street":
