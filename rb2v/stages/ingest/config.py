@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from rb2v.artifacts import Camera, FormatOverride
 from rb2v.choices import Category
 from rb2v.configuration import OPTIONS_SOURCE, config
 from rb2v.errors import InputError
+
+if TYPE_CHECKING:
+    from rb2v.artifacts import Camera
 
 
 @config
@@ -35,9 +37,9 @@ class IngestConfig:
     capture_fps_sharp: Annotated[float, Field(gt=0, le=100_000)] | None = None
     """Frames per second at which the sharp camera recorded, likewise."""
 
-    def format_of(self, camera: Camera) -> FormatOverride:
-        """Return what is stated of a camera's files in place of what they state."""
-        return FormatOverride(self.capture_fps_blurry if camera == "blurry" else self.capture_fps_sharp)
+    def capture_fps_of(self, camera: Camera) -> float | None:
+        """Return at what rate a camera recorded, None where its files state it."""
+        return self.capture_fps_blurry if camera == "blurry" else self.capture_fps_sharp
 
     def __post_init__(self) -> None:
         if self.subject is None and self.category != "street":

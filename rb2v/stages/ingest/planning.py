@@ -119,7 +119,7 @@ def plan(
     listed = [(camera, recording) for camera in CAMERAS for recording in find_recordings(cards[camera])]
     read: _Read = {"blurry": {}, "sharp": {}}
     leftovers: list[Leftover] = []
-    examined = [(recording, config.format_of(camera)) for camera, recording in listed]
+    examined = [(recording, FormatOverride(config.capture_fps_of(camera))) for camera, recording in listed]
     results = (executor or SerialExecutor()).map(_examine, examined)
     for n_done, ((camera, recording), result) in enumerate(zip(listed, results, strict=True), start=1):
         if isinstance(result, str):
