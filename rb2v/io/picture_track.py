@@ -167,7 +167,7 @@ class PictureTrack:
         damaged: int | None = None
         for index, picture in enumerate(self._decode()):
             if damaged is not None:
-                raise InputError(self.path, f"frame {damaged} is damaged", expected="a whole file; copy it again")
+                raise InputError(self.path, f"frame {damaged} is damaged", expected="a whole file")
             if picture.is_corrupt:
                 damaged = index  # where it is the last one the file ends within it
                 continue

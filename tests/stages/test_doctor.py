@@ -305,6 +305,15 @@ def test_slow_motion_that_is_not_stated_has_a_remedy(tmp_path, good):
     assert "capture_fps: {sharp: 100}" in finding.advice
 
 
+@pytest.mark.parametrize(("camera", "n"), [("sharp", 1), ("sharp", 3), ("blurry", 2)])
+def test_a_recording_without_a_window_is_refused(tmp_path, good, camera, n):
+    rate = 100 if camera == "sharp" else 25
+    path = write_odd(tmp_path / "brief.mp4", moving(n), rate=rate, options=X264)
+    finding = findings_of(make_raw(tmp_path / "raw", {"a": good | {camera: path}}))["duration"]
+    assert (finding.level, finding.camera) == ("refuse", camera)
+    assert finding.advice
+
+
 def test_a_camera_that_was_turned_over_between_takes_is_named(tmp_path, good):
     half_turn = [-1 << 16, 0, 0, 0, -1 << 16, 0, 0, 0, 1 << 30]
     turned = write_odd(tmp_path / "turned.mp4", moving(25), options=X264, matrix=half_turn)

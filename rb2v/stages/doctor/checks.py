@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rb2v.artifacts import CAMERAS, Camera, Rig
+from rb2v.core.clock import MIN_FRAMES
 from rb2v.core.frame_times import GAP_FRAMES, MAX_JITTER, MAX_REPEATED_SHARE, frame_jitter
 from rb2v.io.config import list_rigs, read_rig
 from rb2v.io.picture_track import MATRIX_NAMES
@@ -479,6 +480,17 @@ def _range(take: TakeRecordings) -> Iterator[Finding]:
 
 
 def _duration(take: TakeRecordings) -> Iterator[Finding]:
+    n_window = -(-(take.rig.frames_per_sequence - 1) // take.rig.upsampling) + 1
+    too_short = [
+        (camera, n_least)
+        for camera, n_least in (("blurry", MIN_FRAMES), ("sharp", n_window))
+        if take.recording(camera).n_frames < n_least
+    ]
+    for camera, n_least in too_short:
+        message = f"holds {take.recording(camera).n_frames} frames"
+        yield Finding("duration", "refuse", message, camera, f"at least {n_least}", "record longer takes")
+    if too_short:
+        return
     blurry, sharp = take.blurry.duration_seconds, take.sharp.duration_seconds
     if blurry - sharp > MAX_LACK_SECONDS:
         message = f"the sharp recording lasts {sharp:.1f} s, the blurry one {blurry:.1f} s"
