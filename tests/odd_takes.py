@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 import yaml
-from odd_files import BT601, FULL, LIMITED, UNSTATED, cut_by_edit_list, write_odd
+from odd_files import BT601, FULL, LIMITED, UNSTATED, cut_by_edit_list, cut_out_by_edit_list, write_odd
 from sessions import write_rig
 
 from rb2v.artifacts import CAMERAS
@@ -38,10 +38,14 @@ class Way:
     """Of `write_odd`."""
     half_turn: bool = False
     """Stored upside down, with the matrix that says so."""
+    quarter_turn: bool = False
+    """Stored lying on its side, likewise."""
     mirrored: bool = False
     """Stored mirrored, with the matrix that says so."""
     hidden: int = 0
     """First frames that an edit list hides."""
+    cut_out: float = 0.0
+    """Share of the frames that an edit list hides in the middle."""
     lost: tuple[float, ...] = ()
     """Frames that are not there, as shares of the length; their times are."""
     repeated: tuple[float, ...] = ()
@@ -63,8 +67,11 @@ def _coded(codec, pix_fmt="yuv420p", options=None, color=(UNSTATED, LIMITED)):
 WAYS = {
     "plain": Way(),
     "half-turn": Way(half_turn=True),
+    "quarter-turn": Way(quarter_turn=True),
     "mirrored": Way(mirrored=True),
     "edit-list": Way(hidden=3, settings={"options": {**_FAST, "g": "250"}}),
+    "edit-list, short groups": Way(hidden=3, settings={"options": {**_FAST, "g": "1"}}),
+    "cut-out": Way(cut_out=0.15),
     "cover-first": Way(settings={"cover": np.zeros((32, 32, 3), np.uint8)}),
     "two-tracks": Way(settings={"second": True}),
     "repeats": Way(repeated=(0.4,)),
@@ -74,6 +81,7 @@ WAYS = {
     "pulldown": Way(pulldown=True),
     "mkv": Way("mkv", {"options": _B_FRAMES}),
     "mov": Way("mov", {"options": _B_FRAMES}),
+    "fragmented": Way(settings={"options": _B_FRAMES, "movflags": ("frag_keyframe", "empty_moov")}),
     "avi": Way("avi", _coded("mpeg4", options=_FINE_MJPEG)),
     "mpeg-ts": Way("ts", {"options": _B_FRAMES}),
     "mjpeg-avi": Way("avi", _coded("mjpeg", "yuvj420p", _FINE_MJPEG, (BT601, FULL))),
@@ -197,6 +205,9 @@ class OddTakes:
         if way.half_turn or way.mirrored:
             frames = [frame[:: -1 if way.half_turn else 1, ::-1] for frame in frames]
             settings["matrix"] = _HALF_TURN if way.half_turn else [-1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30]
+        if way.quarter_turn:
+            frames = [np.ascontiguousarray(np.rot90(frame)) for frame in frames]
+            settings["matrix"] = [0, 1 << 16, 0, -1 << 16, 0, 0, 0, 0, 1 << 30]
         if settings.get("second"):
             settings["second"] = [np.repeat(np.repeat(frame, 2, 0), 2, 1) for frame in frames[:3]]
         shown = np.array([index for index in range(n) if index not in [round(share * n) for share in way.lost]])
@@ -216,6 +227,10 @@ class OddTakes:
         write_odd(path, [frames[index] for index in sources], rate=rate, **settings)
         if way.hidden:
             cut_by_edit_list(path, way.hidden, rate)
+        if way.cut_out:
+            first, last = n // 3, n // 3 + round(way.cut_out * n)
+            cut_out_by_edit_list(path, first, last, rate)
+            shown = np.delete(shown, np.s_[first:last])
         return shown[way.hidden :]
 
     def _true_positions(self, rows, kept):

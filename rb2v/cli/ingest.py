@@ -38,7 +38,10 @@ app, command = make_command(
     IngestConfig,
     {
         FILES: ("rig",),
-        METHOD: ("category", "subject", "green_screen", "link", "keep_refused", "clock_offset_seconds"),
+        METHOD: (
+            *("category", "subject", "green_screen", "link", "keep_refused", "clock_offset_seconds"),
+            *("capture_fps_blurry", "capture_fps_sharp"),
+        ),
     },
     former={"clock_offset_seconds": "--clock-offset"},
 )

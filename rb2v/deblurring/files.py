@@ -20,6 +20,7 @@ from rb2v.blur2vid.direction import chain_sequences
 from rb2v.deblurring.config import MAX_FPS, DeblurConfig
 from rb2v.device import check_torch_device
 from rb2v.errors import InputError, Rb2vError
+from rb2v.io.container import VIDEO_SUFFIXES
 from rb2v.io.encoder import write_video
 from rb2v.io.partial import scratch_folder
 from rb2v.io.photo import PHOTO_SUFFIXES, read_photo
@@ -28,7 +29,6 @@ from rb2v.io.video import iter_frames, probe_video, write_gif, write_image
 from rb2v.progress import Progress
 
 DEFAULT_FPS = 10.0  # frames per second: seven frames in 0.7 s, slow enough to follow
-VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm")
 
 _MAX_FPS = {"mp4": MAX_FPS, "gif": 50.0}  # what viewers of GIF keep up with
 _MAX_SIDE_PX = {"mp4": 16_384, "gif": 65_535}

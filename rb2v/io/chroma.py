@@ -10,7 +10,7 @@ import av.logging
 from av.bitstream import BitStreamFilterContext
 
 from rb2v.core.planes import CENTER_SITING, LEFT_SITING, TOP_LEFT_SITING
-from rb2v.io.container import open_container
+from rb2v.io.container import find_stream, open_container
 
 _SITINGS = {0: LEFT_SITING, 1: CENTER_SITING, 2: TOP_LEFT_SITING}  # ITU-T H.273, chroma420SampleLocType
 _STATED = re.compile(r"chroma_sample_loc_type_top_field\s+[01]+ = (\d)")
@@ -27,9 +27,9 @@ def read_stated_siting(path: Path) -> tuple[float, float] | None:
         If the file is missing or not a video.
     """
     with open_container(path) as container:
-        if not container.streams.video:
+        stream = find_stream(container)
+        if stream is None:
             return None
-        stream = container.streams.video[0]
         level = av.logging.get_level()
         av.logging.set_level(av.logging.INFO)
         try:

@@ -16,7 +16,7 @@ from typing import Any, cast
 import av
 import cv2
 import numpy as np
-from av.stream import Discard, Disposition
+from av.stream import Discard
 from numpy.typing import NDArray
 
 from rb2v.artifacts import ColorMatrix, FormatOverride
@@ -24,7 +24,7 @@ from rb2v.core.frame_times import MAX_FRAMES, frame_step
 from rb2v.core.planes import CENTER_SITING, LEFT_SITING, Orientation, Planes, upsample_chroma
 from rb2v.errors import InputError
 from rb2v.io.chroma import read_stated_siting
-from rb2v.io.container import open_container
+from rb2v.io.container import find_stream, open_container, read_tag
 
 NO_OVERRIDE = FormatOverride()
 
@@ -41,6 +41,9 @@ _LUMA_WEIGHTS: dict[ColorMatrix, tuple[float, float]] = {
 }
 """Of red and of blue, ITU-T H.273 table 4."""
 MATRIX_NAMES: dict[ColorMatrix, str] = {"bt601": "BT.601", "bt709": "BT.709", "bt2020": "BT.2020"}
+
+_TRANSFERS = {8: "linear light", 9: "logarithmic", 10: "logarithmic", 16: "PQ", 17: "DCI", 18: "HLG"}
+"""By code point of ITU-T H.273, table 3; the others differ little from BT.709."""
 
 _HD_LINES = 720  # without a stated matrix players take BT.601 below and BT.709 from here on
 _FULL_RANGE, _LIMITED_RANGE = 2, 1  # AVCOL_RANGE_JPEG and AVCOL_RANGE_MPEG of FFmpeg
@@ -80,6 +83,10 @@ class PictureFormat:
     depth: int
     """Bits of a sample."""
     color: ColorCoding
+    transfer: str
+    """How levels stand for light where it is neither sRGB nor the usual video's, such as ``HLG``; else empty."""
+    is_interlaced: bool
+    """Whether a frame's rows are stored as two fields, which many cameras record one after the other."""
     siting: tuple[float, float]
     """Where the first chroma sample of a stored frame lies, in luma pixels: column and row."""
     nominal_fps: float
@@ -121,6 +128,8 @@ class PictureTrack:
         The container's time that counts as 0, before scaling.
     n_hidden : int
         Packets met so far that the container holds but does not show, as a trimmed clip does.
+    n_damaged : int
+        Packets met so far of which the container says that they are damaged.
     orientation : Orientation
         How frames are turned, as far as they are decoded.
     """
@@ -141,7 +150,7 @@ class PictureTrack:
         self.time_scale = 1.0 if capture_fps is None else _time_scale(path, capture_fps)
         self.tick_seconds = float(stream.time_base or Fraction(1, av.time_base)) * self.time_scale
         self.start_seconds = start_seconds_of(container)
-        self.n_hidden = 0
+        self.n_hidden = self.n_damaged = 0
         self.orientation = Orientation()
         self._override = override or NO_OVERRIDE
 
@@ -155,7 +164,13 @@ class PictureTrack:
         """
         last_seconds = -np.inf
         self.stream.thread_type = "AUTO"
+        damaged: int | None = None
         for index, picture in enumerate(self._decode()):
+            if damaged is not None:
+                raise InputError(self.path, f"frame {damaged} is damaged", expected="a whole file")
+            if picture.is_corrupt:
+                damaged = index  # where it is the last one the file ends within it
+                continue
             if picture.time is None:
                 raise InputError(self.path, f"frame {index} has no presentation time")
             seconds = (picture.time - self.start_seconds) * self.time_scale
@@ -190,6 +205,9 @@ class PictureTrack:
 
     def count_shown(self) -> int:
         """Return how many frames the container's count promises, without those met so far that it hides."""
+        if self.stream.frames and "mov" in self.container.format.name.split(","):
+            # Of what an edit list hides, the index keeps only what has to be decoded for what is shown.
+            return sum(not entry.is_discard for entry in self.stream.index_entries)
         return max(self.stream.frames - self.n_hidden, 0)
 
     def read_format(self) -> PictureFormat:
@@ -214,6 +232,8 @@ class PictureTrack:
             pixel_format=picture.format.name,
             depth=max(component.bits for component in picture.format.components),
             color=_color_coding_of(picture, self._override),
+            transfer=_TRANSFERS.get(int(picture.color_trc), ""),
+            is_interlaced=picture.interlaced_frame,
             siting=self._siting_of(picture),
             nominal_fps=self.nominal_fps,
             time_scale=self.time_scale,
@@ -237,6 +257,7 @@ class PictureTrack:
             for packet in self.container.demux(stream):
                 tick = packet.dts if packet.pts is None else packet.pts
                 self.n_hidden += packet.is_discard
+                self.n_damaged += packet.is_corrupt
                 if tick is not None and packet.size and not packet.is_discard:
                     packets.append((tick, packet.size))
                 if len(packets) > MAX_FRAMES:
@@ -295,12 +316,6 @@ def time_scale_of(path: Path, container: av.container.InputContainer, override: 
     return 1.0 if find_stream(container) is None else PictureTrack(path, container, override).time_scale
 
 
-def find_stream(container: av.container.InputContainer) -> av.VideoStream | None:
-    """Return the image track of an open file: no cover or thumbnail; of several the default one, then the largest."""
-    known = [stream for stream in container.streams.video if getattr(stream, "codec_context", None) is not None]
-    return max(known, key=_rank, default=None)
-
-
 def start_seconds_of(container: av.container.InputContainer) -> float:
     """Return the time of an open file, on its own clock, that counts as 0 for its images and its sound."""
     if not any(name in _STARTS_ANYWHERE for name in container.format.name.split(",")):
@@ -308,20 +323,12 @@ def start_seconds_of(container: av.container.InputContainer) -> float:
     return float((container.start_time or 0) / av.time_base)
 
 
-def _rank(stream: av.VideoStream) -> tuple[bool, bool, bool, int]:
-    disposition = Disposition(stream.disposition)
-    is_cover = bool(disposition & (Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image))
-    context = stream.codec_context
-    # Previews are stored as tracks of one frame, too.
-    return not is_cover, stream.frames != 1, bool(disposition & Disposition.default), context.width * context.height
-
-
 def _capture_fps(container: av.container.InputContainer, override: FormatOverride) -> float | None:
     """Return the rate at which the frames were recorded, None where only the frames' times tell it."""
     if override.capture_fps is not None:
         return override.capture_fps
     try:
-        stated = float(container.metadata.get(_CAPTURE_RATE_KEY, ""))
+        stated = float(read_tag(container.metadata, _CAPTURE_RATE_KEY) or "")
     except ValueError:
         return None
     return stated if 0 < stated <= _MAX_CAPTURE_FPS else None
@@ -365,6 +372,8 @@ def _color_coding_of(picture: av.VideoFrame, override: FormatOverride) -> ColorC
     if override.color_range is not None:
         full_range = override.color_range == "full"
     is_rgb = picture.format.is_rgb or picture.format.has_palette
+    if full_range is None and len(picture.format.components) == 1:
+        full_range = True  # monochrome cameras, and players, span all levels
     return ColorCoding(
         matrix=matrix,
         full_range=is_rgb or bool(full_range),

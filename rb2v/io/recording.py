@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import av
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,11 +24,10 @@ from rb2v.core.frame_times import (
 )
 from rb2v.core.planes import luma_of
 from rb2v.errors import InputError
-from rb2v.io.gopro import Telemetry, read_telemetry, timecode_of
+from rb2v.io.container import find_cuts, read_tag
+from rb2v.io.gopro import Telemetry, read_telemetry, read_timecode
 from rb2v.io.picture_track import NO_OVERRIDE, PictureFormat, PictureTrack, open_pictures
 from rb2v.io.video import read_sound
-
-VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".avi", ".webm", ".gif")
 
 _INTRA_CODECS = (
     "mjpeg",
@@ -45,6 +46,8 @@ _MAX_COMPARED = 3000  # frames; half a minute of the sharp camera, so that long 
 _SAME_BYTES = 0.02  # relative; repeats encoded by themselves take the same bytes, or nearly where a rate is kept
 _SMALL_PACKET = 0.35  # of the larger packets nearby; x264, x265, VP9 and AV1 spend below 0.2 on a repeat
 _NEIGHBORS = 6  # packets to either side
+_MAX_SHOWN_SECONDS = 0.5  # no frame of a recording is shown for as long
+_DURATION = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)", re.ASCII)
 _HEARD_SECONDS = 10.0  # no scene is silent for as long
 _FIRST_YEAR = 1990  # a clock that was never set states the container's epoch, 1904 or 1970
 
@@ -67,6 +70,8 @@ class Recording:
     timecode_seconds: float | None
     """Time of day of the first frame by the camera's clock."""
     telemetry: Telemetry | None
+    cuts: tuple[float, ...] = ()
+    """Times in seconds at which an edit list goes on elsewhere, because a part was cut out; those behind are wrong."""
     is_silent: bool = False
     """Whether there is a sound track, and nothing is heard in its first seconds."""
     problems: tuple[str, ...] = ()
@@ -132,6 +137,7 @@ def read_recording(paths: Sequence[Path], override: FormatOverride = NO_OVERRIDE
     """
     times: list[NDArray[np.float64]] = []
     repeated: list[NDArray[np.bool_]] = []
+    cuts: list[float] = []
     problems: list[str] = []
     first: _File | None = None
     start_seconds = 0.0
@@ -143,6 +149,7 @@ def read_recording(paths: Sequence[Path], override: FormatOverride = NO_OVERRIDE
         elif difference := _difference(file.format, first.format):
             problems.append(f"{path.name}: its frames are {difference[0]}, and {paths[0].name}'s {difference[1]}")
         times.append(start_seconds + file.times)
+        cuts += [start_seconds + cut for cut in file.cuts]
         repeated.append(file.repeated)
         start_seconds += float(file.times[-1]) + (frame_step(file.times) or file.last_seconds)
     if first is None:
@@ -155,6 +162,7 @@ def read_recording(paths: Sequence[Path], override: FormatOverride = NO_OVERRIDE
         created=first.created,
         timecode_seconds=first.timecode_seconds,
         telemetry=read_telemetry(paths, override),
+        cuts=tuple(cuts),
         is_silent=first.format.has_audio and _is_silent(paths[0]),
         problems=tuple(problems),
     )
@@ -169,6 +177,7 @@ class _File:
     """How long the last frame is shown where it is the only one."""
     created: datetime | None
     timecode_seconds: float | None
+    cuts: tuple[float, ...]
     problems: tuple[str, ...]
 
 
@@ -182,14 +191,20 @@ def _read_file(path: Path, override: FormatOverride) -> _File:
             problems.append(f"{n_absent} of {n_stated} frames lie beyond the end of the file; it is cut short")
         elif 0 < len(times) < track.count_shown() - 1:
             problems.append(f"holds {len(times)} of {track.count_shown()} frames; it is cut short")
+        elif track.n_damaged:
+            problems.append(f"{track.n_damaged} packets of its frames are damaged")
         unique = np.unique(times)
         if len(unique) < len(times):
             problems.append(f"{len(times) - len(unique)} frames have the time of another one")
         if not len(unique):
             raise InputError(path, "holds no frame", expected="a video")
+        step_seconds = frame_step(unique)
+        stated_seconds = _stated_seconds(track.stream) * track.time_scale
+        if stated_seconds - (unique[-1] + step_seconds) > _MAX_SHOWN_SECONDS:
+            problems.append(f"its frames end at {unique[-1]:.2f} s of {stated_seconds:.2f} s; it is cut short")
+        cuts = find_cuts(path, track.stream.id, step_seconds / track.time_scale)
         nominal_fps = track.nominal_fps / track.time_scale
-        created = _parse_created(track.container.metadata.get("creation_time"))
-        timecode_seconds = timecode_of(track.container)
+        created = _parse_created(read_tag(track.container.metadata, "creation_time"))
     with open_pictures(path, override) as track:
         stored = track.read_format()
     repeated = np.zeros(len(unique), dtype=bool)
@@ -202,9 +217,16 @@ def _read_file(path: Path, override: FormatOverride) -> _File:
         repeated=repeated,
         last_seconds=1 / nominal_fps if nominal_fps else 0.0,
         created=created,
-        timecode_seconds=timecode_seconds,
+        timecode_seconds=read_timecode(path),
+        cuts=tuple(cut * track.time_scale for cut in cuts),
         problems=tuple(problems),
     )
+
+
+def _stated_seconds(stream: av.VideoStream) -> float:
+    """Return how long a track lasts as MKV and WebM files state it, 0 where nothing does."""
+    match = _DURATION.fullmatch(read_tag(stream.metadata, "duration") or "")
+    return 0.0 if match is None else 3600 * int(match[1]) + 60 * int(match[2]) + float(match[3])
 
 
 def _is_silent(path: Path) -> bool:
@@ -248,7 +270,7 @@ def _difference(file: PictureFormat, first: PictureFormat) -> tuple[str, str] | 
         return f"of {file.width}x{file.height}", f"of {first.width}x{first.height}"
     if file.orientation != first.orientation:
         return f"turned by {file.orientation}", f"by {first.orientation}"
-    if file.color != first.color:
+    if (file.color.matrix, file.color.full_range) != (first.color.matrix, first.color.full_range):
         return f"of {file.color}", str(first.color)
     return None
 

@@ -17,9 +17,11 @@ import cv2
 import numpy as np
 import PIL.ExifTags
 import PIL.Image
+from av.stream import Disposition
 from numpy.typing import NDArray
 
 from rb2v.artifacts import FormatOverride
+from rb2v.core.frame_times import frame_step
 from rb2v.core.planes import Planes
 from rb2v.errors import InputError, require_file
 from rb2v.io.container import open_container
@@ -161,29 +163,26 @@ def _iter_pictures(
     first: PictureTrack | None = None
     size: tuple[int, ...] | None = None
     for path in paths:
-        last_seconds, n_decoded = 0.0, 0
+        times: list[float] = []
         with open_pictures(path, override) as track:
-            step_seconds = track.time_scale / track.nominal_fps if track.nominal_fps else 0.0
             for seconds, image in track.frames():
-                if n_decoded:
-                    step_seconds = seconds - last_seconds
-                last_seconds = seconds
-                n_decoded += 1
+                times.append(seconds)
                 if size is not None and image.shape != size:
                     raise InputError(
                         path, f"frames are {image.shape[1]}x{image.shape[0]}", None, f"{size[1]}x{size[0]}"
                     )
                 size = image.shape
                 yield start_seconds + seconds, image
-            if n_decoded == 0:
+            if not times:
                 raise InputError(path, "holds no frame that can be decoded", expected="a video")
             # An index that counts one frame more than can be shown is common; more than that is a cut recording.
-            if n_decoded < track.count_shown() - 1:
-                raise InputError(path, f"is cut short: {n_decoded} of {track.count_shown()} frames could be decoded")
+            if len(times) < track.count_shown() - 1:
+                raise InputError(path, f"is cut short: {len(times)} of {track.count_shown()} frames could be decoded")
             first = first or track
             if track.orientation != first.orientation:
                 raise InputError(path, f"is turned by {track.orientation}", expected=f"{first.orientation} as before")
-        start_seconds += last_seconds + step_seconds
+            lone_seconds = track.time_scale / track.nominal_fps if track.nominal_fps else 0.0
+        start_seconds += times[-1] + (frame_step(np.array(times)) or lone_seconds)
 
 
 def read_sound(
@@ -192,7 +191,8 @@ def read_sound(
     """Decode the sound of a recording, or return None where its first file has none that runs with its frames.
 
     Channels are averaged; where they cancel out, as those of a microphone that is wired for balance do, the first one
-    is taken. The sound of a file that plays slower than it was recorded does not run with its frames.
+    is taken. Of several tracks the default one is read, or the first in which something is heard. The sound of a file
+    that plays slower than it was recorded does not run with its frames.
 
     Parameters
     ----------
@@ -211,12 +211,27 @@ def read_sound(
     with open_container(paths[0]) as container:
         if time_scale_of(paths[0], container, override) != 1:
             return None
+        ranked = sorted(range(len(container.streams.audio)), key=lambda track: _audio_rank(container, track))
+    sound: Sound | None = None
+    for track in ranked:
+        heard = _read_sound_track(paths, track, max_seconds)
+        sound = sound or heard
+        if heard is not None and not heard.is_silent:
+            return heard
+    return sound
+
+
+def _audio_rank(container: av.container.InputContainer, track: int) -> tuple[bool, int]:
+    return not Disposition(container.streams.audio[track].disposition) & Disposition.default, track
+
+
+def _read_sound_track(paths: Sequence[Path], track: int, max_seconds: float) -> Sound | None:
     mixed: list[NDArray[np.float32]] = []
     left: list[NDArray[np.float32]] = []
     rate, start_seconds, n_samples = 0, 0.0, 0
     for path in paths:
         with open_container(path) as container:
-            stream = container.streams.audio[0] if container.streams.audio else None
+            stream = container.streams.audio[track] if len(container.streams.audio) > track else None
             if stream is None or getattr(stream, "codec_context", None) is None:
                 break
             resampler = av.AudioResampler(format="fltp")

@@ -9,6 +9,7 @@ import torch
 from examples import draws
 from hypothesis import given
 from hypothesis import strategies as st
+from odd_files import write_odd
 
 import rb2v
 from rb2v.blur2vid import deblur as module
@@ -397,6 +398,14 @@ class TestFiles:
         assert (info.n_stated, info.nominal_fps) == (21, 175)
         assert len(list(iter_frames([tmp_path / "out.mp4"]))) == 21
         assert done[0].reblur_psnr > 0
+
+    def test_a_portrait_video_of_a_phone_stays_upright(self, run, tmp_path):
+        lying = [as_bytes(texture(16, 22, seed)) for seed in range(2)]
+        clockwise = [0, 1 << 16, 0, -1 << 16, 0, 0, 0, 0, 1 << 30]
+        write_odd(tmp_path / "in.MOV", lying, matrix=clockwise)
+        deblur_files(tmp_path / "in.MOV", tmp_path / "out.mp4", run=run, device="cpu")
+        info = probe_video(tmp_path / "out.mp4")
+        assert (info.width, info.height, info.n_stated) == (16, 22, 14)
 
 
 class TestCommand:

@@ -8,7 +8,7 @@ from rb2v.core.color import encode, to_linear
 from rb2v.core.homography import crop_homography, mirror_homography, warp_points
 from rb2v.core.lens import distort_points
 from rb2v.core.metrics import psnr
-from rb2v.core.planes import Planes
+from rb2v.core.planes import SITINGS, Planes, upsample_chroma
 from rb2v.core.resampling import FrameWarp
 
 BT709 = np.array([[1, 0, 1.5748, -201.5744], [1, -0.187324, -0.468124, 83.897344], [1, 1.8556, 0, -237.5168]])
@@ -128,3 +128,13 @@ def test_where_the_lens_shows_nothing_the_rim_goes_on():
     warp = FrameWarp(np.eye(3), (-200, -200, 500, 500), (50, 50), "linear", lens)
     assert np.isnan(warp.source_points(np.array([[0.0, 0.0]]))).all()
     np.testing.assert_array_equal(warp(np.full((100, 100, 3), 77, np.uint8)), 77)
+
+
+@pytest.mark.parametrize("siting", SITINGS.values(), ids=SITINGS)
+def test_colors_of_planes_are_rounded_once(siting):
+    rng = np.random.default_rng(0)
+    luma, *chroma = (rng.integers(90, 160, (40 // step, 48 // step), np.uint8) for step in (1, 2, 2))
+    wide = [upsample_chroma(plane.astype(np.float32), (48, 40), siting) for plane in chroma]
+    exact = cv2.transform(cv2.merge([luma.astype(np.float32), *wide]).astype(np.float64), BT709).clip(0, 255)
+    shown = Planes(luma, tuple(chroma), BT709, siting).rgb()
+    assert np.abs(shown - exact).max() <= 0.504  # in single precision

@@ -6,6 +6,7 @@ import textwrap
 import cv2
 import numpy as np
 import pytest
+from odd_files import moving, write_odd
 from sessions import make_session, shared_session, write_rig
 
 from rb2v.core.color import apply_color_map, encode, from_linear
@@ -380,6 +381,17 @@ def clip(tmp_path_factory):
     levels = np.rint(255 * from_linear(0.1 + 0.005 * np.arange(120), "srgb"))
     frames = [np.full((48, 64, 3), level, np.uint8) for level in levels]
     return write_video(tmp_path_factory.mktemp("clip") / "clip.mp4", frames, 30.0, crf=1)
+
+
+def test_a_clip_is_seen_upright(tmp_path):
+    frames, half_turn = moving(3), [-1 << 16, 0, 0, 0, -1 << 16, 0, 0, 0, 1 << 30]
+    plain = write_odd(tmp_path / "plain.mp4", frames, options={"qp": "4"})
+    turned = write_odd(
+        tmp_path / "turned.mp4", [frame[::-1, ::-1] for frame in frames], options={"qp": "4"}, matrix=half_turn
+    )
+    centered = np.array([[1, 0, 31.5], [0, 1, 23.5], [0, 0, 1]])
+    seen = [ClipScene(path, (64, 48)).render(0.0, centered, (64, 48)) for path in (plain, turned)]
+    assert np.abs(seen[0] - seen[1]).mean() < 0.02 < np.abs(seen[0] - seen[1][::-1, ::-1]).mean()
 
 
 def test_a_clip_s_frames_are_ticks_of_the_blur_track(small_config, clip, tmp_path):

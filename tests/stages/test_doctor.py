@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import yaml
 from cards import make_telemetry, write_recording
+from odd_files import cut_out_by_edit_list, moving, write_odd
 from sessions import write_rig
 
 from rb2v.errors import InputError
@@ -188,7 +189,7 @@ def test_files_that_cannot_be_read(tmp_path, good):
     (raw / "takes" / "c" / "take.yaml").write_text("category: steet\n")
     a, b, c = doctor.run(raw)
     assert (a.level, b.level, c.level) == ("refuse", "ok", "refuse")
-    assert "sharp.mp4: is no video, or is cut short" in str(a.findings[0])
+    assert "sharp.mp4: lacks its index: it is cut short" in str(a.findings[0])
     assert "take.yaml: category: 'steet'" in str(c.findings[0])
 
 
@@ -265,3 +266,64 @@ def test_a_screen_that_cannot_be_keyed_is_named(tmp_path, good, color, is_named)
     assert ("blurry" in found) == is_named
     assert found["sharp"].level == "warn"  # its frames are gray
     assert "--matter background" in found["sharp"].advice
+
+
+X264 = {"preset": "veryfast", "crf": "16", "bf": "0"}
+ODD = {
+    "repeated": ("repeated-frames", "warn", {}),
+    "interlaced": ("interlaced", "warn", {"options": {**X264, "flags": "+ilme+ildct", "x264-params": "tff=1"}}),
+    "cut-out": ("cuts", "refuse", {}),
+    "silent": ("sound", "warn", {"sound": np.zeros((1, 24_000))}),
+    "hdr": ("color", "warn", {"options": {**X264, "x264-params": "transfer=arib-std-b67"}}),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_what_is_odd_of_a_file_is_named_with_a_remedy(tmp_path, good, name):
+    check, level, settings = ODD[name]
+    frames = moving(30)
+    shown = [frames[11 if name == "repeated" and index == 12 else index] for index in range(30)]
+    path = write_odd(tmp_path / "odd.mp4", shown, **{"options": X264} | settings)
+    if name == "cut-out":
+        cut_out_by_edit_list(path, 10, 20, 25)
+    finding = findings_of(make_raw(tmp_path / "raw", {"a": good | {"blurry": path}}))[check]
+    assert (finding.level, finding.camera) == (level, "blurry")
+    assert finding.advice
+    if name == "repeated":
+        assert "1 frames (3.33 %)" in finding.message
+    others = findings_of(make_raw(tmp_path / "plain", {"a": good | {"blurry": write_plain(tmp_path, frames)}}))
+    assert check not in others or others[check].level == "info"
+
+
+def write_plain(tmp_path, frames):
+    return write_odd(tmp_path / "plain.mp4", frames, options=X264)
+
+
+def test_slow_motion_that_is_not_stated_has_a_remedy(tmp_path, good):
+    path = write_odd(tmp_path / "slow.mp4", moving(20), rate=30, options=X264)
+    finding = findings_of(make_raw(tmp_path / "raw", {"a": good | {"sharp": path}}))["frame-rate"]
+    assert finding.level == "refuse"
+    assert "capture_fps: {sharp: 100}" in finding.advice
+
+
+@pytest.mark.parametrize(("camera", "n"), [("sharp", 1), ("sharp", 3), ("blurry", 2)])
+def test_a_recording_without_a_window_is_refused(tmp_path, good, camera, n):
+    rate = 100 if camera == "sharp" else 25
+    path = write_odd(tmp_path / "brief.mp4", moving(n), rate=rate, options=X264)
+    finding = findings_of(make_raw(tmp_path / "raw", {"a": good | {camera: path}}))["duration"]
+    assert (finding.level, finding.camera) == ("refuse", camera)
+    assert finding.advice
+
+
+def test_a_camera_that_was_turned_over_between_takes_is_named(tmp_path, good):
+    half_turn = [-1 << 16, 0, 0, 0, -1 << 16, 0, 0, 0, 1 << 30]
+    turned = write_odd(tmp_path / "turned.mp4", moving(25), options=X264, matrix=half_turn)
+    raw = make_raw(tmp_path / "raw", {"a": good, "b": good | {"blurry": turned}, "c": good})
+    named = {
+        (found.take, finding.camera) for found in doctor.run(raw) for finding in found.findings if is_turn(finding)
+    }
+    assert named == {("b", "blurry")}
+
+
+def is_turn(finding):
+    return finding.check == "turn" and finding.level == "warn" and "180 degrees" in finding.message

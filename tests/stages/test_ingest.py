@@ -151,6 +151,31 @@ def test_chapters_and_old_names(tmp_path):
     assert len(list(iter_frames(take.sharp))) == 150
 
 
+def test_files_of_a_loop_are_one_recording(tmp_path):
+    blurry, sharp = tmp_path / "blurry", tmp_path / "sharp"
+    for number in (3, 2, 4):  # the first one is overwritten
+        write_recording(blurry / f"GHAA{number:04d}.MP4", "blurry", 0.2 * number, NOON + timedelta(seconds=number))
+    write_recording(blurry / "GHAB0001.MP4", "blurry", 0.6, NOON + timedelta(hours=1))
+    for name, seconds, begun in (("GHAA0001", 1.9, NOON), ("GHAB0001", 0.7, NOON + timedelta(hours=1))):
+        write_recording(sharp / f"{name}.MP4", "sharp", seconds, begun)
+    planned, _ = take_in((blurry, sharp), tmp_path / "raw")
+    assert planned.leftovers == ()
+    chapters = [[path.name for path in take.blurry.paths] for take in planned.takes]
+    assert chapters == [["GHAA0002.MP4", "GHAA0003.MP4", "GHAA0004.MP4"], ["GHAB0001.MP4"]]
+
+
+def test_slow_motion_is_taken_in_at_the_rate_of_the_recording(tmp_path):
+    write_recording(tmp_path / "blurry" / "a.mp4", "blurry", telemetry=False)
+    write_recording(tmp_path / "sharp" / "a.mp4", "sharp", 4.0, fps=25, telemetry=False)
+    cards = tmp_path / "blurry", tmp_path / "sharp"
+    (refused,) = ingest.plan(*cards, tmp_path / "raw").takes
+    planned, _ = take_in(cards, tmp_path / "raw", capture_fps_sharp=100.0)
+    assert [take.state for take in planned.takes] == ["new"]
+    (take,) = read_takes(tmp_path / "raw")
+    assert (take.blurry_format.capture_fps, take.sharp_format.capture_fps) == (None, 100)
+    assert (refused.state, refused.diagnosis.level_of("frame-rate")) == ("refused", "refuse")
+
+
 def test_a_missing_chapter_is_named(tmp_path):
     write_recording(tmp_path / "blurry" / "GX010001.MP4", "blurry")
     write_recording(tmp_path / "blurry" / "GX030002.MP4", "blurry")
@@ -196,7 +221,7 @@ def test_a_recording_that_cannot_be_read_whole_is_a_fault_once_the_others_are_do
     result = invoke_ingest(both, out)
     assert result.status == 2
     assert "blurry GX0002, sharp GX0099: cannot be read whole" in result.err
-    assert "blurry camera: GX0002 is in no take: GX010002.MP4: is no video, or is cut short" in result.output
+    assert "blurry camera: GX0002 is in no take: GX010002.MP4: lacks its index: it is cut short" in result.output
     assert [take.name for take in read_takes(out)] == ["take_0001", "take_0003"]
     # What has no partner is no fault.
     for name, card in (("GX010002.MP4", both[0]), ("GX020099.MP4", both[1])):
@@ -213,6 +238,26 @@ def test_a_file_that_may_not_be_read_is_not_called_cut_short(cards, tmp_path, mo
     monkeypatch.setattr(av, "open", refuse)
     planned = ingest.plan(*cards, tmp_path / "raw")
     assert planned.leftovers[0].reason == "GX010001.MP4: cannot be read (Permission denied)"
+
+
+def test_files_of_camcorders_are_recordings(tmp_path):
+    for camera in ("blurry", "sharp"):
+        whole = write_recording(tmp_path / f"{camera}.mp4", camera, telemetry=False)
+        (tmp_path / camera).mkdir()
+        remux(whole, tmp_path / camera / "00001.MTS", "mpegts")
+    planned, _ = take_in((tmp_path / "blurry", tmp_path / "sharp"), tmp_path / "raw")
+    assert [take.state for take in planned.takes] == ["new"]
+    (take,) = read_takes(tmp_path / "raw")
+    assert [path.name for path in (*take.blurry, *take.sharp)] == ["blurry.mts", "sharp.mts"]
+
+
+def remux(source, target, container):
+    with av.open(str(source)) as read, av.open(str(target), "w", format=container) as written:
+        stream = written.add_stream_from_template(read.streams.video[0])
+        for packet in read.demux(read.streams.video[0]):
+            if packet.dts is not None:
+                packet.stream = stream
+                written.mux(packet)
 
 
 @pytest.mark.parametrize(
@@ -288,7 +333,7 @@ def test_a_chapter_that_is_cut_short_is_named(tmp_path, invoke_ingest):
     write_recording(tmp_path / "sharp" / "GX010001.MP4", "sharp", 2.0)
     result = invoke_ingest((tmp_path / "blurry", tmp_path / "sharp"), tmp_path / "raw")
     assert result.status == 2
-    assert "GX0001 is in no take: GX020001.MP4: is no video, or is cut short" in result.output
+    assert "GX0001 is in no take: GX020001.MP4: lacks its index: it is cut short" in result.output
     assert not (tmp_path / "raw" / "takes").exists()
 
 

@@ -8,7 +8,7 @@ from odd_takes import WAYS, OddTakes
 
 PASSED = [
     ("half-turn", "repeats"),
-    ("edit-list", "mkv"),
+    ("edit-list, short groups", "mkv"),
     ("mjpeg-avi", "gap"),
     ("mpeg-ts", "4:2:2, 10 bit"),
     ("opposite-channels", "slow-motion"),

@@ -9,7 +9,7 @@ settings in the index nor, of a damaged file, what is damaged.
 
 from rb2v.io.gopro.payload import SETTINGS, Payload, parse_payload
 from rb2v.io.gopro.telemetry import Telemetry, read_telemetry
-from rb2v.io.gopro.timecode import parse_timecode, read_timecode, timecode_of
+from rb2v.io.gopro.timecode import parse_timecode, read_timecode
 from rb2v.io.gopro.writing import add_settings, encode_telemetry, payload_seconds
 
 __all__ = [
@@ -23,5 +23,4 @@ __all__ = [
     "payload_seconds",
     "read_telemetry",
     "read_timecode",
-    "timecode_of",
 ]

@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 
 from rb2v.artifacts import FormatOverride
 from rb2v.errors import require_file
-from rb2v.io.container import iter_boxes, open_container
+from rb2v.io.container import find_stream, iter_boxes, open_container
 from rb2v.io.gopro.payload import ISO_OF_UNIT_GAIN, MAX_PROBLEMS, N_AXES, parse_payload
-from rb2v.io.picture_track import NO_OVERRIDE, find_stream, time_scale_of
+from rb2v.io.picture_track import NO_OVERRIDE, time_scale_of
 
 _PICTURE_STREAMS = ("SHUT", "ISOE", "ISOG")  # one sample per picture, the first with the first picture
 _MAX_SETTINGS_BYTES = 1 << 20  # settings are some kilobytes

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
-import av
-
-from rb2v.io.container import open_container
-from rb2v.io.picture_track import find_stream
+from rb2v.io.container import Box, find_boxes, find_stream, open_container, read_edits, read_tag, unpack_box
 
 _TIMECODE = re.compile(r"(\d\d):([0-5]\d):([0-5]\d)([:;.])(\d{2,3})", re.ASCII)
+_DAY_SECONDS = 86_400.0
+_TABLE_HEAD_BYTES = 8  # version, flags and count, before the entries of a sample description
 
 
 def read_timecode(path: Path) -> float | None:
     """Read the time of day of the first frame in seconds since midnight, or return None where it is not stated.
+
+    Frames are counted as the timecode track says, which may count 25 a second for 100 that are stored. Where there is
+    no such track, as outside of MP4 and MOV, they are counted as the file plays them, whatever they were recorded at.
 
     Raises
     ------
@@ -23,17 +26,42 @@ def read_timecode(path: Path) -> float | None:
         If the file is missing, or is no container.
     """
     with open_container(path) as container:
-        return timecode_of(container)
-
-
-def timecode_of(container: av.container.InputContainer) -> float | None:
-    """Return the time of day of the first frame of an open file, None where it is not stated."""
-    texts = [stream.metadata.get("timecode") for stream in container.streams]
-    texts.append(container.metadata.get("timecode"))
-    stream = find_stream(container)
-    rate = None if stream is None else stream.average_rate
+        texts = [read_tag(source.metadata, "timecode") for source in (*container.streams, container)]
+        stream = find_stream(container)
+        # The mean rate of a file that lacks frames is too low, by minutes for a time in the afternoon.
+        rate = None if stream is None else stream.guessed_rate or stream.average_rate
     text = next((text for text in texts if text), None)
-    return None if text is None or not rate else parse_timecode(text, rate)
+    if text is None:
+        return None
+    counted = _read_track(path)
+    if counted is None:
+        return None if not rate else parse_timecode(text, rate)
+    seconds = parse_timecode(text, counted.rate)
+    return None if seconds is None else (seconds + counted.hidden_seconds) % _DAY_SECONDS
+
+
+@dataclass(frozen=True)
+class _TimecodeTrack:
+    rate: Fraction
+    """Frames per second, of which the timecode counts."""
+    hidden_seconds: float
+    """What an edit list hides at its beginning."""
+
+
+def _read_track(path: Path) -> _TimecodeTrack | None:
+    """Return the timecode track of an MP4 or MOV file, None where there is none."""
+    with path.open("rb") as file:
+        for movie in find_boxes(file, [Box(b"", 0, 0, file.seek(0, 2))], b"moov"):
+            for track in find_boxes(file, [movie], b"trak"):
+                tables = find_boxes(file, [track], b"mdia", b"minf", b"stbl", b"stsd")
+                entries = [replace(table, content=table.content + _TABLE_HEAD_BYTES) for table in tables]
+                for entry in find_boxes(file, entries, b"tmcd"):
+                    # Of QuickTime File Format, "Timecode sample description": time scale and frame duration.
+                    scale, duration = unpack_box(file, entry, ">II", 16) or (0, 0)
+                    if scale and duration:
+                        edits = read_edits(file, movie, track)
+                        return _TimecodeTrack(Fraction(scale, duration), edits[0].start_seconds if edits else 0.0)
+    return None
 
 
 def parse_timecode(text: str, rate: Fraction) -> float | None:

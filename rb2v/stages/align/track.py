@@ -133,7 +133,7 @@ class Recording:
         tick_seconds = probe_video(self._paths[0], self._override).tick_seconds
         known_times = even_times(np.array(times, dtype=np.float64), tick_seconds)
         if (step := frame_step(known_times)) > 0 and abs(1 / step / self._fps - 1) > _MAX_RATE_DIFFERENCE:
-            expected = f"{self._fps:g} as in the rig"
+            expected = f"{self._fps:g} as in the rig, or capture_fps in take.yaml where the file plays slow motion"
             raise InputError(self._paths[0], f"has {1 / step:.4g} frames per second", expected=expected)
         if (jitter := frame_jitter(known_times, tick_seconds)) > MAX_JITTER:
             problem = f"the frame rate varies: steps between frames differ by {100 * jitter:.0f} %"

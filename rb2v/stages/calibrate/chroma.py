@@ -12,11 +12,11 @@ from rb2v.core.planes import LEFT_SITING, SITINGS, Planes
 from rb2v.errors import InputError
 from rb2v.io.chroma import read_stated_siting
 from rb2v.io.config import read_takes
+from rb2v.io.container import VIDEO_SUFFIXES
 from rb2v.io.video import iter_images
 
 logger = logging.getLogger(__name__)
 
-_SUFFIXES = (".mp4", ".mov")
 _MAX_RECORDINGS = 12  # bounds the time; more scenes make errors smaller
 _SPAN_SECONDS = 0.4  # between a recording's two frames: long enough that what moves shows other edges
 _MAX_ERROR_PX = 0.15  # a third of what the standard sitings differ by
@@ -43,7 +43,7 @@ def _recordings(raw: RawDirectory, *, takes: bool) -> dict[Camera, list[tuple[Pa
     found: dict[Camera, list[tuple[Path, ...]]] = {"blurry": [], "sharp": []}
     for camera in CAMERAS:
         folder = raw.root / "calibration" / "geometry" / camera
-        videos = sorted(path for path in folder.glob("[!.]*") if path.suffix.lower() in _SUFFIXES)
+        videos = sorted(path for path in folder.glob("[!.]*") if path.suffix.lower() in VIDEO_SUFFIXES)
         found[camera] += [(path,) for path in videos]
     if takes and (raw.root / "takes").is_dir():
         try:

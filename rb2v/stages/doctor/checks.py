@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rb2v.artifacts import CAMERAS, Camera, Rig
+from rb2v.core.clock import MIN_FRAMES
 from rb2v.core.frame_times import GAP_FRAMES, MAX_JITTER, MAX_REPEATED_SHARE, frame_jitter
 from rb2v.io.config import list_rigs, read_rig
 from rb2v.io.picture_track import MATRIX_NAMES
@@ -156,10 +157,13 @@ def _frame_rate(take: TakeRecordings) -> Iterator[Finding]:
         difference = abs(rate / fps - 1)
         if difference > _WARN_RATE_DIFFERENCE:
             level: Level = "refuse" if difference > MAX_RATE_DIFFERENCE else "warn"
+            advice = f"set the camera's frame rate, or {_name_rig(take)}"
+            if rate < (1 - MAX_RATE_DIFFERENCE) * fps:
+                advice += f"; where the file plays slow motion, state capture_fps: {{{camera}: {fps:g}}} in take.yaml"
+                advice += f", or pass --capture-fps-{camera} {fps:g} to 'rb2v ingest'"
             yield Finding(
-                "frame-rate", level, f"{rate:.4g} frames per second", camera, f"{fps:.5g} as in the rig",
-                f"set the camera's frame rate, or {_name_rig(take)}",
-            )  # fmt: skip
+                "frame-rate", level, f"{rate:.4g} frames per second", camera, f"{fps:.5g} as in the rig", advice
+            )
 
 
 def find_rigs(blurry_fps: float, sharp_fps: float, shutter_seconds: float | None = None) -> list[str]:
@@ -220,6 +224,16 @@ def _dropped_frames(take: TakeRecordings) -> Iterator[Finding]:
             )  # fmt: skip
 
 
+def _cuts(take: TakeRecordings) -> Iterator[Finding]:
+    for camera in CAMERAS:
+        cuts = take.recording(camera).cuts
+        if cuts:
+            places = ", ".join(f"{cut:.2f}" for cut in cuts[:5]) + (", ..." if len(cuts) > 5 else "")
+            message = f"parts were cut out after {places} s, and what is behind has wrong times"
+            advice = "use the camera's own file; trim its ends alone, or make each part a take"
+            yield Finding("cuts", "refuse", message, camera, "one recording", advice)
+
+
 def _repeated_frames(take: TakeRecordings) -> Iterator[Finding]:
     for camera in CAMERAS:
         recording = take.recording(camera)
@@ -234,6 +248,14 @@ def _repeated_frames(take: TakeRecordings) -> Iterator[Finding]:
             yield Finding(
                 "repeated-frames", level, message, camera, f"none; at most {_percent(MAX_LOST_SHARE)}", advice
             )
+
+
+def _interlaced(take: TakeRecordings) -> Iterator[Finding]:
+    for camera in CAMERAS:
+        if take.recording(camera).format.is_interlaced:
+            message = "frames are interlaced: where every other row was recorded later, edges are combs"
+            advice = "record progressive frames (25p, not 50i)"
+            yield Finding("interlaced", "warn", message, camera, "progressive frames", advice)
 
 
 def _speed(take: TakeRecordings) -> Iterator[Finding]:
@@ -263,6 +285,13 @@ def _color(take: TakeRecordings) -> Iterator[Finding]:
             message = f"the file states no color {' and no '.join(unstated)}; it is read as {color}"
             advice = "where that is wrong, state color_matrix and color_range in take.yaml"
             yield Finding("color", "info", message, camera, "", advice)
+    for camera in CAMERAS:
+        transfer = take.recording(camera).format.transfer
+        if transfer:
+            advice = "switch HDR and log profiles off; the levels are read as those of standard video"
+            yield Finding(
+                "color", "warn", f"its levels are coded as {transfer}", camera, "standard dynamic range", advice
+            )
     if colors["blurry"].matrix != colors["sharp"].matrix:
         names = {camera: MATRIX_NAMES[color.matrix] for camera, color in colors.items()}
         message = f"color matrices differ: blurry {names['blurry']}, sharp {names['sharp']}"
@@ -451,6 +480,17 @@ def _range(take: TakeRecordings) -> Iterator[Finding]:
 
 
 def _duration(take: TakeRecordings) -> Iterator[Finding]:
+    n_window = -(-(take.rig.frames_per_sequence - 1) // take.rig.upsampling) + 1
+    too_short = [
+        (camera, n_least)
+        for camera, n_least in (("blurry", MIN_FRAMES), ("sharp", n_window))
+        if take.recording(camera).n_frames < n_least
+    ]
+    for camera, n_least in too_short:
+        message = f"holds {take.recording(camera).n_frames} frames"
+        yield Finding("duration", "refuse", message, camera, f"at least {n_least}", "record longer takes")
+    if too_short:
+        return
     blurry, sharp = take.blurry.duration_seconds, take.sharp.duration_seconds
     if blurry - sharp > MAX_LACK_SECONDS:
         message = f"the sharp recording lasts {sharp:.1f} s, the blurry one {blurry:.1f} s"
@@ -471,7 +511,9 @@ CHECKS: Mapping[str, Check] = {
     "frame-rate": _frame_rate,
     "steady-rate": _steady_rate,
     "dropped-frames": _dropped_frames,
+    "cuts": _cuts,
     "repeated-frames": _repeated_frames,
+    "interlaced": _interlaced,
     "speed": _speed,
     "sound": _sound,
     "telemetry": _telemetry,

@@ -16,11 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rb2v.errors import InputError
+from rb2v.io.container import VIDEO_SUFFIXES
 
 logger = logging.getLogger(__name__)
-
-SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".avi")
-"""Files that may be recordings; thumbnails (.THM) and small copies (.LRV) are none."""
 
 _CHAPTER = re.compile(r"G([A-OQ-Z])(\d{2})(\d{4})", re.IGNORECASE)
 _LOOP = re.compile(r"G([HXL])([A-Z]{2})(\d{4})", re.IGNORECASE)
@@ -112,7 +110,7 @@ def _iter_videos(card: Path) -> Iterator[Path]:
     for folder, folders, names in os.walk(card, onerror=warn):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for path in (Path(folder, name) for name in names if not name.startswith(".")):
-            if path.suffix.lower() in SUFFIXES and (path.is_file() or _lost_link(path)):
+            if path.suffix.lower() in VIDEO_SUFFIXES and (path.is_file() or _lost_link(path)):
                 yield path
 
 

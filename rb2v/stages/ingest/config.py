@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
+
 from rb2v.choices import Category
 from rb2v.configuration import OPTIONS_SOURCE, config
 from rb2v.errors import InputError
+
+if TYPE_CHECKING:
+    from rb2v.artifacts import Camera
 
 
 @config
@@ -25,6 +32,14 @@ class IngestConfig:
     """Take in takes that the checks reject, too."""
     clock_offset_seconds: float | None = None
     """How far the sharp camera's clock is ahead, in s; estimated by default."""
+    capture_fps_blurry: Annotated[float, Field(gt=0, le=100_000)] | None = None
+    """Frames per second at which the blurry camera recorded, where its files play slow motion and do not state it."""
+    capture_fps_sharp: Annotated[float, Field(gt=0, le=100_000)] | None = None
+    """Frames per second at which the sharp camera recorded, likewise."""
+
+    def capture_fps_of(self, camera: Camera) -> float | None:
+        """Return at what rate a camera recorded, None where its files state it."""
+        return self.capture_fps_blurry if camera == "blurry" else self.capture_fps_sharp
 
     def __post_init__(self) -> None:
         if self.subject is None and self.category != "street":

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from rb2v.artifacts import CAMERAS, Camera, Rig
+from rb2v.artifacts import CAMERAS, Camera, FormatOverride, Rig
 from rb2v.errors import InputError
 from rb2v.execution import Executor, SerialExecutor
 from rb2v.io.config import find_rig, read_raw_directory, read_rig
@@ -119,7 +119,8 @@ def plan(
     listed = [(camera, recording) for camera in CAMERAS for recording in find_recordings(cards[camera])]
     read: _Read = {"blurry": {}, "sharp": {}}
     leftovers: list[Leftover] = []
-    results = (executor or SerialExecutor()).map(_examine, [recording for _, recording in listed])
+    examined = [(recording, FormatOverride(config.capture_fps_of(camera))) for camera, recording in listed]
+    results = (executor or SerialExecutor()).map(_examine, examined)
     for n_done, ((camera, recording), result) in enumerate(zip(listed, results, strict=True), start=1):
         if isinstance(result, str):
             leftovers.append(Leftover(camera, recording, result, is_readable=False))
@@ -171,12 +172,13 @@ def _choose_rig(out: Path, name: str | None) -> tuple[str, Rig]:
     return rig.name, rig
 
 
-def _examine(recording: CardRecording) -> Recording | str:
+def _examine(given: tuple[CardRecording, FormatOverride]) -> Recording | str:
     """Return what a recording's files state, or why they cannot be used."""
+    recording, override = given
     if recording.problem is not None:
         return recording.problem
     try:
-        return read_recording(recording.paths)
+        return read_recording(recording.paths, override)
     except InputError as error:
         return f"{printable(Path(error.source).name)}: {error.problem}"
 

@@ -121,6 +121,9 @@ def _lay_down(root: Path, take: PlannedTake, config: IngestConfig, count: Callab
         "subject": config.subject or take.name,
         "green_screen": config.green_screen,
     }
+    capture_fps = {camera: fps for camera in CAMERAS if (fps := config.capture_fps_of(camera)) is not None}
+    if capture_fps:
+        description["capture_fps"] = capture_fps
     for camera in CAMERAS:
         recording, facts = take.recording(camera), take.diagnosis.facts[camera]
         names = _file_names(recording, camera)

@@ -23,7 +23,7 @@ from rb2v.core.color import from_linear
 from rb2v.errors import InputError
 from rb2v.interpolation.guarded import is_scene_cut
 from rb2v.io.config import IMAGE_SUFFIXES
-from rb2v.io.recording import VIDEO_SUFFIXES
+from rb2v.io.container import VIDEO_SUFFIXES
 from rb2v.io.store import sha256_of_files, whole_file
 from rb2v.io.video import iter_frames, read_image
 from rb2v.progress import Count
