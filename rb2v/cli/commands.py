@@ -28,6 +28,7 @@ class Entry:
 
 COMMANDS: Mapping[str, Entry] = MappingProxyType(
     {
+        "run": Entry("run", "Turn recordings into shards, an order network and a report, by all commands in order."),
         "simulate": Entry("simulate", "Simulate a recording session whose answer is known."),
         "simulate-shards": Entry(
             "simulate_shards",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, TypeVar
@@ -270,10 +271,17 @@ def read_raw_directory(root: Path) -> RawDirectory:
     )
 
 
-def read_takes(root: Path) -> tuple[Take, ...]:
+def read_takes(root: Path, *, on_fault: Callable[[str, InputError], None] | None = None) -> tuple[Take, ...]:
     """Read the takes of a raw directory, in the order of their names; no video is opened.
 
     Folders whose name starts with a dot are not takes.
+
+    Parameters
+    ----------
+    root : Path
+        The raw directory.
+    on_fault : callable, optional
+        Called with the name of a take that cannot be read and the fault, which is raised by default.
 
     Raises
     ------
@@ -281,10 +289,18 @@ def read_takes(root: Path) -> tuple[Take, ...]:
         If there is no take, a description is wrong, or a video is missing.
     """
     folder = root / "takes"
-    takes = tuple(read_take(child) for child in sorted(folder.glob("*")) if child.is_dir() and not _is_hidden(child))
-    if not takes:
+    folders = [child for child in sorted(folder.glob("*")) if child.is_dir() and not _is_hidden(child)]
+    if not folders:
         raise InputError(folder, "holds no take", expected="a folder per take, with take.yaml and two videos")
-    return takes
+    takes = []
+    for child in folders:
+        try:
+            takes.append(read_take(child))
+        except InputError as error:
+            if on_fault is None:
+                raise
+            on_fault(child.name, error)
+    return tuple(takes)
 
 
 def read_take(folder: Path) -> Take:

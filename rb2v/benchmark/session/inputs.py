@@ -132,7 +132,9 @@ def read_inputs(paths: SessionPaths) -> Inputs:
         shards=ShardReader(paths.shards_dir),
         aligned=None if paths.aligned_dir is None else _read_aligned(paths.aligned_dir, weights),
         calibration=None if calibration_path is None else read_calibration(calibration_path),
-        raw=None if raw_dir is None else Raw(read_raw_directory(raw_dir).geometry_pairs, read_takes(raw_dir)),
+        raw=None
+        if raw_dir is None
+        else Raw(read_raw_directory(raw_dir).geometry_pairs, read_takes(raw_dir, on_fault=lambda name, fault: None)),
         truth=None if paths.truth_dir is None else read_truth(paths.truth_dir),
         compared={label: _read_aligned(folder) for label, folder in paths.compared_dirs.items()},
         colors_picture=None if calibration_path is None else _find_colors_picture(calibration_path),

@@ -114,8 +114,9 @@ def run(
     raw = read_raw_directory(raw_dir)
     calibration = read_calibration(calibration_path)
     _check_crop(calibration_path, calibration, raw.rig)
-    known = read_takes(raw_dir)
-    takes = _choose(known, execution.take_names, raw_dir)
+    faults: dict[str, InputError] = {}
+    known = read_takes(raw_dir, on_fault=faults.__setitem__)
+    takes = _choose(known, execution.take_names, raw_dir, faults)
     # What is not there is said before anything is written.
     make_matrix_product(resources.device)
     make_matting_method(config.matter, resources.matting_weights)
@@ -176,7 +177,11 @@ def run(
         return table
 
 
-def _choose(takes: Sequence[Take], names: Sequence[str], raw_dir: Path) -> list[Take]:
+def _choose(takes: Sequence[Take], names: Sequence[str], raw_dir: Path, faults: Mapping[str, InputError]) -> list[Take]:
+    """Return the takes of the given names, all by default; takes that cannot be read must not be among them."""
+    for name in names or faults:
+        if name in faults:
+            raise faults[name]
     known = {take.name: take for take in takes}
     for name in names:
         if name not in known:

@@ -47,7 +47,7 @@ def _recordings(raw: RawDirectory, *, takes: bool) -> dict[Camera, list[tuple[Pa
         found[camera] += [(path,) for path in videos]
     if takes and (raw.root / "takes").is_dir():
         try:
-            known = read_takes(raw.root)
+            known = read_takes(raw.root, on_fault=lambda name, fault: None)
         except InputError:
             known = ()  # said where the takes' first frames are read
         for take in known:

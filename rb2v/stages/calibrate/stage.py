@@ -18,9 +18,15 @@ from rb2v.stages.calibrate.config import CalibrateConfig
 from rb2v.stages.calibrate.lenses import Lenses, find_lenses, without_distortion
 from rb2v.stages.calibrate.overlap import find_crop
 from rb2v.stages.calibrate.overlay import write_pictures
-from rb2v.stages.calibrate.precision import measure_quality, measure_residuals, warn_of_bending
+from rb2v.stages.calibrate.precision import (
+    measure_quality,
+    measure_residuals,
+    warn_of_bending,
+    warn_of_no_captures,
+)
 from rb2v.stages.calibrate.registration import register
 from rb2v.stages.calibrate.takes import read_still_takes
+from rb2v.stages.calibrate.views_of_takes import read_views_of_takes
 
 
 def run(
@@ -30,7 +36,7 @@ def run(
     *,
     on_step: Callable[[str], None] | None = None,
 ) -> Path:
-    """Calibrate a rig from its captures.
+    """Calibrate a rig from its captures, or from views of its takes where there is none.
 
     Parameters
     ----------
@@ -60,12 +66,24 @@ def run(
         raise InputError(out_path, "is a folder", expected="the name of a file to write, calibration.json say")
     raw = read_raw_directory(raw_dir)
     step("reading captures")
-    captures = read_captures(raw, config)
+    folder = raw_dir / "calibration" / "geometry"
+    captures = read_captures(raw, config) if raw.geometry_pairs or not config.takes else []
+    is_of_takes = not captures
+    looks_at_takes = config.takes and not is_of_takes
+    if is_of_takes:
+        step("reading views of takes in place of captures")
+        captures = read_views_of_takes(raw)
+        if not captures:
+            raise InputError(
+                folder,
+                "holds no capture pair, and the takes tell nothing in their place",
+                expected="blurry/<name>.png and sharp/<name>.png, or takes that begin static or have sound",
+            )
     step("finding the lenses")
     lenses = find_lenses(captures, raw.rig) if config.lenses == "auto" else Lenses(None, None)
-    if config.takes:
+    if looks_at_takes:
         step("looking for takes that begin with what stands still")
-    takes = without_distortion(read_still_takes(raw, captures), lenses) if config.takes else []
+    takes = without_distortion(read_still_takes(raw, captures), lenses) if looks_at_takes else []
     captures = without_distortion(captures, lenses)
     step("finding where chroma lies")
     chroma = find_chroma(raw, takes=config.takes)
@@ -76,6 +94,8 @@ def run(
     crop = find_crop(registration.lit_blurry, registration.lit_sharp, homography, raw.rig, raw_dir)
     step("measuring what is left")
     residuals = measure_residuals(registration.pairs, homography, crop)
+    if is_of_takes:
+        warn_of_no_captures(residuals, len(registration.captures), folder)
     warn_of_bending(residuals, homography, size_of(captures[0].sharp), size_of(captures[0].blurry))
     calibration = Calibration(
         homography=homography,
@@ -84,7 +104,7 @@ def run(
         size_sharp=size_of(captures[0].sharp),
         crop=crop,
         color=None,
-        quality=measure_quality(registration, residuals, raw_dir / "calibration" / "geometry"),
+        quality=measure_quality(registration, residuals, folder),
         residuals=residuals,
         lens_blurry=lenses.blurry,
         lens_sharp=lenses.sharp,

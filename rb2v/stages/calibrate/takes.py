@@ -64,7 +64,7 @@ def read_still_takes(raw: RawDirectory, captures: Sequence[Capture]) -> list[Cap
     if not (raw.root / "takes").is_dir():
         return []
     try:
-        takes = read_takes(raw.root)
+        takes = read_takes(raw.root, on_fault=warn_of_fault)
     except InputError as error:
         logger.warning("the takes' first frames are not looked at: %s", error)
         return []
@@ -79,8 +79,13 @@ def read_still_takes(raw: RawDirectory, captures: Sequence[Capture]) -> list[Cap
             logger.warning("takes/%s: its first frames are not looked at: %s", take.name, error)
             continue
         if _has_sizes(take, sizes, raw, captures[0]):
-            found.append(_read_still_take(take))
+            found.append(read_still_take(take))
     return [capture for capture in found if capture is not None]
+
+
+def warn_of_fault(name: str, fault: InputError) -> None:
+    """Say that a take is passed over because it cannot be read."""
+    logger.warning("takes/%s: is not looked at: %s", name, fault)
 
 
 def _size_of_recording(path: Path, override: FormatOverride) -> tuple[int, int]:
@@ -106,7 +111,8 @@ def _has_sizes(take: Take, sizes: tuple[tuple[int, int], ...], raw: RawDirectory
     return False
 
 
-def _read_still_take(take: Take) -> Capture | None:
+def read_still_take(take: Take) -> Capture | None:
+    """Return the mean of a take's first frames, where both cameras recorded what stands still."""
     views = []
     for paths, override in ((take.blurry, take.blurry_format), (take.sharp, take.sharp_format)):
         try:

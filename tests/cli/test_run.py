@@ -1,0 +1,60 @@
+"""The whole pipeline by one command."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from rb2v.io.calibration import read_calibration
+from rb2v.stages import calibrate
+
+MADE = ("calibration.json", "aligned/alignment.csv", "shards/manifest.json", "hypercut/order_labels.csv")
+
+
+@pytest.fixture
+def raw(session, tmp_path):
+    """A session with a take whose description is wrong."""
+    folder = tmp_path / "raw"
+    shutil.copytree(session.raw, folder)
+    shutil.copytree(folder / "takes" / "street_train", folder / "takes" / "odd")
+    (folder / "takes" / "odd" / "take.yaml").write_text("categry: street\n")
+    return folder
+
+
+def test_a_broken_take_is_named_and_the_others_are_finished(rb2v, raw, tmp_path):
+    out = tmp_path / "out"
+    command = ("run", "--raw-dir", raw, "--out", out, "--steps", 2, "--workers", 1)
+    first = rb2v(*command)
+    assert first.status == 2
+    assert "odd" in first.err
+    assert "categry" in first.err
+    assert (out / "report" / "report.html").is_file()
+    assert json.loads((out / "aligned" / "manifest.json").read_text())["takes"] == ["hand_train", "street_train"]
+    bytes_before = [(out / name).read_bytes() for name in MADE]
+    # As after a kill while the shards were written.
+    shutil.rmtree(out / "shards")
+    shutil.rmtree(out / "hypercut")
+    again = rb2v(*command)
+    assert "finished by an earlier run" in again.out
+    assert [(out / name).read_bytes() for name in MADE] == bytes_before
+    # Each command can be repeated alone.
+    assert f"rb2v build-shards --aligned {out / 'aligned'} --out {out / 'shards'} --workers 1" in again.out
+
+
+@pytest.mark.parametrize("options", [(), ("--raw-dir", "raw", "--cards", "a", "b"), ("--raw-dir", "raw", "--rig", "x")])
+def test_recordings_come_from_one_place(rb2v, tmp_path, options):
+    outcome = rb2v("run", "--out", tmp_path / "out", *options)
+    assert outcome.status == 2
+    assert not (tmp_path / "out").exists()
+
+
+def test_without_captures_takes_tell_the_homography(session, tmp_path):
+    raw = tmp_path / "raw"
+    shutil.copytree(session.raw, raw)
+    shutil.rmtree(raw / "calibration" / "geometry")
+    made = read_calibration(calibrate.run(raw, tmp_path / "calibration.json"))
+    crop = made.crop
+    errors = session.homography_errors_px(made.homography, (crop.x, crop.y, crop.width, crop.height))
+    assert made.mirrored
+    assert np.median(errors) < 0.3
