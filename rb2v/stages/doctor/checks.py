@@ -481,14 +481,11 @@ def _range(take: TakeRecordings) -> Iterator[Finding]:
 
 def _duration(take: TakeRecordings) -> Iterator[Finding]:
     n_window = -(-(take.rig.frames_per_sequence - 1) // take.rig.upsampling) + 1
-    too_short = [
-        (camera, n_least)
-        for camera, n_least in (("blurry", MIN_FRAMES), ("sharp", n_window))
-        if take.recording(camera).n_frames < n_least
-    ]
-    for camera, n_least in too_short:
+    n_least: dict[Camera, int] = {"blurry": MIN_FRAMES, "sharp": n_window}
+    too_short = [camera for camera in CAMERAS if take.recording(camera).n_frames < n_least[camera]]
+    for camera in too_short:
         message = f"holds {take.recording(camera).n_frames} frames"
-        yield Finding("duration", "refuse", message, camera, f"at least {n_least}", "record longer takes")
+        yield Finding("duration", "refuse", message, camera, f"at least {n_least[camera]}", "record longer takes")
     if too_short:
         return
     blurry, sharp = take.blurry.duration_seconds, take.sharp.duration_seconds
