@@ -22,6 +22,9 @@ PENALTY = 1.0
 """Distance, in inter-ocular distances or hand sizes, that a frame counts with in which the landmarks are not found.
 What lies further off is another face or hand, and counts as not found too."""
 
+N_POINTS: Mapping[LandmarkTarget, int] = MappingProxyType({"face": 68, "hand": 21})
+"""Points of each kind of landmarks."""
+
 Points = NDArray[np.float64]
 
 
@@ -143,8 +146,7 @@ def stack_points(target: LandmarkTarget, found: Sequence[Points | None]) -> Poin
     -------
     (k, n, 2) ndarray of float64
     """
-    n_points = {"face": 68, "hand": 21}[target]
-    return np.stack([np.full((n_points, 2), np.nan) if points is None else points for points in found])
+    return np.stack([np.full((N_POINTS[target], 2), np.nan) if points is None else points for points in found])
 
 
 def _frame_errors(true: Points, recovered: Points, power: int, failure: float) -> NDArray[np.float64]:
