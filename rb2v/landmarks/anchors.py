@@ -60,7 +60,7 @@ def decode_boxes(raw: NDArray[np.float32], anchors: NDArray[np.float64], side: i
     (n, 2 + k, 2) ndarray of float64
         Top-left corner, bottom-right corner and keypoints: x and y in shares of the side.
     """
-    numbers = raw.astype(np.float64).reshape(len(raw), -1, 2) / side
+    numbers = raw.astype(np.float64).reshape(len(raw), raw.shape[1] // 2, 2) / side
     center, half = numbers[:, 0] + anchors, numbers[:, 1] / 2
     keypoints = numbers[:, 2:] + anchors[:, None]
     return np.concatenate([(center - half)[:, None], (center + half)[:, None], keypoints], axis=1)

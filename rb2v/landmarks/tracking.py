@@ -17,6 +17,7 @@ from rb2v.landmarks.models import LandmarkModel
 _VIDEO_PASSES = (
     2  # with one, a still hand of 290 px that is moved smoothly seems to shake by 0.85 px rms, with two by 0.47
 )
+_MIRROR_PASSES = 3  # from here on the last is in a mirrored crop: with two, the first would not be about the hand yet
 _SAME_OVERLAP = 0.3  # intersection over union of two instances that are one; MediaPipe's for its boxes
 _MAX_CROP_SHARE = 8.0  # of the image's longer side: no face or hand that shows points is larger
 
@@ -79,18 +80,19 @@ class Tracker:
 
     def _measure(self, image: NDArray[np.uint8], crop: Crop, index: int, found: dict[int, Landmarks]) -> bool:
         """Measure an instance, and return whether it is one that was not found yet."""
+        n_passes = self.config.passes or _VIDEO_PASSES
+        uses_mirror = self.model.can_mirror and n_passes >= _MIRROR_PASSES
         measured: list[Landmarks] = []
-        for number in range(self.config.passes or _VIDEO_PASSES):
+        for number in range(n_passes):
             if measured:
-                is_mirrored = self.model.can_mirror and number % 2 == 1
-                crop = replace(self.model.follow(measured[-1]), mirrored=is_mirrored)
+                crop = replace(self.model.follow(measured[-1]), mirrored=uses_mirror and number == n_passes - 1)
             if not crop.is_usable or crop.side > _MAX_CROP_SHARE * max(image.shape[:2]):
                 return False
             measured.append(self.model.measure(image, crop))
             if not (measured[-1].score >= self.config.min_score and np.isfinite(measured[-1].points).all()):
                 return False
         landmarks = measured[-1]
-        if self.model.can_mirror and len(measured) > 1:
+        if uses_mirror:
             # What the network does otherwise in a mirror then cancels out.
             landmarks = Landmarks((measured[-2].points + landmarks.points) / 2, landmarks.score)
         others = [other.corners for other in found.values()]

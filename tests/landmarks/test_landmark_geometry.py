@@ -29,6 +29,10 @@ def test_a_box_is_decoded_about_its_anchor():
     np.testing.assert_allclose(box, [[[0.35, 0.275], [0.85, 0.525], [0.5, 0.55]]], atol=1e-6)
 
 
+def test_no_box_is_decoded_to_none():
+    assert decode_boxes(np.zeros((0, 18), dtype=np.float32), np.zeros((0, 2)), 192).shape == (0, 9, 2)
+
+
 def test_boxes_that_overlap_become_their_weighted_mean():
     boxes = np.array([[[0, 0], [1, 1]], [[0.1, 0], [1.1, 1]], [[5, 5], [6, 6]]], dtype=float)
     merged = merge_boxes(boxes, np.array([0.6, 0.9, 0.7]), 0.3)
