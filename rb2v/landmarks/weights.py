@@ -21,7 +21,7 @@ _FETCHING = "run 'rb2v models fetch landmarks'"
 class TfliteNetwork:
     """A TFLite network of one square image.
 
-    The file has to be the one that the catalogue names: OpenCV's reader ends the program on damaged ones.
+    The file has to be the one that the catalogue names: another one could give wrong points without an error.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ class TfliteNetwork:
             raise InputError(path, "is damaged, or of another network", expected=f"{_FETCHING} to bring it again")
         self.side = side
         self._low = low
-        # OpenCV's newer engine gives the first of several outputs only (5.0.0).
+        # OpenCV's newer engine gives one of several outputs only (5.0.0).
         self._network = cv2.dnn.readNetFromTFLite(str(path), cv2.dnn.ENGINE_CLASSIC)
         # In the order of their names, which differ between versions of a network: Identity, Identity_1, ...
         self._names = sorted(self._network.getUnconnectedOutLayersNames())

@@ -123,7 +123,7 @@ def test_the_command_measures_given_networks_without_training(rb2v, report, shar
     given = report / "runs" / "label-s0"
     status, output, _ = rb2v(
         *("benchmark", "trajectories", "--shards", shards, "--out", tmp_path / "out", "--run", f"mine={given}"),
-        *("--no-train", "--max-samples", 2),
+        *("--no-train", "--max-samples", 2, "--workers", 1),
     )
     assert status == 0
     assert "face mine" in output
