@@ -17,6 +17,7 @@ from rb2v.landmarks.models import LandmarkModel
 _VIDEO_PASSES = (
     2  # with one, a still hand of 290 px that is moved smoothly seems to shake by 0.85 px rms, with two by 0.47
 )
+_SETTLING_PASSES = 2  # more for what is new: a detector's crop is further off than the one of the frame before
 _MIRROR_PASSES = 3  # from here on the last is in a mirrored crop: with two, the first would not be about the hand yet
 _SAME_OVERLAP = 0.3  # intersection over union of two instances that are one; MediaPipe's for its boxes
 _MAX_CROP_SHARE = 8.0  # of the image's longer side: no face or hand that shows points is larger
@@ -81,7 +82,9 @@ class Tracker:
     def _measure(self, image: NDArray[np.uint8], crop: Crop, index: int, found: dict[int, Landmarks]) -> bool:
         """Measure an instance, and return whether it is one that was not found yet."""
         n_passes = self.config.passes or _VIDEO_PASSES
-        uses_mirror = self.model.can_mirror and n_passes >= _MIRROR_PASSES
+        if n_passes > 1 and index not in self._alive:
+            n_passes += _SETTLING_PASSES
+        uses_mirror = self.model.can_mirror and (self.config.passes or 0) >= _MIRROR_PASSES
         measured: list[Landmarks] = []
         for number in range(n_passes):
             if measured:
