@@ -28,7 +28,7 @@ CONFIG = TrajectorySuiteConfig(
     seeds=2,
     order_steps=2,
     order_size=32,
-    max_samples=3,
+    max_samples=2,
     noise_levels=0.0,
     shown_sequences=1,
 )
@@ -54,7 +54,7 @@ def shards(tmp_path_factory):
     folder = tmp_path_factory.mktemp("spots") / "shards"
     splits = {
         "train": [[make_sample("face", "train", 0), make_sample("hand", "train", 1)]],
-        "test": [[make_sample(category, "test", k) for category in ("street", "face", "hand") for k in range(4)]],
+        "test": [[make_sample(category, "test", k) for category in ("street", "face", "hand") for k in range(2)]],
     }
     write_samples(folder, splits, SIZE)
     return folder
@@ -83,6 +83,7 @@ def test_rows_are_the_methods_the_shipped_weights_and_the_trivial_estimates(repo
     assert "Faces: 68 landmarks" in page
     assert "Hands: tip of the index finger" in page
     assert page.count("data:image/jpeg") == 2 * 4
+    assert "finding landmarks" in page
 
 
 def test_the_true_frames_have_no_error_and_the_whole_path(report):
@@ -115,7 +116,7 @@ def test_again_it_measures_nothing_and_writes_the_same(report, shards):
 
 def test_other_settings_need_another_folder(report, shards):
     with pytest.raises(ConfigMismatchError) as error:
-        TrajectorySuite(shards, dataclasses.replace(CONFIG, max_samples=2), device="cpu").run(report)
+        TrajectorySuite(shards, dataclasses.replace(CONFIG, max_samples=1), device="cpu").run(report)
     assert error.value.key == "max_samples"
 
 
@@ -123,11 +124,19 @@ def test_the_command_measures_given_networks_without_training(rb2v, report, shar
     given = report / "runs" / "label-s0"
     status, output, _ = rb2v(
         *("benchmark", "trajectories", "--shards", shards, "--out", tmp_path / "out", "--run", f"mine={given}"),
-        *("--no-train", "--max-samples", 2, "--workers", 1),
+        *("--no-train", "--max-samples", 1, "--workers", 1),
     )
     assert status == 0
     assert "face mine" in output
     assert not (tmp_path / "out" / "runs").exists()
+
+
+@pytest.mark.parametrize("label", ["label", "shipped", "truth", "../mine", "a/b", "a b"])
+def test_labels_that_would_be_mistaken_are_rejected(report, shards, tmp_path, label):
+    with pytest.raises(InputError) as error:
+        TrajectorySuite(shards, CONFIG, runs={label: report / "runs" / "label-s0"}).run(tmp_path / "out")
+    assert error.value.key == "run"
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_data_set_without_faces_and_hands_is_rejected(tmp_path, tiny_shards):
@@ -145,7 +154,7 @@ def test_missing_weights_are_named_before_anything_is_trained(monkeypatch, tmp_p
 
 
 def test_damaged_points_are_named(report, shards, tmp_path):
-    samples = choose_samples(ShardReader(shards, "test"), 3, None)
+    samples = choose_samples(ShardReader(shards, "test"), 2, None)
     path = tmp_path / "truth.safetensors"
     points = read_points(report / "points" / "truth.safetensors", samples)
     write_points(path, {**points, "face": points["face"][:1]})

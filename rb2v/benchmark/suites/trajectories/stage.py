@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,11 +16,12 @@ import pandas as pd
 
 from rb2v.benchmark.report.page import Gallery, Section, make_picture
 from rb2v.benchmark.suites.deblur.config import BASELINE, METHODS
-from rb2v.benchmark.suites.suite import ShardsSuite, TableRows
-from rb2v.benchmark.suites.trajectories import trajectory_sections
+from rb2v.benchmark.suites.figures import read_seconds
+from rb2v.benchmark.suites.suite import TIMES_NAME, ShardsSuite, TableRows
 from rb2v.benchmark.suites.trajectories.config import TrajectorySuiteConfig
 from rb2v.benchmark.suites.trajectories.sequence_points import (
     Estimate,
+    Frames,
     Points,
     PointsByTarget,
     Samples,
@@ -42,17 +45,26 @@ from rb2v.benchmark.suites.trajectories.trajectory_grid import (
     trained_cells,
     training_config,
 )
+from rb2v.benchmark.suites.trajectories.trajectory_sections import (
+    SUITE,
+    CategoryResult,
+    Gain,
+    report_category,
+    report_times,
+)
 from rb2v.blur2vid import train
 from rb2v.blur2vid.checkpoint import CHECKPOINT_NAME, load_backbone
 from rb2v.blur2vid.deblur import find_run
 from rb2v.blur2vid.evaluate import check_measurable, estimate_frames, read_sample
 from rb2v.blur2vid.train import TrainBlur2VidConfig, make_dataset
 from rb2v.choices import LANDMARK_TARGETS, LandmarkTarget
+from rb2v.configuration import OPTIONS_SOURCE
 from rb2v.device import Device, one_torch_thread
+from rb2v.errors import InputError
 from rb2v.hypercut import train as order_training
 from rb2v.hypercut.checkpoint import CHECKPOINT_NAME as ORDER_CHECKPOINT_NAME
 from rb2v.hypercut.checkpoint import load_order_network
-from rb2v.io.store import sha256_of
+from rb2v.io.store import SCHEMA, read_json, sha256_of, write_json
 from rb2v.landmarks.drawing import INSTANCE_COLORS, draw_trajectories
 from rb2v.landmarks.models import LandmarkModel, load_models
 from rb2v.landmarks.trajectories import MEASURES
@@ -69,6 +81,7 @@ _TRIVIAL_LABELS = {
     "mean_frame": "mean of the true frames",
     NOISY: "true frames with noise",
 }
+_LABEL = re.compile(r"[A-Za-z0-9_-]+")
 _DRAWN_PX = 480  # of a drawn image's shorter side: paths of few px become visible
 _TRUE_COLOR = (255, 255, 255)  # RGB; apart from what is recovered
 _DRAWN_POINTS: Mapping[LandmarkTarget, tuple[int, ...]] = {"face": (30, 36, 45, 48, 54, 8), "hand": (4, 8, 12, 16, 20)}
@@ -83,7 +96,7 @@ class TrajectorySuite(ShardsSuite[TrajectoryCell]):
     networks may be added to a folder later.
     """
 
-    name = trajectory_sections.SUITE
+    name = SUITE
     title = "landmarks of recovered sequences, mean over the seeds"
 
     config: TrajectorySuiteConfig
@@ -118,6 +131,11 @@ class TrajectorySuite(ShardsSuite[TrajectoryCell]):
     def check(self) -> None:
         """Reject data and weights that the last run would fail at."""
         _ = self._models, self._order_sha256
+        reserved = {TRUTH, SHIPPED, *TRIVIAL, *METHODS}
+        for label in self.runs:
+            if label in reserved or not _LABEL.fullmatch(label):
+                expected = f"letters, digits, - and _, and none of {', '.join(sorted(reserved))}"
+                raise InputError(OPTIONS_SOURCE, f"{label!r} cannot be a label", "run", expected)
         for cell in self._given:
             load_backbone(cell.checkpoint)
         if self.config.methods:
@@ -172,7 +190,22 @@ class TrajectorySuite(ShardsSuite[TrajectoryCell]):
             return
         is_truth = cell == TrivialCell(TRUTH)
         true = None if is_truth else read_points(self._points_path(TrivialCell(TRUTH), out_dir), self._samples)
-        write_points(path, find_points(self._models, self._samples, self._estimate(cell, out_dir), true, progress))
+        estimate, recovering = self._estimate(cell, out_dir), 0.0
+
+        def timed(blurry: Frames, sharp: Frames) -> Frames:
+            nonlocal recovering
+            start = time.perf_counter()
+            frames = estimate(blurry, sharp)
+            recovering += time.perf_counter() - start
+            return frames
+
+        start = time.perf_counter()
+        write_points(path, find_points(self._models, self._samples, timed, true, progress))
+        finding = time.perf_counter() - start - recovering
+        write_json(self._times_path(cell, out_dir), {"schema": SCHEMA, "landmarks": finding, "sequences": recovering})
+
+    def _times_path(self, cell: TrajectoryCell, out_dir: Path) -> Path:
+        return out_dir / TIMES_NAME / f"{cell.name}-landmarks.json"
 
     def _estimate(self, cell: TrajectoryCell, out_dir: Path) -> Estimate:
         if isinstance(cell, TrivialCell):
@@ -201,7 +234,19 @@ class TrajectorySuite(ShardsSuite[TrajectoryCell]):
 
     def sections(self, out_dir: Path) -> list[Section]:
         """Return Table 5, category by category, with trajectories drawn over blurry images."""
-        return [self._report(target, out_dir) for target in self._samples.indices]
+        return [*(self._report(target, out_dir) for target in self._samples.indices), self._report_times(out_dir)]
+
+    def _report_times(self, out_dir: Path) -> Section:
+        cells = [*self.first_cells(), *self.cells()]
+        seconds = {"training": 0.0, "landmarks": 0.0, "sequences": 0.0}
+        for cell in cells:
+            path = self._times_path(cell, out_dir)
+            document = read_json(path) if path.exists() else {}
+            for name in ("landmarks", "sequences"):
+                value = document.get(name)
+                seconds[name] += float(value) if isinstance(value, int | float) else 0.0
+            seconds["training"] += read_seconds(out_dir, [cell]) or 0.0
+        return report_times(seconds)
 
     def _report(self, target: LandmarkTarget, out_dir: Path) -> Section:
         true = self._read(TrivialCell(TRUTH), out_dir)[target]
@@ -212,7 +257,7 @@ class TrajectorySuite(ShardsSuite[TrajectoryCell]):
             over_seeds(name, label, tables[name], takes, trained=name in self.config.methods)
             for name, label, _ in self._rows()
         ]
-        result = trajectory_sections.CategoryResult(
+        result = CategoryResult(
             target=target,
             n_samples=len(takes),
             n_takes=len(set(takes)),
@@ -222,15 +267,13 @@ class TrajectorySuite(ShardsSuite[TrajectoryCell]):
             baseline=METHODS[BASELINE].label,
         )
         first = {name: runs[0] for name, runs in points.items() if name in self.config.methods or name == SHIPPED}
-        return trajectory_sections.report_category(result, self._draw(target, true, first))
+        return report_category(result, self._draw(target, true, first))
 
-    def _gains(
-        self, tables: Mapping[str, Sequence[pd.DataFrame]], takes: Sequence[str]
-    ) -> list[trajectory_sections.Gain]:
+    def _gains(self, tables: Mapping[str, Sequence[pd.DataFrame]], takes: Sequence[str]) -> list[Gain]:
         if BASELINE not in self.config.methods:
             return []
         return [
-            trajectory_sections.Gain(name, METHODS[name].label, *gain(tables[name], tables[BASELINE], takes))
+            Gain(name, METHODS[name].label, *gain(tables[name], tables[BASELINE], takes))
             for name in self.config.methods
             if name != BASELINE
         ]

@@ -102,6 +102,15 @@ def report_category(result: CategoryResult, galleries: Sequence[Gallery]) -> Sec
     return Section(_TITLES[target], lead, tuple(blocks), tuple(scores))
 
 
+def report_times(seconds: Mapping[str, float]) -> Section:
+    """Return the section of the time that the suite took, in s by what it was for."""
+    labels = {"training": "training", "landmarks": "finding landmarks", "sequences": "recovering sequences"}
+    total = sum(seconds.values()) or 1.0
+    rows = [[labels[name], f"{value:.0f}", f"{100 * value / total:.0f}"] for name, value in seconds.items()]
+    caption = "All runs together; reading and the scores of trainings are not counted."
+    return Section("Time", "", (make_table(caption, ("Work", "s", "%"), rows),), ())
+
+
 def _header(name: str, unit: str) -> str:
     return f"{COLUMNS[name][0]} [{unit}]" if name.startswith("error") else COLUMNS[name][0]
 
