@@ -42,7 +42,7 @@ class TrajectorySuiteConfig:
     """Training steps of the order network, where none is given."""
     order_size: int = 64
     """Shorter side of the frames that it sees, in px."""
-    max_samples: Count = 40
+    max_samples: Count = 24
     """Most held-out samples of each category that are measured, spread over all; by default the preset's."""
     noise_levels: Annotated[float, Field(ge=0, le=255)] = 2.0
     """Standard deviation of the noise on the true frames that shows how far the detector repeats itself, in levels."""
@@ -66,7 +66,7 @@ class TrajectorySuiteConfig:
 PRESETS: Mapping[str, TrajectorySuiteConfig] = MappingProxyType(
     {
         "small": TrajectorySuiteConfig(
-            backbone="unet", image_size=96, crop_size=64, batch_size=8, steps=200, order_steps=300
+            backbone="unet", image_size=96, crop_size=64, batch_size=8, steps=200, order_steps=300, max_samples=24
         ),
         "full": TrajectorySuiteConfig(
             backbone="purohit",
