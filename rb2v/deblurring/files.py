@@ -7,7 +7,7 @@ import errno
 import logging
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,9 +21,9 @@ from rb2v.deblurring.config import MAX_FPS, DeblurConfig
 from rb2v.device import check_torch_device
 from rb2v.errors import InputError, Rb2vError
 from rb2v.io.container import VIDEO_SUFFIXES
-from rb2v.io.encoder import write_video
+from rb2v.io.encoder import make_even, write_video
 from rb2v.io.partial import scratch_folder
-from rb2v.io.photo import PHOTO_SUFFIXES, read_photo
+from rb2v.io.photo import PHOTO_SUFFIXES, natural_key, read_photo
 from rb2v.io.store import SCHEMA, output_folder, sha256_of, whole_file
 from rb2v.io.video import iter_frames, probe_video, write_gif, write_image
 from rb2v.progress import Progress
@@ -184,18 +184,13 @@ def _list_targets(source: Path, out: Path, kind: str) -> list[tuple[Path, Path]]
     if not pictures:
         raise InputError(source, "holds no picture", expected=", ".join(PHOTO_SUFFIXES))
     targets: dict[Path, Path] = {}
-    for path in sorted(pictures, key=_natural_key):
+    for path in sorted(pictures, key=natural_key):
         target = out / (path.stem if kind == "png" else f"{path.stem}.{kind}")
         if target in targets:
             problem = f"would be written to the same {target.name} as {targets[target].name}"
             raise InputError(path, problem, expected="names that differ before their suffix")
         targets[target] = path
     return [(path, target) for target, path in targets.items()]
-
-
-def _natural_key(path: Path) -> tuple[list[str | int], str]:
-    parts = re.split(r"([0-9]+)", path.name.casefold())
-    return [int(part) if index % 2 else part for index, part in enumerate(parts)], path.name
 
 
 def _kind_of(out: Path) -> str:
@@ -272,14 +267,7 @@ def _write(out: Path, frames: Frames, kind: str, config: DeblurConfig) -> None:
         if kind == "gif":
             write_gif(temporary, shown, [round(1000 / fps)] * len(shown))
         else:
-            write_video(temporary, _even(shown), fps)
-
-
-def _even(frames: Sequence[Frames]) -> Iterator[Frames]:
-    """Yield frames with even sides, as H.264 asks for: the last row and column twice where they are odd."""
-    for frame in frames:
-        height, width = frame.shape[:2]
-        yield np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+            write_video(temporary, map(make_even, shown), fps)
 
 
 def _write_frames(folder: Path, frames: Frames) -> None:
@@ -316,5 +304,5 @@ def _deblur_video(
             yield frames
 
     with whole_file(out) as temporary:
-        write_video(temporary, (frame for one in chain_sequences(sequences()) for frame in _even(list(one))), fps)
+        write_video(temporary, (make_even(frame) for one in chain_sequences(sequences()) for frame in one), fps)
     return Deblurred(source, out, float(np.mean(scores)))

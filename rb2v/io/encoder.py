@@ -105,6 +105,12 @@ def write_video(
     return path
 
 
+def make_even(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return an image with even sides, as H.264 asks for: its last row and column twice where they are odd."""
+    height, width = image.shape[:2]
+    return np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+
+
 def _check_timecode(timecode: str | None, rate: Fraction) -> None:
     if timecode is not None and parse_timecode(timecode, rate) is None:
         raise ValueError(f"timecode must be HH:MM:SS:FF with FF below the frame rate, got {timecode!r}")

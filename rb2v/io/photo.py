@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,18 @@ def read_photo(path: Path) -> NDArray[Any]:
         raise InputError(path, problem, expected=f"a whole picture: {_EXPECTED}") from error
     except Exception as error:  # there is hardly one that decoders do not raise on damaged files
         raise InputError(path, "cannot be read as a picture", expected=f"a whole picture: {_EXPECTED}") from error
+
+
+def natural_key(path: Path) -> tuple[list[str | int], str]:
+    """Return what sorts paths by name as people do: picture 10 after picture 9.
+
+    Examples
+    --------
+    >>> [path.name for path in sorted([Path("b10"), Path("b9"), Path("a")], key=natural_key)]
+    ['a', 'b9', 'b10']
+    """
+    parts = re.split(r"([0-9]+)", path.name.casefold())
+    return [int(part) if index % 2 else part for index, part in enumerate(parts)], path.name
 
 
 def _to_array(picture: PIL.Image.Image) -> NDArray[Any]:

@@ -79,6 +79,9 @@ def download(package: Package, folder: Path, *, by_hand: str) -> Path:
     downloads = folder / "downloads"
     downloads.mkdir()
     form = ["--only-binary=:all:"] if package.kind == "wheel" else ["--no-binary=:all:", "--no-build-isolation"]
+    if package.tags is not None:
+        python, abi, platform = package.tags
+        form += ["--implementation", "cp", "--python-version", python, "--abi", abi, "--platform", platform]
     command = [
         *(sys.executable, "-P", "-m", "pip", "download", "--quiet", "--no-input", "--disable-pip-version-check"),
         *("--no-cache-dir", "--no-deps", "--ignore-requires-python", *form),

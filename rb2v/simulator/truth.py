@@ -48,6 +48,14 @@ def _describe_lens(lens: Lens | None) -> dict[str, Any] | None:
     return None if lens is None else {"matrix": lens.matrix.tolist(), "distortion": lens.distortion.tolist()}
 
 
+def _describe_plan(plan: TakePlan) -> dict[str, Any]:
+    """Return a plan for ``truth.json``, which names a clip's screen only where the category does not tell."""
+    described = dataclasses.asdict(plan)
+    if plan.clip_has_screen is None:
+        del described["clip_has_screen"]
+    return described
+
+
 def write_truth(truth_dir: Path, rig: SimulatedRig, plans: tuple[TakePlan, ...], photos_dir: Path | None) -> None:
     """Write ``truth.json``: the configuration and what follows from it."""
     write_json(
@@ -65,7 +73,7 @@ def write_truth(truth_dir: Path, rig: SimulatedRig, plans: tuple[TakePlan, ...],
             "readout_seconds": {"blurry": rig.blurry.readout_seconds, "sharp": rig.sharp.readout_seconds},
             "clock_error_seconds": rig.clock_error_seconds,
             "takes": [
-                dataclasses.asdict(plan)
+                _describe_plan(plan)
                 | {
                     "homography": rig.during(plan).homography.tolist(),
                     "positions": [

@@ -92,7 +92,7 @@ def test_a_clip_that_was_filmed_before_a_green_screen(run, tmp_path):
     clip = write_video(tmp_path / "clip.mp4", frames, 30.0)
     assert run("--video", str(clip), "--green-screen") == (0, "")
     (take,) = read_takes(tmp_path / "session" / "raw")
-    assert (take.category, take.green_screen, take.plate_blurry, take.plate_sharp) == ("face", True, None, None)
+    assert (take.category, take.green_screen, take.plate_blurry, take.plate_sharp) == ("hand", True, None, None)
     truth = read_truth(tmp_path / "session" / "truth")
     (plan,) = truth.takes
     assert plan.green_screen
