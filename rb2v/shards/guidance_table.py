@@ -17,8 +17,8 @@ from rb2v.core.motion_classes import CLASS_NAMES, N_CLASSES, STATIC, half_size, 
 from rb2v.errors import InputError
 from rb2v.io.hdf5 import create_hdf5, naming_damage, open_hdf5, own_dataset
 from rb2v.io.store import SCHEMA, sha256_of, whole_file
-from rb2v.shards.manifest import manifest_path
 from rb2v.shards.epoch_order import CropSlices
+from rb2v.shards.manifest import manifest_path
 from rb2v.shards.reader import ShardReader
 
 KIND = "guidance"

@@ -10,6 +10,7 @@ from rb2v.blur2vid import train
 from rb2v.blur2vid.backbones import make_backbone
 from rb2v.blur2vid.backbones.zhong import UpstreamZhong
 from rb2v.blur2vid.backbones.zhong.decomposer import Decomposer
+from rb2v.blur2vid.backbones.zhong.network import slopes_along
 from rb2v.blur2vid.checkpoint import load_backbone
 from rb2v.blur2vid.config import TrainBlur2VidConfig
 from rb2v.blur2vid.train import turn_guidance, turn_sequences
@@ -111,7 +112,24 @@ class TestPublishedWeights:
 
 @pytest.fixture(scope="module")
 def network():
-    return make_backbone("zhong_small", 7, 0).eval()
+    network = make_backbone("zhong_small", 7, 0).eval()
+    for stage in (network.stage_1, network.stage_2):
+        torch.nn.init.normal_(stage.ending.weight, std=0.1)  # training begins at zero
+    return network
+
+
+def test_training_begins_at_the_blurry_image():
+    blurry = torch.rand(1, 3, 16, 16)
+    guidance = to_vectors(torch.full((1, 16, 16), 4))
+    frames = make_backbone("zhong_small", 7, 0)(blurry, None, guidance)
+    assert torch.equal(frames[0], blurry.expand(7, 3, 16, 16))
+
+
+def test_slopes_are_those_along_the_guidance():
+    images = torch.arange(5.0).expand(1, 3, 4, 5) + 10 * torch.arange(4.0)[:, None]
+    slopes = slopes_along(images, to_vectors(torch.full((1, 4, 5), 1)))  # right and up
+    assert slopes[0, :3, 1:-1, 1:-1].unique().tolist() == [1.0]
+    assert slopes[0, 3:, 1:-1, 1:-1].unique().tolist() == [-10.0]
 
 
 class TestGuidedBackbone:
