@@ -21,7 +21,7 @@ OrderNetworkName = Literal["upstream", "paper", "antisymmetric", "motion"]
 """Keys of `rb2v.hypercut.networks.ORDER_NETWORKS`."""
 OrderLossName = Literal["agreement", "product", "upstream"]
 """Keys of `rb2v.hypercut.losses.LOSSES`."""
-BackboneName = Literal["jin", "unet", "purohit", "purohit_oracle"]
+BackboneName = Literal["jin", "unet", "purohit", "purohit_oracle", "zhong", "zhong_small"]
 """Keys of `rb2v.blur2vid.backbones.BACKBONES`."""
 SequenceLossName = Literal["naive", "order_invariant", "label", "best_direction"]
 """Keys of `rb2v.blur2vid.losses.LOSSES`."""
@@ -29,9 +29,13 @@ RegularizerName = Literal["none", "softplus", "linear"]
 """``none``, and the keys of `rb2v.blur2vid.losses.REGULARIZERS`."""
 TrainedBackboneName = Literal["jin", "unet", "purohit"]
 """Backbones that are fed nothing but the blurry image."""
+GuidedBackboneName = Literal["zhong", "zhong_small"]
+"""Backbones that motion guidance can be fed to."""
+PredictorName = Literal["categorical", "cvae_gan"]
+"""Keys of `rb2v.blur2vid.predictor.networks.PREDICTORS`."""
 DeblurMethodName = Literal["naive", "naive_hypercut", "order_invariant", "hypercut", "label", "best_direction"]
 """Keys of `rb2v.benchmark.suites.deblur.METHODS`."""
-LayoutName = Literal["hypercut", "webdataset", "datasets"]
+LayoutName = Literal["hypercut", "webdataset", "datasets", "baist"]
 """Keys of `rb2v.shards.exchange.LAYOUTS`."""
 EncoderName = Literal["mobilenetv2", "resnet50", "resnet101"]
 """Keys of `rb2v.matting.background.network.BACKBONES`."""

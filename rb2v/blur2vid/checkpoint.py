@@ -23,6 +23,8 @@ FORMAT = 1
 """Raised when weights of before would give other frames."""
 CHECKPOINT_NAME = "checkpoint.safetensors"
 """Of the checkpoint in the folder of a run."""
+GUIDANCE_DIGEST = "guidance_sha256"
+"""Key of the digest of the guidance that a network was trained with; absent where it was trained without."""
 MAX_FRAMES = 101  # as a rig's frames_per_sequence
 
 _EXPECTED = "a checkpoint that 'rb2v train-blur2vid' wrote"
@@ -55,7 +57,8 @@ def save_backbone(
     n_frames : int
         Frames of a sequence.
     sources : mapping of str to str
-        Digests of what it was trained on and with: ``data_sha256`` and, where an order took part, ``order_sha256``.
+        Digests of what it was trained on and with: ``data_sha256``; where an order took part, ``order_sha256``; where
+        guidance did, ``guidance_sha256``.
     """
     header = {
         "schema": SCHEMA,
@@ -99,6 +102,7 @@ def load_backbone(path: Path) -> Trained:
     except Rb2vError as error:
         raise InputError(path, str(error), "n_frames") from error
     fill(path, network, tensors, f"a {config.backbone!r} backbone", _EXPECTED)
+    network.needs_guidance = network.takes_guidance and GUIDANCE_DIGEST in header
     return Trained(network.eval(), config, n_frames)
 
 

@@ -40,7 +40,7 @@ class TrainBlur2VidConfig:
     """
 
     backbone: BackboneName = "unet"
-    """Network; purohit_oracle is fed the true center frame."""
+    """Network; purohit_oracle is fed the true center frame, zhong and zhong_small motion guidance."""
     loss: SequenceLossName = "best_direction"
     """Loss: naive (eq. 4), order_invariant (eq. 3), label (naive on labeled sequences) or best_direction."""
     regularizer: RegularizerName = NO_REGULARIZER
@@ -63,6 +63,8 @@ class TrainBlur2VidConfig:
     """Steps over which the learning rate rises."""
     weight_decay: NotNegative = 1e-4
     """Weight decay of AdamW."""
+    augment: bool = False
+    """Flip, turn and reverse every sequence at random, and its guidance with it; not where an order takes part."""
     ema_decay: EmaDecay = 0.995
     """Share of the averaged weights, which are scored and saved, that a step keeps; 0 leaves averaging out."""
     seed: Seed = 0
@@ -78,6 +80,10 @@ class TrainBlur2VidConfig:
                 OPTIONS_SOURCE, f"is {self.pretrain_steps}", "pretrain_steps", f"less than steps, {self.steps}"
             )
 
+        if self.augment and self.needs_order:
+            problem = "is set, and an order network knows no order of mirrored or turned frames"
+            raise InputError(OPTIONS_SOURCE, problem, "augment", "no-augment, or a loss without an order")
+
     @property
     def needs_order(self) -> bool:
         """Whether an order network takes part in the training."""
@@ -85,7 +91,13 @@ class TrainBlur2VidConfig:
 
 
 RECOMMENDED: Mapping[str, Mapping[str, Any]] = MappingProxyType(
-    {"jin": {"crop_size": 60}}  # its layers need multiples of 20, and what is padded to them is trained on for nothing
+    {
+        "jin": {
+            "crop_size": 60
+        },  # its layers need multiples of 20, and what is padded to them is trained on for nothing
+        "zhong": {"loss": "naive", "crop_size": 192, "batch_size": 8, "lr": 1e-4, "steps": 200_000},  # as published
+        "zhong_small": {"loss": "naive"},  # guidance tells the direction
+    }
 )
 """What differs from the defaults for each backbone."""
 

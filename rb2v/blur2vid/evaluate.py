@@ -8,7 +8,8 @@ References
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,17 @@ from numpy.typing import NDArray
 
 from rb2v.blur2vid.backbones import Backbone
 from rb2v.core.metrics import SSIM_WINDOW_PX, choose_by_frame, choose_by_pair, choose_by_sequence, psnr, ssim
+from rb2v.core.motion_classes import reverse
 from rb2v.errors import InputError
 from rb2v.progress import Progress
 from rb2v.shards import ShardReader
+from rb2v.shards.guidance_table import GuidanceReader
 from rb2v.shards.prepared import open_frames
 from rb2v.shards.resizing import resize_frames, shrunk_size
 from rb2v.training.data import to_float, to_tensor
 from rb2v.training.intervals import TakeBootstrap, interval_of
 from rb2v.training.tables import read_table
+from rb2v.training.transforms import to_vectors
 
 SAMPLES_NAME = "samples.csv"
 
@@ -51,6 +55,7 @@ def measure_samples(
     reader: ShardReader,
     *,
     image_size: int | None = None,
+    guidance: TrueGuidance | None = None,
     lpips: bool = False,
     with_trivial: bool = True,
     progress: Progress | None = None,
@@ -67,6 +72,8 @@ def measure_samples(
         The samples.
     image_size : int, optional
         Shorter side to which larger frames are area-resized, in pixels.
+    guidance : TrueGuidance, optional
+        What a guided network is given; nothing by default.
     lpips : bool
         Whether to measure LPIPS too.
     with_trivial : bool
@@ -83,39 +90,91 @@ def measure_samples(
         dB; ``amplitude``, the mean absolute difference of the estimates of a pair over that of the true pair, mean over
         the pairs: 1 for the truth, 0 for what stands still.
     """
-    if lpips:
-        from rb2v.lpips import load_lpips
-
-        perceptual = load_lpips("alex").to(next(network.parameters()).device)
+    scorers = make_scorers(next(network.parameters()).device, lpips=lpips)
     tables = []
     keys = reader.table[["take", "blurry_index"]]
     width, height = reader.manifest.output_size
     prepared = open_frames(reader, image_size) if shrunk_size(height, width, image_size) else None
     for index in range(len(reader)):
         blurry, sharp = read_sample(reader, index, image_size) if prepared is None else _take(prepared[index])
-        estimates = {"network": estimate_frames(network, blurry, sharp)}
+        classes = None if guidance is None else guidance.read(index, blurry.shape[:2])
+        estimates = {"network": estimate_frames(network, blurry, sharp, classes)}
         if with_trivial:
             estimates |= {"blurry": _still(blurry, len(sharp)), "mean_frame": _still(_mean(sharp), len(sharp))}
         for name, frames in estimates.items():
             row = {"estimator": name, **keys.iloc[index].to_dict()}
-            scorers: dict[str, Callable[[Frames, Frames], NDArray[np.float64]]] = {
-                "psnr": _each(_bounded_psnr),
-                "ssim": _each(ssim),
-            }
-            if lpips:
-                scorers["lpips"] = lambda ours, true: perceptual.distance(ours, true)
-            for measure, score in scorers.items():
-                ahead = score(frames, sharp)
-                # What stands still is as far from the frames whichever way round they come.
-                back = ahead[::-1] if name in TRIVIAL else score(frames, sharp[::-1])
-                row |= {f"{measure}_forward_{k}": value for k, value in enumerate(ahead)}
-                row |= {f"{measure}_backward_{k}": value for k, value in enumerate(back)}
-            row |= {"reblur_psnr": _bounded_psnr(_mean(frames), blurry), "amplitude": _amplitude(frames, sharp)}
-            tables.append(row)
+            tables.append(row | measure_frames(frames, blurry, sharp, scorers, is_still=name in TRIVIAL))
         if progress is not None:
             progress(index + 1, len(reader), "scoring test sequences")
     table = pd.DataFrame(tables)
     return table.sort_values("estimator", key=_rank, kind="stable", ignore_index=True) if len(table) else table
+
+
+Scorer = Callable[[Frames, Frames], NDArray[np.float64]]
+"""Scores the frames of a sequence against others, (N + 1,)."""
+
+
+def make_scorers(device: torch.device, *, lpips: bool = False) -> dict[str, Scorer]:
+    """Return what `measure_frames` measures, by name: PSNR, SSIM and, on the device, LPIPS.
+
+    Raises
+    ------
+    InputError
+        If the weights of LPIPS are not there.
+    """
+    scorers: dict[str, Scorer] = {"psnr": _each(_bounded_psnr), "ssim": _each(ssim)}
+    if lpips:
+        from rb2v.lpips import load_lpips
+
+        perceptual = load_lpips("alex").to(device)
+        scorers["lpips"] = lambda ours, true: perceptual.distance(ours, true)
+    return scorers
+
+
+def measure_frames(
+    frames: Frames, blurry: Frames, sharp: Frames, scorers: Mapping[str, Scorer], *, is_still: bool = False
+) -> dict[str, float]:
+    """Measure one estimate against the true frames in both directions.
+
+    Parameters
+    ----------
+    frames, sharp : (N + 1, H, W, 3) ndarray of uint8
+        The estimate and the true frames.
+    blurry : (H, W, 3) ndarray of uint8
+        The blurry image.
+    scorers : mapping
+        What `make_scorers` returned.
+    is_still : bool
+        Whether all frames are alike, so that one direction tells the other.
+
+    Returns
+    -------
+    dict of str to float
+        Columns of `measure_samples`, without the sample's own.
+    """
+    row: dict[str, float] = {}
+    for measure, score in scorers.items():
+        ahead = score(frames, sharp)
+        # What stands still is as far from the frames whichever way round they come.
+        back = ahead[::-1] if is_still else score(frames, sharp[::-1])
+        row |= {f"{measure}_forward_{k}": value for k, value in enumerate(ahead)}
+        row |= {f"{measure}_backward_{k}": value for k, value in enumerate(back)}
+    return row | {"reblur_psnr": _bounded_psnr(_mean(frames), blurry), "amplitude": _amplitude(frames, sharp)}
+
+
+@dataclass(frozen=True)
+class TrueGuidance:
+    """Guidance of the samples that are measured, from their true frames."""
+
+    table: GuidanceReader
+    orders: Sequence[int] | None = None
+    """Order of every sample, where guidance is turned to the preferred side."""
+
+    def read(self, index: int, size: tuple[int, ...]) -> NDArray[np.uint8]:
+        """Return a sample's classes at a size, (H, W) ndarray of uint8."""
+        classes = self.table.fit(self.table.read(index), (size[0], size[1]))
+        is_turned = self.orders is not None and self.orders[index] < 0
+        return reverse(classes) if is_turned else classes
 
 
 def check_measurable(reader: ShardReader, image_size: int | None, *, lpips: bool = False) -> None:
@@ -161,7 +220,9 @@ def _take(planes: Frames) -> tuple[Frames, Frames]:
     return frames[0], frames[1:]
 
 
-def estimate_frames(network: Backbone, blurry: Frames, sharp: Frames | None = None) -> Frames:
+def estimate_frames(
+    network: Backbone, blurry: Frames, sharp: Frames | None = None, guidance: NDArray[np.uint8] | None = None
+) -> Frames:
     """Return the sequence of a blurry image in 8 bits.
 
     Parameters
@@ -172,6 +233,8 @@ def estimate_frames(network: Backbone, blurry: Frames, sharp: Frames | None = No
         RGB.
     sharp : (N + 1, H, W, 3) ndarray of uint8, optional
         The true frames, of which networks that take the true centre frame see that one.
+    guidance : (H, W) ndarray of uint8, optional
+        Classes of `rb2v.core.motion_classes`, for networks that take guidance.
 
     Returns
     -------
@@ -181,8 +244,9 @@ def estimate_frames(network: Backbone, blurry: Frames, sharp: Frames | None = No
     inputs = [to_float(to_tensor(blurry[None])).to(device)]
     if network.takes_center and sharp is not None:
         inputs.append(to_float(to_tensor(sharp[len(sharp) // 2][None])).to(device))
+    given = {} if guidance is None else {"guidance": to_vectors(torch.from_numpy(guidance[None].copy())).to(device)}
     with torch.inference_mode():
-        frames = network(*inputs)[0].clamp(0, 1).mul(255).round().to(torch.uint8)
+        frames = network(*inputs, **given)[0].clamp(0, 1).mul(255).round().to(torch.uint8)
     return np.ascontiguousarray(frames.permute(0, 2, 3, 1).cpu().numpy())
 
 

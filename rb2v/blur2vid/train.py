@@ -5,27 +5,37 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from rb2v.artifacts import SPLITS
-from rb2v.blur2vid.backbones import Backbone, make_backbone
-from rb2v.blur2vid.checkpoint import CHECKPOINT_NAME, check_frame_count, load_backbone, save_backbone
+from rb2v.artifacts import SPLITS, Split
+from rb2v.blur2vid.backbones import Backbone, GuidedBackbone, make_backbone
+from rb2v.blur2vid.checkpoint import (
+    CHECKPOINT_NAME,
+    GUIDANCE_DIGEST,
+    check_frame_count,
+    load_backbone,
+    save_backbone,
+)
 from rb2v.blur2vid.config import LABEL_LOSS, NO_REGULARIZER, TrainBlur2VidConfig
-from rb2v.blur2vid.evaluate import SAMPLES_NAME, check_measurable, measure_samples, score_samples
+from rb2v.blur2vid.evaluate import SAMPLES_NAME, TrueGuidance, check_measurable, measure_samples, score_samples
 from rb2v.blur2vid.guidance import Regularizer
 from rb2v.blur2vid.losses import LOSSES, charbonnier
+from rb2v.choices import GuidedBackboneName
 from rb2v.device import check_torch_device, torch_device_of, training_threads
-from rb2v.errors import InputError
+from rb2v.errors import InputError, require_file
 from rb2v.hypercut import labels as order_labels
 from rb2v.hypercut.checkpoint import CHECKPOINT_NAME as ORDER_CHECKPOINT_NAME
 from rb2v.io.store import SCHEMA, output_folder, read_json, sha256_of, write_json
 from rb2v.progress import Progress, label_count
 from rb2v.shards import ShardReader, manifest_path
+from rb2v.shards.guidance_table import GuidanceReader
+from rb2v.shards.labels import read_orders
 from rb2v.training.average import MovingAverage
 from rb2v.training.data import ShardDataset
 from rb2v.training.loader import ShardLoader, make_loader
@@ -35,6 +45,7 @@ from rb2v.training.ranks import Placement, Ranks
 from rb2v.training.state import STATE_NAME, Stateful, TrainingState, write_table
 from rb2v.training.steps import optimizer_step
 from rb2v.training.tensor_files import check_file
+from rb2v.training.transforms import to_vectors
 
 __all__ = ["TrainBlur2VidConfig", "run"]
 
@@ -48,6 +59,7 @@ def run(
     config: TrainBlur2VidConfig,
     *,
     order_run: Path | None = None,
+    guidance: Path | None = None,
     lpips: bool = False,
     workers: int = 0,
     device: str = "auto",
@@ -73,6 +85,8 @@ def run(
     order_run : Path, optional
         A trained order network, where the loss or the regulariser needs one: the folder of a run, a checkpoint, or the
         HyperCUT authors' weights.
+    guidance : Path, optional
+        A table of ``rb2v guidance``, for backbones that take guidance; without one they are given none.
     lpips : bool
         Whether to measure LPIPS too, whose weights have to be there.
     workers : int
@@ -105,26 +119,53 @@ def run(
                 raise InputError(manifest, "holds no sequence to train on", "splits.train")
             n_frames = check_frame_count(manifest, "frames_per_sequence", reader.manifest.frames_per_sequence)
             network = make_backbone(config.backbone, n_frames, config.seed)
-            _check(config, network, order_run, ranks)
+            _check(config, network, order_run, guidance, ranks)
             if ranks.is_main_process:  # now, and not when everything is trained
                 check_measurable(reader, config.image_size, lpips=lpips)
-            sources = _digest_sources(shards_dir, order_run)
+            sources = _digest_sources(shards_dir, order_run, guidance)
             settings = {"schema": SCHEMA, "stage": "train-blur2vid", **dataclasses.asdict(config), **sources}
             if ranks.is_main_process:
                 stack.enter_context(output_folder(out_dir, settings))
         checkpoint = out_dir / CHECKPOINT_NAME
         if not ranks.broadcast(checkpoint.exists()):
-            training = _Training(shards_dir, out_dir, config, network, order_run, ranks, workers)
+            inputs = _Inputs(shards_dir, out_dir, order_run, guidance)
+            training = _Training(inputs, config, network, ranks, workers)
             training.run(sources, progress)
         ranks.destroy()
         if ranks.is_main_process:
             (out_dir / STATE_NAME).unlink(missing_ok=True)
             if not _is_scored(out_dir, lpips):
-                _evaluate(shards_dir, out_dir, config, ranks.accelerator, lpips, progress)
+                inputs = _Inputs(shards_dir, out_dir, order_run, guidance)
+                _evaluate(inputs, config, ranks.accelerator, lpips, progress)
         return checkpoint
 
 
-def _check(config: TrainBlur2VidConfig, network: Backbone, order_run: Path | None, ranks: Ranks) -> None:
+@dataclass(frozen=True)
+class _Inputs:
+    """Files that a training reads, and the folder that it writes."""
+
+    shards_dir: Path
+    out_dir: Path
+    order_run: Path | None
+    guidance: Path | None
+
+    @property
+    def labels(self) -> Path:
+        """The order labels of the run."""
+        return self.out_dir / LABELS_NAME
+
+
+def needs_labels(config: TrainBlur2VidConfig, guidance: Path | None) -> bool:
+    """Tell whether every sequence's order is needed: to turn it, or to compare it with what guidance implies."""
+    return config.loss == LABEL_LOSS or (guidance is not None and config.regularizer != NO_REGULARIZER)
+
+
+def _check(
+    config: TrainBlur2VidConfig, network: Backbone, order_run: Path | None, guidance: Path | None, ranks: Ranks
+) -> None:
+    if guidance is not None and not network.takes_guidance:
+        problem = f"is given, and {config.backbone!r} makes no use of it"
+        raise InputError("options", problem, "guidance", f"a backbone of {', '.join(get_args(GuidedBackboneName))}")
     if config.needs_order and order_run is None:
         asks = f"the loss {LABEL_LOSS!r}" if config.loss == LABEL_LOSS else "the regularizer"
         raise InputError("options", "is missing", "order_run", f"what 'rb2v train-hypercut' wrote: {asks} needs it")
@@ -136,8 +177,11 @@ def _check(config: TrainBlur2VidConfig, network: Backbone, order_run: Path | Non
     ranks.check_batch_size(config.batch_size)
 
 
-def _digest_sources(shards_dir: Path, order_run: Path | None) -> dict[str, str]:
+def _digest_sources(shards_dir: Path, order_run: Path | None, guidance: Path | None) -> dict[str, str]:
     sources = {"data_sha256": sha256_of(manifest_path(shards_dir))}
+    if guidance is not None:
+        require_file(guidance, "what 'rb2v guidance' wrote")
+        sources[GUIDANCE_DIGEST] = sha256_of(guidance)
     if order_run is not None:
         path = order_run / ORDER_CHECKPOINT_NAME if order_run.is_dir() else order_run
         check_file(path, "what 'rb2v train-hypercut' wrote")  # before a digest that might take hours
@@ -152,12 +196,15 @@ class _Pass(nn.Module):
         super().__init__()
         self.backbone = backbone
 
-    def forward(self, blurry: Tensor, sharp: Tensor, pretrains: bool) -> Tensor:
+    def forward(self, blurry: Tensor, sharp: Tensor, guidance: Tensor | None, pretrains: bool) -> Tensor:
+        """Return the frames of every stage, (S, B, N + 1, 3, H, W)."""
         if pretrains:
-            return self.backbone.autoencode(sharp)
+            return self.backbone.autoencode(sharp)[None]
+        if isinstance(self.backbone, GuidedBackbone):
+            return self.backbone.stages(blurry, guidance)
         center = sharp[:, sharp.shape[1] // 2] if self.backbone.takes_center else None
         frames: Tensor = self.backbone(blurry, center)
-        return frames
+        return frames[None]
 
 
 class _Training:
@@ -165,24 +212,25 @@ class _Training:
 
     def __init__(
         self,
-        shards_dir: Path,
-        out_dir: Path,
+        inputs: _Inputs,
         config: TrainBlur2VidConfig,
         network: Backbone,
-        order_run: Path | None,
         ranks: Ranks,
         workers: int,
     ) -> None:
-        self._out_dir, self._config, self._ranks = out_dir, config, ranks
+        self._out_dir, self._config, self._ranks = inputs.out_dir, config, ranks
         self._backbone = network
+        self._is_guided = inputs.guidance is not None
         self._regularizer: Regularizer | None = None
+        order_run = inputs.order_run
         with ranks.sync_errors():
-            if order_run is not None and config.loss == LABEL_LOSS and ranks.is_main_process:
-                labels = out_dir / LABELS_NAME
-                if not labels.exists():
-                    order_labels.run(shards_dir, order_run, labels, splits=("train",), device=ranks.accelerator)
+            is_labeled = needs_labels(config, inputs.guidance)
+            if order_run is not None and is_labeled and ranks.is_main_process and not inputs.labels.exists():
+                # Guidance of test sequences is turned like that of the training's.
+                splits: tuple[Split, ...] = SPLITS if self._is_guided else ("train",)
+                order_labels.run(inputs.shards_dir, order_run, inputs.labels, splits=splits, device=ranks.accelerator)
         with ranks.sync_errors():
-            self._dataset = dataset = make_dataset(shards_dir, config, out_dir / LABELS_NAME)
+            self._dataset = dataset = make_dataset(inputs.shards_dir, config, inputs.labels, inputs.guidance)
             self._loader = make_loader(dataset, config.batch_size // ranks.size, workers=workers)
             self._fabric: Placement = ranks.make_fabric(all_weights_used=not network.has_autoencoder)
             if order_run is not None and config.regularizer != NO_REGULARIZER:
@@ -224,29 +272,52 @@ class _Training:
         """Take a step, unless what leads to it is not finite on any process; return the whole batch's figures."""
         batch = {name: self._fabric.to_device(values) for name, values in batch.items()}
         blurry, sharp = batch["blurry"].float() / 255, batch["sharp"].float() / 255
+        order = batch["order"]
+        guidance = to_vectors(batch["guidance"]) if self._is_guided else None
         pretrains = step < self._config.pretrain_steps
-        frames = network(blurry, sharp, pretrains)
-        zero = torch.zeros((), device=frames.device)
+        if self._config.loss == LABEL_LOSS and not pretrains:
+            sharp = turn_sequences(sharp, order)
+            guidance = None if guidance is None else turn_guidance(guidance, order)
+        stages = network(blurry, sharp, guidance, pretrains)
+        zero = torch.zeros((), device=stages.device)
         if pretrains:
-            distance, penalty = charbonnier(frames, sharp).mean(), zero
+            distance, penalty = charbonnier(stages[0], sharp).mean(), zero
         else:
-            distance, penalty = self._distance(frames, sharp, batch["order"]), zero
+            distance, penalty = self._distance(stages, sharp, order), zero
             if self._regularizer is not None:
-                penalty = self._regularizer(frames).mean()
+                penalty = self._penalty(self._regularizer, stages[-1], order)
         loss = distance + self._config.alpha * penalty
         terms = {"distance": distance, "regularizer": penalty}
         return optimizer_step(self._fabric, self._ranks, network, optimizer, loss, terms)
 
-    def _distance(self, frames: Tensor, sharp: Tensor, order: Tensor) -> Tensor:
-        if self._config.loss != LABEL_LOSS:
-            return LOSSES[self._config.loss](frames, sharp).mean()
-        turned = torch.where((order < 0)[:, None, None, None, None], sharp.flip(1), sharp)
+    def _distance(self, stages: Tensor, sharp: Tensor, order: Tensor) -> Tensor:
+        """Return the loss, the mean over the stages."""
+        losses = torch.stack([LOSSES[self._config.loss](frames, sharp) for frames in stages]).mean(dim=0)
         # A sequence without an order does not tell which way round it is right.
-        return (LOSSES[LABEL_LOSS](frames, turned) * (order != 0)).mean()
+        return (losses * (order != 0)).mean() if self._config.loss == LABEL_LOSS else losses.mean()
+
+    def _penalty(self, regularizer: Regularizer, frames: Tensor, order: Tensor) -> Tensor:
+        """Return the regularizer; guided frames are compared with the order that the guidance implies."""
+        if not self._is_guided:
+            return regularizer(frames).mean()
+        implied = frames if self._config.loss == LABEL_LOSS else turn_sequences(frames, order)
+        return (regularizer(implied) * (order != 0)).mean()
 
 
-def make_dataset(shards_dir: Path, config: TrainBlur2VidConfig, labels: Path | None = None) -> ShardDataset:
-    """Open the training sequences as a training sees them: resized, cropped and, for the loss ``label``, ordered.
+def turn_sequences(frames: Tensor, order: Tensor) -> Tensor:
+    """Return sequences, (B, T, 3, H, W), backward where their order, (B,), is -1."""
+    return torch.where((order < 0)[:, None, None, None, None], frames.flip(1), frames)
+
+
+def turn_guidance(guidance: Tensor, order: Tensor) -> Tensor:
+    """Return the guidance, (B, 2, H, W), of what `turn_sequences` returns."""
+    return torch.where((order < 0)[:, None, None, None], -guidance, guidance)
+
+
+def make_dataset(
+    shards_dir: Path, config: TrainBlur2VidConfig, labels: Path | None = None, guidance: Path | None = None
+) -> ShardDataset:
+    """Open the training sequences as a training sees them: resized, cropped, with labels and guidance where given.
 
     Raises
     ------
@@ -268,7 +339,9 @@ def make_dataset(shards_dir: Path, config: TrainBlur2VidConfig, labels: Path | N
         crop=crop,
         seed=config.seed,
         dtype="uint8",
-        labels=labels if config.loss == LABEL_LOSS else None,
+        labels=labels if needs_labels(config, guidance) else None,
+        guidance=guidance,
+        augment=config.augment,
     )
 
 
@@ -294,25 +367,31 @@ def _is_scored(out_dir: Path, lpips: bool) -> bool:
 
 
 def _evaluate(
-    shards_dir: Path,
-    out_dir: Path,
-    config: TrainBlur2VidConfig,
-    accelerator: str,
-    lpips: bool,
-    progress: Progress | None,
+    inputs: _Inputs, config: TrainBlur2VidConfig, accelerator: str, lpips: bool, progress: Progress | None
 ) -> None:
+    out_dir, shards_dir = inputs.out_dir, inputs.shards_dir
     trained = load_backbone(out_dir / CHECKPOINT_NAME)
     if trained.config != config:
         raise InputError(out_dir / CHECKPOINT_NAME, "is of another run", "config")
     reader = ShardReader(shards_dir, "test")
+    guidance = None
+    if inputs.guidance is not None:
+        orders = read_orders(inputs.labels, reader) if config.loss == LABEL_LOSS else None
+        guidance = TrueGuidance(GuidanceReader(inputs.guidance, reader), orders)
     samples = measure_samples(
-        trained.network.to(accelerator), reader, image_size=config.image_size, lpips=lpips, progress=progress
+        trained.network.to(accelerator),
+        reader,
+        image_size=config.image_size,
+        guidance=guidance,
+        lpips=lpips,
+        progress=progress,
     )
     write_table(out_dir / SAMPLES_NAME, samples)
     metrics: dict[str, Any] = {
         "schema": SCHEMA,
         **{f"{split}_sequences": len(ShardReader(shards_dir, split)) for split in SPLITS},
         "oracle_center": trained.network.takes_center,
+        "true_guidance": guidance is not None,
         "test": score_samples(samples) or None,
     }
     # Last, because its presence says that the run is finished.

@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from rb2v.benchmark.suites.deblur.config import DeblurSuiteConfig
+from rb2v.benchmark.suites.guidance.config import GuidanceSuiteConfig
 from rb2v.benchmark.suites.order.config import OrderSuiteConfig
 from rb2v.benchmark.suites.trajectories.config import TrajectorySuiteConfig
 from rb2v.choices import DeblurMethodName, InterpolatorName, OrderNetworkName, TrainedBackboneName
@@ -202,6 +203,36 @@ def compare_deblurring(
 
     config = PRESETS[preset].chosen(backbones=backbone, methods=method, alphas=alphas, **given)
     suite = DeblurSuite(shards, config, order_run=order_run or run, pictures_dir=pictures, lpips=lpips, device=device)
+    _run(suite, out, _make_training_executor(workers, executor, device))
+
+
+@app.command(
+    "guidance", cls=Command, epilog="Example: rb2v benchmark guidance --shards session/shards --out session/guidance"
+)
+@OptionsOf(GuidanceSuiteConfig, {METHOD: ("seeds", "steps")}, recommended=("steps",))
+def compare_guidance(
+    shards: Shards,
+    out: Out,
+    given: Given,
+    guidance: Annotated[
+        Path | None,
+        files("Table that 'rb2v guidance' wrote; one is written from DIS flow by default."),
+    ] = None,
+    order_run: Annotated[
+        Path | None,
+        files("Folder that 'rb2v train-hypercut' wrote; an order network is trained by default."),
+    ] = None,
+    preset: Preset = "small",
+    lpips: Lpips = False,
+    device: Device = "auto",
+    workers: Workers = None,
+    executor: ExecutorName = "auto",
+) -> None:
+    """Train networks with motion guidance and predictors of it and compare them, the paper's Table 4."""
+    from rb2v.benchmark.suites.guidance import PRESETS, GuidanceSuite
+
+    config = PRESETS[preset].chosen(**given)
+    suite = GuidanceSuite(shards, config, guidance=guidance, order_run=order_run, lpips=lpips, device=device)
     _run(suite, out, _make_training_executor(workers, executor, device))
 
 

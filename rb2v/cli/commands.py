@@ -54,6 +54,13 @@ COMMANDS: Mapping[str, Entry] = MappingProxyType(
             "train_hypercut", "Train the order network, score it on the test split and label every sequence."
         ),
         "label-order": Entry("label_order", "Write the order of every sequence of a data set, and how sure it is."),
+        "guidance": Entry(
+            "guidance",
+            "Write for every pixel of every sequence in which of four directions it moves, or that it is static.",
+        ),
+        "train-guidance": Entry(
+            "train_guidance", "Train a network that predicts motion guidance from a blurry image, and score it."
+        ),
         "train-blur2vid": Entry(
             "train_blur2vid",
             "Train a network that recovers seven sharp frames from one blurry image, and score it on the test split.",

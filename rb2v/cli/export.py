@@ -35,6 +35,7 @@ def export(
         Path | None,
         files("Table of 'rb2v label-order' or 'rb2v train-hypercut', in place of the shards' orders."),
     ] = None,
+    guidance: Annotated[Path | None, files("Table of 'rb2v guidance', whose maps are written too (baist).")] = None,
     workers: Workers = None,
     executor: ExecutorName = "auto",
 ) -> None:
@@ -50,6 +51,7 @@ def export(
             config.format,
             labels=labels,
             only_consistent=config.only_consistent,
+            guidance=guidance,
             executor=make_executor(workers, executor),
             progress=show,
         )

@@ -10,6 +10,7 @@ import typer
 from rb2v.choices import LayoutName
 from rb2v.cli.options import Given, OptionsOf
 from rb2v.cli.shared import (
+    FILES,
     METHOD,
     ExecutorName,
     Workers,
@@ -25,7 +26,13 @@ app, command = make_command("import", "rb2v import dataset/RB2V/Street --out str
 
 
 @command
-@OptionsOf(ImportConfig, {METHOD: ("val", "category", "shard_samples")})
+@OptionsOf(
+    ImportConfig,
+    {
+        METHOD: ("val", "category", "shard_samples", "skip_ends", "box_size", "box_margin", "seed"),
+        FILES: ("train_videos", "test_videos"),
+    },
+)
 def import_(
     source: Annotated[
         Path, typer.Argument(metavar="SRC", help="Folder of a data set in another layout.", show_default=False)
@@ -36,6 +43,7 @@ def import_(
         LayoutName | None,
         typer.Option("--format", help="Layout of SRC; by default what it looks like.", rich_help_panel=METHOD),
     ] = None,
+    guidance: Annotated[Path | None, files("Table of motion guidance to write beside the shards (baist).")] = None,
     workers: Workers = None,
     executor: ExecutorName = "auto",
 ) -> None:
@@ -50,6 +58,7 @@ def import_(
             out,
             config,
             layout=format_,
+            guidance=guidance,
             executor=make_executor(workers, executor),
             progress=show,
         )
@@ -58,3 +67,5 @@ def import_(
         where = "left out" if config.val == "skip" else f"among those of {config.val}"
         echo(f"val: {summary.n_val} samples, {where}")
     echo(str(summary.manifest), soft_wrap=True)
+    if summary.guidance is not None:
+        echo(str(summary.guidance), soft_wrap=True)

@@ -26,7 +26,7 @@ app, command = make_command(
     TrainBlur2VidConfig,
     {
         METHOD: ("backbone", "loss", "regularizer", "alpha"),
-        "Training": ("steps", "pretrain_steps", "batch_size", "image_size", "lr"),
+        "Training": ("steps", "pretrain_steps", "batch_size", "image_size", "lr", "augment"),
         EXECUTION: ("seed",),
     },
 )
@@ -40,6 +40,10 @@ def train_blur2vid(
             "Folder that 'rb2v train-hypercut' wrote, its checkpoint, or the HyperCUT authors' .pth file, for the "
             "loss label and the regularizer."
         ),
+    ] = None,
+    guidance: Annotated[
+        Path | None,
+        files("Table that 'rb2v guidance' wrote, for zhong and zhong_small; without it they are given none."),
     ] = None,
     crop_size: Annotated[
         int | None,
@@ -62,7 +66,8 @@ def train_blur2vid(
     config = recommend(**{"backbone": TrainBlur2VidConfig.backbone, **given, "crop_size": crop_size or None})
     if crop_size == 0:
         config = dataclasses.replace(config, crop_size=None)
-    train = partial(stage.run, shards, out, config, order_run=order_run, lpips=lpips, workers=workers, device=device)
+    sources = {"order_run": order_run, "guidance": guidance}
+    train = partial(stage.run, shards, out, config, **sources, lpips=lpips, workers=workers, device=device)
     run_training(train, out / stage.METRICS_NAME, _print_sequence_scores)
 
 
@@ -90,14 +95,21 @@ def _print_sequence_scores(metrics: Mapping[str, Any]) -> None:
     for title in titles.values():
         table.add_column(title, justify="right", no_wrap=True)
     for estimator, scores in tested.items():
-        fed = estimator == "network" and metrics["oracle_center"]
         cells = ("-" if scores[name] is None else _digits(name, scores[name]) for name in titles)
-        table.add_row("true centre fed" if fed else estimator.replace("_", " "), *cells)
+        table.add_row(_label_estimator(estimator, metrics), *cells)
     echo(table)
     echo(
         "PSNR in dB; border: first and last frame; direction: share of sequences whose\n"
         "pairs agree on one; amplitude: motion against the true one"
     )
+
+
+def _label_estimator(estimator: str, metrics: Mapping[str, Any]) -> str:
+    if estimator == "network" and metrics["oracle_center"]:
+        return "true centre fed"
+    if estimator == "network" and metrics.get("true_guidance"):
+        return "true guidance fed"
+    return estimator.replace("_", " ")
 
 
 def _digits(name: str, value: float) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from rb2v.blur2vid.config import OVERLAP_PX, TILE_PX
-from rb2v.configuration import config
+from rb2v.configuration import Seed, config
 
 MAX_FPS = 1000.0  # what containers of videos can state
 
@@ -43,3 +43,21 @@ class DeblurConfig:
     def overlap_px(self) -> int:
         """What neighboring tiles share, in pixels."""
         return min(OVERLAP_PX, max(self.tile // 2, 0)) if self.overlap is None else self.overlap
+
+
+@config
+class GuideConfig:
+    """Where guidance comes from.
+
+    Raises
+    ------
+    InputError
+        If a value is out of range.
+    """
+
+    guidance: str
+    """predicted, neighbor, a file, or a direction as DX,DY with x right and y down."""
+    samples: Annotated[int, Field(ge=1, le=100)] | None = None
+    """Guidance maps drawn of one image, each of which becomes a video named by it."""
+    seed: Seed = 0
+    """Seed of predicted guidance."""

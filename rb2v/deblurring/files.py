@@ -1,4 +1,4 @@
-"""Pictures, folders of them and videos to the sharp frames that ``rb2v.deblur`` recovers: ``rb2v deblur``."""
+"""Pictures, folders of them and videos, and the videos, images and folders of their sharp frames."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import errno
 import logging
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,16 +15,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rb2v.blur2vid.backbones import Backbone
-from rb2v.blur2vid.deblur import find_run, load_network, prepare_image, reblur_psnr, recover_frames
+from rb2v.blur2vid.deblur import (
+    check_guided,
+    digest_run,
+    load_network,
+    prepare_image,
+    reblur_psnr,
+    recover_frames,
+)
 from rb2v.blur2vid.direction import chain_sequences
+from rb2v.blur2vid.predictor.sampling import describe_guidance
+from rb2v.core.motion_classes import paint
 from rb2v.deblurring.config import MAX_FPS, DeblurConfig
+from rb2v.deblurring.guiding import Guide
 from rb2v.device import check_torch_device
 from rb2v.errors import InputError, Rb2vError
 from rb2v.io.container import VIDEO_SUFFIXES
 from rb2v.io.encoder import make_even, write_video
 from rb2v.io.partial import scratch_folder
 from rb2v.io.photo import PHOTO_SUFFIXES, natural_key, read_photo
-from rb2v.io.store import SCHEMA, output_folder, sha256_of, whole_file
+from rb2v.io.store import SCHEMA, output_folder, whole_file
 from rb2v.io.video import iter_frames, probe_video, write_gif, write_image
 from rb2v.progress import Progress
 
@@ -48,6 +58,8 @@ class Deblurred:
     reblur_psnr: float | None
     """Of the mean of the frames against the blurry picture, in dB, the mean over the frames of a video; None where it
     was done before."""
+    guidance: str | None = None
+    """Directions of most of what moves, where guidance was given."""
 
 
 def deblur_files(
@@ -56,6 +68,8 @@ def deblur_files(
     config: DeblurConfig | None = None,
     *,
     run: Path | None = None,
+    guide: Guide | None = None,
+    neighbor: Path | None = None,
     device: str = "auto",
     on_done: Callable[[Deblurred], None] | None = None,
     progress: Progress | None = None,
@@ -76,6 +90,11 @@ def deblur_files(
         How.
     run : Path, optional
         A checkpoint of ``rb2v train-blur2vid``, or the folder of its run; the weights that rb2v ships by default.
+    guide : Guide, optional
+        Where motion guidance comes from, for a network that was trained with it. Where it makes several maps, a single
+        picture becomes as many outputs, each named by its guidance, which is written beside it.
+    neighbor : Path, optional
+        The picture that followed a single one, where the guide needs it.
     device : {"auto", "cpu", "cuda"}
         Where to compute; "auto" takes CUDA where there is one.
     on_done : callable, optional
@@ -101,8 +120,11 @@ def deblur_files(
     if not source.exists():
         raise InputError(source, "there is no such file", expected="a picture, a folder of pictures, or a video")
     check_torch_device(device)
+    job = _Job(config, run, guide, device, show)
+    if neighbor is not None and (source.is_dir() or source.suffix.lower() in VIDEO_SUFFIXES):
+        raise InputError("options", "is for a single picture", "neighbor", "none: files of a folder have their own")
     if source.is_dir():
-        return _deblur_folder(source, out, config, run, device, on_done, show)
+        return _deblur_folder(source, out, job, on_done)
     if config.format is not None:
         raise InputError("options", "is for a folder of pictures", "format", "an output whose suffix tells it")
     kind = _kind_of(out)
@@ -110,26 +132,61 @@ def deblur_files(
     if out.exists() and out.samefile(source):
         raise InputError(out, "is the input", expected="another file to write to")
     if source.suffix.lower() in VIDEO_SUFFIXES:
-        done = _deblur_video(source, out, kind, config, run, device, show)
+        finished = [_deblur_video(source, out, kind, job)]
     else:
         _check_target(out, kind)
         image = prepare_image(read_photo(source), source)
-        network = load_network(run, device)
-        done = _deblur_picture(network, source, image, out, kind, config, show)
+        beside = None if neighbor is None else prepare_image(read_photo(neighbor), neighbor)
+        maps = [None] if guide is None else guide.guide(image, neighbor=beside)
+        network = job.load()
+        is_named = guide is not None and guide.is_named
+        finished = []
+        for place, classes in enumerate(maps, start=1):
+            target = _name_sample(out, place, classes) if is_named and classes is not None else out
+            _check_target(target, kind)
+            finished.append(_deblur_picture(network, _Picture(source, image, classes), target, kind, job))
+            if is_named and classes is not None:
+                write_image(target.with_name(f"{target.stem}.guidance.png"), paint(classes))
     if on_done is not None:
-        on_done(done)
-    return [done]
+        for done in finished:
+            on_done(done)
+    return finished
 
 
-def _deblur_folder(
-    source: Path,
-    out: Path,
-    config: DeblurConfig,
-    run: Path | None,
-    device: str,
-    on_done: Callable[[Deblurred], None] | None,
-    show: Progress,
-) -> list[Deblurred]:
+@dataclass(frozen=True)
+class _Job:
+    """What all pictures of a call share."""
+
+    config: DeblurConfig
+    run: Path | None
+    guide: Guide | None
+    device: str
+    show: Progress
+
+    def load(self) -> Backbone:
+        """Load the network, and check that it is given guidance if, and only if, it needs some."""
+        network = load_network(self.run, self.device)
+        check_guided(network, "guidance", is_given=self.guide is not None)
+        return network
+
+
+@dataclass(frozen=True, eq=False)
+class _Picture:
+    """A blurry picture and its guidance."""
+
+    source: Path
+    image: NDArray[np.float32]
+    guidance: NDArray[np.uint8] | None = None
+
+
+def _name_sample(out: Path, place: int, classes: NDArray[np.uint8]) -> Path:
+    return out.with_name(f"{out.stem}-{place}-{describe_guidance(classes)}{out.suffix}")
+
+
+def _deblur_folder(source: Path, out: Path, job: _Job, on_done: Callable[[Deblurred], None] | None) -> list[Deblurred]:
+    config, show, guide = job.config, job.show, job.guide
+    if guide is not None and guide.is_named:
+        raise InputError("options", "is for a single picture", "samples", "none for a folder")
     kind = config.format or "mp4"
     _check_kind(kind, config)
     if out.suffix.lower() in (".mp4", ".gif"):
@@ -138,12 +195,13 @@ def _deblur_folder(
     settings = {
         "schema": SCHEMA,
         "stage": "deblur",
-        "weights_sha256": sha256_of(find_run(run)),
+        "weights_sha256": digest_run(job.run),
         **dataclasses.asdict(config),
         "overlap": config.overlap_px,
         "format": kind,
+        **({} if guide is None else {"guidance": guide.described}),
     }
-    network = load_network(run, device)
+    network = job.load()
     finished: list[Deblurred] = []
     faults: list[Rb2vError] = []
     with output_folder(out, settings):
@@ -155,7 +213,9 @@ def _deblur_folder(
                 else:
                     _check_target(target, kind)
                     image = prepare_image(read_photo(path), path)
-                    done = _deblur_picture(network, path, image, target, kind, config, lambda *_: None)
+                    classes = None if guide is None else _guide_of_folder(guide, image, targets, index)
+                    quiet = dataclasses.replace(job, show=lambda *_: None)
+                    done = _deblur_picture(network, _Picture(path, image, classes), target, kind, quiet)
             except Rb2vError as error:
                 fault = error
             except OSError as error:
@@ -173,6 +233,19 @@ def _deblur_folder(
     if faults:
         raise Rb2vError(f"{len(faults)} of {len(targets)} pictures could not be used, the others are done: {faults[0]}")
     return finished
+
+
+def _guide_of_folder(
+    guide: Guide, image: NDArray[np.float32], targets: Sequence[tuple[Path, Path]], index: int
+) -> NDArray[np.uint8]:
+    """Return the guidance of a picture of a folder, whose pictures follow one another in time."""
+    if not guide.needs_neighbor:
+        return guide.guide(image, index)[0]
+    if len(targets) < 2:
+        raise InputError(targets[0][0], "has no neighbor in its folder", expected="at least two pictures")
+    is_next = index + 1 < len(targets)
+    path = targets[index + 1 if is_next else index - 1][0]
+    return guide.guide(image, index, prepare_image(read_photo(path), path), is_next=is_next)[0]
 
 
 def _list_targets(source: Path, out: Path, kind: str) -> list[tuple[Path, Path]]:
@@ -227,26 +300,21 @@ def _check_target(target: Path, kind: str) -> None:
                 raise InputError(target, problem, expected="a new or empty folder")
 
 
-def _deblur_picture(
-    network: Backbone,
-    source: Path,
-    image: NDArray[np.float32],
-    out: Path,
-    kind: str,
-    config: DeblurConfig,
-    show: Progress,
-) -> Deblurred:
+def _deblur_picture(network: Backbone, picture: _Picture, out: Path, kind: str, job: _Job) -> Deblurred:
+    image = picture.image
     height, width = image.shape[:2]
-    _check_size(source, height, width, kind)
+    _check_size(picture.source, height, width, kind)
     frames = recover_frames(
         network,
         image,
-        tile=config.tile,
-        overlap=config.overlap_px,
-        progress=lambda done, total: show(done, total, "deblurring tiles"),
+        guidance=picture.guidance,
+        tile=job.config.tile,
+        overlap=job.config.overlap_px,
+        progress=lambda done, total: job.show(done, total, "deblurring tiles"),
     )
-    _write(out, frames, kind, config)
-    return Deblurred(source, out, reblur_psnr(frames, image))
+    _write(out, frames, kind, job.config)
+    described = None if picture.guidance is None else describe_guidance(picture.guidance)
+    return Deblurred(picture.source, out, reblur_psnr(frames, image), described)
 
 
 def _check_size(source: Path, height: int, width: int, kind: str) -> None:
@@ -281,28 +349,49 @@ def _write_frames(folder: Path, frames: Frames) -> None:
         made.rename(folder)
 
 
-def _deblur_video(
-    source: Path, out: Path, kind: str, config: DeblurConfig, run: Path | None, device: str, show: Progress
-) -> Deblurred:
+def _deblur_video(source: Path, out: Path, kind: str, job: _Job) -> Deblurred:
+    config, guide = job.config, job.guide
     if kind != "mp4":
         raise InputError(out, "cannot hold the frames of a video", expected="an .mp4 file")
     if config.loop:
         raise InputError("options", "is for pictures, not for a video", "loop")
+    if guide is not None and guide.is_named:
+        raise InputError("options", "is for a single picture", "samples", "none for a video")
     _check_target(out, kind)
     info = probe_video(source)
     _check_size(source, info.height, info.width, kind)
-    network = load_network(run, device)
+    network = job.load()
     fps = config.fps or min(network.n_frames * (info.nominal_fps or 25.0), MAX_FPS)
     scores: list[float] = []
 
     def sequences() -> Iterator[Frames]:
-        for frame in iter_frames([source]):
-            image = prepare_image(frame.image, source)
-            frames = recover_frames(network, image, tile=config.tile, overlap=config.overlap_px)
+        images = (prepare_image(frame.image, source) for frame in iter_frames([source]))
+        for image, classes in _with_guidance(images, guide):
+            frames = recover_frames(network, image, guidance=classes, tile=config.tile, overlap=config.overlap_px)
             scores.append(reblur_psnr(frames, image))
-            show(len(scores), max(info.n_stated, len(scores)), "deblurring frames")
+            job.show(len(scores), max(info.n_stated, len(scores)), "deblurring frames")
             yield frames
 
+    # What a neighbor or a person says of the direction is kept; what is drawn by chance is turned to fit.
+    is_known = guide is not None and not guide.is_guess
+    chained = sequences() if is_known else chain_sequences(sequences())
     with whole_file(out) as temporary:
-        write_video(temporary, (make_even(frame) for one in chain_sequences(sequences()) for frame in one), fps)
+        write_video(temporary, (make_even(frame) for one in chained for frame in one), fps)
     return Deblurred(source, out, float(np.mean(scores)))
+
+
+def _with_guidance(
+    images: Iterator[NDArray[np.float32]], guide: Guide | None
+) -> Iterator[tuple[NDArray[np.float32], NDArray[np.uint8] | None]]:
+    """Yield the images of a video with their guidance, one image read ahead where it takes the next one."""
+    if guide is None or not guide.needs_neighbor:
+        for index, image in enumerate(images):
+            yield image, None if guide is None else guide.guide(image, index)[0]
+        return
+    previous, current = None, next(images, None)
+    for following in images:
+        assert current is not None
+        yield current, guide.guide(current, neighbor=following)[0]
+        previous, current = current, following
+    if current is not None:
+        yield current, guide.guide(current, neighbor=previous, is_next=False)[0]

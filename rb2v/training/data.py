@@ -18,10 +18,12 @@ from rb2v.artifacts import Split
 from rb2v.errors import InputError, Rb2vError, check_member
 from rb2v.shards import ShardReader
 from rb2v.shards.epoch_order import CropPosition, CropSlices, check_crop, place_crop
+from rb2v.shards.guidance_table import GuidanceReader
 from rb2v.shards.labels import read_orders
 from rb2v.shards.prepared import find_frames, open_frames
 from rb2v.shards.resizing import resize_frames, shrunk_size
 from rb2v.training.batches import Layout, empty_batch, share
+from rb2v.training.transforms import Transform, draw_transform
 
 PixelType = Literal["float32", "uint8"]
 
@@ -58,12 +60,17 @@ class ShardDataset(Dataset[dict[str, Tensor]]):
         Least margin of an order in that table; samples below it have order 0.
     only_consistent : bool
         Whether samples whose pairs lie on different sides by that table have order 0.
+    guidance : str or path, optional
+        A table of ``rb2v guidance``: samples then have the classes of their pixels, cropped and resized like frames.
+    augment : bool
+        Whether to flip, turn and reverse every sample at random, anew for every epoch: frames, guidance and order
+        together. The order of a mirrored or turned sample is 0.
 
     Raises
     ------
     Rb2vError
-        If the shards cannot be read, there are no such frames, the crop does not fit into the frames, or the labels are
-        not of these samples.
+        If the shards cannot be read, there are no such frames, the crop does not fit into the frames, or the labels or
+        the guidance are not of these samples.
 
     Examples
     --------
@@ -86,6 +93,8 @@ class ShardDataset(Dataset[dict[str, Tensor]]):
         labels: str | PathLike[str] | None = None,
         min_margin: float = 0.0,
         only_consistent: bool = False,
+        guidance: str | PathLike[str] | None = None,
+        augment: bool = False,
     ) -> None:
         self.reader = ShardReader(folder, split)
         n_frames = self.reader.manifest.frames_per_sequence
@@ -107,6 +116,10 @@ class ShardDataset(Dataset[dict[str, Tensor]]):
         self.crop_position = crop_position
         self.seed = seed
         self.dtype = dtype
+        if augment and frames is not None:
+            raise InputError("options", "is given beside augment", "frames", "all frames, which reversal needs")
+        self.augment = augment
+        self._guidance = None if guidance is None else GuidanceReader(Path(guidance), self.reader)
         self._prepared: NDArray[np.uint8] | None = None
         # In shared memory, so that workers that live through several epochs see it change.
         self._epoch = share(torch.zeros((), dtype=torch.int64))
@@ -169,7 +182,8 @@ class ShardDataset(Dataset[dict[str, Tensor]]):
         -------
         dict of str to tensor
             ``blurry``, (3, H, W) float32 in [0, 1], or uint8; ``sharp``, (k, 3, H, W) likewise; ``order``, +1, -1 or 0
-            where none is assigned; ``index``, the sample's row in ``reader.table``.
+            where none is assigned; ``index``, the sample's row in ``reader.table``; and where there is guidance
+            ``guidance``, (H, W) uint8, the classes of `rb2v.core.motion_classes`.
         """
         batch = empty_batch(self.batch_layout(1))
         self.write_batch([index], batch)
@@ -181,11 +195,13 @@ class ShardDataset(Dataset[dict[str, Tensor]]):
         target = (3, *(shrunk_size(height, width, self.size) or (height, width)))
         n_frames = self.reader.manifest.frames_per_sequence if self.frames is None else len(self.frames)
         pixels = torch.uint8 if self.dtype == "uint8" else torch.float32
+        guidance: Layout = {} if self._guidance is None else {"guidance": ((n_samples, *target[1:]), torch.uint8)}
         return {
             "blurry": ((n_samples, *target), pixels),
             "sharp": ((n_samples, n_frames, *target), pixels),
             "order": ((n_samples,), torch.int64),
             "index": ((n_samples,), torch.int64),
+            **guidance,
         }
 
     def write_batch(self, indices: Sequence[int], batch: Mapping[str, Tensor]) -> None:
@@ -199,7 +215,6 @@ class ShardDataset(Dataset[dict[str, Tensor]]):
             Tensors as `batch_layout` describes them for so many samples.
         """
         n_frames = self.reader.manifest.frames_per_sequence
-        output_size = self.reader.manifest.output_size
         kept = range(n_frames) if self.frames is None else self.frames
         # The blurry frame first; the same memory for all samples, because fresh memory is slow to write to.
         frames = np.empty((1 + n_frames, *self._read_size(), 3), dtype=np.uint8)
@@ -207,19 +222,48 @@ class ShardDataset(Dataset[dict[str, Tensor]]):
         for place, index in enumerate(map(int, indices)):
             batch["order"][place] = int(self.orders[index])
             batch["index"][place] = index
-            if self._prepared is not None and self.crop is None:
-                _write_pixels(self._prepared[index, 0], blurry[place])
-                _write_pixels(self._prepared[index, [1 + frame for frame in kept]], sharp[place])
-                continue
-            crop = place_crop(self.crop, self.crop_position, output_size, seed=self.seed, epoch=self.epoch, index=index)
-            if self._prepared is not None:
-                for cut, whole in zip(frames, self._prepared[index][..., *crop], strict=True):
-                    cv2.merge(list(np.ascontiguousarray(whole)), cut)
-            else:
-                self._decode(index, crop, frames)
-            _write_planes(frames[0], self.size, blurry[place])
-            for frame, planes in zip(kept, sharp[place], strict=True):
-                _write_planes(frames[1 + frame], self.size, planes)
+            self._write_frames(index, kept, frames, blurry[place], sharp[place])
+            if self._guidance is not None:
+                batch["guidance"][place] = torch.from_numpy(self._fit_guidance(index, blurry.shape[-2:]))
+            if self.augment:
+                is_square = blurry.shape[-1] == blurry.shape[-2]
+                transform = draw_transform(self.seed, self.epoch, index, is_square=is_square)
+                _apply(transform, {name: values[place] for name, values in batch.items()})
+
+    def _write_frames(
+        self,
+        index: int,
+        kept: Sequence[int],
+        frames: NDArray[np.uint8],
+        blurry: NDArray[Any],
+        sharp: NDArray[Any],
+    ) -> None:
+        """Write the frames of a sample to their places in a batch; ``frames`` is memory to decode into."""
+        if self._prepared is not None and self.crop is None:
+            _write_pixels(self._prepared[index, 0], blurry)
+            _write_pixels(self._prepared[index, [1 + frame for frame in kept]], sharp)
+            return
+        crop = self._place_crop(index)
+        if self._prepared is not None:
+            for cut, whole in zip(frames, self._prepared[index][..., *crop], strict=True):
+                cv2.merge(list(np.ascontiguousarray(whole)), cut)
+        else:
+            self._decode(index, crop, frames)
+        _write_planes(frames[0], self.size, blurry)
+        for frame, planes in zip(kept, sharp, strict=True):
+            _write_planes(frames[1 + frame], self.size, planes)
+
+    def _place_crop(self, index: int) -> CropSlices:
+        output_size = self.reader.manifest.output_size
+        return place_crop(self.crop, self.crop_position, output_size, seed=self.seed, epoch=self.epoch, index=index)
+
+    def _fit_guidance(self, index: int, size: tuple[int, ...]) -> NDArray[np.uint8]:
+        assert self._guidance is not None
+        try:
+            classes = self._guidance.read(index)
+        except InputError as error:
+            raise (error if get_worker_info() is None else Rb2vError(str(error))) from error
+        return self._guidance.fit(classes, (size[0], size[1]), self._place_crop(index))
 
     def _decode(self, index: int, crop: CropSlices, frames: NDArray[np.uint8]) -> None:
         try:
@@ -232,6 +276,20 @@ class ShardDataset(Dataset[dict[str, Tensor]]):
     def _read_size(self) -> tuple[int, int]:
         width, height = self.reader.manifest.output_size
         return self.crop or (height, width)
+
+
+def _apply(transform: Transform, sample: Mapping[str, Tensor]) -> None:
+    """Change a sample in its place in a batch."""
+    changes: Mapping[str, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {
+        "blurry": transform.images,
+        "sharp": transform.sequence,
+        "guidance": transform.guidance,
+    }
+    for name, change in changes.items():
+        if name in sample:
+            pixels = sample[name].numpy()
+            pixels[...] = change(pixels.copy())
+    sample["order"].fill_(transform.order(int(sample["order"])))
 
 
 def _write_planes(frame: NDArray[np.uint8], size: int | None, planes: NDArray[Any]) -> None:

@@ -153,7 +153,8 @@ class TestEveryLayout:
         export_shards(shards, tmp_path / "out", layout)
         assert digests(tmp_path / "out") == digests(tmp_path / "whole")
         if n_files > 2:
-            assert any(path.stat().st_mtime_ns == time for path, time in finished.items() if path.suffix != ".json")
+            kept = {path: time for path, time in finished.items() if path.exists() and path.suffix != ".json"}
+            assert any(path.stat().st_mtime_ns == time for path, time in kept.items())
         kill(fork_server, n_files, f"import_folder(Path({str(tmp_path / 'out')!r}), Path({str(tmp_path / 'back')!r}))")
         assert not manifest_path(tmp_path / "back").exists()
         import_folder(tmp_path / "out", tmp_path / "back")
@@ -934,7 +935,7 @@ def replace_cell(name, value):
 
 def without_composites(folder, layout):
     """Turn an export into one of a version that knew of no composites."""
-    if layout == "hypercut":
+    if layout in ("hypercut", "baist"):
         path = folder / "rb2v" / "columns.json"
         document = json.loads(path.read_text())
         for columns in document["data"].values():

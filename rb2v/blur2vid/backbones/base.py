@@ -26,6 +26,10 @@ class Backbone(nn.Module, ABC):
     """Least height and width inside."""
     takes_center: bool = False
     """Whether the true centre frame is an input, as in the released code of HyperCUT (``oracle_centre``)."""
+    takes_guidance: bool = False
+    """Whether motion guidance can be an input; see `GuidedBackbone`."""
+    needs_guidance: bool = False
+    """Whether it was trained with motion guidance, which it then needs."""
     has_autoencoder: bool = False
     """Whether training begins with `autoencode`."""
 
@@ -94,6 +98,67 @@ class Backbone(nn.Module, ABC):
             if target != side:
                 images = images.index_select(axis, index)
         return images
+
+
+class GuidedBackbone(Backbone):
+    """A network to which motion guidance tells how the image moves, and that estimates the frames in stages.
+
+    What the guidance calls static is the blurry image itself in every stage. Without guidance the network is given
+    zeros, and nothing is copied.
+    """
+
+    takes_guidance = True
+
+    def forward(self, blurry: Tensor, center: Tensor | None = None, guidance: Tensor | None = None) -> Tensor:
+        """Estimate the sharp frames.
+
+        Parameters
+        ----------
+        blurry : (B, 3, H, W) tensor of float
+            RGB in [0, 1], of any size.
+        center : None
+            Is for other networks.
+        guidance : (B, 2, H, W) tensor of float, optional
+            x and y of the motion: both of them -1 or 1, or both 0 where nothing moves.
+
+        Returns
+        -------
+        (B, n_frames, 3, H, W) tensor of float
+            RGB of the last stage; values may leave [0, 1].
+
+        Raises
+        ------
+        ValueError
+            If a center frame is given, or the guidance has another size than the image.
+        """
+        if center is not None:
+            raise ValueError("the true centre frame is no input")
+        return self.stages(blurry, guidance)[-1]
+
+    def stages(self, blurry: Tensor, guidance: Tensor | None = None) -> Tensor:
+        """Return the frames of every stage, (S, B, n_frames, 3, H, W), of which `forward` returns the last."""
+        height, width = blurry.shape[-2:]
+        if guidance is not None and guidance.shape != (len(blurry), 2, height, width):
+            raise ValueError(f"guidance of {tuple(guidance.shape)} for images of {tuple(blurry.shape)}")
+        padded = self._pad(blurry)
+        given = None if guidance is None else self._pad(guidance)
+        return self.estimate_stages(padded, given)[..., :height, :width]
+
+    def estimate(self, blurry: Tensor, center: Tensor | None) -> Tensor:
+        """Estimate the frames without guidance; see `Backbone.forward`."""
+        return self.estimate_stages(blurry, None)[-1]
+
+    @abstractmethod
+    def estimate_stages(self, blurry: Tensor, guidance: Tensor | None) -> Tensor:
+        """Estimate the frames of every stage, of images whose sides suit the layers; see `stages`."""
+
+
+def copy_static(frames: Tensor, blurry: Tensor, guidance: Tensor | None) -> Tensor:
+    """Return frames, (B, T, 3, H, W), that are the blurry image where the guidance, (B, 2, H, W), is zero."""
+    if guidance is None:
+        return frames
+    moves = (guidance != 0).any(dim=1)[:, None, None]
+    return torch.where(moves, frames, blurry[:, None])
 
 
 def _reflect(side: int, target: int) -> Tensor:

@@ -9,6 +9,7 @@ References
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -35,30 +36,46 @@ class UNet(Backbone):
 
     def __init__(self, n_frames: int, width: int = 32, depths: Sequence[int] = (1, 1, 2)) -> None:
         super().__init__(n_frames)
-        self.multiple_px = _SHUFFLE * 2 ** (len(depths) - 1)
-        widths = [width * 2**level for level in range(len(depths))]
-        self.intro = nn.Conv2d(3 * _SHUFFLE**2, width, 3, padding=1)
-        self.encoders = nn.ModuleList([_blocks(channels, n) for channels, n in zip(widths, depths, strict=True)])
-        self.downs = nn.ModuleList([nn.Conv2d(channels, 2 * channels, 2, 2) for channels in widths[:-1]])
-        self.ups = nn.ModuleList([nn.Conv2d(2 * channels, 4 * channels, 1) for channels in widths[:-1]])
-        self.decoders = nn.ModuleList(
-            [_blocks(channels, n) for channels, n in zip(widths[:-1], depths[:-1], strict=True)]
-        )
-        self.ending = nn.Conv2d(width, 3 * n_frames * _SHUFFLE**2, 3, padding=1)
+        self.multiple_px = multiple_of(depths)
+        add_layers(self, 3, 3 * n_frames, width, depths)
 
     def estimate(self, blurry: Tensor, center: Tensor | None) -> Tensor:
         """Estimate the frames; see `Backbone.forward`."""
-        features = self.intro(F.pixel_unshuffle(blurry - 0.5, _SHUFFLE))
-        skipped = []
-        for encoder, down in zip(self.encoders, self.downs, strict=False):
-            features = encoder(features)
-            skipped.append(features)
-            features = down(features)
-        features = self.encoders[-1](features)
-        for up, decoder, skip in zip(reversed(self.ups), reversed(self.decoders), reversed(skipped), strict=True):
-            features = decoder(F.pixel_shuffle(up(features), 2) + skip)
-        change: Tensor = F.pixel_shuffle(self.ending(features), _SHUFFLE)
+        change = run_layers(self, blurry - 0.5)
         return blurry[:, None] + change.reshape(len(change), self.n_frames, 3, *change.shape[-2:])
+
+
+def multiple_of(depths: Sequence[int]) -> int:
+    """Return what the sides of images must be multiples of, in pixels, for `run_layers`."""
+    return int(_SHUFFLE * 2 ** (len(depths) - 1))
+
+
+def add_layers(module: nn.Module, inputs: int, outputs: int, width: int, depths: Sequence[int]) -> None:
+    """Give a module the layers that `run_layers` runs, for images of some channels to images of others."""
+    widths = [width * 2**level for level in range(len(depths))]
+    module.intro = nn.Conv2d(inputs * _SHUFFLE**2, width, 3, padding=1)
+    module.encoders = nn.ModuleList([_blocks(channels, n) for channels, n in zip(widths, depths, strict=True)])
+    module.downs = nn.ModuleList([nn.Conv2d(channels, 2 * channels, 2, 2) for channels in widths[:-1]])
+    module.ups = nn.ModuleList([nn.Conv2d(2 * channels, 4 * channels, 1) for channels in widths[:-1]])
+    module.decoders = nn.ModuleList(
+        [_blocks(channels, n) for channels, n in zip(widths[:-1], depths[:-1], strict=True)]
+    )
+    module.ending = nn.Conv2d(width, outputs * _SHUFFLE**2, 3, padding=1)
+
+
+def run_layers(module: Any, images: Tensor) -> Tensor:  # noqa: ANN401 - a module with the layers
+    """Return images, (B, outputs, H, W), of images, (B, inputs, H, W), about zero."""
+    features = module.intro(F.pixel_unshuffle(images, _SHUFFLE))
+    skipped = []
+    for encoder, down in zip(module.encoders, module.downs, strict=False):
+        features = encoder(features)
+        skipped.append(features)
+        features = down(features)
+    features = module.encoders[-1](features)
+    for up, decoder, skip in zip(reversed(module.ups), reversed(module.decoders), reversed(skipped), strict=True):
+        features = decoder(F.pixel_shuffle(up(features), 2) + skip)
+    made: Tensor = F.pixel_shuffle(module.ending(features), _SHUFFLE)
+    return made
 
 
 def _blocks(channels: int, n: int) -> nn.Sequential:

@@ -40,6 +40,7 @@ from rb2v.shards.exchange.samples import (
     find_inside,
     is_whole_png,
     png_size,
+    write_picture,
 )
 from rb2v.shards.manifest import MAX_SAMPLE_BYTES
 
@@ -149,22 +150,12 @@ def _write_pictures(
     with scratch_folder(out_dir / f"{part.split}-{part.index:05d}-{start:08d}") as scratch:
         for lost, (blurry, sharp) in zip(missing.values(), part.read_frames(missing), strict=True):
             for number, path in lost:
-                _write_whole(path, encode_png(sharp[number - 1] if number else blurry), scratch)
+                write_picture(path, encode_png(sharp[number - 1] if number else blurry), scratch)
     return part.read_colors(slice(start, start + len(ids)))
 
 
 def _holds_picture(path: Path, size: tuple[int, int]) -> bool:
     return path.is_file() and is_whole_png(path.read_bytes(), size)
-
-
-def _write_whole(path: Path, data: bytes, scratch: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = scratch / path.name
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 class _Entry(BaseModel):

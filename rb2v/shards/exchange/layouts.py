@@ -16,9 +16,10 @@ from rb2v.io.store import output_folder
 from rb2v.progress import Count
 from rb2v.shards import ShardReader, manifest_path, sha256_of
 from rb2v.shards.builder import write_data_set
-from rb2v.shards.exchange import huggingface, hypercut, webdataset
+from rb2v.shards.exchange import baist, huggingface, hypercut, webdataset
 from rb2v.shards.exchange.config import ImportConfig
 from rb2v.shards.exchange.samples import ImportPart, ImportPlan, Source
+from rb2v.shards.guidance_table import GuidanceReader, GuidanceSource, check_guidance_path, write_guidance
 from rb2v.shards.labels import read_orders
 
 
@@ -38,6 +39,7 @@ LAYOUTS: Mapping[str, Layout] = {
     hypercut.LAYOUT: Layout(hypercut.recognize, hypercut.export_shards, hypercut.plan_import),
     webdataset.LAYOUT: Layout(webdataset.recognize, webdataset.export_shards, webdataset.plan_import),
     huggingface.LAYOUT: Layout(huggingface.recognize, huggingface.export_shards, huggingface.plan_import),
+    baist.LAYOUT: Layout(baist.recognize, baist.export_shards, baist.plan_import),
 }
 """Layouts by name."""
 
@@ -49,6 +51,8 @@ class ImportSummary:
     manifest: Path
     n_val: int
     """Samples of the partition ``val``, which went where the configuration says."""
+    guidance: Path | None = None
+    """The table of motion guidance, where one was asked for."""
 
 
 def export_shards(
@@ -58,6 +62,7 @@ def export_shards(
     *,
     labels: Path | None = None,
     only_consistent: bool = False,
+    guidance: Path | None = None,
     executor: Executor | None = None,
     progress: Count | None = None,
 ) -> Path:
@@ -75,6 +80,8 @@ def export_shards(
         A table of ``rb2v label-order``: orders in place of those of the shards.
     only_consistent : bool
         Whether samples whose pairs lie on different sides by that table have order 0.
+    guidance : Path, optional
+        A table of ``rb2v guidance``, for the layout ``baist``.
     executor : Executor, optional
         Where the files are written; here, by default.
     progress : callable, optional
@@ -95,6 +102,10 @@ def export_shards(
         if labels is None
         else read_orders(labels, reader, only_consistent=only_consistent)
     )
+    if guidance is not None and layout != baist.LAYOUT:
+        problem = f"is given, and {layout!r} has no room for it"
+        raise InputError("options", problem, "guidance", f"--format {baist.LAYOUT}")
+    maps = None if guidance is None else GuidanceReader(guidance, reader)
     settings = {
         "export": {
             "format": layout,
@@ -102,11 +113,12 @@ def export_shards(
             "manifest_sha256": sha256_of(manifest_path(shards_dir)),
             "labels_sha256": None if labels is None else sha256_of(labels),
             "only_consistent": only_consistent,
+            **({} if guidance is None else {"guidance_sha256": sha256_of(guidance)}),
         }
     }
     with output_folder(out_dir, settings):
         return LAYOUTS[layout].export_shards(
-            Source(reader, orders), out_dir, executor or SerialExecutor(), progress or _show_nothing
+            Source(reader, orders, maps), out_dir, executor or SerialExecutor(), progress or _show_nothing
         )
 
 
@@ -116,6 +128,8 @@ def import_folder(
     config: ImportConfig | None = None,
     *,
     layout: str | None = None,
+    guidance: Path | None = None,
+    static_px: float = 1.0,
     executor: Executor | None = None,
     progress: Count | None = None,
 ) -> ImportSummary:
@@ -131,6 +145,10 @@ def import_folder(
         What a layout leaves open.
     layout : str, optional
         A name of `LAYOUTS`; by default the one that the folder looks like.
+    guidance : Path, optional
+        Table of motion guidance to write, from what a folder of the layout ``baist`` holds.
+    static_px : float
+        Motion over a sequence below which a pixel is static, in px, where the folder holds flow and no guidance.
     executor : Executor, optional
         Where the shards are written; here, by default.
     progress : callable, optional
@@ -142,11 +160,18 @@ def import_folder(
         If the folder cannot be used, or is of no layout or several.
     """
     plan = LAYOUTS[layout or _find_layout(source_dir)].plan_import(source_dir, config or ImportConfig())
+    if guidance is not None:
+        check_guidance_path(guidance)
+        if plan.guidance is None:
+            raise InputError(source_dir, "holds no guidance and no flow", "guidance", "trend or flow files of a video")
     executor = executor or SerialExecutor()
     _check_subjects(plan.parts, executor, source_dir)  # before hours of work
     with output_folder(out_dir, dataclasses.asdict(plan.template.provenance)):
         manifest = write_data_set(out_dir, plan.parts, plan.template, executor=executor, progress=progress)
-    return ImportSummary(manifest, plan.n_val)
+    if guidance is not None and plan.guidance is not None:
+        source = GuidanceSource("imported", static_px)
+        write_guidance(guidance, out_dir, source, plan.guidance(static_px))
+    return ImportSummary(manifest, plan.n_val, guidance)
 
 
 def _read_subjects(part: ImportPart) -> frozenset[str]:
@@ -169,7 +194,7 @@ def _find_layout(folder: Path) -> str:
     found = [name for name, layout in LAYOUTS.items() if layout.recognize(folder)]
     if len(found) == 1:
         return found[0]
-    expected = "metadata.json (hypercut), tar files (webdataset) or a folder data (datasets)"
+    expected = "metadata.json (hypercut), tar files (webdataset), a folder data (datasets) or videos (baist)"
     if not folder.is_dir():
         raise InputError(folder, "there is no such folder", expected=f"one that holds {expected}")
     if not found:

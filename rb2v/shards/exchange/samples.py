@@ -23,6 +23,7 @@ from rb2v.io.hdf5 import naming_damage, open_hdf5, own_dataset
 from rb2v.io.store import parse_json, validate
 from rb2v.shards import Manifest, ShardEntry, ShardReader, ShardSample
 from rb2v.shards.builder import ShardPlan
+from rb2v.shards.guidance_table import GuidanceReader, Key
 from rb2v.shards.layout import FRAME_NAMES, NUMBER_TYPES, TEXT_NAMES, names_in
 from rb2v.shards.reader import path_within
 
@@ -113,6 +114,8 @@ class Source:
     reader: ShardReader
     orders: tuple[int, ...]
     """Order of every sample."""
+    guidance: GuidanceReader | None = None
+    """Motion guidance of every sample, for a layout that has room for it."""
 
     @property
     def manifest(self) -> Manifest:
@@ -149,6 +152,9 @@ class ImportPlan:
     parts: Sequence[ImportPart]
     n_val: int = 0
     """Samples of a partition that shards do not have."""
+    guidance: Callable[[float], Iterable[tuple[Key, NDArray[np.uint8]]]] | None = None
+    """Returns samples and their motion guidance at half the frame's size, given the threshold of static pixels in px a
+    sequence; None where the folder holds none."""
 
 
 def _parse_not_finite(value: object) -> object:
@@ -317,6 +323,17 @@ def is_whole_png(data: bytes, size: tuple[int, int]) -> bool:
             return False
         start = end + 4
     return kind == b"IEND" and start == len(data)
+
+
+def write_picture(path: Path, data: bytes, scratch: Path) -> None:
+    """Write a file atomically by way of a scratch folder that many share."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = scratch / path.name
+    with temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
 
 
 def find_inside(

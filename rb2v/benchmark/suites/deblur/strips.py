@@ -49,8 +49,8 @@ def liveliest(reader: ShardReader, n: int) -> list[int]:
 def show_sequences(blurry: Frames, sharp: Frames, estimates: Mapping[str, Frames]) -> list[Picture]:
     """Return a strip of the blurry image and the true frames, and a strip of frames for each estimate."""
     still = np.full_like(blurry, 255)
-    pictures = [make_picture("blurry, then the true frames x_0 .. x_N", _strip([blurry, *sharp]))]
-    return [*pictures, *(make_picture(label, _strip([still, *frames])) for label, frames in estimates.items())]
+    pictures = [make_picture("blurry, then the true frames x_0 .. x_N", frame_strip([blurry, *sharp]))]
+    return [*pictures, *(make_picture(label, frame_strip([still, *frames])) for label, frames in estimates.items())]
 
 
 def show_errors(sharp: Frames, estimates: Mapping[str, Frames]) -> list[Picture]:
@@ -64,14 +64,15 @@ def show_errors(sharp: Frames, estimates: Mapping[str, Frames]) -> list[Picture]
         chosen = choose_by_sequence(forward, backward)
         true = sharp if forward.mean() >= backward.mean() else sharp[::-1]
         errors = [error_map(one, other) for one, other in zip(frames, true, strict=True)]
-        strip = np.vstack([_strip(list(frames)), _strip(errors)])
+        strip = np.vstack([frame_strip(list(frames)), frame_strip(errors)])
         pictures.append(
             make_picture(f"{label}: {chosen.mean():.2f} dB, first and last {chosen[[0, -1]].mean():.2f} dB", strip)
         )
     return pictures
 
 
-def _strip(frames: Sequence[Frames]) -> Frames:
+def frame_strip(frames: Sequence[Frames]) -> Frames:
+    """Return frames side by side, small ones enlarged."""
     tiles = []
     for frame in frames:
         scale = max(1, round(_FRAME_PX / min(frame.shape[:2])))

@@ -1,0 +1,1 @@
+"""Prediction of motion guidance from a blurry image: networks with a latent, their training, samples and scores."""
