@@ -16,7 +16,14 @@ from rb2v.artifacts import SPLITS
 from rb2v.blur2vid.backbones import Backbone, make_backbone
 from rb2v.blur2vid.checkpoint import CHECKPOINT_NAME, check_frame_count, load_backbone, save_backbone
 from rb2v.blur2vid.config import LABEL_LOSS, NO_REGULARIZER, TrainBlur2VidConfig
-from rb2v.blur2vid.evaluate import SAMPLES_NAME, check_measurable, measure_samples, score_samples
+from rb2v.blur2vid.evaluate import (
+    RECORDED_COLUMN,
+    SAMPLES_NAME,
+    check_measurable,
+    keep_recorded,
+    measure_samples,
+    score_samples,
+)
 from rb2v.blur2vid.guidance import Regularizer
 from rb2v.blur2vid.losses import LOSSES, charbonnier
 from rb2v.device import check_torch_device, torch_device_of, training_threads
@@ -315,5 +322,7 @@ def _evaluate(
         "oracle_center": trained.network.takes_center,
         "test": score_samples(samples) or None,
     }
+    if RECORDED_COLUMN in samples and (samples[RECORDED_COLUMN].str.contains("0")).any():
+        metrics["test_recorded"] = score_samples(keep_recorded(samples))
     # Last, because its presence says that the run is finished.
     write_json(out_dir / METRICS_NAME, metrics)
