@@ -33,6 +33,8 @@ from rb2v.training.tables import read_table
 from rb2v.training.transforms import to_vectors
 
 SAMPLES_NAME = "samples.csv"
+RECORDED_COLUMN = "recorded"
+"""Of that table where the data set says it: a digit a frame, 1 where it was recorded and 0 where interpolated."""
 
 TRIVIAL = ("blurry", "mean_frame")
 """Estimates without any learning: the blurry image seven times, and the mean of the true frames seven times."""
@@ -88,7 +90,8 @@ def measure_samples(
         ``blurry_index``; ``psnr_forward_k`` in dB of estimate k against true frame k, ``psnr_backward_k`` against true
         frame N - k, SSIM and LPIPS alike; ``reblur_psnr``, of the mean of the estimates against the blurry image, in
         dB; ``amplitude``, the mean absolute difference of the estimates of a pair over that of the true pair, mean over
-        the pairs: 1 for the truth, 0 for what stands still.
+        the pairs: 1 for the truth, 0 for what stands still; and ``recorded`` where the data set says which frames are,
+        see `keep_recorded`.
     """
     scorers = make_scorers(next(network.parameters()).device, lpips=lpips)
     tables = []
@@ -97,12 +100,14 @@ def measure_samples(
     prepared = open_frames(reader, image_size) if shrunk_size(height, width, image_size) else None
     for index in range(len(reader)):
         blurry, sharp = read_sample(reader, index, image_size) if prepared is None else _take(prepared[index])
+        marks = reader.read_marks(index)
+        said = {} if marks is None else {RECORDED_COLUMN: "".join("01"[not mark] for mark in marks)}
         classes = None if guidance is None else guidance.read(index, blurry.shape[:2])
         estimates = {"network": estimate_frames(network, blurry, sharp, classes)}
         if with_trivial:
             estimates |= {"blurry": _still(blurry, len(sharp)), "mean_frame": _still(_mean(sharp), len(sharp))}
         for name, frames in estimates.items():
-            row = {"estimator": name, **keys.iloc[index].to_dict()}
+            row: dict[Any, Any] = {"estimator": name, **keys.iloc[index].to_dict(), **said}
             tables.append(row | measure_frames(frames, blurry, sharp, scorers, is_still=name in TRIVIAL))
         if progress is not None:
             progress(index + 1, len(reader), "scoring test sequences")
@@ -290,7 +295,49 @@ def read_samples(path: Path) -> pd.DataFrame:
     """
     columns = ("estimator", "take", "blurry_index", "psnr_forward_0", "psnr_backward_0", "reblur_psnr", "amplitude")
     expected = "the table of samples that 'rb2v train-blur2vid' wrote"
-    return read_table(path, columns, texts=("estimator", "take"), expected=expected)
+    return read_table(path, columns, texts=("estimator", "take", RECORDED_COLUMN), expected=expected)
+
+
+def keep_recorded(samples: pd.DataFrame, source: Path | str = SAMPLES_NAME) -> pd.DataFrame:
+    """Leave interpolated frames out of what `measure_samples` returned, so that scores are of recorded ones alone.
+
+    Estimate k is compared with the true frames k and N - k: both have to be recorded. ``reblur_psnr`` and ``amplitude``
+    stay as they are.
+
+    Parameters
+    ----------
+    samples : DataFrame
+        Of one data set.
+    source : Path or str
+        What the table is called in messages.
+
+    Returns
+    -------
+    DataFrame
+        With the frames that are left, counted from 0.
+
+    Raises
+    ------
+    InputError
+        If the table does not say which frames are recorded, samples differ in it, or none is left.
+    """
+    if RECORDED_COLUMN not in samples:
+        expected = "measurements of a data set that marks interpolated frames, as 'rb2v synthesize' does"
+        raise InputError(source, "does not say which frames are recorded", RECORDED_COLUMN, expected)
+    patterns = samples[RECORDED_COLUMN].unique().tolist()
+    if len(patterns) != 1:
+        raise InputError(source, f"samples differ in it: {', '.join(patterns[:3])}", RECORDED_COLUMN, "one for all")
+    kept = [index for index, pair in enumerate(zip(patterns[0], patterns[0][::-1], strict=True)) if pair == ("1", "1")]
+    if not kept:
+        raise InputError(source, f"{patterns[0]} leaves no frame", RECORDED_COLUMN, "a recorded frame at either side")
+    columns = {}
+    for name in samples:
+        prefix, _, number = str(name).rpartition("_")
+        if not prefix.endswith(("_forward", "_backward")):
+            columns[str(name)] = str(name)
+        elif int(number) in kept:
+            columns[str(name)] = f"{prefix}_{kept.index(int(number))}"
+    return samples[list(columns)].rename(columns=columns)
 
 
 def score_samples(samples: pd.DataFrame, *, n_resamples: int = 1000, seed: int = 0) -> dict[str, dict[str, Any]]:

@@ -23,7 +23,15 @@ from rb2v.blur2vid.checkpoint import (
     save_backbone,
 )
 from rb2v.blur2vid.config import LABEL_LOSS, NO_REGULARIZER, TrainBlur2VidConfig
-from rb2v.blur2vid.evaluate import SAMPLES_NAME, TrueGuidance, check_measurable, measure_samples, score_samples
+from rb2v.blur2vid.evaluate import (
+    RECORDED_COLUMN,
+    SAMPLES_NAME,
+    TrueGuidance,
+    check_measurable,
+    keep_recorded,
+    measure_samples,
+    score_samples,
+)
 from rb2v.blur2vid.guidance import Regularizer
 from rb2v.blur2vid.losses import LOSSES, charbonnier
 from rb2v.choices import GuidedBackboneName
@@ -394,5 +402,7 @@ def _evaluate(
         "true_guidance": guidance is not None,
         "test": score_samples(samples) or None,
     }
+    if RECORDED_COLUMN in samples and (samples[RECORDED_COLUMN].str.contains("0")).any():
+        metrics["test_recorded"] = score_samples(keep_recorded(samples))
     # Last, because its presence says that the run is finished.
     write_json(out_dir / METRICS_NAME, metrics)

@@ -141,7 +141,7 @@ def score_data(
 
 
 @app.command("order", cls=Command, epilog="Example: rb2v benchmark order --shards session/shards --out session/order")
-@OptionsOf(OrderSuiteConfig, {METHOD: ("seeds", "steps")}, recommended=("steps",))
+@OptionsOf(OrderSuiteConfig, {METHOD: ("seeds", "steps", "recorded_only")}, recommended=("steps",))
 def compare_order_networks(
     shards: Shards,
     out: Out,
@@ -170,7 +170,7 @@ def compare_order_networks(
 @app.command(
     "deblur", cls=Command, epilog="Example: rb2v benchmark deblur --shards session/shards --out session/deblur"
 )
-@OptionsOf(DeblurSuiteConfig, {METHOD: ("seeds", "steps")}, recommended=("steps",))
+@OptionsOf(DeblurSuiteConfig, {METHOD: ("seeds", "steps", "recorded_only")}, recommended=("steps",))
 def compare_deblurring(
     shards: Shards,
     out: Out,

@@ -34,6 +34,9 @@ COMMANDS: Mapping[str, Entry] = MappingProxyType(
             "simulate_shards",
             "Write a data set straight from simulated streets, without cameras, and the true motion apart from it.",
         ),
+        "synthesize": Entry(
+            "synthesize", "Make blurry frames and their sharp sequences from fast videos, without a rig."
+        ),
         "ingest": Entry(
             "ingest", "Pair the recordings of two memory cards into takes, check them, and lay down a raw directory."
         ),

@@ -78,7 +78,6 @@ def _print_sequence_scores(metrics: Mapping[str, Any]) -> None:
     if metrics["test"] is None:
         echo("the test split is empty: nothing to score")
         return
-    tested = metrics["test"]
     titles = {
         "ppsnr_seq": "pPSNR\nseq",
         "ppsnr_seq_border": "border\nseq",
@@ -89,15 +88,19 @@ def _print_sequence_scores(metrics: Mapping[str, Any]) -> None:
         "direction_agreement": "direc-\ntion",
         "amplitude": "ampli-\ntude",
     }
-    titles = {name: title for name, title in titles.items() if name in tested["network"]}
-    table = Table(title=f"{metrics['test_sequences']} test sequences", box=SIMPLE_HEAD, padding=(0, 0, 0, 1))
-    table.add_column("estimate", no_wrap=True)
-    for title in titles.values():
-        table.add_column(title, justify="right", no_wrap=True)
-    for estimator, scores in tested.items():
-        cells = ("-" if scores[name] is None else _digits(name, scores[name]) for name in titles)
-        table.add_row(_label_estimator(estimator, metrics), *cells)
-    echo(table)
+    titles = {name: title for name, title in titles.items() if name in metrics["test"]["network"]}
+    tables = {f"{metrics['test_sequences']} test sequences": metrics["test"]}
+    if "test_recorded" in metrics:
+        tables["the same, recorded frames alone"] = metrics["test_recorded"]
+    for heading, tested in tables.items():
+        table = Table(title=heading, box=SIMPLE_HEAD, padding=(0, 0, 0, 1))
+        table.add_column("estimate", no_wrap=True)
+        for title in titles.values():
+            table.add_column(title, justify="right", no_wrap=True)
+        for estimator, scores in tested.items():
+            cells = ("-" if scores[name] is None else _digits(name, scores[name]) for name in titles)
+            table.add_row(_label_estimator(estimator, metrics), *cells)
+        echo(table)
     echo(
         "PSNR in dB; border: first and last frame; direction: share of sequences whose\n"
         "pairs agree on one; amplitude: motion against the true one"

@@ -137,11 +137,39 @@ def encode(image_linear: NDArray[np.floating], response: Response) -> NDArray[np
     """
     if not isinstance(response, str) and response > _MAX_TABLE_GAMMA:
         return np.rint(from_linear(image_linear, response) * 255).astype(np.uint8)
+    return _look_up(_table_indices(image_linear), _coded_table(response))
+
+
+def code_levels(image_linear: NDArray[np.floating], response: Response) -> NDArray[np.float32]:
+    """Apply a camera response without rounding to 8 bits, by the table of `encode`.
+
+    Parameters
+    ----------
+    image_linear : ndarray of float
+        Linear light; values outside 0..1 are clipped.
+    response : {"linear", "srgb"} or float
+        The response, see `Response`.
+
+    Returns
+    -------
+    ndarray of float32
+        Coded values in 0..255, of the same shape; `encode` returns them rounded.
+
+    Examples
+    --------
+    >>> code_levels(np.array([0.0, 0.2159, 1.0]), "srgb").round(1).tolist()
+    [0.0, 128.0, 255.0]
+    """
+    if not isinstance(response, str) and response > _MAX_TABLE_GAMMA:
+        return np.asarray(from_linear(image_linear, response) * np.float32(255), dtype=np.float32)
+    return _look_up(_table_indices(image_linear), _level_table(response))
+
+
+def _table_indices(image_linear: NDArray[np.floating]) -> NDArray[np.uint16]:
     levels = np.clip(image_linear, 0, 1)
     levels *= np.float32(_TABLE_LEVELS - 1)
     levels += np.float32(0.5)
-    indices = levels.astype(np.uint16)
-    return _look_up(indices, _coded_table(response))
+    return np.asarray(levels.astype(np.uint16), dtype=np.uint16)
 
 
 def _look_up(indices: NDArray[np.integer | np.floating], table: NDArray[_Entry]) -> NDArray[_Entry]:
@@ -158,9 +186,14 @@ def _linear_table(response: Response) -> NDArray[np.float32]:
 
 
 @cache
-def _coded_table(response: Response) -> NDArray[np.uint8]:
+def _level_table(response: Response) -> NDArray[np.float32]:
     linear = np.arange(_TABLE_LEVELS, dtype=np.float32) / (_TABLE_LEVELS - 1)
-    return np.rint(from_linear(linear, response) * 255).astype(np.uint8)
+    return np.asarray(from_linear(linear, response) * 255, dtype=np.float32)
+
+
+@cache
+def _coded_table(response: Response) -> NDArray[np.uint8]:
+    return np.rint(_level_table(response)).astype(np.uint8)
 
 
 def fit_color_map(source: ArrayLike, target: ArrayLike, weights: ArrayLike | None = None) -> NDArray[np.float64]:

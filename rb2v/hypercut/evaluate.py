@@ -7,7 +7,7 @@ References
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ __all__ = [
     "VARIANTS",
     "consistency",
     "has_collapsed",
+    "keep_pairs",
     "predict",
     "read_predictions",
     "score_predictions",
@@ -123,6 +124,21 @@ def read_predictions(path: Path) -> pd.DataFrame:
         except ValueError as error:
             raise InputError(path, "holds what is no number", name, _EXPECTED) from error
     return table
+
+
+def keep_pairs(predictions: pd.DataFrame, pairs: Sequence[int]) -> pd.DataFrame:
+    """Return predictions of some pairs of frames alone, counted from 0; the outermost pair is pair 0.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        What `predict` returned.
+    pairs : sequence of int
+        The pairs to keep, ascending.
+    """
+    columns = {name: name for name in predictions if not str(name).startswith(("s_", "r_"))}
+    columns |= {f"{prefix}_{pair}": f"{prefix}_{place}" for prefix in "sr" for place, pair in enumerate(pairs)}
+    return predictions[list(columns)].rename(columns=columns)
 
 
 def score_predictions(

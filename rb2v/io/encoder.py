@@ -118,8 +118,7 @@ def _check_timecode(timecode: str | None, rate: Fraction) -> None:
 
 def _add_frames(container: OutputContainer, rate: Fraction, crf: int) -> VideoStream:
     # One encoder thread: the bytes must not depend on the machine's cores.
-    encoding = {"crf": str(crf), "preset": _PRESET, "threads": "1", "flags": "+bitexact"}
-    stream = container.add_stream("libx264", rate=rate, options=encoding | _instruction_sets())
+    stream = container.add_stream("libx264", rate=rate, options=encoder_options(crf))
     stream.pix_fmt = "yuvj420p"
     context = stream.codec_context
     context.color_range = 2  # full
@@ -131,7 +130,7 @@ def _add_frames(container: OutputContainer, rate: Fraction, crf: int) -> VideoSt
 def _encode_frame(container: OutputContainer, stream: VideoStream, image: NDArray[np.uint8], index: int) -> None:
     if not stream.codec_context.is_open:
         stream.height, stream.width = image.shape[:2]
-    frame = av.VideoFrame.from_ndarray(_to_i420(image), format="yuvj420p")
+    frame = av.VideoFrame.from_ndarray(to_i420(image), format="yuvj420p")
     frame.color_range, frame.colorspace = 2, 1
     frame.pts, frame.time_base = index, 1 / stream.codec_context.framerate
     container.mux(stream.encode(frame))
@@ -183,6 +182,11 @@ class _TelemetryMuxer:
         add_settings(path, self._telemetry)
 
 
+def encoder_options(crf: int) -> dict[str, str]:
+    """Return the options of x264 with which the same frames give the same bytes on any machine."""
+    return {"crf": str(crf), "preset": _PRESET, "threads": "1", "flags": "+bitexact"} | _instruction_sets()
+
+
 @cache
 def _instruction_sets() -> dict[str, str]:
     # With those of AVX-512 x264 spends its bits differently from one run to the next (its "mbtree").
@@ -197,7 +201,8 @@ def _yuv_from_rgb() -> NDArray[np.float64]:
     return np.column_stack([inverse, -inverse @ forward[:, 3]])
 
 
-def _to_i420(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def to_i420(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return an (H, W, 3) RGB image, H and W even, as (3 H / 2, W) planes of full-range BT.709, chroma sited left."""
     height, width = image.shape[:2]
     if height % 2 or width % 2:
         raise ValueError(f"H.264 4:2:0 needs even sizes, got {width}x{height}")

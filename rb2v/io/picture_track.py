@@ -51,6 +51,7 @@ _CAPTURE_RATE_KEY = "com.android.capture.fps"
 _SAME_RATE = 0.05  # phones state a capture rate of 30 for files whose own rate is 29.2
 _MAX_CAPTURE_FPS = 100_000.0  # beyond the fastest cameras that people use; a higher tag is damaged
 _STARTS_ANYWHERE = ("mpegts", "mpeg")  # their clocks run on from one recording to the next
+_MAX_REORDERED = 32  # frames; H.264 and HEVC reorder at most 16, and fields count twice
 _STRAIGHT = 1e-3  # of a matrix's largest entry; GoPro and phones write exact zeros
 _MAX_SIDE_PX = 32_766  # OpenCV's remap takes no more
 
@@ -183,6 +184,26 @@ class PictureTrack:
             self.orientation = orientation
             image = to_image(picture, _color_coding_of(picture, self._override), self._siting_of(picture))
             yield seconds, image.turned(orientation) if isinstance(image, Planes) else orientation.apply(image)
+
+    def seek(self, seconds: float) -> bool:
+        """Go to a key frame well before a time, from which `frames` then starts; return whether that is possible.
+
+        Parameters
+        ----------
+        seconds : float
+            Time of a frame, as `frames` yields it.
+        """
+        step_seconds = self.time_scale / self.nominal_fps if self.nominal_fps else 0.0
+        # Key frames are found by when they are decoded, which is earlier than they are shown.
+        before = (seconds - _MAX_REORDERED * step_seconds) / self.time_scale + self.start_seconds
+        if not step_seconds or before <= self.start_seconds:
+            return False
+        try:
+            tick = int(before / float(self.stream.time_base or Fraction(1, av.time_base)))
+            self.container.seek(tick, stream=self.stream)
+        except (av.FFmpegError, OverflowError):
+            return False
+        return True
 
     def read_packets(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Read when each frame is shown, and how many bytes it takes, without decoding; hidden frames are left out.

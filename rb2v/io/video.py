@@ -118,6 +118,53 @@ def iter_images(
     yield from _iter_pictures(paths, override)
 
 
+def iter_images_from(
+    path: Path, seconds: float, override: FormatOverride = NO_OVERRIDE
+) -> Iterator[tuple[float, NDArray[np.uint8] | Planes]]:
+    """Decode one file from a frame on that `iter_images` has yielded before, with its time and those after it.
+
+    Decoding begins at a key frame well before, so that no frame depends on one that was left out. Where a container
+    cannot find its way there, it begins at the start.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    seconds : float
+        Time of the frame, exactly.
+    override : FormatOverride, optional
+        What is known better than the file states it.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be decoded, or shows no frame at that time.
+    """
+    for seeks in (True, False):
+        with open_pictures(path, override) as track:
+            frames = track.frames()
+            try:
+                if seeks and not track.seek(seconds):
+                    continue
+                before, found = False, None
+                for time_seconds, image in frames:
+                    if time_seconds >= seconds:
+                        found = time_seconds, image
+                        break
+                    before = True
+            except InputError:
+                if seeks:
+                    continue
+                raise
+            # The first frame after a seek may lack what it is predicted from.
+            if found is None or found[0] != seconds or (seeks and not before):
+                continue
+            yield found
+            yield from frames
+            return
+    raise InputError(path, f"shows no frame at {seconds:.6f} s", expected="the file as it was read before")
+
+
 def map_frames(
     paths: Sequence[Path],
     function: Callable[[NDArray[np.uint8] | Planes], NDArray[np.uint8]],

@@ -29,6 +29,8 @@ NUMBER_TYPES: dict[str, type[np.generic]] = {
 }
 LATER_NAMES = ("composite_psnr",)
 """Numbers that shards of versions before 0.4 lack; they are then not a number, and no part of the checksum."""
+MARK_NAME = "is_interpolated"
+"""Marks of sharp frames, uint8 (n, N + 1); only in shards whose samples say it, and then part of the checksum."""
 CHECKSUM_NAME = "checksum"
 """CRC-32 of each sample; shards of versions before 0.3 have none."""
 
@@ -57,6 +59,8 @@ class ShardSample:
     composite_psnr: float = math.nan
     """PSNR, in dB, in linear light, of the mean of the sharp frames against the blurry one, both as they are stored,
     where a green screen was replaced behind them; NaN where none was."""
+    is_interpolated: NDArray[np.bool_] | None = None
+    """(N + 1,) whether each sharp frame lies between recorded ones; None where it is not known."""
 
 
 def check_sample(sample: ShardSample) -> None:
@@ -78,10 +82,13 @@ def check_sample(sample: ShardSample) -> None:
         raise ValueError(f"{sample.category!r} is not one of {', '.join(CATEGORIES)}")
     if sample.order not in (-1, 0, 1):
         raise ValueError(f"order must be +1, -1 or 0, got {sample.order}")
+    marks = sample.is_interpolated
+    if marks is not None and (marks.dtype != np.bool_ or marks.shape != sharp.shape[:1]):
+        raise ValueError(f"is_interpolated must be ({len(sharp)},) of bool, got {marks.shape} of {marks.dtype}")
 
 
 def names_in(file: h5py.File) -> tuple[str, ...]:
-    """Return the names of the data sets that a shard should have, apart from the checksums.
+    """Return the names of the data sets that a shard should have, apart from the marks and the checksums.
 
     Raises
     ------
@@ -96,8 +103,8 @@ def names_in(file: h5py.File) -> tuple[str, ...]:
 def sample_checksum(sample: ShardSample, numbers: Collection[str] = tuple(NUMBER_TYPES)) -> int:
     """Return the CRC-32 of all that a shard holds of a sample.
 
-    It runs over the frames, the texts as UTF-8, each ended by a NUL, and the numbers, little-endian, in the order of
-    the shard's data sets.
+    It runs over the frames, the texts as UTF-8, each ended by a NUL, the numbers, little-endian, in the order of the
+    shard's data sets, and the marks of interpolated frames, where there are some.
 
     Parameters
     ----------
@@ -116,6 +123,8 @@ def sample_checksum(sample: ShardSample, numbers: Collection[str] = tuple(NUMBER
             continue
         little_endian = np.dtype(dtype).newbyteorder("<")
         checksum = zlib.crc32(np.ascontiguousarray(getattr(sample, name), dtype=little_endian).data, checksum)
+    if sample.is_interpolated is not None:
+        checksum = zlib.crc32(sample.is_interpolated.astype(np.uint8).data, checksum)
     return checksum
 
 
@@ -127,10 +136,11 @@ def find_lost_rows(file: h5py.File, n_samples: int) -> tuple[int, ...]:
 def _is_sound(file: h5py.File, row: int) -> bool:
     try:
         values = {name: (file[name].asstr() if name in TEXT_NAMES else file[name])[row] for name in names_in(file)}
+        marks = file[MARK_NAME][row].astype(bool) if MARK_NAME in file else None
         if CHECKSUM_NAME not in file:
             return True
-        return bool(sample_checksum(ShardSample(**values), values) == file[CHECKSUM_NAME][row])
-    except (OSError, RuntimeError, KeyError, TypeError, ValueError, MemoryError):
+        return bool(sample_checksum(ShardSample(**values, is_interpolated=marks), values) == file[CHECKSUM_NAME][row])
+    except (OSError, RuntimeError, LookupError, TypeError, ValueError, MemoryError):
         return False
 
 
@@ -147,8 +157,9 @@ def check_layout(file: h5py.File, path: Path, n_samples: int, manifest: Manifest
         "blurry": (n_samples, height, width, 3),
         "sharp": (n_samples, manifest.frames_per_sequence, height, width, 3),
         "color": (n_samples, 3, 4),
+        MARK_NAME: (n_samples, manifest.frames_per_sequence),
     }
-    optional = (CHECKSUM_NAME,) if CHECKSUM_NAME in file else ()
+    optional = tuple(name for name in (MARK_NAME, CHECKSUM_NAME) if name in file)
     for name in (*names_in(file), *optional):
         dataset = own_dataset(file, name)
         shape = shapes.get(name, (n_samples,))

@@ -18,7 +18,7 @@ from rb2v.artifacts import CATEGORIES, SPLITS, Split
 from rb2v.errors import InputError, require_file
 from rb2v.io.hdf5 import naming_damage, open_hdf5, own_dataset
 from rb2v.shards.epoch_order import CropPosition, CropSlices, check_crop, draw_order, place_crop
-from rb2v.shards.layout import LATER_NAMES, NUMBER_TYPES, TEXT_NAMES, ShardSample, check_layout, names_in
+from rb2v.shards.layout import LATER_NAMES, MARK_NAME, NUMBER_TYPES, TEXT_NAMES, ShardSample, check_layout, names_in
 from rb2v.shards.manifest import Manifest, ShardEntry, read_manifest
 
 TABLE_COLUMNS = (
@@ -114,9 +114,33 @@ class ShardReader:
             blurry=self.read_blurry(index, crop),
             sharp=self.read_sharp(index, crop=crop),
             color=shard.read("color", row),
+            is_interpolated=self.read_marks(index),
             **{name: shard.read(name, row) for name in TEXT_NAMES},
             **{name: shard.read(name, row).item() for name in shard.plain_numbers},
         )
+
+    def read_marks(self, index: int) -> NDArray[np.bool_] | None:
+        """Return whether each sharp frame of a sample is interpolated.
+
+        Parameters
+        ----------
+        index : int
+            A row of ``table``.
+
+        Returns
+        -------
+        (N + 1,) ndarray of bool or None
+            None where the data set does not say it.
+
+        Raises
+        ------
+        IndexError
+            If there is no such sample.
+        InputError
+            If it is damaged.
+        """
+        shard, row = self._locate(index)
+        return np.asarray(shard.read(MARK_NAME, row), dtype=bool) if shard.has_marks else None
 
     def read_blurry(
         self, index: int, crop: CropSlices | None = None, *, out: NDArray[np.uint8] | None = None
@@ -276,6 +300,8 @@ class _OpenShard:
     def __init__(self, file: h5py.File) -> None:
         self.file = file
         self.plain_numbers = tuple(name for name in names_in(file) if name in NUMBER_TYPES and name != "color")
+        with naming_damage(file, "/"):
+            self.has_marks = MARK_NAME in file
         self._datasets: dict[str, h5py.Dataset] = {}
 
     def read(self, name: str, *selection: int | slice) -> Any:  # noqa: ANN401 - text, number or array

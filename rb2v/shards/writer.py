@@ -8,6 +8,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 from rb2v.errors import InputError
 from rb2v.io.hdf5 import create_hdf5, open_hdf5, own_dataset
@@ -15,6 +16,7 @@ from rb2v.io.store import sha256_of, whole_file
 from rb2v.shards.layout import (
     CHECKSUM_NAME,
     FRAME_NAMES,
+    MARK_NAME,
     NUMBER_TYPES,
     TEXT_NAMES,
     ShardSample,
@@ -88,6 +90,7 @@ def write_shard(path: Path, samples: Iterable[ShardSample]) -> ShardEntry:
     """
     rows: dict[str, list[Any]] = {name: [] for name in (*TEXT_NAMES, *NUMBER_TYPES)}
     checksums: list[int] = []
+    marks: list[NDArray[np.bool_] | None] = []
     with whole_file(path) as temporary, create_hdf5(temporary) as file:
         for sample in samples:
             check_sample(sample)
@@ -101,6 +104,9 @@ def write_shard(path: Path, samples: Iterable[ShardSample]) -> ShardEntry:
                 append_tiles(dataset, frames)
             for name, values in rows.items():
                 values.append(getattr(sample, name))
+            marks.append(sample.is_interpolated)
+            if (marks[-1] is None) != (marks[0] is None):
+                raise ValueError(f"sample {len(marks) - 1} says of no frame whether it is interpolated, or alone does")
             checksums.append(sample_checksum(sample))
         if not checksums:
             raise ValueError(f"{path.name}: a shard needs at least one sample")
@@ -108,5 +114,7 @@ def write_shard(path: Path, samples: Iterable[ShardSample]) -> ShardEntry:
             file.create_dataset(name, data=rows[name], dtype=h5py.string_dtype("utf-8"))
         for name, dtype in NUMBER_TYPES.items():
             file.create_dataset(name, data=np.array(rows[name], dtype=dtype))
+        if marks[0] is not None:
+            file.create_dataset(MARK_NAME, data=np.array(marks, dtype=np.uint8))
         file.create_dataset(CHECKSUM_NAME, data=np.array(checksums, dtype=np.uint32))
     return _describe(path, len(checksums))

@@ -206,7 +206,9 @@ def changed_rows(path, samples):
         for row, sample in enumerate(samples):
             try:
                 found = {name: (d.asstr() if d.dtype.kind == "O" else d)[row] for name, d in file.items()}
-                same = all(np.array_equal(found[name], value) for name, value in vars(sample).items())
+                same = all(
+                    np.array_equal(found[name], value) for name, value in vars(sample).items() if value is not None
+                )
                 rows += [] if same and found["checksum"] == sample_checksum(sample) else [row]
             except (AttributeError, OSError, RuntimeError, KeyError, TypeError, ValueError):
                 rows.append(row)

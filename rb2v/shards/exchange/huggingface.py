@@ -29,7 +29,7 @@ from rb2v.shards.exchange.samples import (
     decode_png,
     encode_png,
 )
-from rb2v.shards.layout import LATER_NAMES
+from rb2v.shards.layout import LATER_NAMES, MARK_NAME
 from rb2v.shards.manifest import MAX_SAMPLE_BYTES
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def _frame_names(frames_per_sequence: int) -> list[str]:
     return ["blurry", *(f"sharp_{index}" for index in range(frames_per_sequence))]
 
 
-def _schema(frames_per_sequence: int) -> pyarrow.Schema:
+def _schema(frames_per_sequence: int, *, marked: bool) -> pyarrow.Schema:
     import pyarrow as pa
 
     frames = _frame_names(frames_per_sequence)
@@ -107,8 +107,12 @@ def _schema(frames_per_sequence: int) -> pyarrow.Schema:
     features: dict[str, Any] = {name: {"_type": "Image"} for name in frames}
     features |= {name: {"_type": "Value", "dtype": kind} for name, kind in _TYPES.items()}
     features["color"] = {"_type": "List", "feature": {"_type": "List", "feature": number}}
+    if marked:
+        columns[MARK_NAME] = pa.list_(pa.bool_())
+        features[MARK_NAME] = {"_type": "List", "feature": {"_type": "Value", "dtype": "bool"}}
+    names = (*COLUMN_NAMES, MARK_NAME) if marked else COLUMN_NAMES
     return pa.schema(
-        [*((name, image) for name in frames), *((name, columns[name]) for name in COLUMN_NAMES)],
+        [*((name, image) for name in frames), *((name, columns[name]) for name in names)],
         # By this key the library knows which columns are pictures.
         metadata={"huggingface": json.dumps({"info": {"features": features}})},
     )
@@ -126,7 +130,7 @@ def _write_parquet(path: Path, samples: Iterable[ShardSample], part: ShardPart) 
                 # The pictures are compressed already, and statistics would repeat whole ones.
                 writer = parquet.ParquetWriter(
                     path,
-                    _schema(len(sample.sharp)),
+                    _schema(len(sample.sharp), marked=sample.is_interpolated is not None),
                     compression="none",
                     use_dictionary=False,
                     write_statistics=False,
@@ -144,16 +148,19 @@ def _row_of(sample: ShardSample) -> dict[str, Any]:
     frames = zip(_frame_names(len(sample.sharp)), (sample.blurry, *sample.sharp), strict=True)
     columns = {name: getattr(sample, name) for name in COLUMN_NAMES}
     pictures = {name: {"bytes": encode_png(frame), "path": None} for name, frame in frames}
+    if sample.is_interpolated is not None:
+        columns[MARK_NAME] = sample.is_interpolated.tolist()
     return {**pictures, **columns, "color": sample.color.tolist()}
 
 
 def _read_parquet(path: Path, size: tuple[int, int], n_sharp: int) -> Iterator[ShardSample]:
-    schema = _schema(n_sharp)
+    schema = _schema(n_sharp, marked=False)
     with _open_parquet(path) as file:
         older = schema
         for name in LATER_NAMES:
             older = older.remove(older.get_field_index(name))
-        if not (file.schema_arrow.equals(schema) or file.schema_arrow.equals(older)):
+        known = (schema, older, _schema(n_sharp, marked=True))
+        if not any(file.schema_arrow.equals(one) for one in known):
             raise InputError(path, "has other columns", expected=", ".join(schema.names))
         # One row at a time, because a small file can hold one large value many times.
         for index, batch in enumerate(file.iter_batches(batch_size=1)):
@@ -188,7 +195,7 @@ def _open_parquet(path: Path) -> Iterator[parquet.ParquetFile]:
 def _check_cells(row: pyarrow.RecordBatch, path: Path, index: int) -> None:
     """Check that the cells of one row are no larger than they ever need to be, before they become objects."""
     for name, cell in zip(row.schema.names, row.columns, strict=True):
-        limit = MAX_TEXT_BYTES if name in COLUMN_NAMES else MAX_PNG_BYTES
+        limit = MAX_TEXT_BYTES if name in (*COLUMN_NAMES, MARK_NAME) else MAX_PNG_BYTES
         if cell.nbytes > limit:
             raise InputError(path, "is too large", f"row {index}.{name}", f"at most {limit} bytes")
     if row.nbytes > MAX_SAMPLE_BYTES:
@@ -196,14 +203,15 @@ def _check_cells(row: pyarrow.RecordBatch, path: Path, index: int) -> None:
 
 
 def _sample_of(row: dict[str, Any], index: int, path: Path, size: tuple[int, int], n_sharp: int) -> ShardSample:
-    columns = check_columns({name: row[name] for name in COLUMN_NAMES if name in row}, path, f"row {index}")
+    known = {name: row[name] for name in (*COLUMN_NAMES, MARK_NAME) if name in row}
+    columns = check_columns(known, path, f"row {index}")
     frames = []
     for name in _frame_names(n_sharp):
         picture = row[name] or {}
         if picture.get("bytes") is None or picture.get("path") is not None:
             raise InputError(path, "is missing, or stored outside the file", f"row {index}.{name}", "a picture in it")
         frames.append(decode_png(picture["bytes"], size, path, f"row {index}.{name}"))
-    return columns.with_frames(frames[0], np.stack(frames[1:]))
+    return columns.with_frames(frames[0], np.stack(frames[1:]), path, f"row {index}")
 
 
 def _card(manifest: Manifest) -> str:
@@ -229,7 +237,8 @@ def _card(manifest: Manifest) -> str:
         "| `color` | the 3x4 colour map used, in linear light; NaN where it is not known |\n"
         "| `order` | 1 keep, -1 reverse, 0 not assigned |\n"
         "| `composite_psnr` | where a green screen was replaced: of the mean of the sharp frames against the blurry "
-        "frame, in linear light, dB; NaN elsewhere |\n\n"
+        "frame, in linear light, dB; NaN elsewhere |\n"
+        "| `is_interpolated` | of each sharp frame, whether it lies between recorded ones; where it is known |\n\n"
         "Written by rb2v; `manifest.json` tells where the data come from.\n"
     )
 

@@ -42,6 +42,7 @@ from rb2v.shards.exchange.samples import (
     png_size,
     write_picture,
 )
+from rb2v.shards.layout import MARK_NAME
 from rb2v.shards.manifest import MAX_SAMPLE_BYTES
 
 logger = logging.getLogger(__name__)
@@ -95,7 +96,8 @@ def export_shards(source: Source, out_dir: Path, executor: Executor, progress: C
         progress(len(colors), len(ids))
     columns = {}
     for row, record in enumerate(table.drop(columns="order").to_dict("records")):
-        columns[ids[row]] = columns_of({str(key): value for key, value in record.items()} | {"color": colors[row]})
+        rest = {"color": colors[row], MARK_NAME: source.reader.read_marks(row)}
+        columns[ids[row]] = columns_of({str(key): value for key, value in record.items()} | rest)
     write_manifest(out_dir / EXTRAS_FOLDER, replace(source.manifest, splits={}))
     write_json(out_dir / EXTRAS_FOLDER / COLUMNS_NAME, {"schema": SCHEMA, "data": columns})
     splits = [part.split for part in parts for _ in range(part.samples)]
@@ -424,7 +426,8 @@ def _read_samples(folder: Path, listed: Sequence[_Listed], size: tuple[int, int]
         for name in entry.paths:
             path = folder / name
             frames.append(decode_png(_read_picture(path), size, path, entry.place))
-        yield entry.columns.with_frames(frames[0], np.stack(frames[1:]))
+        source = folder / EXTRAS_FOLDER / COLUMNS_NAME
+        yield entry.columns.with_frames(frames[0], np.stack(frames[1:]), source, entry.place)
 
 
 def _read_picture(path: Path) -> bytes:

@@ -24,7 +24,7 @@ from rb2v.io.store import parse_json, validate
 from rb2v.shards import Manifest, ShardEntry, ShardReader, ShardSample
 from rb2v.shards.builder import ShardPlan
 from rb2v.shards.guidance_table import GuidanceReader, Key
-from rb2v.shards.layout import FRAME_NAMES, NUMBER_TYPES, TEXT_NAMES, names_in
+from rb2v.shards.layout import FRAME_NAMES, MARK_NAME, NUMBER_TYPES, TEXT_NAMES, names_in
 from rb2v.shards.reader import path_within
 
 MAX_PNG_BYTES = 2**28  # as many as an RGB image of `MAX_PIXELS` has
@@ -66,9 +66,11 @@ class ShardPart:
             If the shard is missing or damaged, or is a link out of its folder.
         """
         orders = np.frombuffer(self.orders, dtype=np.int8)
-        names = (*FRAME_NAMES, *TEXT_NAMES, *NUMBER_TYPES)
+        names = (*FRAME_NAMES, *TEXT_NAMES, *NUMBER_TYPES, MARK_NAME)
         for row, values in enumerate(self._read_rows(names, range(self.samples))):
             numbers = {name: value.item() for name, value in values.items() if name in NUMBER_TYPES and name != "color"}
+            if MARK_NAME in values:
+                values[MARK_NAME] = values[MARK_NAME].astype(bool)
             yield ShardSample(**{**values, **numbers, "order": int(orders[row])})
 
     def read_frames(self, rows: Iterable[int]) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
@@ -95,7 +97,8 @@ class ShardPart:
 
     def _read_rows(self, names: Sequence[str], rows: Iterable[int]) -> Iterator[dict[str, Any]]:
         with self._open() as file:
-            datasets = {name: own_dataset(file, name) for name in names_in(file) if name in names}
+            marks = (MARK_NAME,) if MARK_NAME in file else ()
+            datasets = {name: own_dataset(file, name) for name in (*names_in(file), *marks) if name in names}
             for row in rows:
                 values = {}
                 for name, dataset in datasets.items():
@@ -193,14 +196,29 @@ class SampleColumns(BaseModel):
     color: tuple[_Row, _Row, _Row]
     order: Literal[-1, 0, 1] = 0
     composite_psnr: _Float32 = math.nan
+    is_interpolated: tuple[bool, ...] | None = None
 
-    def with_frames(self, blurry: NDArray[np.uint8], sharp: NDArray[np.uint8]) -> ShardSample:
-        """Return the sample that has these columns and frames."""
+    def with_frames(
+        self, blurry: NDArray[np.uint8], sharp: NDArray[np.uint8], source: Path, key: str | None = None
+    ) -> ShardSample:
+        """Return the sample that has these columns and frames.
+
+        Raises
+        ------
+        InputError
+            If as many frames are not marked as there are; it names the file and the place in it.
+        """
         columns = {name: getattr(self, name) for name in COLUMN_NAMES if name != "color"}
-        return ShardSample(blurry=blurry, sharp=sharp, color=np.array(self.color, dtype=np.float32), **columns)
+        marks = None if self.is_interpolated is None else np.array(self.is_interpolated, dtype=bool)
+        if marks is not None and len(marks) != len(sharp):
+            place = MARK_NAME if key is None else f"{key}.{MARK_NAME}"
+            raise InputError(source, f"marks {len(marks)} frames", place, f"{len(sharp)}")
+        color = np.array(self.color, dtype=np.float32)
+        return ShardSample(blurry=blurry, sharp=sharp, color=color, is_interpolated=marks, **columns)
 
 
-COLUMN_NAMES = tuple(SampleColumns.model_fields)
+COLUMN_NAMES = tuple(name for name in SampleColumns.model_fields if name != MARK_NAME)
+"""Columns that every sample has."""
 
 
 def columns_of(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -211,7 +229,8 @@ def columns_of(values: Mapping[str, Any]) -> dict[str, Any]:
     values : mapping
         The columns of a `ShardSample` by name; those that are missing stay so.
     """
-    return {name: _to_plain(values[name]) for name in COLUMN_NAMES if name in values}
+    marked = (MARK_NAME,) if values.get(MARK_NAME) is not None else ()
+    return {name: _to_plain(values[name]) for name in (*COLUMN_NAMES, *marked) if name in values}
 
 
 def _to_plain(value: object) -> object:

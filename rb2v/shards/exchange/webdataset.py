@@ -91,7 +91,7 @@ def _read_tar(path: Path, size: tuple[int, int], n_sharp: int) -> Iterator[Shard
                 raise InputError(path, "is missing", f"{key}.{name}")
         columns = _parse_json(parts["json"], path, key)
         blurry, *sharp = (decode_png(parts[name], size, path, f"{key}.{name}") for name in names)
-        yield columns.with_frames(blurry, np.stack(sharp))
+        yield columns.with_frames(blurry, np.stack(sharp), path, key)
 
 
 def _read_subjects(path: Path) -> frozenset[str]:

@@ -80,6 +80,8 @@ class DeblurSuiteConfig:
     """Share of the steps in which a backbone's autoencoder learns."""
     shown_sequences: CountOrNone = 2
     """Test sequences that are shown."""
+    recorded_only: bool = False
+    """Leave interpolated frames out of the scores, of data sets that mark them."""
 
     @property
     def usual_alpha(self) -> float:
@@ -94,6 +96,7 @@ class DeblurSuiteConfig:
         seeds: int | None = None,
         steps: int | None = None,
         alphas: bool = True,
+        recorded_only: bool | None = None,
     ) -> DeblurSuiteConfig:
         """Return this configuration but for what was chosen; None chooses nothing.
 
@@ -109,6 +112,7 @@ class DeblurSuiteConfig:
             seeds=self.seeds if seeds is None else seeds,
             steps=self.steps if steps is None else steps,
             alphas=self.alphas if alphas else (),
+            recorded_only=self.recorded_only if recorded_only is None else recorded_only,
         )
 
 

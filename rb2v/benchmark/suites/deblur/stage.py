@@ -33,15 +33,24 @@ from rb2v.benchmark.suites.figures import read_seconds
 from rb2v.benchmark.suites.suite import ShardsSuite, TableRows
 from rb2v.blur2vid import train
 from rb2v.blur2vid.checkpoint import CHECKPOINT_NAME
-from rb2v.blur2vid.evaluate import SAMPLES_NAME, TRIVIAL, check_measurable, read_sample, read_samples
+from rb2v.blur2vid.evaluate import (
+    SAMPLES_NAME,
+    TRIVIAL,
+    check_measurable,
+    keep_recorded,
+    read_sample,
+    read_samples,
+)
 from rb2v.blur2vid.train import TrainBlur2VidConfig, make_dataset
 from rb2v.device import Device, one_torch_thread
+from rb2v.errors import InputError
 from rb2v.hypercut import train as order_training
 from rb2v.hypercut.checkpoint import CHECKPOINT_NAME as ORDER_CHECKPOINT_NAME
 from rb2v.hypercut.checkpoint import load_order_network
 from rb2v.io.store import sha256_of
 from rb2v.progress import Progress
 from rb2v.shards import ShardReader
+from rb2v.shards.layout import MARK_NAME
 from rb2v.simulator.config import SequencesConfig
 from rb2v.stages import simulate_shards
 from rb2v.training.tensor_files import check_file
@@ -87,6 +96,9 @@ class DeblurSuite(ShardsSuite[DeblurCell]):
         """Reject data, images and weights that the last run would fail at."""
         _ = self.reader, self._pictures, self._order_sha256
         check_measurable(ShardReader(self.shards_dir, "test"), self.config.image_size, lpips=self.lpips)
+        if self.config.recorded_only and self.reader.read_marks(0) is None:
+            expected = "a data set that 'rb2v synthesize' wrote, or all frames scored"
+            raise InputError(self.shards_dir, "does not mark interpolated frames", MARK_NAME, expected)
         sizes = TrainBlur2VidConfig(image_size=self.config.image_size, crop_size=self.config.crop_size)
         make_dataset(self.shards_dir, sizes)  # which rejects a crop that is larger than the frames
         if self.order_run is not None:
@@ -94,7 +106,7 @@ class DeblurSuite(ShardsSuite[DeblurCell]):
 
     def shared_settings(self) -> dict[str, Any]:
         """Return what all runs in a folder share."""
-        changing = ("backbones", "methods", "seeds", "alphas", "shown_sequences")
+        changing = ("backbones", "methods", "seeds", "alphas", "shown_sequences", "recorded_only")
         return {
             **{name: value for name, value in dataclasses.asdict(self.config).items() if name not in changing},
             "lpips": self.lpips,
@@ -160,7 +172,13 @@ class DeblurSuite(ShardsSuite[DeblurCell]):
         return made
 
     def _read(self, out_dir: Path, cells: Sequence[NetworkCell]) -> list[pd.DataFrame]:
-        return [read_samples(self.place(out_dir, cell) / SAMPLES_NAME) for cell in cells]
+        """Return the measurements of runs, of recorded frames alone where that is asked for; the toy has no others."""
+        paths = {self.place(out_dir, cell) / SAMPLES_NAME: cell for cell in cells}
+        tables = {path: read_samples(path) for path in paths}
+        return [
+            keep_recorded(table, path) if self.config.recorded_only and not paths[path].toy else table
+            for path, table in tables.items()
+        ]
 
     def _report_methods(self, out_dir: Path) -> tuple[Section, Section]:
         tables: dict[tuple[str, str], list[pd.DataFrame]] = {}
@@ -240,7 +258,9 @@ class DeblurSuite(ShardsSuite[DeblurCell]):
         config, (name, data_set) = self.config, *super().facts().items()
         size = "as they are" if config.image_size is None else f"shrunk to {config.image_size} px"
         steps = f"{config.steps} steps of {config.batch_size} crops of {config.crop_size} px"
-        return {name: f"{data_set}, {size}", "Runs": f"{len(self.cells())}, {steps}", "Order": self._format_order()}
+        scored = {"Scored": "recorded frames alone"} if config.recorded_only else {}
+        runs = f"{len(self.cells())}, {steps}"
+        return {name: f"{data_set}, {size}", "Runs": runs, **scored, "Order": self._format_order()}
 
     def _format_order(self) -> str:
         if self.order_run is not None:

@@ -48,6 +48,8 @@ class OrderSuiteConfig:
     """Runs at each of these dimensions, and no more than ``seeds``."""
     shown_sequences: _AtLeastTwo = 200
     """Test sequences whose points are shown, at most."""
+    recorded_only: bool = False
+    """Leave pairs with an interpolated frame out of the scores, of data sets that mark them."""
 
     def __post_init__(self) -> None:
         for arch in self.archs:
@@ -65,6 +67,7 @@ class OrderSuiteConfig:
         seeds: int | None = None,
         steps: int | None = None,
         dimensions: bool = True,
+        recorded_only: bool = False,
     ) -> OrderSuiteConfig:
         """Return this configuration but for what was chosen; None chooses nothing.
 
@@ -78,6 +81,8 @@ class OrderSuiteConfig:
             Training steps of every network.
         dimensions : bool
             Whether networks are also trained at other dimensions.
+        recorded_only : bool
+            Whether pairs with an interpolated frame are left out of the scores.
 
         Raises
         ------
@@ -93,6 +98,7 @@ class OrderSuiteConfig:
             steps=self.steps if steps is None else steps,
             steps_of=self.steps_of if steps is None else {},
             dimension_archs=self.dimension_archs if dimensions else (),
+            recorded_only=recorded_only,
         )
 
 

@@ -13,7 +13,7 @@ from rb2v.benchmark.suites.figures import Figure, read_seconds
 from rb2v.benchmark.suites.order.order_grid import OrderCell
 from rb2v.benchmark.suites.suite import RUNS_NAME
 from rb2v.errors import InputError
-from rb2v.hypercut.evaluate import read_predictions, score_predictions
+from rb2v.hypercut.evaluate import keep_pairs, read_predictions, score_predictions
 from rb2v.hypercut.train import METRICS_NAME, PREDICTIONS_NAME
 from rb2v.io.store import read_json
 
@@ -37,8 +37,10 @@ class RunResult:
     """Of training; None where it was killed and nothing was left to do."""
 
 
-def read_result(out_dir: Path, cell: OrderCell, motion: pd.DataFrame | None) -> RunResult:
-    """Read a finished run, and score its predictions.
+def read_result(
+    out_dir: Path, cell: OrderCell, motion: pd.DataFrame | None, pairs: Sequence[int] | None = None
+) -> RunResult:
+    """Read a finished run, and score its predictions, of some pairs alone where they are given.
 
     Raises
     ------
@@ -47,6 +49,8 @@ def read_result(out_dir: Path, cell: OrderCell, motion: pd.DataFrame | None) -> 
     """
     folder = out_dir / RUNS_NAME / cell.name
     predictions = read_predictions(folder / PREDICTIONS_NAME)
+    if pairs is not None:
+        predictions = keep_pairs(predictions, pairs)
     scores = score_predictions(predictions, motion)
     if "network" not in scores:
         raise InputError(folder / PREDICTIONS_NAME, "has no row of the network", "scorer", _EXPECTED)

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from rb2v.benchmark.report.page import Section
@@ -27,10 +28,13 @@ from rb2v.benchmark.suites.order.point_map import map_points
 from rb2v.benchmark.suites.suite import ShardsSuite, TableRows
 from rb2v.benchmark.truth.motion_truth import read_motion
 from rb2v.device import Device, one_torch_thread
+from rb2v.errors import InputError
 from rb2v.hypercut import train
 from rb2v.hypercut.checkpoint import CHECKPOINT_NAME
 from rb2v.io.store import sha256_of
 from rb2v.progress import Progress
+from rb2v.shards import ShardReader
+from rb2v.shards.layout import MARK_NAME
 from rb2v.simulator.truth import TRUTH_NAME
 from rb2v.stages.simulate_shards import MOTION_NAME
 
@@ -58,9 +62,13 @@ class OrderSuite(ShardsSuite[OrderCell]):
     def _motion(self) -> pd.DataFrame | None:
         return None if self.truth_dir is None else read_motion(self.truth_dir, self.reader)
 
+    @cached_property
+    def _pairs(self) -> tuple[int, ...] | None:
+        return _recorded_pairs(self.reader) if self.config.recorded_only else None
+
     def check(self) -> None:
-        """Reject a data set without held-out sequences, and the truth of another one."""
-        _ = self.reader, self._motion
+        """Reject a data set without held-out sequences, or without marks that are asked for, and another's truth."""
+        _ = self.reader, self._motion, self._pairs
 
     def shared_settings(self) -> dict[str, Any]:
         """Return what all runs in a folder share."""
@@ -85,7 +93,7 @@ class OrderSuite(ShardsSuite[OrderCell]):
     def sections(self, out_dir: Path) -> list[Section]:
         """Return all networks, the paper's Tables 3 and 7, seeds, and the paper's Figure 7."""
         config = self.config
-        results = {cell: read_result(out_dir, cell, self._motion) for cell in self.cells()}
+        results = {cell: read_result(out_dir, cell, self._motion, self._pairs) for cell in self.cells()}
         main: dict[str, list[RunResult]] = {
             arch: [results[cell] for cell in main_cells(config, arch)] for arch in config.archs
         }
@@ -122,6 +130,7 @@ class OrderSuite(ShardsSuite[OrderCell]):
         return {
             **super().facts(),
             "Runs": f"{len(self.cells())}, at {self.config.image_size} px",
+            **({} if self._pairs is None else {"Scored": f"the {len(self._pairs)} pairs of recorded frames alone"}),
             "Held against": "trivial controls" if self._motion is None else "the true motion and trivial controls",
         }
 
@@ -153,3 +162,18 @@ class OrderSuite(ShardsSuite[OrderCell]):
 def _truth_path(truth_dir: Path) -> Path:
     path = truth_dir / MOTION_NAME
     return path if path.is_file() else truth_dir / TRUTH_NAME
+
+
+def _recorded_pairs(reader: ShardReader) -> tuple[int, ...]:
+    """Return the pairs of frames, from the outermost, of which both are recorded in every test sequence."""
+    found = [reader.read_marks(index) for index in range(len(reader))]
+    marks = [one for one in found if one is not None]
+    if len(marks) < len(found):
+        problem, expected = "does not mark interpolated frames", "a data set that 'rb2v synthesize' wrote"
+        raise InputError(reader.folder, problem, MARK_NAME, expected)
+    made = np.asarray(np.stack(marks).any(axis=0))
+    pairs = tuple(pair for pair in range(len(made) // 2) if not (made[pair] or made[-1 - pair]))
+    if len(pairs) < 2:
+        problem = f"{len(pairs)} pair of recorded frames: consistency needs two"
+        raise InputError(reader.folder, problem, MARK_NAME, "sequences with more recorded frames, or all frames scored")
+    return pairs
