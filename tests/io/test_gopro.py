@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from rb2v.artifacts import FormatOverride
 from rb2v.errors import InputError
-from rb2v.io import video
+from rb2v.io import encoder
 from rb2v.io.encoder import CameraNotes, write_video
 from rb2v.io.gopro import (
     Telemetry,
@@ -386,7 +386,7 @@ def test_stamps_of_the_camera_are_the_times(tmp_path, monkeypatch):
     """Gyro samples that began 5 ms before the first picture, at a rate that is no whole number per packet."""
     original = writing.encode_telemetry(make_telemetry(3.0))
     stamped = [with_stamps(data, second) for second, data in enumerate(original)]
-    monkeypatch.setattr(video, "encode_telemetry", lambda telemetry: stamped)
+    monkeypatch.setattr(encoder, "encode_telemetry", lambda telemetry: stamped)
     read = read_telemetry([make_video(tmp_path / "a.mp4", 3.0, make_telemetry(3.0))])
     assert read.has_stamps
     assert read.gyro_times[0] == pytest.approx(-0.005, abs=1e-9)
@@ -410,7 +410,7 @@ def with_stamps(data, second):
 def test_stamps_that_contradict_the_packets_are_not_believed(tmp_path, monkeypatch):
     original = writing.encode_telemetry(make_telemetry(3.0))
     stamped = [with_stamps(data, 5 * second) for second, data in enumerate(original)]
-    monkeypatch.setattr(video, "encode_telemetry", lambda telemetry: stamped)
+    monkeypatch.setattr(encoder, "encode_telemetry", lambda telemetry: stamped)
     read = read_telemetry([make_video(tmp_path / "a.mp4", 3.0, make_telemetry(3.0))])
     assert not read.has_stamps
     np.testing.assert_allclose(read.gyro_times, np.arange(600) / 200, atol=2e-5)
