@@ -39,7 +39,7 @@ LayoutName = Literal["hypercut", "webdataset", "datasets", "baist"]
 """Keys of `rb2v.shards.exchange.LAYOUTS`."""
 EncoderName = Literal["mobilenetv2", "resnet50", "resnet101"]
 """Keys of `rb2v.matting.background.network.BACKBONES`."""
-LayoutName = Literal["clips", "reds", "vimeo90k-triplet", "gopro", "adobe240", "folders"]
+SourceLayoutName = Literal["clips", "reds", "vimeo90k-triplet", "gopro", "adobe240", "folders"]
 """Keys of `rb2v.stages.synthesize.layouts.LAYOUTS`."""
 BlurPresetName = Literal["reds-hypercut", "jin", "gopro", "realistic"]
 """Keys of `rb2v.stages.synthesize.config.PRESETS`."""

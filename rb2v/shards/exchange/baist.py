@@ -438,7 +438,7 @@ def _read_samples(folder: Path, listed: Sequence[_Listed], shape: tuple[tuple[in
             if frame.shape[:2] != size[::-1]:
                 frame = np.asarray(cv2.resize(frame, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
             frames.append(np.ascontiguousarray(frame))
-        yield sample.columns.with_frames(frames[0], np.stack(frames[1:]))
+        yield sample.columns.with_frames(frames[0], np.stack(frames[1:]), folder / sample.video)
 
 
 def _read_image(folder: Path, name: str) -> bytes:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from rb2v.choices import BlurPresetName, Category, InterpolatorName, LayoutName, RejectionName
+from rb2v.choices import BlurPresetName, Category, InterpolatorName, RejectionName, SourceLayoutName
 from rb2v.configuration import OPTIONS_SOURCE, Count, NotNegative, Response, Seed, SidePx, config
 from rb2v.errors import InputError
 
@@ -23,7 +23,7 @@ class LayoutDefaults:
     """Capture rate of folders of frames, which state none."""
 
 
-LAYOUT_DEFAULTS: Mapping[LayoutName, LayoutDefaults] = MappingProxyType(
+LAYOUT_DEFAULTS: Mapping[SourceLayoutName, LayoutDefaults] = MappingProxyType(
     {
         "clips": LayoutDefaults(),
         "reds": LayoutDefaults(upsampling=2, fps=120.0),
@@ -46,7 +46,7 @@ class SynthesizeConfig:
         If a value is out of range, or two do not go together.
     """
 
-    layout: LayoutName = "clips"
+    layout: SourceLayoutName = "clips"
     """Layout of the source."""
     fps: Annotated[float, Field(gt=0, le=100_000)] | None = None
     """Capture rate in frames per second, where a file's own rate is not it; by default that of the file or layout."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from rb2v.artifacts import Split
-from rb2v.choices import LayoutName
+from rb2v.choices import SourceLayoutName
 from rb2v.errors import InputError
 from rb2v.io.recording import VIDEO_SUFFIXES
 from rb2v.io.store import read_text
@@ -61,7 +61,7 @@ class Clip:
         return list_numbered(self.source)
 
 
-def find_clips(source: Path, layout: LayoutName) -> list[Clip]:
+def find_clips(source: Path, layout: SourceLayoutName) -> list[Clip]:
     """Return the clips of a source, by name.
 
     Parameters
@@ -244,7 +244,7 @@ def _find_adobe240(source: Path) -> Iterator[Clip]:
             yield replace(clip, split=split_of[clip.source.stem])
 
 
-LAYOUTS: Mapping[LayoutName, Callable[[Path], Iterator[Clip]]] = MappingProxyType(
+LAYOUTS: Mapping[SourceLayoutName, Callable[[Path], Iterator[Clip]]] = MappingProxyType(
     {
         "clips": _find_videos,
         "reds": _find_reds,
@@ -257,7 +257,7 @@ LAYOUTS: Mapping[LayoutName, Callable[[Path], Iterator[Clip]]] = MappingProxyTyp
 """What yields the clips of a source, by the name of its layout."""
 
 _EXPECTED_TRIPLETS = "sequences/00001/0001/im1.png, ..., and a list of them"
-_EXPECTED: Mapping[LayoutName, str] = MappingProxyType(
+_EXPECTED: Mapping[SourceLayoutName, str] = MappingProxyType(
     {
         "clips": f"a video, or a folder of videos ({', '.join(VIDEO_SUFFIXES)})",
         "reds": "train/train_orig/000/00000000.png, ..., or val/val_orig",
