@@ -121,4 +121,4 @@ def intersection_over_union(corners: NDArray[np.float64], others: NDArray[np.flo
     shared = np.prod(np.clip(sides, 0, None), axis=1)
     areas = np.prod(np.clip(others[:, 1] - others[:, 0], 0, None), axis=1)
     union = areas + float(np.prod(np.clip(corners[1] - corners[0], 0, None))) - shared
-    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    return np.asarray(np.divide(shared, union, out=np.zeros_like(shared), where=union > 0))

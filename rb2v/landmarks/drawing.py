@@ -85,7 +85,7 @@ def draw_trajectories(
 
 def _fixed(value: float) -> int:
     # Far points would overflow OpenCV's coordinates; they are outside the image all the same.
-    return round(float(np.clip(value, -1e4, 1e5)) * 2**_SUBPIXEL_BITS)
+    return round(min(max(value, -1e4), 1e5) * (1 << _SUBPIXEL_BITS))
 
 
 def _draw_point(image: NDArray[np.uint8], point: Iterable[float], radius: float, color: Color) -> None:
