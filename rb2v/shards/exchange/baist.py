@@ -1,4 +1,4 @@
-"""The layout of B-AIST++, as the code of Animation from Blur reads it: a folder for each video.
+"""The videos of B-AIST++ as shards: one part of the images around a person for each sample.
 
 References
 ----------
@@ -23,59 +23,34 @@ from pydantic import BaseModel, ConfigDict
 
 from rb2v import __version__
 from rb2v.artifacts import SPLITS, Crop, Split
-from rb2v.core.motion_classes import half_size, resample, vectors_of
+from rb2v.core.motion_classes import half_size, resample
 from rb2v.errors import InputError
-from rb2v.execution import Executor
-from rb2v.io.partial import scratch_folder
 from rb2v.io.store import (
-    SCHEMA,
     check_schema,
     read_json,
     read_text,
     sha256_of,
     validate,
-    whole_file,
-    write_json,
-    write_text,
 )
 from rb2v.models.pickled_boxes import MAX_PICKLE_BYTES, Box, read_pickled_box
-from rb2v.progress import Count
-from rb2v.shards import Manifest, Provenance, ShardSample, manifest_path, read_manifest, write_manifest
+from rb2v.shards import Manifest, Provenance, ShardSample, manifest_path, read_manifest
 from rb2v.shards.builder import samples_per_shard
+from rb2v.shards.exchange.baist_names import COLUMNS_NAME, EXTRAS_FOLDER, LAYOUT, LIST_NAMES, image_paths
 from rb2v.shards.exchange.config import ImportConfig
 from rb2v.shards.exchange.samples import (
     MAX_PNG_BYTES,
     ImportPart,
     ImportPlan,
     SampleColumns,
-    ShardPart,
-    Source,
-    columns_of,
     decode_png,
-    encode_png,
     find_inside,
-    is_whole_png,
     png_size,
-    write_picture,
 )
 from rb2v.shards.guidance_files import FLOW_NAMES, TREND_NAMES, guidance_of_flow, read_flow, read_trend
-from rb2v.shards.guidance_table import GuidanceReader, Key
-
-LAYOUT = "baist"
-EXTRAS_FOLDER = "rb2v"
-"""Holds what the layout has no room for: a manifest, and the samples' columns by video and index."""
-COLUMNS_NAME = "columns.json"
-LIST_NAMES: Mapping[Split, str] = {"train": "train.yaml", "test": "test.yaml"}
-"""Lists of the videos of each split, which are looked for in the folder itself."""
+from rb2v.shards.guidance_table import Key
 
 _N_FRAMES = 7  # sharp ones of a blurry frame
-_N_PADDED = 40  # images at either end of a video that the authors' loader does not use
-_PADDING_NAME = "unused_{:02d}.png"
-"""Of empty files that the authors' loader counts and never opens, so that it uses all samples."""
 _IMAGE_NAME = re.compile(r"(\d{8})\.png", re.ASCII)
-_VIDEO_NAME = re.compile(r"[A-Za-z0-9][\w+-]{0,99}", re.ASCII)
-_TASK_SAMPLES = 500
-"""Most samples whose images one task writes."""
 _MAX_TASK_BYTES = 2**19
 """Of what is known of a shard's samples, which a worker is told; half of what an executor takes."""
 _STREAM = 5  # of the random numbers of crops
@@ -87,122 +62,6 @@ def recognize(folder: Path) -> bool:
     if not folder.is_dir():
         return False
     return any((child / "blur").is_dir() and (child / "sharp").is_dir() for child in sorted(folder.iterdir())[:64])
-
-
-# --- export
-
-
-def export_shards(source: Source, out_dir: Path, executor: Executor, progress: Count) -> Path:
-    """Write images, boxes, guidance where there is some, and the lists of videos; return the list of the training.
-
-    Every take becomes a video, its samples numbered from 40 on in their order, with 80 empty files that the authors'
-    loader counts as the images at both ends that it leaves out. Boxes are the whole frame. Whole images are skipped.
-
-    Raises
-    ------
-    InputError
-        If a shard is damaged.
-    """
-    names = _name_samples(source)
-    items, start = [], 0
-    for part in source.parts:
-        for row in range(0, part.samples, _TASK_SAMPLES):
-            chosen = names[start + row : start + min(row + _TASK_SAMPLES, part.samples)]
-            items.append((replace(part, orders=b""), row, chosen))
-        start += part.samples
-    shape = (source.manifest.output_size, source.manifest.frames_per_sequence)
-    colors: list[Any] = []
-    for found in executor.map(partial(_write_images, out_dir, shape), items):
-        colors += found
-        progress(len(colors), len(names))
-    if source.guidance is not None:
-        _write_trends(out_dir, source.guidance, names)
-    videos: dict[Split, dict[str, None]] = {split: {} for split in SPLITS}
-    for (split, _, _), (video, _) in zip(source.reader.keys, names, strict=True):
-        videos[split][video] = None
-    for video in dict.fromkeys(video for video, _ in names):
-        for place in range(2 * _N_PADDED):
-            (out_dir / video / "blur" / _PADDING_NAME.format(place)).touch()
-    table = source.reader.table.drop(columns="order").to_dict("records")
-    columns = {
-        f"{video}/{index}": columns_of(
-            {**{str(key): value for key, value in record.items()}, "order": order, "color": color}
-        )
-        for (video, index), record, order, color in zip(names, table, source.orders, colors, strict=True)
-    }
-    write_manifest(out_dir / EXTRAS_FOLDER, replace(source.manifest, splits={}))
-    write_json(out_dir / EXTRAS_FOLDER / COLUMNS_NAME, {"schema": SCHEMA, "data": columns})
-    for split, listed in videos.items():
-        write_text(out_dir / LIST_NAMES[split], yaml.safe_dump(list(listed)))
-    return out_dir / LIST_NAMES["train"]
-
-
-def _name_samples(source: Source) -> list[tuple[str, int]]:
-    """Return the video and the index in it of every sample; a take of both splits becomes two videos."""
-    videos: dict[tuple[Split, str], str] = {}
-    counts: dict[str, int] = {}
-    names = []
-    for split, take, _ in source.reader.keys:
-        if (split, take) not in videos:
-            videos[split, take] = _name_video(take, set(videos.values()))
-        video = videos[split, take]
-        counts[video] = counts.get(video, _N_PADDED - 1) + 1
-        names.append((video, counts[video]))
-    return names
-
-
-def _name_video(take: str, used: set[str]) -> str:
-    """Return the name of a take's folder: its own where that is plain and free, or a number."""
-    if _VIDEO_NAME.fullmatch(take) and take not in used and take != EXTRAS_FOLDER:
-        return take
-    number = len(used)
-    while f"video_{number:05d}" in used:
-        number += 1
-    return f"video_{number:05d}"
-
-
-def _write_images(
-    out_dir: Path, shape: tuple[tuple[int, int], int], item: tuple[ShardPart, int, Sequence[tuple[str, int]]]
-) -> list[Any]:
-    """Write what is missing of the images of a shard's samples, and their boxes; return their color maps."""
-    size, n_frames = shape
-    part, start, names = item
-    paths = {row: [out_dir / path for path in image_paths(*name, n_frames)] for row, name in enumerate(names, start)}
-    lost = {
-        row: [(k, path) for k, path in enumerate(listed) if not _holds_image(path, size)]
-        for row, listed in paths.items()
-    }
-    missing = {row: listed for row, listed in lost.items() if listed}
-    with scratch_folder(out_dir / f"{part.split}-{part.index:05d}-{start:08d}") as scratch:
-        for listed, (blurry, sharp) in zip(missing.values(), part.read_frames(missing), strict=True):
-            for k, path in listed:
-                write_picture(path, encode_png(sharp[k - 1] if k else blurry), scratch)
-    for video, index in names:
-        with whole_file(out_dir / video / "blur_anno" / f"{index:08d}.pkl") as temporary:
-            # Plain numbers, which no version of numpy is needed for.
-            temporary.write_bytes(pickle.dumps({"bbox": [0.0, 0.0, float(size[0]), float(size[1])]}, protocol=2))
-    return part.read_colors(slice(start, start + len(names)))
-
-
-def _holds_image(path: Path, size: tuple[int, int]) -> bool:
-    return path.is_file() and is_whole_png(path.read_bytes(), size)
-
-
-def _write_trends(out_dir: Path, guidance: GuidanceReader, names: Sequence[tuple[str, int]]) -> None:
-    for row, (video, index) in enumerate(names):
-        with (
-            whole_file(out_dir / video / TREND_NAMES[0].format(index=index)) as temporary,
-            temporary.open("wb") as file,
-        ):
-            np.save(file, vectors_of(guidance.read(row)).astype(np.float32))
-
-
-def image_paths(video: str, index: int, n_sharp: int) -> list[str]:
-    """Return the paths of a sample's images below the folder: the blurry one, then the sharp ones."""
-    return [f"{video}/blur/{index:08d}.png", *(f"{video}/sharp/{index:08d}_{k:03d}.png" for k in range(n_sharp))]
-
-
-# --- import
 
 
 class _ColumnsDocument(BaseModel):

@@ -16,7 +16,7 @@ from rb2v.io.store import output_folder
 from rb2v.progress import Count
 from rb2v.shards import ShardReader, manifest_path, sha256_of
 from rb2v.shards.builder import write_data_set
-from rb2v.shards.exchange import baist, huggingface, hypercut, webdataset
+from rb2v.shards.exchange import baist, baist_export, huggingface, hypercut, webdataset
 from rb2v.shards.exchange.config import ImportConfig
 from rb2v.shards.exchange.samples import ImportPart, ImportPlan, Source
 from rb2v.shards.guidance_table import GuidanceReader, GuidanceSource, check_guidance_path, write_guidance
@@ -39,7 +39,7 @@ LAYOUTS: Mapping[str, Layout] = {
     hypercut.LAYOUT: Layout(hypercut.recognize, hypercut.export_shards, hypercut.plan_import),
     webdataset.LAYOUT: Layout(webdataset.recognize, webdataset.export_shards, webdataset.plan_import),
     huggingface.LAYOUT: Layout(huggingface.recognize, huggingface.export_shards, huggingface.plan_import),
-    baist.LAYOUT: Layout(baist.recognize, baist.export_shards, baist.plan_import),
+    baist.LAYOUT: Layout(baist.recognize, baist_export.export_shards, baist.plan_import),
 }
 """Layouts by name."""
 
