@@ -13,7 +13,7 @@ from types import MappingProxyType
 from rb2v.artifacts import Split
 from rb2v.choices import SourceLayoutName
 from rb2v.errors import InputError
-from rb2v.io.recording import VIDEO_SUFFIXES
+from rb2v.io.container import VIDEO_SUFFIXES
 from rb2v.io.store import read_text
 
 FRAME_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
