@@ -21,11 +21,8 @@ __all__ = ["REJECTIONS", "ClipSummary", "Synthesis", "SynthesizeConfig", "recomm
 __getattr__ = lazy_names(
     __name__,
     {
-        "REJECTIONS": "rb2v.stages.synthesize.gates",
-        "ClipSummary": "rb2v.stages.synthesize.stage",
-        "Synthesis": "rb2v.stages.synthesize.stage",
-        "SynthesizeConfig": "rb2v.stages.synthesize.config",
-        "recommend": "rb2v.stages.synthesize.config",
-        "run": "rb2v.stages.synthesize.stage",
+        "rb2v.stages.synthesize.config": ("SynthesizeConfig", "recommend"),
+        "rb2v.stages.synthesize.gates": ("REJECTIONS",),
+        "rb2v.stages.synthesize.stage": ("ClipSummary", "Synthesis", "run"),
     },
 )
