@@ -66,7 +66,7 @@ def train_blur2vid(
     config = recommend(**{"backbone": TrainBlur2VidConfig.backbone, **given, "crop_size": crop_size or None})
     if crop_size == 0:
         config = dataclasses.replace(config, crop_size=None)
-    sources = {"order_run": order_run, "guidance": guidance}
+    sources: dict[str, Any] = {"order_run": order_run, "guidance": guidance}
     train = partial(stage.run, shards, out, config, **sources, lpips=lpips, workers=workers, device=device)
     run_training(train, out / stage.METRICS_NAME, _print_sequence_scores)
 

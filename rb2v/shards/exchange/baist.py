@@ -58,10 +58,10 @@ _MAX_LIST_BYTES = 2**24  # of a list of videos, some thousand names
 
 
 def recognize(folder: Path) -> bool:
-    """Return whether a folder holds videos of the layout."""
+    """Return whether a folder holds videos of the layout, by their annotations."""
     if not folder.is_dir():
         return False
-    return any((child / "blur").is_dir() and (child / "sharp").is_dir() for child in sorted(folder.iterdir())[:64])
+    return any((child / "blur").is_dir() and (child / "blur_anno").is_dir() for child in sorted(folder.iterdir())[:64])
 
 
 class _ColumnsDocument(BaseModel):

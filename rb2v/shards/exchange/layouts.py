@@ -16,7 +16,7 @@ from rb2v.io.store import output_folder
 from rb2v.progress import Count
 from rb2v.shards import ShardReader, manifest_path, sha256_of
 from rb2v.shards.builder import write_data_set
-from rb2v.shards.exchange import baist, baist_export, huggingface, hypercut, webdataset
+from rb2v.shards.exchange import baist, baist_export, baist_names, huggingface, hypercut, webdataset
 from rb2v.shards.exchange.config import ImportConfig
 from rb2v.shards.exchange.samples import ImportPart, ImportPlan, Source
 from rb2v.shards.guidance_table import GuidanceReader, GuidanceSource, check_guidance_path, write_guidance
@@ -39,7 +39,7 @@ LAYOUTS: Mapping[str, Layout] = {
     hypercut.LAYOUT: Layout(hypercut.recognize, hypercut.export_shards, hypercut.plan_import),
     webdataset.LAYOUT: Layout(webdataset.recognize, webdataset.export_shards, webdataset.plan_import),
     huggingface.LAYOUT: Layout(huggingface.recognize, huggingface.export_shards, huggingface.plan_import),
-    baist.LAYOUT: Layout(baist.recognize, baist_export.export_shards, baist.plan_import),
+    baist_names.LAYOUT: Layout(baist.recognize, baist_export.export_shards, baist.plan_import),
 }
 """Layouts by name."""
 
@@ -102,9 +102,9 @@ def export_shards(
         if labels is None
         else read_orders(labels, reader, only_consistent=only_consistent)
     )
-    if guidance is not None and layout != baist.LAYOUT:
+    if guidance is not None and layout != baist_names.LAYOUT:
         problem = f"is given, and {layout!r} has no room for it"
-        raise InputError("options", problem, "guidance", f"--format {baist.LAYOUT}")
+        raise InputError("options", problem, "guidance", f"--format {baist_names.LAYOUT}")
     maps = None if guidance is None else GuidanceReader(guidance, reader)
     settings = {
         "export": {

@@ -118,8 +118,8 @@ class SmallStage(nn.Module):
         super().__init__()
         add_layers(self, inputs, outputs, width, depths)
         # So that training begins at the blurry image, and not at noise that both stages add to it.
-        nn.init.zeros_(self.ending.weight)
-        nn.init.zeros_(self.ending.bias)
+        for weight in self.get_submodule("ending").parameters():
+            nn.init.zeros_(weight)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return images, (B, outputs, H, W), of images, (B, inputs, H, W)."""
