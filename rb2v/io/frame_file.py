@@ -1,4 +1,4 @@
-"""Frames of one shape in a plain file, laid aside while a take is worked on and read back when they are needed."""
+"""A spool of frames of one shape in a plain file, read back while a take is worked on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a writer lays aside until it is whole: a name of its own, and a lock that tells the living from the left."""
+"""Temporary files and scratch folders for atomic writes, locked while their writers live."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def create_partial_file(path: Path) -> tuple[Path, int]:
 
 @contextmanager
 def scratch_folder(path: Path) -> Iterator[Path]:
-    """Yield a new folder beside ``path`` for what is laid aside while it is made; it vanishes when the block ends.
+    """Yield a new scratch folder beside ``path``; it vanishes when the block ends.
 
     What a killed writer of the same ``path`` left is removed first.
     """
@@ -74,13 +74,13 @@ def scratch_folder(path: Path) -> Iterator[Path]:
 
 
 def leftovers_of(path: Path) -> Iterator[Path]:
-    """Yield what writers of ``path``, dead or alive, have laid aside."""
+    """Yield temporary files and scratch folders of writers of ``path``, dead or alive."""
     pattern = re.compile(rf"{re.escape(PARTIAL)}([0-9a-f]{{12}}-)?{re.escape(path.name)}")
     return (other for other in path.parent.iterdir() if pattern.fullmatch(other.name))
 
 
 def leftovers_in(folders: Iterable[Path]) -> Iterator[Path]:
-    """Yield what writers, dead or alive, have laid aside anywhere in some folders."""
+    """Yield temporary files and scratch folders of writers, dead or alive, anywhere in some folders."""
     for folder in folders:
         # A list, because what is found is removed on the way.
         yield from list(folder.rglob(f"{PARTIAL}*"))

@@ -96,7 +96,7 @@ class SampleSpool:
     plate: NDArray[np.uint8] | None
     """(H, W, 3) clean background plate."""
     frames: FrameFile[np.uint8]
-    """(n, N + 2, H, W, 3): blurry frame and sharp sequence of all that were laid aside."""
+    """(n, N + 2, H, W, 3): blurry frame and sharp sequence of all that are stored."""
     indices: Sequence[int]
     """Which of those are the samples."""
 

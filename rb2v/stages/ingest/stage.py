@@ -108,7 +108,7 @@ def _locked(root: Path) -> Iterator[None]:
 
 
 def _lay_down(root: Path, take: PlannedTake, config: IngestConfig, count: Callable[[int], None]) -> None:
-    """Bring a take's files into a folder laid aside, and rename it when it is whole."""
+    """Copy a take's files into a scratch folder, and rename it when it is complete."""
     folder = root / _STAGING_NAME / take.name
     folder.mkdir(parents=True, exist_ok=True)
     wanted = {name for camera in CAMERAS for name in _file_names(take.recording(camera), camera)}

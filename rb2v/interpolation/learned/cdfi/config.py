@@ -41,7 +41,7 @@ class TrainInterpolatorConfig:
     ema_decay: EmaDecay = 0.999
     """Share of the averaged weights, which are scored and saved, that a step keeps; 0 leaves averaging out."""
     n_clip_triplets: Annotated[int, Field(ge=1, le=10**6)] = 4000
-    """Triplets that are cut out of clips, where there are any; they are laid aside in the run's folder."""
+    """Triplets that are cut out of clips, where there are any; a spool of them is in the run's folder."""
     n_held_out: Annotated[int, Field(ge=1, le=10**6)] = 32
     """Generated triplets of other photographs, on which the network is scored in the end."""
     seed: Seed = 0
