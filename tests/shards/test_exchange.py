@@ -415,7 +415,7 @@ def test_a_foreign_data_set_is_imported(foreign, tmp_path, caplog):
 
 def test_a_foreign_data_set_is_scored_without_a_psnr(foreign, tmp_path):
     import_folder(foreign, tmp_path / "shards")
-    benchmark.run(tmp_path / "shards", tmp_path / "report")
+    benchmark.run(benchmark.SessionPaths(tmp_path / "shards"), tmp_path / "report")
     results = pd.read_csv(tmp_path / "report" / "results.csv").set_index("metric")
     assert results.loc["samples.train.street", "value"] == 2
     assert results.loc[["psnr_p05.street", "psnr_median.street"], "value"].isna().all()
