@@ -139,10 +139,10 @@ def check_matting_method(name: str) -> None:
     >>> check_matting_method("crhoma")
     Traceback (most recent call last):
     ...
-    rb2v.errors.Rb2vError: 'crhoma' is no matting; expected one of chroma, background
+    rb2v.errors.Rb2vError: 'crhoma' is not a matting method; expected one of chroma, background
     """
     if name not in MATTING_METHODS:
-        raise Rb2vError(f"{name!r} is no matting; expected one of {', '.join(MATTING_METHODS)}")
+        raise Rb2vError(f"{name!r} is not a matting method; expected one of {', '.join(MATTING_METHODS)}")
 
 
 def make_matting_method(name: str, weights: Path | None = None) -> MattingMethod:

@@ -435,7 +435,7 @@ class TestCommand:
             ("photo.png --out full", "full: holds 'notes.txt'"),
             ("photo.png --out taken.mp4", "taken.mp4: is a folder"),
             ("photo.png --out notes", "notes: is a file"),
-            ("photo.png --out a.mp4 --fps 0", "fps: 0.0 is out of range"),
+            ("photo.png --out a.mp4 --fps 0", "fps: 0 is out of range"),
             ("photo.png --out a.gif --fps 100", "at most 50"),
             ("photo.png --out frames --fps 5", "fps: is not for frames"),
             ("photo.png --out frames --loop", "loop: is not for frames"),

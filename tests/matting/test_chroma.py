@@ -82,7 +82,7 @@ def test_the_foreground_of_a_plain_scene_is_found_with_its_plate():
 
 
 def test_an_unknown_matter_is_refused():
-    with pytest.raises(Rb2vError, match="'green' is no matter; expected one of chroma"):
+    with pytest.raises(Rb2vError, match="'green' is not a matting method; expected one of chroma"):
         make_matting_method("green")
 
 
