@@ -11,6 +11,7 @@ from PIL import Image
 from rb2v import profiling
 from rb2v.errors import ConfigMismatchError, InputError
 from rb2v.execution import ProcessExecutor, SerialExecutor
+from rb2v.io.aligned import AlignedTakeReader, aligned_take_path
 from rb2v.stages.align import STAGES, Execution, add_profiles, read_profiles, run, run_preview
 from rb2v.stages.build_shards import run as build_shards
 
@@ -71,7 +72,7 @@ def test_nothing_is_charged_where_nothing_is_profiled():
 @pytest.fixture(scope="module")
 def profiled(brief_session, tmp_path_factory):
     out = tmp_path_factory.mktemp("profiled") / "aligned"
-    execution = Execution(executor=ProcessExecutor(2), is_profiled=True)
+    execution = Execution(executor=ProcessExecutor(1), is_profiled=True)
     run(brief_session.raw, brief_session.calibration, out, execution=execution)
     return out
 
@@ -124,23 +125,39 @@ def test_a_damaged_profile_is_named(tmp_path):
 @pytest.fixture(scope="module")
 def preview(session, tmp_path_factory):
     out = tmp_path_factory.mktemp("preview") / "aligned_preview"
-    run_preview(session.raw, session.calibration, out, execution=Execution(executor=SerialExecutor(check_pickle=True)))
+    execution = Execution(("street_train",), SerialExecutor(check_pickle=True), is_profiled=True)
+    with pytest.MonkeyPatch.context() as patch:
+        # Of 15 small frames every second one, at half the size.
+        patch.setattr("rb2v.stages.align.context._MIN_PREVIEW_FRAMES", 7)
+        patch.setattr("rb2v.stages.align.preview._MIN_SIDE_PX", 48)
+        run_preview(session.raw, session.calibration, out, execution=execution)
     return out
 
 
-def test_a_preview_says_what_the_alignment_will(session, preview):
+def test_a_preview_says_what_the_alignment_does(session, preview):
     document = json.loads((preview / "preview.json").read_text())
     assert document["preview"] is True
-    assert document["size"] == [96, 96]
+    assert (document["size"], document["output_size"]) == ([48, 48], [96, 96])
+    assert set(document["takes"]) == {"street_train"}
     for name, take in document["takes"].items():
-        assert take["frames"] == 15
+        with AlignedTakeReader(aligned_take_path(session.aligned, name)) as reader:
+            clock, n_accepted, n_frames = reader.timing.clock, len(reader), len(reader.read_frames())
+        assert take["frames"] == 8
         assert take["accepted_share"] + sum(take["rejected_shares"].values()) == pytest.approx(1)
-        assert take["accepted_share"] > 0.8, name
-        truth = session.truth
-        assert take["timing"]["clock"] is not None, truth
+        assert take["accepted_share"] == pytest.approx(n_accepted / n_frames, abs=0.2)
+        # A tenth of a fine frame.
+        assert take["timing"]["clock"]["offset_seconds"] == pytest.approx(clock.offset_seconds, abs=5e-4)
         with Image.open(preview / take["contact_sheet"]) as sheet:
-            assert sheet.width > 500
-            assert sheet.height > 500
+            assert sheet.size == (688, 60 + 8 * 166)
+
+
+def test_a_preview_makes_few_windows(preview, profiled):
+    for name, one in read_profiles(preview).items():
+        assert one.n_frames == 8
+        # Eight samples of a quarter of the pixels.
+        assert one.stages["write"].bytes_written == 8 * 8 * 48 * 48 * 3
+        whole = read_profiles(profiled)[name]
+        assert one.stages["interpolation"].processor_seconds < whole.stages["interpolation"].processor_seconds
 
 
 def test_a_preview_leaves_nothing_that_shards_are_built_of(preview, tmp_path):
@@ -158,12 +175,17 @@ def test_previews_and_alignments_are_never_mixed(brief_session, preview, session
         run_preview(brief_session.raw, brief_session.calibration, brief_session.aligned)
 
 
-def test_the_command_previews_beside_the_alignment(brief_session, tmp_path, rb2v):
-    out = tmp_path / "aligned"
+def test_the_command_previews_beside_the_alignment(brief_session, tmp_path, rb2v, monkeypatch):
+    monkeypatch.setattr("rb2v.stages.align.context._MIN_PREVIEW_FRAMES", 4)
+    out, preview = tmp_path / "aligned", tmp_path / "aligned_preview"
     folders = ("--raw-dir", brief_session.raw, "--calibration", brief_session.calibration, "--out", out)
-    done = rb2v("align", *folders, "--preview", "--profile", "--take", "street_train", "--executor", "serial")
-    assert done.status == 0
+    options = ("--take", "hand_train", "--executor", "serial", "--min-interpolation-psnr-db", "99")
+    done = rb2v("align", *folders, *options, "--preview", "--profile")
+    # Interpolation is measured for what a preview looks at, and nothing of it is so good.
+    assert "0 % accepted, 100 % interpolation" in done.out
+    assert done.status == 2
     assert "PREVIEW" in done.out
+    assert all(name in done.out for name in STAGES)
     assert not out.exists()
-    made = {path.name for path in (tmp_path / "aligned_preview").rglob("*") if path.is_file()}
-    assert {"preview.json", "profile.json", "street_train.png"} <= made
+    made = {str(path.relative_to(preview)) for path in preview.rglob("*") if path.is_file()}
+    assert made == {"config.json", "preview.json", "profile.json", "contact_sheets/hand_train.jpg"}
