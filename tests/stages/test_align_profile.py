@@ -137,7 +137,7 @@ def preview(session, tmp_path_factory):
 def test_a_preview_says_what_the_alignment_does(session, preview):
     document = json.loads((preview / "preview.json").read_text())
     assert document["preview"] is True
-    assert (document["size"], document["output_size"]) == ([48, 48], [96, 96])
+    assert (document["size"], document["alignment"]["output_size"]) == ([48, 48], [96, 96])
     assert set(document["takes"]) == {"street_train"}
     for name, take in document["takes"].items():
         with AlignedTakeReader(aligned_take_path(session.aligned, name)) as reader:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
+from collections.abc import Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -21,13 +22,13 @@ from rb2v.profiling import stage
 from rb2v.stages.align.config import AlignConfig
 from rb2v.stages.align.context import Resources, RunContext, TakeContext
 from rb2v.stages.align.profile import record_profile, write_profiles
-from rb2v.stages.align.stage import Execution, TakeRecord, check_plates, map_takes, open_session
+from rb2v.stages.align.stage import Execution, Session, TakeRecord, check_plates, map_takes, open_session
 from rb2v.stages.align.take import MadeTake, make_take
 
 PREVIEW_NAME = "preview.json"
 SHEETS_FOLDER = "contact_sheets"
 
-PREVIEW_NOTE = "PREVIEW: some blurry frames at reduced size; not an alignment, and nothing to build shards of"
+PREVIEW_NOTE = "PREVIEW of some blurry frames at reduced size: not an alignment, and build-shards rejects it"
 """What every output of a preview says."""
 
 _SHRINK = 4  # of the output's sides: a sixteenth of the pixels
@@ -46,7 +47,9 @@ _ACCEPTED, _REJECTED = (31, 122, 77), (178, 49, 40)  # RGB of verdicts
 
 def preview_folder(out_dir: Path) -> Path:
     """Return the folder of the preview beside that of an alignment: ``session/aligned_preview``."""
-    return out_dir.with_name(f"{out_dir.name}_preview")
+    if out_dir.name in ("", ".."):
+        out_dir = out_dir.resolve()
+    return out_dir.parent / f"{out_dir.name}_preview"
 
 
 def run_preview(
@@ -79,20 +82,21 @@ def run_preview(
     InputError, Rb2vError
         As `rb2v.stages.align.run`.
     ConfigMismatchError
-        If the folder holds an alignment, or a preview with another configuration.
+        If the folder holds something else than a preview, such as an alignment.
     """
     config, resources = config or AlignConfig(), resources or Resources()
     execution = execution or Execution()
     session = open_session(raw_dir, calibration_path, config, resources, take_names=execution.take_names)
     rig = dataclasses.replace(session.rig, output_size=_preview_size(session.rig))
-    with output_folder(out_dir, session.settings | {"stage": "align-preview"}):
+    # Whatever a preview was made with, the next one replaces it.
+    with output_folder(out_dir, {"stage": "align-preview"}):
         context = RunContext(
             rig, session.calibration, config, resources, out_dir, is_profiled=execution.is_profiled, is_preview=True
         )
         records = map_takes(partial(_try_take, context=context), session.takes, execution)
         if execution.is_profiled:
             write_profiles(out_dir, {one.name: one.profile for one in records if one.profile is not None})
-        return write_json(out_dir / PREVIEW_NAME, _describe(records, rig, session.rig))
+        return write_json(out_dir / PREVIEW_NAME, _describe(records, rig, session))
 
 
 def _preview_size(rig: Rig) -> tuple[int, int]:
@@ -100,7 +104,7 @@ def _preview_size(rig: Rig) -> tuple[int, int]:
     return rig.output_size[0] // shrink, rig.output_size[1] // shrink
 
 
-def _describe(records: list[TakeRecord], rig: Rig, full: Rig) -> dict[str, Any]:
+def _describe(records: Sequence[TakeRecord], rig: Rig, session: Session) -> dict[str, Any]:
     takes = {}
     for one in sorted(records, key=lambda record: record.name):
         takes[one.name] = {
@@ -117,7 +121,7 @@ def _describe(records: list[TakeRecord], rig: Rig, full: Rig) -> dict[str, Any]:
         "preview": True,
         "note": PREVIEW_NOTE,
         "size": rig.output_size,
-        "output_size": full.output_size,
+        "alignment": session.settings,
         "takes": takes,
     }
 
