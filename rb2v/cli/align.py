@@ -245,6 +245,10 @@ def _print_shares(records: Sequence[TakeRecord]) -> None:
             echo(f"{record.name}: {shares}", soft_wrap=True)
 
 
+def _count_takes(profiles: Sequence[TakeProfile]) -> str:
+    return "one take" if len(profiles) == 1 else f"{len(profiles)} takes"
+
+
 def _print_profile(profiles: Sequence[TakeProfile]) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
@@ -270,7 +274,7 @@ def _print_profile(profiles: Sequence[TakeProfile]) -> None:
         )
     echo(table)
     echo(
-        f"{total.processor_seconds:.1f} s of processor for {total.n_frames} blurry frames of {len(profiles)} takes: "
+        f"{total.processor_seconds:.1f} s of processor for {total.n_frames} blurry frames in {_count_takes(profiles)}: "
         f"{1e3 * total.processor_seconds / n:.0f} ms per frame; {total.peak_memory_bytes / 1e6:.0f} MB of memory",
         soft_wrap=True,
     )
