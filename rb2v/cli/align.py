@@ -12,6 +12,7 @@ import typer
 
 from rb2v.cli.options import Given, OptionsOf
 from rb2v.cli.shared import (
+    EXECUTION,
     METHOD,
     Device,
     ExecutorName,
@@ -29,7 +30,7 @@ from rb2v.stages.align.config import AlignConfig
 
 if TYPE_CHECKING:
     from rb2v.artifacts import TakeRegistration
-    from rb2v.stages.align import TakeRecord
+    from rb2v.stages.align import TakeProfile, TakeRecord
 
 app, command = make_command(
     "align",
@@ -107,6 +108,23 @@ def align(
             rich_help_panel=METHOD,
         ),
     ] = False,
+    preview: Annotated[
+        bool,
+        typer.Option(
+            "--preview",
+            help="Align every tenth blurry frame at a quarter of the size, and write what tells whether takes are "
+            "good, with a contact sheet for each, to OUT_preview. OUT is left alone.",
+            rich_help_panel=EXECUTION,
+        ),
+    ] = False,
+    profile: Annotated[
+        bool,
+        typer.Option(
+            "--profile",
+            help="Print processor time and bytes by stage, and write them to profile.json.",
+            rich_help_panel=EXECUTION,
+        ),
+    ] = False,
     device: Device = "auto",
     workers: Workers = None,
     executor: ExecutorName = "auto",
@@ -128,21 +146,30 @@ def align(
         base = read_settings(AlignConfig, config)
     settings = dataclasses.replace(base, **chosen)
     records: list[stage.TakeRecord] = []
-    with show_progress("aligning takes") as show:
+    run = stage.run
+    if preview:
+        out, run = stage.preview_folder(out), stage.run_preview
+    with show_progress("previewing takes" if preview else "aligning takes") as show:
 
         def count(record: stage.TakeRecord, n_takes: int) -> None:
             records.append(record)
             show(len(records), n_takes)
 
-        written = stage.run(
+        written = run(
             raw_dir,
             calibration,
             out,
             settings,
             resources=stage.Resources(device, weights, interpolator_weights),
-            execution=stage.Execution(take or (), make_executor(workers, executor), count),
+            execution=stage.Execution(take or (), make_executor(workers, executor), count, profile),
         )
+    if preview:
+        echo(stage.PREVIEW_NOTE, soft_wrap=True)
     _print_alignment(records)
+    if preview:
+        _print_shares(records)
+    if profile:
+        _print_profile(list(stage.read_profiles(out).values()))
     echo(str(written), soft_wrap=True)
     if records and not any(record.n_accepted for record in records):
         raise Rb2vError(f"{out}: no frame of any take was accepted: {_explain_rejections(records)}")
@@ -208,3 +235,46 @@ def _print_alignment(records: Sequence[TakeRecord]) -> None:
         if record.reasons:
             reasons = ", ".join(f"{reason}: {n}" for reason, n in record.reasons.items())
             echo(f"{record.name}: not accepted: {reasons}", soft_wrap=True)
+
+
+def _print_shares(records: Sequence[TakeRecord]) -> None:
+    for record in records:
+        if record.n_frames:
+            counts = {"accepted": record.n_accepted} | dict(record.reasons)
+            shares = ", ".join(f"{100 * n / record.n_frames:.0f} % {name}" for name, n in counts.items())
+            echo(f"{record.name}: {shares}", soft_wrap=True)
+
+
+def _count_takes(profiles: Sequence[TakeProfile]) -> str:
+    return "one take" if len(profiles) == 1 else f"{len(profiles)} takes"
+
+
+def _print_profile(profiles: Sequence[TakeProfile]) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    from rb2v.stages.align import add_profiles
+
+    if not profiles:
+        echo("no profile: all takes were finished before")
+        return
+    total = add_profiles(profiles)
+    n = max(total.n_frames, 1)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("stage", no_wrap=True)
+    for name in ("processor [ms/frame]", "share", "read [MB/frame]", "written [MB/frame]"):
+        table.add_column(name, justify="right")
+    for name, cost in total.stages.items():
+        table.add_row(
+            name,
+            f"{1e3 * cost.processor_seconds / n:.1f}",
+            f"{100 * cost.processor_seconds / max(total.processor_seconds, 1e-9):.1f} %",
+            f"{cost.bytes_read / n / 1e6:.2f}",
+            f"{cost.bytes_written / n / 1e6:.2f}",
+        )
+    echo(table)
+    echo(
+        f"{total.processor_seconds:.1f} s of processor for {total.n_frames} blurry frames in {_count_takes(profiles)}: "
+        f"{1e3 * total.processor_seconds / n:.0f} ms per frame; {total.peak_memory_bytes / 1e6:.0f} MB of memory",
+        soft_wrap=True,
+    )

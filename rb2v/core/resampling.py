@@ -13,6 +13,7 @@ from rb2v.core.color import Response, encode, from_linear, to_linear
 from rb2v.core.homography import Homography, crop_homography, warp_points
 from rb2v.core.lens import LensModel, distort_points
 from rb2v.core.planes import Planes
+from rb2v.profiling import stage
 
 Picture = NDArray[np.float32]
 
@@ -76,10 +77,12 @@ class FrameWarp:
                 part = replace(part, siting=self._siting)
             if found.is_linear:
                 return self._warp_planes(part, found)
-            cut = part.rgb()
-        else:
-            cut = image[found.rows, found.columns]
-        return encode(found.resample(to_linear(cut, self._response)), self._response)
+        with stage("color conversion"):
+            cut = part.rgb() if isinstance(image, Planes) else image[found.rows, found.columns]
+            linear = to_linear(cut, self._response)
+        warped = found.resample(linear)
+        with stage("color conversion"):
+            return encode(warped, self._response)
 
     def warp_linear(self, linear: Picture) -> Picture:
         """Return the (height, width, C) output for an (H, W, C) picture in linear light, which nothing rounds or clips.
@@ -97,14 +100,17 @@ class FrameWarp:
         return distort_points(undistorted, self._lens.matrix, self._lens.distortion)
 
     def _warp_planes(self, part: Planes, found: _Map) -> NDArray[np.uint8]:
-        light = found.resample(np.asarray(cv2.LUT(part.luma, _light_of_levels(self._response)), dtype=np.float32))
-        # A copy of many levels for the look-up; half of one is added because the conversion rounds down.
-        luma = cv2.LUT(
-            (light * np.float32(_TABLE_LEVELS - 1) + np.float32(0.5)).astype(np.uint16), _levels(self._response)
-        )
+        with stage("color conversion"):
+            linear = np.asarray(cv2.LUT(part.luma, _light_of_levels(self._response)), dtype=np.float32)
+        light = found.resample(linear)
         chroma = [found.resample_chroma(plane.astype(np.float32), part.siting) for plane in part.chroma]
-        to_rgb = part.to_rgb.astype(np.float32) + np.array([0, 0, 0, 0.5], dtype=np.float32)
-        return np.asarray(cv2.transform(cv2.merge([luma, *chroma]), to_rgb).clip(0, 255).astype(np.uint8))
+        with stage("color conversion"):
+            # A copy of many levels for the look-up; half of one is added because the conversion rounds down.
+            luma = cv2.LUT(
+                (light * np.float32(_TABLE_LEVELS - 1) + np.float32(0.5)).astype(np.uint16), _levels(self._response)
+            )
+            to_rgb = part.to_rgb.astype(np.float32) + np.array([0, 0, 0, 0.5], dtype=np.float32)
+            return np.asarray(cv2.transform(cv2.merge([luma, *chroma]), to_rgb).clip(0, 255).astype(np.uint8))
 
     def _map_for(self, shape: tuple[int, ...]) -> _Map:
         size = (shape[1], shape[0])

@@ -10,6 +10,8 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from rb2v.profiling import count_bytes
+
 Kind = TypeVar("Kind", bound=np.generic)
 
 
@@ -48,7 +50,7 @@ class FrameFile(Generic[Kind]):
             raise ValueError(f"a frame of {frame.shape} among frames of {self._shape}")
         self._shape = frame.shape
         with self._path.open("ab") as file:
-            file.write(np.ascontiguousarray(frame, dtype=self._dtype).data)
+            count_bytes(written=file.write(np.ascontiguousarray(frame, dtype=self._dtype).data))
         self._n_frames += 1
 
     def __len__(self) -> int:
@@ -75,5 +77,5 @@ class FrameFile(Generic[Kind]):
         stack = np.empty((n, *self._shape), dtype=self._dtype)
         with self._path.open("rb") as file:
             file.seek(first * math.prod(self._shape) * stack.itemsize)
-            file.readinto(stack.data)
+            count_bytes(read=file.readinto(stack.data))
         return stack

@@ -16,11 +16,14 @@ from rb2v.core.temporal import MatrixProduct
 from rb2v.device import Device, make_matrix_product
 from rb2v.interpolation import Interpolator, make_interpolator
 from rb2v.io.gopro import Telemetry, read_telemetry
+from rb2v.io.video import probe_video
 from rb2v.stages.align.config import AlignConfig
 
 TelemetryReader = Callable[[tuple[Path, ...], FormatOverride], Telemetry | None]
 
 _MIN_TRACK_SIZE_PX = 64  # of the shorter side, below which little is left to tell windows apart
+_PREVIEW_STRIDE = 10  # blurry frames, of which a preview looks at one
+_MIN_PREVIEW_FRAMES = 15  # of shorter takes more are looked at: a clock needs some, and their time is short anyway
 _MAX_TRACK_SCALE = 4  # by which frames are made smaller at most; motion of a frame's step is to stay visible
 
 _logger = logging.getLogger(__name__)
@@ -47,6 +50,10 @@ class RunContext:
     resources: Resources
     out_dir: Path
     """Folder of the aligned takes."""
+    is_profiled: bool = False
+    """Whether takes are profiled by stage."""
+    is_preview: bool = False
+    """Whether only some of a take's blurry frames are looked at."""
 
 
 class _TakeLogger(logging.LoggerAdapter[logging.Logger]):
@@ -84,6 +91,18 @@ class TakeContext:
     def config(self) -> AlignConfig:
         """How the take is aligned."""
         return self.run.config
+
+    @cached_property
+    def blurry_stride(self) -> int:
+        """How many blurry frames lie between two that are aligned, plus one: 1 but in a preview."""
+        if not self.run.is_preview:
+            return 1
+        stored = [probe_video(path, self.take.blurry_format) for path in self.take.blurry]
+        n_frames = sum(
+            one.n_stated or round((one.duration_seconds or 0.0) * one.time_scale * self.rig.blurry_fps)
+            for one in stored
+        )
+        return max(min(n_frames // _MIN_PREVIEW_FRAMES, _PREVIEW_STRIDE), 1)
 
     @cached_property
     def response(self) -> Response:

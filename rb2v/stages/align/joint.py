@@ -15,6 +15,7 @@ from rb2v.core.clock import DriftPrior
 from rb2v.core.color import luminance
 from rb2v.core.homography import Homography, normalized
 from rb2v.core.joint import FrameTerms, JointFit, frame_terms, solve_jointly
+from rb2v.profiling import staged
 from rb2v.stages.align.context import TakeContext
 from rb2v.stages.align.search import Search, unclipped
 from rb2v.stages.align.track import Tracks
@@ -50,6 +51,7 @@ class HiddenShift:
         return (times > self.span_seconds[0]) & (times < self.span_seconds[1])
 
 
+@staged("registration")
 def find_hidden_shift(
     context: TakeContext, tracks: Tracks, search: Search, homography: Homography
 ) -> HiddenShift | None:

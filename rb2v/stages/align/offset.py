@@ -14,6 +14,7 @@ from rb2v.core.sync import OffsetEstimate, offset_from_gyro, offset_from_motion,
 from rb2v.errors import InputError
 from rb2v.io.gopro import read_timecode
 from rb2v.io.video import read_sound
+from rb2v.profiling import staged
 from rb2v.stages.align.context import TakeContext
 from rb2v.stages.align.track import Tracks
 
@@ -33,6 +34,7 @@ _NUMBERS_AT_ONCE = 1 << 22  # 32 MB as float64
 _SECONDS_PER_DAY = 86_400.0  # timecodes begin again at midnight
 
 
+@staged("offset")
 def estimate_offsets(context: TakeContext, tracks: Tracks) -> tuple[SourceOffset, ...]:
     """Ask every source for the coarse offset; those that cannot tell are left out, damaged ones with a warning.
 
@@ -134,7 +136,7 @@ def _from_timecode(take: Take) -> OffsetEstimate | None:
 def _from_motion(context: TakeContext, tracks: Tracks) -> OffsetEstimate:
     rig, size, windows = context.rig, context.reduced_size, tracks.windows
     blurry, blurry_times = tracks.blurry.reduced, tracks.blurry.times
-    n_blurry = min(round(_SEEN_SECONDS[0] * rig.blurry_fps), len(blurry))
+    n_blurry = min(round(_SEEN_SECONDS[0] * rig.blurry_fps / context.blurry_stride), len(blurry))
     n_windows = min(round(_SEEN_SECONDS[1] * rig.fine_fps), len(windows))
     # Large frames in small blocks, so that memory is bounded whatever their size.
     n_block = max(1, min(_WINDOWS_AT_ONCE, _NUMBERS_AT_ONCE // (3 * size[0] * size[1])))

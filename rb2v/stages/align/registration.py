@@ -14,6 +14,7 @@ from rb2v.artifacts import TakeRegistration
 from rb2v.core.color import Response, from_linear
 from rb2v.core.homography import Homography, crop_homography, normalized, warp_points
 from rb2v.core.refinement import ImagePair, Refinement, gradient_correlation, refine_jointly
+from rb2v.profiling import staged
 from rb2v.stages.align.context import TakeContext
 from rb2v.stages.align.track import Tracks
 
@@ -48,6 +49,7 @@ class MatchedFrame:
     """(H, W, 3) linear light."""
 
 
+@staged("registration")
 def measure_registration(
     context: TakeContext, matched: Sequence[MatchedFrame], homography: Homography
 ) -> tuple[TakeRegistration | None, Homography | None]:
@@ -95,6 +97,7 @@ def measure_registration(
     return registration, own
 
 
+@staged("registration")
 def find_coarse_shift(
     context: TakeContext, tracks: Tracks, offset_seconds: float, homography: Homography
 ) -> tuple[TakeRegistration | None, Homography | None]:

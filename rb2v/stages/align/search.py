@@ -13,6 +13,7 @@ from rb2v.core.blur import STORED_LEVELS, CubicWindows
 from rb2v.core.color import luminance
 from rb2v.core.temporal import Peak, errors_to_psnr, find_peak, parabola_vertex, search_errors, window_errors
 from rb2v.io.aligned import ScoreCurves
+from rb2v.profiling import staged
 from rb2v.stages.align.context import TakeContext
 from rb2v.stages.align.track import Tracks
 
@@ -46,6 +47,7 @@ def unclipped(frames: NDArray[np.uint16]) -> NDArray[np.bool_]:
     return np.asarray(frames.max(axis=2) < CLIPPED_LINEAR * STORED_LEVELS)
 
 
+@staged("search")
 def search_windows(context: TakeContext, tracks: Tracks, offset_seconds: float) -> Search:
     """Score every window in range of the coarse offset, and look further where none is clear.
 

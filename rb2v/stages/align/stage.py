@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -28,8 +29,10 @@ from rb2v.io.partial import scratch_folder
 from rb2v.io.store import output_folder, sha256_of, write_alignment
 from rb2v.io.video import probe_video, read_image
 from rb2v.matting import make_matting_method
+from rb2v.profiling import count_bytes, stage
 from rb2v.stages.align.config import AlignConfig
 from rb2v.stages.align.context import Resources, RunContext, TakeContext
+from rb2v.stages.align.profile import TakeProfile, add_profiles, record_profile, write_profiles
 from rb2v.stages.align.session import converge_clocks
 from rb2v.stages.align.take import write_take
 
@@ -53,6 +56,8 @@ class TakeRecord:
     timing: Timing
     registration: TakeRegistration | None
     """How far the two views lie off each other; None where too little tells it."""
+    profile: TakeProfile | None = None
+    """What it cost; None where that was not asked for, or the take was finished before."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,8 @@ class Execution:
     """Where takes are aligned."""
     on_take: Callable[[TakeRecord, int], None] | None = None
     """Called with the record of each take that is done, and the number of takes."""
+    is_profiled: bool = False
+    """Whether ``profile.json`` is written, see `rb2v.stages.align.profile`."""
 
 
 def run(
@@ -111,13 +118,79 @@ def run(
     """
     config = config or AlignConfig()
     resources, execution = resources or Resources(), execution or Execution()
+    session = open_session(raw_dir, calibration_path, config, resources, take_names=execution.take_names)
+    takes, calibration, rig = session.takes, session.calibration, session.rig
+    manifest = session.manifest
+    with output_folder(out_dir, session.settings):
+        context = RunContext(rig, calibration, config, resources, out_dir, is_profiled=execution.is_profiled)
+        records = map_takes(partial(_try_take, context=context), takes, execution)
+        profiles = {record.name: record.profile for record in records if record.profile is not None}
+        # A choice of takes leaves those in the folder that were finished before.
+        finished = [take for take in session.known if take in takes or _is_finished(take, out_dir)]
+        names = tuple(take.name for take in finished)
+
+        def align_again(name: str, known: AlignConfig) -> None:
+            aligned_take_path(out_dir, name).unlink()
+            take = next(take for take in finished if take.name == name)
+            again = _try_take(take, dataclasses.replace(context, config=known))
+            if isinstance(again, InputError):
+                raise again
+            if again.profile is not None:
+                before = [profiles[name]] if name in profiles else []
+                profiles[name] = add_profiles([*before, again.profile])
+
+        clock = converge_clocks(out_dir, names, rig, config, align_again) if config.positions == "clock" else None
+        frames: list[AlignedFrame] = []
+        for take in finished:
+            with AlignedTakeReader(aligned_take_path(out_dir, take.name)) as reader:
+                frames += reader.read_frames()
+        table = write_alignment(out_dir / ALIGNMENT_NAME, frames)
+        if execution.is_profiled:
+            write_profiles(out_dir, profiles)
+        # Last, because its presence says that the folder is finished.
+        write_aligned_manifest(out_dir, dataclasses.replace(manifest, takes=names, clock=clock))
+        return table
+
+
+@dataclass(frozen=True, eq=False)
+class Session:
+    """What is aligned, checked before anything is computed."""
+
+    rig: Rig
+    calibration: Calibration
+    known: Sequence[Take]
+    """All takes of the raw directory."""
+    takes: Sequence[Take]
+    """Those that are chosen."""
+    manifest: AlignedManifest
+    """Without takes."""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Everything that decides what a finished take looks like; takes may be added to a session later."""
+        settings = {"stage": "align", "version": __version__, "rig_settings": dataclasses.asdict(self.rig)}
+        stated = dataclasses.asdict(self.manifest)
+        return settings | {name: value for name, value in stated.items() if name not in ("takes", "clock")}
+
+
+def open_session(
+    raw_dir: Path, calibration_path: Path, config: AlignConfig, resources: Resources, *, take_names: Sequence[str] = ()
+) -> Session:
+    """Read what is aligned, and check all that can be checked before anything is written.
+
+    Raises
+    ------
+    InputError
+        As `run`.
+    Rb2vError
+        If the weights of the matting method or of the interpolator cannot be used.
+    """
     raw = read_raw_directory(raw_dir)
     calibration = read_calibration(calibration_path)
     _check_crop(calibration_path, calibration, raw.rig)
     unreadable: dict[str, InputError] = {}
     known = read_takes(raw_dir, on_fault=unreadable.__setitem__)
-    takes = _choose(known, execution.take_names, raw_dir, unreadable)
-    # What is not there is said before anything is written.
+    takes = _choose(known, take_names, raw_dir, unreadable)
     make_matrix_product(resources.device)
     make_matting_method(config.matter, resources.matting_weights)
     make_interpolator(config.interpolator, device=resources.device, weights=resources.interpolator_weights)
@@ -136,45 +209,46 @@ def run(
         },
         takes=(),
     )
-    # Takes may be added to a session later; everything else decides what a finished take looks like.
-    settings = {"stage": "align", "version": __version__, "rig_settings": dataclasses.asdict(raw.rig)}
-    settings |= {name: value for name, value in dataclasses.asdict(manifest).items() if name not in ("takes", "clock")}
-    with output_folder(out_dir, settings):
-        context = RunContext(raw.rig, calibration, config, resources, out_dir)
-        found: dict[str, InputError] = {}
-        # The longest first, so that none is begun when the other workers have nothing left to do.
-        ordered = sorted(takes, key=_stored_bytes, reverse=True)
-        records = execution.executor.map(partial(_try_take, context=context), ordered)
-        for take, record in zip(ordered, records, strict=True):
-            if isinstance(record, InputError):
-                found[take.name] = record
-                continue
-            logger.info("%s: %d of %d frames accepted", record.name, record.n_accepted, record.n_frames)
-            if execution.on_take is not None:
-                execution.on_take(record, len(takes))
-        if found:
-            faults = [found[take.name] for take in takes if take.name in found]
-            raise faults[0] if len(faults) == 1 else Rb2vError("\n".join(dict.fromkeys(map(str, faults))))
-        # A choice of takes leaves those in the folder that were finished before.
-        finished = [take for take in known if take in takes or _is_finished(take, out_dir)]
-        names = tuple(take.name for take in finished)
+    return Session(raw.rig, calibration, known, takes, manifest)
 
-        def align_again(name: str, known: AlignConfig) -> None:
-            aligned_take_path(out_dir, name).unlink()
-            take = next(take for take in finished if take.name == name)
-            again = _try_take(take, dataclasses.replace(context, config=known))
-            if isinstance(again, InputError):
-                raise again
 
-        clock = converge_clocks(out_dir, names, raw.rig, config, align_again) if config.positions == "clock" else None
-        frames: list[AlignedFrame] = []
-        for take in finished:
-            with AlignedTakeReader(aligned_take_path(out_dir, take.name)) as reader:
-                frames += reader.read_frames()
-        table = write_alignment(out_dir / ALIGNMENT_NAME, frames)
-        # Last, because its presence says that the folder is finished.
-        write_aligned_manifest(out_dir, dataclasses.replace(manifest, takes=names, clock=clock))
-        return table
+def map_takes(
+    function: Callable[[Take], TakeRecord | InputError], takes: Sequence[Take], execution: Execution
+) -> list[TakeRecord]:
+    """Do something with every take, and return the records of all.
+
+    Parameters
+    ----------
+    function : callable
+        Returns a take's record, or what is wrong with the take.
+    takes : sequence of Take
+        The takes.
+    execution : Execution
+        Where it is done, and who is told.
+
+    Raises
+    ------
+    InputError
+        If something is wrong with a take; once the others are done.
+    Rb2vError
+        If that is so of several.
+    """
+    found: dict[str, InputError] = {}
+    records: list[TakeRecord] = []
+    # The longest first, so that none is begun when the other workers have nothing left to do.
+    ordered = sorted(takes, key=_stored_bytes, reverse=True)
+    for take, record in zip(ordered, execution.executor.map(function, ordered), strict=True):
+        if isinstance(record, InputError):
+            found[take.name] = record
+            continue
+        logger.info("%s: %d of %d frames accepted", record.name, record.n_accepted, record.n_frames)
+        records.append(record)
+        if execution.on_take is not None:
+            execution.on_take(record, len(takes))
+    if found:
+        faults = [found[take.name] for take in takes if take.name in found]
+        raise faults[0] if len(faults) == 1 else Rb2vError("\n".join(dict.fromkeys(map(str, faults))))
+    return records
 
 
 def _choose(takes: Sequence[Take], names: Sequence[str], raw_dir: Path, faults: Mapping[str, InputError]) -> list[Take]:
@@ -230,7 +304,14 @@ def _stored_bytes(take: Take) -> int:
     return sum(path.stat().st_size for path in (*take.blurry, *take.sharp))
 
 
-def _check_plates(take: Take, calibration: Calibration) -> None:
+def check_plates(take: Take, calibration: Calibration) -> None:
+    """Check that a take's clean plates are of the sizes that the calibration was made for.
+
+    Raises
+    ------
+    InputError
+        If one is not, or cannot be read.
+    """
     plates = ((take.plate_blurry, calibration.size_blurry), (take.plate_sharp, calibration.size_sharp))
     for plate, size in plates:
         if plate is not None:
@@ -249,6 +330,7 @@ def _digest_inputs(take: Take) -> str:
     for path in (*take.blurry, *take.sharp, take.plate_blurry, take.plate_sharp):
         digest.update(b"|")
         if path is not None:
+            count_bytes(read=path.stat().st_size)
             digest.update(bytes.fromhex(sha256_of(path)))
     return digest.hexdigest()
 
@@ -270,17 +352,23 @@ def align_take(take: Take, context: RunContext) -> TakeRecord:
         If a video or a plate cannot be decoded or has another size than the calibration, or no screen is seen in a
         green-screen take.
     """
-    _check_plates(take, context.calibration)
+    check_plates(take, context.calibration)
     path = aligned_take_path(context.out_dir, take.name)
-    inputs_sha256 = _digest_inputs(take)
-    if not _is_made_from(path, inputs_sha256):
-        # What does not fit in memory goes beside the file.
-        with scratch_folder(path) as scratch:
-            write_take(TakeContext(take, context, scratch), path, inputs_sha256)
-    with AlignedTakeReader(path) as reader:
-        frames = reader.read_frames()
-        reasons = Counter(frame.reason for frame in frames if not frame.accepted)
-        return TakeRecord(take.name, len(frames), len(reader), reasons, reader.timing, reader.registration)
+    with record_profile(is_on=context.is_profiled) as recorded:
+        with stage("inputs"):
+            inputs_sha256 = _digest_inputs(take)
+        is_made = not _is_made_from(path, inputs_sha256)
+        if is_made:
+            # What does not fit in memory goes beside the file.
+            with scratch_folder(path) as scratch:
+                write_take(TakeContext(take, context, scratch), path, inputs_sha256)
+        with AlignedTakeReader(path) as reader:
+            frames, n_accepted = reader.read_frames(), len(reader)
+            timing, registration = reader.timing, reader.registration
+        recorded.n_frames = len(frames)
+    reasons = Counter(frame.reason for frame in frames if not frame.accepted)
+    profile = recorded.profile if is_made else None
+    return TakeRecord(take.name, len(frames), n_accepted, reasons, timing, registration, profile)
 
 
 def _is_finished(take: Take, out_dir: Path) -> bool:

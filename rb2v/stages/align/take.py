@@ -23,6 +23,7 @@ from rb2v.io.aligned import AlignedTake, FrameChecks, write_aligned_take
 from rb2v.io.frame_file import FrameFile
 from rb2v.io.video import read_image
 from rb2v.matting import make_matting_method
+from rb2v.profiling import count_bytes, stage
 from rb2v.stages.align.context import TakeContext
 from rb2v.stages.align.joint import MAX_TIME_ERROR_FRAMES, HiddenShift, find_hidden_shift
 from rb2v.stages.align.matte import CompositeLimits, SampleSpool, reject_broken_composites
@@ -53,10 +54,19 @@ _MAX_ROUNDS = 5  # two for a shift that bends the clock, three for the rest of t
 _MAX_SHARED_COLOR_FRAMES = 24  # enough for one map of twelve numbers (docs/alignment.md)
 
 
+@dataclass(frozen=True, eq=False)
+class MadeTake:
+    """A take that is aligned and not written yet; its frames lie in the scratch folder."""
+
+    aligned: AlignedTake
+    samples: SampleSpool
+    """One for each accepted frame, in order."""
+    blurry: BlurryTrack
+    """All blurry frames."""
+
+
 def write_take(context: TakeContext, path: Path, inputs_sha256: str) -> None:
     """Align one take and write its file, atomically.
-
-    The BLAS has one thread, because the last bits of its sums depend on their number, and so would the file.
 
     Parameters
     ----------
@@ -64,6 +74,29 @@ def write_take(context: TakeContext, path: Path, inputs_sha256: str) -> None:
         The take, and all that it is aligned with.
     path : Path
         The file.
+    inputs_sha256 : str
+        The digest of what it is made from.
+
+    Raises
+    ------
+    InputError
+        As `make_take`.
+    """
+    made = make_take(context, inputs_sha256)
+    with stage("write"), threadpool_limits(1, "blas"):
+        write_aligned_take(path, made.aligned, made.samples)
+        count_bytes(written=path.stat().st_size)
+
+
+def make_take(context: TakeContext, inputs_sha256: str) -> MadeTake:
+    """Align one take.
+
+    The BLAS has one thread, because the last bits of its sums depend on their number, and so would the result.
+
+    Parameters
+    ----------
+    context : TakeContext
+        The take, and all that it is aligned with.
     inputs_sha256 : str
         The digest of what it is made from.
 
@@ -80,7 +113,8 @@ def write_take(context: TakeContext, path: Path, inputs_sha256: str) -> None:
             config = context.config
             matting = make_matting_method(config.matter, context.run.resources.matting_weights)
             limits = CompositeLimits(config.min_composite_psnr_db, config.min_explained_psnr_db)
-            frames, samples = reject_broken_composites(frames, samples, matting, context.response, limits)
+            with stage("matte"):
+                frames, samples = reject_broken_composites(frames, samples, matting, context.response, limits)
         aligned = AlignedTake(
             context.take,
             frames,
@@ -91,7 +125,7 @@ def write_take(context: TakeContext, path: Path, inputs_sha256: str) -> None:
             inputs_sha256,
             registration,
         )
-        write_aligned_take(path, aligned, samples)
+        return MadeTake(aligned, samples, windows.samples.tracks.blurry)
 
 
 def _register(context: TakeContext) -> tuple[_Windows, TakeRegistration | None]:
@@ -161,7 +195,8 @@ class _Rounds:
         self._folder = context.scratch
         self._n_rounds = 0
         blurry = Recording(take.blurry, calibration.size_blurry, rig.blurry_fps, override=take.blurry_format)
-        track = blurry.warp(_make_warp(context, np.eye(3), "blurry"), context.scratch / "blurry")
+        warp = _make_warp(context, np.eye(3), "blurry")
+        track = blurry.warp(warp, context.scratch / "blurry", every=context.blurry_stride)
         sizes = (context.track_size, context.reduced_size)  # by way of the track's size, as the sharp frames go
         reduced = reduce_frames(track, context.response, sizes, context.scratch / "small")
         whole = None
@@ -195,7 +230,9 @@ class _Rounds:
         if sharp.n_positions < 1:
             problem = f"holds {len(track.times)} frames"
             raise InputError(context.take.sharp[0], problem, expected="at least one whole window")
-        reduced = sharp.reduce(context.track_size, context.reduced_size, self._folder / "reduced")
+        reduced = sharp.reduce(
+            context.track_size, context.reduced_size, self._folder / "reduced", measures=context.blurry_stride == 1
+        )
         blur_track = sharp.make_blur_track(self._folder / "blur") if context.config.search == "full" else None
         tracks = Tracks(self._blurry, sharp, reduced, reduced.windows(context.rig), blur_track, flicker)
         samples = _Samples(context, tracks, FrameFile(self._folder / "samples", np.uint8))
@@ -295,9 +332,12 @@ class _Samples:
     ) -> _Sample:
         image = self.tracks.blurry.image(index)
         if color is None:
-            color = self.photometry.fit([self.photometry.pairs(blur, image)])
-        psnr_db, sample = self.photometry.make_sample(blur, sequence, image, color)
-        self.stored.append(np.concatenate([sample.blurry[None], sample.sharp]))
+            with stage("color fit"):
+                color = self.photometry.fit([self.photometry.pairs(blur, image)])
+        with stage("color conversion"):
+            psnr_db, sample = self.photometry.make_sample(blur, sequence, image, color)
+        with stage("write"):
+            self.stored.append(np.concatenate([sample.blurry[None], sample.sharp]))
         return _Sample(color, psnr_db, len(self.stored) - 1)
 
 
@@ -357,13 +397,13 @@ def _find_windows(
     clock = fit_take_clock(context, tracks, search) if config.positions == "clock" else None
     if clock is not None:
         nearby = Neighbourhoods(context, tracks, search, clock)
-        timing = dataclasses.replace(
-            timing,
-            clock=clock,
-            exposure=estimate_exposure(context, nearby),
-            rolling_shutter=estimate_rolling_shutter(context, nearby),
-        )
+        with stage("timing"):
+            exposure = estimate_exposure(context, nearby)
+            rolling_shutter = estimate_rolling_shutter(context, nearby)
+        timing = dataclasses.replace(timing, clock=clock, exposure=exposure, rolling_shutter=rolling_shutter)
     places = assign_positions(context, tracks, search, clock)
+    if context.blurry_stride > 1:
+        tracks.measure_near([place.position for place in places], context.track_size)
     checks = check_frames(tracks, places, search.confident)
     gate = QualityGate(config, tracks, search, checks, clock)
     chosen = _choose_frames(context, places, gate, search, clock)
@@ -447,7 +487,8 @@ def _shared_color(windows: _Windows, shifts: NDArray[np.float64] | None) -> Colo
     for index in chosen:
         blur, _ = samples.tracks.window(places[index].position, shifts)
         pairs.append(samples.photometry.pairs(blur, samples.tracks.blurry.image(index)))
-    return samples.photometry.fit(pairs)
+    with stage("color fit"):
+        return samples.photometry.fit(pairs)
 
 
 def _make_plate(context: TakeContext, homography: Homography, fallback: ColorMap) -> NDArray[np.uint8] | None:

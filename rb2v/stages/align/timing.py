@@ -17,6 +17,7 @@ from rb2v.core.color import luminance
 from rb2v.core.flicker import Flicker
 from rb2v.core.temporal import StepSums, box_weights, parabola_vertex
 from rb2v.errors import InputError
+from rb2v.profiling import staged
 from rb2v.stages.align.context import TakeContext
 from rb2v.stages.align.search import Search, unclipped
 from rb2v.stages.align.track import Tracks
@@ -34,6 +35,7 @@ _MIN_SIGNIFICANCE = 3.0  # standard errors
 _MAX_SHUTTER_SECONDS = 1.0  # telemetry that states longer ones is broken
 
 
+@staged("timing")
 def fit_take_clock(context: TakeContext, tracks: Tracks, search: Search) -> ClockModel | None:
     """Fit the clock through the frames whose own peaks are clear; None where too few agree."""
     confident = search.confident

@@ -37,12 +37,14 @@ from rb2v.interpolation import Interpolator, is_scene_cut
 from rb2v.io.frame_file import FrameFile
 from rb2v.io.picture_track import NO_OVERRIDE
 from rb2v.io.video import map_frames, probe_video
+from rb2v.profiling import count_bytes, stage, staged
 
 _N_BLOCKS = 8  # across and down, in which interpolation is judged
 _N_WORST_BLOCKS = 8  # the worst eighth of 64
 _DARK_LINEAR = 0.01  # of linear light, added to both, so that noise in the dark is no change of light
 _LIGHT_STRIDE = 8  # pixels, of which one tells the light of lamps: 3,000 of 448 x 448
 _NODE_STEP_FRAMES = 0.25  # of fine frames: rows between two such times are a blend of both
+_NOTHING: NDArray[np.uint8] = np.empty(0, dtype=np.uint8)  # stands in for a frame that is not warped
 _MAX_RATE_DIFFERENCE = 0.02  # relative; 59.94 for 60 is 0.001, and 120 for 100 is another rig
 
 
@@ -88,8 +90,8 @@ class Recording:
         self._decoded_path = decoded
         self._decoded: tuple[DecodedFrames, Track] | None = None
 
-    def warp(self, warp: FrameWarp, scratch: Path) -> Track:
-        """Warp every frame once, into a file.
+    def warp(self, warp: FrameWarp, scratch: Path, *, every: int = 1) -> Track:
+        """Warp every frame once, into a file; or one of ``every`` frames, whatever is decoded.
 
         Raises
         ------
@@ -101,34 +103,43 @@ class Recording:
             decoded, track = self._decoded
             frames = FrameFile(scratch, np.uint8)
             for image in decoded:
-                frames.append(warp(image))
+                with stage("warp"):
+                    frames.append(warp(image))
             return dataclasses.replace(track, frames=frames)
         stored = None if self._decoded_path is None else DecodedFrames(self._decoded_path)
-        track = self._decode(warp, scratch, stored)
+        track = self._decode(warp, scratch, stored, every)
         self._decoded = None if stored is None else (stored, track)
         return track
 
-    def _decode(self, warp: FrameWarp, scratch: Path, stored: DecodedFrames | None) -> Track:
+    @staged("decode")
+    def _decode(self, warp: FrameWarp, scratch: Path, stored: DecodedFrames | None, every: int) -> Track:
         frames = FrameFile(scratch, np.uint8)
         times: list[float] = []
         differences: list[float] = []
         before: list[NDArray[np.float32]] = []
+        is_wanted = (index % every == 0 for index in itertools.count())
 
         def check_and_warp(image: NDArray[np.uint8] | Planes) -> NDArray[np.uint8]:
             height, width = image.shape[:2]
             if (width, height) != self._size:
                 expected = f"{self._size[0]}x{self._size[1]} as in the calibration"
                 raise InputError(self._paths[0], f"its frames are {width}x{height}", expected=expected)
-            seen = thumbnail(luma_of(image))
-            if before:
-                differences.append(difference_levels(before.pop(), seen))
-            before.append(seen)
+            with stage("warp"):
+                seen = thumbnail(luma_of(image))
+                if before:
+                    differences.append(difference_levels(before.pop(), seen))
+                before.append(seen)
+                warped = warp(image) if next(is_wanted) else _NOTHING
             if stored is not None:
-                stored.append(image)
-            return warp(image)
+                with stage("decode"):
+                    stored.append(image)
+            return warped
 
+        count_bytes(read=sum(path.stat().st_size for path in self._paths))
         for frame in map_frames(self._paths, check_and_warp, self._override):
-            frames.append(frame.image)
+            if frame.image is not _NOTHING:
+                with stage("warp"):
+                    frames.append(frame.image)
             times.append(frame.time_seconds)
         tick_seconds = probe_video(self._paths[0], self._override).tick_seconds
         known_times = even_times(np.array(times, dtype=np.float64), tick_seconds)
@@ -144,7 +155,7 @@ class Recording:
             counts = f"{repeated.sum()} of {len(repeated)}"
             problem = f"{counts} frames repeat the one before: it was converted from another rate"
             raise InputError(self._paths[0], problem, expected="the camera's own file")
-        return Track(frames, known_times, repeated)
+        return Track(frames, known_times[::every], repeated[::every])
 
 
 class DecodedFrames:
@@ -166,7 +177,7 @@ class DecodedFrames:
         planes = [image.luma, *image.chroma] if isinstance(image, Planes) else [image]
         with self._path.open("ab") as file:
             for plane in planes:
-                file.write(np.ascontiguousarray(plane).data)
+                count_bytes(written=file.write(np.ascontiguousarray(plane).data))
         self._kinds.append(_without_pixels(image) if isinstance(image, Planes) else image.shape)
 
     def __iter__(self) -> Iterator[NDArray[np.uint8] | Planes]:
@@ -186,9 +197,11 @@ def _without_pixels(image: Planes) -> Planes:
 
 
 def _read(file: BinaryIO, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    count_bytes(read=math.prod(shape))
     return np.frombuffer(file.read(math.prod(shape)), dtype=np.uint8).reshape(shape)
 
 
+@staged("timing")
 def measure_flicker(track: Track, response: Response) -> Flicker | None:
     """Find the flicker of lamps in a recording; None where its light does not beat with the mains."""
     if len(track.times) < 2:
@@ -324,6 +337,7 @@ class SharpSource:
         steps = np.diff(self._track.times[originals.start : originals.stop])
         return bool(np.any(steps > GAP_FRAMES / self._rig.sharp_fps))
 
+    @staged("interpolation")
     def window(
         self, position: int, row_shifts: NDArray[np.float64] | None = None
     ) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
@@ -382,7 +396,10 @@ class SharpSource:
                 rough = {time for place, time in zip(some, times, strict=True) if place in cheap}
                 yield from self._interpolator.between(frame_a, self._linear(index + 1), times, averaged=rough)
 
-    def reduce(self, track_size: tuple[int, int], size: tuple[int, int], scratch: Path) -> ReducedTrack:
+    @staged("reduce")
+    def reduce(
+        self, track_size: tuple[int, int], size: tuple[int, int], scratch: Path, *, measures: bool = True
+    ) -> ReducedTrack:
         """Make the whole recording small, and measure it.
 
         Parameters
@@ -393,30 +410,75 @@ class SharpSource:
             Width and height of what is kept.
         scratch : Path
             A file for the frames.
+        measures : bool
+            Whether interpolation and scene cuts are measured everywhere; `measure_near` does it where it is left out.
         """
         n = len(self._track.times)
-        frames = FrameFile(scratch, np.uint16)
         light_changes, psnrs, is_cut = np.zeros(n - 1), np.full(n, np.nan), np.zeros(n - 1, dtype=np.bool_)
+        reduced = ReducedTrack(FrameFile(scratch, np.uint16), light_changes, psnrs, is_cut)
         frame = self._reduced(0, track_size)
         kept = _keep(frame, size)
-        frames.append(kept)
+        reduced.frames.append(kept)
         middle: NDArray[np.float32] | None = None
         for index in range(n - 1):
             following = self._reduced(index + 1, track_size)
-            is_cut[index] = is_scene_cut(frame, following, coded=self._response == "linear")
-            (half,) = self._interpolator.between(frame, following, [0.5])
-            if middle is not None:
-                (again,) = self._interpolator.between(middle, half, [0.5])
-                psnrs[index] = _worst_part_psnr(again, frame, self._response)
+            if measures:
+                middle = self._measure(reduced, index, middle, (frame, following))
             kept_following = _keep(following, size)
             light_changes[index] = _light_change(kept, kept_following)
-            frames.append(kept_following)
-            frame, kept, middle = following, kept_following, half
+            reduced.frames.append(kept_following)
+            frame, kept = following, kept_following
         # Across a gap nothing was interpolated that a frame's own window needs.
-        gaps = np.diff(self._track.times) > GAP_FRAMES / self._rig.sharp_fps
-        psnrs[np.append(gaps, False) | np.append(False, gaps)] = np.nan
-        return ReducedTrack(frames, light_changes, psnrs, is_cut)
+        psnrs[self._beside_gaps()] = np.nan
+        return reduced
 
+    @staged("reduce")
+    def measure_near(self, reduced: ReducedTrack, positions: Sequence[int], track_size: tuple[int, int]) -> None:
+        """Measure interpolation and scene cuts for the windows at some positions, in place.
+
+        Parameters
+        ----------
+        reduced : ReducedTrack
+            What `reduce` made without measuring.
+        positions : sequence of int
+            Of the windows; those outside the recording are passed over.
+        track_size : tuple of int
+            As for `reduce`.
+        """
+        for position in positions:
+            if not 0 <= position < self.n_positions:
+                continue
+            originals = self.originals(position)
+            first, stop = max(originals.start - 1, 0), min(originals.stop, self.last_original)
+            frame, middle = self._reduced(first, track_size), None
+            for index in range(first, stop):
+                following = self._reduced(index + 1, track_size)
+                middle = self._measure(reduced, index, middle, (frame, following))
+                frame = following
+        reduced.interpolation_psnr[self._beside_gaps()] = np.nan
+
+    def _measure(
+        self,
+        reduced: ReducedTrack,
+        index: int,
+        middle: NDArray[np.float32] | None,
+        pair: tuple[NDArray[np.float32], NDArray[np.float32]],
+    ) -> NDArray[np.float32]:
+        """Measure from an original frame to the next, given the frame half-way before it, and return the one after."""
+        reduced.is_cut[index] = is_scene_cut(*pair, coded=self._response == "linear")
+        with stage("interpolation"):
+            (half,) = self._interpolator.between(*pair, [0.5])
+        if middle is not None:
+            with stage("interpolation"):
+                (again,) = self._interpolator.between(middle, half, [0.5])
+            reduced.interpolation_psnr[index] = _worst_part_psnr(again, pair[0], self._response)
+        return half
+
+    def _beside_gaps(self) -> NDArray[np.bool_]:
+        gaps = np.diff(self._track.times) > GAP_FRAMES / self._rig.sharp_fps
+        return np.append(gaps, False) | np.append(False, gaps)
+
+    @staged("interpolation")
     def make_blur_track(self, scratch: Path) -> BlurTrack:
         """Interpolate the whole blur track at the output's size, into a file."""
         frames, fine = FrameFile(scratch, np.uint16), self._rig.blur_factor
@@ -429,8 +491,10 @@ class SharpSource:
         return shrink(self._linear(index), size)
 
     def _linear(self, index: int) -> NDArray[np.float32]:
-        linear = to_linear(np.asarray(self._track.frames[index]), self._response)
-        return linear if self._gains is None else linear / np.float32(self._gains[index])
+        coded = np.asarray(self._track.frames[index])
+        with stage("color conversion"):
+            linear = to_linear(coded, self._response)
+            return linear if self._gains is None else linear / np.float32(self._gains[index])
 
 
 def shrink(image: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
@@ -477,6 +541,7 @@ def _shift_nodes(
     return nodes.tolist(), shares.astype(np.float32)
 
 
+@staged("reduce")
 def reduce_frames(
     track: Track, response: Response, sizes: Sequence[tuple[int, int]], scratch: Path
 ) -> FrameFile[np.uint16]:
@@ -495,7 +560,8 @@ def reduce_frames(
     """
     reduced = FrameFile(scratch, np.uint16)
     for frame in track.frames:
-        linear = to_linear(np.asarray(frame), response)
+        with stage("color conversion"):
+            linear = to_linear(np.asarray(frame), response)
         for size in sizes:
             linear = shrink(linear, size)
         reduced.append(quantize(linear))
@@ -549,6 +615,10 @@ class Tracks:
         if self.blur_track is not None and row_shifts is None:
             return self.blur_track.window(position)
         return self.sharp.window(position, row_shifts)
+
+    def measure_near(self, positions: Sequence[int], track_size: tuple[int, int]) -> None:
+        """Measure interpolation and scene cuts where that was left out; as `SharpSource.measure_near`."""
+        self.sharp.measure_near(self.reduced, positions, track_size)
 
     def has_cut(self, position: int) -> bool:
         """Return whether the scene changes inside the window at a position."""
