@@ -279,8 +279,14 @@ class TrajectorySuite(ShardsSuite[TrajectoryCell]):
         ]
 
     def _draw(self, target: LandmarkTarget, true: Points, estimates: Mapping[str, Points]) -> list[Gallery]:
-        """Return blurry images with the true trajectories and those of each estimate, of samples that move a lot."""
+        """Return blurry images with the true trajectories and those of each estimate.
+
+        Samples are shown that move a lot, and in which all of them have found the landmarks in most frames.
+        """
+        n_seen = [np.isfinite(points).all(axis=(2, 3)).sum(axis=1) for points in (true, *estimates.values())]
+        is_seen = np.min(n_seen, axis=0) > true.shape[1] // 2
         moved = np.nan_to_num(np.linalg.norm(true[:, -1] - true[:, 0], axis=-1)[:, list(MEASURES[target].points)])
+        moved[~is_seen] = -1
         parts = np.array_split(np.arange(len(true)), max(min(self.config.shown_sequences, len(true)), 1))
         drawn_points = list(_DRAWN_POINTS[target])
         labels = {name: label for name, label, _ in self._rows()}
