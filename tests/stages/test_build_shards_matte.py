@@ -268,7 +268,7 @@ def test_takes_without_a_screen_need_no_weights(tmp_path, halving):
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"matter": "magic"}, "'magic' is no matter"),
+        ({"matter": "magic"}, "'magic' is not a matting method"),
         ({"matter": 3}, "manifest.json: config.matter: "),
         ({"weights_sha256": 3}, "manifest.json: config.weights_sha256: "),
         ({"min_composite_psnr_db": "high"}, "manifest.json: config.min_composite_psnr_db: "),
