@@ -476,7 +476,7 @@ class SharpSource:
 
     def _beside_gaps(self) -> NDArray[np.bool_]:
         gaps = np.diff(self._track.times) > GAP_FRAMES / self._rig.sharp_fps
-        return np.append(gaps, False) | np.append(False, gaps)
+        return np.asarray(np.append(gaps, False) | np.append(False, gaps), dtype=np.bool_)
 
     @staged("interpolation")
     def make_blur_track(self, scratch: Path) -> BlurTrack:
