@@ -20,7 +20,7 @@ from rb2v.io.store import read_alignment
 from rb2v.io.video import iter_frames, read_sound
 from rb2v.simulator.camera import NoiseBank
 from rb2v.simulator.rig import frame_times
-from rb2v.stages.align import AlignConfig, Execution, run
+from rb2v.stages.align import AlignConfig, Execution, Resources, run
 
 TAKE = "street_train"
 TRUE_OFFSET_WITHIN_SECONDS = {"sound": 0.005, "gyro": 0.02, "motion": 0.04}
@@ -309,5 +309,5 @@ def test_a_gpu_that_is_not_there_is_said_before_anything_is_written(session, tmp
     torch = pytest.importorskip("torch")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(Rb2vError, match="finds no CUDA device"):
-        run(session.raw, session.calibration, tmp_path / "aligned", device="cuda")
+        run(session.raw, session.calibration, tmp_path / "aligned", resources=Resources("cuda"))
     assert not (tmp_path / "aligned").exists()
