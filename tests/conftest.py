@@ -51,6 +51,19 @@ def _same_random_numbers():
         torch.manual_seed(0)
 
 
+@pytest.fixture(autouse=True)
+def _narrow_decomposers(request, monkeypatch):
+    """Stages of the backbone zhong with few channels: the published ones take 10 s an image.
+
+    Here, because a conftest.py of a folder that comes before this file by name keeps doctest from collecting it.
+    """
+    if request.path.parent.name == "blur2vid":
+        from rb2v.blur2vid.backbones.zhong import decomposer
+
+        monkeypatch.setattr(decomposer, "WIDTH", 4)
+        monkeypatch.setattr(decomposer, "N_BLOCKS", 1)
+
+
 @pytest.fixture
 def rb2v(monkeypatch, capsys):
     """The command line in this process: ``rb2v("align", "--out", folder)`` returns an `Outcome`."""
