@@ -16,7 +16,7 @@ from rb2v.blur2vid.backbones import Backbone, make_backbone
 from rb2v.blur2vid.config import TrainBlur2VidConfig
 from rb2v.errors import InputError, Rb2vError
 from rb2v.io.store import SCHEMA, check_schema, validate
-from rb2v.training.tensor_files import fill, read_tensors, write_tensors
+from rb2v.training.tensor_files import check_header, fill, read_tensors, write_tensors
 
 KIND = "blur2vid"
 FORMAT = 1
@@ -90,9 +90,7 @@ def load_backbone(path: Path) -> Trained:
         path = path / CHECKPOINT_NAME
     header, tensors = read_tensors(path, _EXPECTED)
     check_schema(path, header)
-    for name, value in (("kind", KIND), ("format", FORMAT)):
-        if header.get(name) != value:
-            raise InputError(path, f"is {header.get(name)!r}", name, expected=str(value))
+    check_header(path, header, kind=KIND, format_version=FORMAT)
     if not isinstance(header.get("config"), dict):
         raise InputError(path, "is missing, or no JSON object", "config", _EXPECTED)
     config = validate(TrainBlur2VidConfig, header["config"], path)

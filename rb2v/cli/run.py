@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -244,7 +244,7 @@ class Session:
     def _fingerprint(self, calibration: Path) -> str:
         """Return a digest of the calibration, and of the names, sizes and times of all files that it is made from."""
         digest = hashlib.sha256(calibration.read_bytes())
-        for path in _files_of(self.raw):
+        for path in sorted(path for path in self.raw.rglob("*") if path.is_file()):
             status = path.stat()
             digest.update(f"{path.relative_to(self.raw)}|{status.st_size}|{status.st_mtime_ns}\n".encode())
         return digest.hexdigest()
@@ -254,10 +254,6 @@ def _print_line(text: str) -> None:
     from rich.text import Text
 
     echo(Text(text), soft_wrap=True)
-
-
-def _files_of(folder: Path) -> Iterator[Path]:
-    yield from sorted(path for path in folder.rglob("*") if path.is_file())
 
 
 def _invoke(arguments: list[str]) -> None:

@@ -14,7 +14,7 @@ from rb2v.errors import InputError, Rb2vError
 from rb2v.hypercut.config import TrainHyperCutConfig, recommend
 from rb2v.hypercut.networks import OrderNetwork, make_order_network
 from rb2v.hypercut.networks.residual import MAX_UPSTREAM_DIMENSIONS
-from rb2v.io.store import SCHEMA, check_schema, validate
+from rb2v.io.store import SCHEMA, check_schema, sha256_of, validate
 from rb2v.training.state_dicts import read_state_dict
 from rb2v.training.tensor_files import check_file, describe, fill, read_tensors, write_tensors
 
@@ -58,6 +58,19 @@ def save_order_network(
         "data_sha256": data_sha256,
     }
     return write_tensors(path, weights, json.dumps(header))
+
+
+def digest_order_network(run: Path) -> str:
+    """Return the SHA-256 of an order network's file, given itself or as the folder of its run.
+
+    Raises
+    ------
+    InputError
+        If there is no such file, or it is too large.
+    """
+    path = run / CHECKPOINT_NAME if run.is_dir() else run
+    check_file(path, "what 'rb2v train-hypercut' wrote")  # before a digest that might take hours
+    return sha256_of(path)
 
 
 def load_order_network(path: Path) -> tuple[OrderNetwork, TrainHyperCutConfig]:

@@ -53,6 +53,19 @@ def check_file(path: Path, expected: str) -> None:
         raise InputError(path, f"is larger than {MAX_FILE_BYTES >> 20} MiB", expected=expected)
 
 
+def check_header(path: Path, header: Mapping[str, Any], *, kind: str, format_version: object) -> None:
+    """Check that the header of a file names the kind and the version of its contents.
+
+    Raises
+    ------
+    InputError
+        If it names others; ``key`` is ``kind`` or ``format``.
+    """
+    for name, value in (("kind", kind), ("format", format_version)):
+        if header.get(name) != value:
+            raise InputError(path, f"is {header.get(name)!r}", name, expected=str(value))
+
+
 def read_tensors(path: Path, expected: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Read what `write_tensors` wrote.
 

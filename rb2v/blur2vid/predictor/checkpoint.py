@@ -17,7 +17,7 @@ from rb2v.blur2vid.predictor.networks import Predictor, make_predictor
 from rb2v.core.motion_classes import CLASS_NAMES
 from rb2v.errors import InputError
 from rb2v.io.store import SCHEMA, check_schema, validate
-from rb2v.training.tensor_files import fill, read_tensors, write_tensors
+from rb2v.training.tensor_files import check_header, fill, read_tensors, write_tensors
 
 KIND = "guidance-predictor"
 FORMAT = 1
@@ -89,9 +89,7 @@ def load_predictor(path: Path) -> TrainedPredictor:
         path = path / CHECKPOINT_NAME
     header, tensors = read_tensors(path, _EXPECTED)
     check_schema(path, header)
-    for name, value in (("kind", KIND), ("format", FORMAT)):
-        if header.get(name) != value:
-            raise InputError(path, f"is {header.get(name)!r}", name, expected=str(value))
+    check_header(path, header, kind=KIND, format_version=FORMAT)
     if header.get("classes") != list(CLASS_NAMES):
         raise InputError(path, f"is {header.get('classes')!r}"[:200], "classes", f"the order {', '.join(CLASS_NAMES)}")
     if not isinstance(header.get("config"), dict) or not isinstance(header.get("is_symmetric"), bool):

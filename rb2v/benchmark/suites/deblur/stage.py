@@ -45,15 +45,12 @@ from rb2v.blur2vid.train import TrainBlur2VidConfig, make_dataset
 from rb2v.device import Device, one_torch_thread
 from rb2v.errors import InputError
 from rb2v.hypercut import train as order_training
-from rb2v.hypercut.checkpoint import CHECKPOINT_NAME as ORDER_CHECKPOINT_NAME
-from rb2v.hypercut.checkpoint import load_order_network
-from rb2v.io.store import sha256_of
+from rb2v.hypercut.checkpoint import digest_order_network, load_order_network
 from rb2v.progress import Progress
 from rb2v.shards import ShardReader
 from rb2v.shards.layout import MARK_NAME
 from rb2v.simulator.config import SequencesConfig
 from rb2v.stages import simulate_shards
-from rb2v.training.tensor_files import check_file
 
 _TRIVIAL_LABELS = {"blurry": "blurry image", "mean_frame": "mean of the true frames"}
 _N_TOY_SHOWN = 3  # sequences, the ones that move most
@@ -86,11 +83,7 @@ class DeblurSuite(ShardsSuite[DeblurCell]):
 
     @cached_property
     def _order_sha256(self) -> str | None:
-        if self.order_run is None:
-            return None
-        path = self.order_run / ORDER_CHECKPOINT_NAME if self.order_run.is_dir() else self.order_run
-        check_file(path, "what 'rb2v train-hypercut' wrote")  # before a digest that might take hours
-        return sha256_of(path)
+        return None if self.order_run is None else digest_order_network(self.order_run)
 
     def check(self) -> None:
         """Reject data, images and weights that the last run would fail at."""

@@ -40,14 +40,12 @@ from rb2v.blur2vid.predictor.train import read_scores
 from rb2v.blur2vid.train import make_dataset
 from rb2v.device import Device, one_torch_thread
 from rb2v.hypercut import train as order_training
-from rb2v.hypercut.checkpoint import CHECKPOINT_NAME as ORDER_CHECKPOINT_NAME
-from rb2v.hypercut.checkpoint import load_order_network
+from rb2v.hypercut.checkpoint import digest_order_network, load_order_network
 from rb2v.io.store import sha256_of
 from rb2v.progress import Progress
 from rb2v.shards import ShardReader
 from rb2v.shards.guidance_table import GuidanceReader
 from rb2v.stages import guidance as guidance_stage
-from rb2v.training.tensor_files import check_file
 
 BASELINE = "label"
 """Method without guidance that the others are compared with."""
@@ -78,15 +76,10 @@ class GuidanceSuite(ShardsSuite[GuidanceCell]):
 
     @cached_property
     def _digests(self) -> dict[str, str | None]:
-        order = self.order_run
-        if order is not None and order.is_dir():
-            order = order / ORDER_CHECKPOINT_NAME
-        if order is not None:
-            check_file(order, "what 'rb2v train-hypercut' wrote")  # before a digest that might take hours
         return {
             "data_sha256": self.data_sha256,
             "guidance_sha256": None if self.guidance is None else sha256_of(self.guidance),
-            "order_sha256": None if order is None else sha256_of(order),
+            "order_sha256": None if self.order_run is None else digest_order_network(self.order_run),
         }
 
     def _table(self, out_dir: Path) -> Path:

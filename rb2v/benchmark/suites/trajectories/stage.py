@@ -62,14 +62,12 @@ from rb2v.configuration import OPTIONS_SOURCE
 from rb2v.device import Device, one_torch_thread
 from rb2v.errors import InputError
 from rb2v.hypercut import train as order_training
-from rb2v.hypercut.checkpoint import CHECKPOINT_NAME as ORDER_CHECKPOINT_NAME
-from rb2v.hypercut.checkpoint import load_order_network
+from rb2v.hypercut.checkpoint import digest_order_network, load_order_network
 from rb2v.io.store import SCHEMA, read_json, sha256_of, write_json
 from rb2v.landmarks.drawing import INSTANCE_COLORS, draw_trajectories
 from rb2v.landmarks.models import LandmarkModel, load_models
 from rb2v.landmarks.trajectories import MEASURES
 from rb2v.progress import Progress
-from rb2v.training.tensor_files import check_file
 
 POINTS_NAME = "points"
 """Folder of the landmarks that were found, one file a run."""
@@ -122,11 +120,7 @@ class TrajectorySuite(ShardsSuite[TrajectoryCell]):
 
     @cached_property
     def _order_sha256(self) -> str | None:
-        if self.order_run is None:
-            return None
-        path = self.order_run / ORDER_CHECKPOINT_NAME if self.order_run.is_dir() else self.order_run
-        check_file(path, "what 'rb2v train-hypercut' wrote")
-        return sha256_of(path)
+        return None if self.order_run is None else digest_order_network(self.order_run)
 
     def check(self) -> None:
         """Reject data and weights that the last run would fail at."""

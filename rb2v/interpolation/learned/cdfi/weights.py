@@ -10,12 +10,11 @@ from typing import Any
 from torch import Tensor
 
 from rb2v import __version__
-from rb2v.errors import InputError
 from rb2v.interpolation.learned.cdfi.network import Cdfi
 from rb2v.io.store import SCHEMA, check_schema
 from rb2v.models.shipped import shipped_path
 from rb2v.training.state_dicts import read_state_dict
-from rb2v.training.tensor_files import fill, read_tensors, write_tensors
+from rb2v.training.tensor_files import check_header, fill, read_tensors, write_tensors
 
 KIND = "cdfi"
 FORMAT = 1
@@ -70,9 +69,7 @@ def load_cdfi(path: Path | None = None) -> Cdfi:
     if path.suffix == ".safetensors":
         header, tensors = read_tensors(path, _EXPECTED)
         check_schema(path, header)
-        for name, value in (("kind", KIND), ("format", FORMAT)):
-            if header.get(name) != value:
-                raise InputError(path, f"is {header.get(name)!r}", name, expected=str(value))
+        check_header(path, header, kind=KIND, format_version=FORMAT)
         network = Cdfi()
     else:
         tensors = read_state_dict(path, _EXPECTED, entry=_PUBLISHED_ENTRY, allow_older_form=True)
