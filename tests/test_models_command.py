@@ -324,7 +324,7 @@ def test_the_cache_is_where_the_user_says(monkeypatch, tmp_path):
 def test_the_catalogue_is_pinned_and_keeps_to_its_folder():
     for name, model in CATALOGUE.items():
         assert model.name == name
-        assert all((model.purpose, model.source, model.licence))
+        assert all((model.purpose, model.source, model.license))
         assert len({file.save_as for file in model.files}) == len(model.files)
         for digest in [package.sha256 for package in model.packages] + [file.sha256 for file in model.files]:
             assert len(bytes.fromhex(digest)) == 32

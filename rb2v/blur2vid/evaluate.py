@@ -237,7 +237,7 @@ def estimate_frames(
     blurry : (H, W, 3) ndarray of uint8
         RGB.
     sharp : (N + 1, H, W, 3) ndarray of uint8, optional
-        The true frames, of which networks that take the true centre frame see that one.
+        The true frames, of which networks that take the true center frame see that one.
     guidance : (H, W) ndarray of uint8, optional
         Classes of `rb2v.core.motion_classes`, for networks that take guidance.
 

@@ -151,7 +151,7 @@ def parse_charuco(text: str, option: str) -> CharucoSpec:
         raise Rb2vError(f"{option}: {error}") from None
 
 
-def parse_labelled(texts: Iterable[str], option: str) -> dict[str, Path]:
+def parse_labeled(texts: Iterable[str], option: str) -> dict[str, Path]:
     """Read ``LABEL=FOLDER`` texts, each label once."""
     folders: dict[str, Path] = {}
     for text in texts:

@@ -146,7 +146,7 @@ def crop_homography(crop: tuple[int, int, int, int], size: tuple[int, int]) -> H
     """
     x, y, width, height = crop
     scale_x, scale_y = size[0] / width, size[1] / height
-    # Pixel centres are integers: a pixel's corner lies at -0.5.
+    # Pixel centers are integers: a pixel's corner lies at -0.5.
     return np.array(
         [
             [scale_x, 0.0, scale_x * (0.5 - x) - 0.5],

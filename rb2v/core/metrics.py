@@ -275,7 +275,7 @@ def alpha_errors(estimate: ArrayLike, truth: ArrayLike) -> AlphaErrors:
 def screen_hue_share(composite: NDArray[np.uint8], alpha: ArrayLike, screen_rgb: ArrayLike) -> float:
     """Return the share of pixels near edges that have the screen's hue: the green fringe of a composite.
 
-    It is meant for composites over neutral grey, where nothing but a fringe is colored like the screen. Near an edge
+    It is meant for composites over neutral gray, where nothing but a fringe is colored like the screen. Near an edge
     are pixels up to 3 pixels from where alpha is within 0.02..0.98. A pixel has the screen's hue where its hue is
     within 15 degrees of the screen's, and its saturation is at least 0.15 (HSV of coded values).
 

@@ -21,7 +21,7 @@ def similarity_candidates(source: FloatImage, target: FloatImage) -> list[Homogr
     Parameters
     ----------
     source, target : (H, W) ndarray of float32
-        Grey pictures of one scene, of any sizes; a few hundred pixels are enough.
+        Gray pictures of one scene, of any sizes; a few hundred pixels are enough.
 
     Returns
     -------

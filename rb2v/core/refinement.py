@@ -37,9 +37,9 @@ class ImagePair:
     """A static scene as two cameras saw it, and which of their pixels count."""
 
     source: FloatImage
-    """(H, W) grey, 0..1."""
+    """(H, W) gray, 0..1."""
     target: FloatImage
-    """(H', W') grey, 0..1."""
+    """(H', W') gray, 0..1."""
     source_mask: NDArray[np.bool_] | None = None
     """(H, W) pixels that count; all by default."""
     target_mask: NDArray[np.bool_] | None = None
@@ -226,7 +226,7 @@ def _gradients_of(
 
 
 def common_pixels(pair: ImagePair, homography: Homography) -> NDArray[np.bool_]:
-    """Return the (H', W') target pixels whose neighbourhood counts in both views, and is seen in both."""
+    """Return the (H', W') target pixels whose neighborhood counts in both views, and is seen in both."""
     height, width = pair.target.shape
     counted = np.ones(pair.source.shape, np.float32) if pair.source_mask is None else pair.source_mask
     seen = cv2.warpPerspective(counted.astype(np.float32), homography, (width, height)) > 0.999
@@ -370,7 +370,7 @@ def _strongest(target: tuple[FloatImage, FloatImage], seen: NDArray[np.bool_], a
     return np.sort(indices[np.argpartition(strength, -at_most)[-at_most:]])
 
 
-# Neighbouring gradients share their noise, because the same Gaussian has passed over both.
+# Neighboring gradients share their noise, because the same Gaussian has passed over both.
 _PIXELS_PER_SAMPLE = 4 * np.pi * _SMOOTHING_PX**2
 
 

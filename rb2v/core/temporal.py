@@ -282,9 +282,9 @@ class Peak:
     index: int
     """Index into the curve."""
     offset: float
-    """Sub-frame part in -0.5..0.5: the minimum of the parabola through the error and its neighbours'."""
+    """Sub-frame part in -0.5..0.5: the minimum of the parabola through the error and its neighbors'."""
     margin_db: float
-    """PSNR above the best window that is not a neighbour; 0 where there is none."""
+    """PSNR above the best window that is not a neighbor; 0 where there is none."""
     sharpness: float
     """Curvature of the error at the peak over the error there, per position squared: the estimate's weight."""
     at_edge: bool
@@ -327,7 +327,7 @@ def find_peak(errors: NDArray[np.float64]) -> Peak:
 
 
 def parabola_vertex(before: float, here: float, after: float) -> float:
-    """Return where the parabola through three neighbouring values has its extremum, in steps from the middle one.
+    """Return where the parabola through three neighboring values has its extremum, in steps from the middle one.
 
     It lies within half a step where the middle value is the least or the greatest; 0 where the three lie on a line.
 

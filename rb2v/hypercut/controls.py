@@ -16,7 +16,7 @@ def mean_brightness(first: Tensor, second: Tensor) -> Tensor:
 
 
 def brightness_center(first: Tensor, second: Tensor) -> Tensor:
-    """Return by how much the centre of brightness moves right, in halves of the frame's width."""
+    """Return by how much the center of brightness moves right, in halves of the frame's width."""
     return _center_x(second) - _center_x(first)
 
 
@@ -35,7 +35,7 @@ def random_projection(first: Tensor, second: Tensor) -> Tensor:
 def normal_flow(first: Tensor, second: Tensor) -> Tensor:
     """Return how far the picture moves right, by its gradients: motion as far as it shows without learning.
 
-    With the pair's mean ``m`` and difference ``d``, ``-sum(d m_x) / sum(m_x^2 + m_y^2)`` over pixels and colours, in
+    With the pair's mean ``m`` and difference ``d``, ``-sum(d m_x) / sum(m_x^2 + m_y^2)`` over pixels and colors, in
     pixels where nothing but small motion changes the picture.
     """
     mean, difference = (first + second) / 2, (second - first)[..., 1:-1, 1:-1]

@@ -87,7 +87,7 @@ def describe_sample(index: int, sample: ShardSample) -> str:
 
 
 def strip(index: int, sample: ShardSample) -> NDArray[np.uint8]:
-    """Return the blurry frame and all sharp frames side by side, at full size, labelled.
+    """Return the blurry frame and all sharp frames side by side, at full size, labeled.
 
     Parameters
     ----------

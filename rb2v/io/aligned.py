@@ -86,12 +86,12 @@ def read_aligned_manifest(folder: Path) -> AlignedManifest:
 
 @dataclass(frozen=True, eq=False)
 class AlignedSample:
-    """A blurry frame and its sharp sequence in the blurry camera's geometry and colours."""
+    """A blurry frame and its sharp sequence in the blurry camera's geometry and colors."""
 
     blurry: NDArray[np.uint8]
     """(H, W, 3) RGB."""
     sharp: NDArray[np.uint8]
-    """(N + 1, H, W, 3) RGB, after the colour map."""
+    """(N + 1, H, W, 3) RGB, after the color map."""
 
 
 @dataclass(frozen=True, eq=False)

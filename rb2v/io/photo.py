@@ -1,4 +1,4 @@
-"""Pictures as people have them: upright by their EXIF, of any depth, grey, with a palette, or with alpha."""
+"""Pictures as people have them: upright by their EXIF, of any depth, gray, with a palette, or with alpha."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PHOTO_SUFFIXES = (*IMAGE_SUFFIXES, ".webp", ".bmp")
 
 _FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP")
 _EXPECTED = "PNG, JPEG, TIFF, WebP or BMP"
-_GREY_MODES = ("1", "L")
+_GRAY_MODES = ("1", "L")
 _ALPHA_MODES = ("RGBA", "LA", "PA", "RGBa", "La")
 _DEEP_MODES = ("F", "I", "I;16", "I;16L", "I;16B", "I;16N")
 
@@ -35,7 +35,7 @@ def read_photo(path: Path) -> NDArray[Any]:
     Returns
     -------
     (H, W), (H, W, 3) or (H, W, 4) ndarray of uint8, uint16 or float32
-        Grey, RGB, or RGB and alpha. Grey pictures keep 16 bits and floats, colors are read in 8 bits.
+        Gray, RGB, or RGB and alpha. Gray pictures keep 16 bits and floats, colors are read in 8 bits.
 
     Raises
     ------
@@ -84,6 +84,6 @@ def _to_array(picture: PIL.Image.Image) -> NDArray[Any]:
             raise ValueError("integers beyond 16 bits")
         return values.astype(np.uint16)
     has_alpha = picture.mode in _ALPHA_MODES or "transparency" in picture.info
-    if picture.mode in _GREY_MODES and not has_alpha:
+    if picture.mode in _GRAY_MODES and not has_alpha:
         return np.asarray(picture.convert("L"))
     return np.asarray(picture.convert("RGBA" if has_alpha else "RGB"))

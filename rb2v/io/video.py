@@ -373,7 +373,7 @@ def _is_damaged(data: bytes, kind: str | None) -> bool:
 
 
 def write_image(path: Path, image: NDArray[np.uint8]) -> Path:
-    """Write (H, W, 3) RGB or (H, W) grey uint8 as PNG or JPEG, by the suffix, and return the path."""
+    """Write (H, W, 3) RGB or (H, W) gray uint8 as PNG or JPEG, by the suffix, and return the path."""
     ordered = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.ndim == 3 else image
     ok, data = cv2.imencode(path.suffix, ordered)
     if not ok:

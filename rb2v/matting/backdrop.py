@@ -17,7 +17,7 @@ GREEN: tuple[int, ...] = (1,)  # the second of red, green and blue
 YELLOW: tuple[int, ...] = (0, 1)
 """Channels in which a screen stands above the others: green alone, or with red for a yellow-green cloth."""
 
-_GRID_CELLS = 112  # colours of screen and foreground vary slowly, and are kept on a grid of about this many cells
+_GRID_CELLS = 112  # colors of screen and foreground vary slowly, and are kept on a grid of about this many cells
 _SHADING_SIGMA_PX = 8.0  # of the frame: noise is averaged, shadows and folds stay
 _EDGE_PX = 8  # about what is no screen, that may be a mixture
 _MIN_GREENNESS = 0.25  # gap between a screen's high and low channels relative to green, in linear light
@@ -52,7 +52,7 @@ class Backdrop:
 
     @cached_property
     def grid(self) -> tuple[int, int]:
-        """Width and height, in cells, of the grid on which slowly varying colours are kept."""
+        """Width and height, in cells, of the grid on which slowly varying colors are kept."""
         return grid_size(self.linear.shape[:2], _GRID_CELLS)
 
     @cached_property
@@ -236,7 +236,7 @@ def _level(frames_linear: list[NDArray[np.float32]], hue: tuple[float, float]) -
 
 
 def _median_screen(frames_linear: list[NDArray[np.float32]], near: list[NDArray[np.bool_]]) -> NDArray[np.float32]:
-    """Return the screen's colour at every pixel: the median over frames, smoothly filled in where it is never seen."""
+    """Return the screen's color at every pixel: the median over frames, smoothly filled in where it is never seen."""
     height, width = frames_linear[0].shape[:2]
     grid = grid_size((height, width), _GRID_CELLS)
     margin = max(1, min(height, width) // 200)

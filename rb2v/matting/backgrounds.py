@@ -214,7 +214,7 @@ def match_light(background_linear: NDArray[np.float32], blurry: Matte) -> NDArra
     """Bring a background nearer to the foreground's brightness and white balance.
 
     One gain per channel for the whole picture, so that it stays the same behind all frames. The brightness changes by
-    a factor of 2 at most and a channel relative to it by 1.2, for a face is not the colour of the light on it.
+    a factor of 2 at most and a channel relative to it by 1.2, for a face is not the color of the light on it.
 
     Parameters
     ----------
@@ -282,7 +282,7 @@ def _decode(path: Path, data: bytes, size: tuple[int, int]) -> NDArray[np.uint8]
             warnings.simplefilter("error", PIL.Image.DecompressionBombWarning)
             with PIL.Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "TIFF")) as opened:
                 if opened.mode in ("CMYK", "LAB", "F"):
-                    raise InputError(path, f"has {opened.mode} values", expected="RGB or grey")
+                    raise InputError(path, f"has {opened.mode} values", expected="RGB or gray")
                 opened.draft(None, (_side(size), _side(size)))
                 opened.load()
                 picture = ImageOps.exif_transpose(opened)

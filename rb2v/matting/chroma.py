@@ -25,20 +25,20 @@ from rb2v.matting.backdrop import (
 )
 from rb2v.matting.foreground import ForegroundModel, LocalForeground, weigh
 
-_LEARN_STRIDE = 2  # the foreground has the same colours in the sharp frames between
+_LEARN_STRIDE = 2  # the foreground has the same colors in the sharp frames between
 _EDGE_SPILL, _EDGE_SPILL_PX = 8.0, 3.0  # how far into the foreground a yellow screen's light is taken off
 _MAX_GLARE = np.float32(1.15)  # brightest the screen can be, relative to its estimate
 _INNER_PX, _OUTER_PX = 8.0, 6.0  # reach of soft edges into the foreground, and of hair out of it
-_SOFTNESS_PX = 2.0  # what lens, colour planes, codec and resampling take from an edge, as a Gaussian's sigma
+_SOFTNESS_PX = 2.0  # what lens, color planes, codec and resampling take from an edge, as a Gaussian's sigma
 
 
 class ChromaMatting:
-    """Key a green screen; the screen's colour and shading come from the take itself."""
+    """Key a green screen; the screen's color and shading come from the take itself."""
 
     needs = "a take before a green screen, --matter background with its weights, or green_screen: false"
 
     def fit(self, frames: NDArray[np.uint8], response: Response, plate: NDArray[np.uint8] | None = None) -> ChromaKey:
-        """Find the screen's colour at every pixel, in the plate or else in the frames.
+        """Find the screen's color at every pixel, in the plate or else in the frames.
 
         Parameters
         ----------
@@ -190,7 +190,7 @@ def _normalize(
 
 
 def _measure_purity(color_linear: NDArray[np.float32]) -> Plane:
-    """Return how yellow colours are, relative to their brightness."""
+    """Return how yellow colors are, relative to their brightness."""
     purity = color_difference(color_linear, YELLOW) / (color_linear[..., 1] + np.float32(0.01))
     return np.asarray(np.maximum(purity, 0), dtype=np.float32)
 

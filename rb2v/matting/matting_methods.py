@@ -95,7 +95,7 @@ class SampleSource(Protocol):
 
     @property
     def plate(self) -> NDArray[np.uint8] | None:
-        """(H, W, 3) clean background plate in the samples' geometry and colours."""
+        """(H, W, 3) clean background plate in the samples' geometry and colors."""
         ...
 
     def __len__(self) -> int: ...

@@ -44,7 +44,7 @@ class SimulatedRig:
 
     @property
     def color(self) -> NDArray[np.float64]:
-        """The true (3, 4) colour map in linear light, sharp camera to blurry camera."""
+        """The true (3, 4) color map in linear light, sharp camera to blurry camera."""
         return np.column_stack([self.blurry.mixing @ np.linalg.inv(self.sharp.mixing), np.zeros(3)])
 
     def to_sharp(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -208,7 +208,7 @@ def _small_homography(rng: np.random.Generator, size: tuple[int, int]) -> Homogr
 
 
 def _mixing(rng: np.random.Generator) -> NDArray[np.float64]:
-    """Return a sensor's colour mixing: each row sums to its channel's gain, so that grey stays nearly grey."""
+    """Return a sensor's color mixing: each row sums to its channel's gain, so that gray stays nearly gray."""
     crosstalk = rng.uniform(0.0, 0.07, (3, 3))
     np.fill_diagonal(crosstalk, 0.0)
     mixing = np.eye(3) * (1 - crosstalk.sum(axis=1, keepdims=True)) + crosstalk
@@ -216,7 +216,7 @@ def _mixing(rng: np.random.Generator) -> NDArray[np.float64]:
 
 
 def frame_times(rig: SimulatedRig, plan: TakePlan, which: Camera) -> NDArray[np.float64]:
-    """Return the scene times, in seconds, at the centres of a recording's exposures."""
+    """Return the scene times, in seconds, at the centers of a recording's exposures."""
     if which == "blurry":
         return np.arange(max(int(plan.seconds * rig.rig.blurry_fps), 1)) / rig.rig.blurry_fps
     n_frames = int((plan.offset_seconds + plan.seconds + _SHARP_TAIL_SECONDS) * rig.rig.sharp_fps)

@@ -226,7 +226,7 @@ def _cast_shadow(movers: Sequence[Mover], height: int) -> Shadow:
 
 
 def _without_green(photo: Texture) -> Texture:
-    """Return the photograph with green held to the larger of red and blue: nobody wears the screen's colour."""
+    """Return the photograph with green held to the larger of red and blue: nobody wears the screen's color."""
     limited = photo.copy()
     np.minimum(limited[..., 1], np.maximum(limited[..., 0], limited[..., 2]), out=limited[..., 1])
     return limited

@@ -422,7 +422,7 @@ def test_the_order_network_s_answers_are_read(values):
     assert values["", "mean_brightness.con@3"] == 50
     assert values["", "network.labels_flipped"] == 50
     assert values["", "mean_brightness.labels_flipped"] == 100
-    assert values["t", "labelled_keep"] == 25
+    assert values["t", "labeled_keep"] == 25
     assert values["t", "consistent"] == 50
 
 
@@ -444,7 +444,7 @@ def test_takes_of_labels_keep_their_names(run_dir, tmp_path):
     other = shutil.copytree(run_dir, tmp_path / "run")
     lines = "".join(f"test,{take},0,1,1\n" for take in ("001", "1", "nan"))
     (other / "order_labels.csv").write_text("split,take,blurry_index,order,consistent\n" + lines)
-    takes = [score.take for score in order_section.report(other).scores if score.metric == "labelled_keep"]
+    takes = [score.take for score in order_section.report(other).scores if score.metric == "labeled_keep"]
     assert takes == ["001", "1", "nan"]
 
 

@@ -116,7 +116,7 @@ class GatedBlock(nn.Module):
 
 
 class ChannelNorm(nn.Module):
-    """Layer normalisation over the channels of every place.
+    """Layer normalization over the channels of every place.
 
     Parameters
     ----------

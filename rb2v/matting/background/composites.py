@@ -66,7 +66,7 @@ class Composite:
     alpha: Picture
     """(H, W)"""
     foreground: Picture
-    """(H, W, 3) colour, where alpha is above 0."""
+    """(H, W, 3) color, where alpha is above 0."""
 
 
 def find_pictures(
@@ -175,7 +175,7 @@ def draw_composite(pictures: Pictures, size_px: int, rng: np.random.Generator) -
 
 def _draw_background(photos: Sequence[Path], size_px: int, rng: np.random.Generator) -> Picture:
     if rng.random() < 0.25:
-        # A screen, or a wall: one colour, shaded.
+        # A screen, or a wall: one color, shaded.
         shading = _draw_clouds(size_px, rng, cells=3)[..., None]
         return np.asarray(np.clip(rng.uniform(0.03, 0.8, 3) * (0.7 + 0.5 * shading), 0, 1), dtype=np.float32)
     image = _draw_photo(photos, size_px, rng)
@@ -185,7 +185,7 @@ def _draw_background(photos: Sequence[Path], size_px: int, rng: np.random.Genera
 
 
 def _draw_photo(photos: Sequence[Path], size_px: int, rng: np.random.Generator) -> Picture:
-    """Draw a part of a photograph in other colours; linear light."""
+    """Draw a part of a photograph in other colors; linear light."""
     photo = to_linear(_photo(photos[int(rng.integers(len(photos)))]), "srgb")
     height, width = photo.shape[:2]
     scale = size_px / min(height, width) * rng.uniform(1.05, 2.0)

@@ -45,7 +45,7 @@ class Coarse(NamedTuple):
     alpha: Tensor
     """(B, 1, h, w) in 0..1."""
     residual: Tensor
-    """(B, 3, h, w) foreground's colour less the picture's."""
+    """(B, 3, h, w) foreground's color less the picture's."""
     error: Tensor
     """(B, 1, h, w) expected error of alpha, in 0..1."""
     hidden: Tensor
@@ -58,7 +58,7 @@ class Prediction(NamedTuple):
     alpha: Tensor
     """(B, 1, H, W) in 0..1."""
     foreground: Tensor
-    """(B, 3, H, W) coded colour in 0..1."""
+    """(B, 3, H, W) coded color in 0..1."""
     coarse: Coarse
 
 

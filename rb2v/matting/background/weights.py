@@ -30,7 +30,7 @@ _TELLING_KEYS = {
     "resnet101": "backbone.layer3.22.conv1.weight",
     "resnet50": "backbone.conv1.weight",
 }
-"""Keys by which a backbone is recognised, the more demanding first."""
+"""Keys by which a backbone is recognized, the more demanding first."""
 _COUNTER = ".num_batches_tracked"  # of batch norm, which needs it for nothing here
 _WRAPPER = "model."  # the authors' archives hold the network as an attribute of this name
 

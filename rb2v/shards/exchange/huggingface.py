@@ -234,7 +234,7 @@ def _card(manifest: Manifest) -> str:
         "| `blurry_index` | index of the blurry frame in its video |\n"
         "| `position` | fine-track index of `sharp_0`; -1 where it is not known |\n"
         "| `psnr` | of the synthetic blur against the blurry frame, dB; NaN where it is not known |\n"
-        "| `color` | the 3x4 colour map used, in linear light; NaN where it is not known |\n"
+        "| `color` | the 3x4 color map used, in linear light; NaN where it is not known |\n"
         "| `order` | 1 keep, -1 reverse, 0 not assigned |\n"
         "| `composite_psnr` | where a green screen was replaced: of the mean of the sharp frames against the blurry "
         "frame, in linear light, dB; NaN elsewhere |\n"

@@ -141,7 +141,7 @@ def _frame_key(number: int) -> str:
 def _write_pictures(
     out_dir: Path, size: tuple[int, int], n_sharp: int, item: tuple[ShardPart, int, Sequence[str]]
 ) -> list[Any]:
-    """Write what is missing of the pictures of a shard's samples from a row on, and return their colour maps."""
+    """Write what is missing of the pictures of a shard's samples from a row on, and return their color maps."""
     part, start, ids = item
     missing: dict[int, list[tuple[int, Path]]] = {}
     for row, name in enumerate(ids, start):

@@ -85,7 +85,7 @@ class ShardPart:
             yield values["blurry"], values["sharp"]
 
     def read_colors(self, rows: slice) -> list[Any]:
-        """Return the colour maps of samples as nested lists.
+        """Return the color maps of samples as nested lists.
 
         Raises
         ------

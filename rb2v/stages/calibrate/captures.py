@@ -54,7 +54,7 @@ def size_of(image: Image) -> tuple[int, int]:
 
 
 def gray_of(image: Image) -> NDArray[np.float32]:
-    """Return the grey picture, 0..1."""
+    """Return the gray picture, 0..1."""
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), dtype=np.float32) / np.float32(255)
 
 

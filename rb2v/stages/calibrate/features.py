@@ -33,7 +33,7 @@ def feature_candidates(capture: Capture) -> list[Homography]:
 
 
 def phase_candidates(source: NDArray[np.float32], target: NDArray[np.float32]) -> list[Homography]:
-    """Return the homographies that phase correlation of grey pictures offers, plain and mirrored."""
+    """Return the homographies that phase correlation of gray pictures offers, plain and mirrored."""
     mirror = mirror_homography(source.shape[1])
     mirrored = np.ascontiguousarray(source[:, ::-1])
     return similarity_candidates(source, target) + [

@@ -129,7 +129,7 @@ def draw_residuals(blurry: Image, calibration: Calibration) -> Image:
     first, last = (enlarged * x, enlarged * y), (enlarged * (x + width - 1), enlarged * (y + height - 1))
     cv2.rectangle(picture, first, last, _YELLOW, 1)
     lengths = [float(np.hypot(one.dx, one.dy)) for one in calibration.residuals]
-    # The largest arrow reaches nearly to its neighbour's place, but no arrow is a thousand times what it shows.
+    # The largest arrow reaches nearly to its neighbor's place, but no arrow is a thousand times what it shows.
     spacing = np.sqrt(width * height / max(len(lengths), 1)) * enlarged
     magnification = _round_figure(min(_ARROW_SHARE * spacing / max([*lengths, 1e-3]), 1000.0 * enlarged))
     for one, length in zip(calibration.residuals, lengths, strict=True):

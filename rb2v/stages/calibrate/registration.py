@@ -59,7 +59,7 @@ class Registration:
     captures: Sequence[Capture]
     """Those that agree."""
     pairs: Sequence[ImagePair]
-    """Their grey pictures, with what counts of them; behind them those of the takes."""
+    """Their gray pictures, with what counts of them; behind them those of the takes."""
     matches: Sequence[Matches]
     """Point pairs that agree, of each capture that has some."""
     refinement: Refinement | None

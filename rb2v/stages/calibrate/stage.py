@@ -111,7 +111,7 @@ def run(
         chroma_blurry=chroma["blurry"],
         chroma_sharp=chroma["sharp"],
     )
-    step("fitting colours")
+    step("fitting colors")
     calibration = add_colors(out_path, raw, registration.captures, calibration, config.response)
     write_pictures(out_path, registration.captures[0], calibration)
     return write_calibration(out_path, calibration)

@@ -163,7 +163,7 @@ def _read_still(paths: Sequence[Path], override: FormatOverride) -> tuple[Image,
 
 
 def _coarse(image: Image) -> NDArray[np.float32]:
-    """Return the small grey picture, 0..255."""
+    """Return the small gray picture, 0..255."""
     width, height = size_of(image)
     scale = min(_COARSE_WIDTH_PX / width, 1.0)
     gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)

@@ -56,7 +56,7 @@ def show(caption: str, views: Sequence[View], composites: Sequence[NDArray[np.ui
 
 
 def _show_foreground(matte: Matte) -> NDArray[np.uint8]:
-    """Return the foreground's own colours wherever there is any of it, on grey."""
+    """Return the foreground's own colors wherever there is any of it, on gray."""
     share = matte.alpha[..., None]
     color = matte.premultiplied_linear / np.maximum(share, np.float32(0.05))
     cover = np.minimum(share / np.float32(0.1), 1)

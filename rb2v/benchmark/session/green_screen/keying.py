@@ -72,7 +72,7 @@ class TakeKeying:
     has_backgrounds: bool
     """Whether the data set's backgrounds are at hand."""
     has_screen: bool
-    """Whether the screen's colour is known: not without the weights, or where nothing green stands behind."""
+    """Whether the screen's color is known: not without the weights, or where nothing green stands behind."""
     aligned_residual_db: float
     """Mean PSNR, in linear light, of the sharp frames' mean against the blurry frame, before the screen is replaced."""
     residual_db: float

@@ -63,7 +63,7 @@ def report(results: Sequence[TakeKeying], keying: Keying) -> Section:
         "that were rejected for their mattes alone, and of all that were keyed the median of what 'rb2v align' judged "
         "them by, the least PSNR over any background. Green fringe: share of pixels within 3 pixels of an edge (the "
         "true one where it is known, or else the matting method's) that have the screen's hue, in composites over "
-        "neutral grey, in percent; 'none' where there is no edge, which is a failure."
+        "neutral gray, in percent; 'none' where there is no edge, which is a failure."
     )
     columns = (
         "aligned",

@@ -1,4 +1,4 @@
-"""The screen's colour as a take's matting method knows it, and the plain key that mattes are held beside."""
+"""The screen's color as a take's matting method knows it, and the plain key that mattes are held beside."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from rb2v.matting import FittedMatting
 from rb2v.matting.backdrop import estimate_backdrop
 from rb2v.matting.chroma import ChromaKey
 
-_SCREEN_SHARE = 0.5  # of a cell of the backdrop, from which on it shows the screen's colour
+_SCREEN_SHARE = 0.5  # of a cell of the backdrop, from which on it shows the screen's color
 
 
 def find_screen(
     matting: FittedMatting, plate: NDArray[np.uint8] | None, response: CameraResponse
 ) -> NDArray[np.uint8] | None:
-    """Return a screen's median colour.
+    """Return a screen's median color.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ class PlainKey:
     Parameters
     ----------
     screen_rgb : (3,) ndarray of uint8, or None
-        The screen's colour, coded; without one everything is foreground.
+        The screen's color, coded; without one everything is foreground.
     """
 
     def __init__(self, screen_rgb: NDArray[np.uint8] | None) -> None:

@@ -41,7 +41,7 @@ _PAPER: Sequence[tuple[str, tuple[str, ...]]] = (
 
 @dataclass(frozen=True)
 class Gain:
-    """By how much a method is above the order-invariant loss without a regulariser, on the same samples."""
+    """By how much a method is above the order-invariant loss without a regularizer, on the same samples."""
 
     backbone: str
     method: str
@@ -145,8 +145,8 @@ def report_frames(estimators: Sequence[Estimator]) -> Section:
     blocks.append(
         make_table(
             "What the paper states on its own data, as the README of its code repeats it; no target here. *: the "
-            "released code feeds Purohit's network the true centre frame, in tests too, hence 30 to 32 dB in the "
-            "middle; ours has its own centre deblurrer.",
+            "released code feeds Purohit's network the true center frame, in tests too, hence 30 to 32 dB in the "
+            "middle; ours has its own center deblurrer.",
             ("The paper", *(f"frame {k}" for k in range(1, 8))),
             [[name, *values] for name, values in _PAPER],
         )
@@ -164,7 +164,7 @@ def report_alphas(by_alpha: Mapping[float, Estimator]) -> Section:
     ]
     backbone = next(iter(by_alpha.values())).backbone
     caption = (
-        f"{backbone}, {METHODS[BASELINE].label} with the regulariser at weight alpha, in units of the distance between "
+        f"{backbone}, {METHODS[BASELINE].label} with the regularizer at weight alpha, in units of the distance between "
         "a sequence and its reversal; one seed. The paper's own weight is 0.2, of scores and images of another size."
     )
     scores = [
@@ -174,7 +174,7 @@ def report_alphas(by_alpha: Mapping[float, Estimator]) -> Section:
         if name in one.figures
     ]
     block = make_table(caption, header, lines, n_text_columns=0)
-    return Section("Weight of the regulariser: Table 6", "", (block,), tuple(scores))
+    return Section("Weight of the regularizer: Table 6", "", (block,), tuple(scores))
 
 
 def report_toy(estimators: Sequence[Estimator], galleries: Sequence[Gallery]) -> Section:
