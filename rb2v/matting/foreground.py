@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from rb2v.matting.backdrop import YELLOW, Backdrop, Plane, color_difference, enlarge, shrink
+from rb2v.matting.screen import YELLOW, Screen, Plane, color_difference, enlarge, shrink
 
 _PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))  # the upper half of a symmetric 3x3 matrix
 _OPAQUE_BY_DIFFERENCE = 0.15  # screen share by the classic color difference, up to which a cell may be opaque
@@ -58,16 +58,16 @@ class ForegroundModel:
     Parameters
     ----------
     grids_linear : sequence of (h, w, 3) ndarray of float32
-        A few frames from all over the take on the backdrop's grid, in linear light, with its screen as bright.
-    backdrop : Backdrop
+        A few frames from all over the take on the screen's grid, in linear light, with its screen as bright.
+    screen : Screen
         What stands behind it.
     """
 
-    def __init__(self, grids_linear: Sequence[NDArray[np.float32]], backdrop: Backdrop) -> None:
-        self._backdrop = backdrop
+    def __init__(self, grids_linear: Sequence[NDArray[np.float32]], screen: Screen) -> None:
+        self._screen = screen
         counts = np.zeros((_PALETTE_BINS,) * 3)
         for grid in grids_linear:
-            deep = self._inside(self._find_opaque(grid, backdrop.grid_linear)) >= 1
+            deep = self._inside(self._find_opaque(grid, screen.grid_linear)) >= 1
             np.add.at(counts, _bins(grid[deep]), 1)
         self._palette = counts >= max(_MIN_PALETTE_SHARE * counts.sum(), 2)
 
@@ -91,7 +91,7 @@ class ForegroundModel:
 
     def _find_opaque(self, grid_linear: NDArray[np.float32], screen_linear: NDArray[np.float32]) -> NDArray[np.bool_]:
         """Return which cells may be foreground alone, by the classic color difference."""
-        high = self._backdrop.high
+        high = self._screen.high
         own = color_difference(grid_linear, high)
         difference = own / np.maximum(color_difference(screen_linear, high), np.float32(0.01))
         found = difference < _OPAQUE_BY_DIFFERENCE
@@ -108,7 +108,7 @@ class ForegroundModel:
         """Return how sure it is that cells are foreground alone: the more, the deeper they lie in what was found."""
         padded = np.pad(found, 1, mode="edge").astype(np.uint8)
         depth = cv2.distanceTransform(padded, cv2.DIST_L2, 3)[1:-1, 1:-1]
-        return np.asarray(np.clip((depth - 1) / _SURE_DEPTH, 0, 1) * self._backdrop.screen_share, dtype=np.float32)
+        return np.asarray(np.clip((depth - 1) / _SURE_DEPTH, 0, 1) * self._screen.screen_share, dtype=np.float32)
 
 
 def learn_local_foreground(

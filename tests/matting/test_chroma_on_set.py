@@ -213,7 +213,7 @@ def test_a_lemur_over_shaded_green(shared_data, with_plate):
     assert alpha_errors(blurry_matte.alpha, alpha).mad < 0.015
 
 
-def test_a_real_person_before_a_yellow_green_backdrop(shared_data):
+def test_a_real_person_before_a_yellow_green_screen(shared_data):
     frames = []
     for frame in iter_frames([shared_data / "greenscreen" / "mdn_chroma_60fps.mp4"]):
         frames.append(frame.image)
@@ -228,7 +228,7 @@ def test_a_real_person_before_a_yellow_green_backdrop(shared_data):
         )
         matte, blurry_matte = matter.matte(sharp, blurry)
         for alpha in (*matte.alpha, blurry_matte.alpha):
-            assert alpha[20:60, 5:60].max() < 0.05  # the backdrop beside the head
+            assert alpha[20:60, 5:60].max() < 0.05  # the screen beside the head
             assert alpha[50:90, 135:170].mean() > 0.97  # the face
             assert alpha[175:, 100:200].mean() > 0.9  # the sweater
 

@@ -20,7 +20,7 @@ from rb2v.io.config import read_raw_directory, read_take
 from rb2v.io.recording import Recording, read_recording
 from rb2v.io.store import SCHEMA
 from rb2v.io.video import iter_frames, read_image_size
-from rb2v.matting.backdrop import check_screen
+from rb2v.matting.screen import check_screen
 from rb2v.progress import Count
 from rb2v.stages.doctor.checks import LEVELS, Finding, Level, TakeRecordings, check_take, worst
 

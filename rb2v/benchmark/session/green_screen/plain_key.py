@@ -9,10 +9,10 @@ from rb2v.artifacts import CameraResponse
 from rb2v.core.color import encode, to_linear
 from rb2v.errors import Rb2vError
 from rb2v.matting import FittedMatting
-from rb2v.matting.backdrop import estimate_backdrop
+from rb2v.matting.screen import estimate_screen
 from rb2v.matting.chroma import ChromaKey
 
-_SCREEN_SHARE = 0.5  # of a cell of the backdrop, from which on it shows the screen's color
+_SCREEN_SHARE = 0.5  # of a cell of the screen, from which on it shows the screen's color
 
 
 def find_screen(
@@ -23,7 +23,7 @@ def find_screen(
     Parameters
     ----------
     matting : FittedMatting
-        What has learnt the take; of a chroma key its own backdrop counts.
+        What has learnt the take; of a chroma key its own screen counts.
     plate : (H, W, 3) ndarray of uint8, optional
         The take's clean plate, which counts for other matting methods.
     response : {"linear", "srgb"} or float
@@ -35,19 +35,19 @@ def find_screen(
         RGB, coded; None where no screen is seen.
     """
     if isinstance(matting, ChromaKey):
-        backdrop = matting.backdrop
+        screen = matting.screen
     elif plate is None:
         return None
     else:
         plate_linear = to_linear(plate, response)
         try:
-            backdrop = estimate_backdrop([plate_linear], plate_linear)
+            screen = estimate_screen([plate_linear], plate_linear)
         except Rb2vError:
             return None
-    is_screen = backdrop.screen_share > _SCREEN_SHARE
+    is_screen = screen.screen_share > _SCREEN_SHARE
     if not is_screen.any():
         return None
-    color_linear = np.median(backdrop.grid_linear[is_screen], axis=0).astype(np.float32)
+    color_linear = np.median(screen.grid_linear[is_screen], axis=0).astype(np.float32)
     return np.asarray(encode(color_linear.reshape(1, 1, 3), response).reshape(3), dtype=np.uint8)
 
 

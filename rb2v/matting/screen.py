@@ -40,7 +40,7 @@ _MIN_BLUENESS = 1.5  # a clear sky has 1.2 to 1.4 in linear light, blue screens 
 
 
 @dataclass(frozen=True, eq=False)
-class Backdrop:
+class Screen:
     """What a take's frames would show without their foreground."""
 
     linear: NDArray[np.float32]
@@ -64,7 +64,7 @@ class Backdrop:
 
     @cached_property
     def grid_linear(self) -> NDArray[np.float32]:
-        """(h, w, 3) the backdrop on that grid."""
+        """(h, w, 3) the screen on that grid."""
         return shrink(self.linear, self.grid)
 
     @cached_property
@@ -75,14 +75,14 @@ class Backdrop:
         return 1 - shrink(self.studio, self.grid)
 
     def measure_gain(self, grid_linear: NDArray[np.float32]) -> np.float32:
-        """Return how much brighter a frame's screen is than the backdrop, for lamps flicker and exposure drifts."""
+        """Return how much brighter a frame's screen is than the screen, for lamps flicker and exposure drifts."""
         ratio, is_screen = self._compare(grid_linear)
         if np.count_nonzero(is_screen) < 0.02 * is_screen.size:
             return np.float32(1)
         return np.float32(np.median(ratio[is_screen]))
 
     def measure_shading(self, grid_linear: NDArray[np.float32]) -> Plane:
-        """Return, on the grid, how bright the screen is beside the backdrop: less where a shadow falls.
+        """Return, on the grid, how bright the screen is beside the screen: less where a shadow falls.
 
         Parameters
         ----------
@@ -104,9 +104,9 @@ class Backdrop:
         return ratio[..., 0], is_screen
 
 
-def estimate_backdrop(
+def estimate_screen(
     frames_linear: list[NDArray[np.float32]], plate_linear: NDArray[np.float32] | None = None
-) -> Backdrop:
+) -> Screen:
     """Find what stands behind the foreground, in a clean plate or else in the frames.
 
     Parameters
@@ -134,7 +134,7 @@ def estimate_backdrop(
         linear = np.asarray(cv2.GaussianBlur(plate_linear, (0, 0), _PLATE_SIGMA_PX), dtype=np.float32)
         if studio is not None:
             linear += studio[..., None] * (plate_linear - linear)
-        return Backdrop(linear, high, studio)
+        return Screen(linear, high, studio)
     hue, high = _find_hue(frames_linear)
     frames_linear = _level(frames_linear, hue)
     near = [_near(frame, hue) for frame in frames_linear]
@@ -143,7 +143,7 @@ def estimate_backdrop(
     studio = _find_studio(frames_linear, beside, np.any(near, axis=0))
     if studio is not None:
         surface = surface + studio[..., None] * (beside - surface)
-    return Backdrop(np.ascontiguousarray(surface, dtype=np.float32), high, studio)
+    return Screen(np.ascontiguousarray(surface, dtype=np.float32), high, studio)
 
 
 def check_screen(frames_linear: list[NDArray[np.float32]]) -> None:
