@@ -52,7 +52,7 @@ BRITISH = re.compile(
 _CODE_SPAN = re.compile(r"``[^`]+``|`[^`]+`")
 _LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
 _SENTENCE_END = re.compile(r"(?<=[.!?])[\"')*_]*\s+(?=[A-Z0-9\"'(*_\[-])")
-_WORD = re.compile(r"[^\W_][\w'’.,/:%+=^-]*")
+_WORD = re.compile(r"[^\W_][\w'.,/:%+=^-]*")
 _ABBREVIATIONS = re.compile(r"\b(e\.g|i\.e|et al|cf|vs|eq|Eq|eqs|Fig|fig|Sec|sec|approx|No|max|min)\.")
 _SECTION = re.compile(
     r"^(Parameters|Returns|Raises|Yields|Examples|References|Notes|Attributes|Warns|See Also)\n-+$", re.M
@@ -228,7 +228,8 @@ def report(texts: Texts, listed: int) -> list[str]:
         counts = [count for count, _, _ in sentences]
         mean, share = sum(counts) / len(counts), sum(count > LONG_WORDS for count in counts) / len(counts)
         sys.stdout.write(
-            f"{kind:12} {len(counts):6} sentences, {mean:5.1f} words on average, {100 * share:4.1f} % over {LONG_WORDS}\n"
+            f"{kind:12} {len(counts):6} sentences, {mean:5.1f} words on average, "
+            f"{100 * share:4.1f} % over {LONG_WORDS}\n"
         )
         if mean > MEAN_WORDS or share >= LONG_SHARE:
             above.append(

@@ -1,4 +1,4 @@
-"""What travels between the stages: frozen records, checked once when they are made.
+"""Records that travel between the stages: frozen, checked once when they are made.
 
 Units stand in the names; pixel coordinates follow OpenCV (x right, y down, center of the top-left pixel at the origin).
 """
@@ -169,7 +169,7 @@ class CalibrationQuality:
     delta_e_coded: float | None = None
     """As ``delta_e``, after ``color_coded``."""
     refined: bool | None = None
-    """Whether the homography was refined on the pictures; None in files of versions that did not say."""
+    """Whether the homography was refined on the images; None in files of versions that did not say."""
     correlation: float | None = None
     """Correlation of the registered views' gradients; None where it was not refined."""
     takes: int | None = None

@@ -263,8 +263,8 @@ class Malicious:
         ({"a": Malicious(Path.touch, Path("run"))}, "names"),
         ({"a": np.dtype("f4")}, "holds a Dtype where a dict belongs"),
         ({"a": np.array([print], dtype=object)}, "names|holds EMPTY_LIST"),
-        ({"a": np.float64([1])}, "'a' is no array of float32"),
-        ({"a": np.arange(3, dtype=">f4")}, "'a' is no array of float32"),
+        ({"a": np.float64([1])}, "'a' is not an array of float32"),
+        ({"a": np.arange(3, dtype=">f4")}, "'a' is not an array of float32"),
         ({"a": "text"}, "holds a str where a dict belongs"),
         ({1: {}}, "holds a int where a str belongs"),
         ([], "holds EMPTY_LIST"),
@@ -278,7 +278,7 @@ def test_pickles_of_anything_else_are_refused(capsys, value, message):
 
 @pytest.mark.filterwarnings(
     "ignore:invalid escape:DeprecationWarning"
-)  # of pickletools, on texts that are refused next
+)  # of pickletools, on texts that are rejected next
 def test_pickles_that_are_cut_short_or_changed_are_refused_or_read():
     content = make_pickle({"a": {"b": np.arange(3, dtype=np.float32)}})
     for length in range(len(content)):

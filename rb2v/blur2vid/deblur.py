@@ -234,7 +234,7 @@ def prepare_image(image: ArrayLike, source: str | PathLike[str] = "image") -> Im
     try:
         given = np.asarray(image)
     except ValueError as error:
-        raise InputError(source, f"is no array ({error})", expected=_EXPECTED_IMAGE) from error
+        raise InputError(source, f"is not an array ({error})", expected=_EXPECTED_IMAGE) from error
     is_float = np.issubdtype(given.dtype, np.floating)
     if given.dtype not in (np.uint8, np.uint16) and not is_float:
         raise InputError(source, f"holds {given.dtype}", expected=_EXPECTED_IMAGE)

@@ -75,7 +75,7 @@ COMMANDS: Mapping[str, Entry] = MappingProxyType(
         ),
         "train-interpolator": Entry(
             "train_interpolator",
-            "Train the network of the interpolator 'cdfi'; a stopped training goes on where it was.",
+            "Train the network of the interpolator 'cdfi'; a stopped training resumes.",
         ),
         "benchmark": Entry(
             "benchmark", "Score a data set and a run, or train networks on it and compare them, and write a report."

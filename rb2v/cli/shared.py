@@ -169,7 +169,7 @@ def parse_size(text: str, option: str, example: str = "448x448") -> tuple[int, i
     """Read ``WIDTHxHEIGHT``."""
     width, _, height = text.lower().partition("x")
     if not (width.isdecimal() and height.isdecimal()):
-        raise Rb2vError(f"{option}: {text!r} is no size; expected WIDTHxHEIGHT, {example} for example")
+        raise Rb2vError(f"{option}: {text!r} is not a size; expected WIDTHxHEIGHT, {example} for example")
     return int(width), int(height)
 
 

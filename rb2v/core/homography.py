@@ -1,4 +1,4 @@
-"""Planar geometry between the two cameras: fitting, warping of points and pictures, and the crop that both see."""
+"""Planar geometry between the two cameras: fitting, warping of points and images, and the crop that both see."""
 
 from __future__ import annotations
 

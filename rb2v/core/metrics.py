@@ -233,7 +233,7 @@ def pssim_seq(estimate: ArrayLike, truth: ArrayLike) -> NDArray[np.float64]:
 def alpha_errors(estimate: ArrayLike, truth: ArrayLike) -> AlphaErrors:
     """Return how far a matte lies from the true one, by the measures of the matting literature.
 
-    They are taken over the whole picture and not, as benchmarks of matting by trimap do, over its unknown part.
+    They are taken over the whole image and not, as benchmarks of matting by trimap do, over its unknown part.
 
     Parameters
     ----------
@@ -300,8 +300,8 @@ def screen_hue_share(composite: NDArray[np.uint8], alpha: ArrayLike, screen_rgb:
 
     Examples
     --------
-    >>> picture = np.array([[(128, 128, 128), (90, 140, 95), (200, 30, 30)]], np.uint8)
-    >>> round(screen_hue_share(picture, [[0.0, 0.5, 1.0]], (60, 160, 80)), 3)
+    >>> image = np.array([[(128, 128, 128), (90, 140, 95), (200, 30, 30)]], np.uint8)
+    >>> round(screen_hue_share(image, [[0.0, 0.5, 1.0]], (60, 160, 80)), 3)
     0.333
     """
     share = np.asarray(alpha, dtype=np.float64)

@@ -85,7 +85,7 @@ class FrameWarp:
             return encode(warped, self._response)
 
     def warp_linear(self, linear: Picture) -> Picture:
-        """Return the (height, width, C) output for an (H, W, C) picture in linear light, which nothing rounds or clips.
+        """Return the (height, width, C) output for an (H, W, C) image in linear light, which nothing rounds or clips.
 
         Light times opacity and opacity itself, say, are resampled as what they are seen in.
         """

@@ -88,7 +88,7 @@ def estimate_response(grays: Sequence[GraySteps], pairs: Sequence[CodedColorPair
     References
     ----------
     .. [1] Mann and Picard, "On being 'undigital' with digital cameras: extending dynamic range by combining
-       differently exposed pictures", IS&T 48th annual conference (1995).
+       differently exposed images", IS&T 48th annual conference (1995).
     .. [2] Grossberg and Nayar, "Determining the camera response from images: what is knowable?", PAMI 25 (2003).
     """
     grays = [steps for steps in grays if len(steps.light) >= 4]

@@ -1,4 +1,4 @@
-"""An early look at what the order network is trained on: augmented sequences as one picture."""
+"""An early look at what the order network is trained on: augmented sequences as one image."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rb2v.hypercut.augmentation import draw_sequences, show_pairs
 from rb2v.hypercut.networks import OrderNetwork
 from rb2v.io.store import whole_file
 
-N_SHOWN = 6  # rows of the picture, few enough to look at each
+N_SHOWN = 6  # rows of the image, few enough to look at each
 _SIDE_PX = 144  # of the shorter side of a frame as shown
 _GAP_PX = 8  # between frames
 _TEXT_PX = 20  # height of the line with the score

@@ -57,7 +57,7 @@ class SplitSummary:
 
 @dataclass(frozen=True)
 class Motion:
-    """How far pictures move between the first and the last sharp frame, of samples drawn by chance."""
+    """How far images move between the first and the last sharp frame, of samples drawn by chance."""
 
     indices: tuple[int, ...]
     """The samples measured, as rows of ``ShardReader.table``."""

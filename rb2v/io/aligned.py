@@ -263,7 +263,7 @@ class AlignedTakeReader:
     Raises
     ------
     InputError
-        If the file is missing, is no HDF5, lacks something, or is of another schema.
+        If the file is missing, is not an HDF5, lacks something, or is of another schema.
     """
 
     def __init__(self, path: Path) -> None:

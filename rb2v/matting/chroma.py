@@ -13,17 +13,17 @@ from rb2v.core.color import Response, to_linear
 from rb2v.core.compositing import composite, spread_to_rgb
 from rb2v.core.metrics import mse_to_psnr
 from rb2v.matting import Matte
+from rb2v.matting.foreground import ForegroundModel, LocalForeground, weigh
 from rb2v.matting.screen import (
     GREEN,
     YELLOW,
-    Screen,
     Plane,
+    Screen,
     color_difference,
     enlarge,
     estimate_screen,
     shrink,
 )
-from rb2v.matting.foreground import ForegroundModel, LocalForeground, weigh
 
 _LEARN_STRIDE = 2  # the foreground has the same colors in the sharp frames between
 _EDGE_SPILL, _EDGE_SPILL_PX = 8.0, 3.0  # how far into the foreground a yellow screen's light is taken off
@@ -111,7 +111,7 @@ class ChromaKey:
         return sharp_matte, Matte(alpha, light, mse_to_psnr(mse))
 
     def _normalize(self, frame: NDArray[np.uint8]) -> tuple[NDArray[np.float32], np.float32, NDArray[np.float32]]:
-        """Return a frame in linear light with the screen as bright as the screen's, its gain, and it on the grid."""
+        """Return a frame in linear light with its screen as bright as the take's, its gain, and it on the grid."""
         return _normalize(to_linear(frame, self._response), self.screen)
 
     def _key(self, picture: NDArray[np.float32], local: LocalForeground) -> Plane:
@@ -155,7 +155,7 @@ class ChromaKey:
         alpha: Plane,
         light: NDArray[np.float32],
     ) -> None:
-        """Take the screen's light off a picture, and what it spills on the foreground, into the given arrays."""
+        """Take the screen's light off an image, and what it spills on the foreground, into the given arrays."""
         np.subtract(1, np.minimum(share, 1), out=alpha)
         cv2.multiply(behind, spread_to_rgb(share), dst=light)
         cv2.subtract(picture, light, dst=light)

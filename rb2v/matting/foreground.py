@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from rb2v.matting.screen import YELLOW, Screen, Plane, color_difference, enlarge, shrink
+from rb2v.matting.screen import YELLOW, Plane, Screen, color_difference, enlarge, shrink
 
 _PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))  # the upper half of a symmetric 3x3 matrix
 _OPAQUE_BY_DIFFERENCE = 0.15  # screen share by the classic color difference, up to which a cell may be opaque
@@ -44,11 +44,11 @@ class LocalForeground:
     """(h, w) what is taken off the weighted sum."""
 
     def enlarged(self, size: tuple[int, int]) -> LocalForeground:
-        """Return the same in every pixel of pictures of a width and height."""
+        """Return the same in every pixel of images of a width and height."""
         return LocalForeground(*(enlarge(planes, size) for planes in (self.mean_linear, self.weights, self.offset)))
 
     def share(self, image_linear: NDArray[np.float32]) -> Plane:
-        """Return the screen's share in every pixel of an (h, w, 3) picture; beyond 0..1 where colors are others."""
+        """Return the screen's share in every pixel of an (h, w, 3) image; beyond 0..1 where colors are others."""
         return np.asarray(weigh(self.weights, image_linear) - self.offset, dtype=np.float32)
 
 
@@ -164,7 +164,7 @@ def _solve(covariance: Sequence[NDArray[np.float64]], difference: NDArray[np.flo
 
 
 def weigh(weights: NDArray[np.float32], image: NDArray[np.float32]) -> Plane:
-    """Return the weighted sum of the channels of an (H, W, 3) picture, with weights of their own in every pixel."""
+    """Return the weighted sum of the channels of an (H, W, 3) image, with weights of their own in every pixel."""
     return np.asarray(cv2.transform(weights * image, np.ones((1, 3), np.float32)), dtype=np.float32)
 
 

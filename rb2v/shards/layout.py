@@ -1,4 +1,4 @@
-"""What stands in a shard: the names, types and shapes of its data sets, and the checksum of a sample."""
+"""Layout of a shard: the names, types and shapes of its data sets, and the checksum of a sample."""
 
 from __future__ import annotations
 

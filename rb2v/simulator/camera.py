@@ -24,7 +24,7 @@ _Drawn = TypeVar("_Drawn", NDArray[np.float32], NDArray[np.float32] | None)
 
 
 class NoiseBank:
-    """Standard normal noise for many pictures, drawn once and read from a random place each time.
+    """Standard normal noise for many images, drawn once and read from a random place each time.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ class SimulatedCamera:
     read_noise: float
     """Standard deviation of the read noise, in linear light."""
     border: tuple[float, float, float, float]
-    """Black border of the housing as shares of the picture: left, top, right, bottom."""
+    """Black border of the housing as shares of the image: left, top, right, bottom."""
     readout_seconds: float = 0.0
     """From the first row's center of exposure to the last row's; 0 for a global shutter."""
     sensor_height: int | None = None
@@ -213,7 +213,7 @@ class SimulatedCamera:
             )
 
     def develop(self, linear: NDArray[np.float32], noise: NoiseBank | None) -> NDArray[np.uint8]:
-        """Return the 8-bit picture of an exposure: border, noise, response; no noise where ``noise`` is None."""
+        """Return the 8-bit image of an exposure: border, noise, response; no noise where ``noise`` is None."""
         drawn = None if noise is None else noise.draw(linear.shape)
         image = np.empty(linear.shape, dtype=np.uint8)
         for first in range(0, len(linear), _ROWS_AT_ONCE):

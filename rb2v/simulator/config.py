@@ -1,4 +1,4 @@
-"""What can be set about a simulated session."""
+"""Configuration of a simulated session."""
 
 from __future__ import annotations
 

@@ -442,7 +442,7 @@ class LayeredScene:
         return total
 
     def with_motion(self, share: float) -> LayeredScene:
-        """Return the same scene with every movement multiplied; with 0 it stands still."""
+        """Return the same scene with every movement multiplied; with 0 it is static."""
         movers = [replace(mover, motion=mover.motion.scaled(share)) for mover in self.movers]
         shadows = [replace(shadow, motion=shadow.motion.scaled(share)) for shadow in self.shadows]
         return LayeredScene(self.wall, movers, self.rig_motion.scaled(share), self.green_screen, shadows)

@@ -82,7 +82,7 @@ def _chessboard(square_px: int) -> NDArray[np.float32]:
 
 
 def _posed(rgba: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-    """Return the picture tilted in space, on a transparent ground."""
+    """Return the image tilted in space, on a transparent ground."""
     height, width = rgba.shape[:2]
     margin = height // 6
     corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], dtype=np.float32) + margin

@@ -240,7 +240,7 @@ def test_mattes_are_measured_for_green_screens_only(values):
     parts = ("alpha_", "plain_key", "blur_residual", "composite_", "green_fringe")
     assert {take for take, metric in values if metric.startswith(parts)} == {"hand_train"}
     for kind in ("sharp", "blurry"):
-        # Of 96 pixels many are edges: in pictures of 448 the target is 0.01.
+        # Of 96 pixels many are edges: in images of 448 the target is 0.01.
         assert 0 < values["hand_train", f"alpha_mad.{kind}"] < 0.022
         for prefix in ("", "plain_key."):
             mad = values["hand_train", f"{prefix}alpha_mad.{kind}"]
@@ -293,7 +293,7 @@ def test_pictures_of_one_s_own_are_drawn_again_where_they_are_given(session, sha
 
     assert fidelities() == [None, None]
     assert (
-        "not held against the true foreground: the pictures that stand behind"
+        "not compared with the true foreground: the images that stand behind"
         in (tmp_path / "out" / "report.html").read_text()
     )
     assert min(fidelities(backgrounds_dir=pictures)) > 28

@@ -222,7 +222,7 @@ def _show_samples(path: Path) -> Gallery:
         raise InputError(path, "is larger than what training writes", expected=_EXPECTED)
     image = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
     if image is None:
-        raise InputError(path, "is no picture", expected=_EXPECTED)
+        raise InputError(path, "is not an image", expected=_EXPECTED)
     picture = make_picture(
         "Framed pairs were shown as negatives; s_k is the score that the untrained network gave the pair.",
         np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8),

@@ -1,4 +1,4 @@
-"""What the pictures of a simulated take should be: the scene itself, in the data set's geometry and colors."""
+"""True images of a simulated take: the scene itself, in the data set's geometry and colors."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class TruthRenderer:
         Its rows are read out as those of a camera are: the sharp one, or the blurry one where sharp frames were made
         up for the difference.
         """
-        # Kept, because several alignments of a take are held against the same few frames.
+        # Kept, because several alignments of a take are compared with the same few frames.
         if (fine_index, rows) not in self._sharp_frames:
             camera = self._sharp_camera(rows)
             linear = camera.expose(self._scene, self._scene_time(fine_index))

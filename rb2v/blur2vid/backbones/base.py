@@ -1,4 +1,4 @@
-"""What every backbone is: one blurry image in, a sequence of sharp frames out, whatever the size."""
+"""Base of the backbones: one blurry image in, a sequence of sharp frames out, of any size."""
 
 from __future__ import annotations
 

@@ -113,7 +113,7 @@ def _schema(frames_per_sequence: int, *, marked: bool) -> pyarrow.Schema:
     names = (*COLUMN_NAMES, MARK_NAME) if marked else COLUMN_NAMES
     return pa.schema(
         [*((name, image) for name in frames), *((name, columns[name]) for name in names)],
-        # By this key the library knows which columns are pictures.
+        # By this key the library knows which columns are images.
         metadata={"huggingface": json.dumps({"info": {"features": features}})},
     )
 
@@ -127,7 +127,7 @@ def _write_parquet(path: Path, samples: Iterable[ShardSample], part: ShardPart) 
     try:
         for index, sample in enumerate(samples):
             if writer is None:
-                # The pictures are compressed already, and statistics would repeat whole ones.
+                # The images are compressed already, and statistics would repeat whole ones.
                 writer = parquet.ParquetWriter(
                     path,
                     _schema(len(sample.sharp), marked=sample.is_interpolated is not None),
@@ -209,7 +209,7 @@ def _sample_of(row: dict[str, Any], index: int, path: Path, size: tuple[int, int
     for name in _frame_names(n_sharp):
         picture = row[name] or {}
         if picture.get("bytes") is None or picture.get("path") is not None:
-            raise InputError(path, "is missing, or stored outside the file", f"row {index}.{name}", "a picture in it")
+            raise InputError(path, "is missing, or stored outside the file", f"row {index}.{name}", "an image in it")
         frames.append(decode_png(picture["bytes"], size, path, f"row {index}.{name}"))
     return columns.with_frames(frames[0], np.stack(frames[1:]), path, f"row {index}")
 

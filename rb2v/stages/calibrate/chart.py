@@ -1,4 +1,4 @@
-"""The 24-patch color checker in one picture: where it lies, and whether it is one."""
+"""The 24-patch color checker in one image: where it lies, and whether it is one."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _SQUARE = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]], dtype=np.float64)
 _MAX_INNER = 0.27  # of the pitch, to either side of a patch's center: far enough from its edges
 _MIN_INNER = 0.1  # the same at least: a pixel across, at `MIN_PITCH_PX`
 _LEAST_PITCH_PX = 2.5  # at which a chart is still found, to be called too small
-_MAX_ENLARGED_PIXELS = 4_000_000  # the detector's time grows with them; only small pictures need enlarging
+_MAX_ENLARGED_PIXELS = 4_000_000  # the detector's time grows with them; only small images need enlarging
 _EDGE_PX = 1.3  # on which a lens and a decoder smear an edge
 _PATCH_SHARE = 0.82  # of the pitch, the rest being the black between the patches
 _UPRIGHT_PITCH_PX = 16  # three times `MIN_PITCH_PX`; the smallest chart is enlarged, and none is large
@@ -97,7 +97,7 @@ class PatchColors:
 
 @dataclass(frozen=True, eq=False)
 class Chart:
-    """A color checker in a picture."""
+    """A color checker in an image."""
 
     grid_to_image: Homography
     """From the grid of patches, whose centers are at (0..5, 0..3), to pixels."""
@@ -114,7 +114,7 @@ class Chart:
 
     @property
     def mirrored(self) -> bool:
-        """Whether the picture shows the chart's mirror image."""
+        """Whether the image shows the chart's mirror image."""
         return bool(np.linalg.det(self.grid_to_image) < 0)
 
     @property
@@ -124,7 +124,7 @@ class Chart:
 
 
 def find_chart(image: Image) -> Chart | None:
-    """Find the color checker in a picture, in whatever orientation and mirrored or not.
+    """Find the color checker in an image, in whatever orientation and mirrored or not.
 
     Parameters
     ----------
@@ -224,7 +224,7 @@ def _pitch_px(grid_to_image: Homography) -> float:
 
 
 def is_in_picture(image: Image, grid_to_image: Homography) -> bool:
-    """Return whether the inner parts of all patches of a grid lie in the picture."""
+    """Return whether the inner parts of all patches of a grid lie in the image."""
     if not _is_before_camera(grid_to_image):
         return False
     inner = _inner_quads(grid_to_image)
@@ -247,7 +247,7 @@ def _inner_quads(grid_to_image: Homography) -> NDArray[np.float64]:
 
 
 def _refine(image: Image, grid_to_image: Homography) -> Homography | None:
-    """Return the place at which patches of uniform color with black between them explain the picture best.
+    """Return the place at which patches of uniform color with black between them explain the image best.
 
     The published colors guide the coarse steps, from which the detector's place may be half a patch off; the patches'
     own the last one.
@@ -277,14 +277,14 @@ def _refine(image: Image, grid_to_image: Homography) -> Homography | None:
 
 
 def _explained(image: Image, chart: Chart) -> float:
-    """Return how well uniform patches with black between them explain a chart's picture."""
+    """Return how well uniform patches with black between them explain a chart's image."""
     upright = _straighten(image, chart.grid_to_image)
     template = _draw_template(_inner_medians(upright), float(np.percentile(upright, 2)))
     return _correlation(template.ravel(), upright.ravel())
 
 
 def _straighten(image: Image, grid_to_image: Homography) -> NDArray[np.float32]:
-    """Return the upright chart's picture: the brightest channel, (H, W), in levels of 0..255."""
+    """Return the upright chart's image: the brightest channel, (H, W), in levels of 0..255."""
     size, flags = _UPRIGHT_SIZE, cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     place = grid_to_image @ _UPRIGHT_TO_GRID
     upright = cv2.warpPerspective(image, place, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)

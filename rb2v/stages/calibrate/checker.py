@@ -36,7 +36,7 @@ MIN_USABLE = 8
 """Patches without which no color map is fitted."""
 
 _MAX_OFFSET = 0.5  # of the pitch, between a chart and where the homography puts it
-# Pictures are swapped where they lie well only the other way round.
+# Images are swapped where they lie well only the other way round.
 _MIN_SWAPPED_PX = 3.0
 _MAX_SWAPPED = 0.3  # of the offset as they lie
 _EXPECTED = "the whole chart in both views, in focus, uncovered and not overexposed"
@@ -93,7 +93,7 @@ def fit_checker(
     Parameters
     ----------
     pair : tuple of Path
-        Pictures of the checker as the blurry and the sharp camera saw it.
+        Images of the checker as the blurry and the sharp camera saw it.
     calibration : Calibration
         How the views are registered.
     rig_response : {"linear", "srgb"} or float
@@ -108,7 +108,7 @@ def fit_checker(
     Raises
     ------
     InputError
-        If a picture is of another size than the calibration, the checker is not seen whole in both, they show it where
+        If an image is of another size than the calibration, the checker is not seen whole in both, they show it where
         the homography does not put it or mirrored in another way, or too few patches can be used.
     """
     images = _read_pair(pair, calibration)
@@ -138,7 +138,7 @@ def fit_checker(
 
 
 def _read_pair(pair: tuple[Path, Path], calibration: Calibration) -> tuple[Image, Image]:
-    """Return the pictures without their lenses' distortion: the pixels that the homography is between."""
+    """Return the images without their lenses' distortion: the pixels that the homography is between."""
     images = []
     sizes = (calibration.size_blurry, calibration.size_sharp)
     lenses = (calibration.lens_blurry, calibration.lens_sharp)
@@ -192,7 +192,7 @@ def _check_places(pair: tuple[Path, Path], charts: tuple[Chart, Chart], calibrat
     if (blurry.mirrored != sharp.mirrored) != calibration.mirrored:
         other = "the other way round than" if calibration.mirrored else "mirrored against"
         problem = f"shows the color checker {other} {pair[0].name} and the geometry captures say"
-        raise InputError(pair[1], problem, expected="two pictures as the cameras recorded them")
+        raise InputError(pair[1], problem, expected="two images as the cameras recorded them")
 
     def offset(inner: Chart, outer: Chart) -> float:
         distances = np.linalg.norm(warp_points(calibration.homography, inner.centers) - outer.centers, axis=1)
@@ -201,10 +201,10 @@ def _check_places(pair: tuple[Path, Path], charts: tuple[Chart, Chart], calibrat
     found = offset(sharp, blurry)
     alike = calibration.size_blurry == calibration.size_sharp
     if alike and found * blurry.pitch_px > _MIN_SWAPPED_PX and offset(blurry, sharp) < _MAX_SWAPPED * found:
-        raise InputError(pair[0], "and the sharp camera's picture seem swapped", expected="each in its own place")
+        raise InputError(pair[0], "and the sharp camera's image seem swapped", expected="each in its own place")
     if not found <= _MAX_OFFSET:
         problem = f"its color checker lies {found * blurry.pitch_px:.0f} px from where the geometry captures put it"
-        raise InputError(pair[1], problem, expected="nothing moved between the two pictures, and the rig as calibrated")
+        raise InputError(pair[1], problem, expected="nothing moved between the two images, and the rig as calibrated")
 
 
 def _usable_patches(pair: tuple[Path, Path], blurry: PatchColors, sharp: PatchColors) -> NDArray[np.bool_]:

@@ -1,4 +1,4 @@
-"""How exact a registration is: reprojection errors, what leaving a capture out changes, residuals over the crop."""
+"""Precision of a registration: reprojection errors, captures left out in turn, residuals over the crop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which camera response is undone: the rig's, the user's, or what the captures tell."""
+"""Choice of the camera response: the rig's, the user's, or the captures' own."""
 
 from __future__ import annotations
 

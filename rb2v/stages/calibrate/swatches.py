@@ -1,4 +1,4 @@
-"""A picture of the color checker's patches in both cameras, before and after the color map."""
+"""An image of the color checker's patches in both cameras, before and after the color map."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is shown of a keyed sample: each of its frames as aligned, its alpha, its foreground, its composite."""
+"""Contact sheet of a keyed sample: its frames as aligned, alpha, foreground and composite."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class View:
 
 
 def show(caption: str, views: Sequence[View], composites: Sequence[NDArray[np.uint8]]) -> Gallery:
-    """Return a row of pictures for each frame, the blurry one first.
+    """Return a row of images for each frame, the blurry one first.
 
     Parameters
     ----------

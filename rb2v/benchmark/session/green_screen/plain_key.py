@@ -9,8 +9,8 @@ from rb2v.artifacts import CameraResponse
 from rb2v.core.color import encode, to_linear
 from rb2v.errors import Rb2vError
 from rb2v.matting import FittedMatting
-from rb2v.matting.screen import estimate_screen
 from rb2v.matting.chroma import ChromaKey
+from rb2v.matting.screen import estimate_screen
 
 _SCREEN_SHARE = 0.5  # of a cell of the screen, from which on it shows the screen's color
 
@@ -64,7 +64,7 @@ class PlainKey:
         self._limit = np.inf if screen_rgb is None else float(_greenness(screen_rgb)) / 2
 
     def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return the (H, W) alpha, 0 or 1, of an (H, W, 3) RGB picture."""
+        """Return the (H, W) alpha, 0 or 1, of an (H, W, 3) RGB image."""
         return (_greenness(image) < self._limit).astype(np.float32)
 
 

@@ -1,4 +1,4 @@
-"""What the deblurring suite trains, and how long."""
+"""Configuration of the deblurring suite."""
 
 from __future__ import annotations
 

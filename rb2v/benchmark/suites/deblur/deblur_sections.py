@@ -68,7 +68,7 @@ def report_methods(estimators: Sequence[Estimator], gains: Sequence[Gain]) -> Se
         "direction; pair, frame: every pair, every frame does, eq. (11), which a motionless estimate can exploit. "
         "border: pPSNR seq of the first and last frame. reblur: the mean of the frames against the blurry image. "
         "direction: samples whose pairs agree on one direction. amplitude: motion against the true one, 0 for what "
-        "stands still. Below: the blurry image, and the mean of the true frames, each shown seven times."
+        "is static. Below: the blurry image, and the mean of the true frames, each shown seven times."
     )
     methods = make_table(caption, header, lines, n_text_columns=2, grouped=True)
     blocks: list[Table | Plot] = [methods, _plot_border(estimators)]
@@ -200,13 +200,13 @@ def report_toy(estimators: Sequence[Estimator], galleries: Sequence[Gallery]) ->
 def report_pictures(galleries: Sequence[Gallery]) -> Section:
     """Return the section of the paper's Figure 6."""
     lead = "Held-out sequences that move a lot, each estimate above the map of its errors in the better direction."
-    return Section("Pictures: Figure 6", lead, tuple(galleries), ())
+    return Section("Images: Figure 6", lead, tuple(galleries), ())
 
 
 def report_real(galleries: Sequence[Gallery], scores: Sequence[Score]) -> Section:
-    """Return the section of blurry pictures whose truth nobody knows."""
+    """Return the section of blurry images whose truth nobody knows."""
     lead = (
-        "Blurry pictures without a truth. The mean of the frames should be the picture again (reblur PSNR); that is "
-        "necessary and proves little, because seven copies of the picture pass as well."
+        "Blurry images without a truth. The mean of the frames should be the image again (reblur PSNR); that is "
+        "necessary and proves little, because seven copies of the image pass as well."
     )
-    return Section("Blurry pictures", lead, tuple(galleries), tuple(scores))
+    return Section("Blurry images", lead, tuple(galleries), tuple(scores))

@@ -1,4 +1,4 @@
-"""Where the networks put pairs of frames, laid out in a plane by t-SNE: Figure 7 of the paper."""
+"""The networks' points of pairs of frames, laid out in a plane by t-SNE: Figure 7 of the paper."""
 
 from __future__ import annotations
 
