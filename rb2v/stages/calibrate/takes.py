@@ -231,7 +231,7 @@ def choose_fitting(
         else:
             logger.warning(
                 "%s: its still first frames lie %.1f px off the captures and are left out: was the rig moved? "
-                "'rb2v align --per-take' gives such a take a homography of its own",
+                "'rb2v align' gives such a take a homography of its own",
                 *(take.name, fit.shift_px),
             )
     if 2 * len(exchanged) > len(takes):
