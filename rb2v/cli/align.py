@@ -129,7 +129,7 @@ def align(
     workers: Workers = None,
     executor: ExecutorName = "auto",
 ) -> None:
-    """Find for every blurry frame the sharp frames that it integrated, and map their colours."""
+    """Find for every blurry frame the sharp frames that it integrated, and map their colors."""
     from rb2v.execution import make_executor
     from rb2v.io.config import read_settings
     from rb2v.stages import align as stage

@@ -23,14 +23,14 @@ from rb2v.core.planes import Planes
 from rb2v.errors import InputError, require_file
 from rb2v.io.picture_track import NO_OVERRIDE, PictureFormat, PictureTrack, open_pictures
 
-_MAX_WAITING = 4  # pictures that the decoder may be ahead: enough for it never to wait long, and little memory
+_MAX_WAITING = 4  # images that the decoder may be ahead: enough for it never to wait long, and little memory
 _QUARTER_TURNS = (5, 6, 7, 8)  # of EXIF's orientations
 _JPEG_SCAN, _JPEG_END = b"\xff\xda", b"\xff\xd9"
 
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """A decoded picture and when it is shown."""
+    """A decoded image and when it is shown."""
 
     time_seconds: float
     """Presentation time, from the start of the recording's first file."""
@@ -44,7 +44,7 @@ def probe_video(path: Path, override: FormatOverride = NO_OVERRIDE) -> PictureFo
     Raises
     ------
     InputError
-        If the file is missing, is no video, or is cut short before its index or within its first frame.
+        If the file is missing, is not a video, or is cut short before its index or within its first frame.
     """
     with open_pictures(path, override) as track:
         return track.read_format()
@@ -56,7 +56,7 @@ def iter_frames(paths: Sequence[Path], override: FormatOverride = NO_OVERRIDE) -
     Parameters
     ----------
     paths : sequence of Path
-        The files of one recording in order; times go on from one to the next.
+        The files of one recording in order; times resume from one to the next.
     override : FormatOverride, optional
         What is known better than the files state it.
 
@@ -68,7 +68,7 @@ def iter_frames(paths: Sequence[Path], override: FormatOverride = NO_OVERRIDE) -
     Raises
     ------
     InputError
-        If a file cannot be decoded, holds fewer frames than its index says, changes the picture's size, or has
+        If a file cannot be decoded, holds fewer frames than its index says, changes the image's size, or has
         times that do not increase.
     """
     for time_seconds, picture in _iter_pictures(paths, override):
@@ -145,9 +145,9 @@ def map_frames(
     Parameters
     ----------
     paths : sequence of Path
-        The files of one recording in order; times go on from one to the next.
+        The files of one recording in order; times resume from one to the next.
     function : callable
-        Takes a frame as the decoder gives it, planes or (H, W, 3) RGB, and returns an RGB picture.
+        Takes a frame as the decoder gives it, planes or (H, W, 3) RGB, and returns an RGB image.
     override : FormatOverride, optional
         What is known better than the files state it.
 
@@ -165,7 +165,7 @@ def map_frames(
     with ThreadPoolExecutor(1) as worker:
         for time_seconds, picture in _iter_pictures(paths, override):
             waiting.append((time_seconds, worker.submit(function, picture)))
-            # A decoder's pictures are large, and few are kept.
+            # A decoder's images are large, and few are kept.
             if len(waiting) > _MAX_WAITING:
                 done_seconds, made = waiting.popleft()
                 yield Frame(done_seconds, made.result())
@@ -203,31 +203,31 @@ def _iter_pictures(
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
-    """Read a picture as (H, W, 3) RGB uint8.
+    """Read an image as (H, W, 3) RGB uint8.
 
     Raises
     ------
     InputError
-        If the file is missing, no picture, cut short or larger than 89 megapixels.
+        If the file is missing, no image, cut short or larger than 89 megapixels.
     """
-    # The header first: a small file may declare a picture that fills the memory.
+    # The header first: a small file may declare an image that fills the memory.
     kind, _ = _read_header(path)
     data = path.read_bytes()
     if _is_damaged(data, kind):
-        raise InputError(path, "is cut short or damaged", expected="a whole picture")
+        raise InputError(path, "is cut short or damaged", expected="a whole image")
     image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR)
     if image is None:
-        raise InputError(path, "cannot be read as a picture", expected="PNG, JPEG or TIFF")
+        raise InputError(path, "cannot be read as an image", expected="PNG, JPEG or TIFF")
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
 def read_image_size(path: Path) -> tuple[int, int]:
-    """Read width and height of a picture as `read_image` returns it, from the file's header.
+    """Read width and height of an image as `read_image` returns it, from the file's header.
 
     Raises
     ------
     InputError
-        If the file is missing, no picture, or larger than 89 megapixels.
+        If the file is missing, no image, or larger than 89 megapixels.
     """
     _, (width, height) = _read_header(path)
     # Metadata are as odd as programs write them, and decoders then raise anything.
@@ -238,8 +238,8 @@ def read_image_size(path: Path) -> tuple[int, int]:
 
 
 def _read_header(path: Path) -> tuple[str | None, tuple[int, int]]:
-    """Return a picture's format, and the width and height that it is stored with."""
-    require_file(path, "a picture")
+    """Return an image's format, and the width and height that it is stored with."""
+    require_file(path, "an image")
     try:
         with (
             warnings.catch_warnings(action="error", category=PIL.Image.DecompressionBombWarning),
@@ -249,11 +249,11 @@ def _read_header(path: Path) -> tuple[str | None, tuple[int, int]]:
     except (PIL.Image.DecompressionBombWarning, PIL.Image.DecompressionBombError) as error:
         raise InputError(path, "is too large", expected="at most 89 megapixels") from error
     except (OSError, SyntaxError, ValueError) as error:
-        raise InputError(path, "cannot be read as a picture", expected="PNG, JPEG or TIFF") from error
+        raise InputError(path, "cannot be read as an image", expected="PNG, JPEG or TIFF") from error
 
 
 def _is_damaged(data: bytes, kind: str | None) -> bool:
-    """Return whether a PNG or JPEG lacks what it should hold: OpenCV makes a picture of what is there all the same."""
+    """Return whether a PNG or JPEG lacks what it should hold: OpenCV makes an image of what is there all the same."""
     # No end behind the last scan, unless other bytes lie behind the end: only decoding tells.
     is_doubtful = kind in ("JPEG", "MPO") and data.rfind(_JPEG_END) < data.rfind(_JPEG_SCAN)
     if kind != "PNG" and not is_doubtful:
@@ -270,11 +270,11 @@ def _is_damaged(data: bytes, kind: str | None) -> bool:
 
 
 def write_image(path: Path, image: NDArray[np.uint8]) -> Path:
-    """Write (H, W, 3) RGB or (H, W) grey uint8 as PNG or JPEG, by the suffix, and return the path."""
+    """Write (H, W, 3) RGB or (H, W) gray uint8 as PNG or JPEG, by the suffix, and return the path."""
     ordered = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.ndim == 3 else image
     ok, data = cv2.imencode(path.suffix, ordered)
     if not ok:
-        raise ValueError(f"OpenCV cannot write {path.suffix} pictures")
+        raise ValueError(f"OpenCV cannot write {path.suffix} images")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data.tobytes())
     return path

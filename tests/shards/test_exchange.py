@@ -814,7 +814,7 @@ BAD_TARS = {
     "hard link": (lambda members: members.__setitem__(0, ("", make_link(tarfile.LNKTYPE))), "is no part"),
     "device": (lambda members: members.__setitem__(0, ("", make_link(tarfile.CHRTYPE))), "is no part"),
     "path": (lambda members: members.insert(0, ("../evil.json", b"{}")), "'../evil.json': is no part"),
-    "no picture": (lambda members: members.__setitem__(0, (members[0][0], b"text")), "blurry.png: is no PNG"),
+    "no image": (lambda members: members.__setitem__(0, (members[0][0], b"text")), "blurry.png: is no PNG"),
     "another size": (
         lambda members: members.__setitem__(0, (members[0][0], BAD_PICTURES["another size"][0])),
         "is 10x11; expected 10x12",

@@ -249,7 +249,7 @@ def rename_shard(name):
         (lambda document: document.update(schema=2), "schema: is 2; expected 1"),
         (lambda document: document.pop("schema"), "schema: is missing"),
         (lambda document: document.pop("rig"), "rig: is missing"),
-        (lambda document: document.update(colour=1), "colour: is not a known key"),
+        (lambda document: document.update(colour=1), "color: is not a known key"),
         (rename_shard("../train-00000.h5"), r"splits\.train\.shards\.0\.file"),
         (rename_shard("/etc/passwd"), r"splits\.train\.shards\.0\.file"),
         (rename_shard(".."), r"splits\.train\.shards\.0\.file"),

@@ -20,7 +20,7 @@ from rb2v.io.config import read_raw_directory, read_take
 from rb2v.io.recording import Recording, read_recording
 from rb2v.io.store import SCHEMA
 from rb2v.io.video import iter_frames, read_image_size
-from rb2v.matting.backdrop import check_screen
+from rb2v.matting.screen import check_screen
 from rb2v.progress import Count
 from rb2v.stages.doctor.checks import LEVELS, Finding, Level, TakeRecordings, check_take, worst
 
@@ -72,7 +72,7 @@ def run(
     Raises
     ------
     InputError
-        If the folder is no raw directory, its rig or a geometry capture is wrong, or it holds no take. What is wrong
+        If the folder is not a raw directory, its rig or a geometry capture is wrong, or it holds no take. What is wrong
         with a take is a finding.
     """
     raw = read_raw_directory(root)
@@ -171,7 +171,7 @@ def _add_odd_turns(found: Sequence[Diagnosis]) -> list[Diagnosis]:
 
 
 def _add_odd_sizes(found: Sequence[Diagnosis], captured: Mapping[Camera, tuple[int, int]]) -> list[Diagnosis]:
-    """Return the findings with one for every recording whose size is not that of its camera's other pictures.
+    """Return the findings with one for every recording whose size is not that of its camera's other images.
 
     What counts are the captures, where there are some, because calibration is theirs; else the size of most takes.
     """
