@@ -27,7 +27,7 @@ from rb2v.errors import InputError
 from rb2v.io.container import find_cuts, read_tag
 from rb2v.io.gopro import Telemetry, read_telemetry, read_timecode
 from rb2v.io.picture_track import NO_OVERRIDE, PictureFormat, PictureTrack, open_pictures
-from rb2v.io.video import read_sound
+from rb2v.io.sound import read_sound
 
 _INTRA_CODECS = (
     "mjpeg",

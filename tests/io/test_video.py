@@ -13,7 +13,8 @@ from skimage import data as skimage_data
 from rb2v.errors import InputError
 from rb2v.io.encoder import CameraNotes, write_video
 from rb2v.io.gopro import Telemetry, read_telemetry, read_timecode
-from rb2v.io.video import Sound, iter_frames, probe_video, read_image, read_image_size, read_sound, write_image
+from rb2v.io.sound import Sound, read_sound
+from rb2v.io.video import iter_frames, probe_video, read_image, read_image_size, write_image
 
 BT709, BT601, UNSPECIFIED = 1, 6, 2
 LIMITED, FULL = 1, 2

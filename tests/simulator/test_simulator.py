@@ -16,8 +16,9 @@ from rb2v.errors import ConfigMismatchError, InputError, Rb2vError
 from rb2v.execution import ProcessExecutor, SerialExecutor
 from rb2v.io.config import read_raw_directory, read_takes
 from rb2v.io.encoder import write_video
+from rb2v.io.sound import read_sound
 from rb2v.io.store import read_json
-from rb2v.io.video import iter_frames, probe_video, read_image, read_sound, write_image
+from rb2v.io.video import iter_frames, probe_video, read_image, write_image
 from rb2v.simulator import SimulateConfig, read_truth, simulate
 from rb2v.simulator.plans import plan_takes
 from rb2v.simulator.rig import build_rig, frame_times
