@@ -446,7 +446,24 @@ REASONS: Mapping[str, str] = {
     "matte": "with the green screen replaced, the blurry frame would not be the mean of the sharp ones, or the "
     "foreground would be lost",
 }
-"""Why a blurry frame was not accepted, by the code in the table's ``reason`` column."""
+"""Why a blurry frame was rejected, by the code in the table's ``reason`` column."""
+
+REMEDIES: Mapping[str, str] = {
+    "out-of-range": "start the sharp camera first and stop it last; --sync motion finds an offset without sound",
+    "dropped-frames": "use the cameras' own files from a card that is fast enough",
+    "cut": "record without a pause; cut nothing out of the middle",
+    "clipped": "shorten the shutter or close the aperture",
+    "flash": "light the scene with lamps that do not flicker",
+    "exposure": "lock both cameras' exposure",
+    "interpolation": "record slower motion, or with a sharp camera of more frames per second",
+    "registration": "fasten both cameras, and capture stills anew",
+    "static": "record something that moves",
+    "low-psnr": "look at calibration_overlay.png, and run 'rb2v doctor' for shutter and rig",
+    "inconsistent": "look at calibration_overlay.png, and run 'rb2v doctor' for shutter and rig",
+    "no-clock": "run 'rb2v doctor', look at calibration_overlay.png, and see that both videos show one scene",
+    "matte": "light the screen evenly, record a clean plate, and avoid clothes of the screen's color",
+}
+"""Remedy for the next recording, by reason."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -300,7 +300,7 @@ def test_pickles_that_are_cut_short_or_changed_are_refused_or_read():
         (lambda tree: tree.pop("AlexNet_0"), "holds no backbone"),
         (lambda tree: tree["AlexNet_0"]["Conv_0"].pop("bias"), "bias: is missing"),
         (lambda tree: tree.update(other={}), "NetLinLayer_1: is missing"),
-        (lambda tree: tree["AlexNet_0"].update(Conv_0=np.zeros(3, np.float32)), "Conv_0: is no mapping"),
+        (lambda tree: tree["AlexNet_0"].update(Conv_0=np.zeros(3, np.float32)), "Conv_0: is not a mapping"),
     ],
 )
 def test_other_trees_are_refused_by_name(change, message):

@@ -17,4 +17,6 @@ first.save(sys.argv[2], save_all=True, append_images=others, duration=100, loop=
 
 # The frames explain the blur where their mean in linear light is the image.
 mean = np.mean((frames / 255.0) ** 2.2, axis=0) ** (1 / 2.2)
-print(f"{sys.argv[2]}: {len(frames)} frames; their mean differs from the image by {np.abs(255 * mean - image).mean():.1f}")
+print(
+    f"{sys.argv[2]}: {len(frames)} frames; their mean differs from the image by {np.abs(255 * mean - image).mean():.1f}"
+)

@@ -276,7 +276,7 @@ def test_files_that_are_no_video_are_named(tmp_path):
     bad = tmp_path / "bad.mp4"
     bad.write_bytes(b"not a video\n" * 50)
     for read in (lambda path: read_telemetry([path]), read_timecode):
-        with pytest.raises(InputError, match=r"bad\.mp4: is no video"):
+        with pytest.raises(InputError, match=r"bad\.mp4: is not a video"):
             read(bad)
         with pytest.raises(InputError, match=r"none\.mp4: there is no such file"):
             read(tmp_path / "none.mp4")

@@ -339,9 +339,9 @@ def test_videos_cut_in_or_before_an_index_at_their_end_are_told(tmp_path, n_miss
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "is no video"),
-        (b"not a video\n" * 50, "is no video"),
-        (b"\0" * 5000, "is no video"),
+        (b"", "is not a video"),
+        (b"not a video\n" * 50, "is not a video"),
+        (b"\0" * 5000, "is not a video"),
         (None, "there is no such file; expected a video"),
     ],
 )
@@ -498,7 +498,7 @@ def test_a_playlist_is_no_recording(tmp_path):
     write_video(tmp_path / "other.mp4", [np.zeros((48, 64, 3), np.uint8)] * 3, 25.0)
     script = tmp_path / "blurry.mp4"
     script.write_text("ffconcat version 1.0\nfile other.mp4\n")
-    with pytest.raises(InputError, match=r"blurry\.mp4: is no video"):
+    with pytest.raises(InputError, match=r"blurry\.mp4: is not a video"):
         list(iter_frames([script]))
 
 

@@ -278,7 +278,7 @@ def test_pictures_that_are_not_drawn_are_not_read(folder):
 
 @pytest.mark.parametrize("name", ["../a.png", "/etc/a.png", "x\\a.png", "..", "a\0.png"])
 def test_a_picture_is_not_sought_elsewhere(folder, name):
-    with pytest.raises(InputError, match="is no file name"):
+    with pytest.raises(InputError, match="is not a file name"):
         locate_pictures({name: "0" * 64}, folder)
 
 

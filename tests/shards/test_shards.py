@@ -249,7 +249,7 @@ def rename_shard(name):
         (lambda document: document.update(schema=2), "schema: is 2; expected 1"),
         (lambda document: document.pop("schema"), "schema: is missing"),
         (lambda document: document.pop("rig"), "rig: is missing"),
-        (lambda document: document.update(colour=1), "color: is not a known key"),
+        (lambda document: document.update(colour=1), "colour: is not a known key"),
         (rename_shard("../train-00000.h5"), r"splits\.train\.shards\.0\.file"),
         (rename_shard("/etc/passwd"), r"splits\.train\.shards\.0\.file"),
         (rename_shard(".."), r"splits\.train\.shards\.0\.file"),
@@ -319,7 +319,7 @@ def test_a_shard_cut_short_is_refused(folder):
 def test_a_shard_that_is_no_hdf5_is_refused(folder):
     path = folder / "train-00000.h5"
     path.write_bytes(bytes(path.stat().st_size))
-    with pytest.raises(InputError, match="is no HDF5 file"):
+    with pytest.raises(InputError, match="is not an HDF5 file"):
         ShardReader(folder)
 
 

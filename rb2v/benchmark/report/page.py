@@ -86,6 +86,8 @@ class Section:
     lead: str
     blocks: tuple[Table | Plot | Gallery, ...]
     scores: tuple[Score, ...]
+    leads: bool = False
+    """Whether it stands before the summary of targets."""
 
 
 def make_table(
@@ -111,7 +113,8 @@ def make_table(
 
 def _to_cell(value: str | Score | Cell) -> Cell:
     if isinstance(value, Score):
-        return Cell(format_value(value.value, value.unit, with_unit=False), value.passed)
+        text = format_value(value.value, value.unit, with_unit=False)
+        return Cell(f"{text} missed" if value.passed is False else text, value.passed)
     return Cell(value) if isinstance(value, str) else value
 
 
