@@ -29,9 +29,9 @@ from rb2v.stages.synthesize.samples import SampleMaker
 
 SPOOL_SUFFIX = ".samples"
 
-_HELD_BYTES = 2**26  # of frames between two judgments: 200 of 448x448, and beyond a few of 4K
-_MAX_HELD = 64  # frames between two judgments, each of which takes some milliseconds
-_CONTEXT = 512  # frames before a sequence that tell what is usual: two seconds at 240 fps
+_HELD_BYTES = 2**26  # of RGB frames between two judgments: 111 of 448x448, two of 4K
+_MAX_HELD = 256  # frames between two judgments; more would save no time
+_CONTEXT = 128  # frames before a sequence that tell what is usual: half a second at 240 fps
 _COUNT = struct.Struct("<I")
 _TRAILER = struct.Struct("<Q")
 _ENTRY = np.dtype(
