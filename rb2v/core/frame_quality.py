@@ -73,7 +73,7 @@ def sharpness(luma: NDArray[np.uint8]) -> float:
             continue
         blurred_steps = cv2.absdiff(blurred[first], blurred[second])
         # Where a step is no sharper than its blur, as beside sharp ones, nothing is lost.
-        lost = cv2.max(cv2.subtract(steps, blurred_steps, dtype=cv2.CV_32F), 0)
+        _, lost = cv2.threshold(cv2.subtract(steps, blurred_steps, dtype=cv2.CV_32F), 0, 0, cv2.THRESH_TOZERO)
         shares.append(cv2.sumElems(lost)[0] / cv2.sumElems(steps)[0])
     return min(shares, default=math.nan)
 

@@ -156,7 +156,8 @@ def _upsample_left(plane: Plane, width: int, height: int) -> NDArray[np.uint16]:
     tall = np.asarray(cv2.resize(plane.astype(np.uint16) * np.uint16(_EXACT // 2), (plane.shape[1], height)))
     right = np.concatenate([tall[:, 1:], tall[:, -1:]], axis=1)
     # Two channels side by side are the even and the odd columns; writing every second one takes twice as long.
-    return np.asarray(cv2.merge([cv2.add(tall, tall), cv2.add(tall, right)])).reshape(height, width)
+    paired = np.asarray(cv2.merge([cv2.add(tall, tall), cv2.add(tall, right)]), dtype=np.uint16)
+    return paired.reshape(height, width)
 
 
 def luma_of(image: NDArray[np.uint8] | Planes) -> Plane:

@@ -156,16 +156,15 @@ def run(
         "source_sha256": _digest_clips(clips, split_of),
     }
     provenance = Provenance(__version__, {"synthesize": made_with}, None, {"synthesize": config.seed}, config.response)
-    with output_folder(out_dir, dataclasses.asdict(provenance)):
+    with output_folder(out_dir, dataclasses.asdict(provenance)), _forgetting(out_dir):
         recipe = _Recipe(config, _override_fps(clips, config, fps), weights, device)
-        with _forgetting(out_dir):
-            counted = label_count(progress, "judging clips")
-            surveys = survey_clips(clips, config, recipe.fps, out_dir, executor, counted)
-            size = _common_size(surveys, config, source)
-            chosen = {survey.clip: _choose(survey.judgments, config) for survey in surveys}
-            summaries = tuple(_summarize(survey, split_of[survey.clip], len(chosen[survey.clip])) for survey in surveys)
-            if not any(chosen.values()):
-                raise _nothing_accepted(summaries, config, source)
+        counted = label_count(progress, "judging clips")
+        surveys = survey_clips(clips, config, recipe.fps, out_dir, executor, counted)
+        size = _common_size(surveys, config, source)
+        chosen = {survey.clip: _choose(survey.judgments, config) for survey in surveys}
+        summaries = tuple(_summarize(survey, split_of[survey.clip], len(chosen[survey.clip])) for survey in surveys)
+        if not any(chosen.values()):
+            raise _nothing_accepted(summaries, config, source)
         _write_table(out_dir / TABLE_NAME, surveys, split_of, chosen, config)
         rejected: Counter[str] = Counter()
         for summary in summaries:
@@ -201,6 +200,7 @@ def _forgetting(out_dir: Path) -> Iterator[None]:
     except InputError:
         if not any(out_dir.glob("*.h5")):
             shutil.rmtree(out_dir / SURVEY_FOLDER, ignore_errors=True)
+            (out_dir / TABLE_NAME).unlink(missing_ok=True)
         raise
 
 

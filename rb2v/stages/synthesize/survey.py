@@ -150,7 +150,9 @@ def _group(clips: Sequence[Clip]) -> Iterator[tuple[Clip, ...]]:
 def _look(task: _Task) -> Path:
     if not task.path.is_file():
         path = task.path.with_suffix(SPOOL_SUFFIX)
-        with create_spool(path) if task.spools else nullcontext() as spool:
+        # Frames of folders that are not judged are not read either.
+        decodes = task.config.reject or any(clip.is_video for clip in task.clips)
+        with create_spool(path) if task.spools and decodes else nullcontext() as spool:
             found = [
                 _survey(clip, task.config, task.fps, None if spool is None else (spool, index))
                 for index, clip in enumerate(task.clips)
