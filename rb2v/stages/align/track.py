@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+from collections import OrderedDict
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +34,7 @@ from rb2v.core.planes import Planes, luma_of
 from rb2v.core.resampling import FrameWarp
 from rb2v.core.temporal import errors_to_psnr
 from rb2v.errors import InputError
-from rb2v.interpolation import Interpolator, is_scene_cut
+from rb2v.interpolation import GuardedInterpolator, is_scene_cut
 from rb2v.io.frame_file import FrameFile
 from rb2v.io.picture_track import NO_OVERRIDE
 from rb2v.io.video import map_frames, probe_video
@@ -43,6 +44,7 @@ _N_BLOCKS = 8  # across and down, in which interpolation is judged
 _N_WORST_BLOCKS = 8  # the worst eighth of 64
 _DARK_LINEAR = 0.01  # of linear light, added to both, so that noise in the dark is no change of light
 _LIGHT_STRIDE = 8  # pixels, of which one tells the light of lamps: 3,000 of 448 x 448
+_N_RECENT = 2  # frames: those of the pair that is interpolated
 _NODE_STEP_FRAMES = 0.25  # of fine frames: rows between two such times are a blend of both
 _NOTHING: NDArray[np.uint8] = np.empty(0, dtype=np.uint8)  # stands in for a frame that is not warped
 _MAX_RATE_DIFFERENCE = 0.02  # relative; 59.94 for 60 is 0.001, and 120 for 100 is another rig
@@ -270,7 +272,7 @@ class SharpSource:
         The original track.
     rig : Rig
         Upsampling and blur samples.
-    interpolator : Interpolator
+    interpolator : GuardedInterpolator
         Makes the frames between.
     response : {"linear", "srgb"} or float, optional
         Response that is undone; the rig's by default.
@@ -282,7 +284,7 @@ class SharpSource:
         self,
         track: Track,
         rig: Rig,
-        interpolator: Interpolator,
+        interpolator: GuardedInterpolator,
         response: Response | None = None,
         *,
         gains: NDArray[np.float64] | None = None,
@@ -292,6 +294,7 @@ class SharpSource:
         self._interpolator = interpolator
         self._response: Response = rig.response if response is None else response
         self._indices = np.arange(len(track.times), dtype=np.float64)
+        self._recent: OrderedDict[int, NDArray[np.float32]] = OrderedDict()
 
     @property
     def n_positions(self) -> int:
@@ -351,6 +354,8 @@ class SharpSource:
             How much later each row is taken, in fine frames; not at all by default. Each row is blended from frames
             at a few shifts; at the recording's ends its first or last frame stands in.
         """
+        if row_shifts is None:
+            return self._window(position)
         rig = self._rig
         steps = window_steps(position, rig.frames_per_sequence, rig.blur_factor)
         shifts, shares = _shift_nodes(row_shifts)
@@ -371,6 +376,27 @@ class SharpSource:
             if index % rig.blur_factor == 0:
                 cv2.accumulate(part, sequence[index // rig.blur_factor])
         return blur / np.float32(len(steps)), sequence
+
+    def _window(self, position: int) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
+        rig, per_frame = self._rig, self._rig.blur_steps_per_frame
+        steps = window_steps(position, rig.frames_per_sequence, rig.blur_factor)
+        blur = np.zeros(self._track.frames.shape[1:], dtype=np.float32)
+        sequence: list[NDArray[np.float32]] = []
+        for index, group in itertools.groupby(steps, key=lambda step: step // per_frame):
+            places = [step - index * per_frame for step in group]
+            times = [place / per_frame for place in places if place % rig.blur_factor == 0]
+            summed = [place / per_frame for place in places if place % rig.blur_factor]
+            if max(places) == 0:
+                made = [self._linear(index)]
+            else:
+                ends = self._linear(index), self._linear(index + 1)
+                made, total = self._interpolator.between_and_sum(*ends, times, summed)
+                cv2.accumulate(total, blur)
+            for frame in made:
+                cv2.accumulate(frame, blur)
+            sequence += made
+        blur *= np.float32(1 / len(steps))
+        return blur, sequence
 
     def blur_frames(self, places: Sequence[float], averaged: Collection[float] = ()) -> Iterator[NDArray[np.float32]]:
         """Yield the blur track at increasing places, in blur-track steps, whole or not.
@@ -491,10 +517,19 @@ class SharpSource:
         return shrink(self._linear(index), size)
 
     def _linear(self, index: int) -> NDArray[np.float32]:
-        coded = np.asarray(self._track.frames[index])
-        with stage("color conversion"):
-            linear = to_linear(coded, self._response)
-            return linear if self._gains is None else linear / np.float32(self._gains[index])
+        """Return an original frame, which nobody may write; the last ones are kept for whoever asks for them next."""
+        if index not in self._recent:
+            coded = np.asarray(self._track.frames[index])
+            with stage("color conversion"):
+                linear = to_linear(coded, self._response)
+                if self._gains is not None:
+                    linear /= np.float32(self._gains[index])
+            # What is made of it alone is kept, too.
+            linear.flags.writeable = False
+            while len(self._recent) >= _N_RECENT:
+                self._recent.popitem(last=False)
+            self._recent[index] = linear
+        return self._recent[index]
 
 
 def shrink(image: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
