@@ -32,6 +32,7 @@ _STATIC_MARGIN_PX = 24  # a block, and what flow looks at beyond the edge of wha
 _MIN_PART_PX = 64  # a side on which flow still has scales to begin at
 _WHOLE_SHARE = 0.8  # of the frame: cutting out more of it saves nothing
 _STORED_ONE = 32768  # level of light 1.0 in enlarged frames: cubics and lamps that are evened out go beyond it
+_N_SIDES = 3  # frames kept; where frames follow each other the second of a pair is the first of the next
 _GRID_BLOCK_PX = 256  # in steps of which grids are made
 _N_GRIDS = 4  # kept; of the frame, its half and parts of it
 
@@ -65,7 +66,7 @@ class FlowInterpolator:
 
     def __init__(self, response: Response = "srgb", effort: Effort = "full") -> None:
         self._is_coded, self._effort = response == "linear", effort
-        self._last = _LastSide()
+        self._last = _LastSides()
 
     def between(
         self,
@@ -117,16 +118,22 @@ class FlowInterpolator:
 
     def _moving(self, frame_a: _Frame, frame_b: _Frame) -> tuple[_Pair | _QuickPair | None, tuple[slice, slice] | None]:
         """Return what moves, and in which part of the frames; None for the part where that is all of them."""
-        side_a = self._last.side if self._last.side is not None and self._last.side.frame is frame_a else None
-        side_a = side_a or _Side(frame_a, self._gray8(frame_a))
-        side_b = _Side(frame_b, self._gray8(frame_b))
-        self._last.side = None if frame_b.flags.writeable else side_b
+        side_a, side_b = self._side(frame_a), self._side(frame_b)
         part = _find_moving_part(side_a.gray, side_b.gray)
         if part is None:
             return None, None
         is_whole = part == (slice(0, frame_a.shape[0]), slice(0, frame_a.shape[1]))
         a, b = (side_a, side_b) if is_whole else (side_a.cut(part), side_b.cut(part))
         return self._pair(a, b), None if is_whole else part
+
+    def _side(self, frame: _Frame) -> _Side:
+        for known in self._last.sides:
+            if known.frame is frame:
+                return known
+        side = _Side(frame, self._gray8(frame))
+        if not frame.flags.writeable:
+            self._last.sides = [*self._last.sides[-_N_SIDES + 1 :], side]
+        return side
 
     def _pair(self, a: _Side, b: _Side) -> _Pair | _QuickPair:
         # A new object for each pair: one that has seen a small frame keeps its coarsest scale.
@@ -254,10 +261,11 @@ class _Side:
         return np.asarray(cv2.resize(levels, size, interpolation=cv2.INTER_CUBIC), dtype=np.uint16)
 
 
-class _LastSide(threading.local):
-    """The second frame of the last pair: the first of the next, where frames follow each other."""
+class _LastSides(threading.local):
+    """Frames of the last pairs that nobody may write."""
 
-    side: _Side | None = None
+    def __init__(self) -> None:
+        self.sides: list[_Side] = []
 
 
 @dataclass(frozen=True, eq=False)

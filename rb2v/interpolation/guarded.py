@@ -29,6 +29,7 @@ _JUDGED_SIZE_PX = 64  # for which the limits below were found (docs/interpolatio
 _MIN_JUDGED_SIZE_PX = 32  # smaller frames hold too little to be told apart
 _MAX_RETURN_ERROR_PX = 1.0  # measured in docs/interpolation.md, scene cuts
 _MIN_RETURNING_SHARE = 0.6  # measured in docs/interpolation.md, scene cuts
+_N_SEEN = 3  # frames; where frames follow each other the second of a pair is the first of the next
 _MIN_CORRELATION = 0.7  # measured in docs/interpolation.md, scene cuts
 _ALIKE_CORRELATION = 0.95  # 6,216 pairs of different scenes reached 0.91 as they are
 
@@ -149,10 +150,24 @@ class GuardedInterpolator:
             total += frames[time]
         return [frames[time] for time in times], total
 
+    def is_scene_cut(self, frame_a: NDArray[np.float32], frame_b: NDArray[np.float32]) -> bool:
+        """Return whether two frames show different scenes, see the function `is_scene_cut`."""
+        small_a, small_b = self._judged(frame_a), self._judged(frame_b)
+        return small_a is not None and small_b is not None and _is_cut_between(small_a, small_b)
+
+    def _judged(self, frame: NDArray[np.float32]) -> NDArray[np.uint8] | None:
+        for known, small in self._seen.frames:
+            if known is frame:
+                return small
+        small = _judged(frame, coded=self._response == "linear")
+        if not frame.flags.writeable:
+            self._seen.frames = [*self._seen.frames[-_N_SEEN + 1 :], (frame, small)]
+        return small
+
     def _check(self, frame_a: NDArray[np.generic], frame_b: NDArray[np.generic], times: Sequence[float]) -> None:
-        if self._seen.frame is not frame_a:
-            _check_frame("frame_a", frame_a)
-        _check_frame("frame_b", frame_b)
+        for name, frame in (("frame_a", frame_a), ("frame_b", frame_b)):
+            if not any(known is frame for known, _ in self._seen.frames):
+                _check_frame(name, frame)
         for what, first, second in (("shape", frame_a.shape, frame_b.shape), ("type", frame_a.dtype, frame_b.dtype)):
             if first != second:
                 raise InputError("frame_b", f"is of {what} {second}", expected=f"{first}, as frame_a is")
@@ -161,22 +176,17 @@ class GuardedInterpolator:
                 raise InputError("times", f"{time} lies outside of the two frames", expected="0 to 1")
 
     def _is_cut(self, frame_a: NDArray[np.float32], frame_b: NDArray[np.float32]) -> bool:
-        is_coded, seen = self._response == "linear", self._seen
-        small_a = seen.small if seen.frame is frame_a else _judged(frame_a, coded=is_coded)
-        small_b = _judged(frame_b, coded=is_coded)
-        # A frame that nobody may write is the first of the next pair, where frames follow each other.
-        seen.frame, seen.small = (None, None) if frame_b.flags.writeable else (frame_b, small_b)
-        if small_a is None or small_b is None or not _is_cut_between(small_a, small_b):
+        if not self.is_scene_cut(frame_a, frame_b):
             return False
         logger.warning("the scene changes between two frames: the nearer one is taken for those between")
         return True
 
 
 class _Seen(threading.local):
-    """The second frame of the last pair, and what it is judged by."""
+    """Frames of the last pairs that nobody may write, and by what they are judged."""
 
-    frame: NDArray[np.float32] | None = None
-    small: NDArray[np.uint8] | None = None
+    def __init__(self) -> None:
+        self.frames: list[tuple[NDArray[np.float32], NDArray[np.uint8] | None]] = []
 
 
 def is_scene_cut(frame_a: NDArray[np.float32], frame_b: NDArray[np.float32], *, coded: bool = False) -> bool:
