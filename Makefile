@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DEMO := demo
 DEMO_STEPS := 9
 
-.PHONY: demo test lint format bench clean
+.PHONY: demo test test-gpu-interpreted lint format bench clean
 
 # Installed anew when the project's dependencies change.
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -40,6 +40,11 @@ demo: $(VENV)/.installed
 test: lint
 	OMP_NUM_THREADS=1 OPENCV_FOR_THREADS_NUM=1 $(BIN)/pytest -q --hypothesis-profile ci \
 		--numprocesses logical --maxprocesses 8 --dist worksteal
+
+# The kernels for CUDA in Triton's interpreter, which needs no GPU; installs Triton (290 MB) beside the rest.
+test-gpu-interpreted: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[gpu-test]'
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q tests/interpolation/test_cdfi_triton.py
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff format --check .
