@@ -109,7 +109,11 @@ INTERPOLATORS: Mapping[str, Callable[[InterpolatorSettings], Interpolator]] = {
     "rife-symmetric": partial(_load_rife, symmetric=True),
     "rife-3.5": partial(_load_rife, version="3.5"),
     "rife-3.8": partial(_load_rife, version="3.8"),
+    "rife-3.8-symmetric": partial(_load_rife, version="3.8", symmetric=True),
     "rife-4.0": partial(_load_rife, version="4.0"),
+    "rife-4.0-symmetric": partial(_load_rife, version="4.0", symmetric=True),
+    "rife-4.6": partial(_load_rife, version="4.6"),
+    "rife-4.6-symmetric": partial(_load_rife, version="4.6", symmetric=True),
 }
 """Interpolation methods by name; each value loads its method."""
 

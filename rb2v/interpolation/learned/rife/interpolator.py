@@ -24,14 +24,14 @@ def make_rife(
 
     Parameters
     ----------
-    version : {"3.1", "3.5", "3.8", "4.0"}
+    version : {"3.1", "3.5", "3.8", "4.0", "4.6"}
         Which of the networks.
     response : {"linear", "srgb"} or float
         What linear frames are encoded with for the network.
     device : {"auto", "cpu", "cuda"}
         Where it computes; auto takes CUDA where there is one.
     folder : Path, optional
-        Folder of the weights; by default the one that ``rb2v models fetch rife`` fills.
+        Folder of the weights; by default the one that ``rb2v models fetch`` fills.
     symmetric : bool
         See `RifeInterpolator`.
 

