@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DEMO := demo
 DEMO_STEPS := 9
 
-.PHONY: demo test test-gpu-interpreted lint format bench clean
+.PHONY: demo test test-gpu-interpreted gpu-check lint format bench clean
 
 # Installed anew when the project's dependencies change.
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -46,6 +46,11 @@ test-gpu-interpreted: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[gpu-test]'
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q tests/interpolation/test_cdfi_triton.py
 
+# For a machine with a GPU, and whatever python has PyTorch for it: make gpu-check PYTHON=python3 ARGUMENTS=--dry-run
+gpu-check:
+	$(PYTHON) -c 'import rb2v' 2>/dev/null || $(PYTHON) -m pip install --quiet --editable '.[dev]'
+	$(PYTHON) tests/benchmarks/gpu_check.py --out gpu_check $(ARGUMENTS)
+
 lint: $(VENV)/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -61,4 +66,4 @@ bench: $(VENV)/.installed
 	for file in tests/benchmarks/bench_*.py; do $(BIN)/python $$file || exit 1; done
 
 clean:
-	rm -rf $(DEMO) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(DEMO) gpu_check build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

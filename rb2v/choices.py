@@ -13,6 +13,7 @@ LandmarkTarget = Literal["face", "hand"]
 LANDMARK_TARGETS: tuple[LandmarkTarget, ...] = get_args(LandmarkTarget)
 InterpolatorName = Literal[
     "cdfi",
+    "combined",
     "flow",
     "linear",
     "quick-flow",

@@ -88,6 +88,34 @@ class FlowInterpolator:
                     made[t][part] = moving.at(t, is_averaged=t in averaged)
         return [made[t] for t in times]
 
+    def trace(
+        self, frame_a: NDArray[np.float32], frame_b: NDArray[np.float32], times: Sequence[float]
+    ) -> list[NDArray[np.float32]]:
+        """Return the motion along which `between` samples both frames at each time; effort ``"full"`` alone has it.
+
+        Parameters
+        ----------
+        frame_a, frame_b : (H, W, 3) ndarray of float32
+            As for `between`.
+        times : sequence of float
+            Within 0..1, exclusively.
+
+        Returns
+        -------
+        list of (H, W, 2) ndarray of float32
+            x and y in pixels from the first frame to the second, of what is at each place at the time.
+        """
+        gray_a, gray_b = self._gray8(frame_a), self._gray8(frame_b)
+        part = _find_moving_part(gray_a, gray_b)
+        fields = [np.zeros((*frame_a.shape[:2], 2), dtype=np.float32) for _ in times]
+        if part is None:
+            return fields
+        moving = self._pair(frame_a, frame_b, gray_a, gray_b, part)
+        assert isinstance(moving, _Pair)
+        for field, t in zip(fields, times, strict=True):
+            field[part] = moving.enlarge(moving.motion.at(t))
+        return fields
+
     def _pair(
         self, frame_a: _Frame, frame_b: _Frame, gray_a: _Mask, gray_b: _Mask, part: tuple[slice, slice]
     ) -> _Pair | _QuickPair:
@@ -203,11 +231,7 @@ class _Pair:
         """Return the frame at a time, sampled by cubics, or linearly where it is only ever averaged."""
         height, width = self.frame_a.shape[:2]
         small = self.motion.carried_to(t) if is_averaged else self.motion.at(t)
-        enlarged = np.divide((width, height), small.shape[1::-1]).astype(np.float32)
-        field = _scratch.array("motion", height, width, 2)
-        motion = np.asarray(
-            cv2.resize(small * enlarged, (width, height), field, interpolation=cv2.INTER_LINEAR), dtype=np.float32
-        )
+        motion = self.enlarge(small)
         sampled = [
             _sample_into(f"sampled {name}", source, motion, by, is_larger=is_averaged)
             for name, source, by in zip("ab", self._larger if is_averaged else self._frames, (-t, 1 - t), strict=True)
@@ -223,6 +247,14 @@ class _Pair:
             return np.asarray(cv2.cvtColor(made, cv2.COLOR_RGBA2RGB), dtype=np.float32)
         # Cubic samples overshoot at edges.
         return np.clip(made, 0, 1, out=made, dtype=np.float32)
+
+    def enlarge(self, small: _Field) -> _Field:
+        """Return motion of the reduced size in that of the frames; the result is scratch."""
+        height, width = self.frame_a.shape[:2]
+        enlarged = np.divide((width, height), small.shape[1::-1]).astype(np.float32)
+        field = _scratch.array("motion", height, width, 2)
+        resized = cv2.resize(small * enlarged, (width, height), field, interpolation=cv2.INTER_LINEAR)
+        return np.asarray(resized, dtype=np.float32)
 
     @property
     def _frames(self) -> tuple[_Frame, _Frame]:

@@ -100,8 +100,15 @@ def _load_cdfi(settings: InterpolatorSettings) -> Interpolator:
     return make_cdfi(settings.response, settings.device, settings.weights)
 
 
+def _load_combined(settings: InterpolatorSettings) -> Interpolator:
+    from rb2v.interpolation.learned.combined import make_combined
+
+    return make_combined(settings.response, settings.device, settings.weights)
+
+
 INTERPOLATORS: Mapping[str, Callable[[InterpolatorSettings], Interpolator]] = {
     "cdfi": _load_cdfi,
+    "combined": _load_combined,
     "flow": _load_flow,
     "linear": _load_linear,
     "quick-flow": _load_quick_flow,

@@ -286,7 +286,7 @@ def test_the_symmetric_mean_tells_no_direction(tmp_path, version):
     np.testing.assert_array_equal(symmetric.between(frame_a, frame_a.copy(), [0.5])[0], frame_a)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.gpu
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_gpu_gives_what_the_cpu_gives(tmp_path, version):
     folder = write_weights(tmp_path / "w", version, scale=0.7)
@@ -318,7 +318,7 @@ def test_fetched_weights_are_as_good_as_published(fetched, shared_data, name, pu
     assert psnr(np.rint(made * 255) / 255, frames[1]) == pytest.approx(published_db, abs=0.2)
 
 
-@pytest.mark.parametrize("name", ["rife", "rife-symmetric", "rife-4.0", "rife-4.6"])
+@pytest.mark.parametrize("name", ["rife", "rife-symmetric", "rife-4.0", "rife-4.6", "combined"])
 def test_fetched_weights_follow_a_translation_at_any_time(fetched, name):
     photo = to_linear(cv2.GaussianBlur(skimage_data.astronaut(), (0, 0), 1.0), "srgb")
 
