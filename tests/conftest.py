@@ -42,6 +42,15 @@ def pytest_terminal_summary(terminalreporter):
             terminalreporter.line(test)
 
 
+def pytest_runtest_setup(item):
+    """Skip what needs CUDA where there is none; where a GPU is required such a test fails."""
+    if item.get_closest_marker("gpu") and os.environ.get("RB2V_REQUIRE_GPU") != "1":
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("there is no CUDA device")
+
+
 @pytest.fixture(autouse=True)
 def _same_random_numbers():
     """Start every test with the same state of the global generators, in whatever order tests run."""
