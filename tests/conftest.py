@@ -74,6 +74,16 @@ def _narrow_decomposers(request, monkeypatch):
 
 
 @pytest.fixture
+def narrow_predictors(monkeypatch):
+    """The published predictor with few channels: its own make checkpoints of 300 MB."""
+    from rb2v.blur2vid.predictor.networks import cvae_gan
+
+    monkeypatch.setattr(cvae_gan, "WIDTHS", (4,) * 8)
+    monkeypatch.setattr(cvae_gan, "ENCODER_WIDTHS", (4,) * 5)
+    monkeypatch.setattr(cvae_gan, "DISCRIMINATOR_WIDTH", 4)
+
+
+@pytest.fixture
 def rb2v(monkeypatch, capsys):
     """The command line in this process: ``rb2v("align", "--out", folder)`` returns an `Outcome`."""
 
