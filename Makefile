@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DEMO := demo
 DEMO_STEPS := 9
 
-.PHONY: demo test lint format bench docs clean
+.PHONY: demo test test-gpu-interpreted gpu-check lint format bench docs clean
 
 # Installed anew when the project's dependencies change.
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -41,6 +41,16 @@ test: lint
 	OMP_NUM_THREADS=1 OPENCV_FOR_THREADS_NUM=1 $(BIN)/pytest -q --hypothesis-profile ci \
 		--numprocesses logical --maxprocesses 8 --dist worksteal
 
+# The kernels for CUDA in Triton's interpreter, which needs no GPU; installs Triton (290 MB) beside the rest.
+test-gpu-interpreted: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[gpu-test]'
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q tests/interpolation/test_cdfi_triton.py
+
+# For a machine with a GPU, and whatever python has PyTorch for it: make gpu-check PYTHON=python3 ARGUMENTS=--dry-run
+gpu-check:
+	$(PYTHON) -c 'import rb2v' 2>/dev/null || $(PYTHON) -m pip install --quiet --editable '.[dev]'
+	$(PYTHON) tests/benchmarks/gpu_check.py --out gpu_check $(ARGUMENTS)
+
 lint: $(VENV)/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -65,4 +75,4 @@ docs: $(VENV)/.docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --clean
 
 clean:
-	rm -rf $(DEMO) site build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(DEMO) gpu_check site build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

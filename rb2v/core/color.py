@@ -166,10 +166,12 @@ def code_levels(image_linear: NDArray[np.floating], response: Response) -> NDArr
 
 
 def _table_indices(image_linear: NDArray[np.floating]) -> NDArray[np.uint16]:
-    levels = np.clip(image_linear, 0, 1)
-    levels *= np.float32(_TABLE_LEVELS - 1)
-    levels += np.float32(0.5)
-    return np.asarray(levels.astype(np.uint16), dtype=np.uint16)
+    flat = np.ascontiguousarray(image_linear, dtype=np.float32).reshape(1, -1)
+    if not flat.size:
+        return np.empty(image_linear.shape, dtype=np.uint16)
+    # One visit that scales, rounds and clips.
+    levels = cv2.addWeighted(flat, _TABLE_LEVELS - 1, flat, 0.0, 0.0, dtype=cv2.CV_16U)
+    return np.asarray(levels.reshape(image_linear.shape), dtype=np.uint16)
 
 
 def _look_up(indices: NDArray[np.integer | np.floating], table: NDArray[_Entry]) -> NDArray[_Entry]:

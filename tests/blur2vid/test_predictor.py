@@ -10,7 +10,7 @@ from textures import write_data_set
 from rb2v.blur2vid.predictor import train
 from rb2v.blur2vid.predictor.checkpoint import load_predictor
 from rb2v.blur2vid.predictor.config import TrainPredictorConfig, recommend
-from rb2v.blur2vid.predictor.networks import PREDICTORS, cvae_gan, make_predictor
+from rb2v.blur2vid.predictor.networks import PREDICTORS, make_predictor
 from rb2v.blur2vid.predictor.networks.predictor import reversed_scores
 from rb2v.blur2vid.predictor.objectives import best_of_many, least_squares
 from rb2v.blur2vid.predictor.sampling import describe_guidance, sample_guidance
@@ -53,12 +53,8 @@ class TestNetworks:
         assert samples.max() < 5
         np.testing.assert_array_equal(samples[:2], sample_guidance(network, image, 2, seed=1))
 
-    def test_a_stopped_training_ends_in_the_same_bytes(self, name, data, tmp_path, monkeypatch):
-        # The published widths write 300 MB at each checkpoint.
-        monkeypatch.setattr(cvae_gan, "WIDTHS", (4,) * 8)
-        monkeypatch.setattr(cvae_gan, "ENCODER_WIDTHS", (4,) * 5)
-        monkeypatch.setattr(cvae_gan, "DISCRIMINATOR_WIDTH", 4)
-
+    @pytest.mark.usefixtures("narrow_predictors")
+    def test_a_stopped_training_ends_in_the_same_bytes(self, name, data, tmp_path):
         def stop(done, total, label):
             if label == "training" and done == 3:
                 raise KeyboardInterrupt

@@ -1,3 +1,4 @@
+import gc
 import struct
 from fractions import Fraction
 
@@ -513,3 +514,15 @@ def test_a_picture_that_fills_the_memory_is_refused(tmp_path):
     PIL.Image.new("1", (13_000, 13_000)).save(path)
     with pytest.raises(InputError, match=r"large\.png: is too large; expected at most 89 megapixels"):
         read_image(path)
+
+
+def test_decoded_frames_are_freed_without_the_collector(tmp_path):
+    frames = np.random.default_rng(0).integers(0, 256, (60, 16, 16, 3), dtype=np.uint8)
+    path = write_video(tmp_path / "clip.mp4", frames, 25.0)
+    gc.collect()
+    gc.disable()
+    try:
+        assert sum(1 for _ in iter_frames([path])) == len(frames)
+        assert gc.collect() < len(frames)
+    finally:
+        gc.enable()

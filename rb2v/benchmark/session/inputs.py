@@ -14,7 +14,7 @@ from rb2v.artifacts import Calibration, Crop, Rig, Take
 from rb2v.benchmark.truth.reference import TruthRenderer
 from rb2v.core.metrics import psnr
 from rb2v.errors import InputError, Rb2vError, require_file
-from rb2v.interpolation import Interpolator, digest_weights, make_interpolator
+from rb2v.interpolation import GuardedInterpolator, digest_weights, make_interpolator
 from rb2v.io.aligned import MANIFEST_NAME, AlignedTakeReader, aligned_take_path, read_aligned_manifest
 from rb2v.io.calibration import read_calibration
 from rb2v.io.config import read_raw_directory, read_takes
@@ -76,7 +76,7 @@ class Aligned:
         """Open a take."""
         return AlignedTakeReader(aligned_take_path(self.folder, name))
 
-    def make_interpolator(self) -> Interpolator:
+    def make_interpolator(self) -> GuardedInterpolator:
         """Return what made the frames between recorded ones."""
         weights = self.interpolator_weights
         return make_interpolator(self.config.interpolator, response=self.rig.response, weights=weights)
