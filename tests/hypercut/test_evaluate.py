@@ -277,7 +277,7 @@ class TestReadPredictions:
             ("", "is not a table"),
             ("scorer,variant,take\n", "blurry_index: column is missing"),
             ("scorer,variant,take,blurry_index,s_0\n", "r_0: column is missing"),
-            ("scorer,variant,take,blurry_index,s_0,r_0\na,plain,t,0,x,1\n", "s_0: holds what is no number"),
+            ("scorer,variant,take,blurry_index,s_0,r_0\na,plain,t,0,x,1\n", "s_0: holds a value that is not a number"),
         ],
     )
     def test_what_is_no_table_of_predictions_is_named(self, text, message, tmp_path):

@@ -146,11 +146,11 @@ def make_broken(name, folder):
         ("cut.png", "cannot be read as an image"),
         ("small.png", "is only 120x18; expected at least half the size of the frames, 48x40"),
         ("clear.png", "is transparent in places"),
-        ("ink.jpg", "has CMYK values; expected RGB or grey"),
+        ("ink.jpg", "has CMYK values; expected RGB or gray"),
         ("bomb.png", "is too large; expected at most 89 megapixels"),
         ("other.png", "cannot be read as an image"),
-        ("pipe.png", "is no regular file"),
-        ("device.png", "is no regular file"),
+        ("pipe.png", "is not a regular file"),
+        ("device.png", "is not a regular file"),
     ],
 )
 def test_a_picture_that_cannot_be_used_is_named_and_left_out(folder, caplog, name, problem):
