@@ -1,4 +1,4 @@
-"""Where the work runs: one ``map`` in order, here, in worker processes, or on the workers of a cluster.
+"""Executors: one ``map`` in order, here, in worker processes, or on the workers of a cluster.
 
 Items are takes or shards and results are small records; a worker reads, computes and writes its own files.
 """

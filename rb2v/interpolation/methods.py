@@ -100,8 +100,15 @@ def _load_cdfi(settings: InterpolatorSettings) -> Interpolator:
     return make_cdfi(settings.response, settings.device, settings.weights)
 
 
+def _load_combined(settings: InterpolatorSettings) -> Interpolator:
+    from rb2v.interpolation.learned.combined import make_combined
+
+    return make_combined(settings.response, settings.device, settings.weights)
+
+
 INTERPOLATORS: Mapping[str, Callable[[InterpolatorSettings], Interpolator]] = {
     "cdfi": _load_cdfi,
+    "combined": _load_combined,
     "flow": _load_flow,
     "linear": _load_linear,
     "quick-flow": _load_quick_flow,
@@ -109,14 +116,18 @@ INTERPOLATORS: Mapping[str, Callable[[InterpolatorSettings], Interpolator]] = {
     "rife-symmetric": partial(_load_rife, symmetric=True),
     "rife-3.5": partial(_load_rife, version="3.5"),
     "rife-3.8": partial(_load_rife, version="3.8"),
+    "rife-3.8-symmetric": partial(_load_rife, version="3.8", symmetric=True),
     "rife-4.0": partial(_load_rife, version="4.0"),
+    "rife-4.0-symmetric": partial(_load_rife, version="4.0", symmetric=True),
+    "rife-4.6": partial(_load_rife, version="4.6"),
+    "rife-4.6-symmetric": partial(_load_rife, version="4.6", symmetric=True),
 }
 """Interpolation methods by name; each value loads its method."""
 
 
 def make_interpolator(
     name: str, *, response: Response = "srgb", device: Device = "auto", weights: Path | None = None
-) -> Interpolator:
+) -> GuardedInterpolator:
     """Return an interpolation method by its name, guarded: see `GuardedInterpolator`.
 
     Parameters

@@ -1,4 +1,4 @@
-"""Build a data set shard by shard, on any executor, and go on where an earlier run was."""
+"""Build a data set shard by shard, on any executor, and resume an earlier run."""
 
 from __future__ import annotations
 

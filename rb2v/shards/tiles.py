@@ -1,6 +1,6 @@
 """Frames in an HDF5 file, cut into tiles that are compressed one by one.
 
-A tile holds all frames of a sequence, so that what stands still is stored once, and is small, so that a crop is read
+A tile holds all frames of a sequence, so that what is static is stored once, and is small, so that a crop is read
 without its surroundings. Tiles are ordinary HDF5 chunks that ``hdf5plugin`` decodes; they are compressed here, because
 the filter cannot be asked to predict pixels from the row above.
 """

@@ -1,5 +1,3 @@
-import os
-
 import numpy as np
 import pytest
 import torch
@@ -83,9 +81,7 @@ def test_what_does_not_belong_together_is_refused():
         collaborate(image, weight[:, 1:], alpha[:, 1:], beta[:, 1:])
 
 
-@pytest.mark.skipif(
-    not torch.cuda.is_available() and os.environ.get("RB2V_REQUIRE_GPU") != "1", reason="there is no CUDA device"
-)
+@pytest.mark.gpu
 @pytest.mark.parametrize("rounding", ROUNDINGS)
 def test_cuda_computes_the_same(rounding):
     found = []
