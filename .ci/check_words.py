@@ -38,12 +38,12 @@ REJECTED = {
     r"learned from|taught": "fitted, trained",
     r"is no size|is no number|is no name": "is not a valid ...",
     r"tests hold": "the tests check that",
-    r"LaidAside|MATTERS\b|Equipment\b|from_first\b|is_told\b": "the name in words.md",
+    r"LaidAside|MATTERS\b(?!\")|Equipment\b|from_first\b|is_told\b": "the name in words.md",
     r"on any picture|pictures? of (?:a|the) (?:video|recording)": "image, frame",
 }
 BRITISH = re.compile(
     r"colour|\bcentre|[a-z]centre|\bgrey|neighbour|behaviour|favour|honour|\blicence|artefact|judgement|"
-    r"metre\b|metres\b|catalogue[ds]\b|programme\b|travell|labell|modell(?:ed|ing)|signall|cancell(?:ed|ing)|"
+    r"metre\b|metres\b|catalogue[ds]\b|programme\b|travell|labell|modell(?:ed|ing)|signall|cancell(?:ed|ing)(?!Error)|"
     r"(?:normal|optim|real|recogn|initial|random|summar|synchron|general|minim|maxim|organ|parametr|quant|"
     r"regular|serial|standard|util|visual|emphas|stabil|special|local|capital|memor|character|central)"
     r"is(?:e|ed|es|ing|ation)\b|analys(?:e|ed|ing)\b|\bgrammes?\b|\bwhilst\b|\bamongst\b|focuss",

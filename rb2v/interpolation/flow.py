@@ -43,7 +43,7 @@ class FlowInterpolator:
     The flow of each frame says where its own pixels go; the motion that passes a place *between* the frames has to be
     looked for. Several motions are tried at every place, and weighted by how well the two samples agree that
     each of them leads to: those that each frame's flow sends there, their mean, the flows found at the place itself,
-    and standstill. Where a motion comes from beyond the rim of one frame, the other alone is sampled.
+    and nothing that moves. Where a motion comes from beyond the rim of one frame, the other alone is sampled.
 
     Flow is estimated once each way, whatever times are asked for, and only in the part of the frames in which
     anything moves; the rest is blended. What was computed of the last frame alone is kept for the next pair, if nobody

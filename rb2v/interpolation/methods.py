@@ -34,7 +34,7 @@ class Interpolator(Protocol):
         Parameters
         ----------
         frame_a, frame_b : (H, W, 3) ndarray of float32
-            Neighbouring frames in linear light, 0..1.
+            Neighboring frames in linear light, 0..1.
         times : sequence of float
             Times in 0..1: 0 is ``frame_a``, 1 is ``frame_b``.
         averaged : collection of float
@@ -53,7 +53,7 @@ class InterpolatorSettings:
     """What an interpolation method is to work with; a method heeds what concerns it."""
 
     response: Response = "srgb"
-    """What the linear frames are encoded with for a network, which knows coded pictures alone, and its answer decoded
+    """What the linear frames are encoded with for a network, which knows coded images alone, and its answer decoded
     with; ``"linear"`` where the frames that will be given are coded already."""
     device: Device = "auto"
     """Where a network computes."""

@@ -217,7 +217,7 @@ FIRST_FLOW = {"3.1": ("block0.conv1.bias", 8), "3.8": ("block0.conv1.2.bias", 4)
 @pytest.mark.parametrize("version", FIRST_FLOW)
 @pytest.mark.parametrize("time", [0.25, 0.5, 0.75])
 def test_flow_points_from_the_frame_between_to_its_neighbors(tmp_path, version, time):
-    """Weights 0 but for a flow of -8 and 8 px: a picture that moves 16 px to the right."""
+    """Weights 0 but for a flow of -8 and 8 px: an image that moves 16 px to the right."""
     name, n_px = FIRST_FLOW[version]
 
     def change(part, tensors):

@@ -50,7 +50,7 @@ def copy_take(session, root, take):
 
 
 def rewrite(path, pictures=None, sound=None, fps=25.0):
-    """Encode a recording anew: other pictures, or other sound, or none."""
+    """Encode a recording anew: other images, or other sound, or none."""
     if pictures is None:
         pictures = [frame.image for frame in iter_frames([path])]
     temporary = path.with_name("new.mp4")

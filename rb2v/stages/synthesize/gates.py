@@ -1,4 +1,4 @@
-"""Which sequences of a clip are rejected: by cuts, repeats, standstill, blur, black bars and uneven times."""
+"""Rejection of sequences of a clip: cuts, repeats, static scenes, blur, black bars and uneven times."""
 
 from __future__ import annotations
 
