@@ -1,4 +1,4 @@
-"""How recordings of one fast camera become a data set."""
+"""Configuration of data sets from recordings of one fast camera."""
 
 from __future__ import annotations
 

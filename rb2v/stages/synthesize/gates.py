@@ -1,4 +1,4 @@
-"""Which sequences of a clip are rejected: by cuts, repeats, standstill, blur, black bars and uneven times."""
+"""Quality gates: sequences rejected for cuts, repeats, no motion, blur, black bars and uneven times."""
 
 from __future__ import annotations
 
