@@ -78,7 +78,7 @@ class SpoolWriter:
 
 @contextmanager
 def create_spool(path: Path) -> Iterator[SpoolWriter]:
-    """Yield the writer of a new spool, which is written atomically."""
+    """Yield the writer of a new spool; the write is atomic."""
     with whole_file(path) as temporary, temporary.open("wb") as file:
         writer = SpoolWriter(file)
         yield writer
