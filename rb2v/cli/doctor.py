@@ -52,7 +52,8 @@ def doctor(
         if strict and warned:
             counts += f", {len(warned)} have warnings"
         raise Rb2vError(f"{raw_dir}: {counts}; every reason is named above")
-    echo(f"{len(found)} takes, {len(warned)} with warnings: none has to be refused")
+    takes = "1 take" if len(found) == 1 else f"{len(found)} takes"
+    echo(f"{takes}, {len(warned)} with warnings: none has to be refused")
 
 
 def print_diagnoses(found: Sequence[Diagnosis]) -> None:
