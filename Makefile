@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DEMO := demo
 DEMO_STEPS := 9
 
-.PHONY: demo test test-gpu-interpreted gpu-check lint format bench clean
+.PHONY: demo test test-gpu-interpreted gpu-check lint format bench docs clean
 
 # Installed anew when the project's dependencies change.
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -57,6 +57,7 @@ lint: $(VENV)/.installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python .ci/check_constants.py rb2v
+	$(BIN)/python .ci/check_words.py
 
 format: $(VENV)/.installed
 	$(BIN)/ruff format .
@@ -65,5 +66,13 @@ format: $(VENV)/.installed
 bench: $(VENV)/.installed
 	for file in tests/benchmarks/bench_*.py; do $(BIN)/python $$file || exit 1; done
 
+# The tools of the site come with the first build; a build itself needs no network.
+$(VENV)/.docs: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	touch $@
+
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --clean
+
 clean:
-	rm -rf $(DEMO) gpu_check build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(DEMO) gpu_check site build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import examples  # noqa: F401 - registers the profiles of hypothesis
 import numpy as np
 import pytest
-from fork_server import ForkServer
+from fork_server import LONGEST_PROGRAM_SECONDS, ForkServer
 from sessions import shared_session
 from sharing import SharedFolders
 from textures import write_data_set
@@ -74,6 +74,16 @@ def _narrow_decomposers(request, monkeypatch):
 
 
 @pytest.fixture
+def narrow_predictors(monkeypatch):
+    """The published predictor with few channels: its own make checkpoints of 300 MB."""
+    from rb2v.blur2vid.predictor.networks import cvae_gan
+
+    monkeypatch.setattr(cvae_gan, "WIDTHS", (4,) * 8)
+    monkeypatch.setattr(cvae_gan, "ENCODER_WIDTHS", (4,) * 5)
+    monkeypatch.setattr(cvae_gan, "DISCRIMINATOR_WIDTH", 4)
+
+
+@pytest.fixture
 def rb2v(monkeypatch, capsys):
     """The command line in this process: ``rb2v("align", "--out", folder)`` returns an `Outcome`."""
 
@@ -98,8 +108,12 @@ def fork_server(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def start_rb2v(fork_server):
-    """The command line in a process of its own: ``start_rb2v("align", ...)`` returns a `ForkedProcess`."""
-    return functools.partial(fork_server.start, "from rb2v.cli import main; main()")
+    """The command line in a process of its own: ``start_rb2v("align", ...)`` returns a `ForkedProcess`.
+
+    One that hangs says where, and ends.
+    """
+    program = f"import faulthandler; faulthandler.dump_traceback_later({LONGEST_PROGRAM_SECONDS}, exit=True)"
+    return functools.partial(fork_server.start, f"{program}; from rb2v.cli import main; main()")
 
 
 @pytest.fixture(scope="session")

@@ -128,6 +128,7 @@ class TestTrainings:
         small = TrainBlur2VidConfig(crop_size=20, batch_size=2, **STEPS)
         assert run(shards, tmp_path / "run", small, device="cuda").exists()
 
+    @pytest.mark.usefixtures("narrow_predictors")
     @pytest.mark.parametrize(("name", "size"), [("categorical", 24), ("cvae_gan", 64)])
     def test_guidance(self, name, size, shards, tmp_path, cuda):
         from rb2v.blur2vid.predictor.config import recommend

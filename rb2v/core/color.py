@@ -1,4 +1,4 @@
-"""Camera response and colour maps: between coded values, linear light, and the two cameras' colours."""
+"""Camera response and color maps: between coded values, linear light, and the two cameras' colors."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ CHECKER_SRGB = np.array(
     ],
     dtype=np.uint8,
 )  # fmt: skip
-"""(24, 3) nominal sRGB values of the classic colour checker, row by row (X-Rite's published table)."""
+"""(24, 3) nominal sRGB values of the classic color checker, row by row (X-Rite's published table)."""
 
 
 def to_linear(image: NDArray[np.uint8] | NDArray[np.floating], response: Response) -> NDArray[np.float32]:
@@ -166,10 +166,12 @@ def code_levels(image_linear: NDArray[np.floating], response: Response) -> NDArr
 
 
 def _table_indices(image_linear: NDArray[np.floating]) -> NDArray[np.uint16]:
-    levels = np.clip(image_linear, 0, 1)
-    levels *= np.float32(_TABLE_LEVELS - 1)
-    levels += np.float32(0.5)
-    return np.asarray(levels.astype(np.uint16), dtype=np.uint16)
+    flat = np.ascontiguousarray(image_linear, dtype=np.float32).reshape(1, -1)
+    if not flat.size:
+        return np.empty(image_linear.shape, dtype=np.uint16)
+    # One visit that scales, rounds and clips.
+    levels = cv2.addWeighted(flat, _TABLE_LEVELS - 1, flat, 0.0, 0.0, dtype=cv2.CV_16U)
+    return np.asarray(levels.reshape(image_linear.shape), dtype=np.uint16)
 
 
 def _look_up(indices: NDArray[np.integer | np.floating], table: NDArray[_Entry]) -> NDArray[_Entry]:
@@ -209,12 +211,12 @@ def fit_color_map(source: ArrayLike, target: ArrayLike, weights: ArrayLike | Non
     Returns
     -------
     (3, 4) ndarray of float64
-        ``M`` minimising ``||M [source; 1] - target||`` in the (weighted) least-squares sense.
+        ``M`` minimizing ``||M [source; 1] - target||`` in the (weighted) least-squares sense.
 
     Raises
     ------
     ValueError
-        If the shapes differ, or the colors do not span RGB (a grey wall, say).
+        If the shapes differ, or the colors do not span RGB (a gray wall, say).
 
     References
     ----------
@@ -317,7 +319,7 @@ def fit_color_map_by_consensus(
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Fit the affine map that most of a few color pairs agree on, whatever the others are.
 
-    For pairs that are few and known one by one, as a colour checker's patches, of which glare or a finger may have
+    For pairs that are few and known one by one, as a color checker's patches, of which glare or a finger may have
     spoiled some, the brightest included. Maps through a few pairs each are drawn; the one of the least median residual
     tells which pairs belong together, and the map is fitted to those. What they say little of is left to the prior
     map, by the deviation that they leave.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Sequence
+import threading
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
 import cv2
@@ -16,6 +17,11 @@ from rb2v.errors import InputError
 if TYPE_CHECKING:
     from rb2v.interpolation import Interpolator
 
+_SumMaker = Callable[
+    [NDArray[np.float32], NDArray[np.float32], Sequence[float], Sequence[float]],
+    tuple[list[NDArray[np.float32]], NDArray[np.float32]],
+]
+
 logger = logging.getLogger(__name__)
 
 _MIN_SIDE_PX = 64  # smaller frames leave the coarse levels of a flow or a network nothing
@@ -23,6 +29,7 @@ _JUDGED_SIZE_PX = 64  # for which the limits below were found (docs/interpolatio
 _MIN_JUDGED_SIZE_PX = 32  # smaller frames hold too little to be told apart
 _MAX_RETURN_ERROR_PX = 1.0  # measured in docs/interpolation.md, scene cuts
 _MIN_RETURNING_SHARE = 0.6  # measured in docs/interpolation.md, scene cuts
+_N_SEEN = 3  # frames; where frames follow each other the second of a pair is the first of the next
 _MIN_CORRELATION = 0.7  # measured in docs/interpolation.md, scene cuts
 _ALIKE_CORRELATION = 0.95  # 6,216 pairs of different scenes reached 0.91 as they are
 
@@ -44,6 +51,7 @@ class GuardedInterpolator:
     def __init__(self, method: Interpolator, response: Response = "srgb") -> None:
         self._method = method
         self._response: Response = response
+        self._seen = _Seen()
 
     def between(
         self,
@@ -75,23 +83,14 @@ class GuardedInterpolator:
             If a frame is of another form, holds values that are not finite, or differs from the other in size or kind,
             or if a time lies outside 0..1.
         """
-        _check_frame("frame_a", frame_a)
-        _check_frame("frame_b", frame_b)
-        for what, first, second in (("shape", frame_a.shape, frame_b.shape), ("type", frame_a.dtype, frame_b.dtype)):
-            if first != second:
-                raise InputError("frame_b", f"is of {what} {second}", expected=f"{first}, as frame_a is")
-        for time in times:
-            if not 0 <= time <= 1:
-                raise InputError("times", f"{time} lies outside of the two frames", expected="0 to 1")
+        self._check(frame_a, frame_b, times)
         if all(time in (0, 1) for time in times):
             return [frame_b if time else frame_a for time in times]
-        is_coded = self._response == "linear"
         if frame_a.dtype == np.uint8:
             linear_a, linear_b = to_linear(frame_a, self._response), to_linear(frame_b, self._response)
         else:
             linear_a, linear_b = (np.ascontiguousarray(frame, dtype=np.float32) for frame in (frame_a, frame_b))
-        if is_scene_cut(linear_a, linear_b, coded=is_coded):
-            logger.warning("the scene changes between two frames: the nearer one is taken for those between")
+        if self._is_cut(linear_a, linear_b):
             return [frame_a if time <= 0.5 else frame_b for time in times]
         made = _between_tiny(self._method, linear_a, linear_b, times, averaged)
         if frame_a.dtype != np.uint8:
@@ -101,6 +100,93 @@ class GuardedInterpolator:
             ends[time] if time in ends else encode(frame, self._response)  # type: ignore[misc]
             for time, frame in zip(times, made, strict=True)
         ]
+
+    def between_and_sum(
+        self,
+        frame_a: NDArray[np.float32],
+        frame_b: NDArray[np.float32],
+        times: Sequence[float],
+        summed: Sequence[float],
+    ) -> tuple[list[NDArray[np.float32]], NDArray[np.float32]]:
+        """Return the frames at times between two frames, and the sum of those at others.
+
+        Methods that have a ``between_and_sum`` of their own make the sum without the frames.
+
+        Parameters
+        ----------
+        frame_a, frame_b : (H, W, 3) ndarray of float32
+            Neighboring frames of one size, in linear light in 0..1.
+        times : sequence of float
+            Times in 0..1.
+        summed : sequence of float
+            Times between 0 and 1 of the frames that are only summed, which may be sampled more cheaply.
+
+        Returns
+        -------
+        frames : list of (H, W, 3) ndarray of float32
+            One per time of ``times``; at 0 and 1 the given frames themselves.
+        total : (H, W, 3) ndarray of float32
+            The sum; all 0 where ``summed`` is empty.
+
+        Raises
+        ------
+        InputError
+            As `between`.
+        """
+        summing: _SumMaker | None = getattr(self._method, "between_and_sum", None)
+        is_large = min(frame_a.shape[:2]) >= _MIN_SIDE_PX and frame_a.dtype == np.float32
+        if summing is None or not is_large or not summed:
+            # Once for all, so that motion is estimated once.
+            order = list(dict.fromkeys((*times, *summed)))
+            made = self.between(frame_a, frame_b, order, averaged=set(summed) - set(times))
+            frames = dict(zip(order, made, strict=True))
+        else:
+            self._check(frame_a, frame_b, (*times, *summed))
+            if not self._is_cut(frame_a, frame_b):
+                return summing(frame_a, frame_b, times, summed)
+            frames = {time: frame_a if time <= 0.5 else frame_b for time in (*times, *summed)}
+        total = np.zeros(frame_a.shape, dtype=np.float32)
+        for time in summed:
+            total += frames[time]
+        return [frames[time] for time in times], total
+
+    def is_scene_cut(self, frame_a: NDArray[np.float32], frame_b: NDArray[np.float32]) -> bool:
+        """Return whether two frames show different scenes, see the function `is_scene_cut`."""
+        small_a, small_b = self._judged(frame_a), self._judged(frame_b)
+        return small_a is not None and small_b is not None and _is_cut_between(small_a, small_b)
+
+    def _judged(self, frame: NDArray[np.float32]) -> NDArray[np.uint8] | None:
+        for known, small in self._seen.frames:
+            if known is frame:
+                return small
+        small = _judged(frame, coded=self._response == "linear")
+        if not frame.flags.writeable:
+            self._seen.frames = [*self._seen.frames[-_N_SEEN + 1 :], (frame, small)]
+        return small
+
+    def _check(self, frame_a: NDArray[np.generic], frame_b: NDArray[np.generic], times: Sequence[float]) -> None:
+        for name, frame in (("frame_a", frame_a), ("frame_b", frame_b)):
+            if not any(known is frame for known, _ in self._seen.frames):
+                _check_frame(name, frame)
+        for what, first, second in (("shape", frame_a.shape, frame_b.shape), ("type", frame_a.dtype, frame_b.dtype)):
+            if first != second:
+                raise InputError("frame_b", f"is of {what} {second}", expected=f"{first}, as frame_a is")
+        for time in times:
+            if not 0 <= time <= 1:
+                raise InputError("times", f"{time} lies outside of the two frames", expected="0 to 1")
+
+    def _is_cut(self, frame_a: NDArray[np.float32], frame_b: NDArray[np.float32]) -> bool:
+        if not self.is_scene_cut(frame_a, frame_b):
+            return False
+        logger.warning("the scene changes between two frames: the nearer one is taken for those between")
+        return True
+
+
+class _Seen(threading.local):
+    """Frames of the last pairs that nobody may write, and by what they are judged."""
+
+    def __init__(self) -> None:
+        self.frames: list[tuple[NDArray[np.float32], NDArray[np.uint8] | None]] = []
 
 
 def is_scene_cut(frame_a: NDArray[np.float32], frame_b: NDArray[np.float32], *, coded: bool = False) -> bool:
@@ -118,13 +204,22 @@ def is_scene_cut(frame_a: NDArray[np.float32], frame_b: NDArray[np.float32], *, 
     coded : bool
         Whether they hold coded values; otherwise they are in linear light.
     """
-    height, width = frame_a.shape[:2]
+    small_a, small_b = (_judged(frame, coded=coded) for frame in (frame_a, frame_b))
+    return small_a is not None and small_b is not None and _is_cut_between(small_a, small_b)
+
+
+def _judged(frame: NDArray[np.float32], *, coded: bool) -> NDArray[np.uint8] | None:
+    """Return a small gray version of a frame by which scene cuts are told; None of a frame that is too small."""
+    height, width = frame.shape[:2]
     shorter = min(height, width)
     if shorter < _MIN_JUDGED_SIZE_PX:
-        return False
+        return None
     scale = min(_JUDGED_SIZE_PX / shorter, 1.0)
-    size = (round(width * scale), round(height * scale))
-    gray_a, gray_b = (_small_gray(frame, size, coded=coded) for frame in (frame_a, frame_b))
+    return _small_gray(frame, (round(width * scale), round(height * scale)), coded=coded)
+
+
+def _is_cut_between(gray_a: NDArray[np.uint8], gray_b: NDArray[np.uint8]) -> bool:
+    size = gray_a.shape[1::-1]
     first, second = gray_a.astype(np.float32), gray_b.astype(np.float32)
     # As most neighbors are: no flow is needed to find one in the other.
     if _correlation(first, second) > _ALIKE_CORRELATION:

@@ -127,7 +127,7 @@ INTERPOLATORS: Mapping[str, Callable[[InterpolatorSettings], Interpolator]] = {
 
 def make_interpolator(
     name: str, *, response: Response = "srgb", device: Device = "auto", weights: Path | None = None
-) -> Interpolator:
+) -> GuardedInterpolator:
     """Return an interpolation method by its name, guarded: see `GuardedInterpolator`.
 
     Parameters

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -86,12 +88,12 @@ def read_aligned_manifest(folder: Path) -> AlignedManifest:
 
 @dataclass(frozen=True, eq=False)
 class AlignedSample:
-    """A blurry frame and its sharp sequence in the blurry camera's geometry and colours."""
+    """A blurry frame and its sharp sequence in the blurry camera's geometry and colors."""
 
     blurry: NDArray[np.uint8]
     """(H, W, 3) RGB."""
     sharp: NDArray[np.uint8]
-    """(N + 1, H, W, 3) RGB, after the colour map."""
+    """(N + 1, H, W, 3) RGB, after the color map."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,21 +150,49 @@ class AlignedTake:
     """How far the two views lie off each other."""
 
 
-def write_aligned_take(path: Path, aligned: AlignedTake, samples: Iterable[AlignedSample]) -> Path:
-    """Write a take's file atomically, and return its path.
+class AlignedTakeWriter:
+    """The file of a take while it is aligned: samples first, one after the other, and all else at the end.
 
-    Parameters
-    ----------
-    path : Path
-        The file to write.
-    aligned : AlignedTake
-        What it holds beside the samples.
-    samples : iterable of AlignedSample
-        One for each accepted frame, in order; drawn one at a time.
+    Samples can be read back until then.
     """
-    take, registration = aligned.take, aligned.registration
-    accepted = [frame for frame in aligned.frames if frame.accepted]
-    with whole_file(path) as temporary, create_hdf5(temporary) as file:
+
+    def __init__(self, file: h5py.File) -> None:
+        self._file = file
+        self._n_samples = 0
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return self._n_samples
+
+    def append(self, sample: AlignedSample) -> None:
+        """Add a sample behind the others."""
+        for name, images in (("blurry", sample.blurry), ("sharp", sample.sharp)):
+            if self._n_samples == 0:
+                create_frames(self._file, name, images.shape)
+            self._file[name].resize(self._n_samples + 1, axis=0)
+            self._file[name][self._n_samples] = images
+        self._n_samples += 1
+
+    def read(self, index: int) -> AlignedSample:
+        """Return a sample."""
+        return AlignedSample(self._file["blurry"][index], self._file["sharp"][index])
+
+    def finish(self, aligned: AlignedTake, kept: Sequence[int] | None = None) -> None:
+        """Write all else.
+
+        Parameters
+        ----------
+        aligned : AlignedTake
+            What the file holds beside the samples.
+        kept : sequence of int, optional
+            Which of the samples stay, in increasing order: one for each accepted frame; all by default.
+        """
+        if kept is not None and len(kept) < self._n_samples:
+            self._keep(kept)
+        file, take, registration = self._file, aligned.take, aligned.registration
+        accepted = [frame for frame in aligned.frames if frame.accepted]
+        if self._n_samples != len(accepted):
+            raise RuntimeError(f"{take.name}: {len(accepted)} frames were accepted, {self._n_samples} written")
         file.attrs["schema"] = SCHEMA
         file.attrs["take"] = take.name
         file.attrs["category"] = take.category
@@ -187,16 +217,52 @@ def write_aligned_take(path: Path, aligned: AlignedTake, samples: Iterable[Align
             judged[field.name] = getattr(aligned.checks, field.name)
         if aligned.plate is not None:
             file["plate"] = aligned.plate
-        n_written = 0
+
+    def _keep(self, kept: Sequence[int]) -> None:
+        """Move samples together, as they are compressed, and cut off the rest."""
+        for name in ("blurry", "sharp"):
+            frames = self._file[name]
+            inner = [range(0, extent, step) for extent, step in zip(frames.shape[1:], frames.chunks[1:], strict=True)]
+            for place, index in enumerate(kept):
+                for offsets in itertools.product(*inner) if place != index else ():
+                    mask, data = frames.id.read_direct_chunk((index, *offsets))
+                    frames.id.write_direct_chunk((place, *offsets), data, mask)
+            if kept:
+                frames.resize(len(kept), axis=0)
+            else:
+                del self._file[name]
+        self._n_samples = len(kept)
+
+
+@contextmanager
+def create_aligned_take(path: Path) -> Iterator[AlignedTakeWriter]:
+    """Yield the writer of a take's file, which is there when the block ends well.
+
+    Parameters
+    ----------
+    path : Path
+        The file to write.
+    """
+    with whole_file(path) as temporary, create_hdf5(temporary) as file:
+        yield AlignedTakeWriter(file)
+
+
+def write_aligned_take(path: Path, aligned: AlignedTake, samples: Iterable[AlignedSample]) -> Path:
+    """Write a take's file atomically, and return its path.
+
+    Parameters
+    ----------
+    path : Path
+        The file to write.
+    aligned : AlignedTake
+        What it holds beside the samples.
+    samples : iterable of AlignedSample
+        One for each accepted frame, in order; drawn one at a time.
+    """
+    with create_aligned_take(path) as writer:
         for sample in samples:
-            for name, pictures in (("blurry", sample.blurry), ("sharp", sample.sharp)):
-                if n_written == 0:
-                    create_frames(file, name, pictures.shape)
-                file[name].resize(n_written + 1, axis=0)
-                file[name][n_written] = pictures
-            n_written += 1
-        if n_written != len(accepted):
-            raise RuntimeError(f"{take.name}: {len(accepted)} frames were accepted, {n_written} written")
+            writer.append(sample)
+        writer.finish(aligned)
     return path
 
 
@@ -263,7 +329,7 @@ class AlignedTakeReader:
     Raises
     ------
     InputError
-        If the file is missing, is no HDF5, lacks something, or is of another schema.
+        If the file is missing, is not an HDF5, lacks something, or is of another schema.
     """
 
     def __init__(self, path: Path) -> None:

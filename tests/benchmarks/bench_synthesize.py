@@ -39,7 +39,7 @@ from rb2v.stages import align, calibrate
 from rb2v.stages.synthesize import SynthesizeConfig, run
 
 SIDE, FPS, N_WORKERS = 448, 240, 2
-N_FRAMES = 7 * 150  # of a clip: 150 samples, so that the start of the processes counts little
+N_FRAMES = 7 * 200  # of a clip: 400 samples in all, so that the start of the processes counts little
 N_RENDERED = 30  # frames of a clip, which is played there and back: rendering takes longer than all else
 MEMORY_FRAMES = (7 * 40, 7 * 320)
 

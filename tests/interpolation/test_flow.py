@@ -112,3 +112,22 @@ def test_averaged_frames_are_nearly_the_others(x, y, time):
     (averaged,) = make_interpolator("flow").between(frame_a, frame_b, [time], averaged=[time])
     inside = (slice(12, -12), slice(12, -12))
     assert psnr(averaged[inside], made[inside]) > 40
+
+
+@pytest.mark.parametrize("method", ["flow", "quick-flow", "linear"])
+@pytest.mark.parametrize("part", [np.s_[:], np.s_[60:140]])
+def test_a_sum_is_that_of_the_averaged_frames(method, part):
+    frame_a, frame_b = view(0), view(0)
+    frame_b[part, 50:130] = view(4)[part, 50:130]
+    times, summed = [0.0, 0.5], [1 / 6, 1 / 3, 2 / 3, 5 / 6]
+    frames = make_interpolator(method).between(frame_a, frame_b, [*times, *summed], averaged=summed)
+    frame_b.flags.writeable = False
+    interpolator = make_interpolator(method)
+    for _ in range(2):  # the second time with what is known of the second frame
+        made, total = interpolator.between_and_sum(frame_a, frame_b, times, summed)
+        np.testing.assert_allclose(made, frames[:2], atol=1e-6)
+        np.testing.assert_allclose(total, np.sum(frames[2:], axis=0), atol=1e-3)
+    made, total = interpolator.between_and_sum(frame_b, frame_a, [0.5], summed)
+    backwards = make_interpolator(method).between(frame_b.copy(), frame_a, [0.5, *summed], averaged=summed)
+    np.testing.assert_allclose(made[0], backwards[0], atol=1e-6)
+    np.testing.assert_allclose(total, np.sum(backwards[1:], axis=0), atol=1e-3)

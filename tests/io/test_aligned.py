@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import h5py
@@ -22,6 +23,7 @@ from rb2v.io.aligned import (
     FrameChecks,
     ScoreCurves,
     aligned_take_path,
+    create_aligned_take,
     write_aligned_take,
 )
 
@@ -121,6 +123,25 @@ def test_round_trip(tmp_path):
         checks, expected = reader.read_checks(), make_checks()
         for name in ("clipped_share", "flash", "gain_change", "interpolation_psnr", "clock_error_frames"):
             np.testing.assert_array_equal(getattr(checks, name), getattr(expected, name))
+
+
+@pytest.mark.parametrize("kept", [[0, 2, 4], [1, 2, 4], []])
+def test_samples_that_are_left_out_at_the_end_leave_the_others(tmp_path, kept):
+    stored = make_samples(5)
+    frames = [dataclasses.replace(frame, accepted=False, reason="static") for frame in make_frames()]
+    for index in kept:
+        frames[index] = dataclasses.replace(frames[index], accepted=True, reason="")
+    aligned = AlignedTake(TAKE, frames, make_curves(), make_checks(), TIMING, None)
+    with create_aligned_take(tmp_path / "walk.h5") as writer:
+        for index, sample in enumerate(stored):
+            writer.append(sample)
+            np.testing.assert_array_equal(writer.read(index).sharp, sample.sharp)
+        writer.finish(aligned, kept)
+    with AlignedTakeReader(tmp_path / "walk.h5") as reader:
+        assert len(reader) == len(kept)
+        for place, index in enumerate(kept):
+            np.testing.assert_array_equal(reader.read(place).blurry, stored[index].blurry)
+            np.testing.assert_array_equal(reader.read(place).sharp, stored[index].sharp)
 
 
 def test_a_take_without_clock_split_or_accepted_frame(tmp_path):

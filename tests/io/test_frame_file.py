@@ -9,8 +9,9 @@ def stack():
     return np.random.default_rng(0).integers(0, 65535, (9, 4, 5, 3), dtype=np.uint16)
 
 
-def test_frames_come_back_as_they_were(tmp_path, stack):
-    file = FrameFile(tmp_path / "frames", np.uint16)
+@pytest.mark.parametrize("is_compressed", [False, True])
+def test_frames_come_back_as_they_were(tmp_path, stack, is_compressed):
+    file = FrameFile(tmp_path / "frames", np.uint16, is_compressed=is_compressed)
     for frame in stack:
         file.append(frame)
     assert file.shape == stack.shape
@@ -40,3 +41,10 @@ def test_frames_of_another_shape_are_refused(tmp_path, stack):
     assert len(file) == 1
     np.testing.assert_array_equal(file[0], stack[0])
     assert FrameFile(tmp_path / "empty", np.uint8).shape == (0,)
+
+
+def test_compressed_frames_take_less_room(tmp_path):
+    file = FrameFile(tmp_path / "frames", np.uint8, is_compressed=True)
+    frame = np.random.default_rng(0).integers(0, 16, (64, 64, 3), dtype=np.uint8)
+    file.append(frame)
+    assert (tmp_path / "frames").stat().st_size < 0.6 * frame.nbytes

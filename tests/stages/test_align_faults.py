@@ -15,8 +15,9 @@ from rb2v.core.color import encode, to_linear
 from rb2v.errors import InputError
 from rb2v.io.aligned import AlignedTakeReader, aligned_take_path
 from rb2v.io.encoder import write_video
+from rb2v.io.sound import read_sound
 from rb2v.io.store import read_alignment
-from rb2v.io.video import iter_frames, read_sound
+from rb2v.io.video import iter_frames
 from rb2v.simulator.camera import NoiseBank
 from rb2v.simulator.rig import frame_times
 from rb2v.simulator.scene import Motion, Wave

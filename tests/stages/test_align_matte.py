@@ -10,13 +10,18 @@ import pytest
 from rb2v.artifacts import AlignedFrame
 from rb2v.errors import ConfigMismatchError, InputError, Rb2vError
 from rb2v.execution import SerialExecutor
-from rb2v.io.aligned import AlignedTakeReader, aligned_take_path
-from rb2v.io.frame_file import FrameFile
+from rb2v.io.aligned import AlignedSample, AlignedTakeReader, aligned_take_path
 from rb2v.io.store import read_alignment, read_json
 from rb2v.io.video import write_image
 from rb2v.matting import MATTING_METHODS, Matte, make_matting_method
 from rb2v.stages.align import AlignConfig, Execution, Resources, run
-from rb2v.stages.align.matte import CompositeLimits, SampleSpool, measure_composites, reject_broken_composites
+from rb2v.stages.align.matte import (
+    CompositeLimits,
+    SampleFile,
+    SampleSpool,
+    measure_composites,
+    reject_broken_composites,
+)
 
 
 def copy_screen_take(session, root):
@@ -144,10 +149,11 @@ class ScriptedMatting:
 
 def lay_aside(tmp_path, n_samples):
     tmp_path.mkdir()
-    laid_aside = FrameFile(tmp_path / "samples", np.uint8)
+    laid_aside = SampleFile(tmp_path / "samples")
     frames = []
     for index in range(n_samples):
-        laid_aside.append(np.full((3, 4, 6, 3), index, np.uint8))
+        images = np.full((3, 4, 6, 3), index, np.uint8)
+        laid_aside.append(AlignedSample(images[0], images[1:]))
         frames.append(AlignedFrame("take-a", index, index / 25, 8 * index, 8.0 * index, 35.0, 3.0, True, ""))
     return frames, SampleSpool(tmp_path / "take.yaml", None, laid_aside, range(n_samples))
 

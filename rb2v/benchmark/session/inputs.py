@@ -1,4 +1,4 @@
-"""What a report is made from, read and held against each other before anything is measured."""
+"""Inputs of a report, read and compared with each other before anything is measured."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rb2v.artifacts import Calibration, Crop, Rig, Take
 from rb2v.benchmark.truth.reference import TruthRenderer
 from rb2v.core.metrics import psnr
 from rb2v.errors import InputError, Rb2vError, require_file
-from rb2v.interpolation import Interpolator, digest_weights, make_interpolator
+from rb2v.interpolation import GuardedInterpolator, digest_weights, make_interpolator
 from rb2v.io.aligned import MANIFEST_NAME, AlignedTakeReader, aligned_take_path, read_aligned_manifest
 from rb2v.io.calibration import read_calibration
 from rb2v.io.config import read_raw_directory, read_takes
@@ -76,7 +76,7 @@ class Aligned:
         """Open a take."""
         return AlignedTakeReader(aligned_take_path(self.folder, name))
 
-    def make_interpolator(self) -> Interpolator:
+    def make_interpolator(self) -> GuardedInterpolator:
         """Return what made the frames between recorded ones."""
         weights = self.interpolator_weights
         return make_interpolator(self.config.interpolator, response=self.rig.response, weights=weights)
@@ -256,7 +256,7 @@ def _check_truth(inputs: Inputs, truth: Truth, path: Path) -> None:
         if seen.shape != rendered.shape or psnr(seen, rendered) < _MIN_SAME_SCENE_DB:
             expected = "the truth of this session, read by the version that simulated it"
             raise InputError(path, f"shows another scene than the take {name!r}", expected=expected)
-        return  # one picture tells sessions apart, and rendering more would take longer than it is worth
+        return  # one image tells sessions apart, and rendering more would take longer than it is worth
 
 
 def _render_blurry(rig: SimulatedRig, plan: TakePlan, aligned: Aligned, time_seconds: float) -> NDArray[np.uint8]:

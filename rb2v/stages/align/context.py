@@ -14,7 +14,7 @@ from rb2v.artifacts import Calibration, FormatOverride, Rig, Take
 from rb2v.core.color import Response
 from rb2v.core.temporal import MatrixProduct
 from rb2v.device import Device, make_matrix_product
-from rb2v.interpolation import Interpolator, make_interpolator
+from rb2v.interpolation import GuardedInterpolator, make_interpolator
 from rb2v.io.gopro import Telemetry, read_telemetry
 from rb2v.io.video import probe_video
 from rb2v.stages.align.config import AlignConfig
@@ -122,7 +122,7 @@ class TakeContext:
         return max(self.track_size[0] // 2, 1), max(self.track_size[1] // 2, 1)
 
     @cached_property
-    def interpolator(self) -> Interpolator:
+    def interpolator(self) -> GuardedInterpolator:
         """The interpolation method."""
         # A network is shown what was recorded, whatever of it is undone for averaging.
         resources = self.run.resources

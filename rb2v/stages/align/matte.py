@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,6 +88,45 @@ def measure_composites(
         )
 
 
+class StoredSamples(Protocol):
+    """Samples on disk, by the order in which they were stored."""
+
+    def __len__(self) -> int: ...
+
+    def append(self, sample: AlignedSample, /) -> None:
+        """Add a sample behind the others."""
+        ...
+
+    def read(self, index: int, /) -> AlignedSample:
+        """Return a sample."""
+        ...
+
+
+class SampleFile:
+    """Stored samples of one size in a scratch file.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._frames = FrameFile(path, np.uint8, is_compressed=True)
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def append(self, sample: AlignedSample) -> None:
+        """Add a sample behind the others."""
+        self._frames.append(np.concatenate([sample.blurry[None], sample.sharp]))
+
+    def read(self, index: int) -> AlignedSample:
+        """Return a sample."""
+        images = self._frames[index]
+        return AlignedSample(images[0], images[1:])
+
+
 @dataclass(frozen=True, eq=False)
 class SampleSpool:
     """Samples of a take that is being aligned, on disk."""
@@ -95,8 +135,7 @@ class SampleSpool:
     """The take's description, which messages name."""
     plate: NDArray[np.uint8] | None
     """(H, W, 3) clean background plate."""
-    frames: FrameFile[np.uint8]
-    """(n, N + 2, H, W, 3): blurry frame and sharp sequence of all that are stored."""
+    stored: StoredSamples
     indices: Sequence[int]
     """Which of those are the samples."""
 
@@ -106,8 +145,7 @@ class SampleSpool:
 
     def read(self, index: int) -> AlignedSample:
         """Return a sample."""
-        pictures = self.frames[self.indices[index]]
-        return AlignedSample(pictures[0], pictures[1:])
+        return self.stored.read(self.indices[index])
 
     def __iter__(self) -> Iterator[AlignedSample]:
         return (self.read(index) for index in range(len(self)))

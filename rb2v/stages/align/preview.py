@@ -21,6 +21,7 @@ from rb2v.io.store import SCHEMA, output_folder, whole_file, write_json
 from rb2v.profiling import stage
 from rb2v.stages.align.config import AlignConfig
 from rb2v.stages.align.context import Resources, RunContext, TakeContext
+from rb2v.stages.align.matte import SampleFile
 from rb2v.stages.align.profile import record_profile, write_profiles
 from rb2v.stages.align.stage import Execution, Session, TakeRecord, check_plates, map_takes, open_session
 from rb2v.stages.align.take import MadeTake, make_take
@@ -138,7 +139,7 @@ def _preview_take(take: Take, context: RunContext) -> TakeRecord:
     path = context.out_dir / SHEETS_FOLDER / f"{take.name}.jpg"
     with record_profile(is_on=context.is_profiled) as recorded, scratch_folder(path) as scratch:
         shared = TakeContext(take, context, scratch)
-        made = make_take(shared, "")
+        made = make_take(shared, "", SampleFile(scratch / "samples"))
         with stage("write"):
             _write_sheet(path, made, shared.blurry_stride, shared.response)
         recorded.n_frames = len(made.aligned.frames)

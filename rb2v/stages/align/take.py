@@ -19,14 +19,20 @@ from rb2v.core.homography import Homography
 from rb2v.core.planes import SITINGS
 from rb2v.core.resampling import FrameWarp
 from rb2v.errors import InputError
-from rb2v.io.aligned import AlignedTake, FrameChecks, write_aligned_take
+from rb2v.io.aligned import AlignedSample, AlignedTake, FrameChecks, create_aligned_take
 from rb2v.io.frame_file import FrameFile
 from rb2v.io.video import read_image
 from rb2v.matting import make_matting_method
 from rb2v.profiling import count_bytes, stage
 from rb2v.stages.align.context import TakeContext
 from rb2v.stages.align.joint import MAX_TIME_ERROR_FRAMES, HiddenShift, find_hidden_shift
-from rb2v.stages.align.matte import CompositeLimits, SampleSpool, reject_broken_composites
+from rb2v.stages.align.matte import (
+    CompositeLimits,
+    SampleFile,
+    SampleSpool,
+    StoredSamples,
+    reject_broken_composites,
+)
 from rb2v.stages.align.offset import choose_offset, estimate_offsets
 from rb2v.stages.align.photometry import ColorMap, Photometry, known_color_map
 from rb2v.stages.align.quality import AssignedPosition, QualityGate, assign_positions, check_frames
@@ -48,7 +54,15 @@ from rb2v.stages.align.timing import (
     replace_flicker,
     row_shifts,
 )
-from rb2v.stages.align.track import BlurryTrack, Recording, SharpSource, Tracks, measure_flicker, reduce_frames
+from rb2v.stages.align.track import (
+    BlurryTrack,
+    LightMeter,
+    Recording,
+    Reducer,
+    SharpSource,
+    Tracks,
+    append_reduced,
+)
 
 _MAX_ROUNDS = 5  # two for a shift that bends the clock, three for the rest of the homography (docs/calibration.md)
 _MAX_SHARED_COLOR_FRAMES = 24  # enough for one map of twelve numbers (docs/alignment.md)
@@ -82,13 +96,15 @@ def write_take(context: TakeContext, path: Path, inputs_sha256: str) -> None:
     InputError
         As `make_take`.
     """
-    made = make_take(context, inputs_sha256)
-    with stage("write"), threadpool_limits(1, "blas"):
-        write_aligned_take(path, made.aligned, made.samples)
+    with create_aligned_take(path) as writer:
+        made = make_take(context, inputs_sha256, writer)
+        with stage("write"), threadpool_limits(1, "blas"):
+            writer.finish(made.aligned, made.samples.indices)
+    with stage("write"):
         count_bytes(written=path.stat().st_size)
 
 
-def make_take(context: TakeContext, inputs_sha256: str) -> MadeTake:
+def make_take(context: TakeContext, inputs_sha256: str, stored: StoredSamples) -> MadeTake:
     """Align one take.
 
     The BLAS has one thread, because the last bits of its sums depend on their number, and so would the result.
@@ -99,6 +115,8 @@ def make_take(context: TakeContext, inputs_sha256: str) -> MadeTake:
         The take, and all that it is aligned with.
     inputs_sha256 : str
         The digest of what it is made from.
+    stored : StoredSamples
+        Where samples go, each once; empty.
 
     Raises
     ------
@@ -108,7 +126,7 @@ def make_take(context: TakeContext, inputs_sha256: str) -> MadeTake:
     """
     with threadpool_limits(1, "blas"):
         windows, registration = _register(context)
-        frames, samples = _make_samples(context, windows)
+        frames, samples = _make_samples(context, windows, stored)
         if context.take.green_screen:
             config = context.config
             matting = make_matting_method(config.matter, context.run.resources.matting_weights)
@@ -196,18 +214,20 @@ class _Rounds:
         self._n_rounds = 0
         blurry = Recording(take.blurry, calibration.size_blurry, rig.blurry_fps, override=take.blurry_format)
         warp = _make_warp(context, np.eye(3), "blurry")
-        track = blurry.warp(warp, context.scratch / "blurry", every=context.blurry_stride)
+        reduced = FrameFile(context.scratch / "small", np.uint16)
+        whole = FrameFile(context.scratch / "linear", np.uint16) if context.config.search == "full" else None
         sizes = (context.track_size, context.reduced_size)  # by way of the track's size, as the sharp frames go
-        reduced = reduce_frames(track, context.response, sizes, context.scratch / "small")
-        whole = None
-        if context.config.search == "full":
-            whole = reduce_frames(track, context.response, (rig.output_size,), context.scratch / "linear")
+
+        def visit(frame: NDArray[np.uint8]) -> None:
+            with stage("color conversion"):
+                linear = to_linear(frame, context.response)
+            append_reduced(reduced, linear, sizes)
+            if whole is not None:
+                append_reduced(whole, linear, ())
+
+        track = blurry.warp(warp, context.scratch / "blurry", every=context.blurry_stride, visit=visit)
         self._blurry = BlurryTrack(track, reduced, whole)
-        # Elsewhere other rounds are rare, and decoding again costs less than the room.
-        decoded = context.scratch / "decoded" if context.config.registration == "per-take" else None
-        self._sharp = Recording(
-            take.sharp, calibration.size_sharp, rig.sharp_fps, override=take.sharp_format, decoded=decoded
-        )
+        self._sharp = Recording(take.sharp, calibration.size_sharp, rig.sharp_fps, override=take.sharp_format)
 
     def find_windows(self, homography: Homography, *, may_go_on: bool) -> _Windows | Homography:
         """Find every frame's window under a homography; see `_find_windows`.
@@ -222,21 +242,38 @@ class _Rounds:
         self._folder = context.scratch / f"round_{self._n_rounds}"
         self._folder.mkdir()
         self._n_rounds += 1
-        track = self._sharp.warp(_make_warp(context, homography, "sharp"), self._folder / "sharp")
+        reducer, light = self._make_reducer(), LightMeter()
+
+        def visit(frame: NDArray[np.uint8]) -> None:
+            with stage("color conversion"):
+                linear = to_linear(frame, context.response)
+            reducer.add(linear)
+            light.add(linear)
+
+        track = self._sharp.warp(_make_warp(context, homography, "sharp"), self._folder / "sharp", visit=visit)
         # The paper's way takes the light as it is.
-        flicker = measure_flicker(track, context.response) if context.config.positions == "clock" else None
+        flicker = light.find_flicker(track.times) if context.config.positions == "clock" else None
         gains = None if flicker is None else flicker.gains
         sharp = SharpSource(track, context.rig, context.interpolator, context.response, gains=gains)
         if sharp.n_positions < 1:
             problem = f"holds {len(track.times)} frames"
             raise InputError(context.take.sharp[0], problem, expected="at least one whole window")
-        reduced = sharp.reduce(
-            context.track_size, context.reduced_size, self._folder / "reduced", measures=context.blurry_stride == 1
-        )
+        # Light is evened out once all of it is known.
+        reduced = reducer.finish(track, context.rig) if gains is None else sharp.reduce(self._make_reducer())
         blur_track = sharp.make_blur_track(self._folder / "blur") if context.config.search == "full" else None
         tracks = Tracks(self._blurry, sharp, reduced, reduced.windows(context.rig), blur_track, flicker)
-        samples = _Samples(context, tracks, FrameFile(self._folder / "samples", np.uint8))
+        samples = _Samples(context, tracks, SampleFile(self._folder / "samples"))
         return _find_windows(context, samples, homography, may_go_on=may_go_on)
+
+    def _make_reducer(self) -> Reducer:
+        context = self._context
+        return Reducer(
+            context.interpolator,
+            context.response,
+            (context.track_size, context.reduced_size),
+            self._folder / "reduced",
+            measures=context.blurry_stride == 1,
+        )
 
     def discard(self) -> None:
         """Delete what the last round has on disk; nothing more can be made of its windows."""
@@ -267,12 +304,11 @@ class _Sample:
     color: ColorMap
     psnr_db: float
     """Of its synthetic blur at full size."""
-    slot: int
-    """Where it is stored."""
+    images: AlignedSample
 
 
 class _Samples:
-    """The samples of a take under one homography, stored as they are made, each once.
+    """The samples of a take under one homography, each made once.
 
     Parameters
     ----------
@@ -280,15 +316,15 @@ class _Samples:
         The take.
     tracks : Tracks
         Its recordings.
-    stored : FrameFile
-        Where blurry frames and sequences are stored.
+    early : StoredSamples
+        Where those are stored that are made before all frames are judged.
     """
 
-    def __init__(self, context: TakeContext, tracks: Tracks, stored: FrameFile[np.uint8]) -> None:
-        self.tracks, self.stored = tracks, stored
+    def __init__(self, context: TakeContext, tracks: Tracks, early: StoredSamples) -> None:
+        self.tracks, self._early = tracks, early
         fallback = known_color_map(context.calibration, context.rig, context.response)
         self.photometry = Photometry(context.config, context.response, fallback)
-        self._made: dict[int, _Sample] = {}
+        self._made: dict[int, tuple[ColorMap, float, int]] = {}
 
     def match(self, index: int, position: int, *, is_final: bool) -> MatchedFrame:
         """Return a frame with the synthetic blur of its window, and make its sample of the same window if it is final.
@@ -304,7 +340,10 @@ class _Samples:
         """
         blur, sequence = self.tracks.window(position)
         if is_final:
-            self._made[index] = self._make(index, blur, sequence, None)
+            made = self._make(index, blur, sequence, None)
+            with stage("write"):
+                self._early.append(made.images)
+            self._made[index] = made.color, made.psnr_db, len(self._early) - 1
         return MatchedFrame(self.tracks.blurry.image(index), blur)
 
     def make(
@@ -323,9 +362,11 @@ class _Samples:
         color : (3, 4) ndarray, optional
             The color map; by default the one that fits the frame best.
         """
-        if index not in self._made:
-            self._made[index] = self._make(index, *self.tracks.window(position, row_shifts), color)
-        return self._made[index]
+        if index in self._made:
+            known_color, psnr_db, slot = self._made[index]
+            with stage("write"):
+                return _Sample(known_color, psnr_db, self._early.read(slot))
+        return self._make(index, *self.tracks.window(position, row_shifts), color)
 
     def _make(
         self, index: int, blur: NDArray[np.float32], sequence: Sequence[NDArray[np.float32]], color: ColorMap | None
@@ -335,10 +376,7 @@ class _Samples:
             with stage("color fit"):
                 color = self.photometry.fit([self.photometry.pairs(blur, image)])
         with stage("color conversion"):
-            psnr_db, sample = self.photometry.make_sample(blur, sequence, image, color)
-        with stage("write"):
-            self.stored.append(np.concatenate([sample.blurry[None], sample.sharp]))
-        return _Sample(color, psnr_db, len(self.stored) - 1)
+            return _Sample(color, *self.photometry.make_sample(blur, sequence, image, color))
 
 
 @dataclass(frozen=True, eq=False)
@@ -437,7 +475,9 @@ def _choose_frames(
     return chosen[:: max(-(-len(chosen) // MAX_FRAMES), 1)]
 
 
-def _make_samples(context: TakeContext, windows: _Windows) -> tuple[list[AlignedFrame], SampleSpool]:
+def _make_samples(
+    context: TakeContext, windows: _Windows, stored: StoredSamples
+) -> tuple[list[AlignedFrame], SampleSpool]:
     """Check every frame, and store the samples of those that are accepted."""
     config, samples, timing, gate = context.config, windows.samples, windows.timing, windows.gate
     times = samples.tracks.blurry.times
@@ -447,7 +487,7 @@ def _make_samples(context: TakeContext, windows: _Windows) -> tuple[list[Aligned
     shared = _shared_color(windows, shifts) if config.color == "per-take" else None
     holds = np.ones(len(times), dtype=np.bool_) if windows.hidden is None else windows.hidden.holds(times)
     is_misregistered = config.positions == "clock" and windows.is_misregistered(config.max_shift_px)
-    frames, kept = [], []
+    frames = []
     for index, place in enumerate(windows.places):
         made = samples.make(index, place.position, shifts, shared) if gate.can_be_made(place) else None
         color, psnr_db = (samples.photometry.fallback, math.nan) if made is None else (made.color, made.psnr_db)
@@ -455,7 +495,8 @@ def _make_samples(context: TakeContext, windows: _Windows) -> tuple[list[Aligned
         if not reason and (is_misregistered or not holds[index]):
             reason = "registration"
         if not reason and made is not None:
-            kept.append(made.slot)
+            with stage("write"):
+                stored.append(made.images)
         frames.append(
             AlignedFrame(
                 take=context.take.name,
@@ -472,7 +513,7 @@ def _make_samples(context: TakeContext, windows: _Windows) -> tuple[list[Aligned
         )
     description = context.take.blurry[0].with_name("take.yaml")
     plate = _make_plate(context, windows.used, samples.photometry.fallback)
-    return frames, SampleSpool(description, plate, samples.stored, kept)
+    return frames, SampleSpool(description, plate, stored, range(len(stored)))
 
 
 def _shared_color(windows: _Windows, shifts: NDArray[np.float64] | None) -> ColorMap:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 import cv2
 import numpy as np
@@ -33,7 +32,7 @@ from rb2v.core.planes import Planes, luma_of
 from rb2v.core.resampling import FrameWarp
 from rb2v.core.temporal import errors_to_psnr
 from rb2v.errors import InputError
-from rb2v.interpolation import Interpolator, is_scene_cut
+from rb2v.interpolation import GuardedInterpolator
 from rb2v.io.frame_file import FrameFile
 from rb2v.io.picture_track import NO_OVERRIDE
 from rb2v.io.video import map_frames, probe_video
@@ -43,6 +42,7 @@ _N_BLOCKS = 8  # across and down, in which interpolation is judged
 _N_WORST_BLOCKS = 8  # the worst eighth of 64
 _DARK_LINEAR = 0.01  # of linear light, added to both, so that noise in the dark is no change of light
 _LIGHT_STRIDE = 8  # pixels, of which one tells the light of lamps: 3,000 of 448 x 448
+_N_RECENT = 2  # frames: those of the pair that is interpolated
 _NODE_STEP_FRAMES = 0.25  # of fine frames: rows between two such times are a blend of both
 _NOTHING: NDArray[np.uint8] = np.empty(0, dtype=np.uint8)  # stands in for a frame that is not warped
 _MAX_RATE_DIFFERENCE = 0.02  # relative; 59.94 for 60 is 0.001, and 120 for 100 is another rig
@@ -61,7 +61,9 @@ class Track:
 
 
 class Recording:
-    """A recording that is warped once, or again for every homography that is tried.
+    """A recording that is decoded and warped, again for every homography that is tried.
+
+    Other homographies are rare, and decoding again costs less than the room for decoded frames.
 
     Parameters
     ----------
@@ -73,8 +75,6 @@ class Recording:
         Frames per second of the rig's camera.
     override : FormatOverride, optional
         What is known better than the files state it.
-    decoded : Path, optional
-        A file for the decoded frames, so that they are decoded once; by default each time.
     """
 
     def __init__(
@@ -84,14 +84,32 @@ class Recording:
         fps: float,
         *,
         override: FormatOverride = NO_OVERRIDE,
-        decoded: Path | None = None,
     ) -> None:
         self._paths, self._size, self._fps, self._override = paths, size, fps, override
-        self._decoded_path = decoded
-        self._decoded: tuple[DecodedFrames, Track] | None = None
 
-    def warp(self, warp: FrameWarp, scratch: Path, *, every: int = 1) -> Track:
+    @staged("decode")
+    def warp(
+        self,
+        warp: FrameWarp,
+        scratch: Path,
+        *,
+        every: int = 1,
+        visit: Callable[[NDArray[np.uint8]], None] | None = None,
+    ) -> Track:
         """Warp every frame once, into a file; or one of ``every`` frames, whatever is decoded.
+
+        Decoding runs in this thread and those of the decoder, and warping in another.
+
+        Parameters
+        ----------
+        warp : FrameWarp
+            Makes an output frame.
+        scratch : Path
+            The file.
+        every : int
+            How many frames are decoded for each that is warped.
+        visit : callable, optional
+            Called with every warped frame, in order.
 
         Raises
         ------
@@ -99,21 +117,7 @@ class Recording:
             If a file cannot be decoded, its frames are of another size or rate or come at uneven times, or so many of
             them repeat others that they were converted from another rate.
         """
-        if self._decoded is not None:
-            decoded, track = self._decoded
-            frames = FrameFile(scratch, np.uint8)
-            for image in decoded:
-                with stage("warp"):
-                    frames.append(warp(image))
-            return dataclasses.replace(track, frames=frames)
-        stored = None if self._decoded_path is None else DecodedFrames(self._decoded_path)
-        track = self._decode(warp, scratch, stored, every)
-        self._decoded = None if stored is None else (stored, track)
-        return track
-
-    @staged("decode")
-    def _decode(self, warp: FrameWarp, scratch: Path, stored: DecodedFrames | None, every: int) -> Track:
-        frames = FrameFile(scratch, np.uint8)
+        frames = FrameFile(scratch, np.uint8, is_compressed=True)
         times: list[float] = []
         differences: list[float] = []
         before: list[NDArray[np.float32]] = []
@@ -129,17 +133,15 @@ class Recording:
                 if before:
                     differences.append(difference_levels(before.pop(), seen))
                 before.append(seen)
-                warped = warp(image) if next(is_wanted) else _NOTHING
-            if stored is not None:
-                with stage("decode"):
-                    stored.append(image)
-            return warped
+                return warp(image) if next(is_wanted) else _NOTHING
 
         count_bytes(read=sum(path.stat().st_size for path in self._paths))
         for frame in map_frames(self._paths, check_and_warp, self._override):
             if frame.image is not _NOTHING:
                 with stage("warp"):
                     frames.append(frame.image)
+                if visit is not None:
+                    visit(frame.image)
             times.append(frame.time_seconds)
         tick_seconds = probe_video(self._paths[0], self._override).tick_seconds
         known_times = even_times(np.array(times, dtype=np.float64), tick_seconds)
@@ -158,63 +160,27 @@ class Recording:
         return Track(frames, known_times[::every], repeated[::every])
 
 
-class DecodedFrames:
-    """Frames as the decoder gives them, on disk.
+class LightMeter:
+    """The light of a recording's frames, one after the other, and the flicker of lamps in it."""
 
-    Parameters
-    ----------
-    path : Path
-        The file.
-    """
+    def __init__(self) -> None:
+        self._changes: list[float] = []
+        self._before: NDArray[np.uint16] | None = None
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        path.write_bytes(b"")
-        self._kinds: list[Planes | tuple[int, ...]] = []
+    @staged("timing")
+    def add(self, linear: NDArray[np.float32]) -> None:
+        """Look at the next frame, (H, W, 3) in linear light."""
+        start = _LIGHT_STRIDE // 2
+        seen = quantize(np.ascontiguousarray(linear[start::_LIGHT_STRIDE, start::_LIGHT_STRIDE]))
+        if self._before is not None:
+            self._changes.append(_light_change(self._before, seen))
+        self._before = seen
 
-    def append(self, image: NDArray[np.uint8] | Planes) -> None:
-        """Add a frame behind the others."""
-        planes = [image.luma, *image.chroma] if isinstance(image, Planes) else [image]
-        with self._path.open("ab") as file:
-            for plane in planes:
-                count_bytes(written=file.write(np.ascontiguousarray(plane).data))
-        self._kinds.append(_without_pixels(image) if isinstance(image, Planes) else image.shape)
-
-    def __iter__(self) -> Iterator[NDArray[np.uint8] | Planes]:
-        with self._path.open("rb") as file:
-            for kind in self._kinds:
-                if isinstance(kind, Planes):
-                    luma, *chroma = (_read(file, plane.shape) for plane in (kind.luma, *kind.chroma))
-                    yield dataclasses.replace(kind, luma=luma, chroma=(chroma[0], chroma[1]))
-                else:
-                    yield _read(file, kind)
-
-
-def _without_pixels(image: Planes) -> Planes:
-    """Return planes of the same shapes that hold no memory."""
-    luma, *chroma = (np.broadcast_to(np.uint8(0), plane.shape) for plane in (image.luma, *image.chroma))
-    return dataclasses.replace(image, luma=luma, chroma=(chroma[0], chroma[1]))
-
-
-def _read(file: BinaryIO, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    count_bytes(read=math.prod(shape))
-    return np.frombuffer(file.read(math.prod(shape)), dtype=np.uint8).reshape(shape)
-
-
-@staged("timing")
-def measure_flicker(track: Track, response: Response) -> Flicker | None:
-    """Find the flicker of lamps in a recording; None where its light does not beat with the mains."""
-    if len(track.times) < 2:
-        return None
-    stride = np.s_[_LIGHT_STRIDE // 2 :: _LIGHT_STRIDE, _LIGHT_STRIDE // 2 :: _LIGHT_STRIDE]
-    changes = np.zeros(len(track.times) - 1)
-    before: NDArray[np.uint16] | None = None
-    for index in range(len(track.times)):
-        seen = quantize(to_linear(np.ascontiguousarray(track.frames[index][stride]), response))
-        if before is not None:
-            changes[index - 1] = _light_change(before, seen)
-        before = seen
-    return find_flicker(changes, 1 / frame_step(track.times))
+    def find_flicker(self, times: NDArray[np.float64]) -> Flicker | None:
+        """Find the flicker, given the frames' times; None where the light does not beat with the mains."""
+        if len(times) < 2:
+            return None
+        return find_flicker(np.array(self._changes, dtype=np.float64), 1 / frame_step(times))
 
 
 @dataclass(frozen=True, eq=False)
@@ -270,7 +236,7 @@ class SharpSource:
         The original track.
     rig : Rig
         Upsampling and blur samples.
-    interpolator : Interpolator
+    interpolator : GuardedInterpolator
         Makes the frames between.
     response : {"linear", "srgb"} or float, optional
         Response that is undone; the rig's by default.
@@ -282,7 +248,7 @@ class SharpSource:
         self,
         track: Track,
         rig: Rig,
-        interpolator: Interpolator,
+        interpolator: GuardedInterpolator,
         response: Response | None = None,
         *,
         gains: NDArray[np.float64] | None = None,
@@ -292,6 +258,7 @@ class SharpSource:
         self._interpolator = interpolator
         self._response: Response = rig.response if response is None else response
         self._indices = np.arange(len(track.times), dtype=np.float64)
+        self._recent: OrderedDict[int, NDArray[np.float32]] = OrderedDict()
 
     @property
     def n_positions(self) -> int:
@@ -351,6 +318,8 @@ class SharpSource:
             How much later each row is taken, in fine frames; not at all by default. Each row is blended from frames
             at a few shifts; at the recording's ends its first or last frame stands in.
         """
+        if row_shifts is None:
+            return self._window(position)
         rig = self._rig
         steps = window_steps(position, rig.frames_per_sequence, rig.blur_factor)
         shifts, shares = _shift_nodes(row_shifts)
@@ -371,6 +340,27 @@ class SharpSource:
             if index % rig.blur_factor == 0:
                 cv2.accumulate(part, sequence[index // rig.blur_factor])
         return blur / np.float32(len(steps)), sequence
+
+    def _window(self, position: int) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
+        rig, per_frame = self._rig, self._rig.blur_steps_per_frame
+        steps = window_steps(position, rig.frames_per_sequence, rig.blur_factor)
+        blur = np.zeros(self._track.frames.shape[1:], dtype=np.float32)
+        sequence: list[NDArray[np.float32]] = []
+        for index, group in itertools.groupby(steps, key=lambda step: step // per_frame):
+            places = [step - index * per_frame for step in group]
+            times = [place / per_frame for place in places if place % rig.blur_factor == 0]
+            summed = [place / per_frame for place in places if place % rig.blur_factor]
+            if max(places) == 0:
+                made = [self._linear(index)]
+            else:
+                ends = self._linear(index), self._linear(index + 1)
+                made, total = self._interpolator.between_and_sum(*ends, times, summed)
+                cv2.accumulate(total, blur)
+            for frame in made:
+                cv2.accumulate(frame, blur)
+            sequence += made
+        blur *= np.float32(1 / len(steps))
+        return blur, sequence
 
     def blur_frames(self, places: Sequence[float], averaged: Collection[float] = ()) -> Iterator[NDArray[np.float32]]:
         """Yield the blur track at increasing places, in blur-track steps, whole or not.
@@ -396,41 +386,11 @@ class SharpSource:
                 rough = {time for place, time in zip(some, times, strict=True) if place in cheap}
                 yield from self._interpolator.between(frame_a, self._linear(index + 1), times, averaged=rough)
 
-    @staged("reduce")
-    def reduce(
-        self, track_size: tuple[int, int], size: tuple[int, int], scratch: Path, *, measures: bool = True
-    ) -> ReducedTrack:
-        """Make the whole recording small, and measure it.
-
-        Parameters
-        ----------
-        track_size : tuple of int
-            Width and height at which frames are interpolated, so large that flow still has something to hold on to.
-        size : tuple of int
-            Width and height of what is kept.
-        scratch : Path
-            A file for the frames.
-        measures : bool
-            Whether interpolation and scene cuts are measured everywhere; `measure_near` does it where it is left out.
-        """
-        n = len(self._track.times)
-        light_changes, psnrs, is_cut = np.zeros(n - 1), np.full(n, np.nan), np.zeros(n - 1, dtype=np.bool_)
-        reduced = ReducedTrack(FrameFile(scratch, np.uint16), light_changes, psnrs, is_cut)
-        frame = self._reduced(0, track_size)
-        kept = _keep(frame, size)
-        reduced.frames.append(kept)
-        middle: NDArray[np.float32] | None = None
-        for index in range(n - 1):
-            following = self._reduced(index + 1, track_size)
-            if measures:
-                middle = self._measure(reduced, index, middle, (frame, following))
-            kept_following = _keep(following, size)
-            light_changes[index] = _light_change(kept, kept_following)
-            reduced.frames.append(kept_following)
-            frame, kept = following, kept_following
-        # Across a gap nothing was interpolated that a frame's own window needs.
-        psnrs[self._beside_gaps()] = np.nan
-        return reduced
+    def reduce(self, reducer: Reducer) -> ReducedTrack:
+        """Make the whole recording small, its lamps' flicker evened out, and measure it."""
+        for index in range(len(self._track.times)):
+            reducer.add(self._linear(index))
+        return reducer.finish(self._track, self._rig)
 
     @staged("reduce")
     def measure_near(self, reduced: ReducedTrack, positions: Sequence[int], track_size: tuple[int, int]) -> None:
@@ -439,44 +399,25 @@ class SharpSource:
         Parameters
         ----------
         reduced : ReducedTrack
-            What `reduce` made without measuring.
+            What was made without measuring.
         positions : sequence of int
             Of the windows; those outside the recording are passed over.
         track_size : tuple of int
-            As for `reduce`.
+            Width and height at which frames are interpolated.
         """
         for position in positions:
             if not 0 <= position < self.n_positions:
                 continue
             originals = self.originals(position)
             first, stop = max(originals.start - 1, 0), min(originals.stop, self.last_original)
-            frame, middle = self._reduced(first, track_size), None
+            check = _InterpolationCheck(self._interpolator, self._response)
+            check.add(self._reduced(first, track_size))
             for index in range(first, stop):
-                following = self._reduced(index + 1, track_size)
-                middle = self._measure(reduced, index, middle, (frame, following))
-                frame = following
-        reduced.interpolation_psnr[self._beside_gaps()] = np.nan
-
-    def _measure(
-        self,
-        reduced: ReducedTrack,
-        index: int,
-        middle: NDArray[np.float32] | None,
-        pair: tuple[NDArray[np.float32], NDArray[np.float32]],
-    ) -> NDArray[np.float32]:
-        """Measure from an original frame to the next, given the frame half-way before it, and return the one after."""
-        reduced.is_cut[index] = is_scene_cut(*pair, coded=self._response == "linear")
-        with stage("interpolation"):
-            (half,) = self._interpolator.between(*pair, [0.5])
-        if middle is not None:
-            with stage("interpolation"):
-                (again,) = self._interpolator.between(middle, half, [0.5])
-            reduced.interpolation_psnr[index] = _worst_part_psnr(again, pair[0], self._response)
-        return half
-
-    def _beside_gaps(self) -> NDArray[np.bool_]:
-        gaps = np.diff(self._track.times) > GAP_FRAMES / self._rig.sharp_fps
-        return np.asarray(np.append(gaps, False) | np.append(False, gaps), dtype=np.bool_)
+                is_cut, psnr = check.add(self._reduced(index + 1, track_size))
+                reduced.is_cut[index] = is_cut
+                if not math.isnan(psnr):
+                    reduced.interpolation_psnr[index] = psnr
+        reduced.interpolation_psnr[_beside_gaps(self._track, self._rig)] = np.nan
 
     @staged("interpolation")
     def make_blur_track(self, scratch: Path) -> BlurTrack:
@@ -491,10 +432,124 @@ class SharpSource:
         return shrink(self._linear(index), size)
 
     def _linear(self, index: int) -> NDArray[np.float32]:
-        coded = np.asarray(self._track.frames[index])
-        with stage("color conversion"):
-            linear = to_linear(coded, self._response)
-            return linear if self._gains is None else linear / np.float32(self._gains[index])
+        """Return an original frame, which nobody may write; the last ones are kept for whoever asks for them next."""
+        if index not in self._recent:
+            coded = np.asarray(self._track.frames[index])
+            with stage("color conversion"):
+                linear = to_linear(coded, self._response)
+                if self._gains is not None:
+                    linear /= np.float32(self._gains[index])
+            # What is made of it alone is kept, too.
+            linear.flags.writeable = False
+            while len(self._recent) >= _N_RECENT:
+                self._recent.popitem(last=False)
+            self._recent[index] = linear
+        return self._recent[index]
+
+
+class _InterpolationCheck:
+    """Compares frames with what is interpolated half-way between the frames half-way to their neighbors.
+
+    Parameters
+    ----------
+    interpolator : GuardedInterpolator
+        Makes the frames between.
+    response : {"linear", "srgb"} or float
+        In which errors are measured.
+    """
+
+    def __init__(self, interpolator: GuardedInterpolator, response: Response) -> None:
+        self._interpolator, self._response = interpolator, response
+        self._frame: NDArray[np.float32] | None = None
+        self._half: NDArray[np.float32] | None = None
+
+    def add(self, following: NDArray[np.float32]) -> tuple[bool, float]:
+        """Take the next frame.
+
+        Returns
+        -------
+        is_cut : bool
+            Whether the scene changes before it.
+        psnr : float
+            Of the worst eighth, in dB, of the frame before it; NaN of the first one.
+        """
+        following.flags.writeable = False
+        frame, before, self._frame = self._frame, self._half, following
+        if frame is None:
+            return False, math.nan
+        is_cut = self._interpolator.is_scene_cut(frame, following)
+        with stage("interpolation"):
+            (half,) = self._interpolator.between(frame, following, [0.5])
+        half.flags.writeable = False
+        self._half = half
+        if before is None:
+            return is_cut, math.nan
+        with stage("interpolation"):
+            (again,) = self._interpolator.between(before, half, [0.5])
+        return is_cut, _worst_part_psnr(again, frame, self._response)
+
+
+class Reducer:
+    """Makes the frames of a sharp recording small, one after the other, and measures them.
+
+    Parameters
+    ----------
+    interpolator : GuardedInterpolator
+        Makes the frames between.
+    response : {"linear", "srgb"} or float
+        The response that was undone.
+    sizes : tuple of tuple of int
+        Width and height at which frames are interpolated, so large that flow still has something to hold on to, and
+        of what is kept.
+    scratch : Path
+        A file for the frames.
+    measures : bool
+        Whether interpolation and scene cuts are measured everywhere; `SharpSource.measure_near` does it where it is
+        left out.
+    """
+
+    def __init__(
+        self,
+        interpolator: GuardedInterpolator,
+        response: Response,
+        sizes: tuple[tuple[int, int], tuple[int, int]],
+        scratch: Path,
+        *,
+        measures: bool = True,
+    ) -> None:
+        self._track_size, self._size = sizes
+        self._check = _InterpolationCheck(interpolator, response) if measures else None
+        self._frames = FrameFile(scratch, np.uint16)
+        self._kept: NDArray[np.uint16] | None = None
+        self._light_changes: list[float] = []
+        self._psnrs: list[float] = []
+        self._cuts: list[bool] = []
+
+    @staged("reduce")
+    def add(self, linear: NDArray[np.float32]) -> None:
+        """Take the next frame, (H, W, 3) in linear light."""
+        small = shrink(linear, self._track_size)
+        is_cut, psnr = (False, math.nan) if self._check is None else self._check.add(small)
+        kept = _keep(small, self._size)
+        self._frames.append(kept)
+        if self._kept is not None:
+            self._light_changes.append(_light_change(self._kept, kept))
+            self._psnrs.append(psnr)
+            self._cuts.append(is_cut)
+        self._kept = kept
+
+    def finish(self, track: Track, rig: Rig) -> ReducedTrack:
+        """Return all frames and their measures, given the track that they are of."""
+        psnrs = np.array([*self._psnrs, math.nan], dtype=np.float64)
+        # Across a gap nothing was interpolated that a frame's own window needs.
+        psnrs[_beside_gaps(track, rig)] = np.nan
+        changes = np.array(self._light_changes, dtype=np.float64)
+        return ReducedTrack(self._frames, changes, psnrs, np.array(self._cuts, dtype=np.bool_))
+
+
+def _beside_gaps(track: Track, rig: Rig) -> NDArray[np.bool_]:
+    gaps = np.diff(track.times) > GAP_FRAMES / rig.sharp_fps
+    return np.asarray(np.append(gaps, False) | np.append(False, gaps), dtype=np.bool_)
 
 
 def shrink(image: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
@@ -542,30 +597,13 @@ def _shift_nodes(
 
 
 @staged("reduce")
-def reduce_frames(
-    track: Track, response: Response, sizes: Sequence[tuple[int, int]], scratch: Path
-) -> FrameFile[np.uint16]:
-    """Make a track's frames small by way of one size or more, (h * w, 3) of the last, into a file.
-
-    Parameters
-    ----------
-    track : Track
-        The frames.
-    response : {"linear", "srgb"} or float
-        In which they are coded.
-    sizes : sequence of tuple of int
-        Widths and heights, each the next one's source.
-    scratch : Path
-        The file.
-    """
-    reduced = FrameFile(scratch, np.uint16)
-    for frame in track.frames:
-        with stage("color conversion"):
-            linear = to_linear(np.asarray(frame), response)
-        for size in sizes:
-            linear = shrink(linear, size)
-        reduced.append(quantize(linear))
-    return reduced
+def append_reduced(
+    reduced: FrameFile[np.uint16], linear: NDArray[np.float32], sizes: Sequence[tuple[int, int]]
+) -> None:
+    """Append a frame, (H, W, 3) in linear light, made small by way of one size or more, as (h * w, 3) of the last."""
+    for size in sizes:
+        linear = shrink(linear, size)
+    reduced.append(quantize(linear))
 
 
 @dataclass(frozen=True, eq=False)
