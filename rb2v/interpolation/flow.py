@@ -32,7 +32,7 @@ _STATIC_MARGIN_PX = 24  # a block, and what flow looks at beyond the edge of wha
 _MIN_PART_PX = 64  # a side on which flow still has scales to begin at
 _WHOLE_SHARE = 0.8  # of the frame: cutting out more of it saves nothing
 _STORED_ONE = 32768  # level of light 1.0 in enlarged frames: cubics and lamps that are evened out go beyond it
-_N_SIDES = 3  # frames kept; where frames follow each other the second of a pair is the first of the next
+_N_SIDES = 2  # frames kept; where frames follow each other the second of a pair is the first of the next
 _GRID_BLOCK_PX = 256  # in steps of which grids are made
 _N_GRIDS = 4  # kept; of the frame, its half and parts of it
 
