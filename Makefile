@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DEMO := demo
 DEMO_STEPS := 9
 
-.PHONY: demo test lint format bench clean
+.PHONY: demo test test-gpu-interpreted gpu-check lint format bench docs clean
 
 # Installed anew when the project's dependencies change.
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -41,12 +41,23 @@ test: lint
 	OMP_NUM_THREADS=1 OPENCV_FOR_THREADS_NUM=1 $(BIN)/pytest -q --hypothesis-profile ci \
 		--numprocesses logical --maxprocesses 8 --dist worksteal
 
+# The kernels for CUDA in Triton's interpreter, which needs no GPU; installs Triton (290 MB) beside the rest.
+test-gpu-interpreted: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[gpu-test]'
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q tests/interpolation/test_cdfi_triton.py
+
+# For a machine with a GPU, and whatever python has PyTorch for it: make gpu-check PYTHON=python3 ARGUMENTS=--dry-run
+gpu-check:
+	$(PYTHON) -c 'import rb2v' 2>/dev/null || $(PYTHON) -m pip install --quiet --editable '.[dev]'
+	$(PYTHON) tests/benchmarks/gpu_check.py --out gpu_check $(ARGUMENTS)
+
 lint: $(VENV)/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python .ci/check_constants.py rb2v
+	$(BIN)/python .ci/check_words.py
 
 format: $(VENV)/.installed
 	$(BIN)/ruff format .
@@ -55,5 +66,13 @@ format: $(VENV)/.installed
 bench: $(VENV)/.installed
 	for file in tests/benchmarks/bench_*.py; do $(BIN)/python $$file || exit 1; done
 
+# The tools of the site come with the first build; a build itself needs no network.
+$(VENV)/.docs: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	touch $@
+
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --clean
+
 clean:
-	rm -rf $(DEMO) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(DEMO) gpu_check site build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

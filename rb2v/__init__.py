@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from rb2v.lazy import lazy_names
 
-__version__ = "0.7.0"
+__version__ = "1.0.0"
 
 _PUBLIC_NAMES = {
     "rb2v.errors": ("InputError", "Rb2vError"),

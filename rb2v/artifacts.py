@@ -1,6 +1,6 @@
-"""What travels between the stages: frozen records, checked once when they are made.
+"""Records that travel between the stages: frozen, checked once when they are made.
 
-Units stand in the names; pixel coordinates follow OpenCV (x right, y down, centre of the top-left pixel at the origin).
+Units stand in the names; pixel coordinates follow OpenCV (x right, y down, center of the top-left pixel at the origin).
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ class RawDirectory:
     geometry_pairs: tuple[tuple[Path, Path], ...]
     """Captures of one static scene as (blurry, sharp)."""
     color_pair: tuple[Path, Path] | None
-    """Captures of the colour checker as (blurry, sharp)."""
+    """Captures of the color checker as (blurry, sharp)."""
 
 
 @dataclass(frozen=True)
@@ -159,17 +159,17 @@ class CalibrationQuality:
     points: int
     """Point pairs used."""
     delta_e: float | None
-    """Mean CIEDE2000 difference of the checker's patches after the colour map; None without a checker."""
+    """Mean CIEDE2000 difference of the checker's patches after the color map; None without a checker."""
     p95_px: float | None = None
     """Reprojection error that 95 of 100 point pairs stay below."""
     leave_one_out_px: float | None = None
     """Root mean square error at the points of captures that were left out of the fit; None with fewer than two."""
     delta_e_before: float | None = None
-    """As ``delta_e``, without a colour map."""
+    """As ``delta_e``, without a color map."""
     delta_e_coded: float | None = None
     """As ``delta_e``, after ``color_coded``."""
     refined: bool | None = None
-    """Whether the homography was refined on the pictures; None in files of versions that did not say."""
+    """Whether the homography was refined on the images; None in files of versions that did not say."""
     correlation: float | None = None
     """Correlation of the registered views' gradients; None where it was not refined."""
     takes: int | None = None
@@ -239,14 +239,14 @@ class Calibration:
     crop: Crop
     """Free of the housing's black border in both views; has the output's aspect."""
     color: NDArray[np.float64] | None
-    """(3, 4) colour map from the colour checker, in linear light."""
+    """(3, 4) color map from the color checker, in linear light."""
     quality: CalibrationQuality
     lens_blurry: Lens | None = None
     """Where given, the homography and the crop are in undistorted pixels of this camera."""
     lens_sharp: Lens | None = None
     """Where given, the homography is from undistorted pixels of this camera."""
     color_coded: NDArray[np.float64] | None = None
-    """(3, 4) colour map from the colour checker, in coded values."""
+    """(3, 4) color map from the color checker, in coded values."""
     color_response: CameraResponse | None = None
     """The response that was undone for ``color``; None in files of versions that took the rig's."""
     response: CameraResponse | None = None
@@ -291,7 +291,7 @@ class ClockJump:
 
 @dataclass(frozen=True)
 class ClockModel:
-    """The line that takes times of the blurry camera to times of the sharp camera (centres of exposure)."""
+    """The line that takes times of the blurry camera to times of the sharp camera (centers of exposure)."""
 
     offset_seconds: float
     """Sharp-camera time at blurry-camera time 0, before any jump."""
@@ -446,7 +446,24 @@ REASONS: Mapping[str, str] = {
     "matte": "with the green screen replaced, the blurry frame would not be the mean of the sharp ones, or the "
     "foreground would be lost",
 }
-"""Why a blurry frame was not accepted, by the code in the table's ``reason`` column."""
+"""Why a blurry frame was rejected, by the code in the table's ``reason`` column."""
+
+REMEDIES: Mapping[str, str] = {
+    "out-of-range": "start the sharp camera first and stop it last; --sync motion finds an offset without sound",
+    "dropped-frames": "use the cameras' own files from a card that is fast enough",
+    "cut": "record without a pause; cut nothing out of the middle",
+    "clipped": "shorten the shutter or close the aperture",
+    "flash": "light the scene with lamps that do not flicker",
+    "exposure": "lock both cameras' exposure",
+    "interpolation": "record slower motion, or with a sharp camera of more frames per second",
+    "registration": "fasten both cameras, and capture stills anew",
+    "static": "record something that moves",
+    "low-psnr": "look at calibration_overlay.png, and run 'rb2v doctor' for shutter and rig",
+    "inconsistent": "look at calibration_overlay.png, and run 'rb2v doctor' for shutter and rig",
+    "no-clock": "run 'rb2v doctor', look at calibration_overlay.png, and see that both videos show one scene",
+    "matte": "light the screen evenly, record a clean plate, and avoid clothes of the screen's color",
+}
+"""Remedy for the next recording, by reason."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -462,14 +479,14 @@ class AlignedFrame:
     position_fine: float
     """The same, to a fraction of a fine frame."""
     psnr: float
-    """PSNR of the colour-mapped synthetic blur against the blurry frame, in dB."""
+    """PSNR of the color-mapped synthetic blur against the blurry frame, in dB."""
     margin_db: float
-    """How far the best window stands above the best one that is not its neighbour."""
+    """How far the best window stands above the best one that is not its neighbor."""
     accepted: bool
     reason: str
     """A key of ``REASONS``."""
     color: NDArray[np.float64] = field(default_factory=lambda: np.eye(3, 4))
-    """(3, 4) colour map in linear light."""
+    """(3, 4) color map in linear light."""
     composite_psnr: float = math.nan
     """The least PSNR, in dB, in linear light, of the mean of the sharp composites against the blurry one, whatever
     background stands behind; NaN where no green screen is replaced."""

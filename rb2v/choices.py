@@ -12,7 +12,20 @@ LandmarkTarget = Literal["face", "hand"]
 """Keys of `rb2v.landmarks.models.LANDMARK_MODELS`."""
 LANDMARK_TARGETS: tuple[LandmarkTarget, ...] = get_args(LandmarkTarget)
 InterpolatorName = Literal[
-    "cdfi", "flow", "linear", "quick-flow", "rife", "rife-symmetric", "rife-3.5", "rife-3.8", "rife-4.0"
+    "cdfi",
+    "combined",
+    "flow",
+    "linear",
+    "quick-flow",
+    "rife",
+    "rife-symmetric",
+    "rife-3.5",
+    "rife-3.8",
+    "rife-3.8-symmetric",
+    "rife-4.0",
+    "rife-4.0-symmetric",
+    "rife-4.6",
+    "rife-4.6-symmetric",
 ]
 """Keys of `rb2v.interpolation.INTERPOLATORS`."""
 MattingMethodName = Literal["chroma", "background"]

@@ -1,4 +1,4 @@
-"""Where large matrices are multiplied, by numpy or on a GPU through torch, and where networks compute."""
+"""Devices: large matrices are multiplied by numpy or on a GPU through torch, and networks compute there."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def training_threads() -> Iterator[None]:
     Raises
     ------
     InputError
-        If the variable is no number of at least 1.
+        If the variable is not a number of at least 1.
     """
     text = os.environ.get(THREADS_VARIABLE) or "1"
     if not text.isdecimal() or not int(text):

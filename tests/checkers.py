@@ -1,4 +1,4 @@
-"""Pictures of a colour checker as a simulated rig's two cameras see them, and a calibration that registers them."""
+"""Images of a color checker as a simulated rig's two cameras see them, and a calibration that registers them."""
 
 import dataclasses
 
@@ -30,7 +30,7 @@ class SmallNoise:
 
 
 class CheckerRig:
-    """A simulated rig before a colour checker."""
+    """A simulated rig before a color checker."""
 
     def __init__(self, folder, seed=0, response="srgb", mirrored=True, exposure=(1.0, 1.0), size=SIZE):
         rig_path = write_rig(folder / "rig.yaml", response={"gamma": response} if _is_gamma(response) else response)
@@ -69,7 +69,7 @@ class CheckerRig:
         self.light[which][mask > 0] += np.float32(amount)
 
     def write(self):
-        """Write both pictures and return their paths."""
+        """Write both images and return their paths."""
         for path, (which, light) in zip(self.pair, self.light.items(), strict=True):
             camera = dataclasses.replace(self.rig.camera(which), response=self.response)
             write_image(path, camera.develop(light.copy(), SmallNoise(self.seed)))

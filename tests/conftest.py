@@ -9,7 +9,7 @@ from typing import NamedTuple
 import examples  # noqa: F401 - registers the profiles of hypothesis
 import numpy as np
 import pytest
-from fork_server import ForkServer
+from fork_server import LONGEST_PROGRAM_SECONDS, ForkServer
 from sessions import shared_session
 from sharing import SharedFolders
 from textures import write_data_set
@@ -42,6 +42,15 @@ def pytest_terminal_summary(terminalreporter):
             terminalreporter.line(test)
 
 
+def pytest_runtest_setup(item):
+    """Skip what needs CUDA where there is none; where a GPU is required such a test fails."""
+    if item.get_closest_marker("gpu") and os.environ.get("RB2V_REQUIRE_GPU") != "1":
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("there is no CUDA device")
+
+
 @pytest.fixture(autouse=True)
 def _same_random_numbers():
     """Start every test with the same state of the global generators, in whatever order tests run."""
@@ -62,6 +71,16 @@ def _narrow_decomposers(request, monkeypatch):
 
         monkeypatch.setattr(decomposer, "WIDTH", 4)
         monkeypatch.setattr(decomposer, "N_BLOCKS", 1)
+
+
+@pytest.fixture
+def narrow_predictors(monkeypatch):
+    """The published predictor with few channels: its own make checkpoints of 300 MB."""
+    from rb2v.blur2vid.predictor.networks import cvae_gan
+
+    monkeypatch.setattr(cvae_gan, "WIDTHS", (4,) * 8)
+    monkeypatch.setattr(cvae_gan, "ENCODER_WIDTHS", (4,) * 5)
+    monkeypatch.setattr(cvae_gan, "DISCRIMINATOR_WIDTH", 4)
 
 
 @pytest.fixture
@@ -89,8 +108,12 @@ def fork_server(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def start_rb2v(fork_server):
-    """The command line in a process of its own: ``start_rb2v("align", ...)`` returns a `ForkedProcess`."""
-    return functools.partial(fork_server.start, "from rb2v.cli import main; main()")
+    """The command line in a process of its own: ``start_rb2v("align", ...)`` returns a `ForkedProcess`.
+
+    One that hangs says where, and ends.
+    """
+    program = f"import faulthandler; faulthandler.dump_traceback_later({LONGEST_PROGRAM_SECONDS}, exit=True)"
+    return functools.partial(fork_server.start, f"{program}; from rb2v.cli import main; main()")
 
 
 @pytest.fixture(scope="session")

@@ -28,6 +28,8 @@ _LOADED = (
     "rb2v.stages.calibrate",
 )
 
+LONGEST_PROGRAM_SECONDS = 240  # some take 15 s, and a busy machine has been seen to be eight times as slow
+
 
 class ForkServer:
     """The client's side: starts the server, and programs by it."""

@@ -13,8 +13,9 @@ from sessions import write_rig
 from rb2v.artifacts import CAMERAS
 from rb2v.errors import Rb2vError
 from rb2v.io.config import read_raw_directory, read_take
+from rb2v.io.sound import read_sound
 from rb2v.io.store import read_alignment
-from rb2v.io.video import iter_frames, read_sound
+from rb2v.io.video import iter_frames
 from rb2v.stages import align
 from rb2v.stages.doctor import diagnose
 

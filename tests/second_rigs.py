@@ -361,7 +361,7 @@ def encode_video(path, frames, rate, rig):
 
 
 def to_planes(coded, rig, bits):
-    """Return the luma and the two chroma planes of a coded picture as whole levels."""
+    """Return the luma and the two chroma planes of a coded image as whole levels."""
     kr, kb = LUMA_WEIGHTS[rig.matrix]
     red, green, blue = np.moveaxis(np.clip(coded, 0, 1), 2, 0)
     luma = kr * red + (1 - kr - kb) * green + kb * blue

@@ -1,16 +1,8 @@
-import os
-
 import numpy as np
 import pytest
 
 from rb2v import device
 from rb2v.errors import InputError, Rb2vError
-
-
-def has_gpu():
-    import torch
-
-    return torch.cuda.is_available()
 
 
 @pytest.mark.parametrize("name", ["cpu", "auto"])
@@ -30,9 +22,8 @@ def test_a_device_that_is_not_there_is_named(monkeypatch):
     assert device.make_matrix_product("auto") is np.matmul, "a driver without a device"
 
 
+@pytest.mark.gpu
 def test_products_on_a_gpu_are_those_of_numpy():
-    if not has_gpu() and os.environ.get("RB2V_REQUIRE_GPU") != "1":
-        pytest.skip("there is no GPU here")
     rng = np.random.default_rng(1)
     a, b = rng.random((300, 3000)), rng.random((3000, 200))
     found = device.make_matrix_product("cuda")(a, b)

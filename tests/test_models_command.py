@@ -263,8 +263,8 @@ class Malicious:
         ({"a": Malicious(Path.touch, Path("run"))}, "names"),
         ({"a": np.dtype("f4")}, "holds a Dtype where a dict belongs"),
         ({"a": np.array([print], dtype=object)}, "names|holds EMPTY_LIST"),
-        ({"a": np.float64([1])}, "'a' is no array of float32"),
-        ({"a": np.arange(3, dtype=">f4")}, "'a' is no array of float32"),
+        ({"a": np.float64([1])}, "'a' is not an array of float32"),
+        ({"a": np.arange(3, dtype=">f4")}, "'a' is not an array of float32"),
         ({"a": "text"}, "holds a str where a dict belongs"),
         ({1: {}}, "holds a int where a str belongs"),
         ([], "holds EMPTY_LIST"),
@@ -278,7 +278,7 @@ def test_pickles_of_anything_else_are_refused(capsys, value, message):
 
 @pytest.mark.filterwarnings(
     "ignore:invalid escape:DeprecationWarning"
-)  # of pickletools, on texts that are refused next
+)  # of pickletools, on texts that are rejected next
 def test_pickles_that_are_cut_short_or_changed_are_refused_or_read():
     content = make_pickle({"a": {"b": np.arange(3, dtype=np.float32)}})
     for length in range(len(content)):
@@ -300,7 +300,7 @@ def test_pickles_that_are_cut_short_or_changed_are_refused_or_read():
         (lambda tree: tree.pop("AlexNet_0"), "holds no backbone"),
         (lambda tree: tree["AlexNet_0"]["Conv_0"].pop("bias"), "bias: is missing"),
         (lambda tree: tree.update(other={}), "NetLinLayer_1: is missing"),
-        (lambda tree: tree["AlexNet_0"].update(Conv_0=np.zeros(3, np.float32)), "Conv_0: is no mapping"),
+        (lambda tree: tree["AlexNet_0"].update(Conv_0=np.zeros(3, np.float32)), "Conv_0: is not a mapping"),
     ],
 )
 def test_other_trees_are_refused_by_name(change, message):
@@ -324,7 +324,7 @@ def test_the_cache_is_where_the_user_says(monkeypatch, tmp_path):
 def test_the_catalogue_is_pinned_and_keeps_to_its_folder():
     for name, model in CATALOGUE.items():
         assert model.name == name
-        assert all((model.purpose, model.source, model.licence))
+        assert all((model.purpose, model.source, model.license))
         assert len({file.save_as for file in model.files}) == len(model.files)
         for digest in [package.sha256 for package in model.packages] + [file.sha256 for file in model.files]:
             assert len(bytes.fromhex(digest)) == 32

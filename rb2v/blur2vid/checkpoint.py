@@ -110,7 +110,7 @@ def check_frame_count(path: Path, key: str, value: Any) -> int:  # noqa: ANN401 
     Raises
     ------
     InputError
-        If it is no odd number from 3 to ``MAX_FRAMES``; the message names the file and the key.
+        If it is not an odd number from 3 to ``MAX_FRAMES``; the message names the file and the key.
     """
     if not isinstance(value, int) or isinstance(value, bool) or not 3 <= value <= MAX_FRAMES or value % 2 == 0:
         raise InputError(path, f"is {value!r}", key, f"an odd number, 3 to {MAX_FRAMES}")

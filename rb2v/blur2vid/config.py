@@ -1,4 +1,4 @@
-"""What a run of ``rb2v train-blur2vid`` can be told."""
+"""Configuration of ``rb2v train-blur2vid``."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def deblur(
     Parameters
     ----------
     image : (H, W, 3), (H, W) or (H, W, 4) array_like of uint8, uint16 or float
-        RGB, grey, or RGB and alpha; floats in [0, 1]. What is not opaque is laid over white.
+        RGB, gray, or RGB and alpha; floats in [0, 1]. What is not opaque is laid over white.
     run : str or path, optional
         A checkpoint of ``rb2v train-blur2vid``, or the folder of its run; the weights that rb2v ships by default.
     guidance : (2,), (H, W) or (H, W, 3) array_like, optional
@@ -217,14 +217,14 @@ def prepare_image(image: ArrayLike, source: str | PathLike[str] = "image") -> Im
     Parameters
     ----------
     image : (H, W, 3), (H, W) or (H, W, 4) array_like of uint8, uint16 or float
-        RGB, grey, or RGB and alpha; floats in [0, 1], and beyond by no more than a tenth, which is clipped.
+        RGB, gray, or RGB and alpha; floats in [0, 1], and beyond by no more than a tenth, which is clipped.
     source : str or path
         What messages call it.
 
     Returns
     -------
     (H, W, 3) ndarray of float32
-        RGB in [0, 1]; grey in all three channels alike, and what is not opaque laid over white.
+        RGB in [0, 1]; gray in all three channels alike, and what is not opaque laid over white.
 
     Raises
     ------
@@ -234,7 +234,7 @@ def prepare_image(image: ArrayLike, source: str | PathLike[str] = "image") -> Im
     try:
         given = np.asarray(image)
     except ValueError as error:
-        raise InputError(source, f"is no array ({error})", expected=_EXPECTED_IMAGE) from error
+        raise InputError(source, f"is not an array ({error})", expected=_EXPECTED_IMAGE) from error
     is_float = np.issubdtype(given.dtype, np.floating)
     if given.dtype not in (np.uint8, np.uint16) and not is_float:
         raise InputError(source, f"holds {given.dtype}", expected=_EXPECTED_IMAGE)

@@ -1,4 +1,4 @@
-"""Which of several sequences to turn so that all run one way; a blurry image does not tell its direction of time.
+"""Common direction of several sequences; a blurry image does not tell its direction of time.
 
 Neighboring tiles of one image share pixels, and their sequences have to agree there. Neighboring frames of one video
 share a moment, almost: where one sequence ends the next begins.

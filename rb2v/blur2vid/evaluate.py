@@ -1,4 +1,4 @@
-"""How near the sequences of a network come to the true ones: measurements per sample first, then scores from them.
+"""Evaluation of deblurring networks: measurements per sample first, then scores from them.
 
 References
 ----------
@@ -90,7 +90,7 @@ def measure_samples(
         ``blurry_index``; ``psnr_forward_k`` in dB of estimate k against true frame k, ``psnr_backward_k`` against true
         frame N - k, SSIM and LPIPS alike; ``reblur_psnr``, of the mean of the estimates against the blurry image, in
         dB; ``amplitude``, the mean absolute difference of the estimates of a pair over that of the true pair, mean over
-        the pairs: 1 for the truth, 0 for what stands still; and ``recorded`` where the data set says which frames are,
+        the pairs: 1 for the truth, 0 for what is static; and ``recorded`` where the data set says which frames are,
         see `keep_recorded`.
     """
     scorers = make_scorers(next(network.parameters()).device, lpips=lpips)
@@ -160,7 +160,7 @@ def measure_frames(
     row: dict[str, float] = {}
     for measure, score in scorers.items():
         ahead = score(frames, sharp)
-        # What stands still is as far from the frames whichever way round they come.
+        # What is static is as far from the frames whichever way round they come.
         back = ahead[::-1] if is_still else score(frames, sharp[::-1])
         row |= {f"{measure}_forward_{k}": value for k, value in enumerate(ahead)}
         row |= {f"{measure}_backward_{k}": value for k, value in enumerate(back)}
@@ -237,7 +237,7 @@ def estimate_frames(
     blurry : (H, W, 3) ndarray of uint8
         RGB.
     sharp : (N + 1, H, W, 3) ndarray of uint8, optional
-        The true frames, of which networks that take the true centre frame see that one.
+        The true frames, of which networks that take the true center frame see that one.
     guidance : (H, W) ndarray of uint8, optional
         Classes of `rb2v.core.motion_classes`, for networks that take guidance.
 

@@ -1,4 +1,4 @@
-"""What an order network tells a training: which way every sequence is to run, and on which side estimates lie."""
+"""Guidance of a training by an order network: the direction of every sequence, and the side of estimates."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def charbonnier(estimate: Tensor, truth: Tensor) -> Tensor:
     Returns
     -------
     (B, T) tensor of float32
-        Mean over pixels and colours.
+        Mean over pixels and colors.
     """
     difference = estimate.float() - truth.float()
     return (torch.sqrt(difference.square() + EPSILON**2) - EPSILON).mean(dim=(2, 3, 4))
@@ -57,7 +57,7 @@ def naive(estimate: Tensor, truth: Tensor) -> Tensor:
 
 
 def order_invariant(estimate: Tensor, truth: Tensor) -> Tensor:
-    """Compare sum and difference of every pair, which are the same in both directions: eq. (3), and the centre frame.
+    """Compare sum and difference of every pair, which are the same in both directions: eq. (3), and the center frame.
 
     As in the authors' code the difference is an absolute one of every value; the equation as printed is least where the
     frames of a pair are equal. Every value of a pair may so choose its direction by itself.
@@ -110,7 +110,7 @@ REGULARIZERS: Mapping[str, Callable[[Tensor], Tensor]] = {
     "softplus": F.softplus,
     "linear": lambda scores: scores,
 }
-"""What the HyperCUT regulariser makes of scores: softplus as in the authors' code; linear, which has no lower bound, as
+"""What the HyperCUT regularizer makes of scores: softplus as in the authors' code; linear, which has no lower bound, as
 in eq. (7)."""
 
 
@@ -132,7 +132,7 @@ def regularize(estimate: Tensor, network: OrderNetwork, score_scale: float, form
     Returns
     -------
     (B,) tensor of float32
-        Mean over the pairs; the centre frame has no partner.
+        Mean over the pairs; the center frame has no partner.
     """
     scores = network.score(*sequence_pairs(estimate)).float() / score_scale
     return REGULARIZERS[form](scores).mean(dim=1)

@@ -40,7 +40,7 @@ _MAX_NAME = 160  # letters of one, which a file may make as long as it likes
 def read_jin(paths: Path | Sequence[Path]) -> dict[str, Tensor]:
     """Read weights of the network of Jin et al., whoever trained them.
 
-    Weights that HyperCUT's code trained are for images in BGR, normalised with the constants that are meant for RGB.
+    Weights that HyperCUT's code trained are for images in BGR, normalized with the constants that are meant for RGB.
     What they give for our images is the same: the order of colors is changed in the weights, and the constants are in
     ``mean`` and ``std``.
 

@@ -25,7 +25,7 @@ _DECODER_PREFIX = "rvd."
 def read_purohit(path: Path, n_frames: int = N_FRAMES) -> UpstreamPurohit:
     """Read a trained network; nothing in the file is executed.
 
-    Its frames are those that it gives in HyperCUT's code, and as there the true centre frame is an input.
+    Its frames are those that it gives in HyperCUT's code, and as there the true center frame is an input.
 
     Parameters
     ----------

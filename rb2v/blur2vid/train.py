@@ -75,7 +75,7 @@ def run(
 ) -> Path:
     """Train a backbone and score it on the test split.
 
-    A stopped run goes on from its last state and ends in the same bytes as one that was never stopped, given the
+    A stopped run resumes from its last state and ends in the same bytes as one that was never stopped, given the
     same number of threads of the CPU, but for the files of TensorBoard; on CUDA, where the gradients of what resizes or
     warps are summed in any order, it ends near them. A finished run is skipped, or scored again if LPIPS is missing.
 

@@ -37,20 +37,6 @@ app, command = make_command(
     "rb2v align --raw-dir session/raw --calibration session/calibration.json --out session/aligned",
 )
 
-_REMEDIES = {
-    "no-clock": "run 'rb2v doctor', look at calibration_overlay.png, and see that both videos show one scene",
-    "out-of-range": "the sharp camera has to start first and stop last, or --sync motion has to find the offset",
-    "dropped-frames": "use the cameras' own files from a card that is fast enough",
-    "static": "record something that moves",
-    "clipped": "shorten the shutter or close the aperture",
-    "low-psnr": "look at calibration_overlay.png, and run 'rb2v doctor' for shutter and rig",
-    "inconsistent": "look at calibration_overlay.png, and run 'rb2v doctor' for shutter and rig",
-    "interpolation": "record slower motion, or with a sharp camera of more frames per second",
-    "exposure": "lock both cameras' exposure",
-    "flash": "light the scene with lamps that do not flicker",
-}
-"""What to do where a reason rejected most frames of a session."""
-
 
 @command
 @OptionsOf(
@@ -129,7 +115,7 @@ def align(
     workers: Workers = None,
     executor: ExecutorName = "auto",
 ) -> None:
-    """Find for every blurry frame the sharp frames that it integrated, and map their colours."""
+    """Find for every blurry frame the sharp frames that it integrated, and map their colors."""
     from rb2v.execution import make_executor
     from rb2v.io.config import read_settings
     from rb2v.stages import align as stage
@@ -177,7 +163,7 @@ def align(
 
 def _explain_rejections(records: Sequence[TakeRecord]) -> str:
     """Return what rejected most frames, and what may help."""
-    from rb2v.artifacts import REASONS
+    from rb2v.artifacts import REASONS, REMEDIES
 
     counts: Counter[str] = Counter()
     for record in records:
@@ -185,8 +171,7 @@ def _explain_rejections(records: Sequence[TakeRecord]) -> str:
     if not counts:
         return "the takes hold no frame"
     reason, n = counts.most_common(1)[0]
-    remedy = _REMEDIES.get(reason, "docs/alignment.md says what each reason asks for")
-    return f"{n} of {counts.total()} are {reason} ({REASONS[reason]}); {remedy}"
+    return f"{n} of {counts.total()} are {reason} ({REASONS[reason]}); {REMEDIES[reason]}"
 
 
 def _describe_shift(registration: TakeRegistration | None) -> str:

@@ -24,7 +24,7 @@ from rb2v.cli.shared import (
     echo,
     files,
     make_app,
-    parse_labelled,
+    parse_labeled,
     show_progress,
 )
 
@@ -128,7 +128,7 @@ def score_data(
         raw_dir=raw_dir,
         calibration_path=calibration,
         truth_dir=truth,
-        compared_dirs=parse_labelled(compare or [], "--compare"),
+        compared_dirs=parse_labeled(compare or [], "--compare"),
         weights=weights,
         interpolator_weights=interpolator_weights,
         backgrounds_dir=backgrounds,
@@ -270,7 +270,7 @@ def compare_trajectories(
     from rb2v.benchmark.suites.trajectories import PRESETS, TrajectorySuite
 
     config = PRESETS[preset].chosen(methods=method if train else (), **given)
-    runs = parse_labelled(run or [], "--run")
+    runs = parse_labeled(run or [], "--run")
     suite = TrajectorySuite(shards, config, runs=runs, order_run=order_run, device=device)
     _run(suite, out, _make_training_executor(workers, executor, device))
 

@@ -39,7 +39,7 @@ def calibrate(
         ),
     ] = None,
 ) -> None:
-    """Find lenses, mirror, homography, crop and colour map from static captures."""
+    """Find lenses, mirror, homography, crop and color map from static captures."""
     from threadpoolctl import threadpool_limits
 
     from rb2v.io.calibration import read_calibration

@@ -1,4 +1,4 @@
-"""What 'rb2v calibrate' prints of what it found."""
+"""Printed report of a calibration."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def print_calibration(path: Path, calibration: Calibration, n_warnings: int) -> 
     if quality.leave_one_out_px is not None:
         table.add_row("leave-one-out", f"{quality.leave_one_out_px:.3f} px")
     if not quality.refined:
-        table.add_row("refined", "no: as the points tell, not the pictures")
+        table.add_row("refined", "no: as the points tell, not the images")
     if calibration.residuals:
         lengths = [float(np.hypot(one.dx, one.dy)) for one in calibration.residuals]
         table.add_row("residuals", f"median {np.median(lengths):.3f} px, largest {max(lengths):.3f} px over the crop")

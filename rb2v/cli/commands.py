@@ -42,9 +42,9 @@ COMMANDS: Mapping[str, Entry] = MappingProxyType(
         ),
         "doctor": Entry("doctor", "Check settings, shutter, frame rates and telemetry of every take against the rig."),
         "rigs": Entry("rigs", "List the rigs that are known by name, and explain them."),
-        "calibrate": Entry("calibrate", "Find lenses, mirror, homography, crop and colour map from static captures."),
+        "calibrate": Entry("calibrate", "Find lenses, mirror, homography, crop and color map from static captures."),
         "align": Entry(
-            "align", "Find for every blurry frame the sharp frames that it integrated, and map their colours."
+            "align", "Find for every blurry frame the sharp frames that it integrated, and map their colors."
         ),
         "build-shards": Entry("build_shards", "Replace green screens, split by subject and write HDF5 shards."),
         "verify": Entry(
@@ -75,7 +75,7 @@ COMMANDS: Mapping[str, Entry] = MappingProxyType(
         ),
         "train-interpolator": Entry(
             "train_interpolator",
-            "Train the network of the interpolator 'cdfi'; a stopped training goes on where it was.",
+            "Train the network of the interpolator 'cdfi'; a stopped training resumes.",
         ),
         "benchmark": Entry(
             "benchmark", "Score a data set and a run, or train networks on it and compare them, and write a report."

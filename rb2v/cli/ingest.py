@@ -64,7 +64,7 @@ def ingest(
     """Pair the recordings of two memory cards into takes, check them, and lay down a raw directory.
 
     Takes that the checks refuse, and recordings without a partner, are named; takes that are there are not touched.
-    Exits with 2, when all the others are taken in, where a take is refused, a recording cannot be read whole, or its
+    Exits with 2, when all the others are taken in, where a take is rejected, a recording cannot be read whole, or its
     partner is in doubt.
     """
     from rb2v.execution import make_executor

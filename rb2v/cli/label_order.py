@@ -32,7 +32,7 @@ def label_order(
     from rb2v.artifacts import SPLITS
     from rb2v.hypercut import labels as stage
 
-    with show_progress("labelling") as show:
+    with show_progress("labeling") as show:
         table = stage.run(shards, run, out, splits=SPLITS if split is None else (split,), device=device, progress=show)
     for name, rows in table.groupby("split", sort=False):
         counts = f"{(rows['order'] == 1).sum()} keep, {(rows['order'] == -1).sum()} reverse"

@@ -18,27 +18,27 @@ app = make_app(
 
 @app.command("list", cls=Command, epilog="Example: rb2v models list")
 def list_() -> None:
-    """List what can be fetched and what the project ships, with licence and place."""
+    """List what can be fetched and what the project ships, with license and place."""
     from rb2v import models
 
     for model in models.CATALOGUE.values():
         packages = ", ".join(package.requirement for package in model.packages)
         is_there = models.is_fetched(model)
         place = models.fetched_file(model.name, "") if is_there else f"not fetched yet: rb2v models fetch {model.name}"
-        _print_model(model.name, model.purpose, f"{packages} ({model.source})", model.licence, str(place))
+        _print_model(model.name, model.purpose, f"{packages} ({model.source})", model.license, str(place))
     for shipped in models.list_shipped():
         origin = f"{shipped.source}; sha256 {shipped.sha256}"
-        _print_model(shipped.name, shipped.purpose, origin, shipped.licence, str(shipped.path))
+        _print_model(shipped.name, shipped.purpose, origin, shipped.license, str(shipped.path))
 
 
-def _print_model(name: str, purpose: str, origin: str, licence: str, place: str) -> None:
+def _print_model(name: str, purpose: str, origin: str, license: str, place: str) -> None:
     from rich.table import Table
     from rich.text import Text
 
     lines = Table.grid(padding=(0, 2))
     lines.add_column(style="dim")
     lines.add_column(overflow="fold")
-    for heading, text in (("  for", purpose), ("  from", origin), ("  licence", licence), ("  at", place)):
+    for heading, text in (("  for", purpose), ("  from", origin), ("  license", license), ("  at", place)):
         lines.add_row(heading, Text(text))
     echo(Text(name, style="bold"))
     echo(lines)

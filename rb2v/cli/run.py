@@ -116,7 +116,7 @@ class Step:
 
     arguments: list[str]
     may_reject: bool = False
-    """Whether the others go on where it ends in an error: what it rejects is left out."""
+    """Continue with the other steps where it ends in an error; takes that it rejects are skipped."""
     is_finished: Callable[[], bool] | None = None
     """Whether an earlier run has done it, for a command that does not resume by itself."""
     added: Callable[[], Sequence[str]] = tuple

@@ -151,7 +151,7 @@ def parse_charuco(text: str, option: str) -> CharucoSpec:
         raise Rb2vError(f"{option}: {error}") from None
 
 
-def parse_labelled(texts: Iterable[str], option: str) -> dict[str, Path]:
+def parse_labeled(texts: Iterable[str], option: str) -> dict[str, Path]:
     """Read ``LABEL=FOLDER`` texts, each label once."""
     folders: dict[str, Path] = {}
     for text in texts:
@@ -169,7 +169,7 @@ def parse_size(text: str, option: str, example: str = "448x448") -> tuple[int, i
     """Read ``WIDTHxHEIGHT``."""
     width, _, height = text.lower().partition("x")
     if not (width.isdecimal() and height.isdecimal()):
-        raise Rb2vError(f"{option}: {text!r} is no size; expected WIDTHxHEIGHT, {example} for example")
+        raise Rb2vError(f"{option}: {text!r} is not a size; expected WIDTHxHEIGHT, {example} for example")
     return int(width), int(height)
 
 

@@ -109,7 +109,7 @@ def _print_sequence_scores(metrics: Mapping[str, Any]) -> None:
 
 def _label_estimator(estimator: str, metrics: Mapping[str, Any]) -> str:
     if estimator == "network" and metrics["oracle_center"]:
-        return "true centre fed"
+        return "true center fed"
     if estimator == "network" and metrics.get("true_guidance"):
         return "true guidance fed"
     return estimator.replace("_", " ")

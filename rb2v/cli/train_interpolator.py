@@ -38,7 +38,7 @@ def train_interpolator(
     ] = 0,
     device: Device = "auto",
 ) -> None:
-    """Train the network of the interpolator 'cdfi'; a stopped training goes on where it was."""
+    """Train the network of the interpolator 'cdfi'; a stopped training resumes."""
     from rb2v.interpolation.learned.cdfi import train as stage
 
     config = TrainInterpolatorConfig(**given)

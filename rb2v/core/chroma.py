@@ -1,6 +1,6 @@
 """The siting of chroma: how far Cb and Cr of a camera's recordings lie beside its luma, found from the recordings.
 
-An encoder that makes 4:2:0 chooses where chroma lies, and few streams say so. In most places of a picture one chroma
+An encoder that makes 4:2:0 chooses where chroma lies, and few streams say so. In most places of an image one chroma
 plane is an affine function of luma, so that their edges lie on each other once chroma is put where it belongs.
 """
 

@@ -1,4 +1,4 @@
-"""Camera response and colour maps: between coded values, linear light, and the two cameras' colours."""
+"""Camera response and color maps: between coded values, linear light, and the two cameras' colors."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ CHECKER_SRGB = np.array(
     ],
     dtype=np.uint8,
 )  # fmt: skip
-"""(24, 3) nominal sRGB values of the classic colour checker, row by row (X-Rite's published table)."""
+"""(24, 3) nominal sRGB values of the classic color checker, row by row (X-Rite's published table)."""
 
 
 def to_linear(image: NDArray[np.uint8] | NDArray[np.floating], response: Response) -> NDArray[np.float32]:
@@ -211,12 +211,12 @@ def fit_color_map(source: ArrayLike, target: ArrayLike, weights: ArrayLike | Non
     Returns
     -------
     (3, 4) ndarray of float64
-        ``M`` minimising ``||M [source; 1] - target||`` in the (weighted) least-squares sense.
+        ``M`` minimizing ``||M [source; 1] - target||`` in the (weighted) least-squares sense.
 
     Raises
     ------
     ValueError
-        If the shapes differ, or the colors do not span RGB (a grey wall, say).
+        If the shapes differ, or the colors do not span RGB (a gray wall, say).
 
     References
     ----------
@@ -319,7 +319,7 @@ def fit_color_map_by_consensus(
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Fit the affine map that most of a few color pairs agree on, whatever the others are.
 
-    For pairs that are few and known one by one, as a colour checker's patches, of which glare or a finger may have
+    For pairs that are few and known one by one, as a color checker's patches, of which glare or a finger may have
     spoiled some, the brightest included. Maps through a few pairs each are drawn; the one of the least median residual
     tells which pairs belong together, and the map is fitted to those. What they say little of is left to the prior
     map, by the deviation that they leave.

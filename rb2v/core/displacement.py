@@ -1,4 +1,4 @@
-"""What is left of the displacement between two registered views, place by place."""
+"""Residual displacement between two registered views, place by place."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def _step_once(
 
 
 def _window(center: NDArray[np.float64], radius_px: int, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
-    """Return the left, right, top and bottom sides of what a window holds of a picture."""
+    """Return the left, right, top and bottom sides of what a window holds of an image."""
     left, right = (int(np.clip(round(center[0]) + side * radius_px, 0, shape[1])) for side in (-1, 1))
     top, bottom = (int(np.clip(round(center[1]) + side * radius_px, 0, shape[0])) for side in (-1, 1))
     return left, right, top, bottom

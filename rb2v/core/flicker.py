@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 LAMPS_HZ = (100.0, 120.0)
 """Twice the mains frequencies of the world: lamps are bright at both ends of every wave."""
 
+_DARK_LINEAR = 0.01  # of linear light, added to both frames, so that noise in the dark is no change of light
 _MAINS_DEVIATION = 0.005  # relative; grids keep their frequency within half a percent
 _LEAST_BEAT_HZ = 2.0  # slower beats cannot be told from light that changes, and disturb no window
 _MIN_SECONDS = 0.5  # of a recording, to tell a beat
@@ -29,6 +30,27 @@ class Flicker:
     """Of the light, relative to its mean."""
     gains: NDArray[np.float64]
     """(n,) light of each frame over that of lamps that do not flicker."""
+
+
+def light_change(
+    before: NDArray[np.floating] | NDArray[np.unsignedinteger],
+    after: NDArray[np.floating] | NDArray[np.unsignedinteger],
+    full: float = 1.0,
+) -> float:
+    """Return by how much the light of a scene changes from one frame to the next, relative.
+
+    The median over pixels tells it apart from what moves, as long as that covers less than half of the image.
+
+    Parameters
+    ----------
+    before, after : (n, 3) ndarray
+        Pixels of both frames, linear light.
+    full : float, optional
+        What stands for full light.
+    """
+    floor = _DARK_LINEAR * full
+    ratios = (after.mean(axis=1) + floor) / (before.mean(axis=1) + floor)
+    return float(np.median(ratios)) - 1.0
 
 
 def find_flicker(changes: NDArray[np.float64], fps: float) -> Flicker | None:

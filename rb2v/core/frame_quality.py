@@ -54,19 +54,27 @@ def sharpness(luma: NDArray[np.uint8]) -> float:
     if scale < 1:
         size = (max(round(scale * width), 1), max(round(scale * height), 1))
         luma = np.asarray(cv2.resize(luma, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    height, width = luma.shape
+    # Columns as columns: turned ones would be gathered byte by byte.
+    rows = np.ascontiguousarray(luma[:: max(height // _MEASURED_LINES, 1)])
+    columns = np.ascontiguousarray(luma[:, :: max(width // _MEASURED_LINES, 1)])
     shares = []
-    for along in (luma, luma.T):
-        lines = along[:: max(len(along) // _MEASURED_LINES, 1)].astype(np.float32)
-        blurred = np.asarray(cv2.blur(lines, (_REBLUR_PX, 1), borderType=cv2.BORDER_REPLICATE))
-        steps, blurred_steps = (cv2.absdiff(one[:, 1:], one[:, :-1]) for one in (lines, blurred))
+    for lines, axis in ((rows, 1), (columns, 0)):
+        kernel = (_REBLUR_PX, 1) if axis else (1, _REBLUR_PX)
+        blurred = np.asarray(cv2.blur(lines.astype(np.float32), kernel, borderType=cv2.BORDER_REPLICATE))
+        first, second = ((slice(None), slice(1, None)), (slice(None), slice(None, -1)))
+        if axis == 0:
+            first, second = first[::-1], second[::-1]
+        steps = np.asarray(cv2.absdiff(lines[first], lines[second])) if lines.shape[axis] > 1 else None
         if steps is None or not steps.size:
             continue
         _, steps = cv2.threshold(steps, _MIN_STEP_LEVELS, 0, cv2.THRESH_TOZERO)
         if cv2.countNonZero(steps) < max(_MIN_STEPS_SHARE * steps.size, 1):
             continue
+        blurred_steps = cv2.absdiff(blurred[first], blurred[second])
         # Where a step is no sharper than its blur, as beside sharp ones, nothing is lost.
-        lost = np.maximum(steps - blurred_steps, 0)
-        shares.append(float(lost.sum()) / float(steps.sum()))
+        _, lost = cv2.threshold(cv2.subtract(steps, blurred_steps, dtype=cv2.CV_32F), 0, 0, cv2.THRESH_TOZERO)
+        shares.append(cv2.sumElems(lost)[0] / cv2.sumElems(steps)[0])
     return min(shares, default=math.nan)
 
 

@@ -125,7 +125,8 @@ def difference_levels(before: NDArray[np.float32], after: NDArray[np.float32]) -
     """
     if before.shape != after.shape:
         return math.inf
-    if max(float((image >= _CLIPPED_LEVEL).mean()) for image in (before, after)) > _MAX_CLIPPED_SHARE:
+    most_clipped = max(np.count_nonzero(image >= _CLIPPED_LEVEL) for image in (before, after))
+    if most_clipped > _MAX_CLIPPED_SHARE * before.size:
         return math.nan
     # Lamps that flicker make frames alike by chance; a repeat is alike under any gain.
     gain = np.float32(float(before.mean()) / max(float(after.mean()), 1.0))

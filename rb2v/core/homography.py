@@ -1,4 +1,4 @@
-"""Planar geometry between the two cameras: fitting, warping of points and pictures, and the crop that both see."""
+"""Planar geometry between the two cameras: fitting, warping of points and images, and the crop that both see."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def crop_homography(crop: tuple[int, int, int, int], size: tuple[int, int]) -> H
     """
     x, y, width, height = crop
     scale_x, scale_y = size[0] / width, size[1] / height
-    # Pixel centres are integers: a pixel's corner lies at -0.5.
+    # Pixel centers are integers: a pixel's corner lies at -0.5.
     return np.array(
         [
             [scale_x, 0.0, scale_x * (0.5 - x) - 0.5],

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 _N_ITERATIONS = 30  # only a bound: Newton's method doubles the digits each time, but slows down beside the fold
 _CONVERGED = 1e-12  # in units of the focal length
 _N_BORDER_POINTS = 64  # of a side: 30 px apart in 1920, between which no lens bends a side visibly
-_LARGEST_RADIUS = 100.0  # focal lengths: 89.4 degrees off the axis; a fold beyond it folds no picture
+_LARGEST_RADIUS = 100.0  # focal lengths: 89.4 degrees off the axis; a fold beyond it folds no image
 
 
 class LensModel(Protocol):
@@ -49,7 +49,7 @@ def distort_points(
     -------
     (n, 2) ndarray of float64
         Recorded pixel coordinates; NaN beyond the radius where the radial model turns back on itself, which no
-        picture shows.
+        image shows.
 
     References
     ----------
@@ -120,14 +120,14 @@ def undistort_points(
 
 
 def undistort_image(image: NDArray[np.uint8], lens: LensModel | None) -> NDArray[np.uint8]:
-    """Return a picture as a pinhole camera would have recorded it.
+    """Return an image as a pinhole camera would have recorded it.
 
     Parameters
     ----------
     image : (H, W, 3) ndarray of uint8
         As recorded.
     lens : LensModel or None
-        What recorded it; None returns the picture itself.
+        What recorded it; None returns the image itself.
 
     Returns
     -------
@@ -144,19 +144,19 @@ def undistort_image(image: NDArray[np.uint8], lens: LensModel | None) -> NDArray
 
 
 def largest_displacement_px(lens: LensModel, size: tuple[int, int]) -> float:
-    """Return how far a lens moves the pixel of a picture that it moves farthest.
+    """Return how far a lens moves the pixel of an image that it moves farthest.
 
     Parameters
     ----------
     lens : LensModel
         The lens.
     size : tuple of int
-        Width and height of the picture in pixels.
+        Width and height of the image in pixels.
 
     Returns
     -------
     float
-        Distance between recorded and undistorted place along the picture's border, in pixels; NaN where the lens
+        Distance between recorded and undistorted place along the image's border, in pixels; NaN where the lens
         cannot have recorded the whole border.
     """
     border = border_points(size)
@@ -164,7 +164,7 @@ def largest_displacement_px(lens: LensModel, size: tuple[int, int]) -> float:
 
 
 def border_points(size: tuple[int, int]) -> NDArray[np.float64]:
-    """Return (n, 2) pixel coordinates along the border of a picture of a width and a height."""
+    """Return (n, 2) pixel coordinates along the border of an image of a width and a height."""
     width, height = size
     x, y = np.linspace(0, width - 1, _N_BORDER_POINTS), np.linspace(0, height - 1, _N_BORDER_POINTS)
     low, high = np.zeros(_N_BORDER_POINTS), np.ones(_N_BORDER_POINTS)

@@ -25,8 +25,8 @@ Vector = NDArray[np.float64]
 _ORDER: tuple[Term, ...] = ("k1", "k2", "p1", "p2", "k3", "cx", "cy")
 _STEP = 1e-6  # focal lengths or k1, for slopes by differences: far below any distortion, far above float64's rounding
 _MAX_EVALUATIONS = 40  # only a bound, for boards that contradict each other
-_FAR_PX = 1e3  # error of a point that the lens does not take: more than any picture leaves, and finite for the solver
-_MAX_PAIR_K1 = 0.5  # moves the corner of a 4:3 picture by 18 % of its radius; a fit beyond it has run away
+_FAR_PX = 1e3  # error of a point that the lens does not take: more than any image leaves, and finite for the solver
+_MAX_PAIR_K1 = 0.5  # moves the corner of a 4:3 image by 18 % of its radius; a fit beyond it has run away
 _PRIOR_K1, _PRIOR_PX = 0.3, 0.3  # such a k1 costs as much as one point that misses by so much: next to nothing
 _OUTLIER_PX = 0.3  # where a corner begins to lose weight: beyond the 0.2 px that detectors leave (docs/calibration.md)
 _REACHES_PX = (8.0, 1.0)  # where a pair begins to lose weight: far from the answer, and near it
@@ -47,7 +47,7 @@ class LensFit:
     """A lens, and what it leaves."""
 
     matrix: NDArray[np.float64]
-    """(3, 3) with the larger side of the picture as the focal length, which nothing here tells."""
+    """(3, 3) with the larger side of the image as the focal length, which nothing here tells."""
     distortion: NDArray[np.float64]
     """(5,) k1, k2, p1, p2, k3."""
     rms_px: float
@@ -64,10 +64,10 @@ def fit_lens(views: Sequence[BoardView], size: tuple[int, int], terms: Sequence[
     views : sequence of BoardView
         What the camera sees.
     size : tuple of int
-        Width and height of its pictures in pixels.
+        Width and height of its images in pixels.
     terms : sequence of str
         Which of k1, k2, p1, p2, k3, and the principal point's cx and cy, are free; coefficients are 0 otherwise, the
-        principal point is in the picture's middle.
+        principal point is in the image's middle.
 
     Returns
     -------
@@ -114,7 +114,7 @@ class PairFit:
     """A homography between two cameras' undistorted pixels, and a radial distortion of each."""
 
     source_k1: float
-    """k1 of the source camera at a focal length of its picture's larger side, the middle as the principal point."""
+    """k1 of the source camera at a focal length of its image's larger side, the middle as the principal point."""
     target_k1: float
     homography: Homography
     """(3, 3) from source to target, h33 = 1."""
@@ -161,7 +161,7 @@ def fit_pair(
     source, target : (n, 2) ndarray of float64
         Recorded pixels of the same things; some may be wrong.
     source_size, target_size : tuple of int
-        Width and height of the pictures in pixels.
+        Width and height of the images in pixels.
     homography : (3, 3) ndarray
         From source to target, right to several pixels.
     with_lenses : bool
@@ -196,7 +196,7 @@ def fit_pair(
 
 
 class _Problem:
-    """Residuals and their derivatives, in units of the assumed focal length from the picture's middle.
+    """Residuals and their derivatives, in units of the assumed focal length from the image's middle.
 
     The lens's free terms come first; then each view's homography from its board to the pinhole camera.
     """

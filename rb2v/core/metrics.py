@@ -233,7 +233,7 @@ def pssim_seq(estimate: ArrayLike, truth: ArrayLike) -> NDArray[np.float64]:
 def alpha_errors(estimate: ArrayLike, truth: ArrayLike) -> AlphaErrors:
     """Return how far a matte lies from the true one, by the measures of the matting literature.
 
-    They are taken over the whole picture and not, as benchmarks of matting by trimap do, over its unknown part.
+    They are taken over the whole image and not, as benchmarks of matting by trimap do, over its unknown part.
 
     Parameters
     ----------
@@ -275,7 +275,7 @@ def alpha_errors(estimate: ArrayLike, truth: ArrayLike) -> AlphaErrors:
 def screen_hue_share(composite: NDArray[np.uint8], alpha: ArrayLike, screen_rgb: ArrayLike) -> float:
     """Return the share of pixels near edges that have the screen's hue: the green fringe of a composite.
 
-    It is meant for composites over neutral grey, where nothing but a fringe is colored like the screen. Near an edge
+    It is meant for composites over neutral gray, where nothing but a fringe is colored like the screen. Near an edge
     are pixels up to 3 pixels from where alpha is within 0.02..0.98. A pixel has the screen's hue where its hue is
     within 15 degrees of the screen's, and its saturation is at least 0.15 (HSV of coded values).
 
@@ -300,8 +300,8 @@ def screen_hue_share(composite: NDArray[np.uint8], alpha: ArrayLike, screen_rgb:
 
     Examples
     --------
-    >>> picture = np.array([[(128, 128, 128), (90, 140, 95), (200, 30, 30)]], np.uint8)
-    >>> round(screen_hue_share(picture, [[0.0, 0.5, 1.0]], (60, 160, 80)), 3)
+    >>> image = np.array([[(128, 128, 128), (90, 140, 95), (200, 30, 30)]], np.uint8)
+    >>> round(screen_hue_share(image, [[0.0, 0.5, 1.0]], (60, 160, 80)), 3)
     0.333
     """
     share = np.asarray(alpha, dtype=np.float64)

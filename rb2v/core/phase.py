@@ -16,18 +16,18 @@ _FLOOR = 0.05  # of the band's mean strength: a frequency that strong counts hal
 
 
 def similarity_candidates(source: FloatImage, target: FloatImage) -> list[Homography]:
-    """Return the likeliest similarities from one picture to another: turned, scaled and shifted, not mirrored.
+    """Return the likeliest similarities from one image to another: turned, scaled and shifted, not mirrored.
 
     Parameters
     ----------
     source, target : (H, W) ndarray of float32
-        Grey pictures of one scene, of any sizes; a few hundred pixels are enough.
+        Gray images of one scene, of any sizes; a few hundred pixels are enough.
 
     Returns
     -------
     list of (3, 3) ndarray of float64
         From source to target pixels: a shift alone, and a turn (in either of the two directions that a spectrum
-        cannot tell apart) with a scale. Right to about a pixel where the pictures do share a scene.
+        cannot tell apart) with a scale. Right to about a pixel where the images do share a scene.
 
     References
     ----------
@@ -54,7 +54,7 @@ def similarity_candidates(source: FloatImage, target: FloatImage) -> list[Homogr
 
 
 def _on_canvas(image: FloatImage, side: int) -> tuple[FloatImage, NDArray[np.float64]]:
-    """Return a picture, without its mean and faded out at its rim, in the middle of a square one."""
+    """Return an image, without its mean and faded out at its rim, in the middle of a square one."""
     height, width = image.shape
     window = np.outer(np.hanning(height), np.hanning(width)) ** 0.5
     left, top = (side - width) // 2, (side - height) // 2
@@ -69,12 +69,12 @@ def _frequencies(side: int) -> NDArray[np.float64]:
 
 
 def _shift(moved: FloatImage, still: FloatImage) -> tuple[float, float]:
-    """Return how far the first picture is to be shifted, to the right and downward, to lie on the second."""
+    """Return how far the first image is to be shifted, to the right and downward, to lie on the second."""
     product = np.fft.fft2(still) * np.conj(np.fft.fft2(moved))
     frequency = _frequencies(len(still))
     band = (frequency > _LOWEST_FREQUENCY) & (frequency < _HIGHEST_FREQUENCY)
     strength = np.abs(product)
-    # Frequencies in which neither picture has anything are noise alone.
+    # Frequencies in which neither image has anything are noise alone.
     floor = _FLOOR * strength[band].mean() + 1e-20
     surface = np.fft.ifft2(np.where(band, product / (strength + floor), 0)).real
     row, column = np.unravel_index(int(surface.argmax()), surface.shape)
@@ -83,7 +83,7 @@ def _shift(moved: FloatImage, still: FloatImage) -> tuple[float, float]:
 
 
 def _turn_and_scale(a: FloatImage, b: FloatImage) -> tuple[float, float]:
-    """Return the turn, in OpenCV's degrees and up to half a turn, and the scale that take a picture to another."""
+    """Return the turn, in OpenCV's degrees and up to half a turn, and the scale that take an image to another."""
     side = len(a)
     radius = side / 2
     polar = []

@@ -153,12 +153,11 @@ def _places(
 
 def _upsample_left(plane: Plane, width: int, height: int) -> NDArray[np.uint16]:
     """Return `_EXACT` times what `upsample_chroma` does for `LEFT_SITING`, without a map and without rounding."""
-    tall = cv2.resize(plane.astype(np.uint16) * np.uint16(_EXACT // 2), (plane.shape[1], height))
-    full = np.empty((height, width), dtype=np.uint16)
-    full[:, ::2] = 2 * tall
-    full[:, 1:-1:2] = tall[:, :-1] + tall[:, 1:]
-    full[:, -1] = full[:, -2]
-    return full
+    tall = np.asarray(cv2.resize(plane.astype(np.uint16) * np.uint16(_EXACT // 2), (plane.shape[1], height)))
+    right = np.concatenate([tall[:, 1:], tall[:, -1:]], axis=1)
+    # Two channels side by side are the even and the odd columns; writing every second one takes twice as long.
+    paired = np.asarray(cv2.merge([cv2.add(tall, tall), cv2.add(tall, right)]), dtype=np.uint16)
+    return paired.reshape(height, width)
 
 
 def luma_of(image: NDArray[np.uint8] | Planes) -> Plane:

@@ -1,4 +1,4 @@
-"""The homography between two cameras from the pictures themselves: one Gauss-Newton fit to all captures at once."""
+"""The homography between two cameras from the images themselves: one Gauss-Newton fit to all captures at once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Motion = Literal["homography", "shift"]
 
 _SMOOTHING_PX = 1.0  # the Gaussian's deviation: less leaves steps of the grid, more takes fine texture away
 _COARSEST_PX = 64  # shorter side of the coarsest level; below it `common_pixels` leaves little inside of its margin
-_MAX_HALVINGS = 4  # the start is right to 1/30 of the picture: 64 px of 1920, which is 4 px at the coarsest level
+_MAX_HALVINGS = 4  # the start is right to 1/30 of the image: 64 px of 1920, which is 4 px at the coarsest level
 _MAX_PIXELS = 50_000  # of one pair, those of the largest gradients; the flat rest costs time and tells little
 _MAX_PIXELS_OF_ALL = 160_000  # so that many pairs take hardly longer; each keeps a fifth of its own at least
 _PIXELS_AT_ONCE = 4096  # nine rows of them, 0.3 MB, and their weighted copy stay in the processor's cache
@@ -28,7 +28,7 @@ _COARSE_PRECISION_PX = 0.02  # at its own level; the next one, of twice the size
 _MAX_MOVE_SHARE = 0.1  # of the longer side: three times what a start may be off; more is a fit that ran away
 _ROBUST_SCALE = 3.0  # deviations of the noise at which a pixel counts half (Cauchy's weight)
 _COARSE_MASK_SHARE = 0.999  # of a coarse pixel that must count: all of it, up to the rounding of float32
-_LEAST_GRADIENT = 1e-6  # norm below which a picture is flat, so that nothing is divided by rounding errors
+_LEAST_GRADIENT = 1e-6  # norm below which an image is flat, so that nothing is divided by rounding errors
 _FREE: dict[Motion, tuple[int, ...]] = {"homography": (0, 1, 2, 3, 4, 5, 6, 7), "shift": (2, 5)}
 
 
@@ -37,9 +37,9 @@ class ImagePair:
     """A static scene as two cameras saw it, and which of their pixels count."""
 
     source: FloatImage
-    """(H, W) grey, 0..1."""
+    """(H, W) gray, 0..1."""
     target: FloatImage
-    """(H', W') grey, 0..1."""
+    """(H', W') gray, 0..1."""
     source_mask: NDArray[np.bool_] | None = None
     """(H, W) pixels that count; all by default."""
     target_mask: NDArray[np.bool_] | None = None
@@ -48,7 +48,7 @@ class ImagePair:
 
 @dataclass(frozen=True, eq=False)
 class Refinement:
-    """A homography fitted to pictures, and how well they know it."""
+    """A homography fitted to images, and how well they know it."""
 
     homography: Homography
     """(3, 3) ndarray of float64, source to target pixels, h33 = 1."""
@@ -81,7 +81,7 @@ class Refinement:
     def standard_error_px(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return how uncertain the places of (n, 2) target points are, as (n,) pixels.
 
-        It counts what the pictures' noise does; a scene that no homography fits is told by residuals instead.
+        It counts what the images' noise does; a scene that no homography fits is told by residuals instead.
         """
         return self._normal.standard_error_px(points)
 
@@ -119,7 +119,7 @@ def local_scale(homography: Homography, size: tuple[int, int]) -> float:
 
 
 def warp_smooth(image: FloatImage, homography: Homography, size: tuple[int, int]) -> FloatImage:
-    """Return a picture warped into a frame of a width and height, after the smoothing that all gradients here have.
+    """Return an image warped into a frame of a width and height, after the smoothing that all gradients here have.
 
     The interpolation is linear: OpenCV computes its places exactly, where its cubic one is off by up to 0.04 px, and
     what it smooths is smooth already.
@@ -146,7 +146,7 @@ def refine_jointly(
     Parameters
     ----------
     homography : (3, 3) ndarray
-        From source to target pixels; right to about one part in thirty of the picture.
+        From source to target pixels; right to about one part in thirty of the image.
     pairs : sequence of ImagePair
         At least one; all of the same two sizes.
     max_move_px : float, optional
@@ -168,7 +168,7 @@ def refine_jointly(
     Raises
     ------
     ValueError
-        If the pictures do not fix a homography, the iteration runs away, or the gradients correlate less than before.
+        If the images do not fix a homography, the iteration runs away, or the gradients correlate less than before.
 
     References
     ----------
@@ -226,7 +226,7 @@ def _gradients_of(
 
 
 def common_pixels(pair: ImagePair, homography: Homography) -> NDArray[np.bool_]:
-    """Return the (H', W') target pixels whose neighbourhood counts in both views, and is seen in both."""
+    """Return the (H', W') target pixels whose neighborhood counts in both views, and is seen in both."""
     height, width = pair.target.shape
     counted = np.ones(pair.source.shape, np.float32) if pair.source_mask is None else pair.source_mask
     seen = cv2.warpPerspective(counted.astype(np.float32), homography, (width, height)) > 0.999
@@ -293,7 +293,7 @@ class _Level:
             if moved_px < precision_px:
                 break
             if not moved_px < max(self._size):
-                raise ValueError("the refinement runs away: the pictures do not fix a homography")
+                raise ValueError("the refinement runs away: the images do not fix a homography")
         return self._equations()
 
     def _equations(self) -> _NormalEquations:
@@ -370,7 +370,7 @@ def _strongest(target: tuple[FloatImage, FloatImage], seen: NDArray[np.bool_], a
     return np.sort(indices[np.argpartition(strength, -at_most)[-at_most:]])
 
 
-# Neighbouring gradients share their noise, because the same Gaussian has passed over both.
+# Neighboring gradients share their noise, because the same Gaussian has passed over both.
 _PIXELS_PER_SAMPLE = 4 * np.pi * _SMOOTHING_PX**2
 
 
@@ -423,11 +423,11 @@ class _NormalEquations:
 
     def _solve(self, matrix: NDArray[np.float64], vector: NDArray[np.float64]) -> Homography:
         matrix, vector = matrix[np.ix_(self.free, self.free)], vector[list(self.free)]
-        # A picture with texture has a condition of about a hundred here.
+        # An image with texture has a condition of about a hundred here.
         diagonal = np.sqrt(np.maximum(np.diag(matrix), 1e-300))
         scaled = matrix / np.outer(diagonal, diagonal)
         if not np.isfinite(scaled).all() or np.linalg.eigvalsh(scaled)[0] < 1e-7:
-            raise ValueError("the pictures do not fix a homography: too little is seen in both")
+            raise ValueError("the images do not fix a homography: too little is seen in both")
         p = np.zeros(8)
         p[list(self.free)] = np.linalg.solve(scaled, vector / diagonal) / diagonal
         step = np.array([[1 + p[0], p[1], p[2]], [p[3], 1 + p[4], p[5]], [p[6], p[7], 1.0]])

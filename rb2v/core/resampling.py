@@ -32,7 +32,7 @@ class FrameWarp:
     """The resampling of whole frames into the crop at the output size: one interpolation, anti-aliased.
 
     It works in linear light, so that the mean of resampled frames is the resampled mean. Frames as the decoder gives
-    them, where they are made much smaller, are resampled as luma, in linear light as if they were grey, and chroma:
+    them, where they are made much smaller, are resampled as luma, in linear light as if they were gray, and chroma:
     beside sharp edges between saturated colors that is an approximation.
 
     Parameters
@@ -85,7 +85,7 @@ class FrameWarp:
             return encode(warped, self._response)
 
     def warp_linear(self, linear: Picture) -> Picture:
-        """Return the (height, width, C) output for an (H, W, C) picture in linear light, which nothing rounds or clips.
+        """Return the (height, width, C) output for an (H, W, C) image in linear light, which nothing rounds or clips.
 
         Light times opacity and opacity itself, say, are resampled as what they are seen in.
         """

@@ -1,4 +1,4 @@
-"""The cameras' response from colours: of surfaces of known reflectance, and of one scene seen by two cameras."""
+"""The cameras' response from colors: of surfaces of known reflectance, and of one scene seen by two cameras."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ _KEPT_SHARE = 0.8  # of the pairs, those that a map fits best
 _TRIM_ROUNDS = 4  # concentration steps of least trimmed squares (Rousseeuw and Van Driessen, 1999)
 _SIGNIFICANT = 4.0  # two standard errors, in the criterion's unit
 _DECISIVE = 9.0  # three standard errors, in the same unit
-_MAX_EFFECTIVE_PAIRS = 60  # neighbours' errors go together
+_MAX_EFFECTIVE_PAIRS = 60  # neighbors' errors go together
 _MAX_ERROR = 0.15  # relative
 _DARK_CODED = 0.02  # below, a level is a large part of the value
 
 
 @dataclass(frozen=True, eq=False)
 class GraySteps:
-    """Coded colours of grey surfaces whose light is known up to the exposure."""
+    """Coded colors of gray surfaces whose light is known up to the exposure."""
 
     coded: NDArray[np.float64]
-    """(n, 3) coded colours, 0..1."""
+    """(n, 3) coded colors, 0..1."""
     light: NDArray[np.float64]
     """(n,) reflectances, 0..1."""
 
 
 @dataclass(frozen=True, eq=False)
 class CodedColorPairs:
-    """Coded colours of the same surfaces in two cameras."""
+    """Coded colors of the same surfaces in two cameras."""
 
     source: NDArray[np.float64]
     """(n, 3) of the one, 0..1."""
@@ -45,7 +45,7 @@ class CodedColorPairs:
 
 @dataclass(frozen=True)
 class ResponseEstimate:
-    """What colours tell of the cameras' response."""
+    """What colors tell of the cameras' response."""
 
     response: Response
     """The named one where it explains them as well as any gamma, else the exponent of the gamma that does best."""
@@ -54,11 +54,11 @@ class ResponseEstimate:
     gamma_error: float
     """Its standard error."""
     criterion: tuple[tuple[Response, float], ...]
-    """For each response that was tried, how much worse than the best one it explains the colours, in squared standard
+    """For each response that was tried, how much worse than the best one it explains the colors, in squared standard
     errors."""
 
     def excludes(self, response: Response) -> bool:
-        """Return whether a response explains the colours worse by more than two standard errors."""
+        """Return whether a response explains the colors worse by more than two standard errors."""
         if not isinstance(response, str):
             beyond = ((response - self.gamma) / max(self.gamma_error, 1e-6)) ** 2
             return bool(beyond > _SIGNIFICANT and response != self.response)
@@ -68,7 +68,7 @@ class ResponseEstimate:
 def estimate_response(grays: Sequence[GraySteps], pairs: Sequence[CodedColorPairs]) -> ResponseEstimate | None:
     """Estimate the response that cameras of one kind share.
 
-    Under the right response the light of grey surfaces is proportional to their reflectance but for a little flare, and
+    Under the right response the light of gray surfaces is proportional to their reflectance but for a little flare, and
     one affine map takes the light of one camera to that of the other. Two cameras that differ by a gain alone tell a
     response up to an exponent; crosstalk between their channels, or a curve that is no power, tells more.
 
@@ -82,13 +82,13 @@ def estimate_response(grays: Sequence[GraySteps], pairs: Sequence[CodedColorPair
     Returns
     -------
     ResponseEstimate or None
-        None where the colours leave the exponent open by more than 15 % and do not tell that it is sRGB either, or
+        None where the colors leave the exponent open by more than 15 % and do not tell that it is sRGB either, or
         there are too few of them.
 
     References
     ----------
     .. [1] Mann and Picard, "On being 'undigital' with digital cameras: extending dynamic range by combining
-       differently exposed pictures", IS&T 48th annual conference (1995).
+       differently exposed images", IS&T 48th annual conference (1995).
     .. [2] Grossberg and Nayar, "Determining the camera response from images: what is knowable?", PAMI 25 (2003).
     """
     grays = [steps for steps in grays if len(steps.light) >= 4]
@@ -124,7 +124,7 @@ def _parabola_minimum(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[f
 
 
 def _misfit(response: Response, grays: Sequence[GraySteps], pairs: Sequence[CodedColorPairs]) -> float:
-    """Return minus twice the log likelihood of the colours under a response, their deviations being what they leave."""
+    """Return minus twice the log likelihood of the colors under a response, their deviations being what they leave."""
     total = 0.0
     for steps in grays:
         total += (len(steps.light) - 2) * np.log(_gray_variance(response, steps) + _NOISE_FLOOR**2)
@@ -135,7 +135,7 @@ def _misfit(response: Response, grays: Sequence[GraySteps], pairs: Sequence[Code
 
 
 def _gray_variance(response: Response, steps: GraySteps) -> float:
-    """Return the mean square, in coded values, of what gain and flare leave of the grey steps."""
+    """Return the mean square, in coded values, of what gain and flare leave of the gray steps."""
     light, slope = _linearize(steps.coded, response)
     squares = []
     for channel in range(3):

@@ -1,4 +1,4 @@
-"""Coarse synchronisation of two recordings: by their sound, or by what moves in their pictures."""
+"""Coarse synchronization of two recordings: by their sound, or by what moves in their images."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MIN_TURNING = 2e-3  # rad/s; a camera's noise at rest, in this band
 _MIN_OVERLAP_SECONDS = 1.0  # a period of 1 Hz, as a hand moves
 _MIN_OVERLAP_SHARE = 0.2  # of the shorter recording; shorter overlaps correlate by chance
 _GYRO_PEAK_SECONDS = 0.25  # a quarter of a period of 1 Hz, as a hand moves
-_MAX_PAIR_STEPS = 4.0  # blurry frames; what has changed after more is another picture
+_MAX_PAIR_STEPS = 4.0  # blurry frames; what has changed after more is another image
 
 
 @dataclass(frozen=True)
@@ -215,7 +215,7 @@ def offset_from_motion(
     Parameters
     ----------
     blurry : (n, k) ndarray of float
-        Small grey pictures of the blurry frames, flattened.
+        Small gray images of the blurry frames, flattened.
     windows : (P, k) ndarray of float
         The same of the synthetic blur at every fine-track position.
     steps : (n,) ndarray of float
@@ -278,7 +278,7 @@ def _unit_rows(rows: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _vertex(values: NDArray[np.float64], index: int) -> float:
-    """Return where, to a fraction of a sample, the parabola through a maximum and its neighbours peaks."""
+    """Return where, to a fraction of a sample, the parabola through a maximum and its neighbors peaks."""
     if index in (0, len(values) - 1):
         return 0.0
     return parabola_vertex(*values[index - 1 : index + 2])

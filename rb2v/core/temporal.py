@@ -1,7 +1,7 @@
-"""Which window explains a blurry frame: scores from sums alone, and the peak of a score curve.
+"""Search for the window that explains a blurry frame: scores from sums alone, and the peak of a score curve.
 
 The error that the best 3x4 color map leaves follows from covariances of pixels, so that no map is ever applied to a
-picture. `window_errors` scores many frames against many windows through one matrix product; `StepSums` keeps the
+image. `window_errors` scores many frames against many windows through one matrix product; `StepSums` keeps the
 frame-by-frame sums of the few blur-track steps about one frame, from which a window of any place and length is scored.
 """
 
@@ -87,7 +87,7 @@ def window_errors(
 
 
 def _rows(pictures: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Return (m, n, c) pictures as (m c, n) rows, one per channel."""
+    """Return (m, n, c) images as (m c, n) rows, one per channel."""
     m, n, n_channels = pictures.shape
     return np.array(np.asarray(pictures).transpose(0, 2, 1), dtype=np.float64, order="C").reshape(n_channels * m, n)
 
@@ -282,9 +282,9 @@ class Peak:
     index: int
     """Index into the curve."""
     offset: float
-    """Sub-frame part in -0.5..0.5: the minimum of the parabola through the error and its neighbours'."""
+    """Sub-frame part in -0.5..0.5: the minimum of the parabola through the error and its neighbors'."""
     margin_db: float
-    """PSNR above the best window that is not a neighbour; 0 where there is none."""
+    """PSNR above the best window that is not a neighbor; 0 where there is none."""
     sharpness: float
     """Curvature of the error at the peak over the error there, per position squared: the estimate's weight."""
     at_edge: bool
@@ -327,7 +327,7 @@ def find_peak(errors: NDArray[np.float64]) -> Peak:
 
 
 def parabola_vertex(before: float, here: float, after: float) -> float:
-    """Return where the parabola through three neighbouring values has its extremum, in steps from the middle one.
+    """Return where the parabola through three neighboring values has its extremum, in steps from the middle one.
 
     It lies within half a step where the middle value is the least or the greatest; 0 where the three lie on a line.
 

@@ -1,4 +1,4 @@
-"""Pictures, folders of them and videos, and the videos, images and folders of their sharp frames."""
+"""Images, folders of them and videos, and the videos, images and folders of their sharp frames."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ Frames = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Deblurred:
-    """A picture or video that is done."""
+    """An image or video that is done."""
 
     source: Path
     out: Path
     reblur_psnr: float | None
-    """Of the mean of the frames against the blurry picture, in dB, the mean over the frames of a video; None where it
+    """Of the mean of the frames against the blurry image, in dB, the mean over the frames of a video; None where it
     was done before."""
     guidance: str | None = None
     """Directions of most of what moves, where guidance was given."""
@@ -74,27 +74,27 @@ def deblur_files(
     on_done: Callable[[Deblurred], None] | None = None,
     progress: Progress | None = None,
 ) -> list[Deblurred]:
-    """Write the sharp frames of a picture, of every picture of a folder, or of every frame of a video.
+    """Write the sharp frames of an image, of every image of a folder, or of every frame of a video.
 
-    What is written is whole or absent. Of a folder, pictures that are done and have not changed since are skipped, and
+    What is written is atomic. Of a folder, images that are done and have not changed since are skipped, and
     what cannot be read does not keep the others from being written.
 
     Parameters
     ----------
     source : Path
-        A picture, a folder of pictures, or a video each of whose frames is blurry.
+        An image, a folder of images, or a video each of whose frames is blurry.
     out : Path
-        For a picture a .mp4 or .gif file, or a folder for frame_1.png and so on. For a folder a folder, in which every
-        output has its picture's name. For a video a .mp4 file.
+        For an image a .mp4 or .gif file, or a folder for frame_1.png and so on. For a folder a folder, in which every
+        output has its image's name. For a video a .mp4 file.
     config : DeblurConfig, optional
         How.
     run : Path, optional
         A checkpoint of ``rb2v train-blur2vid``, or the folder of its run; the weights that rb2v ships by default.
     guide : Guide, optional
         Where motion guidance comes from, for a network that was trained with it. Where it makes several maps, a single
-        picture becomes as many outputs, each named by its guidance, which is written beside it.
+        image becomes as many outputs, each named by its guidance, which is written beside it.
     neighbor : Path, optional
-        The picture that followed a single one, where the guide needs it.
+        The image that followed a single one, where the guide needs it.
     device : {"auto", "cpu", "cuda"}
         Where to compute; "auto" takes CUDA where there is one.
     on_done : callable, optional
@@ -105,28 +105,28 @@ def deblur_files(
     Returns
     -------
     list of Deblurred
-        In the natural order of their names, in which picture 10 follows picture 9.
+        In the natural order of their names, in which image 10 follows image 9.
 
     Raises
     ------
     InputError
-        If a picture cannot be read or holds what is not finite, the output cannot be of that kind, or stands in the
+        If an image cannot be read or holds what is not finite, the output cannot be of that kind, or stands in the
         way of something else, the run cannot be read, or an option does not suit the output.
     Rb2vError
-        If some pictures of a folder could not be used; the others are done.
+        If some images of a folder could not be used; the others are done.
     """
     config = config or DeblurConfig()
     show = progress or (lambda done, total, label: None)
     if not source.exists():
-        raise InputError(source, "there is no such file", expected="a picture, a folder of pictures, or a video")
+        raise InputError(source, "there is no such file", expected="an image, a folder of images, or a video")
     check_torch_device(device)
     job = _Job(config, run, guide, device, show)
     if neighbor is not None and (source.is_dir() or source.suffix.lower() in VIDEO_SUFFIXES):
-        raise InputError("options", "is for a single picture", "neighbor", "none: files of a folder have their own")
+        raise InputError("options", "is for a single image", "neighbor", "none: files of a folder have their own")
     if source.is_dir():
         return _deblur_folder(source, out, job, on_done)
     if config.format is not None:
-        raise InputError("options", "is for a folder of pictures", "format", "an output whose suffix tells it")
+        raise InputError("options", "is for a folder of images", "format", "an output whose suffix tells it")
     kind = _kind_of(out)
     _check_kind(kind, config)
     if out.exists() and out.samefile(source):
@@ -155,7 +155,7 @@ def deblur_files(
 
 @dataclass(frozen=True)
 class _Job:
-    """What all pictures of a call share."""
+    """What all images of a call share."""
 
     config: DeblurConfig
     run: Path | None
@@ -172,7 +172,7 @@ class _Job:
 
 @dataclass(frozen=True, eq=False)
 class _Picture:
-    """A blurry picture and its guidance."""
+    """A blurry image and its guidance."""
 
     source: Path
     image: NDArray[np.float32]
@@ -186,11 +186,11 @@ def _name_sample(out: Path, place: int, classes: NDArray[np.uint8]) -> Path:
 def _deblur_folder(source: Path, out: Path, job: _Job, on_done: Callable[[Deblurred], None] | None) -> list[Deblurred]:
     config, show, guide = job.config, job.show, job.guide
     if guide is not None and guide.is_named:
-        raise InputError("options", "is for a single picture", "samples", "none for a folder")
+        raise InputError("options", "is for a single image", "samples", "none for a folder")
     kind = config.format or "mp4"
     _check_kind(kind, config)
     if out.suffix.lower() in (".mp4", ".gif"):
-        raise InputError(out, "is one file for many pictures", expected=f"a folder, and --format {out.suffix[1:]}")
+        raise InputError(out, "is one file for many images", expected=f"a folder, and --format {out.suffix[1:]}")
     targets = _list_targets(source, out, kind)
     settings = {
         "schema": SCHEMA,
@@ -206,7 +206,7 @@ def _deblur_folder(source: Path, out: Path, job: _Job, on_done: Callable[[Deblur
     faults: list[Rb2vError] = []
     with output_folder(out, settings):
         for index, (path, target) in enumerate(targets):
-            show(index, len(targets), "deblurring pictures")
+            show(index, len(targets), "deblurring images")
             try:
                 if target.exists() and target.stat().st_mtime >= path.stat().st_mtime:
                     done = Deblurred(path, target, None)
@@ -219,7 +219,7 @@ def _deblur_folder(source: Path, out: Path, job: _Job, on_done: Callable[[Deblur
             except Rb2vError as error:
                 fault = error
             except OSError as error:
-                if error.errno != errno.ENAMETOOLONG:  # the only one that another picture may not meet
+                if error.errno != errno.ENAMETOOLONG:  # the only one that another image may not meet
                     raise
                 fault = InputError(path, "has too long a name for what is written beside it", expected="a shorter one")
             else:
@@ -229,20 +229,20 @@ def _deblur_folder(source: Path, out: Path, job: _Job, on_done: Callable[[Deblur
                 continue
             logger.warning("%s", fault)
             faults.append(fault)
-        show(len(targets), len(targets), "deblurring pictures")
+        show(len(targets), len(targets), "deblurring images")
     if faults:
-        raise Rb2vError(f"{len(faults)} of {len(targets)} pictures could not be used, the others are done: {faults[0]}")
+        raise Rb2vError(f"{len(faults)} of {len(targets)} images could not be used, the others are done: {faults[0]}")
     return finished
 
 
 def _guide_of_folder(
     guide: Guide, image: NDArray[np.float32], targets: Sequence[tuple[Path, Path]], index: int
 ) -> NDArray[np.uint8]:
-    """Return the guidance of a picture of a folder, whose pictures follow one another in time."""
+    """Return the guidance of an image of a folder, whose images follow one another in time."""
     if not guide.needs_neighbor:
         return guide.guide(image, index)[0]
     if len(targets) < 2:
-        raise InputError(targets[0][0], "has no neighbor in its folder", expected="at least two pictures")
+        raise InputError(targets[0][0], "has no neighbor in its folder", expected="at least two images")
     is_next = index + 1 < len(targets)
     path = targets[index + 1 if is_next else index - 1][0]
     return guide.guide(image, index, prepare_image(read_photo(path), path), is_next=is_next)[0]
@@ -255,7 +255,7 @@ def _list_targets(source: Path, out: Path, kind: str) -> list[tuple[Path, Path]]
         if path.suffix.lower() in PHOTO_SUFFIXES and not path.name.startswith(".") and not path.is_dir()
     ]
     if not pictures:
-        raise InputError(source, "holds no picture", expected=", ".join(PHOTO_SUFFIXES))
+        raise InputError(source, "holds no image", expected=", ".join(PHOTO_SUFFIXES))
     targets: dict[Path, Path] = {}
     for path in sorted(pictures, key=natural_key):
         target = out / (path.stem if kind == "png" else f"{path.stem}.{kind}")
@@ -271,8 +271,8 @@ def _kind_of(out: Path) -> str:
     if suffix in (".mp4", ".gif"):
         return suffix[1:]
     if out.name in ("", "..") or (suffix and not out.is_dir()):
-        expected = ".mp4, .gif, or a name without suffix for a folder of pictures"
-        raise InputError(out, "is no output that can be written", expected=expected)
+        expected = ".mp4, .gif, or a name without suffix for a folder of images"
+        raise InputError(out, "is not an output that can be written", expected=expected)
     return "png"
 
 
@@ -354,9 +354,9 @@ def _deblur_video(source: Path, out: Path, kind: str, job: _Job) -> Deblurred:
     if kind != "mp4":
         raise InputError(out, "cannot hold the frames of a video", expected="an .mp4 file")
     if config.loop:
-        raise InputError("options", "is for pictures, not for a video", "loop")
+        raise InputError("options", "is for images, not for a video", "loop")
     if guide is not None and guide.is_named:
-        raise InputError("options", "is for a single picture", "samples", "none for a video")
+        raise InputError("options", "is for a single image", "samples", "none for a video")
     _check_target(out, kind)
     info = probe_video(source)
     _check_size(source, info.height, info.width, kind)

@@ -20,16 +20,11 @@ from rb2v.blur2vid.predictor.networks import Predictor
 from rb2v.blur2vid.predictor.sampling import describe_guidance, sample_guidance
 from rb2v.core.motion_classes import CLASS_NAMES, COLORS, N_CLASSES, paint
 from rb2v.errors import InputError
-from rb2v.inspection.local_server import Answer, LocalHandler, LocalServer, PageError, page_file, read_whole
+from rb2v.inspection.local_server import Answer, LocalHandler, LocalServer, PageError, read_whole
 
 MAX_SIDE_PX = 4096
 """Longer side of an image that a browser's canvas surely holds."""
 
-_PAGE_FILES = {
-    "/": ("paint.html", "text/html; charset=utf-8"),
-    "/paint.css": ("paint.css", "text/css; charset=utf-8"),
-    "/paint.js": ("paint.js", "text/javascript; charset=utf-8"),
-}
 _KEPT_RESULTS = 4  # a page shows one, and may still load the frames of the one before
 _PNG_LEVEL = 1  # the way is short: time counts more than size
 _BODY_KIND = "application/octet-stream"
@@ -188,6 +183,8 @@ class _Handler(LocalHandler):
         "/guidance": {"result"},
         "/proposal": {"index"},
     }
+    page_package: ClassVar[str] = "rb2v.deblurring"
+    page_files: ClassVar[dict[str, str]] = {"/": "paint.html", "/paint.css": "paint.css", "/paint.js": "paint.js"}
     command_name: ClassVar[str] = "rb2v deblur"
 
     def do_POST(self) -> None:
@@ -197,9 +194,6 @@ class _Handler(LocalHandler):
     def answer(self, path: str, fields: dict[str, str]) -> Answer:
         """Return a file of the page, the image, a proposal, or a part of a result."""
         canvas = self.server.canvas
-        if path in _PAGE_FILES:
-            name, kind = _PAGE_FILES[path]
-            return page_file("rb2v.deblurring", name), kind
         if path == "/image.json":
             return canvas.describe(), "application/json"
         if path == "/image.png":

@@ -1,4 +1,4 @@
-"""Where the work runs: one ``map`` in order, here, in worker processes, or on the workers of a cluster.
+"""Executors: one ``map`` in order, here, in worker processes, or on the workers of a cluster.
 
 Items are takes or shards and results are small records; a worker reads, computes and writes its own files.
 """
@@ -9,10 +9,10 @@ import os
 from importlib.util import find_spec
 
 from rb2v.errors import Rb2vError
-from rb2v.execution.local import ProcessExecutor, SerialExecutor
+from rb2v.execution.local import LocalExecutor, ProcessExecutor, SerialExecutor
 from rb2v.execution.task import Executor
 
-__all__ = ["Executor", "ProcessExecutor", "SerialExecutor", "make_executor"]
+__all__ = ["Executor", "ProcessExecutor", "SerialExecutor", "count_workers", "make_executor"]
 
 
 def make_executor(n_workers: int | None = None, name: str = "auto") -> Executor:
@@ -53,3 +53,10 @@ def make_executor(n_workers: int | None = None, name: str = "auto") -> Executor:
     if n_workers is not None:
         raise Rb2vError(f"--workers: {n_workers} with a scheduler, whose workers are started apart; expected neither")
     return ClusterExecutor(name)
+
+
+def count_workers(executor: Executor) -> int | None:
+    """Return how many items an executor runs at a time, None where others decide that."""
+    if isinstance(executor, SerialExecutor):
+        return 1
+    return executor.n_workers if isinstance(executor, LocalExecutor) else None

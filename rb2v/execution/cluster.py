@@ -40,7 +40,7 @@ class LocalClusterExecutor(LocalExecutor):
     def _perform(self, tasks: list[Task]) -> Generator[Outcome, None, None]:
         with (
             _silence(),
-            _start_cluster(min(self._n_workers, len(tasks))) as cluster,
+            _start_cluster(min(self.n_workers, len(tasks))) as cluster,
             Client(cluster, set_as_default=False) as client,
         ):
             yield from _perform_all(client, cluster.scheduler_address, tasks)

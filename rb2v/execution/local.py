@@ -45,12 +45,16 @@ class LocalExecutor(WorkerExecutor):
     ----------
     n_workers : int
         Number of processes, at least 1.
+
+    Attributes
+    ----------
+    n_workers : int
     """
 
     def __init__(self, n_workers: int) -> None:
         if n_workers < 1:
             raise ValueError(f"n_workers must be at least 1, got {n_workers}")
-        self._n_workers = n_workers
+        self.n_workers = n_workers
 
 
 class ProcessExecutor(LocalExecutor):
@@ -59,7 +63,7 @@ class ProcessExecutor(LocalExecutor):
     def _perform(self, tasks: list[Task]) -> Generator[Outcome, None, None]:
         waiting = list(range(len(tasks)))[::-1]
         done: dict[int, Outcome] = {}
-        with _Workers(min(self._n_workers, len(tasks))) as workers:
+        with _Workers(min(self.n_workers, len(tasks))) as workers:
             for index in range(len(tasks)):
                 while index not in done:
                     while waiting and workers.any_idle:

@@ -43,7 +43,7 @@ class Task:
         name = repr(item)
         name = name if len(name) <= 120 else name[:117] + "..."
         times = f"{n_deaths} times at the same task, {name}"
-        return RuntimeError(f"a worker process died, {times}; run the command again to go on where it was")
+        return RuntimeError(f"a worker process died, {times}; run the command again to resume")
 
     def perform(self) -> bytes:
         """Call the function, with one thread of OpenCV and of the BLAS, and return the pickled outcome.

@@ -1,4 +1,4 @@
-"""What a run of ``rb2v train-hypercut`` can be told."""
+"""Configuration of ``rb2v train-hypercut``."""
 
 from __future__ import annotations
 

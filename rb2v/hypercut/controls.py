@@ -16,7 +16,7 @@ def mean_brightness(first: Tensor, second: Tensor) -> Tensor:
 
 
 def brightness_center(first: Tensor, second: Tensor) -> Tensor:
-    """Return by how much the centre of brightness moves right, in halves of the frame's width."""
+    """Return by how much the center of brightness moves right, in halves of the frame's width."""
     return _center_x(second) - _center_x(first)
 
 
@@ -33,10 +33,10 @@ def random_projection(first: Tensor, second: Tensor) -> Tensor:
 
 
 def normal_flow(first: Tensor, second: Tensor) -> Tensor:
-    """Return how far the picture moves right, by its gradients: motion as far as it shows without learning.
+    """Return how far the image moves right, by its gradients: motion as far as it shows without learning.
 
-    With the pair's mean ``m`` and difference ``d``, ``-sum(d m_x) / sum(m_x^2 + m_y^2)`` over pixels and colours, in
-    pixels where nothing but small motion changes the picture.
+    With the pair's mean ``m`` and difference ``d``, ``-sum(d m_x) / sum(m_x^2 + m_y^2)`` over pixels and colors, in
+    pixels where nothing but small motion changes the image.
     """
     mean, difference = (first + second) / 2, (second - first)[..., 1:-1, 1:-1]
     mean_x = (mean[..., 1:-1, 2:] - mean[..., 1:-1, :-2]) / 2

@@ -1,4 +1,4 @@
-"""What an order network says about sequences, and how much of it to believe: predictions first, then scores.
+"""Evaluation of order networks: predictions first, then scores with their uncertainty.
 
 References
 ----------
@@ -122,7 +122,7 @@ def read_predictions(path: Path) -> pd.DataFrame:
         try:
             table[name] = table[name].astype("float64")
         except ValueError as error:
-            raise InputError(path, "holds what is no number", name, _EXPECTED) from error
+            raise InputError(path, "holds a value that is not a number", name, _EXPECTED) from error
     return table
 
 
@@ -151,7 +151,7 @@ def score_predictions(
     predictions : DataFrame
         Of the test split.
     motion : DataFrame, optional
-        True mean motion of the picture from ``x_0`` to ``x_N``: ``split, take, blurry_index, motion_x_px,
+        True mean motion of the image from ``x_0`` to ``x_N``: ``split, take, blurry_index, motion_x_px,
         motion_y_px``; NaN where it is not known.
     n_resamples : int
         Resamples of the takes that an interval comes from.

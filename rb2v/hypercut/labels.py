@@ -94,7 +94,7 @@ def write_labels(
     splits : sequence of {"train", "test"}
         Splits to label.
     progress : callable, optional
-        Called with the sequences labelled, those of the split, and what it is.
+        Called with the sequences labeled, those of the split, and what it is.
 
     Returns
     -------
@@ -142,7 +142,7 @@ def _label_split(
         batch = sequences[start : start + step]
         scores[start : start + step] = score_sequences(network.score, batch, network.normal.device)
         if progress is not None:
-            progress(start + len(batch), len(reader), f"labelling {reader.split} sequences")
+            progress(start + len(batch), len(reader), f"labeling {reader.split} sequences")
     table = reader.table[["take", "blurry_index"]].reset_index(drop=True)
     table.insert(0, "split", str(reader.split))
     sums = np.nan_to_num(scores.sum(axis=1), posinf=0, neginf=0)

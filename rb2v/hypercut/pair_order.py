@@ -6,7 +6,7 @@ The network takes an ordered pair of frames to a point ``H(a, b)``, and the pair
 the normal ``h`` of a plane through the origin, which is drawn once and never trained. Pair ``k`` of a sequence is
 ``(x_k, x_{N-k})``. The negative side is the preferred one: a sequence that scores below zero is in canonical order
 (order +1, *keep*), one that scores above is shown backward (order -1, *reverse*). So sequences that were turned as
-their order says all lie on side -1, to which a regulariser has to pull predictions, as in the released code.
+their order says all lie on side -1, to which a regularizer has to pull predictions, as in the released code.
 The two sides have no meaning of their own: a network trained from another seed may name them the other way round.
 
 References
@@ -58,7 +58,7 @@ def draw_unit_normal(n_dimensions: int, seed: int) -> Tensor:
 
 
 def sequence_pairs(sequences: Tensor) -> tuple[Tensor, Tensor]:
-    """Split sequences into their pairs ``(x_k, x_{N-k})``; the centre frame has no partner.
+    """Split sequences into their pairs ``(x_k, x_{N-k})``; the center frame has no partner.
 
     Parameters
     ----------

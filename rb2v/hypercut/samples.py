@@ -1,4 +1,4 @@
-"""An early look at what the order network is trained on: augmented sequences as one picture."""
+"""An early look at what the order network is trained on: augmented sequences as one image."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from rb2v.hypercut.augmentation import draw_sequences, show_pairs
 from rb2v.hypercut.networks import OrderNetwork
 from rb2v.io.store import whole_file
 
-N_SHOWN = 6  # rows of the picture, few enough to look at each
+N_SHOWN = 6  # rows of the image, few enough to look at each
 _SIDE_PX = 144  # of the shorter side of a frame as shown
 _GAP_PX = 8  # between frames
 _TEXT_PX = 20  # height of the line with the score
 
 _INK, _PAPER, _NEGATIVE = (40, 32, 28), (255, 255, 255), (30, 100, 200)
-"""Colours in OpenCV's order, blue first."""
+"""Colors in OpenCV's order, blue first."""
 
 
 def write_samples(path: Path, network: OrderNetwork, sequences: Tensor, batch_size: int, seed: int) -> Path:
@@ -45,7 +45,7 @@ def write_samples(path: Path, network: OrderNetwork, sequences: Tensor, batch_si
     with torch.inference_mode():
         scores = network.score(first.to(network.normal.device), second.to(network.normal.device)).cpu().numpy()
     n_pairs = first.shape[1]
-    # The centre frame has no partner, and the network never sees it.
+    # The center frame has no partner, and the network never sees it.
     shown = torch.cat([first, drawn[:, n_pairs : n_pairs + 1], second.flip(1)], dim=1)
     rows = [
         _draw_row(frames, negative, row_scores)

@@ -58,7 +58,7 @@ def run(
 ) -> Path:
     """Train an order network, evaluate it on the test split and label every sequence.
 
-    A stopped run goes on from its last state and ends in the same bytes as one that was never stopped, given the
+    A stopped run resumes from its last state and ends in the same bytes as one that was never stopped, given the
     same device and number of threads, but for the files of TensorBoard; a finished one is skipped.
 
     Processes that ``torchrun`` started share every batch and train one network. Only the first of them writes, calls

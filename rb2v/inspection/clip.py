@@ -1,4 +1,4 @@
-"""One sample as a moving picture or a strip, and the files of an inspection; each is written whole or not at all."""
+"""One sample as a moving image or a strip, and the files of an inspection; each is written whole or not at all."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from rb2v.shards import ShardReader, ShardSample
 CLIP_FPS = 10
 """Frames per second of a clip; the fine track's 200 are slowed 20 times."""
 BLURRY_FRAMES = 10
-"""How many frames of a clip the blurry frame stands still for."""
+"""How many frames of a clip the blurry frame is static for."""
 CLIP_SUFFIXES = (".gif", ".mp4", ".png")
 
 SUMMARY_NAME = "summary.json"
@@ -76,7 +76,7 @@ def write_clip(path: Path, index: int, sample: ShardSample) -> Path:
     """
     suffix = path.suffix.lower()
     if suffix not in CLIP_SUFFIXES:
-        raise InputError(path, "is no file that a sample can be written to", expected=" or ".join(CLIP_SUFFIXES))
+        raise InputError(path, "is not a file that a sample can be written to", expected=" or ".join(CLIP_SUFFIXES))
     if path.is_dir():
         raise InputError(path, "is a folder", expected="a file to write")
     with whole_file(path) as temporary:

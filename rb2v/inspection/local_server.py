@@ -27,6 +27,12 @@ logger = logging.getLogger(__name__)
 Answer = tuple[bytes, str]
 """Body and content type."""
 
+_KINDS = {
+    "html": "text/html; charset=utf-8",
+    "css": "text/css; charset=utf-8",
+    "js": "text/javascript; charset=utf-8",
+}
+_BASE_STYLE = "/base.css"
 _IDLE_SECONDS = 60  # after which a silent connection gives its thread back
 _HEADERS = {
     # Frames arrive by fetch, because that brings the message of one that cannot be read, and are shown as blobs.
@@ -131,6 +137,10 @@ class LocalHandler(BaseHTTPRequestHandler):
     error_message_format = "%(message)s\n"
     known_fields: ClassVar[dict[str, set[str]]] = {}
     """Fields of the query that each address knows."""
+    page_package: ClassVar[str]
+    """Package that the files of the page are data of."""
+    page_files: ClassVar[dict[str, str]] = {}
+    """Their names, by address."""
     command_name: ClassVar[str] = "rb2v"
     """Of the command that runs the server, for messages."""
 
@@ -146,6 +156,10 @@ class LocalHandler(BaseHTTPRequestHandler):
         PageError
             If it cannot be answered.
         """
+        if path == _BASE_STYLE:
+            return _read_page_file("rb2v.inspection", _BASE_STYLE[1:])
+        if path in self.page_files:
+            return _read_page_file(self.page_package, self.page_files[path])
         raise PageError(HTTPStatus.NOT_FOUND, "there is no such page")
 
     def respond(self, answer: Callable[[str, dict[str, str]], Answer]) -> None:
@@ -215,9 +229,8 @@ def read_whole(fields: dict[str, str], name: str, default: int | None = None) ->
 
 
 @functools.cache
-def page_file(package: str, name: str) -> bytes:
-    """Return a file of a page, which is data of a package."""
-    return files(package).joinpath(name).read_bytes()
+def _read_page_file(package: str, name: str) -> Answer:
+    return files(package).joinpath(name).read_bytes(), _KINDS[name.rpartition(".")[2]]
 
 
 def serve(server: LocalServer) -> None:

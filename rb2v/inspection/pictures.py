@@ -1,4 +1,4 @@
-"""Pictures of samples: their frames, the mean of the sharp ones, differences, strips and contact sheets."""
+"""Images of samples: their frames, the mean of the sharp ones, differences, strips and contact sheets."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def difference_picture(blurry: NDArray[np.uint8], mean: NDArray[np.uint8], gain:
     blurry, mean : (H, W, 3) ndarray of uint8
         RGB.
     gain : float
-        Levels of the picture per level of difference.
+        Levels of the image per level of difference.
 
     Returns
     -------
@@ -82,12 +82,12 @@ def difference_picture(blurry: NDArray[np.uint8], mean: NDArray[np.uint8], gain:
 
 
 def describe_sample(index: int, sample: ShardSample) -> str:
-    """Return a line that says which sample a picture shows."""
+    """Return a line that says which sample an image shows."""
     return f"sample {index} · {sample.take} #{sample.blurry_index} · {sample.psnr:.1f} dB"
 
 
 def strip(index: int, sample: ShardSample) -> NDArray[np.uint8]:
-    """Return the blurry frame and all sharp frames side by side, at full size, labelled.
+    """Return the blurry frame and all sharp frames side by side, at full size, labeled.
 
     Parameters
     ----------
@@ -137,7 +137,7 @@ def contact_sheet(
     n_rows: int = SHEET_ROWS,
     seed: int = 0,
 ) -> NDArray[np.uint8]:
-    """Return a picture of samples drawn from all categories and takes, one a row.
+    """Return an image of samples drawn from all categories and takes, one a row.
 
     A row holds the blurry frame, the mean of the sharp frames, and the first, middle and last sharp frame; they are
     gray where a sample is damaged.

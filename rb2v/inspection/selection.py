@@ -1,4 +1,4 @@
-"""Which samples of a data set are looked at: narrowed down by split, take and category, or drawn by chance."""
+"""Selection of samples to look at: by split, take and category, or at random."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rb2v.errors import InputError
-from rb2v.inspection.local_server import Answer, LocalHandler, LocalServer, PageError, page_file, read_whole, serve
+from rb2v.inspection.local_server import Answer, LocalHandler, LocalServer, PageError, read_whole, serve
 from rb2v.inspection.pictures import difference_picture, mean_of_sharp
 from rb2v.inspection.selection import sample_splits
 from rb2v.inspection.summary import position_period
@@ -26,11 +26,6 @@ __all__ = ["MAX_GAIN", "DataSet", "InspectionServer", "PageError", "serve"]
 
 MAX_GAIN = 64  # a difference of two levels of 255 becomes black or white; more would show rounding alone
 
-_PAGE_FILES = {
-    "/": ("page.html", "text/html; charset=utf-8"),
-    "/page.css": ("page.css", "text/css; charset=utf-8"),
-    "/page.js": ("page.js", "text/javascript; charset=utf-8"),
-}
 _CACHED_SAMPLES = 4  # a page asks for all frames of a sample at once
 _PNG_LEVEL = 1  # the way is short: time counts more than size
 _MOST_WHOLE = 2**53  # from which on JavaScript's numbers skip whole ones
@@ -154,12 +149,11 @@ class InspectionServer(LocalServer):
 class _Handler(LocalHandler):
     server: InspectionServer
     known_fields: ClassVar[dict[str, set[str]]] = {"/frame": {"sample", "name", "gain"}}
+    page_package: ClassVar[str] = "rb2v.inspection"
+    page_files: ClassVar[dict[str, str]] = {"/": "page.html", "/page.css": "page.css", "/page.js": "page.js"}
     command_name: ClassVar[str] = "rb2v inspect"
 
     def answer(self, path: str, fields: dict[str, str]) -> Answer:
-        if path in _PAGE_FILES:
-            name, kind = _PAGE_FILES[path]
-            return page_file("rb2v.inspection", name), kind
         if path == "/table.json":
             return self.server.data.table, "application/json"
         if path == "/frame":
@@ -167,4 +161,4 @@ class _Handler(LocalHandler):
             if not 1 <= gain <= MAX_GAIN:
                 raise PageError(HTTPStatus.BAD_REQUEST, f"gain: expected 1 to {MAX_GAIN}")
             return self.server.data.frame(index, fields.get("name", ""), gain), "image/png"
-        raise PageError(HTTPStatus.NOT_FOUND, "there is no such page")
+        return super().answer(path, fields)

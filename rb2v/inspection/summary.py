@@ -57,7 +57,7 @@ class SplitSummary:
 
 @dataclass(frozen=True)
 class Motion:
-    """How far pictures move between the first and the last sharp frame, of samples drawn by chance."""
+    """How far images move between the first and the last sharp frame, of samples drawn by chance."""
 
     indices: tuple[int, ...]
     """The samples measured, as rows of ``ShardReader.table``."""
@@ -97,7 +97,7 @@ class Summary:
     orders: Mapping[int, int]
     """Samples per order: +1 keep, -1 reverse, 0 not assigned."""
     psnr: Histogram
-    """PSNR of the colour-mapped synthetic blur, in dB."""
+    """PSNR of the color-mapped synthetic blur, in dB."""
     composite_psnr: Histogram
     """PSNR of the mean of the sharp frames, in dB, in linear light, of samples whose green screen was replaced."""
     phases: tuple[int, ...] | None

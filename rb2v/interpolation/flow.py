@@ -43,7 +43,7 @@ class FlowInterpolator:
     The flow of each frame says where its own pixels go; the motion that passes a place *between* the frames has to be
     looked for. Several motions are tried at every place, and weighted by how well the two samples agree that
     each of them leads to: those that each frame's flow sends there, their mean, the flows found at the place itself,
-    and standstill. Where a motion comes from beyond the rim of one frame, the other alone is sampled.
+    and nothing that moves. Where a motion comes from beyond the rim of one frame, the other alone is sampled.
 
     Flow is estimated once each way, whatever times are asked for, and only in the part of the frames in which
     anything moves; the rest is blended. What was computed of the last frame alone is kept for the next pair, if nobody
@@ -115,6 +115,32 @@ class FlowInterpolator:
             if moving is not None:
                 total[part] = moving.sum(summed)
         return [made[t] for t in times], total
+
+    def trace(
+        self, frame_a: NDArray[np.float32], frame_b: NDArray[np.float32], times: Sequence[float]
+    ) -> list[NDArray[np.float32]]:
+        """Return the motion along which `between` samples both frames at each time; effort ``"full"`` alone has it.
+
+        Parameters
+        ----------
+        frame_a, frame_b : (H, W, 3) ndarray of float32
+            As for `between`.
+        times : sequence of float
+            Within 0..1, exclusively.
+
+        Returns
+        -------
+        list of (H, W, 2) ndarray of float32
+            x and y in pixels from the first frame to the second, of what is at each place at the time.
+        """
+        fields = [np.zeros((*frame_a.shape[:2], 2), dtype=np.float32) for _ in times]
+        moving, part = self._moving(frame_a, frame_b)
+        if moving is None:
+            return fields
+        assert isinstance(moving, _Pair)
+        for field, t in zip(fields, times, strict=True):
+            field[... if part is None else part] = moving.enlarge(moving.motion.at(t), 1)
+        return fields
 
     def _moving(self, frame_a: _Frame, frame_b: _Frame) -> tuple[_Pair | _QuickPair | None, tuple[slice, slice] | None]:
         """Return what moves, and in which part of the frames; None for the part where that is all of them."""
@@ -307,7 +333,7 @@ class _Pair:
             return self.sum([t])
         small = self.motion.at(t)
         height, width = self.a.frame.shape[:2]
-        motion = self._enlarge(small, 1)
+        motion = self.enlarge(small, 1)
         sampled = []
         for name, source, by in (("a", self.a.frame, -t), ("b", self.b.frame, 1 - t)):
             places = cv2.scaleAdd(motion, by, _grid(height, width), _scratch.array("places", height, width, 2))
@@ -328,7 +354,7 @@ class _Pair:
         total[...] = 0
         for t in times:
             small = self.motion.carried_to(t)
-            motion = self._enlarge(small, _OVERSAMPLING)
+            motion = self.enlarge(small, _OVERSAMPLING)
             sides = [(self.a, -t), (self.b, 1 - t)]
             (near, by), (far, by_far) = sides if t <= 0.5 else sides[::-1]
             made = _sample_larger("near", near, motion, by)
@@ -344,7 +370,7 @@ class _Pair:
         rgb *= np.float32(1 / _STORED_ONE)
         return rgb
 
-    def _enlarge(self, small: _Field, scale: int) -> _Field:
+    def enlarge(self, small: _Field, scale: int) -> _Field:
         """Return motion at the frames' size, in pixels of frames that are larger by a scale."""
         height, width = self.a.frame.shape[:2]
         enlarged = np.divide((scale * width, scale * height), small.shape[1::-1]).astype(np.float32)

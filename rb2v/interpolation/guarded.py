@@ -1,4 +1,4 @@
-"""What holds for every interpolation method: which frames it is given, and which it never sees."""
+"""Common rules of the interpolation methods: the frames that they are given, and those that they never see."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Blending: the frame between is the weighted mean of its neighbours."""
+"""Blending: the frame between is the weighted mean of its neighbors."""
 
 from __future__ import annotations
 

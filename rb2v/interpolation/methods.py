@@ -34,7 +34,7 @@ class Interpolator(Protocol):
         Parameters
         ----------
         frame_a, frame_b : (H, W, 3) ndarray of float32
-            Neighbouring frames in linear light, 0..1.
+            Neighboring frames in linear light, 0..1.
         times : sequence of float
             Times in 0..1: 0 is ``frame_a``, 1 is ``frame_b``.
         averaged : collection of float
@@ -53,7 +53,7 @@ class InterpolatorSettings:
     """What an interpolation method is to work with; a method heeds what concerns it."""
 
     response: Response = "srgb"
-    """What the linear frames are encoded with for a network, which knows coded pictures alone, and its answer decoded
+    """What the linear frames are encoded with for a network, which knows coded images alone, and its answer decoded
     with; ``"linear"`` where the frames that will be given are coded already."""
     device: Device = "auto"
     """Where a network computes."""
@@ -100,8 +100,15 @@ def _load_cdfi(settings: InterpolatorSettings) -> Interpolator:
     return make_cdfi(settings.response, settings.device, settings.weights)
 
 
+def _load_combined(settings: InterpolatorSettings) -> Interpolator:
+    from rb2v.interpolation.learned.combined import make_combined
+
+    return make_combined(settings.response, settings.device, settings.weights)
+
+
 INTERPOLATORS: Mapping[str, Callable[[InterpolatorSettings], Interpolator]] = {
     "cdfi": _load_cdfi,
+    "combined": _load_combined,
     "flow": _load_flow,
     "linear": _load_linear,
     "quick-flow": _load_quick_flow,
@@ -109,7 +116,11 @@ INTERPOLATORS: Mapping[str, Callable[[InterpolatorSettings], Interpolator]] = {
     "rife-symmetric": partial(_load_rife, symmetric=True),
     "rife-3.5": partial(_load_rife, version="3.5"),
     "rife-3.8": partial(_load_rife, version="3.8"),
+    "rife-3.8-symmetric": partial(_load_rife, version="3.8", symmetric=True),
     "rife-4.0": partial(_load_rife, version="4.0"),
+    "rife-4.0-symmetric": partial(_load_rife, version="4.0", symmetric=True),
+    "rife-4.6": partial(_load_rife, version="4.6"),
+    "rife-4.6-symmetric": partial(_load_rife, version="4.6", symmetric=True),
 }
 """Interpolation methods by name; each value loads its method."""
 

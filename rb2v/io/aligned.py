@@ -88,12 +88,12 @@ def read_aligned_manifest(folder: Path) -> AlignedManifest:
 
 @dataclass(frozen=True, eq=False)
 class AlignedSample:
-    """A blurry frame and its sharp sequence in the blurry camera's geometry and colours."""
+    """A blurry frame and its sharp sequence in the blurry camera's geometry and colors."""
 
     blurry: NDArray[np.uint8]
     """(H, W, 3) RGB."""
     sharp: NDArray[np.uint8]
-    """(N + 1, H, W, 3) RGB, after the colour map."""
+    """(N + 1, H, W, 3) RGB, after the color map."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -329,7 +329,7 @@ class AlignedTakeReader:
     Raises
     ------
     InputError
-        If the file is missing, is no HDF5, lacks something, or is of another schema.
+        If the file is missing, is not an HDF5, lacks something, or is of another schema.
     """
 
     def __init__(self, path: Path) -> None:

@@ -245,7 +245,7 @@ def read_rig(path: Path) -> Rig:
 
 
 def read_raw_directory(root: Path) -> RawDirectory:
-    """Read the rig and the calibration captures of a raw directory; no picture is opened.
+    """Read the rig and the calibration captures of a raw directory; no image is opened.
 
     Raises
     ------
@@ -314,7 +314,7 @@ def read_take(folder: Path) -> Take:
     path = folder / "take.yaml"
     if re.fullmatch(_PLAIN_NAME, folder.name) is None:
         name = folder.name.encode(errors="backslashreplace").decode()
-        raise InputError(folder.parent, f"{name!r} is no name for a take", expected="letters, digits and . _ -")
+        raise InputError(folder.parent, f"{name!r} is not a name for a take", expected="letters, digits and . _ -")
     document = validate(_TakeDocument, _read_yaml(path), path)
     chapters = {camera: _find_videos(folder, camera, getattr(document, camera), path) for camera in CAMERAS}
     plates = {camera: _find_plate(folder / f"plate_{camera}.png") for camera in CAMERAS}
@@ -345,7 +345,7 @@ def _find_plate(path: Path) -> Path | None:
     if path.is_file():
         return path
     if os.path.lexists(path):
-        raise InputError(path, "is no file", expected="a picture, or nothing of this name")
+        raise InputError(path, "is not a file", expected="an image, or nothing of this name")
     return None
 
 

@@ -32,7 +32,7 @@ def open_container(path: Path) -> av.container.InputContainer:
     Raises
     ------
     InputError
-        If the file is missing, or is no container of pictures or sound.
+        If the file is missing, or is no container of images or sound.
     """
     require_file(path, "a video")
     try:
@@ -44,7 +44,7 @@ def open_container(path: Path) -> av.container.InputContainer:
             raise InputError(path, f"cannot be read ({reason})") from error
         if (problem := _explain(path)) is not None:
             raise InputError(path, problem, expected="a video such as MP4") from error
-        raise InputError(path, f"is no video, or is cut short ({reason})", expected="a video such as MP4") from error
+        raise InputError(path, f"is not a video, or is cut short ({reason})", expected="a video such as MP4") from error
 
 
 def _explain(path: Path) -> str | None:
@@ -53,9 +53,9 @@ def _explain(path: Path) -> str | None:
         head, n_bytes = file.read(_HEAD_BYTES), file.seek(0, 2)
         kinds = [box.kind for box in iter_boxes(file, 0, n_bytes)]
     if not head.strip(b"\0"):
-        return f"is no video: it {'holds zeros, as what was not copied to its end' if head else 'is empty'}"
+        return f"is not a video: it {'holds zeros, as what was not copied to its end' if head else 'is empty'}"
     if head.startswith(_IMAGE_HEADS):
-        return "is no video but a picture, whatever its name says"
+        return "is not a video but an image, whatever its name says"
     if head[4:8] == b"ftyp" and b"moov" not in kinds:
         return "lacks its index: it is cut short, or its camera was switched off, which may mend it from its own card"
     return None

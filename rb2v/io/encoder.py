@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from rb2v.io.gopro import Telemetry, add_settings, encode_telemetry, parse_timecode, payload_seconds
 from rb2v.io.picture_track import rgb_from_yuv
-from rb2v.io.video import Sound
+from rb2v.io.sound import Sound
 
 if TYPE_CHECKING:
     from av.container import OutputContainer

@@ -1,4 +1,4 @@
-"""What the project's HDF5 files have in common: frames compressed and checked one by one, only data of their own."""
+"""Common ground of the HDF5 files: frames compressed and checked one by one, only data of their own."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def open_hdf5(path: Path, expected: str) -> h5py.File:
         # Nobody writes to a finished file; locks fail on network and read-only file systems. No chunk is read twice.
         return h5py.File(path, "r", locking=False, rdcc_nbytes=0)
     except OSError as error:
-        raise InputError(path, "is no HDF5 file, or is cut short", expected=expected) from error
+        raise InputError(path, "is not an HDF5 file, or is cut short", expected=expected) from error
 
 
 def create_frames(file: h5py.File, name: str, shape: tuple[int, ...]) -> None:

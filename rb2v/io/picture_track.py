@@ -139,10 +139,10 @@ class PictureTrack:
     def __init__(self, path: Path, container: av.container.InputContainer, override: FormatOverride | None) -> None:
         self.path, self.container = path, container
         if not container.streams.video:
-            raise InputError(path, "holds no picture track", expected="a video")
+            raise InputError(path, "holds no image track", expected="a video")
         stream = find_stream(container)
         if stream is None:
-            raise InputError(path, "its pictures are of an unknown codec, or it is cut short", expected="a video")
+            raise InputError(path, "its images are of an unknown codec, or it is cut short", expected="a video")
         self.stream = stream
         width, height = stream.codec_context.width, stream.codec_context.height
         if max(width, height) > _MAX_SIDE_PX:
@@ -327,7 +327,7 @@ def open_pictures(path: Path, override: FormatOverride = NO_OVERRIDE) -> Iterato
     Raises
     ------
     InputError
-        If the file is missing, is no video, or holds no image track that can be read.
+        If the file is missing, is not a video, or holds no image track that can be read.
     """
     with open_container(path) as container:
         yield PictureTrack(path, container, override)
@@ -411,7 +411,7 @@ def to_image(picture: av.VideoFrame, color: ColorCoding, siting: tuple[float, fl
 
     Parameters
     ----------
-    picture : av.VideoFrame
+    image : av.VideoFrame
         The frame as it is stored.
     color : ColorCoding
         How its numbers stand for colors.

@@ -27,7 +27,7 @@ from rb2v.errors import InputError
 from rb2v.io.container import find_cuts, read_tag
 from rb2v.io.gopro import Telemetry, read_telemetry, read_timecode
 from rb2v.io.picture_track import NO_OVERRIDE, PictureFormat, PictureTrack, open_pictures
-from rb2v.io.video import read_sound
+from rb2v.io.sound import read_sound
 
 _INTRA_CODECS = (
     "mjpeg",
@@ -126,14 +126,14 @@ def read_recording(paths: Sequence[Path], override: FormatOverride = NO_OVERRIDE
     Parameters
     ----------
     paths : sequence of Path
-        The files in order; times go on from one to the next.
+        The files in order; times resume from one to the next.
     override : FormatOverride, optional
         What is known better than the files state it.
 
     Raises
     ------
     InputError
-        If a file is missing, is no video or is cut short before its index, or holds no frame.
+        If a file is missing, is not a video or is cut short before its index, or holds no frame.
     """
     times: list[NDArray[np.float64]] = []
     repeated: list[NDArray[np.bool_]] = []

@@ -165,7 +165,7 @@ def _finite(text: str) -> float:
 
 
 def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON number")
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def read_text(path: Path) -> str:
@@ -432,7 +432,7 @@ def read_alignment(path: Path) -> list[AlignedFrame]:
     Raises
     ------
     InputError
-        If the file is no table, a column is missing, or a value is not of its column's kind.
+        If the file is not a table, a column is missing, or a value is not of its column's kind.
     """
     require_file(path, "the table that 'rb2v align' writes")
     reader = csv.DictReader(io.StringIO(read_text(path)))
@@ -443,7 +443,7 @@ def read_alignment(path: Path) -> list[AlignedFrame]:
             raise InputError(path, "column is missing", missing[0], expected=", ".join(needed))
         return [_from_row(row, path, line) for line, row in enumerate(reader, start=2)]
     except csv.Error as error:
-        raise InputError(path, f"is no table ({error})", expected="the table that 'rb2v align' writes") from error
+        raise InputError(path, f"is not a table ({error})", expected="the table that 'rb2v align' writes") from error
 
 
 def _from_row(row: Mapping[str, str | None], path: Path, line: int) -> AlignedFrame:

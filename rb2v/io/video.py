@@ -1,10 +1,9 @@
-"""Video files: frames with their presentation times, and sound; images."""
+"""Video files: frames with their presentation times; images."""
 
 from __future__ import annotations
 
 import contextlib
 import io
-import math
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -12,60 +11,31 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import av
 import cv2
 import numpy as np
 import PIL.ExifTags
 import PIL.Image
-from av.stream import Disposition
 from numpy.typing import NDArray
 
 from rb2v.artifacts import FormatOverride
 from rb2v.core.frame_times import frame_step
 from rb2v.core.planes import Planes
 from rb2v.errors import InputError, require_file
-from rb2v.io.container import open_container
-from rb2v.io.picture_track import (
-    NO_OVERRIDE,
-    PictureFormat,
-    PictureTrack,
-    open_pictures,
-    start_seconds_of,
-    time_scale_of,
-)
+from rb2v.io.picture_track import NO_OVERRIDE, PictureFormat, PictureTrack, open_pictures
 
-_MAX_WAITING = 4  # pictures that the decoder may be ahead: enough for it never to wait long, and little memory
+_MAX_WAITING = 4  # images that the decoder may be ahead: enough for it never to wait long, and little memory
 _QUARTER_TURNS = (5, 6, 7, 8)  # of EXIF's orientations
-_SILENT = 1e-4  # of full scale; three steps of 16 bits, which the noise of any microphone exceeds
-_CANCELED = 1e-3  # of the power; independent channels lose half of it
 _JPEG_SCAN, _JPEG_END = b"\xff\xda", b"\xff\xd9"
 
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """A decoded picture and when it is shown."""
+    """A decoded image and when it is shown."""
 
     time_seconds: float
     """Presentation time, from the start of the recording's first file."""
     image: NDArray[np.uint8]
     """(H, W, 3) RGB."""
-
-
-@dataclass(frozen=True, eq=False)
-class Sound:
-    """The sound track of a recording, mixed to one channel."""
-
-    samples: NDArray[np.float32]
-    """(n,) in -1..1."""
-    rate: int
-    """Samples per second."""
-    start_seconds: float
-    """Presentation time of the first sample."""
-
-    @property
-    def is_silent(self) -> bool:
-        """Whether nothing is heard: a microphone that is switched off, or not plugged in, leaves an empty track."""
-        return not self.samples.size or float(np.abs(self.samples).max()) < _SILENT
 
 
 def probe_video(path: Path, override: FormatOverride = NO_OVERRIDE) -> PictureFormat:
@@ -74,7 +44,7 @@ def probe_video(path: Path, override: FormatOverride = NO_OVERRIDE) -> PictureFo
     Raises
     ------
     InputError
-        If the file is missing, is no video, or is cut short before its index or within its first frame.
+        If the file is missing, is not a video, or is cut short before its index or within its first frame.
     """
     with open_pictures(path, override) as track:
         return track.read_format()
@@ -86,7 +56,7 @@ def iter_frames(paths: Sequence[Path], override: FormatOverride = NO_OVERRIDE) -
     Parameters
     ----------
     paths : sequence of Path
-        The files of one recording in order; times go on from one to the next.
+        The files of one recording in order; times resume from one to the next.
     override : FormatOverride, optional
         What is known better than the files state it.
 
@@ -98,7 +68,7 @@ def iter_frames(paths: Sequence[Path], override: FormatOverride = NO_OVERRIDE) -
     Raises
     ------
     InputError
-        If a file cannot be decoded, holds fewer frames than its index says, changes the picture's size, or has
+        If a file cannot be decoded, holds fewer frames than its index says, changes the image's size, or has
         times that do not increase.
     """
     for time_seconds, picture in _iter_pictures(paths, override):
@@ -175,9 +145,9 @@ def map_frames(
     Parameters
     ----------
     paths : sequence of Path
-        The files of one recording in order; times go on from one to the next.
+        The files of one recording in order; times resume from one to the next.
     function : callable
-        Takes a frame as the decoder gives it, planes or (H, W, 3) RGB, and returns an RGB picture.
+        Takes a frame as the decoder gives it, planes or (H, W, 3) RGB, and returns an RGB image.
     override : FormatOverride, optional
         What is known better than the files state it.
 
@@ -195,7 +165,7 @@ def map_frames(
     with ThreadPoolExecutor(1) as worker:
         for time_seconds, picture in _iter_pictures(paths, override):
             waiting.append((time_seconds, worker.submit(function, picture)))
-            # A decoder's pictures are large, and few are kept.
+            # A decoder's images are large, and few are kept.
             if len(waiting) > _MAX_WAITING:
                 done_seconds, made = waiting.popleft()
                 yield Frame(done_seconds, made.result())
@@ -232,105 +202,32 @@ def _iter_pictures(
         start_seconds += times[-1] + (frame_step(np.array(times)) or lone_seconds)
 
 
-def read_sound(
-    paths: Sequence[Path], *, max_seconds: float = math.inf, override: FormatOverride = NO_OVERRIDE
-) -> Sound | None:
-    """Decode the sound of a recording, or return None where its first file has none that runs with its frames.
-
-    Channels are averaged; where they cancel out, as those of a microphone that is wired for balance do, the first one
-    is taken. Of several tracks the default one is read, or the first in which something is heard. The sound of a file
-    that plays slower than it was recorded does not run with its frames.
-
-    Parameters
-    ----------
-    paths : sequence of Path
-        The files of one recording in order.
-    max_seconds : float, optional
-        Reading ends about there; all is read by default.
-    override : FormatOverride, optional
-        What is known better than the files state it.
-
-    Raises
-    ------
-    InputError
-        If a file cannot be decoded.
-    """
-    with open_container(paths[0]) as container:
-        if time_scale_of(paths[0], container, override) != 1:
-            return None
-        ranked = sorted(range(len(container.streams.audio)), key=lambda track: _audio_rank(container, track))
-    sound: Sound | None = None
-    for track in ranked:
-        heard = _read_sound_track(paths, track, max_seconds)
-        sound = sound or heard
-        if heard is not None and not heard.is_silent:
-            return heard
-    return sound
-
-
-def _audio_rank(container: av.container.InputContainer, track: int) -> tuple[bool, int]:
-    return not Disposition(container.streams.audio[track].disposition) & Disposition.default, track
-
-
-def _read_sound_track(paths: Sequence[Path], track: int, max_seconds: float) -> Sound | None:
-    mixed: list[NDArray[np.float32]] = []
-    left: list[NDArray[np.float32]] = []
-    rate, start_seconds, n_samples = 0, 0.0, 0
-    for path in paths:
-        with open_container(path) as container:
-            stream = container.streams.audio[track] if len(container.streams.audio) > track else None
-            if stream is None or getattr(stream, "codec_context", None) is None:
-                break
-            resampler = av.AudioResampler(format="fltp")
-            try:
-                for packet in container.decode(stream):
-                    if n_samples > max_seconds * rate > 0:
-                        break
-                    for block in resampler.resample(packet):
-                        if not mixed:
-                            rate, start_seconds = (
-                                block.sample_rate,
-                                float(block.time or 0.0) - start_seconds_of(container),
-                            )
-                        channels = block.to_ndarray()
-                        mixed.append(channels.mean(axis=0, dtype=np.float32))
-                        left.append(channels[0])
-                        n_samples += len(mixed[-1])
-            except av.FFmpegError as error:
-                raise InputError(path, f"its sound cannot be decoded ({error.strerror})") from error
-    if not mixed:
-        return None
-    mean, first = np.concatenate(mixed), np.concatenate(left)
-    do_cancel = float(np.square(mean).mean()) < _CANCELED * float(np.square(first).mean())
-    return Sound(first if do_cancel else mean, rate, start_seconds)
-
-
 def read_image(path: Path) -> NDArray[np.uint8]:
-    """Read a picture as (H, W, 3) RGB uint8.
+    """Read an image as (H, W, 3) RGB uint8.
 
     Raises
     ------
     InputError
-        If the file is missing, no picture, cut short or larger than 89 megapixels.
+        If the file is missing, no image, cut short or larger than 89 megapixels.
     """
-    # The header first: a small file may declare a picture that fills the memory.
+    # The header first: a small file may declare an image that fills the memory.
     kind, _ = _read_header(path)
     data = path.read_bytes()
     if _is_damaged(data, kind):
-        raise InputError(path, "is cut short or damaged", expected="a whole picture")
+        raise InputError(path, "is cut short or damaged", expected="a whole image")
     image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR)
     if image is None:
-        raise InputError(path, "cannot be read as a picture", expected="PNG, JPEG or TIFF")
+        raise InputError(path, "cannot be read as an image", expected="PNG, JPEG or TIFF")
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
 def read_image_size(path: Path) -> tuple[int, int]:
-    """Read width and height of a picture as `read_image` returns it, from the file's header.
+    """Read width and height of an image as `read_image` returns it, from the file's header.
 
     Raises
     ------
     InputError
-        If the file is missing, no picture, or larger than 89 megapixels.
+        If the file is missing, no image, or larger than 89 megapixels.
     """
     _, (width, height) = _read_header(path)
     # Metadata are as odd as programs write them, and decoders then raise anything.
@@ -341,8 +238,8 @@ def read_image_size(path: Path) -> tuple[int, int]:
 
 
 def _read_header(path: Path) -> tuple[str | None, tuple[int, int]]:
-    """Return a picture's format, and the width and height that it is stored with."""
-    require_file(path, "a picture")
+    """Return an image's format, and the width and height that it is stored with."""
+    require_file(path, "an image")
     try:
         with (
             warnings.catch_warnings(action="error", category=PIL.Image.DecompressionBombWarning),
@@ -352,11 +249,11 @@ def _read_header(path: Path) -> tuple[str | None, tuple[int, int]]:
     except (PIL.Image.DecompressionBombWarning, PIL.Image.DecompressionBombError) as error:
         raise InputError(path, "is too large", expected="at most 89 megapixels") from error
     except (OSError, SyntaxError, ValueError) as error:
-        raise InputError(path, "cannot be read as a picture", expected="PNG, JPEG or TIFF") from error
+        raise InputError(path, "cannot be read as an image", expected="PNG, JPEG or TIFF") from error
 
 
 def _is_damaged(data: bytes, kind: str | None) -> bool:
-    """Return whether a PNG or JPEG lacks what it should hold: OpenCV makes a picture of what is there all the same."""
+    """Return whether a PNG or JPEG lacks what it should hold: OpenCV makes an image of what is there all the same."""
     # No end behind the last scan, unless other bytes lie behind the end: only decoding tells.
     is_doubtful = kind in ("JPEG", "MPO") and data.rfind(_JPEG_END) < data.rfind(_JPEG_SCAN)
     if kind != "PNG" and not is_doubtful:
@@ -373,11 +270,11 @@ def _is_damaged(data: bytes, kind: str | None) -> bool:
 
 
 def write_image(path: Path, image: NDArray[np.uint8]) -> Path:
-    """Write (H, W, 3) RGB or (H, W) grey uint8 as PNG or JPEG, by the suffix, and return the path."""
+    """Write (H, W, 3) RGB or (H, W) gray uint8 as PNG or JPEG, by the suffix, and return the path."""
     ordered = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.ndim == 3 else image
     ok, data = cv2.imencode(path.suffix, ordered)
     if not ok:
-        raise ValueError(f"OpenCV cannot write {path.suffix} pictures")
+        raise ValueError(f"OpenCV cannot write {path.suffix} images")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data.tobytes())
     return path

@@ -1,4 +1,4 @@
-"""How near recovered trajectories of landmarks come to true ones.
+"""Errors of recovered trajectories of landmarks against the true ones.
 
 References
 ----------

@@ -53,14 +53,14 @@ def _read(path: Path) -> dict[str, Tensor]:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
     except Exception as error:  # of sizes that no tensor has, torch raises what it likes
-        problem = "is no safetensors file, or is cut short; remove it to fetch it again"
+        problem = "is not a safetensors file, or is cut short; remove it to fetch it again"
         raise InputError(path, problem, expected=_HOW_TO_FETCH) from error
 
 
 def _check(path: Path, tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     unknown = sorted(tensors.keys() - expected.keys())
     if unknown:
-        raise InputError(path, "is no tensor of this network", unknown[0][:80], expected=_HOW_TO_FETCH)
+        raise InputError(path, "is not a tensor of this network", unknown[0][:80], expected=_HOW_TO_FETCH)
     for name, wanted in expected.items():
         form = f"floating point {tuple(wanted.shape)}"
         if name not in tensors:

@@ -1,4 +1,4 @@
-"""Static pictures behind green-screen takes: which can be used, which split they serve, what a sample gets of them."""
+"""Static images behind green-screen takes: which can be used, which split they serve, what a sample gets of them."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ DEFAULT_PICTURES: Mapping[Split, tuple[str, ...]] = {
 }
 """Photographs that come with scikit-image, CC0 or in the public domain, by the split that they serve."""
 
-_MIN_SHARE = 0.6  # of a picture's height or width that a crop shows, where it is large enough
-_MIN_COVER = 0.5  # of a frame, that a picture has to have in pixels each way
+_MIN_SHARE = 0.6  # of an image's height or width that a crop shows, where it is large enough
+_MIN_COVER = 0.5  # of a frame, that an image has to have in pixels each way
 _MAX_DEFOCUS_PX = 2.0  # radius in the frame
 _MAX_PICTURES = 4096  # whose names travel with every shard to be built
 _MAX_BYTES = 512 << 20  # of a file
 _MAX_BRIGHTENING = 2.0  # either way: one stop, as a camera's exposure would do
 _MAX_TINT = 1.2  # of a channel against the others: another white balance, but no other color
 _THUMBNAIL = 16  # px a side: what scaling and JPEG leave alike
-_MAX_LIKENESS = 0.03  # root mean square of the difference of two pictures' thumbnails, up to which they are one
+_MAX_LIKENESS = 0.03  # root mean square of the difference of two images' thumbnails, up to which they are one
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture that can stand behind a take."""
+    """An image that can stand behind a take."""
 
     path: Path
     sha256: str
@@ -55,28 +55,28 @@ class Picture:
 def find_pictures(
     folder: Path | None, splits: set[Split], size: tuple[int, int], test_share: float
 ) -> dict[Split, tuple[Picture, ...]]:
-    """Return the pictures for each split, sorted by name; each is decoded once to see that it can be used.
+    """Return the images for each split, sorted by name; each is decoded once to see that it can be used.
 
-    A picture that cannot be used is left out with a warning. Pictures that look alike are one group, and a group serves
+    An image that cannot be used is left out with a warning. Images that look alike are one group, and a group serves
     one split: test, if a number in 0..1 that its content alone decides is below the share. Neither names nor other
-    pictures count, so that a picture which comes later moves no other, unless a split had none: it then takes the group
+    images count, so that an image which comes later moves no other, unless a split had none: it then takes the group
     whose number is nearest to it.
 
     Parameters
     ----------
     folder : Path or None
-        Holds the pictures; None for `DEFAULT_PICTURES`. Hidden files, other suffixes and folders in it are ignored.
+        Holds the images; None for `DEFAULT_PICTURES`. Hidden files, other suffixes and folders in it are ignored.
     splits : set of {"train", "test"}
-        Those that need pictures.
+        Those that need images.
     size : tuple of int
         Width and height of the frames in pixels.
     test_share : float
-        Share of the pictures that go to the test split.
+        Share of the images that go to the test split.
 
     Raises
     ------
     InputError
-        If there is no such folder, or too few different pictures of it can be used, or it holds more than 4096.
+        If there is no such folder, or too few different images of it can be used, or it holds more than 4096.
     """
     if not splits:
         return {}
@@ -98,14 +98,14 @@ def find_pictures(
     if len(groups) < len(splits):
         raise InputError(
             folder,
-            f"holds {len(groups)} different pictures that can be used",
+            f"holds {len(groups)} different images that can be used",
             expected=f"at least {len(splits)}, one per split, as PNG, JPEG or TIFF",
         )
     return _assign([[pictures[index] for index in group] for group in groups], splits, test_share)
 
 
 def list_pictures(folder: Path) -> tuple[Path, ...]:
-    """Return a folder's pictures, sorted by name; hidden files, other suffixes and folders in it are ignored.
+    """Return a folder's images, sorted by name; hidden files, other suffixes and folders in it are ignored.
 
     Raises
     ------
@@ -113,50 +113,50 @@ def list_pictures(folder: Path) -> tuple[Path, ...]:
         If there is no such folder, or it holds more than 4096.
     """
     if not folder.is_dir():
-        raise InputError(folder, "there is no such folder", expected="a folder of pictures")
+        raise InputError(folder, "there is no such folder", expected="a folder of images")
     paths = sorted(
         path
         for path in folder.iterdir()
         if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and not path.is_dir()
     )
     if len(paths) > _MAX_PICTURES:
-        raise InputError(folder, f"holds {len(paths)} pictures", expected=f"at most {_MAX_PICTURES}")
+        raise InputError(folder, f"holds {len(paths)} images", expected=f"at most {_MAX_PICTURES}")
     return tuple(paths)
 
 
 def packaged_picture(name: str) -> Path:
-    """Return where a picture of `DEFAULT_PICTURES` is installed."""
+    """Return where an image of `DEFAULT_PICTURES` is installed."""
     spec = find_spec("skimage")
     data = Path(spec.origin).parent / "data" if spec is not None and spec.origin else Path()
     return data / name
 
 
 def locate_pictures(digests: Mapping[str, str], folder: Path | None = None) -> tuple[Picture, ...]:
-    """Return the pictures that a manifest lists for a split, as `find_pictures` returned them.
+    """Return the images that a manifest lists for a split, as `find_pictures` returned them.
 
-    Those of a folder are held against their digests when they are drawn, for there may be thousands of which few are.
+    Those of a folder are compared with their digests when they are drawn, for there may be thousands of which few are.
 
     Parameters
     ----------
     digests : mapping of str to str
         SHA-256 by file name.
     folder : Path, optional
-        Holds the pictures; the packaged ones by default.
+        Holds the images; the packaged ones by default.
 
     Raises
     ------
     InputError
-        If a picture is missing, or a packaged one is another.
+        If an image is missing, or a packaged one is another.
     """
     located = []
     for name, sha256 in sorted(digests.items()):
         if name in ("", ".", "..") or set(name) & set("/\\\0"):
-            raise InputError("backgrounds", f"{name!r} is no file name")
+            raise InputError("backgrounds", f"{name!r} is not a file name")
         picture = Picture(packaged_picture(name) if folder is None else folder / name, sha256)
         if folder is None:
             _read_listed(picture)
         elif not picture.path.is_file():
-            raise InputError(picture.path, "cannot be read", expected="a picture")
+            raise InputError(picture.path, "cannot be read", expected="an image")
         located.append(picture)
     return tuple(located)
 
@@ -164,11 +164,11 @@ def locate_pictures(digests: Mapping[str, str], folder: Path | None = None) -> t
 def draw_background(
     pictures: Sequence[Picture], size: tuple[int, int], seed: int, take: str, blurry_index: int, scale: float = 1.0
 ) -> NDArray[np.float32]:
-    """Draw a sample's background: a part of a picture, perhaps mirrored, and slightly out of focus.
+    """Draw a sample's background: a part of an image, perhaps mirrored, and slightly out of focus.
 
     Parameters
     ----------
-    pictures : sequence of Picture
+    images : sequence of Image
         Those of the sample's split, in the order of `find_pictures`.
     size : tuple of int
         Width and height of the background in pixels.
@@ -189,7 +189,7 @@ def draw_background(
     Raises
     ------
     InputError
-        If the picture cannot be read any more, or is another.
+        If the image cannot be read any more, or is another.
     """
     name_words = np.frombuffer(hashlib.sha256(take.encode()).digest(), dtype=np.uint32)
     rng = np.random.default_rng([seed, blurry_index, *name_words.tolist()])
@@ -213,8 +213,8 @@ def draw_background(
 def match_light(background_linear: NDArray[np.float32], blurry: Matte) -> NDArray[np.float32]:
     """Bring a background nearer to the foreground's brightness and white balance.
 
-    One gain per channel for the whole picture, so that it stays the same behind all frames. The brightness changes by
-    a factor of 2 at most and a channel relative to it by 1.2, for a face is not the colour of the light on it.
+    One gain per channel for the whole image, so that it stays the same behind all frames. The brightness changes by
+    a factor of 2 at most and a channel relative to it by 1.2, for a face is not the color of the light on it.
 
     Parameters
     ----------
@@ -258,31 +258,31 @@ def _read_bytes(path: Path) -> bytes:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
             # A pipe would wait for ever, a device never end.
-            raise InputError(path, "is no regular file", expected="a picture")
+            raise InputError(path, "is not a regular file", expected="an image")
         if status.st_size > _MAX_BYTES:
             raise InputError(path, "is too large", expected=f"at most {_MAX_BYTES >> 20} MiB")
         return path.read_bytes()
     except OSError as error:
-        raise InputError(path, "cannot be read", expected="a picture") from error
+        raise InputError(path, "cannot be read", expected="an image") from error
 
 
 def _read_listed(picture: Picture) -> bytes:
     data = _read_bytes(picture.path)
     if _digest(data) != picture.sha256:
         expected = f"SHA-256 {picture.sha256}"
-        raise InputError(picture.path, "is not the picture that the data set was built with", expected=expected)
+        raise InputError(picture.path, "is not the image that the data set was built with", expected=expected)
     return data
 
 
 def _decode(path: Path, data: bytes, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Return a picture upright and as RGB; a JPEG no larger than crops of it need."""
+    """Return an image upright and as RGB; a JPEG no larger than crops of it need."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of metadata, say, that nobody needs
             warnings.simplefilter("error", PIL.Image.DecompressionBombWarning)
             with PIL.Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "TIFF")) as opened:
                 if opened.mode in ("CMYK", "LAB", "F"):
-                    raise InputError(path, f"has {opened.mode} values", expected="RGB or grey")
+                    raise InputError(path, f"has {opened.mode} values", expected="RGB or gray")
                 opened.draft(None, (_side(size), _side(size)))
                 opened.load()
                 picture = ImageOps.exif_transpose(opened)
@@ -292,24 +292,24 @@ def _decode(path: Path, data: bytes, size: tuple[int, int]) -> NDArray[np.uint8]
                     raise InputError(path, "has more than 16 bits", expected="8 or 16 bits per channel")
                 picture = PIL.Image.fromarray(np.rint(deep / 257).astype(np.uint8))
             if np.asarray(picture.convert("RGBA"))[..., 3].min() < 255:
-                raise InputError(path, "is transparent in places", expected="an opaque picture")
+                raise InputError(path, "is transparent in places", expected="an opaque image")
             return np.asarray(picture.convert("RGB"), dtype=np.uint8)
     except InputError:
         raise
     except (PIL.Image.DecompressionBombWarning, PIL.Image.DecompressionBombError) as error:
         raise InputError(path, "is too large", expected="at most 89 megapixels") from error
     except Exception as error:  # decoders raise whatever a broken file leads them to
-        raise InputError(path, "cannot be read as a picture", expected="PNG, JPEG or TIFF") from error
+        raise InputError(path, "cannot be read as an image", expected="PNG, JPEG or TIFF") from error
 
 
 def _side(size: tuple[int, int]) -> int:
-    """Return the height and width up to which a picture gives crops anything."""
+    """Return the height and width up to which an image gives crops anything."""
     return int(np.ceil(max(size) / _MIN_SHARE))
 
 
 @lru_cache(maxsize=8)
 def _load_linear(picture: Picture, size: tuple[int, int]) -> NDArray[np.float32]:
-    """Return a picture in linear light, no larger than crops of it need."""
+    """Return an image in linear light, no larger than crops of it need."""
     image_linear = to_linear(_decode(picture.path, _read_listed(picture), size), "srgb")
     height, width = image_linear.shape[:2]
     excess = min(width / size[0], height / size[1]) * _MIN_SHARE
@@ -326,7 +326,7 @@ def _shrink_to_thumbnail(image: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def _group_alike(thumbnails: Sequence[NDArray[np.float32]]) -> list[list[int]]:
-    """Group the indices of pictures that look alike, mirrored or not, directly or through others."""
+    """Group the indices of images that look alike, mirrored or not, directly or through others."""
     groups: list[list[int]] = []
     if not thumbnails:
         return groups
@@ -360,7 +360,7 @@ def _assign(
 
 
 def _place(group: Sequence[Picture]) -> float:
-    """Return a number in 0..1 that the content of a group's pictures decides."""
+    """Return a number in 0..1 that the content of a group's images decides."""
     least = min(picture.sha256 for picture in group)
     # Hashed again, for the least of many would be nearer to 0 the larger the group.
     return int(_digest(least.encode())[:12], 16) / 16**12

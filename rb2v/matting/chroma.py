@@ -13,32 +13,32 @@ from rb2v.core.color import Response, to_linear
 from rb2v.core.compositing import composite, spread_to_rgb
 from rb2v.core.metrics import mse_to_psnr
 from rb2v.matting import Matte
-from rb2v.matting.backdrop import (
+from rb2v.matting.foreground import ForegroundModel, LocalForeground, weigh
+from rb2v.matting.screen import (
     GREEN,
     YELLOW,
-    Backdrop,
     Plane,
+    Screen,
     color_difference,
     enlarge,
-    estimate_backdrop,
+    estimate_screen,
     shrink,
 )
-from rb2v.matting.foreground import ForegroundModel, LocalForeground, weigh
 
-_LEARN_STRIDE = 2  # the foreground has the same colours in the sharp frames between
+_LEARN_STRIDE = 2  # the foreground has the same colors in the sharp frames between
 _EDGE_SPILL, _EDGE_SPILL_PX = 8.0, 3.0  # how far into the foreground a yellow screen's light is taken off
 _MAX_GLARE = np.float32(1.15)  # brightest the screen can be, relative to its estimate
 _INNER_PX, _OUTER_PX = 8.0, 6.0  # reach of soft edges into the foreground, and of hair out of it
-_SOFTNESS_PX = 2.0  # what lens, colour planes, codec and resampling take from an edge, as a Gaussian's sigma
+_SOFTNESS_PX = 2.0  # what lens, color planes, codec and resampling take from an edge, as a Gaussian's sigma
 
 
 class ChromaMatting:
-    """Key a green screen; the screen's colour and shading come from the take itself."""
+    """Key a green screen; the screen's color and shading come from the take itself."""
 
     needs = "a take before a green screen, --matter background with its weights, or green_screen: false"
 
     def fit(self, frames: NDArray[np.uint8], response: Response, plate: NDArray[np.uint8] | None = None) -> ChromaKey:
-        """Find the screen's colour at every pixel, in the plate or else in the frames.
+        """Find the screen's color at every pixel, in the plate or else in the frames.
 
         Parameters
         ----------
@@ -55,9 +55,9 @@ class ChromaMatting:
             If no green screen is seen.
         """
         frames_linear = [to_linear(frame, response) for frame in frames]
-        backdrop = estimate_backdrop(frames_linear, None if plate is None else to_linear(plate, response))
-        foreground = ForegroundModel([_normalize(frame, backdrop)[2] for frame in frames_linear], backdrop)
-        return ChromaKey(backdrop, foreground, response)
+        screen = estimate_screen(frames_linear, None if plate is None else to_linear(plate, response))
+        foreground = ForegroundModel([_normalize(frame, screen)[2] for frame in frames_linear], screen)
+        return ChromaKey(screen, foreground, response)
 
 
 class ChromaKey:
@@ -65,7 +65,7 @@ class ChromaKey:
 
     Parameters
     ----------
-    backdrop : Backdrop
+    screen : Screen
         What stands behind the foreground.
     foreground : ForegroundModel
         What is known of the foreground.
@@ -73,8 +73,8 @@ class ChromaKey:
         The camera response that is coded in the frames.
     """
 
-    def __init__(self, backdrop: Backdrop, foreground: ForegroundModel, response: Response) -> None:
-        self.backdrop = backdrop
+    def __init__(self, screen: Screen, foreground: ForegroundModel, response: Response) -> None:
+        self.screen = screen
         self._foreground = foreground
         self._response = response
 
@@ -82,12 +82,12 @@ class ChromaKey:
         """Return the mattes of a sharp sequence and of its blurry frame; see `FittedMatting.matte`."""
         n_sharp, height, width = sharp.shape[:3]
         pictures, gains, grids = zip(*map(self._normalize, sharp), strict=True)
-        shading = self.backdrop.measure_shading(np.mean(grids, axis=0))
+        shading = self.screen.measure_shading(np.mean(grids, axis=0))
         size = (width, height)
-        local = self._foreground.learn(grids[::_LEARN_STRIDE], self.backdrop.grid_linear * shading[..., None])
-        own_purity = None if self.backdrop.high == GREEN else enlarge(_measure_purity(local.mean_linear), size)
+        local = self._foreground.learn(grids[::_LEARN_STRIDE], self.screen.grid_linear * shading[..., None])
+        own_purity = None if self.screen.high == GREEN else enlarge(_measure_purity(local.mean_linear), size)
         local = local.enlarged(size)
-        behind = self.backdrop.linear * spread_to_rgb(enlarge(shading, size))
+        behind = self.screen.linear * spread_to_rgb(enlarge(shading, size))
 
         sharp_matte = _empty_matte((n_sharp, height, width))
         mean_linear = np.zeros((height, width, 3), dtype=np.float32)
@@ -106,24 +106,24 @@ class ChromaKey:
         left = composite(light / gain, alpha, behind)
         left -= picture
         # Light that the screen spilled is not part of what is laid back.
-        told = [plane for channel, plane in enumerate(cv2.split(left)) if channel not in self.backdrop.high]
+        told = [plane for channel, plane in enumerate(cv2.split(left)) if channel not in self.screen.high]
         mse = sum(cv2.norm(plane, cv2.NORM_L2SQR) for plane in told) / (len(told) * height * width)
         return sharp_matte, Matte(alpha, light, mse_to_psnr(mse))
 
     def _normalize(self, frame: NDArray[np.uint8]) -> tuple[NDArray[np.float32], np.float32, NDArray[np.float32]]:
-        """Return a frame in linear light with the screen as bright as the backdrop's, its gain, and it on the grid."""
-        return _normalize(to_linear(frame, self._response), self.backdrop)
+        """Return a frame in linear light with its screen as bright as the take's, its gain, and it on the grid."""
+        return _normalize(to_linear(frame, self._response), self.screen)
 
     def _key(self, picture: NDArray[np.float32], local: LocalForeground) -> Plane:
         share = _settle(_sharpen(_bound(local.share(picture))))
-        studio = self.backdrop.studio
+        studio = self.screen.studio
         return share if studio is None else share + studio * (self._key_studio(picture) - share)
 
     def _key_studio(self, picture: NDArray[np.float32]) -> Plane:
         """Return the share of what stands beside the screen, by how little a pixel differs from what is seen there."""
-        low, high = self.backdrop.studio_limits
+        low, high = self.screen.studio_limits
         difference = reduce(np.maximum, cv2.split(np.maximum(low - picture, picture - high)))
-        brightness = reduce(np.maximum, cv2.split(self.backdrop.linear))
+        brightness = reduce(np.maximum, cv2.split(self.screen.linear))
         alpha = np.clip((difference - 0.02 - 0.05 * brightness) / (0.04 + 0.1 * brightness), 0, 1)
         smooth = cv2.GaussianBlur(cv2.medianBlur(alpha.astype(np.float32), 5), (0, 0), 1.0)
         return np.asarray(1 - smooth, dtype=np.float32)
@@ -137,8 +137,8 @@ class ChromaKey:
     ) -> Plane:
         """Key the blurry frame: the mean of the sharp keys, and the key of what the sharp frames leave out between."""
         left_out = weigh(local.weights, picture - mean_linear)
-        if self.backdrop.studio is not None:
-            left_out *= 1 - self.backdrop.studio
+        if self.screen.studio is not None:
+            left_out *= 1 - self.screen.studio
         # Where nothing passes, the sharp frames leave nothing out.
         radius = max(1, min(mean_share.shape) // 50)
         around = np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)
@@ -155,7 +155,7 @@ class ChromaKey:
         alpha: Plane,
         light: NDArray[np.float32],
     ) -> None:
-        """Take the backdrop's light off a picture, and what it spills on the foreground, into the given arrays."""
+        """Take the screen's light off an image, and what it spills on the foreground, into the given arrays."""
         np.subtract(1, np.minimum(share, 1), out=alpha)
         cv2.multiply(behind, spread_to_rgb(share), dst=light)
         cv2.subtract(picture, light, dst=light)
@@ -180,17 +180,17 @@ def _empty_matte(shape: tuple[int, ...]) -> Matte:
 
 
 def _normalize(
-    image_linear: NDArray[np.float32], backdrop: Backdrop
+    image_linear: NDArray[np.float32], screen: Screen
 ) -> tuple[NDArray[np.float32], np.float32, NDArray[np.float32]]:
-    grid_linear = shrink(image_linear, backdrop.grid)
-    gain = backdrop.measure_gain(grid_linear)
+    grid_linear = shrink(image_linear, screen.grid)
+    gain = screen.measure_gain(grid_linear)
     if gain == 1:
         return image_linear, gain, grid_linear
     return image_linear * (1 / gain), gain, grid_linear * (1 / gain)
 
 
 def _measure_purity(color_linear: NDArray[np.float32]) -> Plane:
-    """Return how yellow colours are, relative to their brightness."""
+    """Return how yellow colors are, relative to their brightness."""
     purity = color_difference(color_linear, YELLOW) / (color_linear[..., 1] + np.float32(0.01))
     return np.asarray(np.maximum(purity, 0), dtype=np.float32)
 

@@ -1,9 +1,9 @@
-"""The colours of the foreground around every place, and the linear function of the colour that is the screen's share.
+"""The colors of the foreground around every place, and the linear function of the color that is the screen's share.
 
-In linear light a pixel on the foreground's edge, or swept by it, is ``x = (1 - t) F + t G``, with the screen's colour
+In linear light a pixel on the foreground's edge, or swept by it, is ``x = (1 - t) F + t G``, with the screen's color
 ``G`` at that place and its share ``t``. Where ``F`` is drawn from the opaque foreground nearby, with mean ``mu`` and
 covariance ``S``, the best linear estimate of ``t`` is the one that is 1 on ``G``, 0 on ``mu``, and varies least over
-the foreground's colours: ``t = w (x - mu)`` with ``w ~ S^-1 (G - mu)``. One function for all frames of a sequence
+the foreground's colors: ``t = w (x - mu)`` with ``w ~ S^-1 (G - mu)``. One function for all frames of a sequence
 keeps the mean of its shares the share of its mean.
 """
 
@@ -16,10 +16,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from rb2v.matting.backdrop import YELLOW, Backdrop, Plane, color_difference, enlarge, shrink
+from rb2v.matting.screen import YELLOW, Plane, Screen, color_difference, enlarge, shrink
 
 _PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))  # the upper half of a symmetric 3x3 matrix
-_OPAQUE_BY_DIFFERENCE = 0.15  # screen share by the classic colour difference, up to which a cell may be opaque
+_OPAQUE_BY_DIFFERENCE = 0.15  # screen share by the classic color difference, up to which a cell may be opaque
 _OPAQUE = 0.1  # the same by the local foreground
 _SURE_DEPTH = 3.0  # in cells, from which on a cell is surely foreground alone
 _SKIN_STRANGENESS, _SKIN_PURITY = 0.08, 0.8  # before yellow screens, relative to the screen's own purity
@@ -29,12 +29,12 @@ _MIN_PALETTE_SHARE = 5e-4  # of all cells that are deep inside; rarer colors may
 _FAR_TRUST = np.float32(0.05)  # weight of what is around beside a cell that is all foreground
 _BRIGHTNESS_SPREAD = 1.0  # of the foreground's light about its mean, relative to it: folds and shadows
 _COLOR_SPREAD = 0.035  # in any direction, at the least, with the noise
-_GREY = 0.02  # added to the foreground's colour, which has no hue where it is black
+_GRAY = 0.02  # added to the foreground's color, which has no hue where it is black
 
 
 @dataclass(frozen=True, eq=False)
 class LocalForeground:
-    """The foreground's colours, on a grid or in every pixel."""
+    """The foreground's colors, on a grid or in every pixel."""
 
     mean_linear: NDArray[np.float32]
     """(h, w, 3)"""
@@ -44,42 +44,42 @@ class LocalForeground:
     """(h, w) what is taken off the weighted sum."""
 
     def enlarged(self, size: tuple[int, int]) -> LocalForeground:
-        """Return the same in every pixel of pictures of a width and height."""
+        """Return the same in every pixel of images of a width and height."""
         return LocalForeground(*(enlarge(planes, size) for planes in (self.mean_linear, self.weights, self.offset)))
 
     def share(self, image_linear: NDArray[np.float32]) -> Plane:
-        """Return the screen's share in every pixel of an (h, w, 3) picture; beyond 0..1 where colours are others."""
+        """Return the screen's share in every pixel of an (h, w, 3) image; beyond 0..1 where colors are others."""
         return np.asarray(weigh(self.weights, image_linear) - self.offset, dtype=np.float32)
 
 
 class ForegroundModel:
-    """What is known of a take's foreground: which colours it has, and so where it may be opaque.
+    """What is known of a take's foreground: which colors it has, and so where it may be opaque.
 
     Parameters
     ----------
     grids_linear : sequence of (h, w, 3) ndarray of float32
-        A few frames from all over the take on the backdrop's grid, in linear light, with its screen as bright.
-    backdrop : Backdrop
+        A few frames from all over the take on the screen's grid, in linear light, with its screen as bright.
+    screen : Screen
         What stands behind it.
     """
 
-    def __init__(self, grids_linear: Sequence[NDArray[np.float32]], backdrop: Backdrop) -> None:
-        self._backdrop = backdrop
+    def __init__(self, grids_linear: Sequence[NDArray[np.float32]], screen: Screen) -> None:
+        self._screen = screen
         counts = np.zeros((_PALETTE_BINS,) * 3)
         for grid in grids_linear:
-            deep = self._inside(self._find_opaque(grid, backdrop.grid_linear)) >= 1
+            deep = self._inside(self._find_opaque(grid, screen.grid_linear)) >= 1
             np.add.at(counts, _bins(grid[deep]), 1)
         self._palette = counts >= max(_MIN_PALETTE_SHARE * counts.sum(), 2)
 
     def learn(self, grids_linear: Sequence[NDArray[np.float32]], screen_linear: NDArray[np.float32]) -> LocalForeground:
-        """Learn the foreground's colours in a few frames, where it is found by them, and again by what was learnt.
+        """Learn the foreground's colors in a few frames, where it is found by them, and again by what was learnt.
 
         Parameters
         ----------
         grids_linear : sequence of (h, w, 3) ndarray of float32
             The frames, like those of the model.
         screen_linear : (h, w, 3) ndarray of float32
-            The screen's colour in them, on the grid.
+            The screen's color in them, on the grid.
         """
         known = [self._palette[_bins(grid)] for grid in grids_linear]
         found = [self._find_opaque(grid, screen_linear) for grid in grids_linear]
@@ -90,13 +90,13 @@ class ForegroundModel:
         return local
 
     def _find_opaque(self, grid_linear: NDArray[np.float32], screen_linear: NDArray[np.float32]) -> NDArray[np.bool_]:
-        """Return which cells may be foreground alone, by the classic colour difference."""
-        high = self._backdrop.high
+        """Return which cells may be foreground alone, by the classic color difference."""
+        high = self._screen.high
         own = color_difference(grid_linear, high)
         difference = own / np.maximum(color_difference(screen_linear, high), np.float32(0.01))
         found = difference < _OPAQUE_BY_DIFFERENCE
         if high == YELLOW:
-            # Skin and fair hair are yellow too, but no mixture of this screen and something grey.
+            # Skin and fair hair are yellow too, but no mixture of this screen and something gray.
             strangeness = _strangeness(grid_linear, screen_linear)
             purity = own / np.maximum(grid_linear[..., 1], np.float32(0.01))
             purity /= color_difference(screen_linear, high) / screen_linear[..., 1]
@@ -108,13 +108,13 @@ class ForegroundModel:
         """Return how sure it is that cells are foreground alone: the more, the deeper they lie in what was found."""
         padded = np.pad(found, 1, mode="edge").astype(np.uint8)
         depth = cv2.distanceTransform(padded, cv2.DIST_L2, 3)[1:-1, 1:-1]
-        return np.asarray(np.clip((depth - 1) / _SURE_DEPTH, 0, 1) * self._backdrop.screen_share, dtype=np.float32)
+        return np.asarray(np.clip((depth - 1) / _SURE_DEPTH, 0, 1) * self._screen.screen_share, dtype=np.float32)
 
 
 def learn_local_foreground(
     grids_linear: Sequence[NDArray[np.float32]], opaque: Sequence[Plane], screen_linear: NDArray[np.float32]
 ) -> LocalForeground:
-    """Learn the foreground's colours around every cell from where it is opaque.
+    """Learn the foreground's colors around every cell from where it is opaque.
 
     Parameters
     ----------
@@ -123,11 +123,11 @@ def learn_local_foreground(
     opaque : sequence of (h, w) ndarray of float32
         Which of their cells are foreground alone.
     screen_linear : (h, w, 3) ndarray of float32
-        The screen's colour.
+        The screen's color.
     """
     moments = np.moveaxis(_gather(grids_linear, opaque).astype(np.float64), -1, 0)
     mean = moments[1:4]
-    color = mean + _GREY
+    color = mean + _GRAY
     covariance = [
         product - mean[row] * mean[column] + _BRIGHTNESS_SPREAD**2 * color[row] * color[column]
         for product, (row, column) in zip(moments[4:], _PAIRS, strict=True)
@@ -164,12 +164,12 @@ def _solve(covariance: Sequence[NDArray[np.float64]], difference: NDArray[np.flo
 
 
 def weigh(weights: NDArray[np.float32], image: NDArray[np.float32]) -> Plane:
-    """Return the weighted sum of the channels of an (H, W, 3) picture, with weights of their own in every pixel."""
+    """Return the weighted sum of the channels of an (H, W, 3) image, with weights of their own in every pixel."""
     return np.asarray(cv2.transform(weights * image, np.ones((1, 3), np.float32)), dtype=np.float32)
 
 
 def _gather(grids_linear: Sequence[NDArray[np.float32]], opaque: Sequence[Plane]) -> NDArray[np.float32]:
-    """Return (h, w, 10) moments of the opaque colours about every cell: 1, mean, products of channels.
+    """Return (h, w, 10) moments of the opaque colors about every cell: 1, mean, products of channels.
 
     Where a cell shows no foreground, its moments are those of the cells around, and of ever wider surroundings.
     """
@@ -185,7 +185,7 @@ def _gather(grids_linear: Sequence[NDArray[np.float32]], opaque: Sequence[Plane]
     while max(pyramid[-1].shape[:2]) > 1:
         height, width = pyramid[-1].shape[:2]
         pyramid.append(_by_fours(pyramid[-1], (-(-width // 2), -(-height // 2)), shrink))
-    # Nothing opaque anywhere: anything grey.
+    # Nothing opaque anywhere: anything gray.
     gathered = np.array([[[1, 0.2, 0.2, 0.2, 0.05, 0.04, 0.04, 0.05, 0.04, 0.05]]], dtype=np.float32)
     for level in reversed(pyramid):
         height, width = level.shape[:2]
@@ -205,7 +205,7 @@ def _by_fours(
 
 
 def _strangeness(grid_linear: NDArray[np.float32], screen_linear: NDArray[np.float32]) -> Plane:
-    """Return how far colours lie off the plane of the screen's colour and grey, relative to their brightness."""
+    """Return how far colors lie off the plane of the screen's color and gray, relative to their brightness."""
     across = np.cross(screen_linear, np.ones(3, dtype=np.float32))
     across /= np.linalg.norm(across, axis=-1, keepdims=True)
     distance = np.abs(np.sum(across * grid_linear, axis=-1))

@@ -31,7 +31,7 @@ class Matte:
     premultiplied_linear: NDArray[np.float32]
     """(..., H, W, 3) foreground's light times its share: linear RGB, freed from the old background's light."""
     explained_psnr: float = math.nan
-    """PSNR, in dB, in linear light, of the foreground laid back over what stood behind it, against the picture: low
+    """PSNR, in dB, in linear light, of the foreground laid back over what stood behind it, against the image: low
     where a part of the foreground was lost. Of blurry frames only; NaN elsewhere."""
 
 
@@ -95,7 +95,7 @@ class SampleSource(Protocol):
 
     @property
     def plate(self) -> NDArray[np.uint8] | None:
-        """(H, W, 3) clean background plate in the samples' geometry and colours."""
+        """(H, W, 3) clean background plate in the samples' geometry and colors."""
         ...
 
     def __len__(self) -> int: ...

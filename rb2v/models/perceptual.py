@@ -60,7 +60,7 @@ def convert_perceptual(content: bytes, source: str) -> dict[str, NDArray[np.floa
 def _branch(tree: Tree, name: str, source: str) -> Tree:
     branch: Any = tree.get(name)
     if not isinstance(branch, dict):
-        raise InputError(source, "is missing" if branch is None else "is no mapping", name)
+        raise InputError(source, "is missing" if branch is None else "is not a mapping", name)
     return branch
 
 

@@ -102,7 +102,7 @@ def _build_array(array: _Array, name: str) -> NDArray[np.float32]:
     _, shape, dtype, is_fortran, content = array.state
     sizes = [expect(size, int) for size in expect(shape, tuple)]
     if expect(dtype, _Dtype).code != "f4" or dtype.state[1:2] != ("<",):
-        raise RejectedError(f"{name[:80]!r} is no array of float32")
+        raise RejectedError(f"{name[:80]!r} is not an array of float32")
     if min(sizes, default=0) < 0 or len(expect(content, bytes)) != 4 * math.prod(sizes):
         raise RejectedError(f"{name[:80]!r} holds {len(content)} bytes, which {tuple(sizes)} does not take")
     flat = np.frombuffer(content, dtype="<f4")

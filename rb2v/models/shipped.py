@@ -23,7 +23,7 @@ class ShippedModel:
     sha256: str
     purpose: str
     source: str
-    licence: str
+    license: str
 
 
 class _Entry(BaseModel):
@@ -35,7 +35,7 @@ class _Entry(BaseModel):
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
     purpose: str
     source: str
-    licence: str
+    license: str
 
 
 class _Manifest(BaseModel):
@@ -79,7 +79,7 @@ def read_manifest(path: Path) -> list[ShippedModel]:
             sha256=entry.sha256,
             purpose=entry.purpose,
             source=entry.source,
-            licence=entry.licence,
+            license=entry.license,
         )
         for entry in validate(_Manifest, document, path).models
     ]

@@ -142,7 +142,7 @@ def _check(state: object) -> dict[str, _Tensor]:
         raise RejectedError("holds no tensors by name")
     for name, tensor in state.items():
         if not isinstance(name, str) or not isinstance(tensor, _Tensor):
-            raise RejectedError(f"holds {str(name)[:80]!r}, which is no tensor")
+            raise RejectedError(f"holds {str(name)[:80]!r}, which is not a tensor")
     return state
 
 

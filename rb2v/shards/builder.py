@@ -1,4 +1,4 @@
-"""Build a data set shard by shard, on any executor, and go on where an earlier run was."""
+"""Build a data set shard by shard, on any executor, and resume an earlier run."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from rb2v.io.hdf5 import naming_damage, open_hdf5, own_dataset
 from rb2v.progress import Count
 from rb2v.shards.layout import ShardSample
 from rb2v.shards.manifest import Manifest, ShardEntry, SplitEntry, read_digests, write_manifest
+from rb2v.shards.packing import PackedSample
 from rb2v.shards.writer import ensure_shard
 
 logger = logging.getLogger(__name__)
@@ -30,7 +31,7 @@ class ShardPlan:
     split: Split
     samples: int
     """Number of samples."""
-    read: Callable[[], Iterable[ShardSample]]
+    read: Callable[[], Iterable[ShardSample | PackedSample]]
     """Returns the samples; travels to the worker that writes the shard."""
 
 

@@ -66,11 +66,11 @@ def read_orders(
         for row in rows:
             line = rows.line_num
             if "split" in columns and row["split"] not in SPLITS:
-                raise InputError(path, f"line {line}: {row['split']!r} is no split", "split", " or ".join(SPLITS))
+                raise InputError(path, f"line {line}: {row['split']!r} is not a split", "split", " or ".join(SPLITS))
             if DATA_COLUMN in columns and row[DATA_COLUMN] != data_sha256:
                 raise InputError(path, f"line {line}: is of another data set", DATA_COLUMN, _OF_THIS_DATA_SET)
             if row["order"] not in ("-1", "0", "1"):
-                raise InputError(path, f"line {line}: {row['order']!r} is no order", "order", "1, -1 or 0")
+                raise InputError(path, f"line {line}: {row['order']!r} is not an order", "order", "1, -1 or 0")
             if only_consistent and row["consistent"] not in ("0", "1"):
                 raise InputError(path, f"line {line}: is {row['consistent']!r}", "consistent", "1 or 0")
             too_close = min_margin > 0 and _margin(path, line, row) < min_margin
@@ -82,7 +82,7 @@ def read_orders(
                     raise InputError(path, f"line {line}: {_name(*sample)} has a label already")
                 orders[sample] = 0 if left_out else int(row["order"])
     except csv.Error as error:
-        raise InputError(path, f"is no table ({error})", expected=_EXPECTED) from error
+        raise InputError(path, f"is not a table ({error})", expected=_EXPECTED) from error
     samples = [(split if "split" in columns else "", take, str(index)) for split, take, index in reader.keys]
     if "split" not in columns and reader.split is None and len(set(samples)) < len(samples):
         raise InputError(path, "column is missing, and the splits share a take", "split", _EXPECTED)
@@ -91,7 +91,7 @@ def read_orders(
             raise InputError(path, f"{_name(*sample)} has no label", expected=_OF_THIS_DATA_SET)
     if "split" in columns or reader.split is None:
         for sample in sorted(orders.keys() - set(samples), key=str)[:1]:
-            raise InputError(path, f"{_name(*sample)} is no sample", expected=_OF_THIS_DATA_SET)
+            raise InputError(path, f"{_name(*sample)} is not a sample", expected=_OF_THIS_DATA_SET)
     return tuple(orders[sample] for sample in samples)
 
 

@@ -1,4 +1,4 @@
-"""What stands in a shard: the names, types and shapes of its data sets, and the checksum of a sample."""
+"""Layout of a shard: the names, types and shapes of its data sets, and the checksum of a sample."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ class ShardSample:
     blurry: NDArray[np.uint8]
     """(H, W, 3) RGB."""
     sharp: NDArray[np.uint8]
-    """(N + 1, H, W, 3) RGB, after the colour map."""
+    """(N + 1, H, W, 3) RGB, after the color map."""
     color: NDArray[np.float32]
-    """(3, 4) colour map in linear light."""
+    """(3, 4) color map in linear light."""
     take: str
     subject: str
     category: Category
@@ -53,7 +53,7 @@ class ShardSample:
     position: int
     """Fine-track index of ``x_0``."""
     psnr: float
-    """PSNR of the colour-mapped synthetic blur against the blurry frame, in dB."""
+    """PSNR of the color-mapped synthetic blur against the blurry frame, in dB."""
     order: int = 0
     """+1 keep, -1 reverse, 0 not assigned."""
     composite_psnr: float = math.nan

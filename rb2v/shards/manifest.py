@@ -21,7 +21,7 @@ _DIGEST_KEY = "sha256"
 MAX_SAMPLE_BYTES = 2**30
 """Most bytes of one sample's frames, and of one chunk: more would be a file that is made to exhaust its reader."""
 _MIN_BYTES_PER_SAMPLE = 64  # color, psnr, order, index and position alone take 69
-_MAX_MANIFEST_BYTES = 2**26  # 64 MB, the list of some 100,000 shards; more is no manifest
+_MAX_MANIFEST_BYTES = 2**26  # 64 MB, the list of some 100,000 shards; more is not a manifest
 
 _PLAIN_FILE = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 

@@ -61,7 +61,7 @@ class ShardReader:
 
     def __init__(self, folder: str | PathLike[str], split: Split | None = None) -> None:
         if split is not None and split not in SPLITS:
-            raise InputError(folder, f"{split!r} is no split", expected=" or ".join(SPLITS))
+            raise InputError(folder, f"{split!r} is not a split", expected=" or ".join(SPLITS))
         self.folder = Path(folder)
         self.split = split
         self.manifest: Manifest = read_manifest(self.folder)

@@ -20,16 +20,18 @@ from rb2v.shards.layout import (
     NUMBER_TYPES,
     TEXT_NAMES,
     ShardSample,
-    check_sample,
     find_lost_rows,
-    sample_checksum,
 )
 from rb2v.shards.manifest import ShardEntry
-from rb2v.shards.tiles import append_tiles, create_tiles
+from rb2v.shards.packing import PackedSample, pack_sample
+from rb2v.shards.tiles import append_packed, create_tiles
 
 
 def ensure_shard(
-    path: Path, n_samples: int, samples: Callable[[], Iterable[ShardSample]], known_sha256: str | None = None
+    path: Path,
+    n_samples: int,
+    samples: Callable[[], Iterable[ShardSample | PackedSample]],
+    known_sha256: str | None = None,
 ) -> ShardEntry:
     """Write a shard unless an earlier run did, and return its line in the manifest.
 
@@ -66,15 +68,15 @@ def _describe(path: Path, n_samples: int) -> ShardEntry:
     return ShardEntry(path.name, n_samples, path.stat().st_size, sha256_of(path))
 
 
-def write_shard(path: Path, samples: Iterable[ShardSample]) -> ShardEntry:
+def write_shard(path: Path, samples: Iterable[ShardSample | PackedSample]) -> ShardEntry:
     """Write samples to one shard, whole or not at all; the same samples give the same bytes.
 
     Parameters
     ----------
     path : Path
         The file to write.
-    samples : iterable of ShardSample
-        At least one, all of one size; drawn one at a time.
+    samples : iterable of ShardSample or PackedSample
+        At least one, all of one size; drawn one at a time. Packed ones are written as they are.
 
     Returns
     -------
@@ -93,21 +95,19 @@ def write_shard(path: Path, samples: Iterable[ShardSample]) -> ShardEntry:
     marks: list[NDArray[np.bool_] | None] = []
     with whole_file(path) as temporary, create_hdf5(temporary) as file:
         for sample in samples:
-            check_sample(sample)
+            packed = sample if isinstance(sample, PackedSample) else pack_sample(sample)
             for name in FRAME_NAMES:
-                frames = getattr(sample, name)
-                dataset = file[name] if checksums else create_tiles(file, name, frames.shape)
-                if frames.shape != dataset.shape[1:]:
-                    raise ValueError(
-                        f"{name} of sample {len(checksums)} is {frames.shape}, of the first {dataset.shape[1:]}"
-                    )
-                append_tiles(dataset, frames)
+                shape = packed.shapes[name]
+                dataset = file[name] if checksums else create_tiles(file, name, shape)
+                if shape != dataset.shape[1:]:
+                    raise ValueError(f"{name} of sample {len(checksums)} is {shape}, of the first {dataset.shape[1:]}")
+                append_packed(dataset, packed.tiles[name])
             for name, values in rows.items():
-                values.append(getattr(sample, name))
-            marks.append(sample.is_interpolated)
+                values.append(packed.values[name])
+            marks.append(packed.is_interpolated)
             if (marks[-1] is None) != (marks[0] is None):
                 raise ValueError(f"sample {len(marks) - 1} says of no frame whether it is interpolated, or alone does")
-            checksums.append(sample_checksum(sample))
+            checksums.append(packed.checksum)
         if not checksums:
             raise ValueError(f"{path.name}: a shard needs at least one sample")
         for name in TEXT_NAMES:

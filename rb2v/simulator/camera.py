@@ -1,4 +1,4 @@
-"""A simulated camera: exposure in linear light, the sensor's colours and noise, the response, the housing's border."""
+"""A simulated camera: exposure in linear light, the sensor's colors and noise, the response, the housing's border."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _Drawn = TypeVar("_Drawn", NDArray[np.float32], NDArray[np.float32] | None)
 
 
 class NoiseBank:
-    """Standard normal noise for many pictures, drawn once and read from a random place each time.
+    """Standard normal noise for many images, drawn once and read from a random place each time.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ class SimulatedCamera:
     scene_to_view: Homography
     """From the scene's plane to this camera's pixels."""
     mixing: NDArray[np.float64]
-    """(3, 3) from the scene's colours to this sensor's, in linear light."""
+    """(3, 3) from the scene's colors to this sensor's, in linear light."""
     response: Response
     exposure_seconds: float
     n_instants: int
@@ -64,9 +64,9 @@ class SimulatedCamera:
     read_noise: float
     """Standard deviation of the read noise, in linear light."""
     border: tuple[float, float, float, float]
-    """Black border of the housing as shares of the picture: left, top, right, bottom."""
+    """Black border of the housing as shares of the image: left, top, right, bottom."""
     readout_seconds: float = 0.0
-    """From the first row's centre of exposure to the last row's; 0 for a global shutter."""
+    """From the first row's center of exposure to the last row's; 0 for a global shutter."""
     sensor_height: int | None = None
     """Rows of the sensor that is read out; None for those of the view."""
     view_to_sensor: Homography | None = None
@@ -103,7 +103,7 @@ class SimulatedCamera:
         Returns
         -------
         (H, W, 4) ndarray of float32, or None
-            Linear light times opacity in this sensor's colours, and opacity; None where the scene knows no foreground.
+            Linear light times opacity in this sensor's colors, and opacity; None where the scene knows no foreground.
 
         Raises
         ------
@@ -166,7 +166,7 @@ class SimulatedCamera:
         return places[:, 0].reshape(height, width), places[:, 1].reshape(height, width)
 
     def row_delays(self) -> NDArray[np.float64]:
-        """Return how much later than the frame's time each pixel's centre of exposure is, in seconds.
+        """Return how much later than the frame's time each pixel's center of exposure is, in seconds.
 
         Returns
         -------
@@ -213,7 +213,7 @@ class SimulatedCamera:
             )
 
     def develop(self, linear: NDArray[np.float32], noise: NoiseBank | None) -> NDArray[np.uint8]:
-        """Return the 8-bit picture of an exposure: border, noise, response; no noise where ``noise`` is None."""
+        """Return the 8-bit image of an exposure: border, noise, response; no noise where ``noise`` is None."""
         drawn = None if noise is None else noise.draw(linear.shape)
         image = np.empty(linear.shape, dtype=np.uint8)
         for first in range(0, len(linear), _ROWS_AT_ONCE):

@@ -1,4 +1,4 @@
-"""What can be set about a simulated session."""
+"""Configuration of a simulated session."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class SimulateConfig:
     blurry_exposure_seconds: _Length | None = None
     """Shutter of the blurry camera; None for the rig's own, which its blur samples make up."""
     blurry_readout_seconds: _Seconds = 0.0
-    """Rolling shutter of the blurry camera: from the first row's centre of exposure to the last row's."""
+    """Rolling shutter of the blurry camera: from the first row's center of exposure to the last row's."""
     sharp_readout_seconds: _Seconds = 0.0
     """Rolling shutter of the sharp camera, likewise."""
     motion: _Motion = 1.0

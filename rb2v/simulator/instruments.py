@@ -1,4 +1,4 @@
-"""What a simulated camera writes of itself: its rotation, its exposure, and the time of day that its clock shows."""
+"""Telemetry of a simulated camera: its rotation, its exposure, and the time of day of its clock."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rb2v.simulator.scene import LayeredScene, Motion, Scene
 GYRO_RATE_HZ = 200.0  # a step of 5 ms, a quarter of what the gyro offset is believed to
 SHUTTER_RATE_HZ = 25.0  # one value per blurry frame
 
-_FOCAL_WIDTHS = 1.2  # focal length in widths of the picture: 45 degrees across
+_FOCAL_WIDTHS = 1.2  # focal length in widths of the image: 45 degrees across
 _GYRO_NOISE = 2e-3  # rad/s, of bias and noise: a tenth of a degree a second
 _DAY_SECONDS = 24 * 3600  # timecodes begin again at midnight
 _MAX_TIMECODE_RATE = 255  # the number of a frame is one byte
@@ -24,16 +24,16 @@ _MAX_TIMECODE_RATE = 255  # the number of a frame is one byte
 def rotation_speed(
     motion: Motion | None, times_seconds: NDArray[np.float64], picture_width_px: int
 ) -> NDArray[np.float64]:
-    """Return the speed of a rig's rotation about x, y and the optical axis, as its pictures show it.
+    """Return the speed of a rig's rotation about x, y and the optical axis, as its images show it.
 
     Parameters
     ----------
     motion : Motion or None
-        The rig's, from the scene's plane to the picture; None where it stands still.
+        The rig's, from the scene's plane to the image; None where it is static.
     times_seconds : (n,) ndarray of float64
         Times of the scene.
     picture_width_px : int
-        Width of the picture, of which the focal length is 1.2 times as much.
+        Width of the image, of which the focal length is 1.2 times as much.
 
     Returns
     -------

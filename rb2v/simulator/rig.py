@@ -23,8 +23,8 @@ from rb2v.simulator.studio import studio_scene
 _SHARP_TAIL_SECONDS = 0.2  # by which the sharp recording goes on, for windows of the last blurry frames
 _MAX_CLOCK_ERROR_SECONDS = 1.0  # either way: two cameras are within the 2.5 s that timecodes are believed to
 _FILMING_HOURS = (8, 18)  # daylight
-_FOCAL_WIDTHS = 0.8  # focal length in widths of the picture: 64 degrees across
-_MAX_OFF_CENTER = 0.01  # of the principal point, in widths of the picture
+_FOCAL_WIDTHS = 0.8  # focal length in widths of the image: 64 degrees across
+_MAX_OFF_CENTER = 0.01  # of the principal point, in widths of the image
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +44,7 @@ class SimulatedRig:
 
     @property
     def color(self) -> NDArray[np.float64]:
-        """The true (3, 4) colour map in linear light, sharp camera to blurry camera."""
+        """The true (3, 4) color map in linear light, sharp camera to blurry camera."""
         return np.column_stack([self.blurry.mixing @ np.linalg.inv(self.sharp.mixing), np.zeros(3)])
 
     def to_sharp(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -57,7 +57,7 @@ class SimulatedRig:
         return self.blurry if which == "blurry" else self.sharp
 
     def during(self, plan: TakePlan) -> SimulatedRig:
-        """Return the rig as it stands in a take: knocked out of place since the calibration, if at all."""
+        """Return the rig as it stands in a take: misaligned out of place since the calibration, if at all."""
         if not self.config.bump_px:
             return self
         rng = np.random.default_rng([self.config.seed, 12, plan.scene_seed])
@@ -125,7 +125,7 @@ def build_rig(config: SimulateConfig, photos: tuple[Path, ...]) -> SimulatedRig:
     InputError
         If the capture configuration cannot be read.
     Rb2vError
-        If an exposure or a read-out is longer than a frame of the rig, or a lens bends the picture's corners back.
+        If an exposure or a read-out is longer than a frame of the rig, or a lens bends the image's corners back.
     """
     rig = read_rig(find_rig(config.rig))
     _check_times(config, rig)
@@ -182,7 +182,7 @@ def _lenses(config: SimulateConfig) -> dict[Camera, Lens | None]:
         )
         lens = Lens(matrix, np.array([k1, 0.0, 0.0, 0.0, 0.0])) if k1 else None
         if lens is not None and not np.isfinite(largest_displacement_px(lens, config.size)):
-            raise Rb2vError(f"distortion {k1:g} bends the picture's corners back; expected a weaker one")
+            raise Rb2vError(f"distortion {k1:g} bends the image's corners back; expected a weaker one")
         lenses[which] = lens
     return lenses
 
@@ -208,7 +208,7 @@ def _small_homography(rng: np.random.Generator, size: tuple[int, int]) -> Homogr
 
 
 def _mixing(rng: np.random.Generator) -> NDArray[np.float64]:
-    """Return a sensor's colour mixing: each row sums to its channel's gain, so that grey stays nearly grey."""
+    """Return a sensor's color mixing: each row sums to its channel's gain, so that gray stays nearly gray."""
     crosstalk = rng.uniform(0.0, 0.07, (3, 3))
     np.fill_diagonal(crosstalk, 0.0)
     mixing = np.eye(3) * (1 - crosstalk.sum(axis=1, keepdims=True)) + crosstalk
@@ -216,7 +216,7 @@ def _mixing(rng: np.random.Generator) -> NDArray[np.float64]:
 
 
 def frame_times(rig: SimulatedRig, plan: TakePlan, which: Camera) -> NDArray[np.float64]:
-    """Return the scene times, in seconds, at the centres of a recording's exposures."""
+    """Return the scene times, in seconds, at the centers of a recording's exposures."""
     if which == "blurry":
         return np.arange(max(int(plan.seconds * rig.rig.blurry_fps), 1)) / rig.rig.blurry_fps
     n_frames = int((plan.offset_seconds + plan.seconds + _SHARP_TAIL_SECONDS) * rig.rig.sharp_fps)

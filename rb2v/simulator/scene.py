@@ -1,6 +1,6 @@
 """Scenes in continuous time: what can be rendered at any instant through any homography, in linear light.
 
-A scene lives on a plane whose unit is a pixel of the reference view, with the origin at that view's centre.
+A scene lives on a plane whose unit is a pixel of the reference view, with the origin at that view's center.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class Motion:
     scale: Wave = Wave(center=1.0)
 
     def at(self, time_seconds: float) -> Homography:
-        """Return the similarity from the mover's own frame, origin at its centre, to the plane."""
+        """Return the similarity from the mover's own frame, origin at its center, to the plane."""
         angle, scale = np.deg2rad(self.angle_degrees(time_seconds)), self.scale(time_seconds)
         cosine, sine = scale * np.cos(angle), scale * np.sin(angle)
         return np.array(
@@ -294,7 +294,7 @@ class LayeredScene:
     """A wall behind moving cut-outs, all under the motion of the rig itself."""
 
     wall: NDArray[np.float32]
-    """(H, W, 3) linear light, centred on the plane's origin."""
+    """(H, W, 3) linear light, centered on the plane's origin."""
     movers: Sequence[Mover]
     rig_motion: Motion
     """From the plane to the reference view."""
@@ -442,7 +442,7 @@ class LayeredScene:
         return total
 
     def with_motion(self, share: float) -> LayeredScene:
-        """Return the same scene with every movement multiplied; with 0 it stands still."""
+        """Return the same scene with every movement multiplied; with 0 it is static."""
         movers = [replace(mover, motion=mover.motion.scaled(share)) for mover in self.movers]
         shadows = [replace(shadow, motion=shadow.motion.scaled(share)) for shadow in self.shadows]
         return LayeredScene(self.wall, movers, self.rig_motion.scaled(share), self.green_screen, shadows)

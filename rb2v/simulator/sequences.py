@@ -1,6 +1,6 @@
 """Short sequences straight from scenes, without cameras: what networks can be trained on within minutes.
 
-The scenes are street-like: a camera that pans before a wall of photographs, and objects before it. How the picture
+The scenes are street-like: a camera that pans before a wall of photographs, and objects before it. How the image
 moves is known of every sequence.
 """
 
@@ -43,7 +43,7 @@ _OBJECT_RADIUS = (0.1, 0.2)  # shares of the side, likewise
 _PAN = {"single": (0.06, 0.2), "mixed": (0.04, 0.16), "blocks": (0.0, 0.0)}
 _OBJECT = {"single": (0.0, 0.03), "mixed": (0.04, 0.2), "blocks": (0.2, 0.35)}
 _N_OBJECTS = {"single": (0, 2), "mixed": (3, 7), "blocks": (1, 2)}
-_BLOCK_RADIUS = (0.2, 0.26)  # shares of the side; a block stays in the picture
+_BLOCK_RADIUS = (0.2, 0.26)  # shares of the side; a block stays in the image
 _BLOCK_LIGHT = (0.3, 1.0)  # linear, of each channel
 _BLOCK_WALL_LIGHT = 0.02  # nearly black, and darker than any block
 
@@ -89,7 +89,7 @@ class SimulatedTake:
         return _draw_instants(self._rng(index))
 
     def motion_px(self, index: int) -> NDArray[np.float64]:
-        """Return how far the picture moves from the first sharp frame of a sequence to the last, without rendering.
+        """Return how far the image moves from the first sharp frame of a sequence to the last, without rendering.
 
         Returns
         -------

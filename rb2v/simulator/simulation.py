@@ -54,7 +54,7 @@ def simulate(
     config : SimulateConfig
         What to simulate.
     photos_dir : Path, optional
-        Folder of pictures to take textures from, in place of those that scikit-image ships.
+        Folder of images to take textures from, in place of those that scikit-image ships.
     video : Path, optional
         A clip that becomes the scene of a single take, one of its frames per tick of the 600 fps blur track.
     green_screen : bool
@@ -72,7 +72,7 @@ def simulate(
     Raises
     ------
     InputError
-        If a picture or clip cannot be read, or the clip is to be shown with a shutter or a motion that needs more
+        If an image or clip cannot be read, or the clip is to be shown with a shutter or a motion that needs more
         than its ticks.
     ConfigMismatchError
         If the folders were made with another configuration.
@@ -172,7 +172,7 @@ def _capture_targets(out_dir: Path, rig: SimulatedRig) -> str:
 
 
 def _capture(rig: SimulatedRig, which: Camera, scene: Scene, path: Path, noise: NoiseBank) -> None:
-    # Of what stands still an instant is enough, under any shutter.
+    # Of what is static an instant is enough, under any shutter.
     camera = dataclasses.replace(rig.camera(which), n_instants=1, readout_seconds=0.0)
     image = camera.develop(camera.expose(scene, 0.0), noise if rig.config.noise else None)
     with whole_file(path) as temporary:

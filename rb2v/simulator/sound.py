@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rb2v.artifacts import Camera
-from rb2v.io.video import Sound
+from rb2v.io.sound import Sound
 from rb2v.simulator.plans import TakePlan
 from rb2v.simulator.rig import SimulatedRig
 

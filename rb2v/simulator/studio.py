@@ -1,6 +1,6 @@
 """Green-screen scenes: an uneven screen, and before it a head with its hair or a fast hand with a fringed sleeve.
 
-Lengths are shares of the picture's height; the finest things have the widths they would have at the data set's 448
+Lengths are shares of the image's height; the finest things have the widths they would have at the data set's 448
 pixels.
 """
 
@@ -24,7 +24,7 @@ _CLOTH_LINEAR = np.array([(0.5, 0.47, 0.44), (0.35, 0.06, 0.07), (0.05, 0.07, 0.
 _SPILL = (0.03, 0.12)  # of the screen's light, well inside the foreground and at its edges
 _SHADOW = 0.25  # of the screen's light, at most
 _WRINKLES = 0.02  # standard deviation, relative to the screen's light
-_SMALL_SCREEN_HALF = 0.36  # its width, at most; narrower where that is more than three tenths of the picture's width
+_SMALL_SCREEN_HALF = 0.36  # its width, at most; narrower where that is more than three tenths of the image's width
 _SMALL_SCREEN_TOP = -0.36  # from the middle
 _STRAND_WIDTHS = (0.5 / 500, 2.0 / 500)  # the data set shows about nine tenths of the height in 448 pixels
 _N_STRAND_POINTS = 24  # of a hair: a polygon that looks like a curve
@@ -49,7 +49,7 @@ def studio_scene(
     hand : bool
         A fast hand in place of a head on its shoulders.
     small_screen : bool
-        A screen over the middle of the picture only, in a studio that stands around it, and a foreground that now and
+        A screen over the middle of the image only, in a studio that stands around it, and a foreground that now and
         then moves over its edge.
     """
     rng = np.random.default_rng(seed)
@@ -226,7 +226,7 @@ def _cast_shadow(movers: Sequence[Mover], height: int) -> Shadow:
 
 
 def _without_green(photo: Texture) -> Texture:
-    """Return the photograph with green held to the larger of red and blue: nobody wears the screen's colour."""
+    """Return the photograph with green held to the larger of red and blue: nobody wears the screen's color."""
     limited = photo.copy()
     np.minimum(limited[..., 1], np.maximum(limited[..., 0], limited[..., 2]), out=limited[..., 1])
     return limited

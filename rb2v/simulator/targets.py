@@ -1,4 +1,4 @@
-"""Calibration targets as still scenes: chessboards in several poses, a 24-patch colour checker, a photo wall."""
+"""Calibration targets as still scenes: chessboards in several poses, a 24-patch color checker, a photo wall."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def wall_scene(photos: Sequence[Path], size: tuple[int, int], seed: int) -> Laye
 
 
 def checker_scene(size: tuple[int, int]) -> LayeredScene:
-    """Build a 24-patch colour checker before a grey wall."""
+    """Build a 24-patch color checker before a gray wall."""
     wall = np.full((size[1], size[0], 3), 0.18, dtype=np.float32)
     patch = max(round(size[1] * 0.09), 6)
     gap = max(patch // 5, 1)
@@ -82,7 +82,7 @@ def _chessboard(square_px: int) -> NDArray[np.float32]:
 
 
 def _posed(rgba: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-    """Return the picture tilted in space, on a transparent ground."""
+    """Return the image tilted in space, on a transparent ground."""
     height, width = rgba.shape[:2]
     margin = height // 6
     corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], dtype=np.float32) + margin

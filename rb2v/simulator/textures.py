@@ -1,4 +1,4 @@
-"""What simulated scenes are made of: photographs in linear light, and soft-edged shapes."""
+"""Material of simulated scenes: photographs in linear light, and soft-edged shapes."""
 
 from __future__ import annotations
 
@@ -30,23 +30,23 @@ def list_photos(folder: Path | None = None, *, more: bool = False) -> list[Path]
     Parameters
     ----------
     folder : Path, optional
-        Folder of pictures.
+        Folder of images.
     more : bool
-        Whether pictures of ground, stars and an eye are among those of scikit-image; a session's scenes have none.
+        Whether images of ground, stars and an eye are among those of scikit-image; a session's scenes have none.
 
     Raises
     ------
     InputError
-        If it is no folder, holds no picture, or a file with a picture's suffix that cannot be read.
+        If it is not a folder, holds no image, or a file with an image's suffix that cannot be read.
     """
     if folder is None:
         names = sorted(_PACKAGED_PHOTOS + _MORE_PHOTOS) if more else _PACKAGED_PHOTOS
         return [Path(str(files("skimage").joinpath("data", name))) for name in names]
     if not folder.is_dir():
-        raise InputError(folder, "is no folder", expected="a folder of pictures")
+        raise InputError(folder, "is not a folder", expected="a folder of images")
     paths = sorted(path for path in folder.glob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
     if not paths:
-        raise InputError(folder, "holds no picture", expected=", ".join(IMAGE_SUFFIXES))
+        raise InputError(folder, "holds no image", expected=", ".join(IMAGE_SUFFIXES))
     for path in paths:
         read_image(path)
     return paths
@@ -215,7 +215,7 @@ def _fill(polygons: Sequence[NDArray[np.float64]], size: tuple[int, int]) -> NDA
 
 
 def _soften(mask: NDArray[np.uint8]) -> NDArray[np.float32]:
-    # Edges are twice as soft as the lens, and nothing of the shape touches the rim of its picture.
+    # Edges are twice as soft as the lens, and nothing of the shape touches the rim of its image.
     mask[:_RIM_PX] = mask[-_RIM_PX:] = 0
     mask[:, :_RIM_PX] = mask[:, -_RIM_PX:] = 0
     alpha = np.asarray(cv2.GaussianBlur(mask.astype(np.float32) / 255, (0, 0), 2 * LENS_SIGMA_PX), dtype=np.float32)

@@ -24,7 +24,7 @@ SCENES_VERSION = 4
 
 
 def digest_inputs(rig: SimulatedRig) -> dict[str, Any]:
-    """Return what, beside the configuration, decides what the pictures show."""
+    """Return what, beside the configuration, decides what the images show."""
     return {
         "scenes_version": SCENES_VERSION,
         "rig_settings": dataclasses.asdict(rig.rig),
@@ -89,7 +89,7 @@ def write_truth(truth_dir: Path, rig: SimulatedRig, plans: tuple[TakePlan, ...],
 
 @dataclass(frozen=True, eq=False)
 class Truth:
-    """The answer to a simulated session: the cameras and the takes, from which every picture can be rendered again."""
+    """The answer to a simulated session: the cameras and the takes, from which every image can be rendered again."""
 
     rig: SimulatedRig
     takes: tuple[TakePlan, ...]

@@ -73,7 +73,7 @@ def run(
 ) -> Path:
     """Write a data set of simulated sequences and return its manifest; finished shards are skipped.
 
-    How the picture moves in every sample is told apart from the data, by ``motion.csv`` in `truth_folder`.
+    How the image moves in every sample is told apart from the data, by ``motion.csv`` in `truth_folder`.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def run(
     config : SequencesConfig
         What to simulate.
     photos_dir : Path, optional
-        Folder of pictures to take textures from, in place of those that scikit-image ships; the splits share none.
+        Folder of images to take textures from, in place of those that scikit-image ships; the splits share none.
     executor : Executor, optional
         Where the shards are written; here, by default.
     progress : callable, optional
@@ -92,18 +92,18 @@ def run(
     Raises
     ------
     InputError
-        If the pictures cannot be used or are less than two, or the truth would lie within the data.
+        If the images cannot be used or are less than two, or the truth would lie within the data.
     ConfigMismatchError
         If the folder, or that of the truth, was made with another configuration.
     """
     executor = executor or SerialExecutor()
     show = progress or (lambda done, total, label: None)
     truth_dir = truth_folder(out_dir)
-    # A copy of a picture would stand in both splits.
+    # A copy of an image would stand in both splits.
     by_digest = {sha256_of(path): path for path in reversed(list_photos(photos_dir, more=True))}
     digests = {path: digest for digest, path in sorted(by_digest.items(), key=lambda item: item[1])}
     if len(digests) < 2:
-        raise InputError(photos_dir or "photos", "holds one picture", expected="two or more: the splits share none")
+        raise InputError(photos_dir or "photos", "holds one image", expected="two or more: the splits share none")
     photos = {split: split_photos(tuple(digests), split) for split in SPLITS}
     made_with = {
         **dataclasses.asdict(config),

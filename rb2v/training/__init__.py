@@ -1,1 +1,1 @@
-"""What trainings share: samples as tensors, their order, processes, states to go on from, curves and intervals."""
+"""Common ground of trainings: samples as tensors, their order, processes, saved states, curves and intervals."""

@@ -1,4 +1,4 @@
-"""How far the figures of a split may be off: bootstrap over takes, because the sequences of a take are alike."""
+"""Intervals of the figures of a split: bootstrap over takes, because the sequences of a take are alike."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ def make_loader(
     workers: int = 2,
     **options: Any,  # noqa: ANN401 - the options of DataLoader
 ) -> ShardLoader:
-    """Return a loader of seeded, mixed batches that can go on where it was stopped.
+    """Return a loader of seeded, mixed batches that can resume stopped.
 
     Parameters
     ----------

@@ -66,7 +66,7 @@ def run_steps(
     Parameters
     ----------
     state : TrainingState
-        Resumed, if there was anything to go on from.
+        Resumed, if there was anything to resume from.
     options : StepOptions
         How many steps, and how often what is written.
     optimizer : Optimizer

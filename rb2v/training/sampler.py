@@ -1,4 +1,4 @@
-"""Which samples come next, for every process that trains and wherever training was stopped."""
+"""Order of the samples, for every process that trains and wherever training was stopped."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class ShardSampler(Sampler[int]):
         return iter(shared[self.rank :: self.world_size][start:].tolist())
 
     def state_dict(self, position: int) -> dict[str, Any]:
-        """Return what another process needs to go on from here.
+        """Return what another process needs to resume from here.
 
         A loader's workers run ahead, so that the sampler cannot tell what was used: ``make_loader`` counts it.
 

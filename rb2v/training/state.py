@@ -1,4 +1,4 @@
-"""What a training has done so far, on disk: from there a stopped run goes on."""
+"""State of a training on disk, from which a stopped run resumes."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class TrainingState:
     out_dir : Path
         Where the state is kept.
     config : mapping
-        What is trained, and how; a state of anything else is refused.
+        What is trained, and how; a state of anything else is rejected.
     data_sha256 : str
         Digest of the manifest of the data.
     n_steps : int

@@ -1,4 +1,4 @@
-"""What every step of a training ends with, whatever is trained."""
+"""End of every step of a training, whatever is trained."""
 
 from __future__ import annotations
 

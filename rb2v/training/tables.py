@@ -43,10 +43,10 @@ def read_table(path: Path, columns: Sequence[str], *, texts: Sequence[str], expe
             na_values={name: ["", "nan", "NaN"] for name in numbers},
         )
     except (pd.errors.ParserError, pd.errors.EmptyDataError, ValueError) as error:
-        raise InputError(path, f"is no table ({error})", expected=expected) from error
+        raise InputError(path, f"is not a table ({error})", expected=expected) from error
     for name in columns:
         if name not in table:
             raise InputError(path, "column is missing", name, expected)
         if len(table) and name not in texts and not is_numeric_dtype(table[name]):
-            raise InputError(path, "holds what is no number", name, expected)
+            raise InputError(path, "holds a value that is not a number", name, expected)
     return table

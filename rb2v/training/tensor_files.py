@@ -94,13 +94,13 @@ def read_tensors(path: Path, expected: str) -> tuple[dict[str, Any], dict[str, T
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
     except Exception as error:  # of sizes that no tensor has, torch raises what it likes
-        raise InputError(path, "is no safetensors file, or is cut short", expected=expected) from error
+        raise InputError(path, "is not a safetensors file, or is cut short", expected=expected) from error
     try:
         header = parse_json(metadata.get(_METADATA_KEY, ""))
     except ValueError as error:
         raise InputError(path, "holds no rb2v header", _METADATA_KEY, expected=expected) from error
     if not isinstance(header, dict):
-        raise InputError(path, "is no JSON object", _METADATA_KEY, expected=expected)
+        raise InputError(path, "is not a JSON object", _METADATA_KEY, expected=expected)
     return header, tensors
 
 
@@ -129,7 +129,7 @@ def fill(path: Path, network: nn.Module, tensors: Mapping[str, Tensor], kind: st
             raise InputError(path, "is missing", name, expected)
         if name not in wanted:
             shown = name.encode("unicode_escape").decode()[:80]
-            raise InputError(path, f"is no tensor of {kind}", shown)
+            raise InputError(path, f"is not a tensor of {kind}", shown)
         tensor = tensors[name]
         alike = (
             {describe(wanted[name]), describe(wanted[name].half())}

@@ -240,7 +240,7 @@ def test_mattes_are_measured_for_green_screens_only(values):
     parts = ("alpha_", "plain_key", "blur_residual", "composite_", "green_fringe")
     assert {take for take, metric in values if metric.startswith(parts)} == {"hand_train"}
     for kind in ("sharp", "blurry"):
-        # Of 96 pixels many are edges: in pictures of 448 the target is 0.01.
+        # Of 96 pixels many are edges: in images of 448 the target is 0.01.
         assert 0 < values["hand_train", f"alpha_mad.{kind}"] < 0.022
         for prefix in ("", "plain_key."):
             mad = values["hand_train", f"{prefix}alpha_mad.{kind}"]
@@ -293,7 +293,7 @@ def test_pictures_of_one_s_own_are_drawn_again_where_they_are_given(session, sha
 
     assert fidelities() == [None, None]
     assert (
-        "not held against the true foreground: the pictures that stand behind"
+        "not compared with the true foreground: the images that stand behind"
         in (tmp_path / "out" / "report.html").read_text()
     )
     assert min(fidelities(backgrounds_dir=pictures)) > 28
@@ -422,7 +422,7 @@ def test_the_order_network_s_answers_are_read(values):
     assert values["", "mean_brightness.con@3"] == 50
     assert values["", "network.labels_flipped"] == 50
     assert values["", "mean_brightness.labels_flipped"] == 100
-    assert values["t", "labelled_keep"] == 25
+    assert values["t", "labeled_keep"] == 25
     assert values["t", "consistent"] == 50
 
 
@@ -444,7 +444,7 @@ def test_takes_of_labels_keep_their_names(run_dir, tmp_path):
     other = shutil.copytree(run_dir, tmp_path / "run")
     lines = "".join(f"test,{take},0,1,1\n" for take in ("001", "1", "nan"))
     (other / "order_labels.csv").write_text("split,take,blurry_index,order,consistent\n" + lines)
-    takes = [score.take for score in order_section.report(other).scores if score.metric == "labelled_keep"]
+    takes = [score.take for score in order_section.report(other).scores if score.metric == "labeled_keep"]
     assert takes == ["001", "1", "nan"]
 
 

@@ -93,7 +93,7 @@ class TestRun:
 
     def test_the_report_holds_all_sections_and_pictures(self, suite):
         page = (suite / "report.html").read_text(encoding="utf-8")
-        for title in ("Methods", "Table 2", "Table 6", "Figure 2", "Figure 6", "Blurry pictures"):
+        for title in ("Methods", "Table 2", "Table 6", "Figure 2", "Figure 6", "Blurry images"):
             assert title in page
         assert page.count("data:image/jpeg") >= 3 * 5 + 5 + 5
         with (suite / "results.csv").open(encoding="utf-8", newline="") as file:

@@ -91,7 +91,7 @@ def test_a_stopped_suite_goes_on(data, suite, tmp_path):
     assert len(kept) == len(lines)
     assert kept[1] == ",".join(marked)
     path.write_text("set_name\nother\n")
-    with pytest.raises(InputError, match=r"linear\.csv: is no table of measurements"):
+    with pytest.raises(InputError, match=r"linear\.csv: is not a table of measurements"):
         InterpolationSuite(data, config).run(out)
 
 
@@ -115,8 +115,8 @@ def test_methods_without_weights_are_listed(data, tmp_path, monkeypatch):
     ("names", "problem"),
     [
         ((), "holds no triplet"),
-        (("a.png", "b.png"), "holds 2 pictures"),
-        (("a.png", "b.png", "c.png", "d.png"), "holds 4 pictures"),
+        (("a.png", "b.png"), "holds 2 images"),
+        (("a.png", "b.png", "c.png", "d.png"), "holds 4 images"),
     ],
 )
 def test_folders_that_are_no_triplets_are_named(tmp_path, names, problem):

@@ -95,7 +95,7 @@ class TestTable:
             (lambda lines: [lines[0], "train,street-train-0000,0,1.5"], r"line 2 is 'train,street-train-0000,0,1.5'"),
             (lambda lines: [lines[0], "train,street-train-0000,0,1.5,nan"], r"line 2 is .*nan'; expected split,take"),
             (lambda lines: [lines[0], "train,street-train-0000,first,1.5,2"], r"line 2 is .*first"),
-            (lambda lines: [lines[0], 'train,"street'], r"is no table"),
+            (lambda lines: [lines[0], 'train,"street'], r"is not a table"),
         ],
     )
     def test_a_spoiled_table_is_named(self, made, truth, spoil, message):

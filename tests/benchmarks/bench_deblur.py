@@ -4,7 +4,7 @@ Run it with ``python tests/benchmarks/bench_deblur.py``; ``--backbones unet --cr
 is a matter of seconds. Each figure comes from a process of its own, so that the peak of memory is its own: on the CPU
 how far the process grew beyond what it had with the network loaded, on a GPU what PyTorch had allocated at most.
 Training steps are forward, loss, backward and optimizer on random crops in memory, so that reading does not count;
-pictures are noise, computed in tiles as ``rb2v deblur`` does. The best of the steps counts.
+images are noise, computed in tiles as ``rb2v deblur`` does. The best of the steps counts.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--backbones", default=",".join(BACKBONES), help="names, with commas between")
     parser.add_argument("--devices", default="cpu,cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--size", default="1280x720", help="of the pictures, WIDTHxHEIGHT")
+    parser.add_argument("--size", default="1280x720", help="of the images, WIDTHxHEIGHT")
     parser.add_argument("--tile", type=int, default=TILE_PX)
     parser.add_argument("--overlap", type=int, default=OVERLAP_PX)
     parser.add_argument("--pictures", type=int, default=1)

@@ -1,7 +1,7 @@
 """Decoding and warping a recording against decoding it alone, in turns, on videos that the script writes.
 
 Frames are 1920x1080 at a camera's bit rate (about 60 Mbit/s at 100 frames per second) and as lean as a still scene's,
-and 960x540. "Decoding" asks the decoder for its pictures and drops them; "to RGB" makes RGB pictures of them.
+and 960x540. "Decoding" asks the decoder for its images and drops them; "to RGB" makes RGB images of them.
 
 Run it with ``python tests/benchmarks/bench_ingest.py``.
 """

@@ -4,7 +4,7 @@ Run it with ``python tests/benchmarks/bench_interpolation.py``; ``--methods flow
 a matter of seconds. For every size: seconds for one time between two frames, for each further time of the same pair
 (``align`` asks for five, of which most methods estimate motion once), and the ratio to blending. One thread, processor
 time on the CPU, so that others' work on the machine counts little; the best of the repeats. Methods whose weights are
-not there are named. Pictures are two views of one photograph, a few pixels apart.
+not there are named. Images are two views of one photograph, a few pixels apart.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Peak memory of aligning a short and a long take: it must not grow with the take.
 
-Run it with ``python tests/benchmarks/bench_memory.py``. The pictures are small, so that what does not depend on their
+Run it with ``python tests/benchmarks/bench_memory.py``. The images are small, so that what does not depend on their
 size stands out; what does depend on it (a few frames at a time) is the same for every length.
 """
 

@@ -99,13 +99,19 @@ def one_tile(shape):
     return (*shape[:-3], min(64, shape[-3]), min(64, shape[-2]), 3)
 
 
-def ours(allowance=tiles.LZ4_ALLOWANCE, height=tiles.MAX_TILE_HEIGHT, width=tiles.MAX_TILE_WIDTH):
+def ours(
+    allowance=tiles.LZ4_ALLOWANCE,
+    least=tiles.LZ4_MIN_REPEATED,
+    height=tiles.MAX_TILE_HEIGHT,
+    width=tiles.MAX_TILE_WIDTH,
+):
     def create(*arguments):
         tiles.MAX_TILE_HEIGHT, tiles.MAX_TILE_WIDTH = height, width
         return tiles.create_tiles(*arguments)
 
     def append(*arguments):
         tiles.LZ4_ALLOWANCE = allowance
+        tiles.LZ4_MIN_REPEATED = least
         tiles.append_tiles(*arguments)
 
     return create, append
@@ -134,9 +140,10 @@ def main():
             "tiles of 64x64, Blosc2 Zstandard 1": plain(
                 one_tile, **plugin.Blosc2(cname="zstd", clevel=1, filters=plugin.Blosc2.NOFILTER)
             ),
-            "tiles of 64x64, LZ4": ours(allowance=1e9),
-            "tiles of 64x64, predicted Zstandard 1": ours(allowance=-1e9),
-            "tiles of 64x64, LZ4 where it may (as stored)": ours(),
+            "tiles of 64x64, LZ4": ours(allowance=1e9, least=0),
+            "tiles of 64x64, predicted Zstandard 1": ours(allowance=-1e9, least=2),
+            "tiles of 64x64, LZ4 where it may": ours(least=0),
+            "the same, LZ4 tried where words repeat (as stored)": ours(),
             "the same, 32x64": ours(height=32),
             "the same, 64x32": ours(width=32),
             "the same, 128x64": ours(height=128),

@@ -1,4 +1,4 @@
-"""Measure what the colour checker's maps leave on simulated rigs; prints the table of docs/calibration.md.
+"""Measure what the color checker's maps leave on simulated rigs; prints the table of docs/calibration.md.
 
     PYTHONPATH=tests python tests/benchmarks/measure_color.py
 

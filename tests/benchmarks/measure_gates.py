@@ -15,7 +15,7 @@ from bench_synthesize import FPS, iter_street
 
 from rb2v.io.video import iter_frames
 from rb2v.stages.synthesize import REJECTIONS, SynthesizeConfig
-from rb2v.stages.synthesize.gates import judge_sequences, measure_frames
+from rb2v.stages.synthesize.gates import ClipMeter, judge_sequences
 
 N_FRAMES, SIDE = 7 * 30, 320
 CONFIG = SynthesizeConfig(blur_samples=7)
@@ -66,8 +66,10 @@ FAULTS = (
 
 
 def judge(frames, times):
-    luma = ((time, cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)) for time, frame in zip(times, frames, strict=True))
-    return judge_sequences(measure_frames(luma, 7, tick_seconds=1e-5, has_times=True), CONFIG)
+    meter = ClipMeter(7, tick_seconds=1e-5, has_times=True)
+    for time, frame in zip(times, frames, strict=True):
+        meter.add(time, cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY))
+    return judge_sequences(meter.measures(), CONFIG)
 
 
 def clips():

@@ -1,6 +1,6 @@
 """Calibrate and align rigs of the second family, and compare what comes of them with what is true.
 
-Run: python tests/benchmarks/measure_rigs.py --seed 101 --rig mirrored --rig knocked
+Run: python tests/benchmarks/measure_rigs.py --seed 101 --rig mirrored --rig misaligned
 
 One line a rig: share of frames accepted, mean error of the sub-frame position and the largest error of an accepted
 position in fine frames, error of the session's drift in ppm and its stated error, and the PSNR of sharp frames against

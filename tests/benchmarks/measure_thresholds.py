@@ -23,7 +23,8 @@ from scipy.stats import t
 from rb2v.core.color import encode, to_linear
 from rb2v.io.aligned import AlignedTakeReader, aligned_take_path
 from rb2v.io.encoder import write_video
-from rb2v.io.video import iter_frames, read_sound
+from rb2v.io.sound import read_sound
+from rb2v.io.video import iter_frames
 from rb2v.simulator import SimulateConfig, read_truth, simulate
 from rb2v.simulator.camera import NoiseBank
 from rb2v.simulator.rig import build_rig, frame_times

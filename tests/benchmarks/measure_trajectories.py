@@ -1,7 +1,7 @@
 """Table 5 on real faces and hands: data sets from real clips, held-out clips, three seeds.
 
 Run it with ``python tests/benchmarks/measure_trajectories.py --data DATA --out OUT``. Of every clip the parts are cut
-out in which a face or a hand is found, each with a square around it that stands still; slow clips are played faster.
+out in which a face or a hand is found, each with a square around it that is static; slow clips are played faster.
 ``rb2v synthesize`` makes data sets of them, whose test split is other clips, and ``rb2v benchmark trajectories``
 trains and compares. What is there already is kept.
 """

@@ -202,7 +202,7 @@ class TestImages:
             (np.zeros((4, 4), bool), "holds bool"),
             (np.zeros((4, 4), np.complex64), "holds complex64"),
             (np.full((4, 4, 3), 200.0), "go from 200 to 200"),
-            ([[1, 2], [3]], "is no array"),
+            ([[1, 2], [3]], "is not an array"),
             ("photo.png", "holds <U9"),
         ],
     )
@@ -306,7 +306,7 @@ class TestPhotos:
     def test_wrong_files(self, tmp_path, photo):
         whole = photo.read_bytes()
         (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
-        (tmp_path / "text.jpg").write_text("no picture")
+        (tmp_path / "text.jpg").write_text("no image")
         (tmp_path / "empty.png").touch()
         PIL.Image.new("1", (12_000, 10_000)).save(tmp_path / "bomb.png")
         for name in ("cut.png", "text.jpg", "empty.png", "bomb.png", "missing.png", "."):
@@ -363,7 +363,7 @@ class TestFiles:
         (out / "photo 10.mp4").unlink()
         (source / "cut.png").write_bytes((source / "photo 10.png").read_bytes()[:60])
         seen = []
-        with pytest.raises(Rb2vError, match=r"1 of 3 pictures could not be used, the others are done: .*cut\.png"):
+        with pytest.raises(Rb2vError, match=r"1 of 3 images could not be used, the others are done: .*cut\.png"):
             deblur_files(source, out, run=run, device="cpu", on_done=seen.append)
         assert [one.reblur_psnr is None for one in seen] == [True, False]
         assert (out / "photo 9.mp4").stat().st_mtime_ns == before
@@ -375,7 +375,7 @@ class TestFiles:
         source.mkdir()
         for name in ("a" * 245 + ".png", "b.png"):
             PIL.Image.fromarray(as_bytes(texture(8, 10))).save(source / name)
-        with pytest.raises(Rb2vError, match=r"1 of 2 pictures could not be used.*a\.png: has too long a name"):
+        with pytest.raises(Rb2vError, match=r"1 of 2 images could not be used.*a\.png: has too long a name"):
             deblur_files(source, out, run=run, device="cpu")
         assert sorted(path.name for path in out.iterdir()) == ["b.mp4", "config.json"]
 
@@ -424,14 +424,14 @@ class TestCommand:
         ("arguments", "message"),
         [
             ("missing.png --out a.mp4", "missing.png: there is no such file"),
-            ("text.png --out a.mp4", "text.png: cannot be read as a picture"),
+            ("text.png --out a.mp4", "text.png: cannot be read as an image"),
             ("cut.png --out a.mp4", "cut.png: is cut short or damaged"),
             ("bomb.png --out a.mp4", "bomb.png: is too large"),
             ("nan.tif --out a.mp4", "nan.tif: row 1, column 2: 1 of its values are not finite"),
-            ("empty --out out", "empty: holds no picture"),
+            ("empty --out out", "empty: holds no image"),
             ("pair --out out", "would be written to the same a.mp4"),
-            ("pair --out out.mp4", "is one file for many pictures"),
-            ("photo.png --out a.avi", "a.avi: is no output that can be written"),
+            ("pair --out out.mp4", "is one file for many images"),
+            ("photo.png --out a.avi", "a.avi: is not an output that can be written"),
             ("photo.png --out full", "full: holds 'notes.txt'"),
             ("photo.png --out taken.mp4", "taken.mp4: is a folder"),
             ("photo.png --out notes", "notes: is a file"),
@@ -440,21 +440,21 @@ class TestCommand:
             ("photo.png --out frames --fps 5", "fps: is not for frames"),
             ("photo.png --out frames --loop", "loop: is not for frames"),
             ("photo.png --out a.mp4 --format gif", "format: is for a folder"),
-            ("photo.png --out new/..", "is no output that can be written"),
+            ("photo.png --out new/..", "is not an output that can be written"),
             ("photo.png --out a.mp4 --tile 8", "tile: is 8"),
             ("photo.png --out a.mp4 --tile 0", "tile: is 0"),
             ("photo.png --out a.mp4 --overlap -1", "overlap: is -1"),
             ("photo.png --out a.mp4 --run empty", "there is no such file"),
             ("photo.png --out a.mp4 --run photo.png", "photo.png: "),
             ("video.mp4 --out a.gif", "cannot hold the frames of a video"),
-            ("video.mp4 --out a.mp4 --loop", "loop: is for pictures"),
+            ("video.mp4 --out a.mp4 --loop", "loop: is for images"),
             ("video.mp4 --out video.mp4", "is the input"),
             ("cut.mp4 --out a.mp4", "cut.mp4: "),
         ],
     )
     def test_wrong_input(self, rb2v, run, photo, tmp_path, monkeypatch, arguments, message):
         monkeypatch.chdir(tmp_path)
-        (tmp_path / "text.png").write_text("no picture")
+        (tmp_path / "text.png").write_text("no image")
         (tmp_path / "cut.png").write_bytes(photo.read_bytes()[:200])
         for folder in ("empty", "pair", "full", "taken.mp4"):
             (tmp_path / folder).mkdir()

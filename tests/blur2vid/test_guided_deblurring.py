@@ -117,7 +117,7 @@ class TestInPython:
 
     def test_what_shows_through_is_static(self):
         painted = np.zeros((HEIGHT, WIDTH, 4), dtype=np.uint8)
-        painted[..., :3] = (90, 80, 70)  # of the picture behind
+        painted[..., :3] = (90, 80, 70)  # of the image behind
         painted[:8] = (0, 255, 0, 255)
         classes = prepare_guidance(painted, (HEIGHT, WIDTH))
         assert (classes[:8] == 2).all()

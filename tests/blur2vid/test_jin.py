@@ -92,7 +92,7 @@ def folder(originals, tmp_path_factory):
 
 @pytest.fixture
 def center_file(tmp_path):
-    """Where the first file that is read should be; what the others hold does not matter where it is refused."""
+    """Where the first file that is read should be; what the others hold does not matter where it is rejected."""
     for name in JIN_FILES.values():
         (tmp_path / name).touch()
     return tmp_path / JIN_FILES["f4"]

@@ -53,6 +53,7 @@ class TestNetworks:
         assert samples.max() < 5
         np.testing.assert_array_equal(samples[:2], sample_guidance(network, image, 2, seed=1))
 
+    @pytest.mark.usefixtures("narrow_predictors")
     def test_a_stopped_training_ends_in_the_same_bytes(self, name, data, tmp_path):
         def stop(done, total, label):
             if label == "training" and done == 3:

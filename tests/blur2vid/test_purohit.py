@@ -153,7 +153,7 @@ class TestUpstreamPurohit:
         assert len(network.state_dict()) == 46
 
     def test_channels_are_normalised_as_there(self):
-        # Without flow the middle of an even image keeps its colours; the border becomes the mean colour.
+        # Without flow the middle of an even image keeps its colors; the border becomes the mean color.
         network = UpstreamPurohit(N_FRAMES)
         for parameter in network.rvd.flow_decoder.convs.parameters():
             torch.nn.init.zeros_(parameter)

@@ -84,7 +84,7 @@ class TestReadPurohit:
         ("change", "message"),
         [
             ({"model.rvd.conv_lstm.conv.bias": None}, r"model\.rvd\.conv_lstm\.conv\.bias: is missing"),
-            ({"model.rve.weight": torch.zeros(2)}, r"model\.rve\.weight: is no tensor of HyperCUT's 'Purohit'"),
+            ({"model.rve.weight": torch.zeros(2)}, r"model\.rve\.weight: is not a tensor of HyperCUT's 'Purohit'"),
             (
                 {"model.bie.model.0.bias": torch.zeros(32)},
                 r"bie\.model\.0\.bias: is float32 \(32,\); expected .*\(64,\)",

@@ -1,4 +1,4 @@
-"""The siting of chroma, found from pictures whose encoder is known."""
+"""The siting of chroma, found from images whose encoder is known."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from rb2v.core.planes import Planes
 
 
 def pictures(rig, n=2, side=120):
-    """Return still pictures of different scenes as the rig's encoder leaves them."""
+    """Return still images of different scenes as the rig's encoder leaves them."""
     rng = np.random.default_rng(5)
     made = []
     for _ in range(n):

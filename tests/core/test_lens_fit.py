@@ -33,7 +33,7 @@ def test_a_known_lens_is_found_from_its_boards(k1):
     assert fit.rms_px == pytest.approx(0.02 * np.sqrt(2), rel=0.15)
     points = np.stack(np.meshgrid(np.linspace(60, 580, 9), np.linspace(50, 430, 7)), axis=-1).reshape(-1, 2)
     found, true = (undistort_points(points, *lens) for lens in ((fit.matrix, fit.distortion), (matrix, distortion)))
-    # A shift of the principal point is one of the picture, too, but for what is asked for here.
+    # A shift of the principal point is one of the image, too, but for what is asked for here.
     homography, _ = fit_homography(found, true, threshold_px=3.0)
     assert np.linalg.norm(warp_points(homography, found) - true, axis=1).mean() < 0.03
 

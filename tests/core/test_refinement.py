@@ -19,7 +19,7 @@ def gray(name, crop):
 
 @pytest.fixture(scope="module")
 def scenes():
-    """Pictures finer than the cameras' pixels, so that neither view is a resampling of the other."""
+    """Images finer than the cameras' pixels, so that neither view is a resampling of the other."""
     pictures = [gray("astronaut", np.s_[:360, :480]), gray("coffee", np.s_[:360, :480]), gray("chelsea", np.s_[:300])]
     size = (SIZE[0] * OVERSAMPLING, SIZE[1] * OVERSAMPLING)
     return [cv2.resize(picture, size, interpolation=cv2.INTER_CUBIC) for picture in pictures]

@@ -15,7 +15,7 @@ BT709 = np.array([[1, 0, 1.5748, -201.5744], [1, -0.187324, -0.468124, 83.897344
 
 
 def planes_of(image):
-    """The picture as a decoder gives it, its chroma made coarse the simple way."""
+    """The image as a decoder gives it, its chroma made coarse the simple way."""
     inverse = np.linalg.inv(BT709[:, :3])
     yuv = cv2.transform(image, np.column_stack([inverse, -inverse @ BT709[:, 3]]))
     half = (image.shape[1] // 2, image.shape[0] // 2)

@@ -147,7 +147,7 @@ def test_silent_and_short_tracks_are_refused(noise):
 
 
 def blob(times):
-    """16 x 16 grey pictures of a blob on a path that does not repeat itself."""
+    """16 x 16 grey images of a blob on a path that does not repeat itself."""
     y, x = np.mgrid[:16, :16]
     center_x = 8 + 4 * np.sin(7 * times) + 2 * np.sin(17 * times + 1)
     center_y = 8 + 4 * np.cos(5 * times + 0.5)
@@ -180,7 +180,7 @@ def test_dropped_blurry_frames(first, dropped):
 
 
 def wander(n, rng):
-    """16 x 16 grey pictures of a blob that goes anywhere."""
+    """16 x 16 grey images of a blob that goes anywhere."""
     path = gaussian_filter1d(rng.standard_normal((n, 2)), 20, axis=0)
     y, x = np.mgrid[:16, :16]
     center_x, center_y = (8 + 3 * path / path.std(axis=0)).T

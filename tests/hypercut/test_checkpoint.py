@@ -114,7 +114,7 @@ class TestCheckpoint:
             ({"trunk__0__bias": torch.zeros(5)}, r"trunk\.0\.bias: is float32 \(5,\); expected float32 \(32,\)"),
             ({"trunk__0__bias": torch.zeros(32, dtype=torch.int64)}, r"trunk\.0\.bias: is int64"),
             ({"trunk__0__bias": torch.full((32,), torch.nan)}, "not finite"),
-            ({"extra": torch.zeros(1)}, "extra: is no tensor of a 'motion' network"),
+            ({"extra": torch.zeros(1)}, "extra: is not a tensor of a 'motion' network"),
             ({"normal": None}, "normal: is missing"),
         ],
     )
@@ -217,9 +217,9 @@ class TestReleasedWeights:
             ({"hyperplane.hyperplane": None}, r"hyperplane\.hyperplane: is missing"),
             (
                 {"f_func.model.19.weight": torch.zeros(1)},
-                r"f_func\.model\.19\.weight: is no tensor of a 'upstream' net",
+                r"f_func\.model\.19\.weight: is not a tensor of a 'upstream' net",
             ),
-            ({"a\x1b[2J\nb" + "c" * 200: torch.zeros(1)}, r"a\\x1b\[2J\\nbc{0,80}: is no tensor"),
+            ({"a\x1b[2J\nb" + "c" * 200: torch.zeros(1)}, r"a\\x1b\[2J\\nbc{0,80}: is not a tensor"),
             ({"f_func.model.3.weight": torch.zeros(64, 32, 5, 5)}, r"is float32 \(64, 32, 5, 5\); expected .* 3, 3\)"),
             ({"f_func.model.3.bias": torch.zeros(64).double()}, r"bias: is float64 \(64,\); expected float32"),
             ({"f_func.model.3.bias": torch.full((64,), math.inf)}, "bias: holds values that are not finite"),

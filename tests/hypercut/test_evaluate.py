@@ -274,7 +274,7 @@ class TestReadPredictions:
         ("text", "message"),
         [
             (None, "there is no such file"),
-            ("", "is no table"),
+            ("", "is not a table"),
             ("scorer,variant,take\n", "blurry_index: column is missing"),
             ("scorer,variant,take,blurry_index,s_0\n", "r_0: column is missing"),
             ("scorer,variant,take,blurry_index,s_0,r_0\na,plain,t,0,x,1\n", "s_0: holds what is no number"),

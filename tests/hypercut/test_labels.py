@@ -318,16 +318,16 @@ class TestDataSet:
             (
                 lambda t: pd.concat([t, t[:1].assign(take="x")]),
                 {},
-                "frame 0 of take 'x' of the train split is no sample; expected labels of",
+                "frame 0 of take 'x' of the train split is not a sample; expected labels of",
             ),
             (
                 lambda t: t.assign(take="other-" + t["take"]),
                 {},
                 "frame 0 of take 'train-take[^']*' of the train split has no label",
             ),
-            (lambda t: t.assign(order=2), {}, "order: line 2: '2' is no order; expected 1, -1 or 0"),
-            (lambda t: t.assign(order=1.0), {}, "order: line 2: '1.0' is no order"),
-            (lambda t: t.assign(split="val"), {}, "split: line 2: 'val' is no split; expected train or test"),
+            (lambda t: t.assign(order=2), {}, "order: line 2: '2' is not an order; expected 1, -1 or 0"),
+            (lambda t: t.assign(order=1.0), {}, "order: line 2: '1.0' is not an order"),
+            (lambda t: t.assign(split="val"), {}, "split: line 2: 'val' is not a split; expected train or test"),
             (
                 lambda t: t.drop(columns="take"),
                 {},
@@ -355,7 +355,7 @@ class TestDataSet:
     def test_labels_of_too_much_for_a_split_are_named(self, shards, table, tmp_path):
         pd.concat([table, table[-1:].assign(blurry_index=9)]).to_csv(tmp_path / "labels.csv", index=False)
         rb2v.ShardDataset(shards, "train", labels=tmp_path / "labels.csv")
-        with pytest.raises(InputError, match=r"frame 9 of take 'test-take[^']*' of the test split is no sample"):
+        with pytest.raises(InputError, match=r"frame 9 of take 'test-take[^']*' of the test split is not a sample"):
             rb2v.ShardDataset(shards, "test", labels=tmp_path / "labels.csv")
 
     def test_a_missing_table(self, shards, tmp_path):

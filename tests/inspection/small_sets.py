@@ -1,4 +1,4 @@
-"""Small data sets whose pictures, counts and motion are known."""
+"""Small data sets whose images, counts and motion are known."""
 
 import cv2
 import h5py

@@ -248,7 +248,7 @@ def browser(tmp_path_factory):
 
 @pytest.fixture
 def page(browser, server):
-    """Open the page at a state, wait until its pictures are there, and see to it that nothing went wrong."""
+    """Open the page at a state, wait until its images are there, and see to it that nothing went wrong."""
 
     def open_at(**state):
         browser.open(server.url(**state))
@@ -390,7 +390,7 @@ COUNT_PICTURES = """(() => {
   URL.revokeObjectURL = (url) => { n_pictures -= 1; revokeObjectURL(url); };
 })()"""
 ALL_SHOWN = (
-    "[...document.querySelectorAll('#picture img, #thumbnails img')].every((i) => i.complete && i.naturalWidth > 0)"
+    "[...document.querySelectorAll('#image img, #thumbnails img')].every((i) => i.complete && i.naturalWidth > 0)"
 )
 
 

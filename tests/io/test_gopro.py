@@ -276,7 +276,7 @@ def test_files_that_are_no_video_are_named(tmp_path):
     bad = tmp_path / "bad.mp4"
     bad.write_bytes(b"not a video\n" * 50)
     for read in (lambda path: read_telemetry([path]), read_timecode):
-        with pytest.raises(InputError, match=r"bad\.mp4: is no video"):
+        with pytest.raises(InputError, match=r"bad\.mp4: is not a video"):
             read(bad)
         with pytest.raises(InputError, match=r"none\.mp4: there is no such file"):
             read(tmp_path / "none.mp4")
@@ -383,7 +383,7 @@ def test_what_is_whole_has_no_problems():
 
 
 def test_stamps_of_the_camera_are_the_times(tmp_path, monkeypatch):
-    """Gyro samples that began 5 ms before the first picture, at a rate that is no whole number per packet."""
+    """Gyro samples that began 5 ms before the first image, at a rate that is no whole number per packet."""
     original = writing.encode_telemetry(make_telemetry(3.0))
     stamped = [with_stamps(data, second) for second, data in enumerate(original)]
     monkeypatch.setattr(encoder, "encode_telemetry", lambda telemetry: stamped)
@@ -454,7 +454,7 @@ def test_a_gopro_recording_is_read_as_independent_tools_read_it(shared_data):
     np.testing.assert_allclose(telemetry.gains.max(axis=0), [1.8125, 1.0, 1.90234375])
     assert {key: telemetry.settings[key] for key in INDEPENDENT_SETTINGS} == INDEPENDENT_SETTINGS
     assert telemetry.settings["SROT"] == pytest.approx(20.600767135620117e-3)
-    # The first gyro sample arrived before the first picture, by the camera's stamps.
+    # The first gyro sample arrived before the first image, by the camera's stamps.
     assert telemetry.has_stamps
     assert telemetry.gyro_times[0] == pytest.approx(-0.005031, abs=1e-6)
     assert telemetry.gyro_times[-1] == pytest.approx(10.5329, abs=2e-3)

@@ -27,7 +27,8 @@ from rb2v.io.chroma import read_stated_siting
 from rb2v.io.gopro import read_timecode
 from rb2v.io.picture_track import ColorCoding, to_image
 from rb2v.io.recording import count_missing, read_recording
-from rb2v.io.video import iter_frames, probe_video, read_sound
+from rb2v.io.sound import read_sound
+from rb2v.io.video import iter_frames, probe_video
 
 X264 = {"preset": "ultrafast", "qp": "4", "bf": "0"}
 B_FRAMES = {"preset": "veryfast", "qp": "4", "bf": "2"}

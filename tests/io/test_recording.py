@@ -51,7 +51,7 @@ def test_files_that_are_none(tmp_path):
     (tmp_path / "b.mp4").write_bytes(whole[:-200])  # the index is at the beginning here
     assert "is cut short" in read_recording([tmp_path / "b.mp4"]).problems[0]
     (tmp_path / "c.mp4").write_bytes(b"no video at all" * 10)
-    with pytest.raises(InputError, match=r"c\.mp4: is no video"):
+    with pytest.raises(InputError, match=r"c\.mp4: is not a video"):
         read_recording([tmp_path / "c.mp4"])
     with pytest.raises(InputError, match="no such file"):
         read_recording([tmp_path / "d.mp4"])

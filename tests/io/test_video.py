@@ -14,7 +14,8 @@ from skimage import data as skimage_data
 from rb2v.errors import InputError
 from rb2v.io.encoder import CameraNotes, write_video
 from rb2v.io.gopro import Telemetry, read_telemetry, read_timecode
-from rb2v.io.video import Sound, iter_frames, probe_video, read_image, read_image_size, read_sound, write_image
+from rb2v.io.sound import Sound, read_sound
+from rb2v.io.video import iter_frames, probe_video, read_image, read_image_size, write_image
 
 BT709, BT601, UNSPECIFIED = 1, 6, 2
 LIMITED, FULL = 1, 2
@@ -98,7 +99,7 @@ def flat_planes(codes, size=(32, 32)):
 
 
 def numbered(numbers, size=(64, 48)):
-    """Grey pictures that tell which they are by their brightness."""
+    """Grey images that tell which they are by their brightness."""
     return [np.full((size[1], size[0], 3), 5 * number + 20, np.uint8) for number in numbers]
 
 
@@ -332,16 +333,16 @@ def test_videos_cut_in_or_before_an_index_at_their_end_are_told(tmp_path, n_miss
     cut = tmp_path / "cut.mp4"
     cut.write_bytes(path.read_bytes()[:-n_missing])
     for read in (probe_video, lambda path: list(iter_frames([path]))):
-        with pytest.raises(InputError, match=r"cut\.mp4: .*(cut short|no picture track)"):
+        with pytest.raises(InputError, match=r"cut\.mp4: .*(cut short|no image track)"):
             read(cut)
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "is no video"),
-        (b"not a video\n" * 50, "is no video"),
-        (b"\0" * 5000, "is no video"),
+        (b"", "is not a video"),
+        (b"not a video\n" * 50, "is not a video"),
+        (b"\0" * 5000, "is not a video"),
         (None, "there is no such file; expected a video"),
     ],
 )
@@ -373,7 +374,7 @@ def write_sound_only(path, samples, rate=48_000, layout="mono"):
 def test_a_recording_of_sound_alone_is_no_video(tmp_path):
     path = write_sound_only(tmp_path / "sound.mp4", np.zeros((1, 9600)))
     for read in (probe_video, lambda path: list(iter_frames([path]))):
-        with pytest.raises(InputError, match=r"sound\.mp4: holds no picture track"):
+        with pytest.raises(InputError, match=r"sound\.mp4: holds no image track"):
             read(path)
 
 
@@ -425,7 +426,7 @@ def test_red_is_the_first_channel(tmp_path):
     assert np.abs(read_image(path).mean(axis=(0, 1)) - (250, 10, 20)).max() < 3
 
 
-@pytest.mark.parametrize("content", [b"", b"not a picture", b"\x89PNG\r\n\x1a\n", None])
+@pytest.mark.parametrize("content", [b"", b"not an image", b"\x89PNG\r\n\x1a\n", None])
 def test_files_that_are_no_picture_are_named(tmp_path, content):
     path = tmp_path / "bad.png"
     if content is not None:
@@ -451,7 +452,7 @@ def test_pictures_that_are_cut_short_are_named(tmp_path, capfd, suffix):
         cut.write_bytes(data[: int(share * len(data))])
         with pytest.raises(InputError, match=r"cut\.\w+: is cut short or damaged"):
             read_image(cut)
-    # What programs put behind the end is no part of the picture.
+    # What programs put behind the end is no part of the image.
     cut.write_bytes(data + b"\xff\xda trailer")
     np.testing.assert_array_equal(read_image(cut), read_image(tmp_path / f"a{suffix}"))
     assert not capfd.readouterr().err
@@ -498,7 +499,7 @@ def test_a_playlist_is_no_recording(tmp_path):
     write_video(tmp_path / "other.mp4", [np.zeros((48, 64, 3), np.uint8)] * 3, 25.0)
     script = tmp_path / "blurry.mp4"
     script.write_text("ffconcat version 1.0\nfile other.mp4\n")
-    with pytest.raises(InputError, match=r"blurry\.mp4: is no video"):
+    with pytest.raises(InputError, match=r"blurry\.mp4: is not a video"):
         list(iter_frames([script]))
 
 

@@ -11,7 +11,7 @@ from rb2v.landmarks.trajectories import score_sequence, stack_points
 
 
 def make_hand(tip_x, size=50.0):
-    """Return hands that stand still but for the tip of the index finger."""
+    """Return hands that are static but for the tip of the index finger."""
     points = np.zeros((len(tip_x), 21, 2))
     points[:, 9, 1] = size
     points[:, 8, 0] = tip_x

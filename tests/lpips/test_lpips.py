@@ -138,7 +138,7 @@ def test_weights_come_back_from_a_file(networks, tmp_path):
     ("change", "message"),
     [
         (lambda state: state.pop("heads.4"), "heads.4: is missing"),
-        (lambda state: state.update(other=torch.zeros(1)), "other: is no tensor of this network"),
+        (lambda state: state.update(other=torch.zeros(1)), "other: is not a tensor of this network"),
         (lambda state: state.update({"heads.0": torch.zeros(63)}), r"heads.0: is float32 \(63,\)"),
         (lambda state: state.update({"heads.0": torch.full((64,), float("nan"))}), "heads.0: holds values"),
     ],

@@ -71,7 +71,7 @@ def published_shapes(backbone, *, kernel_size=3):
 
 
 def random_state(backbone="mobilenetv2", seed=0, **options):
-    """Return a state dict whose network gives finite pictures that are not flat."""
+    """Return a state dict whose network gives finite images that are not flat."""
     generator = torch.Generator().manual_seed(seed)
 
     def draw(name, shape):

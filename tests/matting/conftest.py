@@ -5,7 +5,7 @@ import pytest
 
 @pytest.fixture(scope="module")
 def one_thread():
-    """Threads that wait for each other take far longer than the small pictures here, where cores are busy."""
+    """Threads that wait for each other take far longer than the small images here, where cores are busy."""
     import torch
 
     n_threads = torch.get_num_threads()

@@ -181,7 +181,10 @@ class TestWeights:
         ("change", "message"),
         [
             ({"refiner.conv4.bias": None}, r"refiner\.conv4\.bias: is missing; expected floating point \(4,\)"),
-            ({"decoder.conv9.weight": torch.ones(2)}, r"decoder\.conv9\.weight: is no tensor of a mobilenetv2 network"),
+            (
+                {"decoder.conv9.weight": torch.ones(2)},
+                r"decoder\.conv9\.weight: is not a tensor of a mobilenetv2 network",
+            ),
             ({"aspp.convs.2.0.weight": torch.ones(256, 320, 1, 1)}, r"aspp\.convs\.2\.0\.weight: is float32 .*1, 1\)"),
             ({"decoder.bn1.bias": torch.ones(128, dtype=torch.int64)}, r"decoder\.bn1\.bias: is int64 \(128,\)"),
             ({"decoder.bn1.bias": torch.full((128,), torch.nan)}, r"decoder\.bn1\.bias: holds values that are not fin"),
@@ -400,7 +403,7 @@ COLOR = np.array([0.5, 0.25, 0.18])
 
 
 class KnownColor:
-    """Stands in for the network: the alpha of a foreground whose one colour is known, in linear light."""
+    """Stands in for the network: the alpha of a foreground whose one color is known, in linear light."""
 
     def __init__(self):
         self.seen = []

@@ -27,7 +27,7 @@ DOCS = Path(__file__).parents[2] / "docs" / "backgrounds.md"
 
 
 def make_photo(seed, size=(120, 100)):
-    """Something like a photograph: large soft shapes of every colour, and noise."""
+    """Something like a photograph: large soft shapes of every color, and noise."""
     rng = np.random.default_rng(seed)
     coarse = cv2.resize(rng.uniform(0, 255, (5, 6, 3)).astype(np.float32), size, interpolation=cv2.INTER_CUBIC)
     return (coarse + rng.normal(0, 3, coarse.shape)).clip(0, 255).astype(np.uint8)
@@ -99,13 +99,13 @@ def test_copies_of_a_picture_serve_one_split(tmp_path):
     subjects = {split: {name.split("-")[0] for name in found} for split, found in names.items()}
     assert not subjects["train"] & subjects["test"]
     assert len(subjects["train"] | subjects["test"]) == 12
-    assert min(map(len, subjects.values())) >= 2, "different pictures are not taken for one"
+    assert min(map(len, subjects.values())) >= 2, "different images are not taken for one"
 
 
 def test_copies_of_one_picture_do_not_serve_two_splits(tmp_path):
     save(tmp_path / "a.png", make_photo(0))
     save(tmp_path / "b.jpg", make_photo(0))
-    with pytest.raises(InputError, match="holds 1 different pictures that can be used; expected at least 2"):
+    with pytest.raises(InputError, match="holds 1 different images that can be used; expected at least 2"):
         find_pictures(tmp_path, BOTH, SIZE, 0.2)
     assert len(find_pictures(tmp_path, {"train"}, SIZE, 0.0)["train"]) == 2
 
@@ -115,7 +115,7 @@ def make_broken(name, folder):
     path = folder / name
     match name:
         case "text.png":
-            path.write_text("no picture")
+            path.write_text("no image")
         case "empty.jpg":
             path.write_bytes(b"")
         case "cut.jpg" | "cut.png":
@@ -140,15 +140,15 @@ def make_broken(name, folder):
 @pytest.mark.parametrize(
     ("name", "problem"),
     [
-        ("text.png", "cannot be read as a picture"),
-        ("empty.jpg", "cannot be read as a picture"),
-        ("cut.jpg", "cannot be read as a picture"),
-        ("cut.png", "cannot be read as a picture"),
+        ("text.png", "cannot be read as an image"),
+        ("empty.jpg", "cannot be read as an image"),
+        ("cut.jpg", "cannot be read as an image"),
+        ("cut.png", "cannot be read as an image"),
         ("small.png", "is only 120x18; expected at least half the size of the frames, 48x40"),
         ("clear.png", "is transparent in places"),
         ("ink.jpg", "has CMYK values; expected RGB or grey"),
         ("bomb.png", "is too large; expected at most 89 megapixels"),
-        ("other.png", "cannot be read as a picture"),
+        ("other.png", "cannot be read as an image"),
         ("pipe.png", "is no regular file"),
         ("device.png", "is no regular file"),
     ],
@@ -163,15 +163,15 @@ def test_a_picture_that_cannot_be_used_is_named_and_left_out(folder, caplog, nam
     assert problem in record.message
     for path in folder.glob("photo-*"):
         path.unlink()
-    with pytest.raises(InputError, match="holds 0 different pictures") as caught:
+    with pytest.raises(InputError, match="holds 0 different images") as caught:
         find_pictures(folder, {"train"}, SIZE, 0.2)
     assert caught.value.source == str(folder)
 
 
 def test_what_is_no_visible_picture_is_ignored(folder, caplog):
     whole = names_by_split(folder)
-    (folder / "notes.txt").write_text("no picture")
-    (folder / ".hidden.png").write_text("no picture")
+    (folder / "notes.txt").write_text("no image")
+    (folder / ".hidden.png").write_text("no image")
     (folder / "folder.png").mkdir()
     assert names_by_split(folder) == whole
     assert not caplog.records
@@ -251,7 +251,7 @@ def test_a_picture_that_changed_is_refused(folder):
     name = sorted(digests)[0]
     save(folder / name, make_photo(77))
     (changed,) = locate_pictures({name: digests[name]}, folder)
-    with pytest.raises(InputError, match="is not the picture that the data set was built with") as caught:
+    with pytest.raises(InputError, match="is not the image that the data set was built with") as caught:
         draw_background([changed], SIZE, 0, "t", 0)
     assert caught.value.source == str(folder / name)
     (folder / name).unlink()
@@ -272,13 +272,13 @@ def test_a_picture_that_took_another_s_place_is_drawn_as_it_is_now(tmp_path):
 def test_pictures_that_are_not_drawn_are_not_read(folder):
     digests = {path.name: "0" * 64 for path in folder.iterdir()}
     assert len(locate_pictures(digests, folder)) == len(digests)
-    with pytest.raises(InputError, match=r"coffee\.png: is not the picture"):
+    with pytest.raises(InputError, match=r"coffee\.png: is not the image"):
         locate_pictures({"coffee.png": "0" * 64})
 
 
 @pytest.mark.parametrize("name", ["../a.png", "/etc/a.png", "x\\a.png", "..", "a\0.png"])
 def test_a_picture_is_not_sought_elsewhere(folder, name):
-    with pytest.raises(InputError, match="is no file name"):
+    with pytest.raises(InputError, match="is not a file name"):
         locate_pictures({name: "0" * 64}, folder)
 
 

@@ -8,7 +8,7 @@ from rb2v.core.compositing import blur_residual_psnr, composite
 from rb2v.core.metrics import alpha_errors
 from rb2v.errors import Rb2vError
 from rb2v.matting import MATTING_METHODS, make_matting_method
-from rb2v.matting.backdrop import estimate_backdrop
+from rb2v.matting.screen import estimate_screen
 
 SIZE = 64
 GREEN = np.array([0.08, 0.45, 0.12])
@@ -154,7 +154,7 @@ def test_lamps_that_flicker_leave_alpha_alone():
 
 def test_the_screen_is_found_behind_a_foreground_that_never_leaves():
     sharp, *_ = make_scene(COLORS["skin"])
-    screen = make_matting_method("chroma").fit(sharp[3:4], "srgb").backdrop.linear
+    screen = make_matting_method("chroma").fit(sharp[3:4], "srgb").screen.linear
     np.testing.assert_allclose(screen, make_screen(), atol=0.04)
 
 
@@ -174,4 +174,4 @@ def test_a_scene_without_a_screen_is_refused(color):
 def test_a_blue_screen_is_named():
     frames = [np.tile(np.float32([0.02, 0.08, 0.4]), (40, 40, 1))] * 2
     with pytest.raises(Rb2vError, match="is blue, and only green screens"):
-        estimate_backdrop(frames)
+        estimate_screen(frames)

@@ -1,4 +1,4 @@
-"""What a studio does to a key: shadows, wrinkles, screens that are too small, hair, and real pictures."""
+"""What a studio does to a key: shadows, wrinkles, screens that are too small, hair, and real images."""
 
 import cv2
 import numpy as np
@@ -21,7 +21,7 @@ def disc(center_x, center_y, radius=30.0):
 
 
 def shoot(alphas, screens, color=SKIN, seed=0):
-    """Return sharp frames and their mean, of a foreground of one colour over screens, with the noise of a camera."""
+    """Return sharp frames and their mean, of a foreground of one color over screens, with the noise of a camera."""
     rng = np.random.default_rng(seed)
     frames = alphas[..., None] * color + (1 - alphas[..., None]) * screens
     coded = np.concatenate([frames, frames.mean(axis=0)[None]])
@@ -177,7 +177,7 @@ def test_bright_foregrounds_keep_their_colour_when_lamps_fade(alphas, lamps):
 def test_a_plate_without_a_screen_is_named(alphas, gray):
     sharp, _ = shoot(alphas, np.broadcast_to(GREEN, (SIZE, SIZE, 3)))
     plate = encode(np.full((SIZE, SIZE, 3), gray), "srgb")
-    with pytest.raises(Rb2vError, match=r"clean plate .*: no green screen is seen: 0% of the picture is green"):
+    with pytest.raises(Rb2vError, match=r"clean plate .*: no green screen is seen: 0% of the image is green"):
         make_matting_method("chroma").fit(sharp, "srgb", plate)
 
 
@@ -193,7 +193,7 @@ def test_a_lost_foreground_is_told(alphas):
     matter = make_matting_method("chroma").fit(shoot(alphas, screen)[0], "srgb")
     _, sane = matter.matte(*shoot(alphas, screen))
     assert sane.explained_psnr > 40
-    sharp, blurry = shoot(alphas, screen, np.array([0.3, 0.95, 0.4]))  # a foreground of the screen's own colour
+    sharp, blurry = shoot(alphas, screen, np.array([0.3, 0.95, 0.4]))  # a foreground of the screen's own color
     assert matter.matte(sharp, blurry)[1].explained_psnr < 25
 
 
@@ -213,7 +213,7 @@ def test_a_lemur_over_shaded_green(shared_data, with_plate):
     assert alpha_errors(blurry_matte.alpha, alpha).mad < 0.015
 
 
-def test_a_real_person_before_a_yellow_green_backdrop(shared_data):
+def test_a_real_person_before_a_yellow_green_screen(shared_data):
     frames = []
     for frame in iter_frames([shared_data / "greenscreen" / "mdn_chroma_60fps.mp4"]):
         frames.append(frame.image)
@@ -228,7 +228,7 @@ def test_a_real_person_before_a_yellow_green_backdrop(shared_data):
         )
         matte, blurry_matte = matter.matte(sharp, blurry)
         for alpha in (*matte.alpha, blurry_matte.alpha):
-            assert alpha[20:60, 5:60].max() < 0.05  # the backdrop beside the head
+            assert alpha[20:60, 5:60].max() < 0.05  # the screen beside the head
             assert alpha[50:90, 135:170].mean() > 0.97  # the face
             assert alpha[175:, 100:200].mean() > 0.9  # the sweater
 
@@ -236,5 +236,5 @@ def test_a_real_person_before_a_yellow_green_backdrop(shared_data):
 @pytest.mark.parametrize("name", ["asl_book.mkv", "hand_open.mp4"])
 def test_people_before_a_wall_are_refused(shared_data, name):
     frames = [frame.image for frame in iter_frames([shared_data / "hands" / name])][::40]
-    with pytest.raises(Rb2vError, match=r"no green screen is seen: [01]% of the picture is green"):
+    with pytest.raises(Rb2vError, match=r"no green screen is seen: [01]% of the image is green"):
         make_matting_method("chroma").fit(np.stack(frames), "srgb")

@@ -163,7 +163,7 @@ class TestRun:
         before = {name: (uninterrupted / name).stat().st_mtime_ns for name in OUTPUTS}
         done = []
         run(uninterrupted, TINY, device="cpu", progress=lambda *call: done.append(call[2]))
-        assert set(done) == {"reading pictures"}
+        assert set(done) == {"reading images"}
         assert {name: (uninterrupted / name).stat().st_mtime_ns for name in OUTPUTS} == before
 
     def test_training_leaves_the_random_numbers_of_others_alone(self, tmp_path):
@@ -234,20 +234,20 @@ class TestRefusals:
             assert not (tmp_path / "run").exists()
 
         pictures = tmp_path / "pictures"
-        refused(r"pictures: there is no such folder", backgrounds=pictures)
+        refused(r"images: there is no such folder", backgrounds=pictures)
         pictures.mkdir()
         shutil.copy(cutouts / "red.png", pictures / "a.png")
         shutil.copy(cutouts / "red.png", pictures / ".hidden.png")
-        refused(r"pictures: holds 1 pictures that can be used; expected at least 2", backgrounds=pictures)
+        refused(r"images: holds 1 images that can be used; expected at least 2", backgrounds=pictures)
 
         def left_out(message, **folders):
             caplog.clear()
-            refused("holds 1 pictures that can be used", **folders)
+            refused("holds 1 images that can be used", **folders)
             assert re.search(f"{message}.*it is left out", caplog.text)
 
         path = pictures / "c.png"
-        path.write_bytes(b"no picture")
-        left_out(r"c\.png: cannot be read as a picture", backgrounds=pictures)
+        path.write_bytes(b"no image")
+        left_out(r"c\.png: cannot be read as an image", backgrounds=pictures)
         assert cv2.imwrite(str(path), np.zeros((9, 9, 3), np.uint8))
         left_out(r"c\.png: has no alpha channel", foregrounds=pictures)
         assert cv2.imwrite(str(path), np.full((9, 9, 4), 255, np.uint8))
@@ -256,7 +256,7 @@ class TestRefusals:
     def test_a_broken_picture_is_left_out_and_the_others_are_used(self, cutouts, tmp_path):
         wanted = find_pictures(cutouts, None)
         folder = shutil.copytree(cutouts, tmp_path / "cutouts")
-        (folder / "a.png").write_bytes(b"no picture")
+        (folder / "a.png").write_bytes(b"no image")
         shutil.copy(folder / "red.png", folder / ".red.png")
         pictures, sha256 = find_pictures(folder, None)
         assert [path.name for path in pictures.cutouts] == ["blue.png", "red.png"]

@@ -293,7 +293,7 @@ os.replace = kill_or_replace
     [
         (lambda table: table[1:], "frame 2 of take 'take 0' has no label"),
         (lambda table: pd.concat([table, table[:1]]), "has a label already"),
-        (lambda table: table.assign(order=2), "line 2: '2' is no order"),
+        (lambda table: table.assign(order=2), "line 2: '2' is not an order"),
         (lambda table: table.drop(columns="order"), "order: column is missing"),
     ],
 )
@@ -510,8 +510,11 @@ def drop(*names):
 
 
 HOSTILE = {
-    "absolute path": (change_entry(blur_path="/etc/hostname"), "data.1.blur_path: '/etc/hostname' is no path inside"),
-    "parent": (change_entry(blur_path="../secret.png"), "data.1.blur_path: .* is no path inside"),
+    "absolute path": (
+        change_entry(blur_path="/etc/hostname"),
+        "data.1.blur_path: '/etc/hostname' is not a path inside",
+    ),
+    "parent": (change_entry(blur_path="../secret.png"), "data.1.blur_path: .* is not a path inside"),
     "parent on the way": (change_entry(frame002_path="00000/../../secret.png"), "data.1.frame002_path: .* no path"),
     "inside again": (change_entry(frame002_path="00000/../00000/sharp/0007_2.png"), "data.1.frame002_path"),
     "here": (change_entry(blur_path="./00000/blur/0007.png"), "data.1.blur_path"),
@@ -580,8 +583,8 @@ def encode(image, suffix=".png"):
 PIXELS = np.random.default_rng(1).integers(0, 256, (SIZE[1], SIZE[0], 4), dtype=np.uint8)
 WHOLE = encode(PIXELS[..., :3])
 BAD_PICTURES = {
-    "empty": (b"", "is no PNG"),
-    "JPEG": (encode(PIXELS[..., :3], ".jpg"), "is no PNG"),
+    "empty": (b"", "is not a PNG"),
+    "JPEG": (encode(PIXELS[..., :3], ".jpg"), "is not a PNG"),
     "header alone": (WHOLE[:30], "is damaged"),
     "cut short": (WHOLE[:-30], "is damaged"),
     "one bit flipped": (WHOLE[:100] + bytes([WHOLE[100] ^ 4]) + WHOLE[101:], "is damaged"),
@@ -814,7 +817,7 @@ BAD_TARS = {
     "hard link": (lambda members: members.__setitem__(0, ("", make_link(tarfile.LNKTYPE))), "is no part"),
     "device": (lambda members: members.__setitem__(0, ("", make_link(tarfile.CHRTYPE))), "is no part"),
     "path": (lambda members: members.insert(0, ("../evil.json", b"{}")), "'../evil.json': is no part"),
-    "no picture": (lambda members: members.__setitem__(0, (members[0][0], b"text")), "blurry.png: is no PNG"),
+    "no image": (lambda members: members.__setitem__(0, (members[0][0], b"text")), "blurry.png: is not a PNG"),
     "another size": (
         lambda members: members.__setitem__(0, (members[0][0], BAD_PICTURES["another size"][0])),
         "is 10x11; expected 10x12",
@@ -992,7 +995,7 @@ def test_shards_of_an_older_version_are_exported(tmp_path, layout):
         (lambda table: table.slice(1), "holds 3 samples; expected 4"),
         (replace_picture(None), "row 1.sharp_3: is missing, or stored outside"),
         (replace_picture({"bytes": None, "path": "/etc/hostname"}), "row 1.sharp_3: is missing, or stored outside"),
-        (replace_picture({"bytes": b"text", "path": None}), "row 1.sharp_3: is no PNG"),
+        (replace_picture({"bytes": b"text", "path": None}), "row 1.sharp_3: is not a PNG"),
         (replace_picture({"bytes": BAD_PICTURES["gray"][0], "path": None}), "row 1.sharp_3: .*gray"),
     ],
 )

@@ -319,7 +319,7 @@ def test_a_shard_cut_short_is_refused(folder):
 def test_a_shard_that_is_no_hdf5_is_refused(folder):
     path = folder / "train-00000.h5"
     path.write_bytes(bytes(path.stat().st_size))
-    with pytest.raises(InputError, match="is no HDF5 file"):
+    with pytest.raises(InputError, match="is not an HDF5 file"):
         ShardReader(folder)
 
 

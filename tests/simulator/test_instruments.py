@@ -34,7 +34,7 @@ def telemetry_of(session, plan, which):
 
 
 def true_speed(session, plan, which, times):
-    """The rig's rotation by finite differences of where its pictures are, with a focal length of 1.2 widths."""
+    """The rig's rotation by finite differences of where its images are, with a focal length of 1.2 widths."""
     rig = session.truth.rig
     motion = rig.scene(plan).rig_motion
     rows = []

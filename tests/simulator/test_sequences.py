@@ -133,7 +133,7 @@ class TestTakes:
 
         assert all(error(sequence.sharp[k], track[3 * k]) < 0.8 for k in range(7))
         assert error(sequence.blurry, track.mean(axis=0)) < 0.8
-        # The mean of coded values is another picture, and so is that of the seven frames.
+        # The mean of coded values is another image, and so is that of the seven frames.
         coded = 255 * from_linear(track, "srgb").mean(axis=0)
         assert np.abs(sequence.blurry - coded).mean() > 1.2 * error(sequence.blurry, track.mean(axis=0))
 

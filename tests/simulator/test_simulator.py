@@ -16,8 +16,9 @@ from rb2v.errors import ConfigMismatchError, InputError, Rb2vError
 from rb2v.execution import ProcessExecutor, SerialExecutor
 from rb2v.io.config import read_raw_directory, read_takes
 from rb2v.io.encoder import write_video
+from rb2v.io.sound import read_sound
 from rb2v.io.store import read_json
-from rb2v.io.video import iter_frames, probe_video, read_image, read_sound, write_image
+from rb2v.io.video import iter_frames, probe_video, read_image, write_image
 from rb2v.simulator import SimulateConfig, read_truth, simulate
 from rb2v.simulator.plans import plan_takes
 from rb2v.simulator.rig import build_rig, frame_times
@@ -179,9 +180,9 @@ def test_categories_and_splits_make_takes():
 def test_photographs_of_one_s_own(small_config, tmp_path):
     photos = tmp_path / "photos"
     photos.mkdir()
-    with pytest.raises(InputError, match="photos: holds no picture"):
+    with pytest.raises(InputError, match="photos: holds no image"):
         simulate(tmp_path / "raw", small_config, photos_dir=photos)
-    (photos / "a.png").write_text("no picture")
+    (photos / "a.png").write_text("no image")
     with pytest.raises(InputError, match=r"a\.png"):
         simulate(tmp_path / "raw", small_config, photos_dir=photos)
     blue = np.full((64, 64, 3), (20, 30, 220), np.uint8)
@@ -635,7 +636,7 @@ def test_recordings_have_the_shutters_that_were_asked_for(shutters, which, index
 
     def distance(rows, shift_seconds):
         expected = encode(still.expose(scene, center + shift_seconds) * camera.aperture[..., None], "srgb")
-        # Of the brightness: half of the colour's detail is lost to the coding.
+        # Of the brightness: half of the color's detail is lost to the coding.
         return np.abs((frame[rows].astype(int) - expected[rows]) @ (0.21, 0.72, 0.07)).mean()
 
     third = camera.readout_seconds / 3

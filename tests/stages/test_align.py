@@ -24,8 +24,9 @@ from rb2v.io.aligned import AlignedTakeReader, aligned_take_path
 from rb2v.io.calibration import read_calibration, write_calibration
 from rb2v.io.config import read_rig
 from rb2v.io.encoder import write_video
+from rb2v.io.sound import Sound, read_sound
 from rb2v.io.store import ALIGNMENT_COLUMNS, read_alignment, read_json
-from rb2v.io.video import Sound, iter_frames, read_image, read_sound
+from rb2v.io.video import iter_frames, read_image
 from rb2v.simulator.rig import frame_times
 from rb2v.stages.align import AlignConfig, Execution, Resources, run
 from rb2v.stages.align.take import write_take
@@ -49,7 +50,7 @@ def copy_take(session, root, take):
 
 
 def rewrite(path, pictures=None, sound=None, fps=25.0):
-    """Encode a recording anew: other pictures, or other sound, or none."""
+    """Encode a recording anew: other images, or other sound, or none."""
     if pictures is None:
         pictures = [frame.image for frame in iter_frames([path])]
     temporary = path.with_name("new.mp4")

@@ -15,8 +15,9 @@ from rb2v.core.color import encode, to_linear
 from rb2v.errors import InputError
 from rb2v.io.aligned import AlignedTakeReader, aligned_take_path
 from rb2v.io.encoder import write_video
+from rb2v.io.sound import read_sound
 from rb2v.io.store import read_alignment
-from rb2v.io.video import iter_frames, read_sound
+from rb2v.io.video import iter_frames
 from rb2v.simulator.camera import NoiseBank
 from rb2v.simulator.rig import frame_times
 from rb2v.simulator.scene import Motion, Wave
@@ -34,7 +35,7 @@ def raw(session, tmp_path):
 
 @pytest.fixture(scope="module")
 def long_session(shared):
-    """A take of 3 s, in small pictures."""
+    """A take of 3 s, in small images."""
     changes = {"size": (128, 112), "rig_changes": {"output_size": [64, 64]}, "seed": 3}
     return shared_session(shared, upto="calibration", seconds=3.0, categories=("street",), **changes)
 
@@ -121,7 +122,7 @@ def sharp_scene_times(session, n):
 
 
 def photograph(session, scene, which, times):
-    """Return the pictures of a camera, with noise; an instant is enough where nothing moves any more."""
+    """Return the images of a camera, with noise; an instant is enough where nothing moves any more."""
     rig = session.truth.rig
     noise = NoiseBank(np.random.default_rng(which == "sharp"))
     pictures, still = [], None

@@ -1,4 +1,4 @@
-"""A rig that was knocked between takes: how far is said, and a take may have a homography of its own."""
+"""A rig that was moved between takes: how far is said, and a take may have a homography of its own."""
 
 import json
 import shutil
@@ -53,7 +53,7 @@ def align_take(made, out, **settings):
 
 @pytest.fixture(scope="module")
 def steady_aligned(steady, tmp_path_factory):
-    """The folder of the take of the rig that nobody knocked, what `align_take` says of it, and the warnings."""
+    """The folder of the take of the rig that nobody misaligned, what `align_take` says of it, and the warnings."""
     out = tmp_path_factory.mktemp("steady_aligned") / "aligned"
     with collect_warnings() as messages:
         said = align_take(steady, out, registration="shared")

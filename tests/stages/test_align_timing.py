@@ -16,8 +16,9 @@ from rb2v.io.aligned import AlignedTakeReader, aligned_take_path, read_aligned_m
 from rb2v.io.calibration import read_calibration
 from rb2v.io.encoder import CameraNotes, write_video
 from rb2v.io.gopro import read_telemetry
+from rb2v.io.sound import read_sound
 from rb2v.io.store import read_alignment
-from rb2v.io.video import iter_frames, read_sound
+from rb2v.io.video import iter_frames
 from rb2v.simulator.camera import NoiseBank
 from rb2v.simulator.rig import frame_times
 from rb2v.stages.align import AlignConfig, Execution, Resources, run

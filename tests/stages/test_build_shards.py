@@ -282,7 +282,7 @@ def test_a_screen_is_replaced_by_one_static_background(aligned, tmp_path):
         assert psnr(sample.blurry, from_linear(truth.mean(axis=0), "srgb")) > 30
         linear = np.stack([to_linear(frame, "srgb") for frame in sample.sharp])
         assert blur_residual_psnr(linear, to_linear(sample.blurry, "srgb")) > 40
-    assert sorted(map(sorted, levels.values())) == [[40], [90]], "the splits share no picture"
+    assert sorted(map(sorted, levels.values())) == [[40], [90]], "the splits share no image"
 
 
 def test_the_default_backgrounds_differ_from_sample_to_sample(aligned, tmp_path):
@@ -290,7 +290,7 @@ def test_the_default_backgrounds_differ_from_sample_to_sample(aligned, tmp_path)
     hands = [reader.read(int(index)) for index in np.flatnonzero(reader.table["category"] == "hand")]
     corners = [sample.sharp[:, :8, :8] for sample in hands]
     for corner in corners:
-        assert np.abs(corner - corner[:1].astype(int)).mean() < 8, "it stands still"
+        assert np.abs(corner - corner[:1].astype(int)).mean() < 8, "it is static"
     assert max(np.abs(corners[0] - corner.astype(int)).mean() for corner in corners[1:]) > 5
     names = reader.manifest.provenance.config["build_shards"]["backgrounds"]
     assert not set(names["train"]) & set(names["test"])
@@ -300,7 +300,7 @@ def test_the_default_backgrounds_differ_from_sample_to_sample(aligned, tmp_path)
 
 
 def test_light_is_matched_on_request(aligned, tmp_path):
-    """The disc is reddish and dim, and the pictures are bright and grey."""
+    """The disc is reddish and dim, and the images are bright and grey."""
     folder = tmp_path / "pictures"
     folder.mkdir()
     for name, level in (("a", 200), ("b", 230)):
@@ -310,7 +310,7 @@ def test_light_is_matched_on_request(aligned, tmp_path):
     for index in np.flatnonzero(plain.table["category"] == "hand"):
         one, other = matched.read(int(index)), plain.read(int(index))
         corners = np.stack([*one.sharp[:, :6, :6], one.blurry[:6, :6]]).astype(int)
-        assert np.abs(corners - corners[0]).max() < 8, "it stands still"
+        assert np.abs(corners - corners[0]).max() < 8, "it is static"
         before, after = (sample.blurry[:6, :6].mean(axis=(0, 1)) for sample in (other, one))
         assert after.mean() < before.mean() - 10
         assert after[0] > after[2] + 10
@@ -419,8 +419,8 @@ def test_backgrounds_that_cannot_be_used_are_refused(aligned, tmp_path):
     with pytest.raises(InputError, match="there is no such folder"):
         run(aligned, tmp_path / "shards", backgrounds=tmp_path / "none")
     pictures = make_pictures(tmp_path / "pictures", 1)
-    (pictures / "notes.png").write_text("no picture")
-    with pytest.raises(InputError, match="holds 1 different pictures that can be used; expected at least 2"):
+    (pictures / "notes.png").write_text("no image")
+    with pytest.raises(InputError, match="holds 1 different images that can be used; expected at least 2"):
         run(aligned, tmp_path / "shards", backgrounds=pictures)
     assert not (tmp_path / "shards").exists()
 

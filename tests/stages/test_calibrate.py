@@ -130,7 +130,7 @@ def test_a_picture_without_a_checker_is_named(raw_with_checker, tmp_path):
     raw = raw_with_checker
     path = raw / "calibration" / "color" / "blurry.png"
     write_image(path, np.full((160, 192, 3), 90, np.uint8))
-    with pytest.raises(InputError, match=r"color/blurry\.png: no 24-patch colour checker"):
+    with pytest.raises(InputError, match=r"color/blurry\.png: no 24-patch color checker"):
         run(raw, tmp_path / "c.json", PERFECT)
     assert not (tmp_path / "c.json").exists()
 
@@ -192,7 +192,7 @@ def test_a_capture_of_one_view_only_is_named(raw, tmp_path):
         run(raw, tmp_path / "c.json")
 
 
-@pytest.mark.parametrize(("share", "problem"), [(0.0, "cannot be read as a picture"), (0.5, "is cut short or damaged")])
+@pytest.mark.parametrize(("share", "problem"), [(0.0, "cannot be read as an image"), (0.5, "is cut short or damaged")])
 def test_a_capture_that_is_no_whole_picture_is_named(raw, tmp_path, capfd, share, problem):
     path = captures(raw, "blurry")[1]
     data = path.read_bytes()

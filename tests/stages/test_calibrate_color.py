@@ -117,7 +117,7 @@ def test_glare_on_some_patches_is_survived(tmp_path, caplog, which, spoiled, amo
 
 def test_a_checker_in_the_corner_of_a_lens_lies_where_the_captures_put_it(tmp_path):
     rig = CheckerRig(tmp_path, 1)
-    # In the corner of a larger picture, through a lens that one camera alone has.
+    # In the corner of a larger image, through a lens that one camera alone has.
     width, height = size = (720, 600)
     to_corner = np.array([[1.0, 0, 8], [0, 1, 8], [0, 0, 1]])
     lens = Lens(np.array([[720.0, 0, 359.5], [0, 720, 299.5], [0, 0, 1]]), np.array([-0.3, 0, 0, 0, 0]))
@@ -168,7 +168,7 @@ def test_a_half_covered_checker_is_named(tmp_path, which):
     rig = CheckerRig(tmp_path)
     rig.write()
     cover(rig, which, [index for index in range(24) if index % 6 > 2], (150, 140, 130))
-    with pytest.raises(InputError, match="no 24-patch colour checker was found") as caught:
+    with pytest.raises(InputError, match="no 24-patch color checker was found") as caught:
         fit_checker(rig.pair, rig.calibration, "srgb")
     assert caught.value.source == str(rig.pair[which == "sharp"])
 
@@ -179,7 +179,7 @@ def test_a_checker_that_lies_out_of_one_view_is_named(tmp_path):
     image = read_image(rig.pair[1])
     moved = cv2.warpAffine(image, np.array([[1.0, 0, 90], [0, 1, 0]]), SIZE, borderValue=(60, 60, 60))
     write_image(rig.pair[1], moved)
-    with pytest.raises(InputError, match=r"colour checker") as caught:
+    with pytest.raises(InputError, match=r"color checker") as caught:
         fit_checker(rig.pair, rig.calibration, "srgb")
     assert caught.value.source == str(rig.pair[1])
 
@@ -220,7 +220,7 @@ def test_a_small_checker_is_named(tmp_path):
         ground = np.full_like(image, 120)
         ground[80 : 80 + small.shape[0], 90 : 90 + small.shape[1]] = small
         write_image(path, ground)
-    with pytest.raises(InputError, match=r"too small|no 24-patch colour checker"):
+    with pytest.raises(InputError, match=r"too small|no 24-patch color checker"):
         fit_checker(rig.pair, rig.calibration, "srgb")
 
 
@@ -282,7 +282,7 @@ def test_half_covered_photographs_are_refused(shared_data, name, covered):
 
 
 def test_two_real_photographs_of_one_checker_are_brought_together(shared_data):
-    # The same cabinet at two exposures: one picture is nearly the other's light times a gain.
+    # The same cabinet at two exposures: one image is nearly the other's light times a gain.
     source, target = (photo_and_chart(shared_data / "colour" / f"pair_{name}.jpg")[1] for name in ("source", "target"))
     usable = ~(source.patches.clipped | target.patches.clipped)
     pair = [chart.patches.coded[usable] for chart in (source, target)]

@@ -78,7 +78,7 @@ def right(recorded, path, limit_px=0.1):
 
 def test_a_pair_whose_cameras_are_exchanged(raw, tmp_path):
     exchange(capture(raw, "blurry", "board_02"), capture(raw, "sharp", "board_02"))
-    refused(raw, tmp_path, r"blurry/board_02\.png: is the sharp camera's picture")
+    refused(raw, tmp_path, r"blurry/board_02\.png: is the sharp camera's image")
 
 
 def test_pairs_whose_names_are_exchanged(raw, tmp_path):

@@ -87,7 +87,7 @@ FAN_RADIUS_PX = 135
 
 
 def median_beside_the_fan_px(blurry, sharp, homography):
-    """What is left of the displacement on the ground, which stands still."""
+    """What is left of the displacement on the ground, which is static."""
     x, y = np.meshgrid(np.arange(15, 310, 15.0), np.arange(15, 310, 15.0))
     places = np.column_stack([x.ravel(), y.ravel()])
     places = places[np.linalg.norm(places - FAN, axis=1) > FAN_RADIUS_PX]

@@ -1,4 +1,4 @@
-"""Takes that begin with what stands still: more captures, and witnesses of a knocked rig and of exchanged folders."""
+"""Takes that begin with what is static: more captures, and witnesses of a misaligned rig and of exchanged folders."""
 
 import dataclasses
 import shutil
@@ -20,13 +20,13 @@ STILL = {"size": SIZE, "seconds": 0.3, "categories": ("street",), "motion": 0.0,
 
 @pytest.fixture(scope="module")
 def still(shared):
-    """A rig that nobody moved, and a take of what stands still."""
+    """A rig that nobody moved, and a take of what is static."""
     return shared_session(shared, **STILL, seed=4)
 
 
 @pytest.fixture(scope="module")
 def knocked(shared):
-    """A rig that was knocked after its captures."""
+    """A rig that was moved after its captures."""
     return shared_session(shared, **STILL, bump_px=2.0, mirrored=False, seed=5)
 
 
@@ -88,7 +88,7 @@ def exchange_folders(raw):
 def test_exchanged_folders_are_noticed_by_the_takes(still, tmp_path):
     raw = without_boards(still, tmp_path / "raw")
     exchange_folders(raw)
-    with pytest.raises(InputError, match=r"geometry/blurry: holds the sharp camera's pictures.*takes/street_train"):
+    with pytest.raises(InputError, match=r"geometry/blurry: holds the sharp camera's images.*takes/street_train"):
         calibrate(raw, tmp_path)
     assert not list(tmp_path.glob("c*"))
 
@@ -106,7 +106,7 @@ def test_exchanged_folders_are_noticed_by_sizes(still, tmp_path):
         resize_take(raw, camera, height)
     for path in (raw / "calibration" / "geometry" / "sharp").iterdir():
         write_image(path, read_image(path)[:160])
-    with pytest.raises(InputError, match="holds pictures of 240x180, the size of the sharp recording"):
+    with pytest.raises(InputError, match="holds images of 240x180, the size of the sharp recording"):
         calibrate(raw, tmp_path)
     assert not list(tmp_path.glob("c*"))
 

@@ -268,6 +268,20 @@ def test_a_screen_that_cannot_be_keyed_is_named(tmp_path, good, color, is_named)
     assert "--matter background" in found["sharp"].advice
 
 
+@pytest.mark.parametrize(("lamps_hz", "is_named"), [(120, True), (100, False), (0, False)])
+def test_lamps_that_beat_with_the_frames_are_named(tmp_path, good, lamps_hz, is_named):
+    light = 1 + 0.2 * np.sin(2 * np.pi * lamps_hz * np.arange(80) / 100)
+    # At 100 frames per second lamps of 100 Hz light every frame alike.
+    frames = [np.full((48, 64, 3), round(120 * gain ** (1 / 2.2)), np.uint8) for gain in light]
+    path = write_video(tmp_path / "lamps.mp4", frames, 100.0)
+    found = findings_of(make_raw(tmp_path / "raw", {"a": good | {"sharp": path}}))
+    assert ("lamps" in found) == is_named
+    if is_named:
+        assert (found["lamps"].level, found["lamps"].camera) == ("warn", "sharp")
+        assert "60 Hz" in found["lamps"].message
+        assert "1/120 s" in found["lamps"].advice
+
+
 X264 = {"preset": "veryfast", "crf": "16", "bf": "0"}
 ODD = {
     "repeated": ("repeated-frames", "warn", {}),

@@ -468,7 +468,7 @@ def test_folders_that_do_not_fit(cards, tmp_path):
             ingest.plan(*wrong, tmp_path / "raw")
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "notes.txt").write_text("mine")
-    with pytest.raises(InputError, match="is not empty and is no raw directory"):
+    with pytest.raises(InputError, match="is not empty and is not a raw directory"):
         ingest.plan(*cards, tmp_path / "other")
     take_in(cards, tmp_path / "raw")
     rig = yaml.safe_load((_rig_path()).read_text()) | {"name": "mine", "search_range_seconds": 0.5}

@@ -114,7 +114,7 @@ def test_what_was_found_is_written_and_drawn(tmp_path):
     names = [score.metric for score in section.scores]
     in_order = [name for name in names if name.startswith("delta_e")]
     assert in_order == ["delta_e_before", "delta_e", "delta_e_coded"]
-    # Without a checker there is neither a map nor a picture of an earlier one.
+    # Without a checker there is neither a map nor an image of an earlier one.
     without = add_colors(out, raw_directory(tmp_path, rig, checker=False), (), rig.calibration)
     assert without.color is None
     assert not picture.exists()
@@ -140,7 +140,7 @@ def test_without_a_checker_the_captures_tell_the_response(tmp_path, caplog):
     lens = Lens(np.array([[320.0, 0, 159.5], [0, 320, 129.5], [0, 0, 1]]), np.array([-0.3, 0, 0, 0, 0]))
     told = estimate_from_captures(captures, rig.calibration)
     assert told == estimate_from_captures(captures, dataclasses.replace(rig.calibration, lens_sharp=lens))
-    # One camera's picture twice tells nothing.
+    # One camera's image twice tells nothing.
     same = [Capture("a", one.blurry, one.blurry, None) for one in captures]
     plain = dataclasses.replace(rig.calibration, homography=np.eye(3), mirrored=False)
     with caplog.at_level(logging.WARNING):

@@ -212,8 +212,8 @@ class TestRuns:
     @pytest.mark.parametrize(
         ("colors", "message"),
         [
-            ([], "holds no picture"),
-            ([(200, 20, 20)], "holds one picture; expected two or more"),
+            ([], "holds no image"),
+            ([(200, 20, 20)], "holds one image; expected two or more"),
         ],
     )
     def test_photographs_that_two_splits_cannot_share_out(self, tmp_path, colors, message):
@@ -226,7 +226,7 @@ class TestRuns:
         photos = write_photos(tmp_path / "photos", [(200, 20, 20)])
         for index in (1, 2):
             (photos / f"{index}.png").write_bytes((photos / "0.png").read_bytes())
-        with pytest.raises(InputError, match="holds one picture"):
+        with pytest.raises(InputError, match="holds one image"):
             run(tmp_path / "shards", CONFIG, photos_dir=photos)
 
     def test_a_folder_whose_truth_would_lie_within_it_is_refused(self, tmp_path):
@@ -252,7 +252,7 @@ class TestCommand:
         [
             ("--train 0", "--train: 0 is out of range; expected at least 1"),
             ("--size 2000", "--size: 2000 is out of range; expected at most 1024"),
-            ("--photos nowhere", "nowhere: is no folder"),
+            ("--photos nowhere", "nowhere: is not a folder"),
         ],
     )
     def test_a_mistake_is_one_message(self, rb2v, tmp_path, monkeypatch, options, message):

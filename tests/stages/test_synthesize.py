@@ -135,6 +135,21 @@ class TestSamples:
         np.testing.assert_array_equal(sample.sharp[::3], frames)
         assert np.flatnonzero(~sample.is_interpolated).tolist() == [0, 3, 6]
 
+    def test_an_edge_of_known_speed_gives_the_blur_of_the_continuous_exposure(self, tmp_path):
+        n, begin, level = 65, 10, 50  # at which rounding to a level is half a thousandth of white
+        frames = [np.zeros((16, 160, 3), np.uint8) for _ in range(n)]
+        for index, frame in enumerate(frames):
+            frame[:, : begin + index] = level
+        write_frames(tmp_path / "edge", frames)
+        synthesize(tmp_path / "edge", tmp_path / "out", frames_per_sequence=n, blur_samples=n, reject=False)
+        # Each instant stands for the time about it: the edge moves from half a pixel before its first place to half a
+        # pixel after the last. A pixel's light is the share of its area that the edge has passed, over time.
+        places, start = np.arange(161), begin - 0.5
+        passed = np.maximum(start + n - places, 0) ** 2 - np.maximum(start - places, 0) ** 2
+        light = -np.diff(passed) / (2 * n) * to_linear(np.uint8([level]), "srgb")
+        found = ShardReader(tmp_path / "out").read(0).blurry[..., 0]
+        np.testing.assert_allclose(to_linear(found, "srgb"), np.broadcast_to(light, found.shape), atol=1e-3)
+
     def test_a_lamp_leaves_a_streak_that_clipping_first_would_lose(self, tmp_path):
         frames = [np.full((64, 64, 3), 40, np.uint8) for _ in range(7)]
         for index, frame in enumerate(frames):
@@ -199,6 +214,52 @@ class TestDataSet:
         run(folders, out, config)
         assert digests(out) == digests(made)
         assert (out / "train-00000.h5").stat().st_mtime_ns == kept
+
+    @pytest.mark.parametrize("found", ["whole", "cut short", "none"])
+    def test_samples_made_while_clips_were_judged_are_taken_over_or_made_again(self, folders, made, tmp_path, found):
+        class Stopping(SerialExecutor):
+            """Stops after the clips are judged."""
+
+            def map(self, fn, items):
+                if any(tmp_path.rglob("part-*.json")):
+                    raise KeyboardInterrupt
+                yield from super().map(fn, items)
+
+        config = SynthesizeConfig(layout="folders", blur_samples=7, shard_samples=3, shot_noise=0.05)
+        out = tmp_path / "out"
+        with pytest.raises(KeyboardInterrupt):
+            run(folders, out, config, executor=Stopping())
+        spools = sorted((out / "survey").glob("*.samples"))
+        assert len(spools) == 3
+        for spool in spools:
+            if found == "none":
+                spool.unlink()
+            elif found == "cut short":
+                spool.write_bytes(spool.read_bytes()[:-1000])
+        run(folders, out, config)
+        assert digests(out) == digests(made)
+        assert not list(out.rglob("*.samples"))
+
+    @pytest.mark.parametrize("stride", [3, 7, 9])
+    def test_samples_are_the_same_however_many_frames_are_judged_at_once(self, tmp_path, monkeypatch, stride):
+        frames = make_pan(40) + make_pan(12, seed=5)
+        frames[12] = frames[11]
+        frames[30:32] = [cv2.blur(frame, (9, 1)) for frame in frames[30:32]]
+        write_frames(tmp_path / "c", frames)
+        synthesize(tmp_path / "c", tmp_path / "at once", stride=stride)
+        assert {"", "cut", "repeat", "blurred"} <= set(reasons_of(tmp_path / "at once"))
+        monkeypatch.setattr("rb2v.stages.synthesize.spool._MAX_HELD", 1)
+        synthesize(tmp_path / "c", tmp_path / "one by one", stride=stride)
+        monkeypatch.setattr("rb2v.stages.synthesize.survey.count_workers", lambda executor: None)
+        synthesize(tmp_path / "c", tmp_path / "decoded twice", stride=stride)
+        assert digests(tmp_path / "at once") == digests(tmp_path / "one by one") == digests(tmp_path / "decoded twice")
+
+    def test_few_samples_of_a_clip_are_made_alone(self, folders, made, tmp_path):
+        # Those that are not wanted would have been rendered in vain: another way to the same samples.
+        options = {"shard_samples": 3, "shot_noise": 0.05}
+        synthesize(folders, tmp_path / "out", max_per_clip=4, **options)
+        for name in ("train-00000.h5", "test-00000.h5"):
+            assert digests(tmp_path / "out")[name] == digests(made)[name]
 
     def test_noise_does_not_depend_on_the_shards(self, folders, made, tmp_path):
         synthesize(folders, tmp_path / "out", shard_samples=2, shot_noise=0.05)
@@ -454,6 +515,12 @@ class TestBadInput:
         (root / "tri_trainlist.txt").write_text("00001/0001\n00001/0002\n")
         return {"layout": "vimeo90k-triplet"}, root / "tri_trainlist.txt", "line 2"
 
+    def break_adobe_lists(self, root):
+        write_frames(root / "a", make_pan(7))
+        for name in ("train", "test"):
+            (root / f"adobe240fps_folder_{name}.txt").write_text("\ufeffa\n")
+        return {"layout": "adobe240"}, root / "adobe240fps_folder_test.txt", "line 1"
+
     def break_list_path(self, root):
         root.mkdir()
         (root / "tri_trainlist.txt").write_text("../elsewhere\n")
@@ -529,8 +596,19 @@ class TestBadInput:
         with pytest.raises(InputError) as error:
             synthesize(tmp_path / "source", tmp_path / "out", **options)
         assert (error.value.source, error.value.key) == (str(source), key)
-        assert not list(tmp_path.glob("out/*.h5"))
-        assert not (tmp_path / "out" / "manifest.json").exists()
+        assert {path.name for path in tmp_path.glob("out/*")} <= {"config.json"}
+
+    def test_a_frame_that_is_found_damaged_late_leaves_nothing_either(self, tmp_path):
+        folder = write_frames(tmp_path / "c", make_pan(9))
+        path = folder / "00000003.png"
+        sound = path.read_bytes()
+        path.write_bytes(sound[:-40])
+        with pytest.raises(InputError) as error:
+            synthesize(folder, tmp_path / "out", reject=False)
+        assert error.value.source == str(path)
+        path.write_bytes(sound)
+        synthesize(folder, tmp_path / "out", reject=False)
+        assert verify(tmp_path / "out") == []
 
     @pytest.mark.parametrize(
         ("options", "key"),

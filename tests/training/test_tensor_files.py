@@ -13,5 +13,5 @@ def test_sizes_that_no_tensor_has(tmp_path, size):
     content = json.dumps(header).encode()
     path = tmp_path / "x.safetensors"
     path.write_bytes(struct.pack("<Q", len(content)) + content)
-    with pytest.raises(InputError, match=r"x\.safetensors: is no safetensors file"):
+    with pytest.raises(InputError, match=r"x\.safetensors: is not a safetensors file"):
         read_tensors(path, "weights")

@@ -1,4 +1,4 @@
-"""The report: sections of tables, plots and pictures, rendered as one HTML file that needs no other."""
+"""The report: sections of tables, plots and images, rendered as one HTML file that needs no other."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _DOTS_PER_INCH = 150  # 1800 px across: sharp on a fine screen, too
 
 @dataclass(frozen=True)
 class Cell:
-    """A table's cell, coloured by whether a target is met, or where something is to be noticed."""
+    """A table's cell, colored by whether a target is met, or where something is to be noticed."""
 
     text: str
     passed: bool | None = None
@@ -62,7 +62,7 @@ class Plot:
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture and what it shows."""
+    """An image and what it shows."""
 
     label: str
     uri: str
@@ -70,7 +70,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Gallery:
-    """Pictures side by side."""
+    """Images side by side."""
 
     kind: ClassVar[str] = "gallery"
     caption: str
@@ -86,6 +86,8 @@ class Section:
     lead: str
     blocks: tuple[Table | Plot | Gallery, ...]
     scores: tuple[Score, ...]
+    leads: bool = False
+    """Whether it stands before the summary of targets."""
 
 
 def make_table(
@@ -111,12 +113,13 @@ def make_table(
 
 def _to_cell(value: str | Score | Cell) -> Cell:
     if isinstance(value, Score):
-        return Cell(format_value(value.value, value.unit, with_unit=False), value.passed)
+        text = format_value(value.value, value.unit, with_unit=False)
+        return Cell(f"{text} missed" if value.passed is False else text, value.passed)
     return Cell(value) if isinstance(value, str) else value
 
 
 def make_picture(label: str, image: NDArray[np.uint8]) -> Picture:
-    """Return a picture from an (H, W, 3) RGB or (H, W) grey image."""
+    """Return an image from an (H, W, 3) RGB or (H, W) gray image."""
     code = cv2.COLOR_RGB2BGR if image.ndim == 3 else cv2.COLOR_GRAY2BGR
     _, data = cv2.imencode(".jpg", cv2.cvtColor(image, code), [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
     return Picture(label, _data_uri(data.tobytes(), "image/jpeg"))

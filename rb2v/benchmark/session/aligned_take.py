@@ -1,4 +1,4 @@
-"""What a report tells of an aligned take, read once, beside the truth where there is one."""
+"""An aligned take as a report needs it: read once, with the truth where there is one."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def report(
             ("after the map of coded values", "delta_e_coded", quality.delta_e_coded),
         ):
             if value is not None:
-                own.insert(-2, [f"Colour checker, mean CIEDE2000 {said}", _score(name, value, "CIEDE2000")])
+                own.insert(-2, [f"Color checker, mean CIEDE2000 {said}", _score(name, value, "CIEDE2000")])
     tables = [("What the captures themselves say.", own)]
     if truth is not None:
         errors = homography_errors(calibration, truth, grid_points)
@@ -133,7 +133,7 @@ def homography_errors(calibration: Calibration, truth: SimulatedRig, grid_points
 def _show_colors(path: Path) -> Gallery:
     before, after = np.array_split(read_image(path), 2, axis=1)
     caption = (
-        "The colour checker's patches as the blurry camera saw them, and within each the sharp camera's colour of it; "
+        "The color checker's patches as the blurry camera saw them, and within each the sharp camera's color of it; "
         "the CIEDE2000 difference stands in the corner, and patches that the map was not fitted to are crossed out."
     )
     return Gallery(caption, (make_picture("as recorded", before), make_picture("mapped", after)), columns=2)

@@ -1,4 +1,4 @@
-"""What each step of the alignment changes: other alignments of the same recordings beside the data set's own."""
+"""Comparison of alignments of the same recordings, which shows the effect of each step."""
 
 from __future__ import annotations
 

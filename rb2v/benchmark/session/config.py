@@ -1,4 +1,4 @@
-"""What ``rb2v benchmark`` can be told."""
+"""Configuration of ``rb2v benchmark``."""
 
 from __future__ import annotations
 

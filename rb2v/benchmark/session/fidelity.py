@@ -56,7 +56,7 @@ def report(results: Sequence[TakeFidelity]) -> Section:
     table = make_table(
         "Mean PSNR against the truth, in dB. The deficit is the oracle's PSNR less ours; its target is at most "
         f"{mean_limit:g} dB in the mean over all frames, and {limit:g} dB for each street take. Below zero ours is "
-        "nearer, for it fits the colours frame by frame. Original frames were recorded, interpolated ones lie between "
+        "nearer, for it fits the colors frame by frame. Original frames were recorded, interpolated ones lie between "
         "two of them.",
         ("Take", "Category", "frames", "ours", "oracle", "deficit", "ours, original", "ours, interpolated"),
         lines,
@@ -64,8 +64,8 @@ def report(results: Sequence[TakeFidelity]) -> Section:
     )
     lead = (
         "The truth is the scene rendered again at the sharp frames' times, through the blurry camera's view and "
-        "colours, without noise or coding. The oracle is the recorded sharp video under the true homography, clock and "
-        "colours, with the same interpolation: what lies below it is lost to calibration and alignment."
+        "colors, without noise or coding. The oracle is the recorded sharp video under the true homography, clock and "
+        "colors, with the same interpolation: what lies below it is lost to calibration and alignment."
     )
     blurs = [result for result in results if result.blur_db]
     blur_lines = [_blur_line(result) for result in blurs]
@@ -78,7 +78,7 @@ def report(results: Sequence[TakeFidelity]) -> Section:
 def _blur_table(blurs: Sequence[TakeFidelity], lines: Sequence[Sequence[str | Score]]) -> Table:
     caption = (
         "Synthetic blur: PSNR, in dB, of the mean of a window's blur track against the scene integrated over the same "
-        "time at up to 64 instants, under the true homography, clock and colours. The columns differ in what makes "
+        "time at up to 64 instants, under the true homography, clock and colors. The columns differ in what makes "
         "the frames between the recorded ones; linear blends them."
     )
     return make_table(caption, ("Take", "Category", "windows", *blurs[0].blur_db), lines, n_text_columns=2)
@@ -248,7 +248,7 @@ def _judged_position(frame: AlignedFrame, true_position: float) -> int:
 
 
 class _Oracle:
-    """The sequences that the alignment would make, did it know the homography, the clock and the colours."""
+    """The sequences that the alignment would make, did it know the homography, the clock and the colors."""
 
     def __init__(self, recorded: Take, aligned: Aligned, rig: SimulatedRig, positions: list[int]) -> None:
         self._rig, self._color = aligned.rig, rig.color

@@ -1,4 +1,4 @@
-"""What a report is made from, read and held against each other before anything is measured."""
+"""Inputs of a report, read and compared with each other before anything is measured."""
 
 from __future__ import annotations
 
@@ -256,7 +256,7 @@ def _check_truth(inputs: Inputs, truth: Truth, path: Path) -> None:
         if seen.shape != rendered.shape or psnr(seen, rendered) < _MIN_SAME_SCENE_DB:
             expected = "the truth of this session, read by the version that simulated it"
             raise InputError(path, f"shows another scene than the take {name!r}", expected=expected)
-        return  # one picture tells sessions apart, and rendering more would take longer than it is worth
+        return  # one image tells sessions apart, and rendering more would take longer than it is worth
 
 
 def _render_blurry(rig: SimulatedRig, plan: TakePlan, aligned: Aligned, time_seconds: float) -> NDArray[np.uint8]:

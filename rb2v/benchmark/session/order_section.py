@@ -83,7 +83,7 @@ def report(run_dir: Path, motion: pd.DataFrame | None = None) -> Section:
     blocks.append(
         make_table(
             f"The labels by take: a sequence is kept as it is, order +1, or reversed, order -1.{left_out}",
-            ("Take", "Split", "sequences", "all pairs agree [%]", "labelled keep (order +1) [%]"),
+            ("Take", "Split", "sequences", "all pairs agree [%]", "labeled keep (order +1) [%]"),
             takes[-_MAX_TAKES_SHOWN:],
             n_text_columns=2,
         )
@@ -188,7 +188,7 @@ def _take_lines(labels: pd.DataFrame) -> list[_Line]:
                 str(split),
                 Score(_SUITE, _STAGE, "sequences", len(rows), "samples", name),
                 Score(_SUITE, _STAGE, "consistent", 100 * float(rows["consistent"].mean()), "%", name),
-                Score(_SUITE, _STAGE, "labelled_keep", 100 * float((rows["order"] > 0).mean()), "%", name),
+                Score(_SUITE, _STAGE, "labeled_keep", 100 * float((rows["order"] > 0).mean()), "%", name),
             ]
         )
     return lines
@@ -222,7 +222,7 @@ def _show_samples(path: Path) -> Gallery:
         raise InputError(path, "is larger than what training writes", expected=_EXPECTED)
     image = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
     if image is None:
-        raise InputError(path, "is no picture", expected=_EXPECTED)
+        raise InputError(path, "is not an image", expected=_EXPECTED)
     picture = make_picture(
         "Framed pairs were shown as negatives; s_k is the score that the untrained network gave the pair.",
         np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8),

@@ -10,7 +10,7 @@ from rb2v import __version__
 from rb2v.benchmark.report.output import scores_of, write_results
 from rb2v.benchmark.report.page import Section
 from rb2v.benchmark.report.scores import summarize
-from rb2v.benchmark.session import alignment, calibration_section, data_set, take_sections
+from rb2v.benchmark.session import alignment, calibration_section, data_set, take_sections, usable_takes
 from rb2v.benchmark.session.config import BenchmarkConfig
 from rb2v.benchmark.session.inputs import Inputs, SessionPaths, read_inputs
 from rb2v.benchmark.truth.motion_truth import read_motion
@@ -86,15 +86,19 @@ def run(
     }
     facts = {
         "Data set": f"{len(inputs.shards)} samples of rig {manifest.rig}",
-        "Held against": _format_inputs(inputs),
+        "Compared with": _format_inputs(inputs),
     }
     return write_results(out_dir, document, facts, sections)
 
 
 def _measure(inputs: Inputs, config: BenchmarkConfig, executor: Executor, step: Callable[[str], None]) -> list[Section]:
     truth_rig = None if inputs.truth is None else inputs.truth.rig
+    sections = []
+    if inputs.aligned is not None and inputs.truth is None:
+        step("takes")
+        sections.append(usable_takes.report(inputs, inputs.aligned))
     step("data set")
-    sections = [data_set.report(inputs.shards)]
+    sections.append(data_set.report(inputs.shards))
     if inputs.paths.run_dir is not None:
         from rb2v.benchmark.session import order_section  # brings torch, which nothing else here needs
 

@@ -1,4 +1,4 @@
-"""What is measured take by take, wherever an executor runs it."""
+"""Measurements of one take, wherever an executor runs them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the recordings of aligned takes lie in time: coarse offsets, clocks, exposures and rolling shutters."""
+"""Tables of the timing of aligned takes: coarse offsets, clocks, exposures and rolling shutters."""
 
 from __future__ import annotations
 

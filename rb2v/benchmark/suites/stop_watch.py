@@ -1,4 +1,4 @@
-"""How long the trainings of a suite take."""
+"""Duration of the trainings of a suite."""
 
 from __future__ import annotations
 

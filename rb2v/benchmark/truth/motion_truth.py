@@ -1,4 +1,4 @@
-"""How the picture of simulated samples moves: what an order by motion is held against."""
+"""True motion of simulated samples, with which an order by motion is compared."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rb2v.simulator.scene import LayeredScene
 from rb2v.simulator.truth import TRUTH_NAME, Truth, read_truth
 from rb2v.stages.simulate_shards import MOTION_COLUMNS, MOTION_NAME
 
-_ENOUGH_PX = 64  # of the shorter side: a mean over the picture needs no more
+_ENOUGH_PX = 64  # of the shorter side: a mean over the image needs no more
 _MAX_TABLE_BYTES = 2**28  # 256 MB, some millions of samples; more would fill the memory
 
 _Motion = tuple[float, float]
@@ -27,7 +27,7 @@ _Key = tuple[str, str, int]
 
 
 def read_motion(truth: Path, reader: ShardReader) -> pd.DataFrame:
-    """Return how the picture of every sample moves from its first sharp frame to its last.
+    """Return how the image of every sample moves from its first sharp frame to its last.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ def _read_table(path: Path) -> dict[_Key, _Motion]:
                 raise InputError(path, f"line {line} tells of frame {key[2]} of take {key[1]!r} once more")
             known[key] = motion
     except csv.Error as error:
-        raise InputError(path, f"is no table ({error})", expected="what 'rb2v simulate-shards' writes") from error
+        raise InputError(path, f"is not a table ({error})", expected="what 'rb2v simulate-shards' writes") from error
     return known
 
 
@@ -142,7 +142,7 @@ def _measure(reader: ShardReader, truth: Truth, path: Path) -> pd.DataFrame:
             truth.rig.scene_time(plans[take], place / rig.fine_fps)
             for place in (position, position + rig.frames_per_sequence - 1)
         )
-        # Whoever stands before a green screen alone moves: that rig stands still, as the pictures put behind do.
+        # Whoever stands before a green screen alone moves: that rig is static, as the images put behind do.
         moved = scenes[take].displacement(first, last, view, size).mean(axis=(0, 1), dtype=np.float64) * to_pixels
         motions.append((float(moved[0]), float(moved[1])))
     return _to_frame(keys, motions)

@@ -1,4 +1,4 @@
-"""What the pictures of a simulated take should be: the scene itself, in the data set's geometry and colours."""
+"""True images of a simulated take: the scene itself, in the data set's geometry and colors."""
 
 from __future__ import annotations
 
@@ -86,12 +86,12 @@ class TruthRenderer:
         return self._rig.true_position(self._plan, time_seconds)
 
     def sharp(self, fine_index: int, rows: Camera = "sharp") -> NDArray[np.uint8]:
-        """Return the (H, W, 3) frame of the fine track, as the sharp camera exposes and the blurry one colours it.
+        """Return the (H, W, 3) frame of the fine track, as the sharp camera exposes and the blurry one colors it.
 
         Its rows are read out as those of a camera are: the sharp one, or the blurry one where sharp frames were made
         up for the difference.
         """
-        # Kept, because several alignments of a take are held against the same few frames.
+        # Kept, because several alignments of a take are compared with the same few frames.
         if (fine_index, rows) not in self._sharp_frames:
             camera = self._sharp_camera(rows)
             linear = camera.expose(self._scene, self._scene_time(fine_index))
@@ -127,7 +127,7 @@ class TruthRenderer:
         -------
         Matte or None
             Alpha (H, W) and the foreground's light times alpha (H, W, 3), without the light that the screen spills on
-            it, in the blurry camera's colours; None where nobody knows what is foreground.
+            it, in the blurry camera's colors; None where nobody knows what is foreground.
         """
         return self._matte(self._sharp_camera(rows), self._scene_time(fine_index))
 

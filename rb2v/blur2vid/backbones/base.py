@@ -1,4 +1,4 @@
-"""What every backbone is: one blurry image in, a sequence of sharp frames out, whatever the size."""
+"""Base of the backbones: one blurry image in, a sequence of sharp frames out, of any size."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Backbone(nn.Module, ABC):
     min_size_px: int = 1
     """Least height and width inside."""
     takes_center: bool = False
-    """Whether the true centre frame is an input, as in the released code of HyperCUT (``oracle_centre``)."""
+    """Whether the true center frame is an input, as in the released code of HyperCUT (``oracle_center``)."""
     takes_guidance: bool = False
     """Whether motion guidance can be an input; see `GuidedBackbone`."""
     needs_guidance: bool = False
@@ -45,7 +45,7 @@ class Backbone(nn.Module, ABC):
         blurry : (B, 3, H, W) tensor of float
             RGB in [0, 1], of any size.
         center : (B, 3, H, W) tensor of float, optional
-            The true centre frame, for networks that take it and no others.
+            The true center frame, for networks that take it and no others.
 
         Returns
         -------
@@ -55,10 +55,10 @@ class Backbone(nn.Module, ABC):
         Raises
         ------
         ValueError
-            If the network takes the centre frame and it is not given, or the other way round.
+            If the network takes the center frame and it is not given, or the other way round.
         """
         if (center is not None) != self.takes_center:
-            raise ValueError("the true centre frame is " + ("missing" if self.takes_center else "no input"))
+            raise ValueError("the true center frame is " + ("missing" if self.takes_center else "no input"))
         height, width = blurry.shape[-2:]
         padded = None if center is None else self._pad(center)
         return self.estimate(self._pad(blurry), padded)[..., :height, :width]
@@ -132,7 +132,7 @@ class GuidedBackbone(Backbone):
             If a center frame is given, or the guidance has another size than the image.
         """
         if center is not None:
-            raise ValueError("the true centre frame is no input")
+            raise ValueError("the true center frame is no input")
         return self.stages(blurry, guidance)[-1]
 
     def stages(self, blurry: Tensor, guidance: Tensor | None = None) -> Tensor:

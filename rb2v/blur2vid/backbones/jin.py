@@ -1,4 +1,4 @@
-"""The cascade of Jin et al.: the centre frame first, and from there outwards pair by pair.
+"""The cascade of Jin et al.: the center frame first, and from there outwards pair by pair.
 
 The four networks bear the names of the authors' files and their layers the names in them, so that the weights which the
 authors released fit as they are.
@@ -39,7 +39,7 @@ class Jin(Backbone):
     Attributes
     ----------
     mean, std : (3,) tensor of float32
-        Colors are shifted and scaled to these inside. 0 and 1 but for weights that were trained on normalised images.
+        Colors are shifted and scaled to these inside. 0 and 1 but for weights that were trained on normalized images.
 
     Raises
     ------
@@ -199,7 +199,7 @@ class InnerPair(nn.Module):
         self.generateFrame5 = FrameNetwork(4)
 
     def forward(self, blurry: Tensor, frame_4: Tensor) -> tuple[Tensor, Tensor]:
-        """Return frames 3 and 5, (B, 3, H, W) each, of images and centre frames of that shape."""
+        """Return frames 3 and 5, (B, 3, H, W) each, of images and center frames of that shape."""
         frame_3 = self.generateFrame3(blurry, frame_4, frame_4)
         return frame_3, self.generateFrame5(blurry, frame_3, frame_4)
 

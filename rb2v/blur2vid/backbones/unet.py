@@ -85,7 +85,7 @@ def _blocks(channels: int, n: int) -> nn.Sequential:
 class GatedBlock(nn.Module):
     """A residual block in which halves of the channels multiply each other, in place of activations.
 
-    It has no attention over the whole input, which would tell a small part that is trained on from a large picture.
+    It has no attention over the whole input, which would tell a small part that is trained on from a large image.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ class GatedBlock(nn.Module):
 
 
 class ChannelNorm(nn.Module):
-    """Layer normalisation over the channels of every place.
+    """Layer normalization over the channels of every place.
 
     Parameters
     ----------

@@ -101,7 +101,7 @@ class MeanOverPixels(nn.Module):
 def make_trunk(n_cues: int, strides: tuple[int, int, int], n_dimensions: int) -> nn.Sequential:
     """Return three convolutions, an average over pixels and a linear map.
 
-    Without batch normalisation, which would tell the pairs of a batch about each other.
+    Without batch normalization, which would tell the pairs of a batch about each other.
     """
     layers: list[nn.Module] = []
     for n_in, n_out, stride in zip((n_cues, *N_CHANNELS[:-1]), N_CHANNELS, strides, strict=True):

@@ -1,4 +1,4 @@
-"""What all order networks have in common: points for ordered pairs of frames, and their scores."""
+"""Base of the order networks: points for ordered pairs of frames, and their scores."""
 
 from __future__ import annotations
 

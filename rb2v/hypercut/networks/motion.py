@@ -18,7 +18,7 @@ CUE_STEP_PX = 4
 _SUM_BLOCK_PX = 32  # four vectors of eight floats
 _SUM_LANES = 4  # accumulators, each of which takes every fourth summand
 
-# The square of a gradient of half a grey level: it makes a blank picture score nothing, and not its noise.
+# The square of a gradient of half a gray level: it makes a blank image score nothing, and not its noise.
 _FLOOR = 4e-6
 
 
@@ -53,8 +53,8 @@ class NormalFlow(SignedCues):
 
     With the pair's mean ``m`` and difference ``d``, at every scale: ``-d m_x`` and ``-d m_y``, which point along
     the motion, beside the energies ``m_x^2`` and ``m_y^2`` and the product ``m_x m_y`` that say where and along which
-    axis it can be seen. Each is summed over colour, averaged to the places of the cues and divided by the
-    picture's mean energy; the signed logarithm keeps single strong edges from drowning the rest.
+    axis it can be seen. Each is summed over color, averaged to the places of the cues and divided by the
+    image's mean energy; the signed logarithm keeps single strong edges from drowning the rest.
     """
 
     scales = (1, 2, 4)

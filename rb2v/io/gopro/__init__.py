@@ -1,4 +1,4 @@
-"""What GoPro cameras write beside pictures and sound: GPMF telemetry and the timecode.
+"""Data of GoPro cameras apart from images and sound: GPMF telemetry and the timecode.
 
 `elements` walks over the tree of a piece of GPMF, `payload` reads what one piece states, `telemetry` a recording,
 `timecode` the time of day of its first frame, and `writing` writes both as the cameras do, for the simulator.

@@ -173,7 +173,7 @@ _TAKES: Mapping[str, Callable[[_Reading, Element], None]] = {
 
 
 def _setting(element: Element) -> str | float | None:
-    """Return a setting; one that is stated for every picture, as the HERO7 does its read-out, by its median."""
+    """Return a setting; one that is stated for every image, as the HERO7 does its read-out, by its median."""
     value = element.scalar()
     numbers = element.numbers()
     if value is None and element.key.decode("ascii") in MILLISECONDS and numbers.size and np.isfinite(numbers).all():

@@ -1,8 +1,8 @@
-"""What a camera states of itself: the settings in the index of a file, and what the sensors measured, in a track.
+"""Telemetry of a camera: settings in the index of a file, and measurements of the sensors in a track.
 
 A payload of the track lasts about a second. It states when its first sample arrived (``STMP``, microseconds), if the
-camera is a HERO8 or later; the exposure times (``SHUT``) are synchronous with the pictures, so that the first of their
-stamps is time 0 of the pictures [1]_.
+camera is a HERO8 or later; the exposure times (``SHUT``) are synchronous with the images, so that the first of their
+stamps is time 0 of the images [1]_.
 
 References
 ----------
@@ -26,7 +26,7 @@ from rb2v.io.container import find_stream, iter_boxes, open_container
 from rb2v.io.gopro.payload import ISO_OF_UNIT_GAIN, MAX_PROBLEMS, N_AXES, parse_payload
 from rb2v.io.picture_track import NO_OVERRIDE, time_scale_of
 
-_PICTURE_STREAMS = ("SHUT", "ISOE", "ISOG")  # one sample per picture, the first with the first picture
+_PICTURE_STREAMS = ("SHUT", "ISOE", "ISOG")  # one sample per image, the first with the first image
 _MAX_SETTINGS_BYTES = 1 << 20  # settings are some kilobytes
 _MAX_PAYLOAD_BYTES = 1 << 23  # a packet of a second is some kilobytes
 _MAX_TRACK_BYTES = 1 << 29  # of a file: a day of such packets
@@ -97,7 +97,7 @@ def read_telemetry(paths: Sequence[Path], override: FormatOverride = NO_OVERRIDE
     Parameters
     ----------
     paths : sequence of Path
-        The files of one recording in order; times go on from one to the next.
+        The files of one recording in order; times resume from one to the next.
     override : FormatOverride, optional
         What is known better than the files state it: the times of packets are stretched with those of the frames.
 
@@ -206,7 +206,7 @@ def _read_track(path: Path, time_scale: float) -> _Track:
 
 
 def _base_of_stamps(packets: Mapping[str, Sequence[_Packet]]) -> float | None:
-    """Return the stamp of time 0 of the pictures, None where it is not stated."""
+    """Return the stamp of time 0 of the images, None where it is not stated."""
     for key in _PICTURE_STREAMS:
         for first in packets.get(key, ())[:1]:
             if first.stamp_seconds is not None:
@@ -227,7 +227,7 @@ def _times_of(packets: Sequence[_Packet], base_seconds: float | None) -> tuple[N
         and bool(np.all(np.abs(stamped - starts) < _MAX_STAMP_ERROR_SECONDS) and np.all(np.diff(stamped) > 0))
     )
     if is_stamped:
-        # Where a packet is missing its successor's stamp is no end of what is there.
+        # Where a packet is missing its successor's stamp is not an end of what is there.
         follows = np.append(np.abs(starts[1:] - ends[:-1]) < _MAX_STAMP_ERROR_SECONDS, [False])
         durations = ends - starts
         starts = stamped
@@ -307,7 +307,7 @@ def _read_settings(path: Path) -> bytes:
 
 
 def _read_picture_times(path: Path, override: FormatOverride) -> tuple[float, float]:
-    """Return by what a file's times are multiplied, and how long its pictures last by its index, from time 0 on."""
+    """Return by what a file's times are multiplied, and how long its images last by its index, from time 0 on."""
     with open_container(path) as container:
         scale, stream = time_scale_of(path, container, override), find_stream(container)
         if stream is not None and stream.duration is not None and stream.time_base is not None:

@@ -91,7 +91,7 @@ def read_torchscript(path: Path) -> dict[str, Tensor]:
             tree_name = _find_tree(archive)
             tree = _TreeReader().read(_read_stored(archive, tree_name, _MAX_TREE_BYTES))
             if not isinstance(tree, _Module):
-                raise RejectedError("its tree is no module")
+                raise RejectedError("its tree is not a module")
             folder = tree_name.removesuffix("data.pkl")
             return _load_tensors(archive, folder, _collect_views(tree))
     except RejectedError as error:

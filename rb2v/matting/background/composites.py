@@ -32,11 +32,11 @@ _PACKAGED_PHOTOS = (
     *("coffee.png", "astronaut.png", "brick.png", "camera.png", "grass.png", "hubble_deep_field.jpg"),
     "rocket.jpg",
 )
-_HELD_OUT_EVERY = 8  # an eighth of the pictures is kept for scores
-_MAX_SIDE_PX = 1024  # of pictures as they are kept; more than any composite shows of one
+_HELD_OUT_EVERY = 8  # an eighth of the images is kept for scores
+_MAX_SIDE_PX = 1024  # of images as they are kept; more than any composite shows of one
 _LEAST_ALPHA = np.float32(1 / 512)
 _MOST_NOISE = 0.03  # standard deviation, of coded values
-_MOST_SHIFT = 0.01  # of the plate, relative to the picture's size
+_MOST_SHIFT = 0.01  # of the plate, relative to the image's size
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,11 @@ class Pictures:
     """What composites are made of."""
 
     cutouts: tuple[Path, ...] | None
-    """RGBA pictures; None for shapes cut out of the backgrounds' photographs."""
+    """RGBA images; None for shapes cut out of the backgrounds' photographs."""
     backgrounds: tuple[Path, ...]
 
     def split(self) -> tuple[Pictures, Pictures]:
-        """Return the pictures to train on, and those held out: one of every eight, and at least one."""
+        """Return the images to train on, and those held out: one of every eight, and at least one."""
         sources = (self.cutouts, self.backgrounds)
         training = [paths and tuple(p for i, p in enumerate(paths) if i % _HELD_OUT_EVERY) for paths in sources]
         held_out = [paths and paths[::_HELD_OUT_EVERY] for paths in sources]
@@ -66,7 +66,7 @@ class Composite:
     alpha: Picture
     """(H, W)"""
     foreground: Picture
-    """(H, W, 3) colour, where alpha is above 0."""
+    """(H, W, 3) color, where alpha is above 0."""
 
 
 def find_pictures(
@@ -76,21 +76,21 @@ def find_pictures(
 ) -> tuple[Pictures, str]:
     """Return what composites can be made of, and a digest of it all.
 
-    A picture that cannot be used is left out with a warning.
+    An image that cannot be used is left out with a warning.
 
     Parameters
     ----------
     foregrounds : Path, optional
-        Folder of RGBA pictures; by default random shapes are cut out of photographs.
+        Folder of RGBA images; by default random shapes are cut out of photographs.
     backgrounds : Path, optional
-        Folder of pictures; photographs that scikit-image ships by default.
+        Folder of images; photographs that scikit-image ships by default.
     progress : callable, optional
-        Called with the number of pictures read, and of all.
+        Called with the number of images read, and of all.
 
     Raises
     ------
     InputError
-        If there is no such folder, or fewer than two pictures of it can be used; cut-outs have to have an alpha.
+        If there is no such folder, or fewer than two images of it can be used; cut-outs have to have an alpha.
     """
     cutouts = None if foregrounds is None else list_pictures(foregrounds)
     photos = tuple(map(packaged_picture, _PACKAGED_PHOTOS)) if backgrounds is None else list_pictures(backgrounds)
@@ -116,7 +116,7 @@ def find_pictures(
             found.append(path)
         if len(found) < 2:
             expected = f"at least 2, one of them to test on: {', '.join(IMAGE_SUFFIXES)}"
-            raise InputError(folder or "skimage", f"holds {len(found)} pictures that can be used", expected=expected)
+            raise InputError(folder or "skimage", f"holds {len(found)} images that can be used", expected=expected)
         return tuple(found)
 
     used_cutouts = None if cutouts is None else check(foregrounds, cutouts, _read_cutout)
@@ -132,10 +132,10 @@ def _read_cutout(path: Path) -> NDArray[np.uint8]:
     color = read_image(path)
     whole = cv2.imdecode(np.fromfile(path, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
     if whole is None or whole.ndim != 3 or whole.shape[2] != 4 or whole.shape[:2] != color.shape[:2]:
-        raise InputError(path, "has no alpha channel", expected="an RGBA picture of a foreground")
+        raise InputError(path, "has no alpha channel", expected="an RGBA image of a foreground")
     alpha = whole[..., 3:] if whole.dtype == np.uint8 else (whole[..., 3:] // 257).astype(np.uint8)
     if alpha.min() == alpha.max():
-        raise InputError(path, "its alpha is the same everywhere", expected="an RGBA picture of a foreground")
+        raise InputError(path, "its alpha is the same everywhere", expected="an RGBA image of a foreground")
     return _shrink(np.concatenate([color, alpha], axis=-1))
 
 
@@ -175,7 +175,7 @@ def draw_composite(pictures: Pictures, size_px: int, rng: np.random.Generator) -
 
 def _draw_background(photos: Sequence[Path], size_px: int, rng: np.random.Generator) -> Picture:
     if rng.random() < 0.25:
-        # A screen, or a wall: one colour, shaded.
+        # A screen, or a wall: one color, shaded.
         shading = _draw_clouds(size_px, rng, cells=3)[..., None]
         return np.asarray(np.clip(rng.uniform(0.03, 0.8, 3) * (0.7 + 0.5 * shading), 0, 1), dtype=np.float32)
     image = _draw_photo(photos, size_px, rng)
@@ -185,7 +185,7 @@ def _draw_background(photos: Sequence[Path], size_px: int, rng: np.random.Genera
 
 
 def _draw_photo(photos: Sequence[Path], size_px: int, rng: np.random.Generator) -> Picture:
-    """Draw a part of a photograph in other colours; linear light."""
+    """Draw a part of a photograph in other colors; linear light."""
     photo = to_linear(_photo(photos[int(rng.integers(len(photos)))]), "srgb")
     height, width = photo.shape[:2]
     scale = size_px / min(height, width) * rng.uniform(1.05, 2.0)

@@ -23,7 +23,7 @@ from rb2v.matting.background.weights import load_network
 Plane = NDArray[np.float32]
 
 _MOVED = 0.1  # range of a pixel's alpha over the sharp frames, from which on foreground moves through it
-_NEARBY = np.float32(0.1)  # weight of a pixel's surroundings in the colour of its foreground
+_NEARBY = np.float32(0.1)  # weight of a pixel's surroundings in the color of its foreground
 _MIN_CONTRAST = 1e-2  # squared distance of foreground and plate in linear light, below which they are told apart less
 _UNSURE = np.float32(0.03)  # change of alpha that is as likely an error of a sharp matte as light between sharp frames
 
@@ -155,7 +155,7 @@ def _dilate(mask: NDArray[np.bool_], radius: int) -> Plane:
 
 
 def _spread_color(premultiplied: NDArray[np.float32], alpha: Plane, radius: int) -> NDArray[np.float32]:
-    """Return the foreground's colour: a pixel's own, or that of its surroundings where it shows little of it."""
+    """Return the foreground's color: a pixel's own, or that of its surroundings where it shows little of it."""
     near, near_alpha = (cv2.GaussianBlur(image, (0, 0), radius) for image in (premultiplied, alpha))
     total = np.maximum(alpha + _NEARBY * near_alpha, np.float32(1e-4))
     return np.asarray((premultiplied + _NEARBY * near) / spread_to_rgb(total), dtype=np.float32)

@@ -1,4 +1,4 @@
-"""The network of BackgroundMattingV2: a coarse estimate of the whole picture, refined in full resolution.
+"""The network of BackgroundMattingV2: a coarse estimate of the whole image, refined in full resolution.
 
 Modules bear the names that the authors' checkpoints have, so that their weights can be loaded; shapes follow from them.
 
@@ -22,8 +22,8 @@ from torch import Tensor, nn
 
 N_HIDDEN = 32  # as published: channels that the base network hands on to the refiner
 _PATCH_PX = 4  # the refiner decides for squares of this side
-_MANY_PATCHES = 1 / 8  # share of the patches, beyond which margins cost more than refining the whole picture
-_N_PICTURES = 6  # channels of the picture and of its plate
+_MANY_PATCHES = 1 / 8  # share of the patches, beyond which margins cost more than refining the whole image
+_N_PICTURES = 6  # channels of the image and of its plate
 
 # Expansion, channels, blocks and stride; the last stride of the original is traded for dilation.
 _MOBILENET_STAGES = (
@@ -40,12 +40,12 @@ _MOBILENET_FIRST_DILATED = 15  # block from which dilation stands in for the las
 
 
 class Coarse(NamedTuple):
-    """What the base network sees in a picture of reduced size."""
+    """What the base network sees in an image of reduced size."""
 
     alpha: Tensor
     """(B, 1, h, w) in 0..1."""
     residual: Tensor
-    """(B, 3, h, w) foreground's colour less the picture's."""
+    """(B, 3, h, w) foreground's color less the image's."""
     error: Tensor
     """(B, 1, h, w) expected error of alpha, in 0..1."""
     hidden: Tensor
@@ -53,12 +53,12 @@ class Coarse(NamedTuple):
 
 
 class Prediction(NamedTuple):
-    """Foreground of a batch of pictures."""
+    """Foreground of a batch of images."""
 
     alpha: Tensor
     """(B, 1, H, W) in 0..1."""
     foreground: Tensor
-    """(B, 3, H, W) coded colour in 0..1."""
+    """(B, 3, H, W) coded color in 0..1."""
     coarse: Coarse
 
 
@@ -69,13 +69,13 @@ class Refinement:
     mode: Literal["full", "sampling", "thresholding"] = "sampling"
     """Everywhere, where the most error is expected, or where more than a threshold is expected."""
     sample_pixels: int = 80_000
-    """Most pixels of a picture to refine, for "sampling"."""
+    """Most pixels of an image to refine, for "sampling"."""
     threshold: float = 0.1
     """Expected error from which on to refine, for "thresholding"."""
 
 
 def choose_scale(height: int, width: int) -> float:
-    """Return the scale at which the base network sees a picture: the authors' for HD and 4K, and one half below.
+    """Return the scale at which the base network sees an image: the authors' for HD and 4K, and one half below.
 
     Examples
     --------
@@ -106,7 +106,7 @@ class MattingNetwork(nn.Module):
         self.refiner = _Refiner(kernel_size)
 
     def estimate(self, picture: Tensor, plate: Tensor) -> Coarse:
-        """Run the base network on (B, 3, h, w) coded pictures in 0..1 and the plates behind them."""
+        """Run the base network on (B, 3, h, w) coded images in 0..1 and the plates behind them."""
         pictures = torch.cat([picture, plate], dim=1)
         *shortcuts, deep = self.backbone(pictures)
         out = self.decoder(self.aspp(deep), [*reversed(shortcuts), pictures])
@@ -116,11 +116,11 @@ class MattingNetwork(nn.Module):
     def forward(
         self, picture: Tensor, plate: Tensor, scale: float = 0.25, refinement: Refinement | None = None
     ) -> Prediction:
-        """Tell the foreground of pictures.
+        """Tell the foreground of images.
 
         Parameters
         ----------
-        picture, plate : (B, 3, H, W) tensor
+        image, plate : (B, 3, H, W) tensor
             Coded sRGB in 0..1, of any size.
         scale : float
             At which the base network sees them, at most 1/2.
@@ -272,7 +272,7 @@ BACKBONES: Mapping[str, tuple[Callable[[], nn.Module], tuple[int, int, int, int]
 
 
 class _Pooled(nn.Sequential):
-    """The mean of the whole picture, seen everywhere."""
+    """The mean of the whole image, seen everywhere."""
 
     def __init__(self, n_in: int, n_out: int) -> None:
         super().__init__(nn.AdaptiveAvgPool2d(1), *_Block(n_in, n_out))
@@ -310,7 +310,7 @@ class _Decoder(nn.Module):
         self.conv4 = nn.Conv2d(48 + n_shortcuts[3], 1 + 3 + 1 + N_HIDDEN, 3, padding=1)
 
     def forward(self, x: Tensor, shortcuts: list[Tensor]) -> Tensor:
-        """Enlarge deep features step by step to the size of each shortcut, the last of which is the picture."""
+        """Enlarge deep features step by step to the size of each shortcut, the last of which is the image."""
         steps = ((self.conv1, self.bn1), (self.conv2, self.bn2), (self.conv3, self.bn3))
         for (conv, norm), shortcut in zip(steps, shortcuts, strict=False):
             x = F.relu(norm(conv(torch.cat([_resize(x, shortcut.shape[2:]), shortcut], dim=1))))
@@ -319,7 +319,7 @@ class _Decoder(nn.Module):
 
 
 class _Refiner(nn.Module):
-    """Two convolutions in half the size and two in full size, over squares with their margins or over the picture."""
+    """Two convolutions in half the size and two in full size, over squares with their margins or over the image."""
 
     def __init__(self, kernel_size: int) -> None:
         super().__init__()
@@ -334,7 +334,7 @@ class _Refiner(nn.Module):
         self._margins_px = (0, 0) if kernel_size == 1 else (3, 2)
 
     def forward(self, picture: Tensor, plate: Tensor, coarse: Coarse, refinement: Refinement) -> tuple[Tensor, Tensor]:
-        """Return alpha and the foreground's residual in the picture's size, which is a multiple of 4."""
+        """Return alpha and the foreground's residual in the image's size, which is a multiple of 4."""
         full_size = picture.shape[2:]
         half_size = [side // 2 for side in full_size]
         pictures = torch.cat([picture, plate], dim=1)
@@ -366,7 +366,7 @@ class _Refiner(nn.Module):
 
 
 Where = tuple[Tensor, ...]
-"""Picture, row and column of chosen patches."""
+"""Image, row and column of chosen patches."""
 
 
 def _choose_patches(error: Tensor, size: tuple[int, int], refinement: Refinement) -> Tensor:

@@ -43,7 +43,7 @@ from rb2v.training.steps import optimizer_step
 CHECKPOINT_NAME = "checkpoint.safetensors"
 METRICS_NAME = "metrics.json"
 
-_SCALE = 0.5  # of the base network while the refiner is trained; pictures are twice as large then
+_SCALE = 0.5  # of the base network while the refiner is trained; images are twice as large then
 _BASE_SLOWDOWN = 0.2  # of the base network's learning rate from then on
 _HELD_OUT_STREAM = 2**32  # as a seed's step: one that training never comes to
 
@@ -58,9 +58,9 @@ def run(
     device: str = "auto",
     progress: Progress | None = None,
 ) -> Path:
-    """Train a network and score it on composites of pictures that were held out.
+    """Train a network and score it on composites of images that were held out.
 
-    A stopped run goes on from its last state and ends in the same bytes as one that was never stopped, given the
+    A stopped run resumes from its last state and ends in the same bytes as one that was never stopped, given the
     same device and number of threads; a finished one is skipped.
 
     Parameters
@@ -70,9 +70,9 @@ def run(
     config : TrainMattingConfig
         What to train, and how.
     foregrounds : Path, optional
-        Folder of RGBA pictures; random shapes cut out of photographs by default.
+        Folder of RGBA images; random shapes cut out of photographs by default.
     backgrounds : Path, optional
-        Folder of pictures; the photographs that scikit-image ships by default.
+        Folder of images; the photographs that scikit-image ships by default.
     init : Path, optional
         Weights to start from.
     device : {"auto", "cpu", "cuda"}
@@ -88,7 +88,7 @@ def run(
     Raises
     ------
     InputError
-        If pictures or weights cannot be read, ``out_dir`` belongs to another run, there is no such device, or
+        If images or weights cannot be read, ``out_dir`` belongs to another run, there is no such device, or
         ``torchrun`` started several processes.
     """
     check_torch_device(device)
@@ -97,7 +97,7 @@ def run(
     if ranks.size > 1:
         raise InputError("torchrun", f"started {ranks.size} processes", expected="one, which trains this network alone")
     start = None if init is None else _read_start(init, config)
-    label = label_count(progress, "reading pictures")
+    label = label_count(progress, "reading images")
     pictures, data_sha256 = find_pictures(foregrounds, backgrounds, label)
     settings = {
         "schema": SCHEMA,
@@ -207,7 +207,7 @@ def _measure(network: MattingNetwork, truth: _Batch, refines: bool) -> dict[str,
     """Return the parts of the loss of a batch."""
     if not refines:
         return _measure_base(network.estimate(truth.picture, truth.plate), truth)
-    # Over the whole picture, because squares give the same, slower; see Refinement.
+    # Over the whole image, because squares give the same, slower; see Refinement.
     prediction: Prediction = network(truth.picture, truth.plate, _SCALE, Refinement("full"))
     small = _Batch(*(_shrink(getattr(truth, entry.name)) for entry in dataclasses.fields(truth)))
     base = _measure_base(prediction.coarse, small)
@@ -244,7 +244,7 @@ def _sobel(alpha: Tensor) -> Tensor:
 def _score(
     network: MattingNetwork, pictures: Pictures, config: TrainMattingConfig, progress: Progress | None
 ) -> dict[str, float]:
-    """Return the mean errors over composites of held-out pictures."""
+    """Return the mean errors over composites of held-out images."""
     place = next(network.parameters()).device
     rng = np.random.default_rng((config.seed, _HELD_OUT_STREAM))
     rows = []

@@ -30,7 +30,7 @@ _TELLING_KEYS = {
     "resnet101": "backbone.layer3.22.conv1.weight",
     "resnet50": "backbone.conv1.weight",
 }
-"""Keys by which a backbone is recognised, the more demanding first."""
+"""Keys by which a backbone is recognized, the more demanding first."""
 _COUNTER = ".num_batches_tracked"  # of batch norm, which needs it for nothing here
 _WRAPPER = "model."  # the authors' archives hold the network as an attribute of this name
 
@@ -93,7 +93,7 @@ def _check(
     """Return the tensors as the network takes them."""
     unknown = sorted(tensors.keys() - expected.keys())
     if unknown:
-        raise InputError(path, f"is no tensor of a {backbone} network", unknown[0][:80])
+        raise InputError(path, f"is not a tensor of a {backbone} network", unknown[0][:80])
     checked = {}
     for name, wanted in expected.items():
         if name.endswith(_COUNTER):
@@ -124,7 +124,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
     except (SafetensorError, OSError) as error:
-        raise InputError(path, "is no safetensors file, or is cut short", expected=EXPECTED) from error
+        raise InputError(path, "is not a safetensors file, or is cut short", expected=EXPECTED) from error
 
 
 def _read_state_dict(path: Path) -> dict[str, Tensor]:

@@ -113,7 +113,7 @@ def _schema(frames_per_sequence: int, *, marked: bool) -> pyarrow.Schema:
     names = (*COLUMN_NAMES, MARK_NAME) if marked else COLUMN_NAMES
     return pa.schema(
         [*((name, image) for name in frames), *((name, columns[name]) for name in names)],
-        # By this key the library knows which columns are pictures.
+        # By this key the library knows which columns are images.
         metadata={"huggingface": json.dumps({"info": {"features": features}})},
     )
 
@@ -127,7 +127,7 @@ def _write_parquet(path: Path, samples: Iterable[ShardSample], part: ShardPart) 
     try:
         for index, sample in enumerate(samples):
             if writer is None:
-                # The pictures are compressed already, and statistics would repeat whole ones.
+                # The images are compressed already, and statistics would repeat whole ones.
                 writer = parquet.ParquetWriter(
                     path,
                     _schema(len(sample.sharp), marked=sample.is_interpolated is not None),
@@ -209,7 +209,7 @@ def _sample_of(row: dict[str, Any], index: int, path: Path, size: tuple[int, int
     for name in _frame_names(n_sharp):
         picture = row[name] or {}
         if picture.get("bytes") is None or picture.get("path") is not None:
-            raise InputError(path, "is missing, or stored outside the file", f"row {index}.{name}", "a picture in it")
+            raise InputError(path, "is missing, or stored outside the file", f"row {index}.{name}", "an image in it")
         frames.append(decode_png(picture["bytes"], size, path, f"row {index}.{name}"))
     return columns.with_frames(frames[0], np.stack(frames[1:]), path, f"row {index}")
 
@@ -234,7 +234,7 @@ def _card(manifest: Manifest) -> str:
         "| `blurry_index` | index of the blurry frame in its video |\n"
         "| `position` | fine-track index of `sharp_0`; -1 where it is not known |\n"
         "| `psnr` | of the synthetic blur against the blurry frame, dB; NaN where it is not known |\n"
-        "| `color` | the 3x4 colour map used, in linear light; NaN where it is not known |\n"
+        "| `color` | the 3x4 color map used, in linear light; NaN where it is not known |\n"
         "| `order` | 1 keep, -1 reverse, 0 not assigned |\n"
         "| `composite_psnr` | where a green screen was replaced: of the mean of the sharp frames against the blurry "
         "frame, in linear light, dB; NaN elsewhere |\n"

@@ -62,7 +62,7 @@ _MAX_INDEX = 2**63 - 1  # of int64, which `blurry_index` is
 _MAX_TASK_BYTES = 2**19
 """Of what the list says of a shard's samples, which a worker is told; half of what an executor takes."""
 _TASK_SAMPLES = 1000
-"""Most samples whose pictures one task writes."""
+"""Most samples whose images one task writes."""
 _FRAME_KEY = re.compile(r"frame\d+_path")
 
 
@@ -72,9 +72,9 @@ def recognize(folder: Path) -> bool:
 
 
 def export_shards(source: Source, out_dir: Path, executor: Executor, progress: Count) -> Path:
-    """Write the pictures, what the layout has no room for, and ``metadata.json``, and return its path.
+    """Write the images, what the layout has no room for, and ``metadata.json``, and return its path.
 
-    Pictures that are whole by the checksums in them are skipped.
+    Images that are whole by the checksums in them are skipped.
 
     Raises
     ------
@@ -141,14 +141,14 @@ def _frame_key(number: int) -> str:
 def _write_pictures(
     out_dir: Path, size: tuple[int, int], n_sharp: int, item: tuple[ShardPart, int, Sequence[str]]
 ) -> list[Any]:
-    """Write what is missing of the pictures of a shard's samples from a row on, and return their colour maps."""
+    """Write what is missing of the images of a shard's samples from a row on, and return their color maps."""
     part, start, ids = item
     missing: dict[int, list[tuple[int, Path]]] = {}
     for row, name in enumerate(ids, start):
         paths = [out_dir / path for path in _picture_paths(name, n_sharp).values()]
         if lost := [(number, path) for number, path in enumerate(paths) if not _holds_picture(path, size)]:
             missing[row] = lost
-    # One folder to lay pictures aside in: looking for leftovers beside each of thousands takes longer than they do.
+    # One folder to lay images aside in: looking for leftovers beside each of thousands takes longer than they do.
     with scratch_folder(out_dir / f"{part.split}-{part.index:05d}-{start:08d}") as scratch:
         for lost, (blurry, sharp) in zip(missing.values(), part.read_frames(missing), strict=True):
             for number, path in lost:
@@ -185,7 +185,7 @@ class _ColumnsDocument(BaseModel):
 
 @dataclass(frozen=True)
 class _Listed:
-    """One sample of the list: where its pictures are, and the rest of it."""
+    """One sample of the list: where its images are, and the rest of it."""
 
     split: Split
     place: str
@@ -208,7 +208,7 @@ def plan_import(folder: Path, config: ImportConfig) -> ImportPlan:
     Raises
     ------
     InputError
-        If the list or what stands beside it is malformed, a picture is missing or outside the folder, samples share an
+        If the list or what stands beside it is malformed, an image is missing or outside the folder, samples share an
         id, or their category is not known.
     """
     path = find_inside(folder, METADATA_NAME)
@@ -297,7 +297,7 @@ def _make_foreign_columns(category: Category, name: str, take: str, index: int) 
 
 
 def _check_paths(entry: _Entry, n_sharp: int, source: Path, place: str) -> tuple[str, ...]:
-    """Return the paths of an entry's pictures, each of them inside the folder by what it says."""
+    """Return the paths of an entry's images, each of them inside the folder by what it says."""
     keys = [_frame_key(number) for number in range(1, n_sharp + 1)]
     given = entry.model_extra or {}
     for key in sorted(key for key in given if _FRAME_KEY.fullmatch(key)):
@@ -309,7 +309,9 @@ def _check_paths(entry: _Entry, n_sharp: int, source: Path, place: str) -> tuple
             raise InputError(source, "is missing", f"{place}.{key}", f"the paths of {n_sharp} sharp frames")
         inside = isinstance(path, str) and not any(part in ("", ".", "..") for part in path.split("/"))
         if not inside or "\\" in path or "\0" in path:
-            raise InputError(source, f"{path!r} is no path inside the folder", f"{place}.{key}", "00000/blur/0000.png")
+            raise InputError(
+                source, f"{path!r} is not a path inside the folder", f"{place}.{key}", "00000/blur/0000.png"
+            )
     return tuple(str(path) for path in paths.values())
 
 

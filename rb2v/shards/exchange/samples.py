@@ -1,4 +1,4 @@
-"""What all layouts share: samples drawn from shards, their columns as plain values, and frames as PNG."""
+"""Common ground of the layouts: samples drawn from shards, columns as plain values, and frames as PNG."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class ShardPart:
             yield values["blurry"], values["sharp"]
 
     def read_colors(self, rows: slice) -> list[Any]:
-        """Return the colour maps of samples as nested lists.
+        """Return the color maps of samples as nested lists.
 
         Raises
         ------
@@ -314,14 +314,14 @@ def png_size(data: bytes, source: Path, key: str | None = None) -> tuple[int, in
     Raises
     ------
     InputError
-        If it is no PNG of 8-bit RGB, or too large.
+        If it is not a PNG of 8-bit RGB, or too large.
     """
     if not data.startswith(_PNG_START) or len(data) < len(_PNG_START) + 10:
-        raise InputError(source, "is no PNG", key, "an 8-bit RGB PNG")
+        raise InputError(source, "is not a PNG", key, "an 8-bit RGB PNG")
     width, height, depth, color = struct.unpack_from(">IIBB", data, len(_PNG_START))
     if (depth, color) != (8, 2):
         raise InputError(source, f"is a PNG of {depth}-bit {_PNG_COLOR.get(color, color)}", key, "8-bit RGB")
-    # The header first: a small file may declare a picture that fills the memory.
+    # The header first: a small file may declare an image that fills the memory.
     if not 0 < width * height <= MAX_PIXELS:
         raise InputError(source, f"is {width}x{height}", key, f"at most {MAX_PIXELS // 10**6} megapixels")
     return width, height

@@ -1,4 +1,4 @@
-"""Alignment: for every blurry frame the window of sharp frames that it integrated, in its geometry and colours.
+"""Alignment: for every blurry frame the window of sharp frames that it integrated, in its geometry and colors.
 
 `stage` runs it take by take; `context` is what all steps of a take share; `take` is the order of steps for one take.
 The steps are modules of their own: `track` (frames in the output's geometry), `offset` (coarse synchronization),

@@ -1,4 +1,4 @@
-"""How takes are aligned, and when a frame is accepted."""
+"""Configuration of ``rb2v align``: method, and thresholds of acceptance."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _RangeSeconds = Annotated[float, Field(gt=0, le=60)]  # s; farther than coarse o
 
 @config
 class AlignConfig:
-    """How windows are looked for, how colours are mapped, and when a frame is accepted.
+    """How windows are looked for, how colors are mapped, and when a frame is accepted.
 
     Every threshold has its measure in the take's file (``checks``, ``scores``), so that any decision can be looked at.
     """

@@ -1,4 +1,4 @@
-"""Whether windows that frames find by themselves hide a shift between the views, and a homography without it."""
+"""Shift between the views that the frames' own windows hide, and a homography without it."""
 
 from __future__ import annotations
 

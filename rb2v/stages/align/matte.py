@@ -1,4 +1,4 @@
-"""Whether a take's samples stay samples when the green screen behind them is replaced."""
+"""Check that a take's samples stay samples when the green screen behind them is replaced."""
 
 from __future__ import annotations
 

@@ -10,24 +10,28 @@ from numpy.typing import NDArray
 
 from rb2v.artifacts import OffsetSource, SourceOffset, Take
 from rb2v.core.blur import STORED_LEVELS
-from rb2v.core.sync import OffsetEstimate, offset_from_gyro, offset_from_motion, offset_from_sound
+from rb2v.core.sync import OffsetEstimate, offset_from_gyro, offset_from_motion
 from rb2v.errors import InputError
 from rb2v.io.gopro import read_timecode
-from rb2v.io.video import read_sound
+from rb2v.io.sound import HEARD_SECONDS, MIN_SOUND_CONFIDENCE, read_sound_offset
 from rb2v.profiling import staged
 from rb2v.stages.align.context import TakeContext
 from rb2v.stages.align.track import Tracks
 
-MIN_CONFIDENCE: Mapping[OffsetSource, float] = {"sound": 1 / 3, "gyro": 0.4, "motion": 0.09, "timecode": 0.0}
+MIN_CONFIDENCE: Mapping[OffsetSource, float] = {
+    "sound": MIN_SOUND_CONFIDENCE,
+    "gyro": 0.4,
+    "motion": 0.09,
+    "timecode": 0.0,
+}
 """Less than this and a source is not believed; in the order in which sources are asked, the most exact first."""
 
 ACCURACY_SECONDS: Mapping[OffsetSource, float] = {"sound": 0.005, "gyro": 0.02, "motion": 0.04, "timecode": 2.5}
 """How far a source that is right may be off. The clocks of two cameras, which timecodes come from, part by seconds."""
 
 _TIMECODE_CONFIDENCE = 0.1  # a correlation that just stands out: clocks were set by somebody
-# Of the blurry and of the sharp recording: memory must not grow with the take. Offsets up to a minute are found.
-_HEARD_SECONDS = (120.0, 180.0)
-_SEEN_SECONDS = (30.0, 90.0)  # the same for pictures, of which fewer seconds tell enough
+# Of the blurry and of the sharp recording: memory must not grow with the take. Fewer than of the sound tell enough.
+_SEEN_SECONDS = (30.0, 90.0)
 _MOTION_SIZE_PX = 16  # at which changes of single things are averaged, and changes of the scene left
 _WINDOWS_AT_ONCE = 256  # enough for one matrix product to run at full speed
 _NUMBERS_AT_ONCE = 1 << 22  # 32 MB as float64
@@ -46,7 +50,7 @@ def estimate_offsets(context: TakeContext, tracks: Tracks) -> tuple[SourceOffset
         The recordings on reduced frames.
     """
     sources: Mapping[OffsetSource, Callable[[], OffsetEstimate | None]] = {
-        "sound": lambda: _from_sound(context),
+        "sound": lambda: read_sound_offset(context.take, context.logger.warning),
         "gyro": lambda: _from_gyro(context),
         "motion": lambda: _from_motion(context, tracks),
         "timecode": lambda: _from_timecode(context.take),
@@ -94,24 +98,6 @@ def choose_offset(context: TakeContext, offsets: Sequence[SourceOffset]) -> Sour
     return chosen
 
 
-def _from_sound(context: TakeContext) -> OffsetEstimate | None:
-    take = context.take
-    blurry, sharp = (
-        read_sound(paths, max_seconds=seconds, override=override)
-        for paths, override, seconds in zip(
-            (take.blurry, take.sharp), (take.blurry_format, take.sharp_format), _HEARD_SECONDS, strict=True
-        )
-    )
-    if blurry is None or sharp is None:
-        return None
-    for camera, sound in (("blurry", blurry), ("sharp", sharp)):
-        if sound.is_silent:
-            context.logger.warning("the %s camera recorded silence: was its microphone off?", camera)
-            return None
-    found = offset_from_sound(blurry.samples, sharp.samples, blurry.rate, sharp_rate=sharp.rate)
-    return OffsetEstimate(found.seconds + sharp.start_seconds - blurry.start_seconds, found.confidence)
-
-
 def _from_gyro(context: TakeContext) -> OffsetEstimate | None:
     take, read = context.take, context.read_telemetry
     blurry, sharp = read(take.blurry, take.blurry_format), read(take.sharp, take.sharp_format)
@@ -119,7 +105,7 @@ def _from_gyro(context: TakeContext) -> OffsetEstimate | None:
         return None
     heard = [
         (telemetry.gyro[telemetry.gyro_times < seconds], telemetry.gyro_times[telemetry.gyro_times < seconds])
-        for telemetry, seconds in zip((blurry, sharp), _HEARD_SECONDS, strict=True)
+        for telemetry, seconds in zip((blurry, sharp), HEARD_SECONDS, strict=True)
     ]
     return offset_from_gyro(*heard[0], *heard[1])
 

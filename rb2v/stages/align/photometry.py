@@ -1,4 +1,4 @@
-"""Colour maps and samples: a frame's window at full size, in the blurry camera's colours."""
+"""Color maps and samples: a frame's window at full size, in the blurry camera's colors."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _FIT_STRIDE = 3  # of rows and columns: a ninth of the pixels, of which neighbor
 
 @dataclass(frozen=True, eq=False)
 class LinearColorPairs:
-    """Corresponding colours of a window's synthetic blur and a blurry frame, at some of the pixels."""
+    """Corresponding colors of a window's synthetic blur and a blurry frame, at some of the pixels."""
 
     source: NDArray[np.float32]
     target: NDArray[np.float32]
@@ -61,7 +61,7 @@ def known_color_map(calibration: Calibration, rig: Rig, response: Response) -> C
 
 
 class Photometry:
-    """How a take's colours are mapped.
+    """How a take's colors are mapped.
 
     Parameters
     ----------
@@ -70,14 +70,14 @@ class Photometry:
     response : {"linear", "srgb"} or float
         The response that was undone.
     fallback : (3, 4) ndarray
-        The map where a frame says nothing of its colours.
+        The map where a frame says nothing of its colors.
     """
 
     def __init__(self, config: AlignConfig, response: Response, fallback: ColorMap) -> None:
         self._config, self._response, self.fallback = config, response, fallback
 
     def pairs(self, blur: NDArray[np.float32], image: NDArray[np.uint8]) -> LinearColorPairs:
-        """Return the colours that a map is fitted to: all, or where fits are robust those that are not clipped."""
+        """Return the colors that a map is fitted to: all, or where fits are robust those that are not clipped."""
         stride = _FIT_STRIDE if self._config.color_fit == "robust" else 1
         source = blur[::stride, ::stride].reshape(-1, 3)
         target = to_linear(np.ascontiguousarray(image[::stride, ::stride]), self._response).reshape(-1, 3)
@@ -87,7 +87,7 @@ class Photometry:
         return LinearColorPairs(source, target)
 
     def fit(self, pairs: Sequence[LinearColorPairs]) -> ColorMap:
-        """Return the map that fits some frames' colours together."""
+        """Return the map that fits some frames' colors together."""
         source = np.concatenate([one.source for one in pairs])
         target = np.concatenate([one.target for one in pairs])
         if not len(source):
@@ -106,7 +106,7 @@ class Photometry:
         image: NDArray[np.uint8],
         color: ColorMap,
     ) -> tuple[float, AlignedSample]:
-        """Return the PSNR of the colour-mapped synthetic blur in dB, and the sample."""
+        """Return the PSNR of the color-mapped synthetic blur in dB, and the sample."""
         synthetic = encode(apply_color_map(color, blur), self._response)
         sharp = np.stack([encode(apply_color_map(color, frame), self._response) for frame in sequence])
         return psnr(synthetic, image), AlignedSample(image, sharp)

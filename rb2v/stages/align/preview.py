@@ -151,7 +151,7 @@ def _preview_take(take: Take, context: RunContext) -> TakeRecord:
 
 
 def _write_sheet(path: Path, made: MadeTake, stride: int, response: Response) -> None:
-    """Write a picture of frames spread over a take: the blurry one, its synthetic blur, and their difference."""
+    """Write an image of frames spread over a take: the blurry one, its synthetic blur, and their difference."""
     frames = made.aligned.frames
     slots = {place: slot for slot, place in enumerate(i for i, frame in enumerate(frames) if frame.accepted)}
     chosen = np.unique(np.linspace(0, len(frames) - 1, min(_SHEET_FRAMES, len(frames))).round().astype(int)).tolist()

@@ -1,4 +1,4 @@
-"""Whether the views of a take still lie on each other, and the take's own homography where they do not."""
+"""Check that the views of a take still lie on each other, and the take's own homography where they do not."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ def _correlations(
     Parameters
     ----------
     frame, windows : (J, 3) and (n, J, 3) ndarray
-        Pictures of ``size``, their pixels in a row.
+        Images of ``size``, their pixels in a row.
     size, coarse : tuple of int
         Width and height that they have, and that they are compared at.
     """

@@ -47,7 +47,7 @@ from rb2v.stages.align.registration import (
 )
 from rb2v.stages.align.search import Search, no_search, search_windows
 from rb2v.stages.align.timing import (
-    Neighbourhoods,
+    Neighborhoods,
     estimate_exposure,
     estimate_rolling_shutter,
     fit_take_clock,
@@ -434,7 +434,7 @@ def _find_windows(
         search = dataclasses.replace(search, confident=search.confident & hidden.holds(times))
     clock = fit_take_clock(context, tracks, search) if config.positions == "clock" else None
     if clock is not None:
-        nearby = Neighbourhoods(context, tracks, search, clock)
+        nearby = Neighborhoods(context, tracks, search, clock)
         with stage("timing"):
             exposure = estimate_exposure(context, nearby)
             rolling_shutter = estimate_rolling_shutter(context, nearby)
@@ -471,7 +471,7 @@ def _choose_frames(
     possible = [index for index, place in enumerate(places) if gate.can_be_made(place)]
     trusted = clock is not None or context.config.positions == "independent"
     told = [index for index in possible if trusted and search.confident[index]]
-    # Of what stands still any window is the right one.
+    # Of what is static any window is the right one.
     chosen = told or [index for index in possible if is_still(search.curves.psnr[index])]
     return chosen[:: max(-(-len(chosen) // MAX_FRAMES), 1)]
 

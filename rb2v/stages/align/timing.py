@@ -1,4 +1,4 @@
-"""How a take's recordings lie in time: the clock, the exposure that the blur shows, and the rolling shutters."""
+"""Timing of a take's recordings: the clock, the exposure that the blur shows, and the rolling shutters."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from rb2v.stages.align.track import Tracks
 _MAX_FRAMES = 64  # time does not grow with the take beyond it
 _MIN_FRAMES = 8  # one for each group that the standard error is taken over
 _N_GROUPS = 8  # of frames, left out in turn (jackknife)
-_N_BANDS = 8  # of rows: a line through eight points, each with an eighth of the picture's texture
+_N_BANDS = 8  # of rows: a line through eight points, each with an eighth of the image's texture
 _SHORTEST_STEPS = 3.0  # of the blur track, 5 ms: shorter exposures hardly blur
-_MAX_SHIFT_FRAMES = 2.0  # fine frames either way: 10 ms, about the longest read-out over half a picture
+_MAX_SHIFT_FRAMES = 2.0  # fine frames either way: 10 ms, about the longest read-out over half an image
 _SHIFT_STEP_FRAMES = 0.25  # of fine frames; a parabola finds the place between
 _MAX_DRIFT_ERROR = 1.0  # s per s, in place of the infinity of a clock through one instant
 _MAX_CRYSTAL_DRIFT = 4 * CRYSTAL_DRIFT  # standard deviations: one pair of cameras in 16,000
@@ -85,7 +85,7 @@ def replace_flicker(context: TakeContext, timing: Timing, flicker: Flicker) -> T
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Neighbourhood:
+class Neighborhood:
     """The original frames about the window that the clock gives a blurry frame."""
 
     originals: NDArray[np.float64]
@@ -105,7 +105,7 @@ class Neighbourhood:
         return box_weights(n_steps, centers, lengths) @ between
 
 
-class Neighbourhoods:
+class Neighborhoods:
     """The surroundings of some frames, evenly spread over those whose peaks are clear and lie on the line.
 
     Each is read when the iteration comes to it, so that only one is in memory.
@@ -131,7 +131,7 @@ class Neighbourhoods:
         candidates = np.flatnonzero(search.confident & known & near)
         self._chosen = candidates[:: max(-(-len(candidates) // _MAX_FRAMES), 1)].tolist()
 
-    def __iter__(self) -> Iterator[Neighbourhood]:
+    def __iter__(self) -> Iterator[Neighborhood]:
         rig, sharp, per_frame = self._rig, self._tracks.sharp, self._rig.blur_steps_per_frame
         longest = max(_longest_steps(rig), rig.blur_samples)
         reach = math.ceil(longest / 2 + _MAX_SHIFT_FRAMES * rig.blur_factor)
@@ -146,7 +146,7 @@ class Neighbourhoods:
             if valid.any():
                 originals = self._tracks.reduced.frames[first : last + 1] / STORED_LEVELS
                 center = middle - first * per_frame
-                yield Neighbourhood(originals, luminance(frame / STORED_LEVELS), valid, center, per_frame)
+                yield Neighborhood(originals, luminance(frame / STORED_LEVELS), valid, center, per_frame)
 
 
 def _longest_steps(rig: Rig) -> float:
@@ -154,14 +154,14 @@ def _longest_steps(rig: Rig) -> float:
     return rig.sharp_fps * rig.blur_steps_per_frame / rig.blurry_fps + 1
 
 
-def estimate_exposure(context: TakeContext, nearby: Iterable[Neighbourhood]) -> ExposureEstimate | None:
+def estimate_exposure(context: TakeContext, nearby: Iterable[Neighborhood]) -> ExposureEstimate | None:
     """Find the length of the exposure under which the frames' blur is explained best.
 
     Parameters
     ----------
     context : TakeContext
         What the synthetic blur spans, and what the telemetry says.
-    nearby : iterable of Neighbourhood
+    nearby : iterable of Neighborhood
         Frames with what surrounds their windows.
     """
     rig = context.rig
@@ -203,7 +203,7 @@ def _shutter_seconds(context: TakeContext) -> float | None:
     return float(np.median(possible)) if len(possible) else None
 
 
-def _length_errors(nearby: Neighbourhood, lengths: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.float64]:
+def _length_errors(nearby: Neighborhood, lengths: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.float64]:
     # One camera is a little sharper than the other, and resampling blurs the sharp one's frames. That spread is the
     # same in all directions; the Laplacian takes it up, so that it is not taken for a shorter exposure.
     pictures = nearby.originals.reshape(-1, size[1], size[0], 3)
@@ -213,14 +213,14 @@ def _length_errors(nearby: Neighbourhood, lengths: NDArray[np.float64], size: tu
     return sums.errors(nearby.weights(np.full(len(lengths), nearby.center), lengths))
 
 
-def estimate_rolling_shutter(context: TakeContext, nearby: Iterable[Neighbourhood]) -> RollingShutter | None:
+def estimate_rolling_shutter(context: TakeContext, nearby: Iterable[Neighborhood]) -> RollingShutter | None:
     """Find how much later than the clock line each band of rows is exposed, and the line through the bands.
 
     Parameters
     ----------
     context : TakeContext
         The output's size, the rates, and whether a significant skew is made up for.
-    nearby : iterable of Neighbourhood
+    nearby : iterable of Neighborhood
         Frames with what surrounds their windows.
     """
     rig, (width, height) = context.rig, context.reduced_size
@@ -260,7 +260,7 @@ def estimate_rolling_shutter(context: TakeContext, nearby: Iterable[Neighbourhoo
     )
 
 
-def _shift_errors(one: Neighbourhood, pixels: slice, shifts: NDArray[np.float64], rig: Rig) -> NDArray[np.float64]:
+def _shift_errors(one: Neighborhood, pixels: slice, shifts: NDArray[np.float64], rig: Rig) -> NDArray[np.float64]:
     sums = StepSums(one.originals[:, pixels], one.frame[pixels], one.valid[pixels])
     return sums.errors(
         one.weights(one.center + shifts * rig.blur_factor, np.full(len(shifts), float(rig.blur_samples)))

@@ -553,7 +553,7 @@ def _beside_gaps(track: Track, rig: Rig) -> NDArray[np.bool_]:
 
 
 def shrink(image: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
-    """Return a picture's means over areas, (h, w, 3) float32; the picture itself where it has that size."""
+    """Return an image's means over areas, (h, w, 3) float32; the image itself where it has that size."""
     if (image.shape[1], image.shape[0]) == size:
         return image
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.float32)
@@ -570,7 +570,7 @@ def _keep(image: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.uint1
 
 
 def _light_change(before: NDArray[np.uint16], after: NDArray[np.uint16]) -> float:
-    # The median tells the light apart from what moves, as long as that covers less than half of the picture.
+    # The median tells the light apart from what moves, as long as that covers less than half of the image.
     floor = _DARK_LINEAR * STORED_LEVELS
     ratios = (after.mean(axis=1) + floor) / (before.mean(axis=1) + floor)
     return float(np.median(ratios)) - 1.0

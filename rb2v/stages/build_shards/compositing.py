@@ -1,4 +1,4 @@
-"""What is kept of a frame, and how the screen behind its foreground is replaced."""
+"""Crop of a frame, and replacement of the screen behind its foreground."""
 
 from __future__ import annotations
 
@@ -144,12 +144,12 @@ class Recompositor:
     response : {"linear", "srgb"} or float
         The camera's response.
     pictures_dir : Path, optional
-        The folder that the data set was built with; the packaged pictures by default.
+        The folder that the data set was built with; the packaged images by default.
 
     Raises
     ------
     InputError
-        If the manifest does not say what was drawn, or a picture is not the one that was drawn from.
+        If the manifest does not say what was drawn, or an image is not the one that was drawn from.
     """
 
     def __init__(

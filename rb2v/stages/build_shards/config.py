@@ -1,4 +1,4 @@
-"""How aligned takes become a data set."""
+"""Configuration of ``rb2v build-shards``."""
 
 from __future__ import annotations
 

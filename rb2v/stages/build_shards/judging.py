@@ -1,4 +1,4 @@
-"""Which samples of green-screen takes stay samples once their screens are replaced."""
+"""Check of green-screen samples: those that stay samples once their screens are replaced."""
 
 from __future__ import annotations
 

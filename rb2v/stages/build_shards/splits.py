@@ -1,4 +1,4 @@
-"""Which subject is in which split."""
+"""Assignment of subjects to splits."""
 
 from __future__ import annotations
 

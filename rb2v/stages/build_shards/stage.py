@@ -69,7 +69,7 @@ def run(
     weights : Path, optional
         File of the matting method's weights, for one that has some.
     backgrounds : Path, optional
-        A folder of pictures to put behind green-screen takes; photographs of scikit-image by default.
+        A folder of images to put behind green-screen takes; photographs of scikit-image by default.
     executor : Executor, optional
         Where the shards are written; here, by default.
     progress : callable, optional

@@ -1,4 +1,4 @@
-"""What is read of aligned takes."""
+"""Aligned takes as the builder of shards reads them."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""Calibration: from captures of static scenes to the homography, the mirror, the crop and the colour map.
+"""Calibration: from captures of static scenes to the homography, the mirror, the crop and the color map.
 
 `stage` is the order of steps; the steps are modules of their own: `captures` (reading), `boards` and `features` (point
-pairs), `lenses` (what bends lines), `takes` (what stands still in takes), `registration` (the homography), `overlap`
-(the crop), `precision` (what is left), `chart` (the colour checker in one picture), `checker` and `response` (the
-colour maps, and the response to undo for them), `colors` (their step), `swatches` (a picture of the patches), `overlay`
-(pictures to judge by).
+pairs), `lenses` (what bends lines), `takes` (what is static in takes), `registration` (the homography), `overlap`
+(the crop), `precision` (what is left), `chart` (the color checker in one image), `checker` and `response` (the
+color maps, and the response to undo for them), `colors` (their step), `swatches` (an image of the patches), `overlay`
+(images to judge by).
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ class Capture:
     boards: tuple[BoardView | None, BoardView | None] = (None, None)
     """The board as the blurry and as the sharp camera recorded it, whole or in part."""
     still: tuple[Mask | None, Mask | None] = (None, None)
-    """(H, W) pixels of both views that stood still while they were recorded; None for all."""
+    """(H, W) pixels of both views that were static while they were recorded; None for all."""
     chessboard: tuple[int, int] | None = None
     """Inner corners of the chessboard, across and down, where it is not the one that was looked for."""
 
@@ -54,7 +54,7 @@ def size_of(image: Image) -> tuple[int, int]:
 
 
 def gray_of(image: Image) -> NDArray[np.float32]:
-    """Return the grey picture, 0..1."""
+    """Return the gray image, 0..1."""
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), dtype=np.float32) / np.float32(255)
 
 
@@ -106,8 +106,8 @@ def _find_boards(raw: RawDirectory, pictures: Sequence[tuple[Image, Image]], con
 
 
 def _check_sizes(paths: Sequence[Path], images: Sequence[Image]) -> None:
-    """Check that one camera's pictures are of one size, and of a size that tells anything."""
-    # The first of the most frequent size, so that an odd picture is named, whichever it is.
+    """Check that one camera's images are of one size, and of a size that tells anything."""
+    # The first of the most frequent size, so that an odd image is named, whichever it is.
     (usual, _), *_ = Counter(size_of(image) for image in images).most_common()
     for path, image in zip(paths, images, strict=True):
         width, height = size_of(image)

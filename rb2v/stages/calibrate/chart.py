@@ -1,4 +1,4 @@
-"""The 24-patch colour checker in one picture: where it lies, and whether it is one."""
+"""The 24-patch color checker in one image: where it lies, and whether it is one."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ MAX_SPREAD = 0.05
 _CENTERS = np.array([(column, row) for row in range(ROWS) for column in range(COLUMNS)], dtype=np.float64)
 _PUBLISHED_LINEAR = to_linear(CHECKER_SRGB / 255.0, "srgb").astype(np.float64)
 _SQUARE = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]], dtype=np.float64)
-_MAX_INNER = 0.27  # of the pitch, to either side of a patch's centre: far enough from its edges
+_MAX_INNER = 0.27  # of the pitch, to either side of a patch's center: far enough from its edges
 _MIN_INNER = 0.1  # the same at least: a pixel across, at `MIN_PITCH_PX`
 _LEAST_PITCH_PX = 2.5  # at which a chart is still found, to be called too small
-_MAX_ENLARGED_PIXELS = 4_000_000  # the detector's time grows with them; only small pictures need enlarging
+_MAX_ENLARGED_PIXELS = 4_000_000  # the detector's time grows with them; only small images need enlarging
 _EDGE_PX = 1.3  # on which a lens and a decoder smear an edge
 _PATCH_SHARE = 0.82  # of the pitch, the rest being the black between the patches
 _UPRIGHT_PITCH_PX = 16  # three times `MIN_PITCH_PX`; the smallest chart is enlarged, and none is large
@@ -43,12 +43,12 @@ _UPRIGHT_TO_GRID = np.array(
     [[1, 0, 0.5 - _UPRIGHT_MARGIN_PX], [0, 1, 0.5 - _UPRIGHT_MARGIN_PX], [0, 0, 0]], dtype=np.float64
 )
 _UPRIGHT_TO_GRID = _UPRIGHT_TO_GRID / _UPRIGHT_PITCH_PX + np.array([[0, 0, -0.5], [0, 0, -0.5], [0, 0, 1]])
-# Blur in upright pixels, and whether the patches' own colours are what is looked for in place of the published ones.
+# Blur in upright pixels, and whether the patches' own colors are what is looked for in place of the published ones.
 _REFINEMENTS = ((4.0, False), (2.0, False), (1.0, True))
 _MIN_PERSPECTIVE_PITCH_PX = 15.0  # smaller patches leave the perspective open
 # Exponents of the published linear light: coded as most cameras do, linear, and between.
 _CODINGS = (1 / 2.2, 1 / 1.5, 1.0)
-_MAX_RESIDUAL = 0.16  # of a patch's coded colour, under the map that most patches agree on
+_MAX_RESIDUAL = 0.16  # of a patch's coded color, under the map that most patches agree on
 _MAX_CLIPPED_SHARE = 0.02  # of a patch's pixels: more than hot pixels and a speck make up
 _MAX_BLACK_SHARE = 0.5  # likewise at black, where noise clips some pixels of any dark patch
 _CLIPPED_LEVEL = 253  # of 255; a decoder's rounding leaves white that low
@@ -77,7 +77,7 @@ class PatchColors:
 
     @cached_property
     def coded(self) -> NDArray[np.float64]:
-        """The (24, 3) mean coded colours, 0..1."""
+        """The (24, 3) mean coded colors, 0..1."""
         return self.linear("linear")
 
     @cached_property
@@ -97,34 +97,34 @@ class PatchColors:
 
 @dataclass(frozen=True, eq=False)
 class Chart:
-    """A colour checker in a picture."""
+    """A color checker in an image."""
 
     grid_to_image: Homography
-    """From the grid of patches, whose centres are at (0..5, 0..3), to pixels."""
+    """From the grid of patches, whose centers are at (0..5, 0..3), to pixels."""
     patches: PatchColors
     agreeing: NDArray[np.bool_]
-    """(24,) patches whose colour is the published one's, up to the map that most of them share."""
+    """(24,) patches whose color is the published one's, up to the map that most of them share."""
     residual: float
     """Root mean square of what that map leaves, in coded values of 0..1, no patch counting for more than the bound."""
 
     @property
     def centers(self) -> Points:
-        """The (24, 2) centres of the patches in pixels."""
+        """The (24, 2) centers of the patches in pixels."""
         return warp_points(self.grid_to_image, _CENTERS)
 
     @property
     def mirrored(self) -> bool:
-        """Whether the picture shows the chart's mirror image."""
+        """Whether the image shows the chart's mirror image."""
         return bool(np.linalg.det(self.grid_to_image) < 0)
 
     @property
     def pitch_px(self) -> float:
-        """The least distance between the centres of neighbouring patches."""
+        """The least distance between the centers of neighboring patches."""
         return _pitch_px(self.grid_to_image)
 
 
 def find_chart(image: Image) -> Chart | None:
-    """Find the colour checker in a picture, in whatever orientation and mirrored or not.
+    """Find the color checker in an image, in whatever orientation and mirrored or not.
 
     Parameters
     ----------
@@ -134,7 +134,7 @@ def find_chart(image: Image) -> Chart | None:
     Returns
     -------
     Chart or None
-        The chart whose patches fit the published colours best; None where no grid of patches does, as where less than
+        The chart whose patches fit the published colors best; None where no grid of patches does, as where less than
         two thirds of a chart are seen.
     """
     found: list[Chart] = []
@@ -160,7 +160,7 @@ def place_chart(image: Image, grid_to_image: Homography) -> Chart | None:
         About where the grid of patches lies.
     """
     starts = (grid_to_image, _similar(grid_to_image))
-    # Where the colours tell already how the patches are counted, the other ways need not be refined.
+    # Where the colors tell already how the patches are counted, the other ways need not be refined.
     told = [order for order in _ORDERS if _judge(image, normalized(grid_to_image @ order)) is not None]
     found = []
     for order in told or _ORDERS:
@@ -171,7 +171,7 @@ def place_chart(image: Image, grid_to_image: Homography) -> Chart | None:
                     found.append((order, chart))
     if not found:
         return None
-    # Colours tell how the patches are counted; where they lie is told by their edges.
+    # Colors tell how the patches are counted; where they lie is told by their edges.
     counted = min(found, key=lambda one: one[1].residual)[0]
     return max((chart for order, chart in found if order is counted), key=partial(_explained, image))
 
@@ -210,7 +210,7 @@ def _detect(image: Image, scale: float) -> Iterator[Homography]:
 
 
 def fit_grid(centers: Points) -> Homography | None:
-    """Return the place of a grid whose patches have these (24, 2) centres in pixels; None where they are no grid."""
+    """Return the place of a grid whose patches have these (24, 2) centers in pixels; None where they are no grid."""
     homography, _ = cv2.findHomography(_CENTERS, np.asarray(centers, dtype=np.float64), 0)
     if homography is None or not abs(np.linalg.det(homography)) > 0 or abs(homography[2, 2]) < 1e-9:
         return None
@@ -224,7 +224,7 @@ def _pitch_px(grid_to_image: Homography) -> float:
 
 
 def is_in_picture(image: Image, grid_to_image: Homography) -> bool:
-    """Return whether the inner parts of all patches of a grid lie in the picture."""
+    """Return whether the inner parts of all patches of a grid lie in the image."""
     if not _is_before_camera(grid_to_image):
         return False
     inner = _inner_quads(grid_to_image)
@@ -247,9 +247,9 @@ def _inner_quads(grid_to_image: Homography) -> NDArray[np.float64]:
 
 
 def _refine(image: Image, grid_to_image: Homography) -> Homography | None:
-    """Return the place at which patches of uniform colour with black between them explain the picture best.
+    """Return the place at which patches of uniform color with black between them explain the image best.
 
-    The published colours guide the coarse steps, from which the detector's place may be half a patch off; the patches'
+    The published colors guide the coarse steps, from which the detector's place may be half a patch off; the patches'
     own the last one.
     """
     place = grid_to_image
@@ -277,14 +277,14 @@ def _refine(image: Image, grid_to_image: Homography) -> Homography | None:
 
 
 def _explained(image: Image, chart: Chart) -> float:
-    """Return how well uniform patches with black between them explain a chart's picture."""
+    """Return how well uniform patches with black between them explain a chart's image."""
     upright = _straighten(image, chart.grid_to_image)
     template = _draw_template(_inner_medians(upright), float(np.percentile(upright, 2)))
     return _correlation(template.ravel(), upright.ravel())
 
 
 def _straighten(image: Image, grid_to_image: Homography) -> NDArray[np.float32]:
-    """Return the upright chart's picture: the brightest channel, (H, W), in levels of 0..255."""
+    """Return the upright chart's image: the brightest channel, (H, W), in levels of 0..255."""
     size, flags = _UPRIGHT_SIZE, cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     place = grid_to_image @ _UPRIGHT_TO_GRID
     upright = cv2.warpPerspective(image, place, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
@@ -315,7 +315,7 @@ def _inner_medians(upright: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def measure_patches(image: Image, grid_to_image: Homography) -> PatchColors:
-    """Return the colours of the patches' inner parts.
+    """Return the colors of the patches' inner parts.
 
     Parameters
     ----------
@@ -365,7 +365,7 @@ def _judge(image: Image, grid_to_image: Homography) -> Chart | None:
 
 
 def _gray_row_is_gray(colors: NDArray[np.float64], agreeing: NDArray[np.bool_], clipped: NDArray[np.bool_]) -> bool:
-    """Return whether the grey row darkens from patch to patch, and has one cast."""
+    """Return whether the gray row darkens from patch to patch, and has one cast."""
     kept = (agreeing & ~clipped)[GRAY_ROW]
     grays = colors[GRAY_ROW][kept]
     if len(grays) < 3:

@@ -1,4 +1,4 @@
-"""The colour maps between the cameras, from a 24-patch checker that both saw."""
+"""The color maps between the cameras, from a 24-patch checker that both saw."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ from rb2v.stages.calibrate.response import ResponseChoice, choose_response, esti
 logger = logging.getLogger(__name__)
 
 MIN_USABLE = 8
-"""Patches without which no colour map is fitted."""
+"""Patches without which no color map is fitted."""
 
 _MAX_OFFSET = 0.5  # of the pitch, between a chart and where the homography puts it
-# Pictures are swapped where they lie well only the other way round.
+# Images are swapped where they lie well only the other way round.
 _MIN_SWAPPED_PX = 3.0
 _MAX_SWAPPED = 0.3  # of the offset as they lie
 _EXPECTED = "the whole chart in both views, in focus, uncovered and not overexposed"
@@ -44,12 +44,12 @@ _EXPECTED = "the whole chart in both views, in focus, uncovered and not overexpo
 
 @dataclass(frozen=True, eq=False)
 class CheckerFit:
-    """The colour maps of a checker, and how well they take its patches from one camera to the other."""
+    """The color maps of a checker, and how well they take its patches from one camera to the other."""
 
     color: NDArray[np.float64]
-    """(3, 4) colour map in linear light, sharp to blurry."""
+    """(3, 4) color map in linear light, sharp to blurry."""
     color_coded: NDArray[np.float64]
-    """(3, 4) colour map of coded values, sharp to blurry."""
+    """(3, 4) color map of coded values, sharp to blurry."""
     undone: CameraResponse
     """The response that ``color`` was fitted under."""
     response: CameraResponse | None
@@ -66,11 +66,11 @@ class CheckerFit:
     """(24, 3) the sharp camera's after ``color_coded``, likewise."""
 
     def differences(self, colors: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the (24,) CIEDE2000 differences between some colours and the blurry camera's patches."""
+        """Return the (24,) CIEDE2000 differences between some colors and the blurry camera's patches."""
         return delta_e_2000(colors, self.blurry)
 
     def complete(self, calibration: Calibration) -> Calibration:
-        """Return the calibration with the colours that were found."""
+        """Return the calibration with the colors that were found."""
         before, after, coded = (
             float(self.differences(colors)[self.used].mean()) for colors in (self.sharp, self.mapped, self.mapped_coded)
         )
@@ -88,12 +88,12 @@ class CheckerFit:
 def fit_checker(
     pair: tuple[Path, Path], calibration: Calibration, rig_response: CameraResponse, choice: ResponseChoice = None
 ) -> CheckerFit:
-    """Fit the colour maps to the checker's patches.
+    """Fit the color maps to the checker's patches.
 
     Parameters
     ----------
     pair : tuple of Path
-        Pictures of the checker as the blurry and the sharp camera saw it.
+        Images of the checker as the blurry and the sharp camera saw it.
     calibration : Calibration
         How the views are registered.
     rig_response : {"linear", "srgb"} or float
@@ -108,7 +108,7 @@ def fit_checker(
     Raises
     ------
     InputError
-        If a picture is of another size than the calibration, the checker is not seen whole in both, they show it where
+        If an image is of another size than the calibration, the checker is not seen whole in both, they show it where
         the homography does not put it or mirrored in another way, or too few patches can be used.
     """
     images = _read_pair(pair, calibration)
@@ -123,7 +123,7 @@ def fit_checker(
     used = usable.copy()
     used[usable] = kept
     if used.sum() < MIN_USABLE:
-        problem = f"only {used.sum()} of the checker's 24 patches agree on a colour map"
+        problem = f"only {used.sum()} of the checker's 24 patches agree on a color map"
         raise InputError(pair[1], problem, expected=f"{MIN_USABLE} at least, without glare and in one light")
     set_aside = usable & ~used
     if set_aside.any():
@@ -138,7 +138,7 @@ def fit_checker(
 
 
 def _read_pair(pair: tuple[Path, Path], calibration: Calibration) -> tuple[Image, Image]:
-    """Return the pictures without their lenses' distortion: the pixels that the homography is between."""
+    """Return the images without their lenses' distortion: the pixels that the homography is between."""
     images = []
     sizes = (calibration.size_blurry, calibration.size_sharp)
     lenses = (calibration.lens_blurry, calibration.lens_sharp)
@@ -157,7 +157,7 @@ def _find_in_both(
     """Return the charts; where one view's is not found by itself, it is looked for where the other's says."""
     blurry, sharp = (find_chart(image) for image in images)
     if blurry is None and sharp is None:
-        raise InputError(pair[0], "no 24-patch colour checker was found", expected=_EXPECTED)
+        raise InputError(pair[0], "no 24-patch color checker was found", expected=_EXPECTED)
     if blurry is None and sharp is not None:
         blurry = _place(pair[0], images[0], warp_points(calibration.homography, sharp.centers))
     elif sharp is None and blurry is not None:
@@ -167,7 +167,7 @@ def _find_in_both(
     assert sharp is not None
     for path, chart in zip(pair, (blurry, sharp), strict=True):
         if chart.pitch_px < MIN_PITCH_PX:
-            problem = f"its colour checker is too small: patches are {chart.pitch_px:.1f} px apart"
+            problem = f"its color checker is too small: patches are {chart.pitch_px:.1f} px apart"
             raise InputError(path, problem, expected=f"{MIN_PITCH_PX:g} px at least; come nearer")
     return blurry, sharp
 
@@ -175,15 +175,15 @@ def _find_in_both(
 def _place(path: Path, image: Image, centers: Points) -> Chart:
     grid_to_image = fit_grid(centers) if np.isfinite(centers).all() else None
     if grid_to_image is None or not is_in_picture(image, grid_to_image):
-        raise InputError(path, "does not hold the whole colour checker", expected="the chart inside both views")
+        raise InputError(path, "does not hold the whole color checker", expected="the chart inside both views")
     chart = place_chart(image, grid_to_image)
     if chart is None:
         clipped = int(measure_patches(image, grid_to_image).clipped.sum())
-        problem = "no 24-patch colour checker was found, neither by itself nor where the other view has it"
+        problem = "no 24-patch color checker was found, neither by itself nor where the other view has it"
         if clipped > 0:
             problem += f"; {clipped} patches are clipped there"
         raise InputError(path, problem, expected=_EXPECTED)
-    logger.warning("%s: the colour checker was found only from its place in the other view", path)
+    logger.warning("%s: the color checker was found only from its place in the other view", path)
     return chart
 
 
@@ -191,8 +191,8 @@ def _check_places(pair: tuple[Path, Path], charts: tuple[Chart, Chart], calibrat
     blurry, sharp = charts
     if (blurry.mirrored != sharp.mirrored) != calibration.mirrored:
         other = "the other way round than" if calibration.mirrored else "mirrored against"
-        problem = f"shows the colour checker {other} {pair[0].name} and the geometry captures say"
-        raise InputError(pair[1], problem, expected="two pictures as the cameras recorded them")
+        problem = f"shows the color checker {other} {pair[0].name} and the geometry captures say"
+        raise InputError(pair[1], problem, expected="two images as the cameras recorded them")
 
     def offset(inner: Chart, outer: Chart) -> float:
         distances = np.linalg.norm(warp_points(calibration.homography, inner.centers) - outer.centers, axis=1)
@@ -201,10 +201,10 @@ def _check_places(pair: tuple[Path, Path], charts: tuple[Chart, Chart], calibrat
     found = offset(sharp, blurry)
     alike = calibration.size_blurry == calibration.size_sharp
     if alike and found * blurry.pitch_px > _MIN_SWAPPED_PX and offset(blurry, sharp) < _MAX_SWAPPED * found:
-        raise InputError(pair[0], "and the sharp camera's picture seem swapped", expected="each in its own place")
+        raise InputError(pair[0], "and the sharp camera's image seem swapped", expected="each in its own place")
     if not found <= _MAX_OFFSET:
-        problem = f"its colour checker lies {found * blurry.pitch_px:.0f} px from where the geometry captures put it"
-        raise InputError(pair[1], problem, expected="nothing moved between the two pictures, and the rig as calibrated")
+        problem = f"its color checker lies {found * blurry.pitch_px:.0f} px from where the geometry captures put it"
+        raise InputError(pair[1], problem, expected="nothing moved between the two images, and the rig as calibrated")
 
 
 def _usable_patches(pair: tuple[Path, Path], blurry: PatchColors, sharp: PatchColors) -> NDArray[np.bool_]:

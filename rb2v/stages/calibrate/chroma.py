@@ -1,4 +1,4 @@
-"""Where the cameras' encoders put chroma: as the rig or the streams state it, or as the recordings show it."""
+"""Chroma siting of the cameras' encoders: as stated by the rig or the streams, or as found in recordings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The step of a calibration that adds colours: the checker's maps, the response, and a picture to judge them by."""
+"""The step of a calibration that adds colors: the checker's maps, the response, and an image to judge them by."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ def add_colors(
     calibration: Calibration,
     choice: ResponseChoice = None,
 ) -> Calibration:
-    """Return the calibration with its colour maps and response, and draw the patches beside the file to be written.
+    """Return the calibration with its color maps and response, and draw the patches beside the file to be written.
 
     Without a checker there is no map, and the geometry captures tell the response where they can.
 
     Parameters
     ----------
     out_path : Path
-        The calibration file; the picture is ``<stem>_colors.png`` beside it.
+        The calibration file; the image is ``<stem>_colors.png`` beside it.
     raw : RawDirectory
-        Where the checker's pictures are, if there are any, and the rig.
+        Where the checker's images are, if there are any, and the rig.
     captures : sequence of Capture
         The geometry captures, without their lenses' distortion.
     calibration : Calibration

@@ -1,4 +1,4 @@
-"""What can be set about calibration."""
+"""Configuration of ``rb2v calibrate``."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class CalibrateConfig:
     min_correlation: float = 0.25
     """Mean gradient correlation of the registered captures below which they share no structure."""
     refine: bool = True
-    """Whether the homography is refined on the pictures themselves (ECC)."""
+    """Whether the homography is refined on the images themselves (ECC)."""
     takes: bool = True
     """Use takes that begin static as captures, too, and name those that do not fit the others: the rig was moved."""
     response: Response | Literal["auto"] | None = None

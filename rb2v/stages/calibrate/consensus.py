@@ -1,4 +1,4 @@
-"""What of the captures moved between the two exposures, or lies at another depth: it must not draw the homography."""
+"""Consensus of the captures: excludes what moved between two exposures, or lies at another depth."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rb2v.core.refinement import ImagePair
 
 logger = logging.getLogger(__name__)
 
-_N_ACROSS = 12  # windows: 12 x 9 in a picture of 4:3, of which 2 % are two
+_N_ACROSS = 12  # windows: 12 x 9 in an image of 4:3, of which 2 % are two
 _MIN_RADIUS_PX = 12  # 25 pixels across show the texture of most things
 _OVERLAP = 0.6  # of the step, as half a side: windows share a little, and nothing lies between them
 _MAX_PAIRS = 16  # captures whose windows are measured: some 1700 of them, and time does not grow further
@@ -31,7 +31,7 @@ _MIN_OFF_SHARE = 0.02  # that must disagree; fewer are left to the fit's own wei
 
 @dataclass(frozen=True, eq=False)
 class Consensus:
-    """The homography on which most places agree, and what is left of the pictures without the others."""
+    """The homography on which most places agree, and what is left of the images without the others."""
 
     homography: Homography
     pairs: list[ImagePair]
@@ -40,7 +40,7 @@ class Consensus:
 
 
 def find_consensus(homography: Homography, pairs: Sequence[ImagePair], agreeing_px: float) -> Consensus | None:
-    """Find what most places of the pictures agree on, each counting alike whatever its contrast.
+    """Find what most places of the images agree on, each counting alike whatever its contrast.
 
     Parameters
     ----------

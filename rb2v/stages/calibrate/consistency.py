@@ -28,12 +28,12 @@ _MIN_FINE_ENERGY = 1.3  # between 1, nothing fine, and 4, sharp edges
 
 @dataclass(frozen=True, eq=False)
 class Fits:
-    """Captures, their coarse pictures, and how well each fits the homography of all."""
+    """Captures, their coarse images, and how well each fits the homography of all."""
 
     captures: Sequence[Capture]
     pairs: Sequence[ImagePair]
     homography: Homography
-    """Between the coarse pictures."""
+    """Between the coarse images."""
     correlations: Sequence[float]
 
 
@@ -64,9 +64,7 @@ def leave_out_blurred(captures: Sequence[Capture], folder: Path) -> list[Capture
         else:
             kept.append(capture)
     if not kept:
-        raise InputError(
-            folder / blurred[0], "is blurred beyond use", expected="a capture in focus, of what stands still"
-        )
+        raise InputError(folder / blurred[0], "is blurred beyond use", expected="a capture in focus, of what is static")
     for name in blurred:
         logger.warning("%s: is blurred beyond use and left out", name)
     return kept
@@ -82,7 +80,7 @@ def _fine_energy(image: Image) -> float:
     for share in (_FINE_SHARE, _COARSE_SHARE):
         smooth = cv2.GaussianBlur(gray, (0, 0), max(share * gray.shape[1], 1.0))
         energies.append(sum(float(np.square(difference).mean()) for difference in np.gradient(smooth)))
-    # What shows nothing at all is no matter of focus.
+    # What shows nothing at all is not a matter of focus.
     return energies[0] / energies[1] if energies[1] > 1e-9 else np.inf
 
 
@@ -137,8 +135,8 @@ def _check_exchanged_cameras(fits: Fits, index: int, enough: float, folder: Path
     if explains_more and correlation > max(enough, own_correlation + _BETTER):
         raise InputError(
             folder / "blurry" / fits.captures[index].name,
-            "is the sharp camera's picture, and its partner the blurry camera's",
-            expected="each camera's pictures in its own folder",
+            "is the sharp camera's image, and its partner the blurry camera's",
+            expected="each camera's images in its own folder",
         )
 
 
@@ -152,5 +150,5 @@ def _check_exchanged_names(fits: Fits, index: int, misfits: Sequence[int], enoug
             raise InputError(
                 folder / "blurry" / fits.captures[index].name,
                 f"shows the scene of sharp/{fits.captures[other].name}, not that of its partner",
-                expected="pictures of one scene under one name",
+                expected="images of one scene under one name",
             )

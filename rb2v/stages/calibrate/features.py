@@ -33,7 +33,7 @@ def feature_candidates(capture: Capture) -> list[Homography]:
 
 
 def phase_candidates(source: NDArray[np.float32], target: NDArray[np.float32]) -> list[Homography]:
-    """Return the homographies that phase correlation of grey pictures offers, plain and mirrored."""
+    """Return the homographies that phase correlation of gray images offers, plain and mirrored."""
     mirror = mirror_homography(source.shape[1])
     mirrored = np.ascontiguousarray(source[:, ::-1])
     return similarity_candidates(source, target) + [
@@ -42,7 +42,7 @@ def phase_candidates(source: NDArray[np.float32], target: NDArray[np.float32]) -
 
 
 def match_features(capture: Capture, flip: Homography) -> tuple[Points, Points]:
-    """Match SIFT features, the sharp picture mirrored first where ``flip`` says so; points in original pixels."""
+    """Match SIFT features, the sharp image mirrored first where ``flip`` says so; points in original pixels."""
     sift = cv2.SIFT.create(4000)
     described: list[tuple[Any, Any]] = []
     for image, warp in ((capture.sharp, flip), (capture.blurry, np.eye(3))):

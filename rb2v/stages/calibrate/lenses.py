@@ -45,7 +45,7 @@ _WHOLLY = 250  # of 255: all pixels that an undistorted one is made of count
 
 @dataclass(frozen=True)
 class Lenses:
-    """What bends each camera's pictures; None where nothing does that could be told."""
+    """What bends each camera's images; None where nothing does that could be told."""
 
     blurry: Lens | None
     sharp: Lens | None

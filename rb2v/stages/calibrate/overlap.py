@@ -1,4 +1,4 @@
-"""What both cameras see: their housings' borders, and the crop that is free of them."""
+"""Common view of both cameras: their housings' borders, and the crop that is free of them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _BORDER_SHARE = 0.12  # of the median brightness: darker than most shadows, brig
 
 
 def lit_pixels(images: Sequence[Image]) -> Mask:
-    """Return the pixels that the housing does not cover: lit in some capture, or not joined to the picture's rim."""
+    """Return the pixels that the housing does not cover: lit in some capture, or not joined to the image's rim."""
     brightest = np.max([cv2.GaussianBlur(image.max(axis=2), (0, 0), 1.5) for image in images], axis=0)
     dark = (brightest < _BORDER_SHARE * np.median(brightest)).astype(np.uint8)
     framed = np.pad(dark, 1, constant_values=1)

@@ -1,4 +1,4 @@
-"""Pictures to judge a calibration by."""
+"""Images to judge a calibration by."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ARROW_SHARE = 0.4  # of the distance to the next arrow, so that none reaches it
 
 
 def write_pictures(calibration_path: Path, capture: Capture, calibration: Calibration) -> list[Path]:
-    """Write the pictures that a calibration is judged by beside its file, and return their paths."""
+    """Write the images that a calibration is judged by beside its file, and return their paths."""
     stem = calibration_path.stem
     paths = []
     for name, image in (
@@ -41,14 +41,14 @@ def write_pictures(calibration_path: Path, capture: Capture, calibration: Calibr
 
 
 def find_pictures(calibration_path: Path) -> list[Path]:
-    """Return the pictures beside a calibration's file that were written with it."""
+    """Return the images beside a calibration's file that were written with it."""
     names = ("overlay.png", "flicker.gif", "residuals.png", "colors.png")
     paths = [calibration_path.with_name(f"{calibration_path.stem}_{name}") for name in names]
     return [path for path in paths if path.exists()]
 
 
 def draw_overlay(blurry: Image, sharp: Image, calibration: Calibration) -> Image:
-    """Draw the two views as one chequered picture, before and after registration, and the crop.
+    """Draw the two views as one chequered image, before and after registration, and the crop.
 
     Parameters
     ----------
@@ -129,7 +129,7 @@ def draw_residuals(blurry: Image, calibration: Calibration) -> Image:
     first, last = (enlarged * x, enlarged * y), (enlarged * (x + width - 1), enlarged * (y + height - 1))
     cv2.rectangle(picture, first, last, _YELLOW, 1)
     lengths = [float(np.hypot(one.dx, one.dy)) for one in calibration.residuals]
-    # The largest arrow reaches nearly to its neighbour's place, but no arrow is a thousand times what it shows.
+    # The largest arrow reaches nearly to its neighbor's place, but no arrow is a thousand times what it shows.
     spacing = np.sqrt(width * height / max(len(lengths), 1)) * enlarged
     magnification = _round_figure(min(_ARROW_SHARE * spacing / max([*lengths, 1e-3]), 1000.0 * enlarged))
     for one, length in zip(calibration.residuals, lengths, strict=True):

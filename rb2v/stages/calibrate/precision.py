@@ -1,4 +1,4 @@
-"""How exact a registration is: reprojection errors, what leaving a capture out changes, residuals over the crop."""
+"""Precision of a registration: reprojection errors, captures left out in turn, residuals over the crop."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _MAX_CAPTURES = 16  # enough for a median, and time does not grow further
 
 
 def measure_quality(registration: Registration, residuals: Sequence[LocalResidual], folder: Path) -> CalibrationQuality:
-    """Return the figures by which a registration is judged, without those of colours.
+    """Return the figures by which a registration is judged, without those of colors.
 
     Where no board and no feature gives point pairs, the windows of the residuals stand in for them.
 

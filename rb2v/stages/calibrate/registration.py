@@ -1,4 +1,4 @@
-"""The homography between the views: chosen among candidates, and refined on the pictures of all captures at once."""
+"""The homography between the views: chosen among candidates, and refined on the images of all captures at once."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ from rb2v.stages.calibrate.takes import choose_fitting
 
 logger = logging.getLogger(__name__)
 
-_COARSE_WIDTH_PX = 240  # of the pictures on which candidates compete; squares of a board still show
+_COARSE_WIDTH_PX = 240  # of the images on which candidates compete; squares of a board still show
 _SATURATED = 250  # of 255; where light is clipped, edges lie elsewhere in each view
-_MIN_SHARED = 0.2  # of the picture, that both views must show; less correlates by chance
+_MIN_SHARED = 0.2  # of the image, that both views must show; less correlates by chance
 _MIN_BOARDS = 2  # a single one may be symmetric
 _SURE_CORRELATION = 0.7  # from which boards need no features and no phase correlation beside them, which cost seconds
 _N_REFINED = 4  # candidates, the best ones that differ: a board's four orders
 _REFINED_SHARE = 0.4  # of the best one's correlation, below which refinement never catches up
-_COARSE_PIXELS = 6000  # of a coarse 4:3 picture's 43,200, those of the largest gradients
+_COARSE_PIXELS = 6000  # of a coarse 4:3 image's 43,200, those of the largest gradients
 _SAME_SHARE = 0.04  # of the width: nearer candidates are refined to the same one
 _AMBIGUITY = 0.015  # of correlation, that the best candidate must be ahead by
 _MAX_PAIR_SHIFT_PX = 1.0  # and three medians: a capture that lies farther off than the others was taken after a knock
 _MIN_PAIRS_TO_OUTVOTE = 3  # two against one
-_MAX_ERROR_PX = 0.5  # standard error in the picture's middle part; more shows in every registered frame
+_MAX_ERROR_PX = 0.5  # standard error in the image's middle part; more shows in every registered frame
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,11 +59,11 @@ class Registration:
     captures: Sequence[Capture]
     """Those that agree."""
     pairs: Sequence[ImagePair]
-    """Their grey pictures, with what counts of them; behind them those of the takes."""
+    """Their gray images, with what counts of them; behind them those of the takes."""
     matches: Sequence[Matches]
     """Point pairs that agree, of each capture that has some."""
     refinement: Refinement | None
-    """None where the pictures did not make it better, or were not asked."""
+    """None where the images did not make it better, or were not asked."""
     lit_blurry: Mask
     lit_sharp: Mask
     takes: Sequence[str] = ()
@@ -86,14 +86,14 @@ def register(
     raw_dir : Path
         For messages.
     takes : sequence of Capture
-        What stands still in takes: used where it fits the captures.
+        What is static in takes: used where it fits the captures.
 
     Raises
     ------
     InputError
         If the captures share no structure, contradict each other, are too blurred, fit mirrored and unmirrored alike,
-        or hold too little to tell the homography; or if two pictures of a pair are exchanged, or the pairs' names, or
-        all pictures of one camera with those of the other.
+        or hold too little to tell the homography; or if two images of a pair are exchanged, or the pairs' names, or
+        all images of one camera with those of the other.
     """
     folder = raw_dir / "calibration" / "geometry"
     warn_of_halves(captures)
@@ -142,7 +142,7 @@ def _image_pair(capture: Capture, lit_blurry: Mask, lit_sharp: Mask) -> ImagePai
 def find_homography(
     captures: Sequence[Capture], pairs: Sequence[ImagePair], rig: Rig, config: CalibrateConfig, folder: Path
 ) -> Homography:
-    """Return the candidate, over all captures, boards' orders and mirrors, under which the pictures agree best.
+    """Return the candidate, over all captures, boards' orders and mirrors, under which the images agree best.
 
     Raises
     ------
@@ -187,7 +187,7 @@ def find_homography(
 
 def _expected(rig: Rig) -> str:
     said = "" if rig.mirrored is None else f", mirrored: {str(rig.mirrored).lower()} as the rig says"
-    return f"pairs of pictures of one static scene{said}"
+    return f"pairs of images of one static scene{said}"
 
 
 def _board_candidates(captures: Sequence[Capture], config: CalibrateConfig) -> Iterator[Homography]:
@@ -209,7 +209,7 @@ def _scene_candidates(captures: Sequence[Capture], pairs: Sequence[ImagePair]) -
 def _distinct(
     scored: Sequence[tuple[float, Homography]], pair: ImagePair, at_most: int
 ) -> list[tuple[float, Homography]]:
-    """Return the first of the candidates that place the picture elsewhere than those before them."""
+    """Return the first of the candidates that place the image elsewhere than those before them."""
     height, width = pair.target.shape
     points = np.array([[x * width, y * height] for x in (0.2, 0.5, 0.8) for y in (0.2, 0.5, 0.8)])
     kept: list[tuple[float, Homography]] = []
@@ -242,7 +242,7 @@ def _refine_coarsely(
 
 
 def _coarse_scales(pair: ImagePair) -> tuple[Homography, Homography]:
-    """Return what takes pixels of the target, and of the source, to those of the coarse pictures."""
+    """Return what takes pixels of the target, and of the source, to those of the coarse images."""
     matrices = []
     for image in (pair.target, pair.source):
         scales = [after / before for after, before in zip(_coarse_size(image), image.shape[::-1], strict=True)]
@@ -275,7 +275,7 @@ def _coarse(pair: ImagePair) -> ImagePair:
 
 
 def _score(pairs: Sequence[ImagePair], homography: Homography) -> float:
-    """Return the mean correlation of gradients; -1 where the views share less than a fifth of the picture."""
+    """Return the mean correlation of gradients; -1 where the views share less than a fifth of the image."""
     if not np.isfinite(homography).all() or abs(np.linalg.det(homography)) < 1e-12:
         return -1.0
     everything = ImagePair(pairs[0].source, pairs[0].target)
@@ -292,7 +292,7 @@ def _refine(
         try:
             refinement = refine_jointly(initial, pairs)
         except ValueError as error:
-            logger.warning("the homography is not refined on the pictures: %s", error)
+            logger.warning("the homography is not refined on the images: %s", error)
             return captures, pairs, None
         if len(pairs) < _MIN_PAIRS_TO_OUTVOTE:
             return captures, pairs, refinement
@@ -311,7 +311,7 @@ def _refine(
 def _refine_with(
     refinement: Refinement, pairs: list[ImagePair], of_takes: list[ImagePair]
 ) -> tuple[Refinement, list[ImagePair]] | None:
-    """Return the refinement on captures and takes, and all their pictures; None where there is none with takes."""
+    """Return the refinement on captures and takes, and all their images; None where there is none with takes."""
     if not of_takes:
         return None
     together = [*pairs, *of_takes]
@@ -351,7 +351,7 @@ def _check_certainty(refinement: Refinement, pair: ImagePair, folder: Path) -> N
         raise InputError(
             folder,
             f"the captures hold too little texture: the homography is uncertain by {error_px:.1f} px",
-            expected="a chessboard or a textured scene that fills the picture",
+            expected="a chessboard or a textured scene that fills the image",
         )
 
 
@@ -368,7 +368,7 @@ def collect_matches(captures: Sequence[Capture], homography: Homography, within_
             boards.append(Matches(sharp[near], blurry[distances.argmin(axis=1)[near]], capture.name))
         else:
             logger.warning("%s: its board does not fit the other captures and is left out", capture.name)
-    # A board's corners are several times as precise as features; two boards span the picture well enough.
+    # A board's corners are several times as precise as features; two boards span the image well enough.
     return boards if len(boards) >= 2 else boards + _feature_matches(captures, homography, within_px)
 
 

@@ -1,4 +1,4 @@
-"""Which camera response is undone: the rig's, the user's, or what the captures tell."""
+"""Choice of the camera response: the rig's, the user's, or the captures' own."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def choose_response(
 def estimate_from_patches(
     blurry: PatchColors, sharp: PatchColors, usable: NDArray[np.bool_]
 ) -> ResponseEstimate | None:
-    """Return what a checker's patches tell of the response: its grey row's published light, and both cameras' colours.
+    """Return what a checker's patches tell of the response: its gray row's published light, and both cameras' colors.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ def estimate_from_captures(captures: Sequence[Capture], calibration: Calibration
 
 
 def _sample_blocks(image: Image, middles: Points) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return the mean coded colours of blocks, and which of them are even and of sound exposure."""
+    """Return the mean coded colors of blocks, and which of them are even and of sound exposure."""
     coded = image.astype(np.float32) / np.float32(255)
     mean = cv2.blur(coded, (_BLOCK_PX, _BLOCK_PX))
     variance = cv2.blur(np.square(coded), (_BLOCK_PX, _BLOCK_PX)) - np.square(mean)

@@ -43,7 +43,7 @@ def run(
     raw_dir : Path
         The raw directory.
     out_path : Path
-        The calibration file to write; pictures to judge it by are written beside it.
+        The calibration file to write; images to judge it by are written beside it.
     config : CalibrateConfig, optional
         How the captures are read.
     on_step : callable, optional
@@ -82,7 +82,7 @@ def run(
     step("finding the lenses")
     lenses = find_lenses(captures, raw.rig) if config.lenses == "auto" else Lenses(None, None)
     if looks_at_takes:
-        step("looking for takes that begin with what stands still")
+        step("looking for takes that begin with what is static")
     takes = without_distortion(read_still_takes(raw, captures), lenses) if looks_at_takes else []
     captures = without_distortion(captures, lenses)
     step("finding where chroma lies")
@@ -111,7 +111,7 @@ def run(
         chroma_blurry=chroma["blurry"],
         chroma_sharp=chroma["sharp"],
     )
-    step("fitting colours")
+    step("fitting colors")
     calibration = add_colors(out_path, raw, registration.captures, calibration, config.response)
     write_pictures(out_path, registration.captures[0], calibration)
     return write_calibration(out_path, calibration)

@@ -1,4 +1,4 @@
-"""A picture of the colour checker's patches in both cameras, before and after the colour map."""
+"""An image of the color checker's patches in both cameras, before and after the color map."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from rb2v.stages.calibrate.checker import CheckerFit
 _PATCH_PX = 88  # holds the inner square and its figure
 _GAP_PX = 8  # between patches
 _HEAD_PX = 34  # of the title's line
-_INNER_PX = 20  # from a patch's edge to the sharp camera's colour within it
+_INNER_PX = 20  # from a patch's edge to the sharp camera's color within it
 _GROUND = (38, 38, 38)  # RGB, dark and neutral, beside which colors are judged
 _INK = (225, 225, 225)  # RGB
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
 def draw_swatches(fit: CheckerFit) -> Image:
-    """Draw every patch as the blurry camera saw it, around the sharp camera's colour of it, before and after the map.
+    """Draw every patch as the blurry camera saw it, around the sharp camera's color of it, before and after the map.
 
     The CIEDE2000 difference stands in each patch; one that the map was not fitted to is crossed out.
 
     Parameters
     ----------
     fit : CheckerFit
-        The colours.
+        The colors.
 
     Returns
     -------
     (H, W, 3) ndarray of uint8
-        Left the sharp camera's colours as recorded, right as mapped.
+        Left the sharp camera's colors as recorded, right as mapped.
     """
     panels = []
     for title, colors in (("as recorded", fit.sharp), ("after the color map", fit.mapped)):

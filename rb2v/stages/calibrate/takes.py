@@ -1,4 +1,4 @@
-"""Still first frames of takes: more captures, by which a rig that was knocked after the captures is noticed."""
+"""Still first frames of takes: more captures, by which a rig that was moved after the captures is noticed."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ from rb2v.stages.calibrate.captures import Capture, Image, Mask, size_of
 logger = logging.getLogger(__name__)
 
 _SPAN_SECONDS = (
-    0.4  # ten frames of 25 per second, whose mean has a third of their noise; soon over for who has to stand still
+    0.4  # ten frames of 25 per second, whose mean has a third of their noise; soon over for who has to are static
 )
 _MIN_FRAMES = 3  # first, last and one between
 _COARSE_WIDTH_PX = 240  # averages noise; what moves by a pixel here moves by several in the frame
-_CHANGED = 4.0  # levels of 255, of smoothed coarse pictures: several times a camera's noise
+_CHANGED = 4.0  # levels of 255, of smoothed coarse images: several times a camera's noise
 _EDGE_QUANTILE = 0.9  # the steepest tenth
 _MIN_SLOPE = 6.0  # levels per coarse pixel
-_MAX_MOVED_EDGES, _MAX_MOVED = 0.25, 0.5  # shares, of the edges and of the picture, that may change in a still take
+_MAX_MOVED_EDGES, _MAX_MOVED = 0.25, 0.5  # shares, of the edges and of the image, that may change in a still take
 _MAX_DRIFT_PX = 0.1  # from the first to the last frame: a fifth of `_MAX_SHIFT_PX`
 _MOVED_REACH = 5  # coarse px: two on each side of what moved are left out, too
 
 _MIN_CORRELATION = 0.4  # of the gradients; views of the same things reach it in noise and poor light
 _MAX_ERROR_PX = 0.15  # standard error: three of them are less than `_MAX_SHIFT_PX`
-_MAX_SHIFT_PX = 0.5  # as `max_shift_px` of the alignment: beyond it a rig was knocked
+_MAX_SHIFT_PX = 0.5  # as `max_shift_px` of the alignment: beyond it a rig was moved
 _SURELY_OFF = 4.0  # times as far off as when exchanged
 _LEAST_SHIFT_PX = 0.25  # a shift when exchanged counts as this at least, so that small ones decide nothing
 
 
 def read_still_takes(raw: RawDirectory, captures: Sequence[Capture]) -> list[Capture]:
-    """Return the mean of the first frames of every take in which both cameras recorded what stands still.
+    """Return the mean of the first frames of every take in which both cameras recorded what is static.
 
     Parameters
     ----------
@@ -101,8 +101,8 @@ def _has_sizes(take: Take, sizes: tuple[tuple[int, int], ...], raw: RawDirectory
     if sizes == expected[::-1]:
         raise InputError(
             raw.root / "calibration" / "geometry" / "blurry",
-            f"holds pictures of {shown[2]}, the size of the sharp recording of takes/{take.name}",
-            expected=f"{shown[0]} as its blurry recording: each camera's pictures in its own folder",
+            f"holds images of {shown[2]}, the size of the sharp recording of takes/{take.name}",
+            expected=f"{shown[0]} as its blurry recording: each camera's images in its own folder",
         )
     logger.warning(
         "takes/%s: its first frames are not looked at: its recordings are %s and %s, the captures %s and %s",
@@ -112,7 +112,7 @@ def _has_sizes(take: Take, sizes: tuple[tuple[int, int], ...], raw: RawDirectory
 
 
 def read_still_take(take: Take) -> Capture | None:
-    """Return the mean of a take's first frames, where both cameras recorded what stands still."""
+    """Return the mean of a take's first frames, where both cameras recorded what is static."""
     views = []
     for paths, override in ((take.blurry, take.blurry_format), (take.sharp, take.sharp_format)):
         try:
@@ -121,7 +121,7 @@ def read_still_take(take: Take) -> Capture | None:
             logger.warning("takes/%s: its first frames are not looked at: %s", take.name, error)
             return None
         if view is None:
-            logger.info("takes/%s: does not begin with what stands still in both views", take.name)
+            logger.info("takes/%s: does not begin with what is static in both views", take.name)
             return None
         views.append(view)
     (blurry, still_blurry), (sharp, still_sharp) = views
@@ -129,7 +129,7 @@ def read_still_take(take: Take) -> Capture | None:
 
 
 def _read_still(paths: Sequence[Path], override: FormatOverride) -> tuple[Image, Mask] | None:
-    """Return the mean of a recording's first frames, and what stands still of it; None where too much moves."""
+    """Return the mean of a recording's first frames, and what is static of it; None where too much moves."""
     first: Image | None = None
     last: Image | None = None
     coarse: NDArray[np.float32] | None = None
@@ -163,7 +163,7 @@ def _read_still(paths: Sequence[Path], override: FormatOverride) -> tuple[Image,
 
 
 def _coarse(image: Image) -> NDArray[np.float32]:
-    """Return the small grey picture, 0..255."""
+    """Return the small gray image, 0..255."""
     width, height = size_of(image)
     scale = min(_COARSE_WIDTH_PX / width, 1.0)
     gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
@@ -208,7 +208,7 @@ def choose_fitting(
     takes : sequence of Capture
         As by `read_still_takes`, without their lenses' distortion.
     pairs : sequence of ImagePair
-        Their pictures.
+        Their images.
     homography : (3, 3) ndarray
         What the captures agree on.
     folder : Path
@@ -231,15 +231,15 @@ def choose_fitting(
         else:
             logger.warning(
                 "%s: its still first frames lie %.1f px off the captures and are left out: was the rig moved? "
-                "'rb2v align --per-take' gives such a take a homography of its own",
+                "'rb2v align' gives such a take a homography of its own",
                 *(take.name, fit.shift_px),
             )
     if 2 * len(exchanged) > len(takes):
         raise InputError(
             folder / "blurry",
-            f"holds the sharp camera's pictures, and sharp/ the blurry camera's: the still first frames of "
+            f"holds the sharp camera's images, and sharp/ the blurry camera's: the still first frames of "
             f"{', '.join(takes[index].name for index in exchanged)} fit the other way round",
-            expected="each camera's pictures in its own folder",
+            expected="each camera's images in its own folder",
         )
     for index in exchanged:
         logger.warning("%s: its recordings fit the other way round and are left out", takes[index].name)

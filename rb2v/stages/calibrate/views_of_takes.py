@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -13,18 +14,16 @@ from numpy.typing import NDArray
 
 from rb2v.artifacts import FormatOverride, RawDirectory, Rig, Take
 from rb2v.core.color import encode, to_linear
-from rb2v.core.sync import offset_from_sound
 from rb2v.errors import InputError
 from rb2v.io.config import read_takes
-from rb2v.io.video import Frame, iter_frames, probe_video, read_sound
+from rb2v.io.sound import MIN_SOUND_CONFIDENCE, read_sound_offset
+from rb2v.io.video import Frame, iter_frames, probe_video
 from rb2v.stages.calibrate.captures import Capture, Image
 from rb2v.stages.calibrate.takes import read_still_take, warn_of_fault
 
 logger = logging.getLogger(__name__)
 
 _SEEN_SECONDS = 30.0  # of a take: enough for views of several places, soon decoded
-_HEARD_SECONDS = 90.0  # of sound: the views' seconds, and a minute by which one camera may start earlier
-_MIN_CONFIDENCE = 1 / 3  # as the alignment asks of sound
 _VIEWS_PER_TAKE = 3  # the homography of a session of six takes was 0.05 px off by four each, 0.07 by two
 _MAX_TAKES = 6  # up to 18 views: with more, the homography's error hardly falls and its time grows
 _THUMBNAIL = (32, 24)  # px; averages noise, keeps the motion of things
@@ -97,7 +96,7 @@ class _Recording:
 def _read_moving_views(take: Take, rig: Rig) -> list[Capture]:
     """Return views of a take at matching times; none where its sound does not tell the offset."""
     blurry, sharp = _recordings(take)
-    offset = _sound_offset(blurry, sharp)
+    offset = _sound_offset(take)
     if offset is None:
         logger.warning("takes/%s: neither begins static nor has sound that tells the offset", take.name)
         return []
@@ -112,19 +111,13 @@ def _read_moving_views(take: Take, rig: Rig) -> list[Capture]:
     return captures
 
 
-def _sound_offset(blurry: _Recording, sharp: _Recording) -> float | None:
+def _sound_offset(take: Take) -> float | None:
     """Return the sharp camera's time at time 0 of the blurry one."""
-    heard = [read_sound(one.paths, max_seconds=_HEARD_SECONDS, override=one.override) for one in (blurry, sharp)]
-    first, second = heard
-    if first is None or second is None or first.is_silent or second.is_silent:
-        return None
     try:
-        found = offset_from_sound(first.samples, second.samples, first.rate, sharp_rate=second.rate)
+        found = read_sound_offset(take, partial(logger.warning, "takes/%s: %s", take.name))
     except ValueError:
         return None
-    if found.confidence < _MIN_CONFIDENCE:
-        return None
-    return found.seconds + second.start_seconds - first.start_seconds
+    return None if found is None or found.confidence < MIN_SOUND_CONFIDENCE else found.seconds
 
 
 def _choose_frames(blurry: _Recording, first_seconds: float) -> dict[float, Image]:

@@ -1,4 +1,4 @@
-"""Whether captures can give a good data set: the same checks for a raw directory, and for cards before they are copied.
+"""Checks of captures, the same for a raw directory and for cards before they are copied.
 
 `checks` says what is checked, and by which thresholds; `stage` runs the checks over the takes of a raw directory.
 """

@@ -1,4 +1,4 @@
-"""What is checked of a take: each check is a function of both recordings and the rig, and says what it found.
+"""Checks of a take: each is a function of both recordings and the rig, and returns its findings.
 
 Every threshold has its reason beside it; docs/ingest.md lists them for users.
 """

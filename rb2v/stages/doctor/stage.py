@@ -14,17 +14,20 @@ from numpy.typing import NDArray
 
 from rb2v.artifacts import CAMERAS, Camera, FormatOverride, Rig, Take
 from rb2v.core.color import to_linear
+from rb2v.core.flicker import find_flicker, light_change
 from rb2v.errors import InputError, Rb2vError
 from rb2v.execution import Executor, SerialExecutor
 from rb2v.io.config import read_raw_directory, read_take
 from rb2v.io.recording import Recording, read_recording
 from rb2v.io.store import SCHEMA
 from rb2v.io.video import iter_frames, read_image_size
-from rb2v.matting.backdrop import check_screen
+from rb2v.matting.screen import check_screen
 from rb2v.progress import Count
 from rb2v.stages.doctor.checks import LEVELS, Finding, Level, TakeRecordings, check_take, worst
 
 _SCREEN_SIDE_PX = 120  # of the shorter side: a screen is a large part of the image
+_LIGHT_SIDE_PX = 60  # of the shorter side: some thousand pixels tell the light
+_LIGHT_SECONDS = 2.0  # a hundred waves of mains current
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ def run(
     Raises
     ------
     InputError
-        If the folder is no raw directory, its rig or a geometry capture is wrong, or it holds no take. What is wrong
+        If the folder is not a raw directory, its rig or a geometry capture is wrong, or it holds no take. What is wrong
         with a take is a finding.
     """
     raw = read_raw_directory(root)
@@ -113,6 +116,8 @@ def diagnose(take: Take, rig: Rig) -> Diagnosis:
         findings = check_take(TakeRecordings(read["blurry"], read["sharp"], rig))
         if take.green_screen:
             findings += [found for camera in CAMERAS if (found := _check_screen(camera, *files[camera], rig))]
+        if (found := _check_lamps(*files["sharp"], read["sharp"], rig)) is not None:
+            findings.append(found)
     facts = {camera: describe_recording(recording) for camera, recording in read.items()}
     return Diagnosis(take.name, tuple(findings), facts)
 
@@ -129,6 +134,29 @@ def _check_screen(camera: Camera, paths: Sequence[Path], override: FormatOverrid
         advice = "pass --matter background with its weights to 'rb2v align', or state green_screen: false in take.yaml"
         return Finding("screen", "warn", str(error), camera, "a green screen, as take.yaml says", advice)
     return None
+
+
+def _check_lamps(paths: Sequence[Path], override: FormatOverride, recording: Recording, rig: Rig) -> Finding | None:
+    """Return a finding where the light of the first sharp frames beats with the mains."""
+    changes = []
+    before: NDArray[np.float32] | None = None
+    try:
+        for frame in iter_frames(paths, override):
+            if frame.time_seconds > _LIGHT_SECONDS:
+                break
+            step = max(min(frame.image.shape[:2]) // _LIGHT_SIDE_PX, 1)
+            pixels = to_linear(np.ascontiguousarray(frame.image[::step, ::step]), rig.response).reshape(-1, 3)
+            if before is not None:
+                changes.append(light_change(before, pixels))
+            before = pixels
+    except InputError:
+        return None  # Frames that cannot be decoded are named as such.
+    flicker = find_flicker(np.array(changes), recording.frame_rate)
+    if flicker is None:
+        return None
+    message = f"lamps on {flicker.lamps_hz / 2:.0f} Hz mains flicker by {100 * flicker.amplitude:.0f} %"
+    advice = f"set a shutter of 1/{flicker.lamps_hz:.0f} s, or use light without flicker; 'rb2v align' evens it out"
+    return Finding("lamps", "warn", message, "sharp", "constant light", advice)
 
 
 def _check_folder(folder: Path, rig: Rig) -> Diagnosis:
@@ -171,7 +199,7 @@ def _add_odd_turns(found: Sequence[Diagnosis]) -> list[Diagnosis]:
 
 
 def _add_odd_sizes(found: Sequence[Diagnosis], captured: Mapping[Camera, tuple[int, int]]) -> list[Diagnosis]:
-    """Return the findings with one for every recording whose size is not that of its camera's other pictures.
+    """Return the findings with one for every recording whose size is not that of its camera's other images.
 
     What counts are the captures, where there are some, because calibration is theirs; else the size of most takes.
     """

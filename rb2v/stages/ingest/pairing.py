@@ -1,4 +1,4 @@
-"""Which two recordings are one take: when they began by their cameras' clocks, and how long they last.
+"""Pairing of recordings to takes: by their start on their cameras' clocks, and their length.
 
 The clocks of two cameras differ by a constant that nobody knows, seconds or days. All recordings together tell it: the
 right constant makes many of them begin together, in the same order. What could be paired in another way just as well is

@@ -162,7 +162,7 @@ def _choose_rig(out: Path, name: str | None) -> tuple[str, Rig]:
     if not capture.is_file():
         # Captures may have been laid down first.
         if out.is_dir() and any(child.name[0] != "." and child.name != "calibration" for child in out.iterdir()):
-            raise InputError(out, "is not empty and is no raw directory", expected="a new or empty folder")
+            raise InputError(out, "is not empty and is not a raw directory", expected="a new or empty folder")
         path = find_rig(name or "gopro_hero8")
         is_path = path == Path(name or "")
         return (str(path.resolve()) if is_path else name or "gopro_hero8"), read_rig(path)

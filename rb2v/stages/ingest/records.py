@@ -1,4 +1,4 @@
-"""What stands beside an ingested take: which files of which cards it came from."""
+"""Record of an ingested take: the files of the cards that it came from."""
 
 from __future__ import annotations
 

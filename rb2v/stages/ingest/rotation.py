@@ -1,4 +1,4 @@
-"""Which recordings are one take by how the cameras were turned: they are fixed to each other, and have gyroscopes."""
+"""Pairing of recordings by rotation: the cameras are fixed to each other, and have gyroscopes."""
 
 from __future__ import annotations
 

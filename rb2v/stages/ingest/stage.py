@@ -46,7 +46,7 @@ def run(
 ) -> Path:
     """Lay down the new takes of a plan, each whole or not at all, and return the table of what became of what.
 
-    Takes that are there are not touched. A run that was killed goes on with the file that it was at.
+    Takes that are there are not touched. A run that was killed resumes with the file that it was at.
 
     Parameters
     ----------

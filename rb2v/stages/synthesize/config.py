@@ -1,4 +1,4 @@
-"""How recordings of one fast camera become a data set."""
+"""Configuration of ``rb2v synthesize``: a data set from recordings of one fast camera."""
 
 from __future__ import annotations
 

@@ -78,30 +78,21 @@ class Footage:
             if index >= start:
                 yield index, time_seconds, image
 
-    def read_times(self) -> tuple[tuple[int, ...], NDArray[np.float64]]:
-        """Return the shape (H, W, 3) of the frames, and the time of each in seconds, NaN where it is not known.
-
-        Of folders only the headers of the frames are read.
+    def read_sizes(self) -> tuple[tuple[int, ...], int]:
+        """Return the shape (H, W, 3) of a folder's frames, and how many there are; only their headers are read.
 
         Raises
         ------
         InputError
             If a frame cannot be read, or is of another size than the first.
         """
-        if self.clip.is_video:
-            shape: tuple[int, ...] = ()
-            times = []
-            for _, seconds, image in self.frames():
-                shape = image.shape
-                times.append(seconds)
-            return shape, np.array(times)
         paths = self.clip.list_frames()
         sizes = [read_image_size(path) for path in paths]
         for path, (width, height) in zip(paths, sizes, strict=True):
             if (width, height) != sizes[0]:
                 expected = "{}x{}, as the frames before it".format(*sizes[0])
                 raise InputError(path, f"is {width}x{height}", expected=expected)
-        return (*sizes[0][::-1], 3), np.arange(len(paths)) / (self.fps or np.nan)
+        return (*sizes[0][::-1], 3), len(paths)
 
     def _folder_frames(self, start: int) -> Iterator[tuple[int, float, Image]]:
         paths = self.clip.list_frames()
@@ -112,7 +103,11 @@ class Footage:
                 found = f"is {image.shape[1]}x{image.shape[0]}"
                 raise InputError(path, found, expected=f"{size[1]}x{size[0]}, as the frames before it")
             size = image.shape
-            yield index, index / self.fps if self.fps else float(index), image
+            yield index, self.time_of(index), image
+
+    def time_of(self, index: int) -> float:
+        """Return the time of a folder's frame in seconds, or its index where the capture rate is not known."""
+        return index / self.fps if self.fps else float(index)
 
     @property
     def _override(self) -> FormatOverride:

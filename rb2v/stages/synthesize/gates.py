@@ -1,10 +1,10 @@
-"""Which sequences of a clip are rejected: by cuts, repeats, standstill, blur, black bars and uneven times."""
+"""Rejection of sequences of a clip: cuts, repeats, static scenes, blur, black bars and uneven times."""
 
 from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -31,11 +31,13 @@ REJECTIONS: Mapping[RejectionName, str] = MappingProxyType(
 """Why a sequence was rejected, by the code in the table's ``reason`` column; the first that applies counts."""
 
 _CUT_RISE = 1.5  # of the difference to the frame before; of 4200 cuts between recorded clips none rose by less than 2.5
-_REACH = 5  # frames to either side that tell the usual difference
+REACH = 5
+"""Frames to either side of a step that tell the usual difference."""
 _REPEAT_SHARE = 0.3  # of the median difference; docs/synthesize.md, measured on repeats in recorded clips
 _REPEAT_SHARE_OF_LARGE = 0.15  # of the 85th percentile, where every second frame or more is a repeat
 _MIN_USUAL_LEVELS = 1.5  # below, what an encoder leaves of a repeat is no smaller than motion
 _MIN_BAR_PX = 3  # cameras leave a dark line or two at a border; letterboxes are wider
+_NO_BARS = Bars(0, 0, 0, 0)
 _ROUNDING_TICKS = 1.1  # by which steps vary where a container rounds times to its ticks
 
 
@@ -69,15 +71,11 @@ class ClipMeasures:
         return 1 / step if step > 0 else math.nan
 
 
-def measure_frames(
-    frames: Iterable[tuple[float, NDArray[np.uint8]]], n_recorded: int, *, tick_seconds: float, has_times: bool
-) -> ClipMeasures:
-    """Measure the frames of a clip one by one.
+class ClipMeter:
+    """Measures the frames of a clip one by one.
 
     Parameters
     ----------
-    frames : iterable of (float, (H, W) ndarray of uint8)
-        Time in seconds and luma of each frame.
     n_recorded : int
         Frames of a sequence.
     tick_seconds : float
@@ -85,56 +83,67 @@ def measure_frames(
     has_times : bool
         Whether the times are known.
     """
-    times: list[float] = []
-    differences: list[float] = []
-    spans: list[float] = []
-    cuts: list[bool] = []
-    sharp: list[float] = []
-    bars: list[Bars] = []
-    uncut = 0.0  # the latest difference that is no cut
-    recent: deque[NDArray[np.float32]] = deque(maxlen=n_recorded)
-    for time_seconds, luma in frames:
+
+    def __init__(self, n_recorded: int, *, tick_seconds: float, has_times: bool) -> None:
+        self._n_recorded, self._tick_seconds, self._has_times = n_recorded, tick_seconds, has_times
+        self._times: list[float] = []
+        self._differences: list[float] = []
+        self._spans: list[float] = []
+        self._cuts: list[bool] = []
+        self._sharp: list[float] = []
+        self._bars: list[Bars] = []
+        self._uncut = 0.0  # the latest difference that is no cut
+        self._recent: deque[NDArray[np.float32]] = deque(maxlen=n_recorded)
+
+    @property
+    def n_frames(self) -> int:
+        """Frames measured so far."""
+        return len(self._times)
+
+    def add(self, time_seconds: float, luma: NDArray[np.uint8]) -> None:
+        """Measure the next frame: its time, and its (H, W) luma."""
         seen = thumbnail(luma)
-        if recent:
-            difference = difference_levels(recent[-1], seen)
+        if self._recent:
+            difference = difference_levels(self._recent[-1], seen)
             # A cut stands out of the motion before it; looking closer takes longer than all else.
-            stands_out = not difference <= _CUT_RISE * uncut
-            is_cut = stands_out and is_scene_cut(_as_image(recent[-1]), _as_image(seen), coded=True)
-            uncut = uncut if is_cut else difference
-            differences.append(difference)
-            cuts.append(is_cut)
-        recent.append(seen)
-        if len(recent) == n_recorded:
-            spans.append(difference_levels(recent[0], seen))
-        times.append(time_seconds)
-        sharp.append(sharpness(luma))
-        bars.append(find_bars(luma))
-    return ClipMeasures(
-        times=np.array(times) if has_times else None,
-        tick_seconds=tick_seconds,
-        differences=np.array(differences, dtype=np.float64),
-        spans=np.array(spans, dtype=np.float64),
-        cuts=np.array(cuts, dtype=bool),
-        sharpness=np.array(sharp, dtype=np.float64),
-        bars=np.array(bars, dtype=np.int64).reshape(-1, 4),
-    )
+            stands_out = not difference <= _CUT_RISE * self._uncut
+            is_cut = stands_out and is_scene_cut(_as_image(self._recent[-1]), _as_image(seen), coded=True)
+            self._uncut = self._uncut if is_cut else difference
+            self._differences.append(difference)
+            self._cuts.append(is_cut)
+        self._recent.append(seen)
+        if len(self._recent) == self._n_recorded:
+            self._spans.append(difference_levels(self._recent[0], seen))
+        self._times.append(time_seconds)
+        self._sharp.append(sharpness(luma))
+        self._bars.append(find_bars(luma))
+
+    def pass_over(self, time_seconds: float) -> None:
+        """Count the next frame without a look at it."""
+        if self._times:
+            self._differences.append(math.nan)
+            self._cuts.append(False)
+        self._times.append(time_seconds)
+        if len(self._times) >= self._n_recorded:
+            self._spans.append(math.nan)
+        self._sharp.append(math.nan)
+        self._bars.append(_NO_BARS)
+
+    def measures(self, start: int = 0) -> ClipMeasures:
+        """Return the measures so far, of the frames from one on."""
+        return ClipMeasures(
+            times=np.array(self._times[start:]) if self._has_times else None,
+            tick_seconds=self._tick_seconds,
+            differences=np.array(self._differences[start:], dtype=np.float64),
+            spans=np.array(self._spans[start:], dtype=np.float64),
+            cuts=np.array(self._cuts[start:], dtype=bool),
+            sharpness=np.array(self._sharp[start:], dtype=np.float64),
+            bars=np.array(self._bars[start:], dtype=np.int64).reshape(-1, 4),
+        )
 
 
 def _as_image(seen: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.repeat(seen[..., None] / np.float32(255), 3, axis=2)
-
-
-def leave_unmeasured(n_frames: int, n_recorded: int, times: NDArray[np.float64] | None) -> ClipMeasures:
-    """Return the measures of frames that nobody looked at; times are as those of `ClipMeasures`."""
-    return ClipMeasures(
-        times=times,
-        tick_seconds=0.0,
-        differences=np.full(max(n_frames - 1, 0), np.nan),
-        spans=np.full(max(n_frames - n_recorded + 1, 0), np.nan),
-        cuts=np.zeros(max(n_frames - 1, 0), dtype=bool),
-        sharpness=np.full(n_frames, np.nan),
-        bars=np.zeros((n_frames, 4), dtype=np.int64),
-    )
 
 
 @dataclass(frozen=True)
@@ -209,8 +218,8 @@ def find_small_steps(differences: NDArray[np.float64]) -> NDArray[np.bool_]:
     """
     if not len(differences):
         return np.zeros(0, dtype=bool)
-    padded = np.pad(differences, _REACH, constant_values=np.nan)
-    around = np.lib.stride_tricks.sliding_window_view(padded, 2 * _REACH + 1)
+    padded = np.pad(differences, REACH, constant_values=np.nan)
+    around = np.lib.stride_tricks.sliding_window_view(padded, 2 * REACH + 1)
     # Rows without any value are of frames that are clipped throughout.
     known = np.where(np.asarray(np.isfinite(around).any(axis=1))[:, None], around, 0.0)
     median, large = np.nanpercentile(known, [50, 85], axis=1)

@@ -131,7 +131,7 @@ def _folders_in(folder: Path) -> list[Path]:
 
 
 def _holds_frames(folder: Path) -> bool:
-    return any(path.suffix.lower() in FRAME_SUFFIXES for path in folder.iterdir())
+    return any(path.suffix.lower() in FRAME_SUFFIXES and not path.name.startswith(".") for path in folder.iterdir())
 
 
 def _split_of(parts: Sequence[str]) -> Split | None:
@@ -157,7 +157,6 @@ def _find_folders(source: Path) -> Iterator[Clip]:
     """Yield all folders of frames below a folder, or itself; folders train and test at its top say the split."""
     if _holds_frames(source):
         yield Clip(source.resolve().name or "clip", source)
-        return
     for folder in _folders_in(source):
         yield from _walk_folders(folder, (folder.name,))
 
@@ -191,10 +190,7 @@ def _find_triplets(source: Path) -> Iterator[Clip]:
         path = source / list_name
         if not path.is_file():
             continue
-        for number, line in enumerate(read_text(path).splitlines(), start=1):
-            name = line.strip()
-            if not name:
-                continue
+        for number, name in _read_names(path):
             if not _SEQUENCE.fullmatch(name):
                 raise InputError(path, f"{name!r} is no sequence", f"line {number}", "00001/0001 for example")
             if name in seen:
@@ -206,6 +202,14 @@ def _find_triplets(source: Path) -> Iterator[Clip]:
                     problem = f"there is no sequences/{name}/{frame}"
                     raise InputError(path, problem, f"line {number}", "sequences that are there")
             yield Clip(name.replace("/", "-"), folder, split, _TRIPLET)
+
+
+def _read_names(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield the lines of a list that hold a name, and their numbers."""
+    # Editors of Windows begin a file with a byte order mark.
+    for number, line in enumerate(read_text(path).removeprefix("\ufeff").splitlines(), start=1):
+        if name := line.strip():
+            yield number, name
 
 
 def _find_gopro(source: Path) -> Iterator[Clip]:
@@ -232,11 +236,11 @@ def _find_adobe240(source: Path) -> Iterator[Clip]:
     names = {clip.source.stem for clip in clips}
     for list_name, split in lists:
         path = source / list_name
-        for number, line in enumerate(read_text(path).splitlines() if path.is_file() else (), start=1):
-            name = line.strip()
-            if name and name not in names:
+        for number, name in _read_names(path) if path.is_file() else ():
+            if name not in names:
                 raise InputError(path, f"there is no clip {name!r}", f"line {number}", "clips that are there")
-            split_of[name] = split
+            if split_of.setdefault(name, split) != split:
+                raise InputError(path, f"{name} stands in {lists[0][0]} already", f"line {number}", "each one once")
     for clip in clips:
         if not split_of:
             yield clip

@@ -9,13 +9,11 @@ import io
 import math
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-
-import numpy as np
 
 from rb2v import __version__
 from rb2v.artifacts import SPLITS, Crop, Split
@@ -27,12 +25,15 @@ from rb2v.io.store import output_folder, sha256_of, write_text
 from rb2v.progress import Progress, label_count
 from rb2v.shards import Manifest, Provenance, ShardSample
 from rb2v.shards.builder import ShardPlan, samples_per_shard, write_data_set
+from rb2v.shards.packing import PackedSample
 from rb2v.stages.synthesize.config import LAYOUT_DEFAULTS, SynthesizeConfig
 from rb2v.stages.synthesize.footage import Footage, release_decoders
 from rb2v.stages.synthesize.gates import REJECTIONS, Judgment
 from rb2v.stages.synthesize.layouts import Clip, find_clips
-from rb2v.stages.synthesize.rendering import Framing, Renderer, group_sequences, noise_generator
-from rb2v.stages.synthesize.survey import SURVEY_FOLDER, Survey, survey_clips
+from rb2v.stages.synthesize.rendering import group_sequences
+from rb2v.stages.synthesize.samples import SampleMaker
+from rb2v.stages.synthesize.spool import Spool, SpooledClip
+from rb2v.stages.synthesize.survey import SURVEY_FOLDER, Survey, remove_spools, survey_clips
 
 TABLE_NAME = "synthesis.csv"
 TABLE_COLUMNS = ("clip", "split", "index", "position", "time", "accepted", "reason", "motion_levels", "sharpness")
@@ -81,6 +82,8 @@ class _Part:
     """Indices of their first recorded frames, ascending."""
     seconds: float
     """Time of the first of these."""
+    spooled: SpooledClip | None
+    """Where samples of them may be."""
 
 
 @dataclass(frozen=True)
@@ -153,16 +156,15 @@ def run(
         "source_sha256": _digest_clips(clips, split_of),
     }
     provenance = Provenance(__version__, {"synthesize": made_with}, None, {"synthesize": config.seed}, config.response)
-    with output_folder(out_dir, dataclasses.asdict(provenance)):
+    with output_folder(out_dir, dataclasses.asdict(provenance)), _forgetting(out_dir):
         recipe = _Recipe(config, _override_fps(clips, config, fps), weights, device)
-        with _forgetting(out_dir):
-            counted = label_count(progress, "judging clips")
-            surveys = survey_clips(clips, config, recipe.fps, out_dir, executor, counted)
-            size = _common_size(surveys, config, source)
-            chosen = {survey.clip: _choose(survey.judgments, config) for survey in surveys}
-            summaries = tuple(_summarize(survey, split_of[survey.clip], len(chosen[survey.clip])) for survey in surveys)
-            if not any(chosen.values()):
-                raise _nothing_accepted(summaries, config, source)
+        counted = label_count(progress, "judging clips")
+        surveys = survey_clips(clips, config, recipe.fps, out_dir, executor, counted)
+        size = _common_size(surveys, config, source)
+        chosen = {survey.clip: _choose(survey.judgments, config) for survey in surveys}
+        summaries = tuple(_summarize(survey, split_of[survey.clip], len(chosen[survey.clip])) for survey in surveys)
+        if not any(chosen.values()):
+            raise _nothing_accepted(summaries, config, source)
         _write_table(out_dir / TABLE_NAME, surveys, split_of, chosen, config)
         rejected: Counter[str] = Counter()
         for summary in summaries:
@@ -176,11 +178,17 @@ def run(
             ShardPlan(split, sum(len(part.starts) for part in parts), partial(_iter_samples, parts, recipe))
             for split in SPLITS
             for parts in _pack(
-                [(by_name[name], found) for name, found in chosen.items() if split_of[name] == split], limit
+                [
+                    (by_name[survey.clip], chosen[survey.clip], survey.spooled)
+                    for survey in surveys
+                    if split_of[survey.clip] == split
+                ],
+                limit,
             )
         ]
         counted = label_count(progress, "writing samples")
         manifest = write_data_set(out_dir, plans, template, executor=executor, progress=counted)
+        remove_spools(out_dir)
     return Synthesis(manifest, summaries)
 
 
@@ -192,6 +200,7 @@ def _forgetting(out_dir: Path) -> Iterator[None]:
     except InputError:
         if not any(out_dir.glob("*.h5")):
             shutil.rmtree(out_dir / SURVEY_FOLDER, ignore_errors=True)
+            (out_dir / TABLE_NAME).unlink(missing_ok=True)
         raise
 
 
@@ -309,15 +318,15 @@ def _show(value: float, digits: int) -> str:
     return "" if math.isnan(value) else f"{value:.{digits}f}"
 
 
-def _pack(chosen: Sequence[tuple[Clip, Sequence[Judgment]]], limit: int) -> Iterator[list[_Part]]:
+def _pack(chosen: Sequence[tuple[Clip, Sequence[Judgment], SpooledClip | None]], limit: int) -> Iterator[list[_Part]]:
     """Yield the parts of each shard: sequences in the order of clips, as many as a shard takes."""
     parts: list[_Part] = []
     room = limit
-    for clip, judgments in chosen:
+    for clip, judgments, spooled in chosen:
         left = list(judgments)
         while left:
             taken, left = left[:room], left[room:]
-            parts.append(_Part(clip, tuple(judgment.start for judgment in taken), taken[0].time))
+            parts.append(_Part(clip, tuple(judgment.start for judgment in taken), taken[0].time, spooled))
             room -= len(taken)
             if not room:
                 yield parts
@@ -326,30 +335,24 @@ def _pack(chosen: Sequence[tuple[Clip, Sequence[Judgment]]], limit: int) -> Iter
         yield parts
 
 
-def _iter_samples(parts: Sequence[_Part], recipe: _Recipe) -> Iterator[ShardSample]:
-    config = recipe.config
-    color = np.eye(3, 4, dtype=np.float32)
+def _iter_samples(parts: Sequence[_Part], recipe: _Recipe) -> Iterator[ShardSample | PackedSample]:
     for part in parts:
-        clip = part.clip
-        renderer = Renderer(config, recipe.weights, recipe.device)
-        framing = Framing(config.output_size, config.response, clip.source)
-        footage = Footage(clip, recipe.fps).frames(part.starts[0], part.seconds)
-        images = ((index, image) for index, _, image in footage)
-        is_interpolated = renderer.exposure.is_interpolated
-        for start, frames in group_sequences(images, part.starts, config.recorded_per_sequence, framing):
-            index = start // config.frames_per_stride
-            rendered = renderer.render(frames, start, noise_generator(config.seed, clip.name, index))
-            yield ShardSample(
-                blurry=rendered.blurry,
-                sharp=rendered.sharp,
-                color=color,
-                take=clip.name,
-                subject=clip.name,
-                category=config.category,
-                blurry_index=index,
-                position=start * config.sharp_per_recorded,
-                psnr=rendered.psnr,
-                is_interpolated=is_interpolated,
-            )
-        if clip.is_video:
+        maker = SampleMaker(part.clip, recipe.config, recipe.weights, recipe.device)
+        spool = Spool(part.spooled)
+        rendered = _render(part, [start for start in part.starts if start not in spool], maker, recipe)
+        for start in part.starts:
+            yield spool.read(start, maker) or next(rendered)
+        rendered.close()
+        if part.clip.is_video:
             release_decoders()
+
+
+def _render(
+    part: _Part, starts: Sequence[int], maker: SampleMaker, recipe: _Recipe
+) -> Generator[ShardSample, None, None]:
+    if not starts:
+        return
+    footage = Footage(part.clip, recipe.fps).frames(part.starts[0], part.seconds)
+    images = ((index, image) for index, _, image in footage)
+    for start, frames in group_sequences(images, starts, recipe.config.recorded_per_sequence, maker.framing):
+        yield maker.make(frames, start)

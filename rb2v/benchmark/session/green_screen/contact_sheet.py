@@ -1,4 +1,4 @@
-"""What is shown of a keyed sample: each of its frames as aligned, its alpha, its foreground, its composite."""
+"""Contact sheet of a keyed sample: its frames as aligned, alpha, foreground and composite."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class View:
 
 
 def show(caption: str, views: Sequence[View], composites: Sequence[NDArray[np.uint8]]) -> Gallery:
-    """Return a row of pictures for each frame, the blurry one first.
+    """Return a row of images for each frame, the blurry one first.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def show(caption: str, views: Sequence[View], composites: Sequence[NDArray[np.ui
 
 
 def _show_foreground(matte: Matte) -> NDArray[np.uint8]:
-    """Return the foreground's own colours wherever there is any of it, on grey."""
+    """Return the foreground's own colors wherever there is any of it, on gray."""
     share = matte.alpha[..., None]
     color = matte.premultiplied_linear / np.maximum(share, np.float32(0.05))
     cover = np.minimum(share / np.float32(0.1), 1)

@@ -67,12 +67,12 @@ class TakeKeying:
     """Mean errors of alpha by who keyed (matting or plain key) and kind of frame; none without a truth. Without the
     weights they are not measured, and None."""
     fidelity: Mapping[tuple[str, str], float | None]
-    """Mean PSNR in the foreground, in dB, by what is held against the truth and kind of frame. Without the weights or
+    """Mean PSNR in the foreground, in dB, by what is compared with the truth and kind of frame. Without the weights or
     the backgrounds it is not measured, and None."""
     has_backgrounds: bool
     """Whether the data set's backgrounds are at hand."""
     has_screen: bool
-    """Whether the screen's colour is known: not without the weights, or where nothing green stands behind."""
+    """Whether the screen's color is known: not without the weights, or where nothing green stands behind."""
     aligned_residual_db: float
     """Mean PSNR, in linear light, of the sharp frames' mean against the blurry frame, before the screen is replaced."""
     residual_db: float
@@ -382,7 +382,7 @@ class _True:
 def _find_compositor(
     shards: ShardReader, size: tuple[int, ...], response: CameraResponse, pictures_dir: Path | None
 ) -> Recompositor | None:
-    """Return what draws the data set's backgrounds again; None where its pictures are not at hand."""
+    """Return what draws the data set's backgrounds again; None where its images are not at hand."""
     path = manifest_path(shards.folder)
     try:
         return Recompositor(shards.manifest, path, (size[0], size[1]), response, pictures_dir)

@@ -49,7 +49,7 @@ def report(results: Sequence[TakeKeying], keying: Keying) -> Section:
     if fidelities:
         caption = (
             "PSNR in the foreground, in dB: coded values where the true alpha is above "
-            f"{REGION_ALPHA:g}, and {REGION_MARGIN_PX} pixels around. Composites are held against the true "
+            f"{REGION_ALPHA:g}, and {REGION_MARGIN_PX} pixels around. Composites are compared with the true "
             "foreground over the same background; 'as aligned' are the frames before they are keyed, screen and all, "
             "against the true frames, which tells what noise, coding and interpolation leave to lose."
         )
@@ -63,7 +63,7 @@ def report(results: Sequence[TakeKeying], keying: Keying) -> Section:
         "that were rejected for their mattes alone, and of all that were keyed the median of what 'rb2v align' judged "
         "them by, the least PSNR over any background. Green fringe: share of pixels within 3 pixels of an edge (the "
         "true one where it is known, or else the matting method's) that have the screen's hue, in composites over "
-        "neutral grey, in percent; 'none' where there is no edge, which is a failure."
+        "neutral gray, in percent; 'none' where there is no edge, which is a failure."
     )
     columns = (
         "aligned",
@@ -95,7 +95,7 @@ def _format_lacks(results: Sequence[TakeKeying], keying: Keying) -> list[str]:
         )
     elif not all(result.has_backgrounds for result in results):
         told.append(
-            "Composites are not held against the true foreground: the pictures that stand behind them are not given "
+            "Composites are not compared with the true foreground: the images that stand behind them are not given "
             "(--backgrounds)."
         )
     without = [result.take for result in results if keying.is_known and not result.has_screen]

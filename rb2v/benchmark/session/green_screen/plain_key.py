@@ -1,4 +1,4 @@
-"""The screen's colour as a take's matting method knows it, and the plain key that mattes are held beside."""
+"""The screen's color as a take's matting method knows it, and the plain key that mattes are held beside."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from rb2v.artifacts import CameraResponse
 from rb2v.core.color import encode, to_linear
 from rb2v.errors import Rb2vError
 from rb2v.matting import FittedMatting
-from rb2v.matting.backdrop import estimate_backdrop
 from rb2v.matting.chroma import ChromaKey
+from rb2v.matting.screen import estimate_screen
 
-_SCREEN_SHARE = 0.5  # of a cell of the backdrop, from which on it shows the screen's colour
+_SCREEN_SHARE = 0.5  # of a cell of the screen, from which on it shows the screen's color
 
 
 def find_screen(
     matting: FittedMatting, plate: NDArray[np.uint8] | None, response: CameraResponse
 ) -> NDArray[np.uint8] | None:
-    """Return a screen's median colour.
+    """Return a screen's median color.
 
     Parameters
     ----------
     matting : FittedMatting
-        What has learnt the take; of a chroma key its own backdrop counts.
+        What has learnt the take; of a chroma key its own screen counts.
     plate : (H, W, 3) ndarray of uint8, optional
         The take's clean plate, which counts for other matting methods.
     response : {"linear", "srgb"} or float
@@ -35,19 +35,19 @@ def find_screen(
         RGB, coded; None where no screen is seen.
     """
     if isinstance(matting, ChromaKey):
-        backdrop = matting.backdrop
+        screen = matting.screen
     elif plate is None:
         return None
     else:
         plate_linear = to_linear(plate, response)
         try:
-            backdrop = estimate_backdrop([plate_linear], plate_linear)
+            screen = estimate_screen([plate_linear], plate_linear)
         except Rb2vError:
             return None
-    is_screen = backdrop.screen_share > _SCREEN_SHARE
+    is_screen = screen.screen_share > _SCREEN_SHARE
     if not is_screen.any():
         return None
-    color_linear = np.median(backdrop.grid_linear[is_screen], axis=0).astype(np.float32)
+    color_linear = np.median(screen.grid_linear[is_screen], axis=0).astype(np.float32)
     return np.asarray(encode(color_linear.reshape(1, 1, 3), response).reshape(3), dtype=np.uint8)
 
 
@@ -57,14 +57,14 @@ class PlainKey:
     Parameters
     ----------
     screen_rgb : (3,) ndarray of uint8, or None
-        The screen's colour, coded; without one everything is foreground.
+        The screen's color, coded; without one everything is foreground.
     """
 
     def __init__(self, screen_rgb: NDArray[np.uint8] | None) -> None:
         self._limit = np.inf if screen_rgb is None else float(_greenness(screen_rgb)) / 2
 
     def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return the (H, W) alpha, 0 or 1, of an (H, W, 3) RGB picture."""
+        """Return the (H, W) alpha, 0 or 1, of an (H, W, 3) RGB image."""
         return (_greenness(image) < self._limit).astype(np.float32)
 
 

@@ -1,4 +1,4 @@
-"""What the deblurring suite trains, and how long."""
+"""Configuration of the deblurring suite."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
 )
 """Methods by name, as the tables list them."""
 BASELINE, REGULARIZED = "order_invariant", "hypercut"
-"""The method without and with the regulariser whose weight Table 6 varies."""
+"""The method without and with the regularizer whose weight Table 6 varies."""
 
 
 @config
@@ -52,7 +52,7 @@ class DeblurSuiteConfig:
     """
 
     backbones: Annotated[tuple[TrainedBackboneName, ...], Field(min_length=1)]
-    """Keys of ``BACKBONES``; none that is fed the true centre frame."""
+    """Keys of ``BACKBONES``; none that is fed the true center frame."""
     image_size: SidePx | None
     """Shorter side to which the frames are shrunk, in pixels; None leaves them as they are."""
     crop_size: Count
@@ -66,7 +66,7 @@ class DeblurSuiteConfig:
     seeds: Annotated[int, Field(ge=1, le=MAX_SEEDS)] = 3
     """Runs of each backbone and method; their seeds are 0, 1, ..."""
     alphas: tuple[NotNegative, ...] = (0.0, 0.1, 0.15, 0.2, 0.25, 0.3)
-    """Weights of the regulariser that Table 6 compares, with seed 0 of the first backbone; none leaves it out."""
+    """Weights of the regularizer that Table 6 compares, with seed 0 of the first backbone; none leaves it out."""
     order_steps: Count = 600
     """Training steps of the order network, where none is given."""
     order_size: int = 64
@@ -85,7 +85,7 @@ class DeblurSuiteConfig:
 
     @property
     def usual_alpha(self) -> float:
-        """Weight of the regulariser outside Table 6."""
+        """Weight of the regularizer outside Table 6."""
         return TrainBlur2VidConfig.alpha
 
     def chosen(

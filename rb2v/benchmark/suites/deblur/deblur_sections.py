@@ -41,7 +41,7 @@ _PAPER: Sequence[tuple[str, tuple[str, ...]]] = (
 
 @dataclass(frozen=True)
 class Gain:
-    """By how much a method is above the order-invariant loss without a regulariser, on the same samples."""
+    """By how much a method is above the order-invariant loss without a regularizer, on the same samples."""
 
     backbone: str
     method: str
@@ -68,7 +68,7 @@ def report_methods(estimators: Sequence[Estimator], gains: Sequence[Gain]) -> Se
         "direction; pair, frame: every pair, every frame does, eq. (11), which a motionless estimate can exploit. "
         "border: pPSNR seq of the first and last frame. reblur: the mean of the frames against the blurry image. "
         "direction: samples whose pairs agree on one direction. amplitude: motion against the true one, 0 for what "
-        "stands still. Below: the blurry image, and the mean of the true frames, each shown seven times."
+        "is static. Below: the blurry image, and the mean of the true frames, each shown seven times."
     )
     methods = make_table(caption, header, lines, n_text_columns=2, grouped=True)
     blocks: list[Table | Plot] = [methods, _plot_border(estimators)]
@@ -145,8 +145,8 @@ def report_frames(estimators: Sequence[Estimator]) -> Section:
     blocks.append(
         make_table(
             "What the paper states on its own data, as the README of its code repeats it; no target here. *: the "
-            "released code feeds Purohit's network the true centre frame, in tests too, hence 30 to 32 dB in the "
-            "middle; ours has its own centre deblurrer.",
+            "released code feeds Purohit's network the true center frame, in tests too, hence 30 to 32 dB in the "
+            "middle; ours has its own center deblurrer.",
             ("The paper", *(f"frame {k}" for k in range(1, 8))),
             [[name, *values] for name, values in _PAPER],
         )
@@ -164,7 +164,7 @@ def report_alphas(by_alpha: Mapping[float, Estimator]) -> Section:
     ]
     backbone = next(iter(by_alpha.values())).backbone
     caption = (
-        f"{backbone}, {METHODS[BASELINE].label} with the regulariser at weight alpha, in units of the distance between "
+        f"{backbone}, {METHODS[BASELINE].label} with the regularizer at weight alpha, in units of the distance between "
         "a sequence and its reversal; one seed. The paper's own weight is 0.2, of scores and images of another size."
     )
     scores = [
@@ -174,7 +174,7 @@ def report_alphas(by_alpha: Mapping[float, Estimator]) -> Section:
         if name in one.figures
     ]
     block = make_table(caption, header, lines, n_text_columns=0)
-    return Section("Weight of the regulariser: Table 6", "", (block,), tuple(scores))
+    return Section("Weight of the regularizer: Table 6", "", (block,), tuple(scores))
 
 
 def report_toy(estimators: Sequence[Estimator], galleries: Sequence[Gallery]) -> Section:
@@ -200,13 +200,13 @@ def report_toy(estimators: Sequence[Estimator], galleries: Sequence[Gallery]) ->
 def report_pictures(galleries: Sequence[Gallery]) -> Section:
     """Return the section of the paper's Figure 6."""
     lead = "Held-out sequences that move a lot, each estimate above the map of its errors in the better direction."
-    return Section("Pictures: Figure 6", lead, tuple(galleries), ())
+    return Section("Images: Figure 6", lead, tuple(galleries), ())
 
 
 def report_real(galleries: Sequence[Gallery], scores: Sequence[Score]) -> Section:
-    """Return the section of blurry pictures whose truth nobody knows."""
+    """Return the section of blurry images whose truth nobody knows."""
     lead = (
-        "Blurry pictures without a truth. The mean of the frames should be the picture again (reblur PSNR); that is "
-        "necessary and proves little, because seven copies of the picture pass as well."
+        "Blurry images without a truth. The mean of the frames should be the image again (reblur PSNR); that is "
+        "necessary and proves little, because seven copies of the image pass as well."
     )
-    return Section("Blurry pictures", lead, tuple(galleries), tuple(scores))
+    return Section("Blurry images", lead, tuple(galleries), tuple(scores))

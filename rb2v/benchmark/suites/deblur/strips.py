@@ -1,4 +1,4 @@
-"""Strips of frames: what networks make of sequences whose truth is known, and of pictures without one."""
+"""Strips of frames: what networks make of sequences whose truth is known, and of images without one."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Frames = NDArray[np.uint8]
 
 _FRAME_PX = 96  # of a frame's shorter side: seven fit side by side
 _GAP_PX = 3  # around a frame
-_REAL_PX = 380  # of a picture's width: three fit side by side
+_REAL_PX = 380  # of an image's width: three fit side by side
 
 
 def estimate_all(checkpoints: Mapping[str, Path], blurry: Frames) -> dict[str, Frames]:
@@ -83,7 +83,7 @@ def frame_strip(frames: Sequence[Frames]) -> Frames:
 
 
 def list_pictures(folder: Path) -> list[Path]:
-    """Return the pictures of a folder by name.
+    """Return the images of a folder by name.
 
     Raises
     ------
@@ -91,19 +91,19 @@ def list_pictures(folder: Path) -> list[Path]:
         If there is none, or one cannot be read.
     """
     if not folder.is_dir():
-        raise InputError(folder, "there is no such folder", expected="a folder of blurry pictures")
+        raise InputError(folder, "there is no such folder", expected="a folder of blurry images")
     return list_photos(folder)
 
 
 def show_real(
     paths: Sequence[Path], checkpoints: Mapping[str, Path], names: Mapping[str, str]
 ) -> tuple[list[Gallery], list[Score]]:
-    """Show pictures without a truth beside the first, middle and last frame that every network makes of them.
+    """Show images without a truth beside the first, middle and last frame that every network makes of them.
 
     Parameters
     ----------
     paths : sequence of Path
-        Pictures.
+        Images.
     checkpoints : mapping of str to Path
         Networks by label.
     names : mapping of str to str
@@ -112,9 +112,9 @@ def show_real(
     Returns
     -------
     galleries : list of Gallery
-        One a picture.
+        One an image.
     scores : list of Score
-        Reblur PSNR of every picture and network.
+        Reblur PSNR of every image and network.
     """
     galleries, scores = [], []
     networks = {label: load_network(path, "cpu") for label, path in checkpoints.items()}

@@ -141,7 +141,7 @@ class GuidanceSuite(ShardsSuite[GuidanceCell]):
                 )
 
     def sections(self, out_dir: Path) -> list[Section]:
-        """Measure what is not measured yet, and return Table 4, separate bests, guidance and pictures."""
+        """Measure what is not measured yet, and return Table 4, separate bests, guidance and images."""
         config, seeds = self.config, range(self.config.seeds)
         measure = Measuring(self.shards_dir, out_dir, config, self._table(out_dir), self.lpips, self.device)
         tables: dict[str, list[pd.DataFrame]] = {}

@@ -1,4 +1,4 @@
-"""What the interpolation suite compares, and what is known of the sets that are usual."""
+"""Configuration of the interpolation suite, and facts about the usual sets."""
 
 from __future__ import annotations
 
@@ -69,4 +69,4 @@ USUAL_SETS: Mapping[str, UsualSet] = MappingProxyType(
 """What is known of sets, by the name of their folder."""
 
 REFERENCE_DB: Mapping[str, float] = MappingProxyType({"middlebury.rife": 36.09})
-"""PSNR that a method has to come back to, as measured elsewhere with the same weights on the same pictures."""
+"""PSNR that a method has to come back to, as measured elsewhere with the same weights on the same images."""

@@ -1,4 +1,4 @@
-"""Triplets of pictures: the first frame, the true one between, the last."""
+"""Triplets of images: the first frame, the true one between, the last."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from rb2v.io.photo import PHOTO_SUFFIXES
 from rb2v.io.store import sha256_of
 from rb2v.io.video import read_image
 
-_EXPECTED = "folders of three pictures: first, true middle and last frame by the order of their names"
+_EXPECTED = "folders of three images: first, true middle and last frame by the order of their names"
 
 
 @dataclass(frozen=True)
 class Triplet:
-    """Three pictures in a folder of their own."""
+    """Three images in a folder of their own."""
 
     set_name: str
     """Name of the folder that it lies in with others."""
@@ -35,7 +35,7 @@ class Triplet:
         Raises
         ------
         InputError
-            If a picture cannot be read, differs from the first in size, or is smaller than the metrics can judge.
+            If an image cannot be read, differs from the first in size, or is smaller than the metrics can judge.
         """
         frames = tuple(read_image(path) for path in self.paths)
         for path, frame in zip(self.paths, frames, strict=True):
@@ -51,12 +51,12 @@ class Triplet:
 def find_triplets(data_dir: Path) -> list[Triplet]:
     """Return all triplets below a folder, by set and name.
 
-    A folder without folders, that holds exactly three pictures, is a triplet; the folder around it is its set.
+    A folder without folders, that holds exactly three images, is a triplet; the folder around it is its set.
 
     Raises
     ------
     InputError
-        If there is no such folder, it holds no triplet, or a folder holds another number of pictures.
+        If there is no such folder, it holds no triplet, or a folder holds another number of images.
     """
     if not data_dir.is_dir():
         raise InputError(data_dir, "there is no such folder", expected=_EXPECTED)
@@ -68,7 +68,7 @@ def find_triplets(data_dir: Path) -> list[Triplet]:
         if folders or not pictures:
             continue
         if len(pictures) != 3:
-            raise InputError(folder, f"holds {len(pictures)} pictures", expected=_EXPECTED)
+            raise InputError(folder, f"holds {len(pictures)} images", expected=_EXPECTED)
         around = folder.parent.relative_to(data_dir) if folder != data_dir else Path()
         set_name = around.as_posix() if around.parts else data_dir.resolve().name
         first, middle, last = (folder / name for name in pictures)
@@ -79,7 +79,7 @@ def find_triplets(data_dir: Path) -> list[Triplet]:
 
 
 def digest(triplets: Sequence[Triplet]) -> str:
-    """Return the SHA-256 of all pictures and their places."""
+    """Return the SHA-256 of all images and their places."""
     total = hashlib.sha256()
     for one in triplets:
         for path in one.paths:

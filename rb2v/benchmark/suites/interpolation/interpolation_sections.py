@@ -84,7 +84,7 @@ def report_set(
     )
     table = make_table(caption, _COLUMNS, lines)
     plot = _plot(set_name, {method: rows for method, rows in measured.items() if rows is not None}, known)
-    lead = "The frame half-way between two frames, held against the one that was recorded there."
+    lead = "The frame half-way between two frames, compared with the one that was recorded there."
     blocks: list[Table | Plot | Gallery] = [table, plot, *galleries]
     scores = tuple(score for of_method in told.values() for score in of_method.values())
     return Section(f"Triplets: {set_name}", lead, tuple(blocks), scores)

@@ -140,4 +140,4 @@ def read_measurements(path: Path) -> list[Measurement]:
             raise ValueError("other columns")
         return [Measurement(line[0], line[1], *map(float, line[2:])) for line in lines]
     except (ValueError, TypeError, IndexError) as error:
-        raise InputError(path, "is no table of measurements; remove it to measure again") from error
+        raise InputError(path, "is not a table of measurements; remove it to measure again") from error

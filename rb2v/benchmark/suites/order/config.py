@@ -1,4 +1,4 @@
-"""What the order suite trains, and how long."""
+"""Configuration of the order suite."""
 
 from __future__ import annotations
 

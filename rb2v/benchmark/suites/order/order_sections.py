@@ -338,7 +338,7 @@ def _plot_points(arch: str, points: PointMap) -> Plot:
     for axis in axes:
         axis.set(xticks=[], yticks=[])
     ending = (
-        " Right: the same points by where the picture moves over the whole sequence, from x_0 to x_N, or back where "
+        " Right: the same points by where the image moves over the whole sequence, from x_0 to x_N, or back where "
         "the pairs are reversed."
         if known
         else ""

@@ -1,4 +1,4 @@
-"""Where the networks put pairs of frames, laid out in a plane by t-SNE: Figure 7 of the paper."""
+"""The networks' points of pairs of frames, laid out in a plane by t-SNE: Figure 7 of the paper."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from rb2v.shards import ShardReader
 from rb2v.training.data import to_float
 
 _MAX_PERPLEXITY = 30.0  # scikit-learn's default, and the middle of what van der Maaten and Hinton (2008) advise
-_POINTS_PER_NEIGHBOUR = 4  # at least, or all points would be each other's neighbors
+_POINTS_PER_NEIGHBOR = 4  # at least, or all points would be each other's neighbors
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +80,7 @@ def map_points(
 def _lay_out(points: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
     if not np.isfinite(points).all() or np.ptp(points, axis=0).max() == 0:
         return np.full((len(points), 2), np.nan)
-    perplexity = min(_MAX_PERPLEXITY, len(points) / _POINTS_PER_NEIGHBOUR)
+    perplexity = min(_MAX_PERPLEXITY, len(points) / _POINTS_PER_NEIGHBOR)
     # One thread here too: t-SNE makes much of little.
     with threadpool_limits(1):
         layout = TSNE(perplexity=perplexity, init="pca", random_state=seed, n_jobs=1)

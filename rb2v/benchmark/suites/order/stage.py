@@ -131,7 +131,7 @@ class OrderSuite(ShardsSuite[OrderCell]):
             **super().facts(),
             "Runs": f"{len(self.cells())}, at {self.config.image_size} px",
             **({} if self._pairs is None else {"Scored": f"the {len(self._pairs)} pairs of recorded frames alone"}),
-            "Held against": "trivial controls" if self._motion is None else "the true motion and trivial controls",
+            "Compared with": "trivial controls" if self._motion is None else "the true motion and trivial controls",
         }
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""What the trajectory suite trains, and on what it measures."""
+"""Configuration of the trajectory suite."""
 
 from __future__ import annotations
 

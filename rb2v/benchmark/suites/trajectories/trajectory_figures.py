@@ -38,7 +38,7 @@ class Estimator:
     name: str
     label: str
     figures: Mapping[str, Figure | None]
-    """None where a figure is not defined, as the direction of what stands still."""
+    """None where a figure is not defined, as the direction of what is static."""
     trained: bool
 
 

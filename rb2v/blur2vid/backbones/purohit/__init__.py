@@ -1,4 +1,4 @@
-"""Frames warped from the centre frame by the flow of a recurrent decoder, first trained as a video autoencoder.
+"""Frames warped from the center frame by the flow of a recurrent decoder, first trained as a video autoencoder.
 
 References
 ----------

@@ -1,4 +1,4 @@
-"""Our network: two arms outwards from the centre frame, which it estimates itself unless the true one is asked for."""
+"""Our network: two arms outwards from the center frame, which it estimates itself unless the true one is asked for."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from rb2v.errors import Rb2vError
 
 
 class Purohit(Backbone):
-    """Warp the centre frame by the flow that a recurrent decoder reads from a code of the motion.
+    """Warp the center frame by the flow that a recurrent decoder reads from a code of the motion.
 
-    A sequence has two arms: frames are predicted outwards from the centre, so that flow grows from zero, which is what
+    A sequence has two arms: frames are predicted outwards from the center, so that flow grows from zero, which is what
     the first step is told, and one decoder serves both arms, so that exchanging their codes turns the sequence around.
-    The centre frame is the centre estimate itself. (The paper predicts all frames in the order of time.)
+    The center frame is the center estimate itself. (The paper predicts all frames in the order of time.)
 
     The first part of training encodes true sequences, each arm by itself; the second one reads both codes from the
-    blurry image and the centre estimate.
+    blurry image and the center estimate.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ class Purohit(Backbone):
     width : int
         Channels of the blurry image's encoder at the image's size, a multiple of 4; codes have twice as many.
     oracle_center : bool
-        Whether the true centre frame is an input. Otherwise a small U-Net estimates it.
+        Whether the true center frame is an input. Otherwise a small U-Net estimates it.
 
     Raises
     ------
@@ -64,7 +64,7 @@ class Purohit(Backbone):
         return self._decode(torch.cat(codes.chunk(2, dim=1)), center)
 
     def reconstruct(self, sharp: Tensor) -> Tensor:
-        """Reconstruct sequences from the motion of their arms and their centre frame; see `Backbone.autoencode`."""
+        """Reconstruct sequences from the motion of their arms and their center frame; see `Backbone.autoencode`."""
         middle = self.n_frames // 2
         center = sharp[:, middle]
         arms = torch.cat([sharp[:, :middle].flip(1), sharp[:, middle + 1 :]])

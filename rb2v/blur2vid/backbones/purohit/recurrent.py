@@ -89,7 +89,7 @@ class ConvLSTM(nn.Module):
 
 
 class VideoEncoder(nn.Module):
-    """Read frames one after the other; what remains is their motion as seen from the centre frame (RVE).
+    """Read frames one after the other; what remains is their motion as seen from the center frame (RVE).
 
     Parameters
     ----------
@@ -158,7 +158,7 @@ class VideoDecoder(nn.Module):
         Yields
         ------
         (B, 2, H, W) tensor of float
-            Flow from the frame to the centre frame, right and down, in pixels.
+            Flow from the frame to the center frame, right and down, in pixels.
         """
         shrunk = 2 ** (len(self.flow_encoder.model) - 1)
         flow = code.new_zeros(len(code), 2, shrunk * code.shape[2], shrunk * code.shape[3])
@@ -232,7 +232,7 @@ def _double(images: Tensor) -> Tensor:
 
 
 def blurred_image_encoder(width: int, channels_code: int) -> nn.Sequential:
-    """Build what reads motion from a blurry image beside its centre frame (BIE), ending in a rectifier.
+    """Build what reads motion from a blurry image beside its center frame (BIE), ending in a rectifier.
 
     Parameters
     ----------

@@ -27,16 +27,16 @@ class BlurredImageEncoder(torch.nn.Module):
         self.model = blurred_image_encoder(64, _CHANNELS[-1])
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the code, (B, 128, H / 8, W / 8), of blurry images beside their centre frames, (B, 6, H, W)."""
+        """Return the code, (B, 128, H / 8, W / 8), of blurry images beside their center frames, (B, 6, H, W)."""
         code: Tensor = self.model(images)
         return code
 
 
 class UpstreamPurohit(Backbone):
-    """Warp the true centre frame, which is an input, by flow that is predicted in the order of time.
+    """Warp the true center frame, which is an input, by flow that is predicted in the order of time.
 
-    Every step sees zero flow; also the centre frame is warped, and `warp_upstream` gives no frame exactly as it was.
-    What lies beyond the border is the mean colour. There is no stage 1: it was never published.
+    Every step sees zero flow; also the center frame is warped, and `warp_upstream` gives no frame exactly as it was.
+    What lies beyond the border is the mean color. There is no stage 1: it was never published.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ class UpstreamPurohit(Backbone):
         super().__init__(n_frames)
         self.bie = BlurredImageEncoder()
         self.rvd = VideoDecoder(_CHANNELS, flow_feedback=False)
-        # Images are read as blue, green, red there, and normalised by the numbers of red, green, blue.
+        # Images are read as blue, green, red there, and normalized by the numbers of red, green, blue.
         self.register_buffer("mean", torch.tensor(_MEAN)[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor(_STD)[:, None, None], persistent=False)
 

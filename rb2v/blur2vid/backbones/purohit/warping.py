@@ -31,7 +31,7 @@ def warp(images: Tensor, flow: Tensor) -> Tensor:
 def warp_upstream(images: Tensor, flow: Tensor) -> Tensor:
     """Sample images as the released code of HyperCUT does: shrunk by half a pixel a side, and zero beyond the border.
 
-    Places count from the corner pixels' centres while they are computed and from the image's edges while they are
+    Places count from the corner pixels' centers while they are computed and from the image's edges while they are
     sampled, so that zero flow is not the identity. Weights that were trained with it expect it.
 
     Parameters
@@ -53,7 +53,7 @@ def warp_upstream(images: Tensor, flow: Tensor) -> Tensor:
 
 
 def _grid(flow: Tensor) -> Tensor:
-    """Return places for ``grid_sample``, (B, H, W, 2), with -1 and 1 at the centres of the corner pixels."""
+    """Return places for ``grid_sample``, (B, H, W, 2), with -1 and 1 at the centers of the corner pixels."""
     height, width = flow.shape[-2:]
     # Flow may come in half precision, under AMP, in which places beyond 256 are rounded to every other pixel.
     flow = flow.to(torch.promote_types(flow.dtype, torch.float32))

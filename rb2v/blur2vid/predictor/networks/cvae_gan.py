@@ -19,14 +19,14 @@ from rb2v.blur2vid.predictor.networks.predictor import Predictor, latent_maps
 from rb2v.core.motion_classes import N_CLASSES
 
 N_LATENT = 4  # as published
-_WIDTHS = (64, 128, 256, 512, 512, 512, 512, 512)
+WIDTHS = (64, 128, 256, 512, 512, 512, 512, 512)
 """Channels of the generator's eight levels, as published."""
 _DROPPED = (4, 5, 6)
 """Levels, counted from the outermost, behind whose decoders half of the features are dropped."""
-_ENCODER_WIDTHS = (64, 128, 192, 256, 256)
+ENCODER_WIDTHS = (64, 128, 192, 256, 256)
 """Channels of the encoder's blocks, as published."""
 _N_DISCRIMINATORS = 2  # the second sees maps of half the size with half the channels
-_DISCRIMINATOR_WIDTH = 64  # channels of the first layer, as published
+DISCRIMINATOR_WIDTH = 64  # channels of the first layer, as published
 _SLOPE = 0.2  # of leaky rectifiers, as in BicycleGAN
 
 
@@ -47,10 +47,10 @@ class ConditionalVaeGan(Predictor):
 
     def __init__(self, image_size: int, is_symmetric: bool = True) -> None:
         super().__init__(image_size)
-        self.generator = Generator(_WIDTHS[: image_size.bit_length() - 1])
-        self.encoder = Encoder(_ENCODER_WIDTHS)
+        self.generator = Generator(WIDTHS[: image_size.bit_length() - 1])
+        self.encoder = Encoder(ENCODER_WIDTHS)
         self.discriminators = nn.ModuleList(
-            [make_discriminator(_DISCRIMINATOR_WIDTH // 2**place) for place in range(_N_DISCRIMINATORS)]
+            [make_discriminator(DISCRIMINATOR_WIDTH // 2**place) for place in range(_N_DISCRIMINATORS)]
         )
 
     def shrink(self, blurry: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What a run of ``rb2v train-interpolator`` can be told."""
+"""Configuration of ``rb2v train-interpolator``."""
 
 from __future__ import annotations
 

@@ -110,7 +110,7 @@ def _expose(scene: LayeredScene, center_seconds: float, exposure_seconds: float,
 
 
 def find_clips(folder: Path) -> tuple[list[Path], str]:
-    """Return the clips of a folder and those under it, videos and folders of pictures, and a digest of them.
+    """Return the clips of a folder and those under it, videos and folders of images, and a digest of them.
 
     Raises
     ------
@@ -124,7 +124,7 @@ def find_clips(folder: Path) -> tuple[list[Path], str]:
     folders = {path.parent for path in pictures}
     clips = sorted(folders | {path for path in inside if path.suffix.lower() in VIDEO_SUFFIXES})
     if not clips:
-        expected = f"videos ({', '.join(VIDEO_SUFFIXES)}), or folders of at least 3 pictures each"
+        expected = f"videos ({', '.join(VIDEO_SUFFIXES)}), or folders of at least 3 images each"
         raise InputError(folder, "holds no clip", expected=expected)
     files = [path for path in inside if path in clips or path.suffix.lower() in IMAGE_SUFFIXES]
     return clips, sha256_of_files([path for path in files if path.is_file()])
@@ -147,7 +147,7 @@ def gather_triplets(
     Parameters
     ----------
     clips : sequence of Path
-        Videos, and folders of pictures in the order of their names.
+        Videos, and folders of images in the order of their names.
     path : Path
         The ``.npy`` file to write: (n, 3, size, size, 3) uint8, at most ``n_triplets``.
     size : int

