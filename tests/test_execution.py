@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from rb2v.errors import InputError, Rb2vError
-from rb2v.execution import ProcessExecutor, SerialExecutor, make_executor
+from rb2v.execution import ProcessExecutor, SerialExecutor, count_workers, make_executor
 
 PARALLEL = pytest.mark.parametrize("name", ["processes", "dask"])
 
@@ -161,6 +161,11 @@ def test_frames_do_not_travel(executor):
     with pytest.raises(ValueError, match=r"show_path: a task of \d+ bytes, of at most 1048576; send paths") as caught:
         list(executor.map(show_path, [bytes(2**20)]))
     assert not isinstance(caught.value, Rb2vError)
+
+
+def test_workers_are_counted_where_they_are_known():
+    assert (count_workers(SerialExecutor()), count_workers(ProcessExecutor(3))) == (1, 3)
+    assert count_workers(make_executor(name="tcp://127.0.0.1:8786")) is None
 
 
 def test_make_executor():

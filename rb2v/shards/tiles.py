@@ -25,8 +25,8 @@ MAX_TILE_ROWS = 224
 LZ4_ALLOWANCE = 0.2
 """Share of a tile's bytes by which LZ4 may be larger than Zstandard, for being decoded in a third of the time."""
 
-LZ4_MIN_REPEATED = 0.25  # of 4-byte words; docs/shard_format.md, LZ4 was never right for 97 % of tiles with fewer
-_SAMPLED_ROWS = 16  # of a tile's rows one of so many is looked at for repeats: a hundredth of the time of compressing
+LZ4_MIN_REPEATED = 0.25  # of 4-byte words; 5 % of the tiles that LZ4 suits have fewer (docs/shard_format.md)
+_SAMPLED_ROWS = 16  # of a tile's rows one of so many is looked at for repeats: a tenth of the time of compressing
 _WORD_BYTES = 12  # 4 pixels, and 3 words: what LZ4 finds again is at least 4 bytes long
 _INCOMPRESSIBLE = 1 - LZ4_ALLOWANCE  # of a tile's bytes; beyond, storing it by LZ4 is always within the allowance
 

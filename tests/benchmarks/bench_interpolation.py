@@ -2,9 +2,10 @@
 
 Run it with ``python tests/benchmarks/bench_interpolation.py``; ``--methods flow,linear --sizes 128x96 --repeats 1`` is
 a matter of seconds. For every size: seconds for one time between two frames, for each further time of the same pair
-(``align`` asks for five, of which most methods estimate motion once), and the ratio to blending. One thread, processor
-time on the CPU, so that others' work on the machine counts little; the best of the repeats. Methods whose weights are
-not there are named. Images are two views of one photograph, a few pixels apart.
+(``align`` asks for five, of which most methods estimate motion once), the ratio to blending, and how many times longer
+the five take when each is asked for by itself. One thread, processor time on the CPU, so that others' work on the
+machine counts little; the best of the repeats. Methods whose weights are not there are named. Images are two views of
+one photograph, a few pixels apart.
 """
 
 from __future__ import annotations
@@ -60,7 +61,8 @@ def main():
     methods = options.methods.split(",")
     for device in options.devices.split(","):
         print(f"\n{device}: {torch.cuda.get_device_name() if device == 'cuda' else platform.machine()}")
-        print(f"{'size':<11}{'method':<16}{'one time [s]':>13}{'each further':>14}{'all five':>10}{'ratio':>8}")
+        columns = f"{'one time [s]':>13}{'each further':>14}{'all five':>10}{'ratio':>8}{'apart':>8}"
+        print(f"{'size':<11}{'method':<20}{columns}")
         for size in options.sizes.split(","):
             width, height = map(int, size.split("x"))
             pair = make_pair(width, height)
@@ -69,12 +71,12 @@ def main():
                 try:
                     interpolator = make_interpolator(name, device=device)
                 except InputError as error:
-                    print(f"{size:<11}{name:<16}  {error}")
+                    print(f"{size:<11}{name:<20}  {error}")
                     continue
                 one, five = (seconds(interpolator, pair, times, device, options.repeats) for times in ([0.5], TIMES))
                 further = max(five - one, 0) / (len(TIMES) - 1)
-                cells = f"{one:>13.4f}{further:>14.4f}{five:>10.4f}{five / linear:>8.1f}"
-                print(f"{size:<11}{name:<16}{cells}", flush=True)
+                cells = f"{one:>13.4f}{further:>14.4f}{five:>10.4f}{five / linear:>8.1f}{len(TIMES) * one / five:>8.2f}"
+                print(f"{size:<11}{name:<20}{cells}", flush=True)
 
 
 if __name__ == "__main__":

@@ -41,6 +41,7 @@ from rb2v.stages.synthesize import SynthesizeConfig, run
 SIDE, FPS, N_WORKERS = 448, 240, 2
 N_FRAMES = 7 * 200  # of a clip: 400 samples in all, so that the start of the processes counts little
 N_RENDERED = 30  # frames of a clip, which is played there and back: rendering takes longer than all else
+SESSION_SECONDS = 4.0  # of each of two takes
 MEMORY_FRAMES = (7 * 40, 7 * 320)
 
 
@@ -61,7 +62,7 @@ def write_clip(path, index, n_frames):
     return path
 
 
-def make_clips(folder, n_frames=N_FRAMES):
+def make_clips(folder, n_frames):
     folder.mkdir()
     for index in range(N_WORKERS):
         write_clip(folder / f"clip{index}.mp4", index, n_frames)
@@ -121,10 +122,10 @@ def synthesize(source, out, **options):
     run(source, out, SynthesizeConfig(shard_samples=30, **options), executor=ProcessExecutor(N_WORKERS))
 
 
-def compare_blur(root):
-    clips = make_clips(root / "clips")
+def compare_blur(root, n_frames):
+    clips = make_clips(root / "clips", n_frames)
     videos = sorted(clips.iterdir())
-    n_samples = N_WORKERS * (N_FRAMES // 7)
+    n_samples = N_WORKERS * (n_frames // 7)
     extraction = time_of(in_processes, partial(extract, folder=root / "png"), videos)
     averaging = time_of(in_processes, partial(average, out=root / "public"), sorted((root / "png").iterdir()))
     options = {"blur_samples": 7, "response": "linear", "test_share": 0.0}
@@ -137,8 +138,8 @@ def compare_blur(root):
     print(f"the public way in one process, as scripts run it: {n_samples / alone:.2f} samples/s", flush=True)
 
 
-def compare_flow(root):
-    simulated = SimulateConfig(seconds=4.0, categories=("street",))  # two takes: one to train, one to test
+def compare_flow(root, n_frames, seconds):
+    simulated = SimulateConfig(seconds=seconds, categories=("street",))  # two takes: one to train, one to test
     simulate(root / "raw", simulated, executor=ProcessExecutor(N_WORKERS))
     calibrate.run(root / "raw", root / "calibration.json")
     records = []
@@ -153,7 +154,7 @@ def compare_flow(root):
         )
 
     aligned = time_of(align_session)
-    clips = root / "clips" if (root / "clips").is_dir() else make_clips(root / "clips")
+    clips = root / "clips" if (root / "clips").is_dir() else make_clips(root / "clips", n_frames)
     # Every tenth recorded frame begins a sequence of four.
     made = time_of(partial(synthesize, upsampling=2, blur_samples=19, test_share=0.0, stride=10), clips, root / "flow")
     n_samples = len(ShardReader(root / "flow"))
@@ -178,6 +179,8 @@ def run_alone(source, out, options):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--part", choices=("blur", "flow", "memory"))
+    parser.add_argument("--frames", type=int, default=N_FRAMES, help="of each clip, for the parts blur and flow")
+    parser.add_argument("--seconds", type=float, default=SESSION_SECONDS, help="of the session that align is timed on")
     parser.add_argument("--run", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
@@ -185,7 +188,12 @@ def main():
         run_alone(*options.run)
         return
     with tempfile.TemporaryDirectory() as name, threadpool_limits(1):
-        for part, measure in (("blur", compare_blur), ("flow", compare_flow), ("memory", measure_memory)):
+        parts = {
+            "blur": partial(compare_blur, n_frames=options.frames),
+            "flow": partial(compare_flow, n_frames=options.frames, seconds=options.seconds),
+            "memory": measure_memory,
+        }
+        for part, measure in parts.items():
             if options.part in (None, part):
                 measure(Path(name))
 

@@ -135,6 +135,21 @@ class TestSamples:
         np.testing.assert_array_equal(sample.sharp[::3], frames)
         assert np.flatnonzero(~sample.is_interpolated).tolist() == [0, 3, 6]
 
+    def test_an_edge_of_known_speed_gives_the_blur_of_the_continuous_exposure(self, tmp_path):
+        n, begin, level = 65, 10, 50  # at which rounding to a level is half a thousandth of white
+        frames = [np.zeros((16, 160, 3), np.uint8) for _ in range(n)]
+        for index, frame in enumerate(frames):
+            frame[:, : begin + index] = level
+        write_frames(tmp_path / "edge", frames)
+        synthesize(tmp_path / "edge", tmp_path / "out", frames_per_sequence=n, blur_samples=n, reject=False)
+        # Each instant stands for the time about it: the edge moves from half a pixel before its first place to half a
+        # pixel after the last. A pixel's light is the share of its area that the edge has passed, over time.
+        places, start = np.arange(161), begin - 0.5
+        passed = np.maximum(start + n - places, 0) ** 2 - np.maximum(start - places, 0) ** 2
+        light = -np.diff(passed) / (2 * n) * to_linear(np.uint8([level]), "srgb")
+        found = ShardReader(tmp_path / "out").read(0).blurry[..., 0]
+        np.testing.assert_allclose(to_linear(found, "srgb"), np.broadcast_to(light, found.shape), atol=1e-3)
+
     def test_a_lamp_leaves_a_streak_that_clipping_first_would_lose(self, tmp_path):
         frames = [np.full((64, 64, 3), 40, np.uint8) for _ in range(7)]
         for index, frame in enumerate(frames):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -51,7 +51,7 @@ class MatchedFrame:
 
 @staged("registration")
 def measure_registration(
-    context: TakeContext, matched: Sequence[MatchedFrame], homography: Homography
+    context: TakeContext, matched: Iterable[MatchedFrame], homography: Homography
 ) -> tuple[TakeRegistration | None, Homography | None]:
     """Measure how far the views of a take lie off each other, and find a homography under which they do not.
 
@@ -59,7 +59,7 @@ def measure_registration(
     ----------
     context : TakeContext
         The crop, and the response in which frames are coded.
-    matched : sequence of MatchedFrame
+    matched : iterable of MatchedFrame
         Frames of which the clock tells the windows, or of which any window will do.
     homography : (3, 3) ndarray
         What they were registered with, sharp-camera pixels to blurry-camera pixels.

@@ -446,7 +446,8 @@ def _find_windows(
     gate = QualityGate(config, tracks, search, checks, clock)
     chosen = _choose_frames(context, places, gate, search, clock)
     is_final = config.color == "per-frame" and config.rolling_shutter == "report"
-    matched = [samples.match(index, places[index].position, is_final=is_final) for index in chosen]
+    # One after the other, because each is large.
+    matched = (samples.match(index, places[index].position, is_final=is_final) for index in chosen)
     registration, own = measure_registration(context, matched, homography)
     if offset is not None:
         coarse = find_coarse_shift(context, tracks, offset.seconds, homography)

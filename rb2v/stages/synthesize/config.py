@@ -1,4 +1,4 @@
-"""Configuration of ``rb2v synthesize``: a data set from recordings of one fast camera."""
+"""Configuration of data sets from recordings of one fast camera."""
 
 from __future__ import annotations
 

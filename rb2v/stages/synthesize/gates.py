@@ -1,4 +1,4 @@
-"""Rejection of sequences of a clip: cuts, repeats, static scenes, blur, black bars and uneven times."""
+"""Quality gates: sequences rejected for cuts, repeats, no motion, blur, black bars and uneven times."""
 
 from __future__ import annotations
 
