@@ -65,7 +65,7 @@ def test_sizes_that_cannot_be(rb2v, tmp_path, value):
         ("align --workers 0", "--workers: 0 ", "; expected at least 1"),
         ("align --workers 1.5", "--workers: '1.5' ", "; expected a whole number"),
         ("align --max-flash much", "--max-flash: 'much' ", "; expected a number"),
-        ("align --color plain", "--color: ", "; expected --color or --color-fit or --out"),
+        ("align --colour plain", "--colour: ", "; expected --color or --color-fit or --out"),
         ("align --magic", "--magic: ", "; expected one that 'rb2v align --help' lists"),
         ("align -x", "-x: ", "; expected one that 'rb2v align --help' lists"),
         ("deblur", "IMAGE: ", "is missing"),
