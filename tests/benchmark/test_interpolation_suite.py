@@ -122,7 +122,7 @@ def test_methods_without_weights_are_listed(data, tmp_path, monkeypatch):
 def test_folders_that_are_no_triplets_are_named(tmp_path, names, problem):
     for name in names:
         cv2.imwrite(str(tmp_path / name), np.zeros((20, 20, 3), np.uint8))
-    with pytest.raises(InputError, match=f"{problem}; expected folders of three pictures"):
+    with pytest.raises(InputError, match=f"{problem}; expected folders of three images"):
         find_triplets(tmp_path)
 
 

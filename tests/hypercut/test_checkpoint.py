@@ -57,7 +57,7 @@ class TestCheckpoint:
     def test_a_pickle_is_refused(self, tmp_path):
         path = tmp_path / "checkpoint.safetensors"
         torch.save({"normal": torch.zeros(8)}, path)
-        with pytest.raises(InputError, match="no safetensors file"):
+        with pytest.raises(InputError, match="is not a safetensors file"):
             load_order_network(path)
 
     def test_cut_short(self, checkpoint):

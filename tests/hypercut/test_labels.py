@@ -102,8 +102,8 @@ class TestTable:
         calls = []
         network = Scripted([[1.0] * 3] * (N_TRAIN + N_TEST))
         write_labels(tmp_path / "labels.csv", network, shards, 32, progress=lambda *call: calls.append(call))
-        assert (N_TRAIN, N_TRAIN, "labelling train sequences") in calls
-        assert calls[-1] == (N_TEST, N_TEST, "labelling test sequences")
+        assert (N_TRAIN, N_TRAIN, "labeling train sequences") in calls
+        assert calls[-1] == (N_TEST, N_TEST, "labeling test sequences")
 
     def test_same_bytes_again(self, shards, tmp_path):
         path, network = tmp_path / "labels.csv", make_order_network("antisymmetric", 4, 0)

@@ -346,7 +346,7 @@ class TestHostileFiles:
         [
             (b"\x80\x02cposix\nsystem\nX\x02\x00\x00\x00id\x85R.", "calls 'posix system'"),
             (b"\x80\x02cos\nsystem\n)\x81.", "makes an object of 'os system'"),
-            (b"\x80\x02}.", "its tree is no module"),
+            (b"\x80\x02}.", "its tree is not a module"),
             (b"\x80\x02s.", "is damaged"),
             (b"\x80\x02K\x01r\xff\xff\xff\xff0.", "holds POP"),
             (b"\x80\x02" + b"2" * 99 + b".", "holds DUP"),

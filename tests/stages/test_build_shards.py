@@ -187,10 +187,10 @@ def test_a_killed_run_goes_on_to_the_same_bytes(aligned, tmp_path, fork_server):
         """
         import os, signal, sys
         from pathlib import Path
-        import rb2v.shards.writer as writer
+        import rb2v.shards.packing as packing
         from rb2v.stages.build_shards import BuildShardsConfig, run
 
-        check, seen = writer.check_sample, []
+        check, seen = packing.check_sample, []
 
         def die_in_the_second_shard(sample):
             seen.append(sample)
@@ -198,7 +198,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(aligned, tmp_path, fork_server):
                 os.kill(os.getpid(), signal.SIGKILL)
             check(sample)
 
-        writer.check_sample = die_in_the_second_shard
+        packing.check_sample = die_in_the_second_shard
         run(Path(sys.argv[1]), Path(sys.argv[2]), BuildShardsConfig(shard_samples=4))
         """
     )

@@ -81,7 +81,7 @@ def _plot_psnr(table: pd.DataFrame, categories: Sequence[Category]) -> Plot:
     values = [table.loc[table["category"] == category, "psnr"].dropna().to_numpy() for category in categories]
     axis.hist(values, bins.tolist(), stacked=True, label=categories, color=[CATEGORY_COLORS[c] for c in categories])
     axis.set(xlabel="PSNR of the synthetic blur [dB]", ylabel="samples")
-    axis.legend(frameon=False)
+    axis.legend(loc="upper right", frameon=False)
     return make_plot("How well the sharp frames' mean explains the blurry frame, over all samples.", figure)
 
 

@@ -83,7 +83,7 @@ def _plot_clock(take: AlignedTake) -> Plot:
     _draw_curve(left, take, shown, color)
     left.set(xlabel="position [fine frames]", ylabel="PSNR of the window [dB]", title=f"blurry frame {shown}")
     if left.lines:
-        left.legend(frameon=False, fontsize="small")
+        left.legend(loc="upper right", frameon=False, fontsize="small")
 
     # Without the nominal rate, under which nothing of the line could be seen.
     times = take.times
@@ -100,7 +100,7 @@ def _plot_clock(take: AlignedTake) -> Plot:
     if take.truth is not None:
         middle.plot(times, take.truth.positions - nominal, color=MUTED, linestyle=":", linewidth=1.6, label="truth")
     middle.set(xlabel="blurry time [s]", ylabel="position less nominal [fine frames]", title="peaks and clock line")
-    middle.legend(frameon=False, fontsize="small")
+    middle.legend(loc="upper right", frameon=False, fontsize="small")
     right.set(xlabel="blurry time [s]", ylabel="peak less clock line [fine frames]", title="residuals")
     caption = (
         f"{take.name}: scores of the windows tried for one blurry frame; each frame's own peak and the clock line; "
@@ -157,7 +157,7 @@ def _draw_bands(axis: Axes, take: AlignedTake) -> None:
     # Less than a tenth of a millisecond is not worth being magnified.
     low, high = axis.get_xlim()
     axis.set_xlim(min(low, -0.1), max(high, 0.1))
-    axis.legend(frameon=False, fontsize="small")
+    axis.legend(loc="upper right", frameon=False, fontsize="small")
 
 
 def _draw_checks(axis: Axes, take: AlignedTake) -> None:
