@@ -238,7 +238,7 @@ class TestRefusals:
         pictures.mkdir()
         shutil.copy(cutouts / "red.png", pictures / "a.png")
         shutil.copy(cutouts / "red.png", pictures / ".hidden.png")
-        refused(r"images: holds 1 images that can be used; expected at least 2", backgrounds=pictures)
+        refused(r"pictures: holds 1 images that can be used; expected at least 2", backgrounds=pictures)
 
         def left_out(message, **folders):
             caplog.clear()
