@@ -229,8 +229,8 @@ def drop_takes(raw):
     [
         (drop_video, ["street_train/sharp.mp4", "no such file"]),
         (truncate_video, ["street_train/sharp.mp4", "cut short"]),
-        (replace_video_by_text, ["street_train/blurry.mp4", "no video"]),
-        (empty_video, ["street_train/blurry.mp4", "no video"]),
+        (replace_video_by_text, ["street_train/blurry.mp4", "not a video"]),
+        (empty_video, ["street_train/blurry.mp4", "not a video"]),
         (drop_takes, ["takes", "holds no take"]),
         (
             lambda raw: rewrite(raw / "takes/street_train/take.yaml", category="steet"),

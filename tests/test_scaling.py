@@ -41,9 +41,9 @@ def become_deadly(flag):
     import os
     import signal
 
-    from rb2v.shards import writer
+    from rb2v.shards import packing
 
-    check, seen = writer.check_sample, []
+    check, seen = packing.check_sample, []
 
     def check_or_die(sample):
         seen.append(sample)
@@ -52,7 +52,7 @@ def become_deadly(flag):
             os.kill(os.getpid(), signal.SIGKILL)
         check(sample)
 
-    writer.check_sample = check_or_die
+    packing.check_sample = check_or_die
 
 
 def die_in_a_shard(item, fn, flag):

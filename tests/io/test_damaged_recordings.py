@@ -31,9 +31,9 @@ def unfinished(path, frames):
 NO_VIDEOS = {
     "empty": (lambda path, frames: path.touch(), "empty"),
     "zeros": (lambda path, frames: path.write_bytes(bytes(9000)), "zeros"),
-    "photo": (photo, "picture"),
+    "photo": (photo, "an image"),
     "unfinished": (unfinished, "index"),
-    "page": (lambda path, frames: path.write_text("<html>404</html>"), "no video"),
+    "page": (lambda path, frames: path.write_text("<html>404</html>"), "is not a video"),
     "folder": (lambda path, frames: path.mkdir(), "folder"),
 }
 

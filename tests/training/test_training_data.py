@@ -392,7 +392,7 @@ def test_resize_keeps_mean_and_aspect():
 
 def test_the_readme_s_lines_run(tiny_shards, monkeypatch):
     readme = Path(__file__).resolve().parents[2] / "README.md"
-    code = re.search(r"## In Python\n\n```python\n(.*?)```", readme.read_text(encoding="utf-8"), re.DOTALL)[1]
+    code = re.search(r"```python\n(.*?)```", readme.read_text(encoding="utf-8"), re.DOTALL)[1]
     monkeypatch.chdir(tiny_shards.parent)
     names = {}
     exec(code, names)
