@@ -82,12 +82,7 @@ class FlowInterpolator:
         if wanted:
             moving, part = self._moving(frame_a, frame_b)
             for t in wanted:
-                if moving is not None and part is None:
-                    made[t] = moving.at(t, is_averaged=t in averaged)
-                    continue
-                made[t] = _blend(frame_a, frame_b, t)
-                if moving is not None:
-                    made[t][part] = moving.at(t, is_averaged=t in averaged)
+                made[t] = _make_frame(frame_a, frame_b, moving, part, t, is_averaged=t in averaged)
         return [made[t] for t in times]
 
     def between_and_sum(
@@ -101,12 +96,8 @@ class FlowInterpolator:
         moving, part = self._moving(frame_a, frame_b)
         made = {0.0: frame_a, 1.0: frame_b}
         for t in times:
-            if t not in made and moving is not None and part is None:
-                made[t] = moving.at(t, is_averaged=False)
-            elif t not in made:
-                made[t] = _blend(frame_a, frame_b, t)
-                if moving is not None:
-                    made[t][part] = moving.at(t, is_averaged=False)
+            if t not in made:
+                made[t] = _make_frame(frame_a, frame_b, moving, part, t, is_averaged=False)
         if moving is not None and part is None:
             total = moving.sum(summed)
         else:
@@ -177,6 +168,24 @@ class FlowInterpolator:
     def _gray8(self, frame: NDArray[np.float32]) -> NDArray[np.uint8]:
         gray = np.asarray(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), dtype=np.float32)
         return np.rint(255 * self._code(np.clip(gray, 0, 1))).astype(np.uint8)
+
+
+def _make_frame(
+    frame_a: _Frame,
+    frame_b: _Frame,
+    moving: _Pair | _QuickPair | None,
+    part: tuple[slice, slice] | None,
+    t: float,
+    *,
+    is_averaged: bool,
+) -> _Frame:
+    """Return the frame at a time: what moves from the pair, and a blend around the part in which it does."""
+    if moving is not None and part is None:
+        return moving.at(t, is_averaged=is_averaged)
+    made = _blend(frame_a, frame_b, t)
+    if moving is not None:
+        made[part] = moving.at(t, is_averaged=is_averaged)
+    return made
 
 
 def _make_flow(effort: Effort) -> cv2.DISOpticalFlow:

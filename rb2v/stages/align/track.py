@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from rb2v.artifacts import FormatOverride, Rig
 from rb2v.core.blur import STORED_LEVELS, CubicWindows, StepWindows, Windows, window_steps
 from rb2v.core.color import Response, from_linear, to_linear
-from rb2v.core.flicker import Flicker, find_flicker
+from rb2v.core.flicker import Flicker, find_flicker, light_change
 from rb2v.core.frame_times import (
     GAP_FRAMES,
     MAX_JITTER,
@@ -40,7 +40,6 @@ from rb2v.profiling import count_bytes, stage, staged
 
 _N_BLOCKS = 8  # across and down, in which interpolation is judged
 _N_WORST_BLOCKS = 8  # the worst eighth of 64
-_DARK_LINEAR = 0.01  # of linear light, added to both, so that noise in the dark is no change of light
 _LIGHT_STRIDE = 8  # pixels, of which one tells the light of lamps: 3,000 of 448 x 448
 _N_RECENT = 2  # frames: those of the pair that is interpolated
 _NODE_STEP_FRAMES = 0.25  # of fine frames: rows between two such times are a blend of both
@@ -173,7 +172,7 @@ class LightMeter:
         start = _LIGHT_STRIDE // 2
         seen = quantize(np.ascontiguousarray(linear[start::_LIGHT_STRIDE, start::_LIGHT_STRIDE]))
         if self._before is not None:
-            self._changes.append(_light_change(self._before, seen))
+            self._changes.append(light_change(self._before, seen, STORED_LEVELS))
         self._before = seen
 
     def find_flicker(self, times: NDArray[np.float64]) -> Flicker | None:
@@ -533,7 +532,7 @@ class Reducer:
         kept = _keep(small, self._size)
         self._frames.append(kept)
         if self._kept is not None:
-            self._light_changes.append(_light_change(self._kept, kept))
+            self._light_changes.append(light_change(self._kept, kept, STORED_LEVELS))
             self._psnrs.append(psnr)
             self._cuts.append(is_cut)
         self._kept = kept
@@ -567,13 +566,6 @@ def quantize(image: NDArray[np.float32]) -> NDArray[np.uint16]:
 
 def _keep(image: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.uint16]:
     return quantize(shrink(image, size))
-
-
-def _light_change(before: NDArray[np.uint16], after: NDArray[np.uint16]) -> float:
-    # The median tells the light apart from what moves, as long as that covers less than half of the image.
-    floor = _DARK_LINEAR * STORED_LEVELS
-    ratios = (after.mean(axis=1) + floor) / (before.mean(axis=1) + floor)
-    return float(np.median(ratios)) - 1.0
 
 
 def _worst_part_psnr(made: NDArray[np.float32], frame: NDArray[np.float32], response: Response) -> float:
