@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rb2v.cli.shared import Command, echo, make_app, show_progress
+from rb2v.cli.shared import Command, echo, make_app, print_entry, show_progress
 
 app = make_app(
     help="List and fetch weights that others trained, or that the project ships.",
@@ -25,23 +25,12 @@ def list_() -> None:
         packages = ", ".join(package.requirement for package in model.packages)
         is_there = models.is_fetched(model)
         place = models.fetched_file(model.name, "") if is_there else f"not fetched yet: rb2v models fetch {model.name}"
-        _print_model(model.name, model.purpose, f"{packages} ({model.source})", model.license, str(place))
+        origin = f"{packages} ({model.source})"
+        print_entry(model.name, {"for": model.purpose, "from": origin, "license": model.license, "at": str(place)})
     for shipped in models.list_shipped():
         origin = f"{shipped.source}; sha256 {shipped.sha256}"
-        _print_model(shipped.name, shipped.purpose, origin, shipped.license, str(shipped.path))
-
-
-def _print_model(name: str, purpose: str, origin: str, license: str, place: str) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    lines = Table.grid(padding=(0, 2))
-    lines.add_column(style="dim")
-    lines.add_column(overflow="fold")
-    for heading, text in (("  for", purpose), ("  from", origin), ("  license", license), ("  at", place)):
-        lines.add_row(heading, Text(text))
-    echo(Text(name, style="bold"))
-    echo(lines)
+        facts = {"for": shipped.purpose, "from": origin, "license": shipped.license, "at": str(shipped.path)}
+        print_entry(shipped.name, facts)
 
 
 @app.command("fetch", cls=Command, epilog="Example: rb2v models fetch lpips")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
@@ -67,6 +67,20 @@ def echo(*objects: Any, soft_wrap: bool = False) -> None:  # noqa: ANN401 - what
     from rb2v.cli.consoles import console
 
     console.print(*objects, soft_wrap=soft_wrap)
+
+
+def print_entry(name: str, facts: Mapping[str, str]) -> None:
+    """Print an entry of a list: its name, and below it what is known of it, a line for each fact."""
+    from rich.table import Table
+    from rich.text import Text
+
+    lines = Table.grid(padding=(0, 2))
+    lines.add_column(style="dim", no_wrap=True)
+    lines.add_column(overflow="fold")
+    for heading, text in facts.items():
+        lines.add_row(f"  {heading}", Text(text))
+    echo(Text(name, style="bold"))
+    echo(lines)
 
 
 def echo_error(*objects: Any, soft_wrap: bool = False) -> None:  # noqa: ANN401 - whatever rich can show
