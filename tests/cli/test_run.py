@@ -14,10 +14,10 @@ MADE = ("calibration.json", "aligned/alignment.csv", "shards/manifest.json", "hy
 
 
 @pytest.fixture
-def raw(session, tmp_path):
+def raw(brief_session, tmp_path):
     """A session with a take whose description is wrong."""
     folder = tmp_path / "raw"
-    shutil.copytree(session.raw, folder)
+    shutil.copytree(brief_session.raw, folder)
     shutil.copytree(folder / "takes" / "street_train", folder / "takes" / "odd")
     (folder / "takes" / "odd" / "take.yaml").write_text("categry: street\n")
     return folder

@@ -96,8 +96,9 @@ def test_clips_are_trained_on_and_weights_gone_on_from(tmp_path, clips):
     first = train.run(tmp_path / "first", config(steps=1), clips=clips, device="cpu")
     assert not (tmp_path / "first" / "triplets.npy").exists()
     again = train.run(tmp_path / "again", config(steps=1, lr=1e-9), clips=clips, init=first, device="cpu")
+    begun = load_cdfi(first).state_dict()
     for name, tensor in load_cdfi(again).state_dict().items():
-        np.testing.assert_allclose(tensor, load_cdfi(first).state_dict()[name], rtol=2e-3, atol=1e-5)
+        np.testing.assert_allclose(tensor, begun[name], rtol=2e-3, atol=1e-5)
 
 
 def test_the_command_trains(tmp_path, rb2v):

@@ -88,7 +88,7 @@ def test_what_stands_still_is_left_as_it_is(steady, steady_aligned, tmp_path):
     assert registration.frames >= 4
     assert not [message for message in messages if "the views lie" in message]
     again, n_again, psnr_again = align_take(steady, tmp_path / "own", registration="per-take")
-    assert errors_px(steady, steady.truth.rig.homography if again.homography is None else again.homography).mean() < 0.2
+    assert again.homography is None, "windows at whole positions look like a shift along the motion"
     assert n_again == n_accepted
     assert np.median(psnr_again) > np.median(psnr) - 0.3
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -51,9 +51,13 @@ class MatchedFrame:
 
 @staged("registration")
 def measure_registration(
-    context: TakeContext, matched: Iterable[MatchedFrame], homography: Homography
+    context: TakeContext, matched: Iterable[MatchedFrame], homography: Homography, *, is_shift_known: bool
 ) -> tuple[TakeRegistration | None, Homography | None]:
     """Measure how far the views of a take lie off each other, and find a homography under which they do not.
+
+    Windows lie at whole positions, and that looks like a shift along the motion. Where the shift was solved for
+    together with the clock, as `find_hidden_shift` does, the frames are therefore asked for the rest alone: what a
+    homography does about the center of the crop.
 
     Parameters
     ----------
@@ -63,6 +67,8 @@ def measure_registration(
         Frames of which the clock tells the windows, or of which any window will do.
     homography : (3, 3) ndarray
         What they were registered with, sharp-camera pixels to blurry-camera pixels.
+    is_shift_known : bool
+        Whether the center of the crop is known to lie right.
 
     Returns
     -------
@@ -77,21 +83,27 @@ def measure_registration(
     if found is None:
         return None, None
     height, width = pairs[0].target.shape
+    center = np.array([(width - 1) / 2, (height - 1) / 2])
+
+    def told_by(fit: Refinement) -> Homography:
+        return _about(fit.homography, center) if is_shift_known else fit.homography
+
     crop = context.calibration.crop
     to_output = crop_homography((crop.x, crop.y, crop.width, crop.height), (width, height))
-    own = normalized(np.linalg.inv(to_output) @ found.homography @ to_output @ homography)
+    told = told_by(found)
+    own = normalized(np.linalg.inv(to_output) @ told @ to_output @ homography)
     points = _points(width, height)
-    moved = warp_points(found.homography, points) - points
+    moved = warp_points(told, points) - points
     # Where the output is smaller than the crop, its pixels are larger.
     scale = float(np.sqrt(crop.width * crop.height / (width * height)))
     shift_px = scale * float(np.median(np.linalg.norm(moved, axis=1)))
     error_px = scale * max(
-        float(np.median(found.standard_error_px(points))), _disagreement_px(pairs, found.homography, points)
+        float(np.median(found.standard_error_px(points))), _disagreement_px(pairs, found.homography, told_by, points)
     )
     registration = TakeRegistration(shift_px, error_px, len(pairs))
     if shift_px < max(_MIN_SHIFT_PX, _MIN_SIGNIFICANCE * error_px):
         return registration, None
-    if not _holds_elsewhere(pairs):
+    if not _holds_elsewhere(pairs, told_by):
         context.logger.info("another homography would not bring frames together that it is not fitted to")
         return registration, None
     return registration, own
@@ -252,23 +264,34 @@ def _fit(pairs: Sequence[ImagePair], near: Homography | None = None) -> Refineme
         return None
 
 
-def _disagreement_px(pairs: Sequence[ImagePair], near: Homography, points: NDArray[np.float64]) -> float:
+def _about(homography: Homography, center: NDArray[np.float64]) -> Homography:
+    """Return a homography with a shift behind it that leaves a point, (2,), where it is."""
+    shift = warp_points(homography, center[None])[0] - center
+    return normalized(np.array([[1, 0, -shift[0]], [0, 1, -shift[1]], [0, 0, 1]]) @ homography)
+
+
+def _disagreement_px(
+    pairs: Sequence[ImagePair],
+    near: Homography,
+    told_by: Callable[[Refinement], Homography],
+    points: NDArray[np.float64],
+) -> float:
     """Return the standard error that two halves of the frames show by what they say differently."""
     halves = [found for found in (_fit(pairs[::2], near), _fit(pairs[1::2], near)) if found is not None]
     if len(halves) < 2:
         return 0.0
-    places = [warp_points(found.homography, points) for found in halves]
+    places = [warp_points(told_by(found), points) for found in halves]
     return 0.5 * float(np.median(np.linalg.norm(places[0] - places[1], axis=1)))
 
 
-def _holds_elsewhere(pairs: Sequence[ImagePair]) -> bool:
+def _holds_elsewhere(pairs: Sequence[ImagePair], told_by: Callable[[Refinement], Homography]) -> bool:
     if len(pairs) < _MIN_FRAMES_TO_REFINE:
         return False
     for fitted, others in ((pairs[::2], pairs[1::2]), (pairs[1::2], pairs[::2])):
         found = _fit(fitted)
         if found is None:
             return False
-        if gradient_correlation(others, found.homography) <= gradient_correlation(others, np.eye(3)):
+        if gradient_correlation(others, told_by(found)) <= gradient_correlation(others, np.eye(3)):
             return False
     return True
 

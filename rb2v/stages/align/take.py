@@ -448,7 +448,7 @@ def _find_windows(
     is_final = config.color == "per-frame" and config.rolling_shutter == "report"
     # One after the other, because each is large.
     matched = (samples.match(index, places[index].position, is_final=is_final) for index in chosen)
-    registration, own = measure_registration(context, matched, homography)
+    registration, own = measure_registration(context, matched, homography, is_shift_known=hidden is not None)
     if offset is not None:
         coarse = find_coarse_shift(context, tracks, offset.seconds, homography)
         # Under a large shift frames may seem to find windows that are not theirs.
