@@ -90,6 +90,7 @@ def rb2v(monkeypatch, capsys):
     def run(*arguments, columns=400):
         monkeypatch.setattr(sys, "argv", ["rb2v", *map(str, arguments)])
         monkeypatch.setenv("COLUMNS", str(columns))  # enough by default for messages of one line
+        monkeypatch.setattr(os, "cpu_count", lambda: 1)  # workers start only where a test asks for them
         with pytest.raises(SystemExit) as stopped:
             main()
         printed = capsys.readouterr()

@@ -19,13 +19,14 @@ import pandas as pd
 import pytest
 from data_sets import write_samples
 from examples import draws
+from executors import LastFirstExecutor
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rb2v import benchmark
 from rb2v.artifacts import Crop
 from rb2v.errors import InputError, Rb2vError
-from rb2v.execution import ProcessExecutor, SerialExecutor
+from rb2v.execution import SerialExecutor
 from rb2v.execution.task import MAX_TASK_BYTES, pack
 from rb2v.shards import (
     Manifest,
@@ -118,7 +119,7 @@ class TestEveryLayout:
         assert str(tmp_path) not in manifest_path(back).read_text()
 
     def test_workers_write_the_same_bytes(self, shards, tmp_path, layout):
-        for name, executor in (("serial", SerialExecutor(check_pickle=True)), ("parallel", ProcessExecutor(2))):
+        for name, executor in (("serial", SerialExecutor(check_pickle=True)), ("parallel", LastFirstExecutor())):
             export_shards(shards, tmp_path / name, layout, executor=executor)
             import_folder(tmp_path / name, tmp_path / f"{name}_back", executor=executor)
         assert digests(tmp_path / "parallel") == digests(tmp_path / "serial")

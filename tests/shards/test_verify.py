@@ -264,7 +264,7 @@ def test_damaged_shards_are_examined_wherever_the_work_runs(folder):
         "from rb2v.shards import verify\n"
         "print([fault.rows for fault in verify(Path(sys.argv[1]))])\n"
         "if __name__ == '__main__':\n"
-        "    print([fault.rows for fault in verify(Path(sys.argv[1]), executor=make_executor(2, 'dask'))])\n"
+        "    print([fault.rows for fault in verify(Path(sys.argv[1]), executor=make_executor(1, 'dask'))])\n"
     )
     (folder.parent / "check.py").write_text(script)
     command = [sys.executable, folder.parent / "check.py", folder]

@@ -3,11 +3,12 @@ import hashlib
 import numpy as np
 import pandas as pd
 import pytest
+from executors import LastFirstExecutor
 
 from rb2v.core.color import encode, to_linear
 from rb2v.core.metrics import psnr
 from rb2v.errors import ConfigMismatchError, InputError
-from rb2v.execution import ProcessExecutor, SerialExecutor
+from rb2v.execution import SerialExecutor
 from rb2v.io.video import write_image
 from rb2v.shards import ShardReader, read_manifest, verify
 from rb2v.simulator.sequences import build_take, split_photos
@@ -123,7 +124,7 @@ class TestDataSet:
 
 class TestRuns:
     def test_workers_write_the_same_bytes(self, small_shards, tmp_path):
-        for name, executor in (("one", None), ("two", ProcessExecutor(2))):
+        for name, executor in (("one", None), ("two", LastFirstExecutor())):
             run(tmp_path / name / "shards", CONFIG, executor=executor)
         one, two = (tmp_path / name / "shards" for name in ("one", "two"))
         assert digests(one, truth_of(one)) == digests(two, truth_of(two))

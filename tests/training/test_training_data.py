@@ -47,12 +47,6 @@ class TestShardDataset:
         first = dataset[0]["sharp"]
         assert torch.equal(pickle.loads(pickle.dumps(dataset))[0]["sharp"], first)
 
-    def test_feeds_spawned_workers(self, tiny_shards):
-        dataset = rb2v.ShardDataset(tiny_shards, "test")
-        expected = [dataset[index]["blurry"] for index in range(6)]
-        loader = DataLoader(dataset, batch_size=3, num_workers=2, multiprocessing_context="spawn")
-        assert torch.equal(torch.cat([batch["blurry"] for batch in loader]), torch.stack(expected))
-
 
 class TestCrops:
     def test_are_those_of_the_numpy_iterator(self, tiny_shards):
