@@ -18,7 +18,7 @@ from rb2v.shards import ShardReader
 
 STAGES = {
     "simulate": (
-        "simulate --out {f}/raw --rig {rig} --size 192x160 --seconds 0.5 --test-seconds 0.4"
+        "simulate --out {f}/raw --rig {rig} --size 192x160 --seconds 0.4 --test-seconds 0.32"
         " --categories street,hand --workers 1"
     ),
     "calibrate": "calibrate --raw-dir {f}/raw --out {f}/calibration.json",
