@@ -174,6 +174,8 @@ class CalibrationQuality:
     """Correlation of the registered views' gradients; None where it was not refined."""
     takes: int | None = None
     """Takes whose still first frames count among the captures; None in files of versions that did not look."""
+    images: int | None = None
+    """Captures whose images agree, with or without points of their own; None in files of versions that did not say."""
 
 
 @dataclass(frozen=True)

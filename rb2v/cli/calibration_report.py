@@ -59,7 +59,9 @@ def print_calibration(path: Path, calibration: Calibration, n_warnings: int) -> 
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True)
     table.add_column()
-    points = f"{quality.points} points of {quality.pairs} captures"
+    points = f"{quality.points} points of {_count(quality.pairs, 'capture')}"
+    if quality.images is not None and quality.images > quality.pairs:
+        points += f", and the images of {quality.images - quality.pairs} more"
     table.add_row("captures", points + (f", and {_count(quality.takes, 'still take')}" if quality.takes else ""))
     table.add_row("mirrored", "yes" if calibration.mirrored else "no")
     table.add_row("reprojection", f"rms {quality.rms_px:.3f} px" + _figure(", p95", quality.p95_px))

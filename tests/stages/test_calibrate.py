@@ -98,6 +98,7 @@ def test_the_quality_tells_how_many_captures_and_points(calibrated):
     assert 0.005 < quality.rms_px < 0.3
     assert quality.pairs >= 2
     assert quality.points >= 0.9 * 54 * quality.pairs
+    assert quality.images == 8, "six boards and two walls"
 
 
 def test_a_picture_to_judge_by_is_written_beside_it(calibrated_session):

@@ -60,6 +60,7 @@ def measure_quality(registration: Registration, residuals: Sequence[LocalResidua
         refined=registration.refinement is not None,
         correlation=None if registration.refinement is None else registration.refinement.correlation,
         takes=len(registration.takes),
+        images=len(registration.captures),
     )
 
 
