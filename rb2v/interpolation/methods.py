@@ -124,6 +124,13 @@ INTERPOLATORS: Mapping[str, Callable[[InterpolatorSettings], Interpolator]] = {
 }
 """Interpolation methods by name; each value loads its method."""
 
+WEIGHTS: Mapping[str, Sequence[str]] = {
+    "cdfi": ("cdfi",),
+    "combined": ("rife", "rife-4.6"),
+    **{name: ("rife-4.6" if "4.6" in name else "rife",) for name in INTERPOLATORS if name.startswith("rife")},
+}
+"""Names of the usual weights of methods that have some, as `rb2v.models` knows them."""
+
 
 def make_interpolator(
     name: str, *, response: Response = "srgb", device: Device = "auto", weights: Path | None = None

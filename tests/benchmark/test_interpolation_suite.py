@@ -1,4 +1,5 @@
 import csv
+import html
 import json
 
 import cv2
@@ -8,6 +9,7 @@ from skimage import data as skimage_data
 
 from rb2v.benchmark.suites.interpolation import InterpolationSuite, InterpolationSuiteConfig, find_triplets
 from rb2v.errors import ConfigMismatchError, InputError
+from rb2v.models import CATALOGUE
 
 METHODS = ("linear", "quick-flow")
 
@@ -105,7 +107,9 @@ def test_methods_without_weights_are_listed(data, tmp_path, monkeypatch):
     monkeypatch.setenv("RB2V_CACHE", str(tmp_path / "empty"))
     out = tmp_path / "report"
     InterpolationSuite(data, InterpolationSuiteConfig(("linear", "rife"), shown_triplets=0)).run(out)
-    assert "rife: no weights" in (out / "report.html").read_text()
+    page = (out / "report.html").read_text()
+    assert "rife: no weights" in page
+    assert CATALOGUE["rife"].license in html.unescape(page)
     with pytest.raises(InputError, match=r"method: none has its weights; expected .*rb2v models fetch rife"):
         InterpolationSuite(data, InterpolationSuiteConfig(("rife",))).run(tmp_path / "none")
     assert not (tmp_path / "none").exists()

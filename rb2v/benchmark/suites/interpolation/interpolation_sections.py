@@ -27,6 +27,8 @@ from rb2v.benchmark.report.scores import TARGETS, Score, format_target
 from rb2v.benchmark.suites.interpolation.config import REFERENCE_DB, USUAL_SETS, Published, UsualSet
 from rb2v.benchmark.suites.interpolation.measurements import Measurement
 from rb2v.core.metrics import psnr
+from rb2v.interpolation.methods import WEIGHTS
+from rb2v.models import CATALOGUE, list_shipped
 
 SUITE, STAGE = "interpolation", "interpolator"
 
@@ -52,6 +54,31 @@ def score_set(set_name: str, measured: Mapping[str, Sequence[Measurement] | None
     known = {method: rows for method, rows in measured.items() if rows is not None}
     usual, is_whole = usual_set(set_name, max(len(rows) for rows in known.values()))
     return {method: _scores(set_name, method, rows, usual if is_whole else None) for method, rows in known.items()}
+
+
+def report_weights(methods: Sequence[str]) -> Section:
+    """Return the section that tells where the weights of methods come from, and under which license they are.
+
+    Parameters
+    ----------
+    methods : sequence of str
+        Keys of `rb2v.interpolation.INTERPOLATORS`.
+    """
+    shipped = {model.name: model for model in list_shipped()}
+    lines: list[list[str | Score | Cell]] = []
+    for method in methods:
+        for name in WEIGHTS.get(method, ()):
+            if name in shipped:
+                lines.append([method, f"{name}, shipped", shipped[name].source, shipped[name].license])
+            else:
+                model = CATALOGUE[name]
+                packages = ", ".join(package.requirement for package in model.packages)
+                lines.append([method, packages, model.source, model.license])
+        if method not in WEIGHTS:
+            lines.append([method, "none", "", ""])
+    caption = "Weights that are given by hand take their place."
+    table = make_table(caption, ("Method", "Weights", "From", "License"), lines)
+    return Section("Weights", "What each method was trained by, and what may be done with it.", (table,), ())
 
 
 def report_set(

@@ -153,10 +153,11 @@ class InterpolationSuite(Suite[MethodCell]):
 
     def sections(self, out_dir: Path) -> list[Section]:
         """Return a section for each set of triplets."""
-        return [
+        sets = [
             sections.report_set(name, of_set, self._show_worst(name, of_set))
             for name, of_set in self._by_set(out_dir).items()
         ]
+        return [*sets, sections.report_weights(self.config.methods)]
 
     def _by_set(self, out_dir: Path) -> dict[str, Measured]:
         cells = {cell.name: cell for cell in self.cells()}
