@@ -51,13 +51,16 @@ class MatchedFrame:
 
 @staged("registration")
 def measure_registration(
-    context: TakeContext, matched: Iterable[MatchedFrame], homography: Homography, *, is_shift_known: bool
+    context: TakeContext,
+    matched: Iterable[MatchedFrame],
+    homography: Homography,
+    center_shift: NDArray[np.float64] | None = None,
 ) -> tuple[TakeRegistration | None, Homography | None]:
     """Measure how far the views of a take lie off each other, and find a homography under which they do not.
 
     Windows lie at whole positions, and that looks like a shift along the motion. Where the shift was solved for
     together with the clock, as `find_hidden_shift` does, the frames are therefore asked for the rest alone: what a
-    homography does about the center of the crop.
+    homography does beside its shift of the crop's center.
 
     Parameters
     ----------
@@ -67,8 +70,8 @@ def measure_registration(
         Frames of which the clock tells the windows, or of which any window will do.
     homography : (3, 3) ndarray
         What they were registered with, sharp-camera pixels to blurry-camera pixels.
-    is_shift_known : bool
-        Whether the center of the crop is known to lie right.
+    center_shift : (2,) ndarray of float64, optional
+        By how many blurry-camera pixels the center of the crop has to move, where that is known.
 
     Returns
     -------
@@ -84,11 +87,13 @@ def measure_registration(
         return None, None
     height, width = pairs[0].target.shape
     center = np.array([(width - 1) / 2, (height - 1) / 2])
+    crop = context.calibration.crop
 
     def told_by(fit: Refinement) -> Homography:
-        return _about(fit.homography, center) if is_shift_known else fit.homography
+        if center_shift is None:
+            return fit.homography
+        return _shift_center(fit.homography, center, center_shift * (width / crop.width))
 
-    crop = context.calibration.crop
     to_output = crop_homography((crop.x, crop.y, crop.width, crop.height), (width, height))
     told = told_by(found)
     own = normalized(np.linalg.inv(to_output) @ told @ to_output @ homography)
@@ -264,10 +269,10 @@ def _fit(pairs: Sequence[ImagePair], near: Homography | None = None) -> Refineme
         return None
 
 
-def _about(homography: Homography, center: NDArray[np.float64]) -> Homography:
-    """Return a homography with a shift behind it that leaves a point, (2,), where it is."""
-    shift = warp_points(homography, center[None])[0] - center
-    return normalized(np.array([[1, 0, -shift[0]], [0, 1, -shift[1]], [0, 0, 1]]) @ homography)
+def _shift_center(homography: Homography, center: NDArray[np.float64], shift: NDArray[np.float64]) -> Homography:
+    """Return a homography with a translation behind it, after which a point, (2,), moves by a shift."""
+    x, y = shift - (warp_points(homography, center[None])[0] - center)
+    return normalized(np.array([[1, 0, x], [0, 1, y], [0, 0, 1]]) @ homography)
 
 
 def _disagreement_px(

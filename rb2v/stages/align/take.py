@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from rb2v.artifacts import AlignedFrame, Camera, ChromaChoice, ChromaSiting, ClockModel, TakeRegistration, Timing
 from rb2v.core.color import apply_color_map, encode, to_linear
-from rb2v.core.homography import Homography
+from rb2v.core.homography import Homography, normalized
 from rb2v.core.planes import SITINGS
 from rb2v.core.resampling import FrameWarp
 from rb2v.errors import InputError
@@ -65,6 +65,7 @@ from rb2v.stages.align.track import (
 )
 
 _MAX_ROUNDS = 5  # two for a shift that bends the clock, three for the rest of the homography (docs/calibration.md)
+_MAX_SHIFTS = 4  # steps on reduced frames; each leaves less than a third of a shift
 _MAX_SHARED_COLOR_FRAMES = 24  # enough for one map of twelve numbers (docs/alignment.md)
 
 
@@ -421,16 +422,14 @@ def _find_windows(
     if tracks.flicker is not None:
         timing = replace_flicker(context, timing, tracks.flicker)
     if offset is not None:
-        search = search_windows(context, tracks, offset.seconds)
-        # What a repeat shows is the frame before it, at another time.
-        search = dataclasses.replace(search, confident=search.confident & ~tracks.blurry.track.repeated)
+        search = _search(context, tracks, offset.seconds)
         timing = dataclasses.replace(timing, offset_source=offset.source)
     hidden: HiddenShift | None = None
     if config.positions == "clock" and offset is not None:
         hidden = find_hidden_shift(context, tracks, search, homography)
     if hidden is not None:
-        if hidden.homography is not None and may_go_on:
-            return hidden.homography
+        if hidden.homography is not None and may_go_on and offset is not None:
+            return _follow_shift(context, samples, offset.seconds, hidden.homography, homography)
         search = dataclasses.replace(search, confident=search.confident & hidden.holds(times))
     clock = fit_take_clock(context, tracks, search) if config.positions == "clock" else None
     if clock is not None:
@@ -448,7 +447,7 @@ def _find_windows(
     is_final = config.color == "per-frame" and config.rolling_shutter == "report"
     # One after the other, because each is large.
     matched = (samples.match(index, places[index].position, is_final=is_final) for index in chosen)
-    registration, own = measure_registration(context, matched, homography, is_shift_known=hidden is not None)
+    registration, own = measure_registration(context, matched, homography, None if hidden is None else np.zeros(2))
     if offset is not None:
         coarse = find_coarse_shift(context, tracks, offset.seconds, homography)
         # Under a large shift frames may seem to find windows that are not theirs.
@@ -458,6 +457,64 @@ def _find_windows(
         # Matched frames, too, would take their windows from a clock that the shift has bent.
         registration, own = hidden.registration, hidden.homography
     return _Windows(samples, homography, search, timing, places, checks, gate, registration, own, hidden)
+
+
+def _search(context: TakeContext, tracks: Tracks, offset_seconds: float) -> Search:
+    """Score windows; as `search_windows`."""
+    search = search_windows(context, tracks, offset_seconds)
+    # What a repeat shows is the frame before it, at another time.
+    return dataclasses.replace(search, confident=search.confident & ~tracks.blurry.track.repeated)
+
+
+def _follow_shift(
+    context: TakeContext, samples: _Samples, offset_seconds: float, own: Homography, used: Homography
+) -> Homography:
+    """Return the homography that frames tell once the shift that their windows hide is taken off the reduced frames.
+
+    A large shift is told step by step, and reduced frames are translated much sooner than a recording is warped anew.
+
+    Parameters
+    ----------
+    context : TakeContext
+        The take.
+    samples : _Samples
+        Its samples under the homography that was used.
+    offset_seconds : float
+        Sharp-camera time at blurry-camera time 0, roughly.
+    own, used : (3, 3) ndarray
+        The homography without the first step of the shift, and with it.
+    """
+    tracks, crop, size = samples.tracks, context.calibration.crop, context.reduced_size
+    if tracks.blur_track is not None or context.blurry_stride > 1:
+        return own  # windows are scored on other frames, or few frames are looked at
+    for _ in range(_MAX_SHIFTS):
+        shift = _translation(own, used)
+        path = context.scratch / "translated"
+        moved = dataclasses.replace(
+            tracks, blurry=tracks.blurry.translated(-shift * (size[0] / crop.width), size, path)
+        )
+        search = _search(context, moved, offset_seconds)
+        found = find_hidden_shift(context, moved, search, own)
+        if found is None:
+            return own
+        if found.homography is None:
+            break
+        own = found.homography
+    assert found is not None
+    search = dataclasses.replace(search, confident=search.confident & found.holds(tracks.blurry.times))
+    clock = fit_take_clock(context, moved, search)
+    places = assign_positions(context, moved, search, clock)
+    gate = QualityGate(context.config, moved, search, check_frames(moved, places, search.confident), clock)
+    chosen = _choose_frames(context, places, gate, search, clock)
+    matched = (samples.match(index, places[index].position, is_final=False) for index in chosen)
+    _, told = measure_registration(context, matched, used, _translation(own, used))
+    return own if told is None else told
+
+
+def _translation(own: Homography, used: Homography) -> NDArray[np.float64]:
+    """Return by how many blurry-camera pixels, (2,), one homography moves what another one placed."""
+    move = normalized(own @ np.linalg.inv(used))
+    return np.asarray(move[:2, 2])
 
 
 def _choose_frames(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 from collections import OrderedDict
@@ -616,6 +617,27 @@ class BlurryTrack:
     def image(self, index: int) -> NDArray[np.uint8]:
         """Return a blurry frame, (H, W, 3) coded."""
         return np.asarray(self.track.frames[index])
+
+    def translated(self, shift: NDArray[np.float64], size: tuple[int, int], path: Path) -> BlurryTrack:
+        """Return the track with its reduced frames translated; what comes in at an edge repeats the edge.
+
+        Parameters
+        ----------
+        shift : (2,) ndarray of float64
+            To the right and down, in pixels of the reduced frames.
+        size : tuple of int
+            Their width and height.
+        path : Path
+            The scratch file to write.
+        """
+        width, height = size
+        matrix = np.column_stack([np.eye(2), shift])
+        reduced = FrameFile(path, np.uint16)
+        for frame in self.reduced:
+            image = frame.reshape(height, width, 3).astype(np.float32)
+            moved = cv2.warpAffine(image, matrix, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+            reduced.append(np.clip(np.rint(moved), 0, STORED_LEVELS).astype(np.uint16).reshape(frame.shape))
+        return dataclasses.replace(self, reduced=reduced)
 
 
 @dataclass(frozen=True, eq=False)
