@@ -34,7 +34,7 @@ _SHADE_STRIDE = 3  # shadows are soft, and move by a fraction of their softness 
 _EDGE_SPILL, _EDGE_SPILL_PX = 8.0, 3.0  # how far into the foreground a yellow screen's light is taken off
 _MAX_GLARE = np.float32(1.15)  # brightest the screen can be, relative to its estimate
 _INNER_PX, _OUTER_PX = 8.0, 6.0  # reach of soft edges into the foreground, and of hair out of it
-_SOFTNESS_PX = 2.0  # what lens, color planes, codec and resampling take from an edge, as a Gaussian's sigma
+_SOFTNESS_PX, _SHARPENED = 3.0, 0.7  # of what lens, codec and resampling blur, and how much comes back
 _MIN_SPAN = 0.2  # of the linear share between foreground and screen, which is 1 where it was learnt
 _EDGE_CELLS = 2  # of the grid, within which of a mixture pixels may be one
 _SURE = 0.6  # of a share's distance from a half: the rest is brighter than any mixture
@@ -251,6 +251,9 @@ class _Sequence:
         self._local = light.local.enlarged(self._size).cut(part)
         self._behind = np.ascontiguousarray(screen.linear[part])
         self._toward = weigh(self._local.weights, self._behind)
+        # What is known of a pixel side by side, from where it is fetched at once.
+        planes = (self._behind, self._local.mean_linear, self._local.covariance)
+        self._known = np.concatenate(planes, axis=-1).reshape(self._toward.size, -1)
         self._own_purity = None
         if screen.high == YELLOW:
             self._own_purity = enlarge(_measure_purity(light.local.mean_linear), self._size)[part]
@@ -280,38 +283,46 @@ class _Sequence:
         first -= self._toward * spill
         first -= local.offset
         first /= np.maximum(span, np.float32(_MIN_SPAN))
-        share = _settle(_sharpen(_bound(self._refine(picture, _bound(first), shade, spill, index))))
+        share = _settle(
+            _sharpen(
+                _bound(
+                    self._refine(
+                        picture, _bound(first), (shade, spill), self._near_edges(self._light.alphas[index : index + 1])
+                    )
+                )
+            )
+        )
         if self._studio is not None:
             share += self._studio * (self._key_studio(picture) - share)
         spill *= 1 - np.minimum(share, 1)
         return share, share * shade, spill
 
-    def _refine(self, picture: NDArray[np.float32], first: Plane, shade: Plane, spill: Plane, index: int) -> Plane:
-        """Return the most probable share along edges, and the first one elsewhere."""
-        alpha = self._light.alphas[index]
-        reach = np.ones((2 * _EDGE_CELLS + 1,) * 2, np.uint8)
-        some = cv2.dilate((alpha > _SWEPT_ALPHA).astype(np.uint8), reach)
-        near = cv2.bitwise_and(some, cv2.dilate((alpha < 1 - _SWEPT_ALPHA).astype(np.uint8), reach))
-        here = cv2.resize(near, self._size, interpolation=cv2.INTER_NEAREST)[self._part] > 0
-        chosen = np.flatnonzero(here & (np.abs(first - np.float32(0.5)) < _SURE))
-        behind = self._behind.reshape(-1, 3).take(chosen, axis=0)
-        mean = spill.take(chosen)[:, None] * behind
-        mean += self._local.mean_linear.reshape(-1, 3).take(chosen, axis=0)
-        behind *= shade.take(chosen)[:, None]
-        found = most_probable_share(
-            picture.reshape(-1, 3).take(chosen, axis=0),
-            behind,
-            first.take(chosen),
-            mean,
-            self._local.covariance.reshape(-1, 6).take(chosen, axis=0),
-        )
+    def _refine(
+        self, picture: NDArray[np.float32], first: Plane, light: tuple[Plane, Plane], near: NDArray[np.bool_]
+    ) -> Plane:
+        """Return the most probable share along edges, and the first one elsewhere; by shade and spill there."""
+        shade, spill = light
+        chosen = np.flatnonzero(near & (np.abs(first - np.float32(0.5)) < _SURE))
+        known = np.ascontiguousarray(self._known.take(chosen, axis=0).T)
+        behind, mean = known[:3], known[3:6]
+        mean += spill.take(chosen) * behind
+        behind *= shade.take(chosen)
+        pixels = np.ascontiguousarray(picture.reshape(-1, 3).take(chosen, axis=0).T)
         share = first.copy()
-        share.reshape(-1)[chosen] = found
+        share.reshape(-1)[chosen] = most_probable_share(pixels, behind, first.take(chosen), mean, known[6:])
         return share
 
     def key_blurry(self, picture: NDArray[np.float32], mean: _Mean) -> tuple[Plane, Plane, Plane]:
         """Key the blurry frame: the mean of the sharp keys, and the key of what the sharp frames leave out between."""
+        light = self._light
+        shade, spill = (
+            np.ascontiguousarray(enlarge(np.mean(planes, axis=0, dtype=np.float32), self._size)[self._part])
+            for planes in (light.shades, light.spilled)
+        )
         left_out = weigh(self._local.weights, picture - mean.linear)
+        # Half by what is left out, which noise of the blurry frame reaches in full, half by what its color is itself.
+        probable = self._refine(picture, _bound(mean.share + left_out), (shade, spill), self._near_edges(light.alphas))
+        left_out = np.asarray((left_out + probable - mean.share) / 2, dtype=np.float32)
         if self._studio is not None:
             left_out *= 1 - self._studio
         # Where nothing passes, the sharp frames leave nothing out.
@@ -320,9 +331,15 @@ class _Sequence:
         share = np.clip(mean.share + left_out, cv2.erode(mean.share, around), cv2.dilate(mean.share, around))
         share = _smooth_ends(share)
         # The shadow is not the same in all frames, and what is hidden in some is seen in others.
-        shade = enlarge(np.mean(self._light.shades, axis=0, dtype=np.float32), self._size)[self._part]
         added = share - mean.share
         return share, mean.behind + added * shade, np.maximum(mean.spilled * (1 - added), 0)
+
+    def _near_edges(self, alphas: Sequence[Plane]) -> NDArray[np.bool_]:
+        """Return where any of some frames may have a mixture, by their coarse alphas."""
+        reach = np.ones((2 * _EDGE_CELLS + 1,) * 2, np.uint8)
+        some = cv2.dilate((np.max(alphas, axis=0) > _SWEPT_ALPHA).astype(np.uint8), reach)
+        near = cv2.bitwise_and(some, cv2.dilate((np.min(alphas, axis=0) < 1 - _SWEPT_ALPHA).astype(np.uint8), reach))
+        return np.asarray(cv2.resize(near, self._size, interpolation=cv2.INTER_NEAREST)[self._part] > 0)
 
     def _key_studio(self, picture: NDArray[np.float32]) -> Plane:
         """Return the share of what stands beside the screen, by how little a pixel differs from what is seen there."""
@@ -410,7 +427,8 @@ def _bound(share: Plane) -> Plane:
 
 def _sharpen(share: Plane) -> Plane:
     """Give an edge back what it lost on the way, by unsharp masking: a linear filter, under which a mean stays one."""
-    return np.asarray(2 * share - cv2.GaussianBlur(share, (0, 0), _SOFTNESS_PX), dtype=np.float32)
+    blurred = cv2.GaussianBlur(share, (0, 0), _SOFTNESS_PX)
+    return np.asarray(cv2.addWeighted(share, 1 + _SHARPENED, blurred, -_SHARPENED, 0), dtype=np.float32)
 
 
 def _settle(share: Plane) -> Plane:

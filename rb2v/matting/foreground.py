@@ -36,8 +36,8 @@ _SURE_STRANGENESS = 0.15  # of any purity
 _PALETTE_BINS = 16  # a channel: 4096 colors
 _MIN_PALETTE_SHARE = 5e-4  # of all cells that are deep inside; rarer colors may be mixtures or noise
 _FAR_TRUST = np.float32(0.05)  # weight of what is around beside a cell that is all foreground
-_BRIGHTNESS_SPREAD = 0.2  # of the foreground's light about its mean, relative to it: folds and shadows
-_COLOR_SPREAD = 0.01  # in any direction, at the least
+_BRIGHTNESS_SPREAD = 0.1  # of the foreground's light about its mean, relative to it: folds and shadows
+_COLOR_SPREAD = 0.005  # in any direction, at the least
 _NOISE = 0.01  # of a pixel's linear light after codec and resampling; smaller where all is screen or foreground
 _LEAST_ALPHA = 0.02  # below, the foreground's colors hardly count
 _GRAY = 0.02  # added to the foreground's color, which has no hue where it is black
@@ -182,21 +182,21 @@ def most_probable_share(
 
     Parameters
     ----------
-    pixels, screen, mean : (n, 3) ndarray of float32
+    pixels, screen, mean : (3, n) ndarray of float32
         Linear RGB, the screen's behind, and the mean of the foreground's nearby.
     share : (n,) ndarray of float32
         A first estimate.
-    covariance : (n, 6) ndarray of float32
+    covariance : (6, n) ndarray of float32
         Of the foreground's colors, as in `LocalForeground`.
     """
-    alpha = np.clip(1 - share, _LEAST_ALPHA, 1)
-    counted = [np.square(alpha) * covariance[:, index] for index in range(6)]
+    counted = covariance * np.square(np.clip(1 - share, np.float32(_LEAST_ALPHA), 1))
     for index in _DIAGONAL:
         counted[index] += np.float32(_NOISE**2)
-    toward = np.ascontiguousarray((mean - screen).T)
-    weights = _solve(counted, toward)
-    found = np.sum(weights * (pixels - screen).T, axis=0)
-    return np.asarray(1 - found / np.maximum(np.sum(weights * toward, axis=0), np.float32(1e-12)), dtype=np.float32)
+    toward = mean - screen
+    weights = _solve(list(counted), toward)
+    found = np.einsum("cn,cn->n", weights, pixels - screen)
+    span = np.einsum("cn,cn->n", weights, toward)
+    return np.asarray(1 - found / np.maximum(span, np.float32(1e-12)), dtype=np.float32)
 
 
 def _to_picture(planes: NDArray[np.floating]) -> NDArray[np.float32]:

@@ -96,7 +96,7 @@ class Screen:
 
     def measure_gain(self, grid_linear: NDArray[np.float32]) -> np.float32:
         """Return how much brighter a frame's screen is than this one; lamps flicker and exposure drifts."""
-        ratio, is_screen = (plane[::2, ::2] for plane in self._compare(grid_linear))
+        ratio, is_screen = self._compare(grid_linear, step=2)
         if np.count_nonzero(is_screen) < 0.02 * is_screen.size:
             return np.float32(1)
         return np.float32(np.median(ratio[is_screen]))
@@ -162,13 +162,15 @@ class Screen:
         cell_px = max(self.linear.shape[:2]) / max(self.grid)
         return np.asarray(expected * cv2.GaussianBlur(left, (0, 0), _SHADE_SIGMA_PX / cell_px), dtype=np.float32)
 
-    def _compare(self, grid_linear: NDArray[np.float32]) -> tuple[Plane, NDArray[np.bool_]]:
+    def _compare(self, grid_linear: NDArray[np.float32], step: int = 1) -> tuple[Plane, NDArray[np.bool_]]:
+        some = (slice(None, None, step),) * 2
+        grid_linear, screen_linear = grid_linear[some], self.grid_linear[some]
         lead = slice(self.lead, self.lead + 1)
-        green = self.grid_linear[..., lead]
+        green = screen_linear[..., lead]
         ratio = np.asarray(grid_linear[..., lead] / np.maximum(green, np.float32(1e-3)), dtype=np.float32)
         low, high = _SHADING_LIMITS
-        is_screen = (np.abs(grid_linear - ratio * self.grid_linear) < 0.1 * ratio * green).all(axis=-1)
-        is_screen &= (ratio[..., 0] > low) & (ratio[..., 0] < high) & (self.screen_share > 0.99)
+        is_screen = (np.abs(grid_linear - ratio * screen_linear) < 0.1 * ratio * green).all(axis=-1)
+        is_screen &= (ratio[..., 0] > low) & (ratio[..., 0] < high) & (self.screen_share[some] > 0.99)
         return ratio[..., 0], is_screen
 
 

@@ -23,6 +23,10 @@ SHADOW_CELLS = 56
 _SOFTNESS_CELLS, _REACH_CELLS = (1.5, 3.0), 6  # spread of the kernel's parts, and how far they are moved aside
 _RIDGE = 1e-3  # of the mean variance of a part: a foreground that stays where it is does not tell its kernel
 _MIN_CELLS = 200  # of seen screen; fewer do not tell the kernel's 106 weights
+_MOST_TAKEN = 0.6  # of the light, by a foreground that hides all of the lamp behind one place; lamps are several
+_LEAST_EXPLAINED = (
+    0.1  # of the squared shade that is seen, hair among it; what is not moved by the foreground explains less
+)
 _LEAST_LIGHT = 0.3  # of the screen's light in a shadow, at the least
 
 
@@ -56,7 +60,10 @@ class Shadow:
             squares += _RIDGE * np.trace(squares) / len(squares) * np.eye(len(squares))
             root = np.linalg.cholesky(squares)
             # No shadow makes a screen brighter: non-negative least squares.
-            self._kernel = nnls(root.T, np.linalg.solve(root, products))[0].astype(np.float32)
+            kernel = nnls(root.T, np.linalg.solve(root, products))[0]
+            explained = 2 * kernel @ products - kernel @ squares @ kernel
+            if kernel.sum() < _MOST_TAKEN and explained > _LEAST_EXPLAINED * normal[-1, -1]:
+                self._kernel = kernel.astype(np.float32)
 
     def brightness(self, alpha: Plane) -> Plane:
         """Return, on the grid of an (h, w) coarse alpha, the screen's brightness relative to the empty one."""

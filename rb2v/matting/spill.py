@@ -85,7 +85,9 @@ def measure_spill(
     total = float(np.sum(weights * squares))
     slope = float(np.clip(np.sum(weights * products) / total, 0, _MAX_SLOPE)) if total > 0 else 0.0
     left = np.concatenate([difference - slope * near for difference, near in greener])
-    inside = float(np.clip(np.percentile(left, _GREENEST), 0, _MAX_INSIDE)) if len(left) else 0.0
+    inside = max(float(np.percentile(left, _GREENEST)), 0.0) if len(left) else 0.0
+    # Clothes and eyes of the screen's hue tell nothing of its light.
+    inside = inside if inside < _MAX_INSIDE else 0.0
     return Spill(inside, slope)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -20,6 +21,7 @@ from rb2v.simulator.scene import LayeredScene, Motion, Mover, Shadow, Wave, orbi
 
 Values = NDArray[np.float64]
 Texture = NDArray[np.float32]
+Light = TypeVar("Light", np.float32, np.float64)
 
 _SCREEN_LINEAR: dict[SimulatedColor, Texture] = {
     "green": np.array([0.045, 0.36, 0.075], dtype=np.float32),
@@ -52,7 +54,7 @@ class StudioScreen:
         """(3,) its light."""
         return _SCREEN_LINEAR[self.color]
 
-    def without_its_color(self, photo: Texture) -> Texture:
+    def without_its_color(self, photo: NDArray[Light]) -> NDArray[Light]:
         """Return a photograph with the screen's channel held to the larger of the others: nobody wears its color."""
         lead = _LEAD[self.color]
         first, second = (channel for channel in range(3) if channel != lead)
@@ -135,7 +137,7 @@ def _head_and_shoulders(
     nod = Wave(0.0, 12.0, rng.uniform(0.5, 0.8), rng.uniform())
     return [
         _lit_by_screen(torso, shoulders, screen, height),
-        _lit_by_screen(_with_hair(face, height, rng), Motion(x, y.moved(-height * 0.08), nod), screen, height),
+        _lit_by_screen(_with_hair(face, height, screen, rng), Motion(x, y.moved(-height * 0.08), nod), screen, height),
     ]
 
 
@@ -145,17 +147,17 @@ def _hand(pictures: Sequence[Texture], height: int, screen: StudioScreen, rng: n
     swing = Wave(0.0, 16.0, rng.uniform(0.8, 1.2), rng.uniform())
     photo = screen.without_its_color(pictures[int(rng.integers(len(pictures)))])
     hand = textures.sprite(photo, textures.hand_alpha(shape), rng)
-    return [_lit_by_screen(_with_sleeve(hand, height, rng), Motion(x, y, swing), screen, height)]
+    return [_lit_by_screen(_with_sleeve(hand, height, screen, rng), Motion(x, y, swing), screen, height)]
 
 
-def _with_hair(face: Texture, height: int, rng: np.random.Generator) -> Texture:
+def _with_hair(face: Texture, height: int, screen: StudioScreen, rng: np.random.Generator) -> Texture:
     """Return a head on a larger ground, with hair behind it, a parting over it, and loose strands around it."""
     head_height, head_width = face.shape[:2]
     half = np.array([0.42 * head_width, 0.42 * head_height])
     width_px, height_px = int(height * 0.76), int(height * 0.92)
     hair = np.zeros((height_px, width_px, 4), dtype=np.float32)
     center = np.array([(width_px - 1) / 2, (height_px - 1) / 2])
-    colors = _shades(_HAIR_LINEAR[int(rng.integers(len(_HAIR_LINEAR)))], 8, rng)
+    colors = screen.without_its_color(_shades(_HAIR_LINEAR[int(rng.integers(len(_HAIR_LINEAR)))], 8, rng))
 
     def lay(
         n: int,
@@ -187,13 +189,13 @@ def _with_hair(face: Texture, height: int, rng: np.random.Generator) -> Texture:
     return hair
 
 
-def _with_sleeve(hand: Texture, height: int, rng: np.random.Generator) -> Texture:
+def _with_sleeve(hand: Texture, height: int, screen: StudioScreen, rng: np.random.Generator) -> Texture:
     """Return a hand on a larger ground, in a sleeve with a fringe all around its cuff and a few loose threads."""
     margin = int(height * 0.1)
     dressed = np.pad(hand, ((margin, margin), (margin, margin), (0, 0)))
     wrist = np.array([(dressed.shape[1] - 1) / 2, margin + 0.86 * hand.shape[0]])
     half = np.array([0.09, 0.06]) * height
-    colors = _shades(_CLOTH_LINEAR[int(rng.integers(len(_CLOTH_LINEAR)))], 6, rng)
+    colors = screen.without_its_color(_shades(_CLOTH_LINEAR[int(rng.integers(len(_CLOTH_LINEAR)))], 6, rng))
     cuff = textures.ellipse_alpha((int(2 * half[0] / 0.84), int(2 * half[1] / 0.84)))
     top, left = int(wrist[1] - cuff.shape[0] / 2), int(wrist[0] - cuff.shape[1] / 2)
     under = dressed[top : top + cuff.shape[0], left : left + cuff.shape[1]]
