@@ -163,7 +163,8 @@ def _learn_spill(
 ) -> Spill:
     screen = known.screen
     keyed = []
-    for picture, _, grid in pictures[::_LEARN_STRIDE]:
+    for image, gain, grid in pictures[::_LEARN_STRIDE]:
+        picture = image * (1 / gain)
         sequence = _Sequence(screen, _tell_light([grid], known), (slice(None), slice(None)))
         share = sequence.key(picture, 0)[0]
         keyed.append((picture, 1 - np.minimum(share, 1)))
@@ -195,28 +196,28 @@ class ChromaKey:
         mattes = _empty_matte(sharp.shape[:3]), _empty_matte(blurry.shape[:2])
         mean = _Mean(sequence.shape)
         for index, weight in enumerate(step_weights(len(sharp))):
-            picture = np.ascontiguousarray(pictures[index][part])
+            picture = np.multiply(pictures[index][part], 1 / gains[index], dtype=np.float32)
             share, behind, spilled = sequence.key(picture, index)
             mean.add(picture, (share, behind, spilled), weight)
             alpha, own = sequence.lift(picture, share, behind + spilled, gains[index])
             mattes[0].alpha[index][part], mattes[0].premultiplied_linear[index][part] = alpha, own
 
         whole, gain, _ = self._normalize(blurry)
-        picture = np.ascontiguousarray(whole[part])
+        picture = np.multiply(whole[part], 1 / gain, dtype=np.float32)
         share, behind, spilled = sequence.key_blurry(picture, mean)
         alpha, own = sequence.lift(picture, share, behind + spilled, gain)
         mattes[1].alpha[part], mattes[1].premultiplied_linear[part] = alpha, own
         shade = enlarge(np.mean(light.shades, axis=0, dtype=np.float32), blurry.shape[1::-1])
         left = self.screen.linear * spread_to_rgb(shade)
         left[part] = own * (1 / gain) + self.screen.linear[part] * spread_to_rgb(behind)
-        left -= whole
+        left -= whole if gain == 1 else whole * (1 / gain)
         # Light that the screen spilled is not part of what is laid back.
         told = [plane for channel, plane in enumerate(cv2.split(left)) if channel not in self.screen.high]
         mse = sum(cv2.norm(plane, cv2.NORM_L2SQR) for plane in told) / (len(told) * left.shape[0] * left.shape[1])
         return mattes[0], Matte(mattes[1].alpha, mattes[1].premultiplied_linear, mse_to_psnr(mse))
 
     def _normalize(self, frame: NDArray[np.uint8]) -> tuple[NDArray[np.float32], np.float32, NDArray[np.float32]]:
-        """Return a frame in linear light with its screen as bright as the take's, its gain, and it on the grid."""
+        """Return a frame in linear light, its gain, and it on the grid with its screen as bright as the take's."""
         return _normalize(to_linear(frame, self._response), self.screen)
 
 
@@ -367,7 +368,9 @@ class _Sequence:
             Of the frame, which the foreground's light gets back.
         """
         alpha = np.asarray(1 - np.minimum(share, 1), dtype=np.float32)
-        light = np.asarray(picture - self._behind * spread_to_rgb(taken), dtype=np.float32)
+        light = spread_to_rgb(taken)
+        light *= self._behind
+        np.subtract(picture, light, out=light)
         high = self._screen.high
         if self._own_purity is None:
             spill = np.maximum(color_difference(light, high), 0)
@@ -410,9 +413,7 @@ def _normalize(
 ) -> tuple[NDArray[np.float32], np.float32, NDArray[np.float32]]:
     grid_linear = shrink(image_linear, screen.grid)
     gain = screen.measure_gain(grid_linear)
-    if gain == 1:
-        return image_linear, gain, grid_linear
-    return image_linear * (1 / gain), gain, grid_linear * (1 / gain)
+    return image_linear, gain, grid_linear * (1 / gain)
 
 
 def _measure_purity(color_linear: NDArray[np.float32]) -> Plane:
@@ -434,18 +435,19 @@ def _sharpen(share: Plane) -> Plane:
 def _settle(share: Plane) -> Plane:
     """Make opaque what lies deep inside the foreground, and empty what lies far from it."""
     share = _smooth_ends(share)
-    share *= np.clip(1 + (_INNER_PX - _distance_to(share > 0.5)) / 2, 0, 1)
-    share += np.clip((_distance_to(share < 0.75) - _OUTER_PX) / 2, 0, 1) * (1 - share)
+    inside, outside = _distance_to(share > 0.5), _distance_to(share < 0.75)
+    share *= enlarge(np.clip(1 + (_INNER_PX - inside) / 2, 0, 1), share.shape[::-1])
+    share += enlarge(np.clip((outside - _OUTER_PX) / 2, 0, 1), share.shape[::-1]) * (1 - share)
     return share
 
 
 def _distance_to(mask: NDArray[np.bool_]) -> Plane:
-    """Return about how far, in pixels, every pixel lies from a mask: measured at half the size."""
+    """Return about how far, in pixels, the pixels lie from a mask: at half the size."""
     height, width = mask.shape
     small = cv2.resize(mask.astype(np.uint8) * 255, (-(-width // 2), -(-height // 2)), interpolation=cv2.INTER_AREA)
     distance = cv2.distanceTransform((small == 0).astype(np.uint8), cv2.DIST_L2, 3)
     # An empty mask is infinitely far.
-    return 2 * enlarge(np.minimum(distance, np.float32(height + width)), (width, height))
+    return np.asarray(2 * np.minimum(distance, np.float32(height + width)), dtype=np.float32)
 
 
 def _smooth_ends(share: Plane) -> Plane:
