@@ -45,7 +45,7 @@ _AROUND_PX = 24  # about that, twice as far as loose hair is from what a cell sh
 class ChromaMatting:
     """Key a green or a blue screen; the screen's color and shading come from the take itself."""
 
-    needs = "a take before a green or blue screen, --matter background with its weights, or green_screen: false"
+    needs = "a take before a green screen, or a blue one, --matter background with its weights, or green_screen: false"
 
     def fit(
         self,
