@@ -1,10 +1,10 @@
 """What `chroma` loses on simulated takes before a screen, and how its mattes flicker: a take in a few seconds.
 
 Run it with ``python tests/benchmarks/measure_keying.py [--seeds 501 502] [--color green] [--small-screen] [--no-plates]
-[--kept FOLDER]``. Takes of 0.6 s are simulated and aligned once for each seed, and kept with the truth of three of their
-samples: one to two minutes each. Every later run with the same folder keys them alone, to try an idea. The gap is the
-PSNR below the composite that the same frames give with the true alpha, and with the true light of screen and spill taken
-off: over the whole foreground, and in a band around its edge.
+[--kept FOLDER]``. Takes of 0.6 s are simulated and aligned once for each seed, and kept with the truth of three of
+their samples: one to two minutes each. Every later run with the same folder keys them alone, to try an idea. The gap is
+the PSNR below the composite that the same frames give with the true alpha, and with the true light of screen and spill
+taken off: over the whole foreground, and in a band around its edge.
 """
 
 import argparse
