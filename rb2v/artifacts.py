@@ -15,8 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rb2v.choices import CATEGORIES as CATEGORIES
+from rb2v.choices import SCREEN_COLORS as SCREEN_COLORS
 from rb2v.choices import SPLITS as SPLITS
 from rb2v.choices import Category as Category
+from rb2v.choices import ScreenColor as ScreenColor
 from rb2v.choices import Split as Split
 
 Camera = Literal["blurry", "sharp"]
@@ -120,6 +122,8 @@ class Take:
     """What is stated of the blurry video in place of what it states."""
     sharp_format: FormatOverride = FormatOverride()
     """What is stated of the sharp video, likewise."""
+    screen: ScreenColor = "auto"
+    """Color of the green screen, which may be blue; found in the frames by default."""
 
 
 @dataclass(frozen=True)

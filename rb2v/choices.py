@@ -30,6 +30,9 @@ InterpolatorName = Literal[
 """Keys of `rb2v.interpolation.INTERPOLATORS`."""
 MattingMethodName = Literal["chroma", "background"]
 """Keys of `rb2v.matting.MATTING_METHODS`."""
+ScreenColor = Literal["auto", "green", "blue"]
+SCREEN_COLORS: tuple[ScreenColor, ...] = get_args(ScreenColor)
+"""Colors of screens that a take may state; by default they are found."""
 OrderNetworkName = Literal["upstream", "paper", "antisymmetric", "motion"]
 """Keys of `rb2v.hypercut.networks.ORDER_NETWORKS`."""
 OrderLossName = Literal["agreement", "product", "upstream"]

@@ -39,7 +39,7 @@ app, command = make_command(
     {
         FILES: ("rig",),
         METHOD: (
-            *("category", "subject", "green_screen", "link", "keep_refused", "clock_offset_seconds"),
+            *("category", "subject", "green_screen", "screen", "link", "keep_refused", "clock_offset_seconds"),
             *("capture_fps_blurry", "capture_fps_sharp"),
         ),
     },

@@ -30,7 +30,7 @@ app, command = make_command("simulate", "rb2v simulate --out session/raw")
     SimulateConfig,
     {
         FILES: ("rig",),
-        "Takes": ("size", "seconds", "categories", "motion", "screen", "plates"),
+        "Takes": ("size", "seconds", "categories", "motion", "screen", "screen_color", "plates"),
         "Cameras": ("mirrored", "drift_ppm", "max_offset_seconds", "distortion", "bump_px", "noise", "crf"),
         EXECUTION: ("seed",),
     },

@@ -21,11 +21,13 @@ from pydantic import Field
 from rb2v.artifacts import (
     CATEGORIES,
     REASONS,
+    SCREEN_COLORS,
     SPLITS,
     AlignedFrame,
     CameraResponse,
     Category,
     Crop,
+    ScreenColor,
     SessionClock,
     Split,
     Take,
@@ -198,6 +200,8 @@ class AlignedTakeWriter:
         file.attrs["category"] = take.category
         file.attrs["subject"] = take.subject
         file.attrs["green_screen"] = take.green_screen
+        if take.screen != "auto":
+            file.attrs["screen"] = take.screen
         file.attrs["split"] = take.split or ""
         file.attrs["inputs_sha256"] = aligned.inputs_sha256
         file["timing"] = json.dumps(dataclasses.asdict(aligned.timing), allow_nan=False)
@@ -353,6 +357,7 @@ class AlignedTakeReader:
         self.category: Category = _member(attributes["category"], CATEGORIES)
         self.subject = str(attributes["subject"])
         self.green_screen = bool(attributes["green_screen"])
+        self.screen: ScreenColor = _member(attributes.get("screen", "auto"), SCREEN_COLORS)
         self.inputs_sha256 = str(attributes["inputs_sha256"])
         self.split: Split | None = _member(attributes["split"], SPLITS) if attributes["split"] else None
         self.timing = self._read_record("timing", Timing)

@@ -22,6 +22,7 @@ from rb2v.artifacts import (
     FormatOverride,
     RawDirectory,
     Rig,
+    ScreenColor,
     Split,
     Take,
 )
@@ -97,6 +98,7 @@ class _TakeDocument(_Strict):
     category: Category
     subject: Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]+$")]
     green_screen: bool
+    screen: ScreenColor = "auto"
     split: Split | None = None
     blurry: Annotated[list[str], Field(min_length=1)] | None = None
     sharp: Annotated[list[str], Field(min_length=1)] | None = None
@@ -338,6 +340,7 @@ def read_take(folder: Path) -> Take:
         plate_sharp=plates["sharp"],
         blurry_format=blurry_format,
         sharp_format=sharp_format,
+        screen=document.screen,
     )
 
 

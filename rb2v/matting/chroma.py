@@ -1,21 +1,23 @@
-"""Green-screen keying that stays linear in the light: a motion-blurred pixel is keyed as the mean that it is."""
+"""Keying of screens that stays linear in the light: a motion-blurred pixel is keyed as the mean that it is."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import reduce
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from rb2v.choices import ScreenColor
 from rb2v.core.blur import step_weights
 from rb2v.core.color import Response, to_linear
-from rb2v.core.compositing import composite, spread_to_rgb
+from rb2v.core.compositing import spread_to_rgb
 from rb2v.core.metrics import mse_to_psnr
 from rb2v.matting import Matte
-from rb2v.matting.foreground import ForegroundModel, LocalForeground, weigh
+from rb2v.matting.foreground import ForegroundModel, LocalForeground, most_probable_share, weigh
 from rb2v.matting.screen import (
-    GREEN,
     YELLOW,
     Plane,
     Screen,
@@ -24,20 +26,34 @@ from rb2v.matting.screen import (
     estimate_screen,
     shrink,
 )
+from rb2v.matting.shadow import Shadow
+from rb2v.matting.spill import Spill, measure_spill, nearness_to_edge
 
 _LEARN_STRIDE = 2  # the foreground has the same colors in the sharp frames between
+_SHADE_STRIDE = 3  # shadows are soft, and move by a fraction of their softness from frame to frame
 _EDGE_SPILL, _EDGE_SPILL_PX = 8.0, 3.0  # how far into the foreground a yellow screen's light is taken off
 _MAX_GLARE = np.float32(1.15)  # brightest the screen can be, relative to its estimate
 _INNER_PX, _OUTER_PX = 8.0, 6.0  # reach of soft edges into the foreground, and of hair out of it
-_SOFTNESS_PX = 2.0  # what lens, color planes, codec and resampling take from an edge, as a Gaussian's sigma
+_SOFTNESS_PX, _SHARPENED = 3.0, 0.7  # of what lens, codec and resampling blur, and how much comes back
+_MIN_SPAN = 0.2  # of the linear share between foreground and screen, which is 1 where it was learnt
+_EDGE_CELLS = 2  # of the grid, within which of a mixture pixels may be one
+_SURE = 0.6  # of a share's distance from a half: the rest is brighter than any mixture
+_SWEPT_ALPHA = 0.1  # coarse alpha of what is keyed at all; noise of a cell is a third of that
+_AROUND_PX = 24  # about that, twice as far as loose hair is from what a cell shows
 
 
 class ChromaMatting:
-    """Key a green screen; the screen's color and shading come from the take itself."""
+    """Key a green or a blue screen; the screen's color and shading come from the take itself."""
 
-    needs = "a take before a green screen, --matter background with its weights, or green_screen: false"
+    needs = "a take before a green screen, or a blue one, --matter background with its weights, or green_screen: false"
 
-    def fit(self, frames: NDArray[np.uint8], response: Response, plate: NDArray[np.uint8] | None = None) -> ChromaKey:
+    def fit(
+        self,
+        frames: NDArray[np.uint8],
+        response: Response,
+        plate: NDArray[np.uint8] | None = None,
+        color: ScreenColor = "auto",
+    ) -> ChromaKey:
         """Find the screen's color at every pixel, in the plate or else in the frames.
 
         Parameters
@@ -48,16 +64,111 @@ class ChromaMatting:
             The camera response that is coded in the frames.
         plate : (H, W, 3) ndarray of uint8, optional
             A frame without foreground.
+        color : {"auto", "green", "blue"}
+            The screen's color, where it is known.
 
         Raises
         ------
         Rb2vError
-            If no green screen is seen.
+            If no such screen is seen.
         """
         frames_linear = [to_linear(frame, response) for frame in frames]
-        screen = estimate_screen(frames_linear, None if plate is None else to_linear(plate, response))
-        foreground = ForegroundModel([_normalize(frame, screen)[2] for frame in frames_linear], screen)
-        return ChromaKey(screen, foreground, response)
+        screen = estimate_screen(frames_linear, None if plate is None else to_linear(plate, response), color)
+        pictures = [_normalize(frame, screen) for frame in frames_linear]
+        foreground = ForegroundModel([grid for *_, grid in pictures], screen)
+        shadow = _learn_shadow([grid for *_, grid in pictures], screen, foreground)
+        spill = Spill(0.0, 0.0)
+        spill = _learn_spill(pictures, _Known(screen, foreground, shadow, spill))
+        return ChromaKey(_Known(screen, foreground, shadow, spill), response)
+
+
+@dataclass(frozen=True, eq=False)
+class _Known:
+    """What is known of a take."""
+
+    screen: Screen
+    foreground: ForegroundModel
+    shadow: Shadow
+    spill: Spill
+
+
+@dataclass(frozen=True, eq=False)
+class _Light:
+    """The light in a sequence's frames, on the grid."""
+
+    local: LocalForeground
+    """The foreground's colors, freed from the screen's light."""
+    shades: Sequence[Plane]
+    """Brightness of the screen in each frame, relative to the empty one."""
+    spilled: Sequence[Plane]
+    """Share of the screen's light that lies on each frame's foreground."""
+    alphas: Sequence[Plane]
+
+
+def _tell_light(grids_linear: Sequence[NDArray[np.float32]], known: _Known) -> _Light:
+    screen = known.screen
+    alphas = _coarse_alphas(grids_linear, screen, known.foreground)
+    shades = _spread_over_frames(
+        [
+            screen.follow_shading(grid, known.shadow.brightness(alpha))
+            for grid, alpha in list(zip(grids_linear, alphas, strict=True))[::_SHADE_STRIDE]
+        ],
+        len(grids_linear),
+    )
+    spilled = [known.spill.share(nearness_to_edge(alpha)) for alpha in alphas]
+    own = [
+        np.maximum(grid - spread_to_rgb(share * alpha) * screen.grid_linear, 0)
+        for grid, share, alpha in list(zip(grids_linear, spilled, alphas, strict=True))[::_LEARN_STRIDE]
+    ]
+    mean_shade: Plane = np.asarray(np.mean(shades, axis=0), dtype=np.float32)
+    local = known.foreground.learn(own, screen.grid_linear * cv2.merge([mean_shade] * 3), alphas[::_LEARN_STRIDE])
+    toward = weigh(local.weights, screen.grid_linear)
+    shares = [
+        (weigh(local.weights, grid) - local.offset) / np.maximum(toward * shade - local.offset, np.float32(_MIN_SPAN))
+        for grid, shade in zip(grids_linear, shades, strict=True)
+    ]
+    return _Light(local, shades, spilled, [np.clip(1 - share, 0, 1) for share in shares])
+
+
+def _spread_over_frames(planes: list[Plane], n_frames: int) -> list[Plane]:
+    """Return planes for every frame, of which every third is given: between those they change linearly."""
+    spread = []
+    for index in range(n_frames):
+        place = min(index / _SHADE_STRIDE, len(planes) - 1)
+        first = int(place)
+        share = np.float32(place - first)
+        following = planes[min(first + 1, len(planes) - 1)]
+        spread.append(np.asarray(planes[first] + share * (following - planes[first]), dtype=np.float32))
+    return spread
+
+
+def _coarse_alphas(
+    grids_linear: Sequence[NDArray[np.float32]], screen: Screen, foreground: ForegroundModel
+) -> list[Plane]:
+    shading = screen.measure_shading(np.mean(grids_linear, axis=0, dtype=np.float32))
+    local = foreground.learn(grids_linear[::_LEARN_STRIDE], screen.grid_linear * cv2.merge([shading] * 3))
+    return [np.clip(1 - local.share(grid), 0, 1) for grid in grids_linear]
+
+
+def _learn_shadow(grids_linear: Sequence[NDArray[np.float32]], screen: Screen, foreground: ForegroundModel) -> Shadow:
+    alphas, seen = [], []
+    for grid in grids_linear:
+        alphas += _coarse_alphas([grid], screen, foreground)
+        seen.append(screen.see_shading(grid, np.ones(grid.shape[:2], dtype=np.float32)))
+    return Shadow(alphas, [ratio for ratio, _ in seen], [share for _, share in seen])
+
+
+def _learn_spill(
+    pictures: Sequence[tuple[NDArray[np.float32], np.float32, NDArray[np.float32]]], known: _Known
+) -> Spill:
+    screen = known.screen
+    keyed = []
+    for image, gain, grid in pictures[::_LEARN_STRIDE]:
+        picture = image * (1 / gain)
+        sequence = _Sequence(screen, _tell_light([grid], known), (slice(None), slice(None)))
+        share = sequence.key(picture, 0)[0]
+        keyed.append((picture, 1 - np.minimum(share, 1)))
+    return measure_spill(keyed, screen.color_linear, screen.high)
 
 
 class ChromaKey:
@@ -65,118 +176,236 @@ class ChromaKey:
 
     Parameters
     ----------
-    screen : Screen
-        What stands behind the foreground.
-    foreground : ForegroundModel
-        What is known of the foreground.
+    known : _Known
+        What stands behind the foreground, and what is known of it.
     response : {"linear", "srgb"} or float
         The camera response that is coded in the frames.
     """
 
-    def __init__(self, screen: Screen, foreground: ForegroundModel, response: Response) -> None:
-        self.screen = screen
-        self._foreground = foreground
+    def __init__(self, known: _Known, response: Response) -> None:
+        self.screen = known.screen
+        self._known = known
         self._response = response
 
     def matte(self, sharp: NDArray[np.uint8], blurry: NDArray[np.uint8]) -> tuple[Matte, Matte]:
         """Return the mattes of a sharp sequence and of its blurry frame; see `FittedMatting.matte`."""
-        n_sharp, height, width = sharp.shape[:3]
         pictures, gains, grids = zip(*map(self._normalize, sharp), strict=True)
-        shading = self.screen.measure_shading(np.mean(grids, axis=0))
-        size = (width, height)
-        local = self._foreground.learn(grids[::_LEARN_STRIDE], self.screen.grid_linear * shading[..., None])
-        own_purity = None if self.screen.high == GREEN else enlarge(_measure_purity(local.mean_linear), size)
-        local = local.enlarged(size)
-        behind = self.screen.linear * spread_to_rgb(enlarge(shading, size))
+        light = _tell_light(grids, self._known)
+        part = _find_part(np.max(light.alphas, axis=0), sharp.shape[1:3])
+        sequence = _Sequence(self.screen, light, part)
+        mattes = _empty_matte(sharp.shape[:3]), _empty_matte(blurry.shape[:2])
+        mean = _Mean(sequence.shape)
+        for index, weight in enumerate(step_weights(len(sharp))):
+            picture = np.multiply(pictures[index][part], 1 / gains[index], dtype=np.float32)
+            share, behind, spilled = sequence.key(picture, index)
+            mean.add(picture, (share, behind, spilled), weight)
+            alpha, own = sequence.lift(picture, share, behind + spilled, gains[index])
+            mattes[0].alpha[index][part], mattes[0].premultiplied_linear[index][part] = alpha, own
 
-        sharp_matte = _empty_matte((n_sharp, height, width))
-        mean_linear = np.zeros((height, width, 3), dtype=np.float32)
-        mean_share = np.zeros((height, width), dtype=np.float32)
-        for index, weight in enumerate(step_weights(n_sharp)):
-            share = self._key(pictures[index], local)
-            alpha, light = sharp_matte.alpha[index], sharp_matte.premultiplied_linear[index]
-            self._lift(pictures[index], share, behind, own_purity, gains[index], alpha, light)
-            cv2.scaleAdd(pictures[index], weight, mean_linear, mean_linear)
-            cv2.scaleAdd(share, weight, mean_share, mean_share)
-
-        picture, gain, _ = self._normalize(blurry)
-        share = self._key_blurry(picture, mean_linear, mean_share, local)
-        alpha, light = np.empty((height, width), dtype=np.float32), np.empty((height, width, 3), dtype=np.float32)
-        self._lift(picture, share, behind, own_purity, gain, alpha, light)
-        left = composite(light / gain, alpha, behind)
-        left -= picture
+        whole, gain, _ = self._normalize(blurry)
+        picture = np.multiply(whole[part], 1 / gain, dtype=np.float32)
+        share, behind, spilled = sequence.key_blurry(picture, mean)
+        alpha, own = sequence.lift(picture, share, behind + spilled, gain)
+        mattes[1].alpha[part], mattes[1].premultiplied_linear[part] = alpha, own
+        shade = enlarge(np.mean(light.shades, axis=0, dtype=np.float32), blurry.shape[1::-1])
+        left = self.screen.linear * spread_to_rgb(shade)
+        left[part] = own * (1 / gain) + self.screen.linear[part] * spread_to_rgb(behind)
+        left -= whole if gain == 1 else whole * (1 / gain)
         # Light that the screen spilled is not part of what is laid back.
         told = [plane for channel, plane in enumerate(cv2.split(left)) if channel not in self.screen.high]
-        mse = sum(cv2.norm(plane, cv2.NORM_L2SQR) for plane in told) / (len(told) * height * width)
-        return sharp_matte, Matte(alpha, light, mse_to_psnr(mse))
+        mse = sum(cv2.norm(plane, cv2.NORM_L2SQR) for plane in told) / (len(told) * left.shape[0] * left.shape[1])
+        return mattes[0], Matte(mattes[1].alpha, mattes[1].premultiplied_linear, mse_to_psnr(mse))
 
     def _normalize(self, frame: NDArray[np.uint8]) -> tuple[NDArray[np.float32], np.float32, NDArray[np.float32]]:
-        """Return a frame in linear light with its screen as bright as the take's, its gain, and it on the grid."""
+        """Return a frame in linear light, its gain, and it on the grid with its screen as bright as the take's."""
         return _normalize(to_linear(frame, self._response), self.screen)
 
-    def _key(self, picture: NDArray[np.float32], local: LocalForeground) -> Plane:
-        share = _settle(_sharpen(_bound(local.share(picture))))
-        studio = self.screen.studio
-        return share if studio is None else share + studio * (self._key_studio(picture) - share)
+
+class _Mean:
+    """Weighted mean of a sequence's frames and of what their keys say."""
+
+    def __init__(self, shape: tuple[int, int]) -> None:
+        self.linear = np.zeros((*shape, 3), dtype=np.float32)
+        self.share, self.behind, self.spilled = (np.zeros(shape, dtype=np.float32) for _ in range(3))
+
+    def add(self, picture: NDArray[np.float32], keyed: tuple[Plane, Plane, Plane], weight: float) -> None:
+        for values, total in zip((picture, *keyed), (self.linear, self.share, self.behind, self.spilled), strict=True):
+            cv2.scaleAdd(values, weight, total, total)
+
+
+class _Sequence:
+    """A part of a sequence's frames, ready to be keyed.
+
+    Parameters
+    ----------
+    screen : Screen
+        What stands behind.
+    light : _Light
+        The light in the frames.
+    part : tuple of slice
+        Rows and columns.
+    """
+
+    def __init__(self, screen: Screen, light: _Light, part: tuple[slice, slice]) -> None:
+        self._screen, self._light, self._part = screen, light, part
+        self._size = screen.linear.shape[1::-1]
+        self._local = light.local.enlarged(self._size).cut(part)
+        self._behind = np.ascontiguousarray(screen.linear[part])
+        self._toward = weigh(self._local.weights, self._behind)
+        # What is known of a pixel side by side, from where it is fetched at once.
+        planes = (self._behind, self._local.mean_linear, self._local.covariance)
+        self._known = np.concatenate(planes, axis=-1).reshape(self._toward.size, -1)
+        self._own_purity = None
+        if screen.high == YELLOW:
+            self._own_purity = enlarge(_measure_purity(light.local.mean_linear), self._size)[part]
+        self._studio = None if screen.studio is None else screen.studio[part]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the part."""
+        height, width = self._toward.shape
+        return height, width
+
+    def key(self, picture: NDArray[np.float32], index: int) -> tuple[Plane, Plane, Plane]:
+        """Key a sharp frame of the sequence.
+
+        Returns
+        -------
+        share, behind, spilled : (h, w) ndarray of float32
+            Of the screen in every pixel; and how much of the empty screen's light is seen behind the foreground, and
+            lies on it.
+        """
+        shade = np.ascontiguousarray(enlarge(self._light.shades[index], self._size)[self._part])
+        spill = np.ascontiguousarray(enlarge(self._light.spilled[index], self._size)[self._part])
+        local = self._local
+        first, span = weigh(local.weights, picture), shade - spill
+        span *= self._toward
+        span -= local.offset
+        first -= self._toward * spill
+        first -= local.offset
+        first /= np.maximum(span, np.float32(_MIN_SPAN))
+        share = _settle(
+            _sharpen(
+                _bound(
+                    self._refine(
+                        picture, _bound(first), (shade, spill), self._near_edges(self._light.alphas[index : index + 1])
+                    )
+                )
+            )
+        )
+        if self._studio is not None:
+            share += self._studio * (self._key_studio(picture) - share)
+        spill *= 1 - np.minimum(share, 1)
+        return share, share * shade, spill
+
+    def _refine(
+        self, picture: NDArray[np.float32], first: Plane, light: tuple[Plane, Plane], near: NDArray[np.bool_]
+    ) -> Plane:
+        """Return the most probable share along edges, and the first one elsewhere; by shade and spill there."""
+        shade, spill = light
+        chosen = np.flatnonzero(near & (np.abs(first - np.float32(0.5)) < _SURE))
+        known = np.ascontiguousarray(self._known.take(chosen, axis=0).T)
+        behind, mean = known[:3], known[3:6]
+        mean += spill.take(chosen) * behind
+        behind *= shade.take(chosen)
+        pixels = np.ascontiguousarray(picture.reshape(-1, 3).take(chosen, axis=0).T)
+        share = first.copy()
+        share.reshape(-1)[chosen] = most_probable_share(pixels, behind, first.take(chosen), mean, known[6:])
+        return share
+
+    def key_blurry(self, picture: NDArray[np.float32], mean: _Mean) -> tuple[Plane, Plane, Plane]:
+        """Key the blurry frame: the mean of the sharp keys, and the key of what the sharp frames leave out between."""
+        light = self._light
+        shade, spill = (
+            np.ascontiguousarray(enlarge(np.mean(planes, axis=0, dtype=np.float32), self._size)[self._part])
+            for planes in (light.shades, light.spilled)
+        )
+        left_out = weigh(self._local.weights, picture - mean.linear)
+        # Half by what is left out, which noise of the blurry frame reaches in full, half by what its color is itself.
+        probable = self._refine(picture, _bound(mean.share + left_out), (shade, spill), self._near_edges(light.alphas))
+        left_out = np.asarray((left_out + probable - mean.share) / 2, dtype=np.float32)
+        if self._studio is not None:
+            left_out *= 1 - self._studio
+        # Where nothing passes, the sharp frames leave nothing out.
+        radius = max(1, min(self._screen.linear.shape[:2]) // 50)
+        around = np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)
+        share = np.clip(mean.share + left_out, cv2.erode(mean.share, around), cv2.dilate(mean.share, around))
+        share = _smooth_ends(share)
+        # The shadow is not the same in all frames, and what is hidden in some is seen in others.
+        added = share - mean.share
+        return share, mean.behind + added * shade, np.maximum(mean.spilled * (1 - added), 0)
+
+    def _near_edges(self, alphas: Sequence[Plane]) -> NDArray[np.bool_]:
+        """Return where any of some frames may have a mixture, by their coarse alphas."""
+        reach = np.ones((2 * _EDGE_CELLS + 1,) * 2, np.uint8)
+        some = cv2.dilate((np.max(alphas, axis=0) > _SWEPT_ALPHA).astype(np.uint8), reach)
+        near = cv2.bitwise_and(some, cv2.dilate((np.min(alphas, axis=0) < 1 - _SWEPT_ALPHA).astype(np.uint8), reach))
+        return np.asarray(cv2.resize(near, self._size, interpolation=cv2.INTER_NEAREST)[self._part] > 0)
 
     def _key_studio(self, picture: NDArray[np.float32]) -> Plane:
         """Return the share of what stands beside the screen, by how little a pixel differs from what is seen there."""
-        low, high = self.screen.studio_limits
+        low, high = (limit[self._part] for limit in self._screen.studio_limits)
         difference = reduce(np.maximum, cv2.split(np.maximum(low - picture, picture - high)))
-        brightness = reduce(np.maximum, cv2.split(self.screen.linear))
+        brightness = reduce(np.maximum, cv2.split(self._behind))
         alpha = np.clip((difference - 0.02 - 0.05 * brightness) / (0.04 + 0.1 * brightness), 0, 1)
         smooth = cv2.GaussianBlur(cv2.medianBlur(alpha.astype(np.float32), 5), (0, 0), 1.0)
         return np.asarray(1 - smooth, dtype=np.float32)
 
-    def _key_blurry(
-        self,
-        picture: NDArray[np.float32],
-        mean_linear: NDArray[np.float32],
-        mean_share: Plane,
-        local: LocalForeground,
-    ) -> Plane:
-        """Key the blurry frame: the mean of the sharp keys, and the key of what the sharp frames leave out between."""
-        left_out = weigh(local.weights, picture - mean_linear)
-        if self.screen.studio is not None:
-            left_out *= 1 - self.screen.studio
-        # Where nothing passes, the sharp frames leave nothing out.
-        radius = max(1, min(mean_share.shape) // 50)
-        around = np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)
-        share = np.clip(mean_share + left_out, cv2.erode(mean_share, around), cv2.dilate(mean_share, around))
-        return _smooth_ends(share)
+    def lift(
+        self, picture: NDArray[np.float32], share: Plane, taken: Plane, gain: np.float32
+    ) -> tuple[Plane, NDArray[np.float32]]:
+        """Take the screen's light off an image; return alpha, and the foreground's light times alpha.
 
-    def _lift(
-        self,
-        picture: NDArray[np.float32],
-        share: Plane,
-        behind: NDArray[np.float32],
-        own_purity: Plane | None,
-        gain: np.float32,
-        alpha: Plane,
-        light: NDArray[np.float32],
-    ) -> None:
-        """Take the screen's light off an image, and what it spills on the foreground, into the given arrays."""
-        np.subtract(1, np.minimum(share, 1), out=alpha)
-        cv2.multiply(behind, spread_to_rgb(share), dst=light)
-        cv2.subtract(picture, light, dst=light)
-        if own_purity is None:
-            spill = np.maximum(color_difference(light, GREEN), 0)
+        Parameters
+        ----------
+        picture : (h, w, 3) ndarray of float32
+            The image.
+        share : (h, w) ndarray of float32
+            Of the screen.
+        taken : (h, w) ndarray of float32
+            How much of the empty screen's light is taken off.
+        gain : float
+            Of the frame, which the foreground's light gets back.
+        """
+        alpha = np.asarray(1 - np.minimum(share, 1), dtype=np.float32)
+        light = spread_to_rgb(taken)
+        light *= self._behind
+        np.subtract(picture, light, out=light)
+        high = self._screen.high
+        if self._own_purity is None:
+            spill = np.maximum(color_difference(light, high), 0)
             spill *= alpha
-            light[..., 1] -= spill
+            light[..., high[-1]] -= spill
         else:
             # Skin is yellow too: only along edges, and only what the foreground nearby has not of its own.
-            spill = np.maximum(color_difference(light, YELLOW) - own_purity * light[..., 1], 0)
+            spill = np.maximum(color_difference(light, YELLOW) - self._own_purity * light[..., 1], 0)
             spill *= np.clip(_EDGE_SPILL * cv2.GaussianBlur(np.minimum(share, 1), (0, 0), _EDGE_SPILL_PX), 0, 1)
             light[..., :2] -= spill[..., None]
         if gain != 1:
-            light *= gain
+            light = light * gain
         # Nothing is darker than black or brighter than white: noise of the screen does not become a veil.
         np.maximum(light, 0, out=light)
         np.minimum(light, spread_to_rgb(alpha), out=light)
+        return alpha, np.asarray(light, dtype=np.float32)
+
+
+def _find_part(swept: Plane, shape: tuple[int, ...]) -> tuple[slice, slice]:
+    """Return the rows and columns in which a sequence has any foreground, by its greatest coarse alpha."""
+    # A lone cell is noise, and loose hair is near what is more.
+    swept = np.asarray(cv2.medianBlur(swept, 3), dtype=np.float32)
+    slices = []
+    for axis, length in enumerate(shape[:2]):
+        cells = np.flatnonzero((swept > _SWEPT_ALPHA).any(axis=1 - axis))
+        if not len(cells):
+            return slice(0, 1), slice(0, 1)
+        scale = length / swept.shape[axis]
+        first, last = int(cells[0] * scale) - _AROUND_PX, int((cells[-1] + 1) * scale) + _AROUND_PX
+        slices.append(slice(max(first, 0), min(last, length)))
+    return slices[0], slices[1]
 
 
 def _empty_matte(shape: tuple[int, ...]) -> Matte:
-    return Matte(np.empty(shape, dtype=np.float32), np.empty((*shape, 3), dtype=np.float32))
+    return Matte(np.zeros(shape, dtype=np.float32), np.zeros((*shape, 3), dtype=np.float32))
 
 
 def _normalize(
@@ -184,9 +413,7 @@ def _normalize(
 ) -> tuple[NDArray[np.float32], np.float32, NDArray[np.float32]]:
     grid_linear = shrink(image_linear, screen.grid)
     gain = screen.measure_gain(grid_linear)
-    if gain == 1:
-        return image_linear, gain, grid_linear
-    return image_linear * (1 / gain), gain, grid_linear * (1 / gain)
+    return image_linear, gain, grid_linear * (1 / gain)
 
 
 def _measure_purity(color_linear: NDArray[np.float32]) -> Plane:
@@ -201,24 +428,26 @@ def _bound(share: Plane) -> Plane:
 
 def _sharpen(share: Plane) -> Plane:
     """Give an edge back what it lost on the way, by unsharp masking: a linear filter, under which a mean stays one."""
-    return np.asarray(2 * share - cv2.GaussianBlur(share, (0, 0), _SOFTNESS_PX), dtype=np.float32)
+    blurred = cv2.GaussianBlur(share, (0, 0), _SOFTNESS_PX)
+    return np.asarray(cv2.addWeighted(share, 1 + _SHARPENED, blurred, -_SHARPENED, 0), dtype=np.float32)
 
 
 def _settle(share: Plane) -> Plane:
     """Make opaque what lies deep inside the foreground, and empty what lies far from it."""
     share = _smooth_ends(share)
-    share *= np.clip(1 + (_INNER_PX - _distance_to(share > 0.5)) / 2, 0, 1)
-    share += np.clip((_distance_to(share < 0.75) - _OUTER_PX) / 2, 0, 1) * (1 - share)
+    inside, outside = _distance_to(share > 0.5), _distance_to(share < 0.75)
+    share *= enlarge(np.clip(1 + (_INNER_PX - inside) / 2, 0, 1), share.shape[::-1])
+    share += enlarge(np.clip((outside - _OUTER_PX) / 2, 0, 1), share.shape[::-1]) * (1 - share)
     return share
 
 
 def _distance_to(mask: NDArray[np.bool_]) -> Plane:
-    """Return about how far, in pixels, every pixel lies from a mask: measured at half the size."""
+    """Return about how far, in pixels, the pixels lie from a mask: at half the size."""
     height, width = mask.shape
     small = cv2.resize(mask.astype(np.uint8) * 255, (-(-width // 2), -(-height // 2)), interpolation=cv2.INTER_AREA)
     distance = cv2.distanceTransform((small == 0).astype(np.uint8), cv2.DIST_L2, 3)
     # An empty mask is infinitely far.
-    return 2 * enlarge(np.minimum(distance, np.float32(height + width)), (width, height))
+    return np.asarray(2 * np.minimum(distance, np.float32(height + width)), dtype=np.float32)
 
 
 def _smooth_ends(share: Plane) -> Plane:

@@ -5,12 +5,18 @@ In linear light a pixel on the foreground's edge, or swept by it, is ``x = (1 - 
 covariance ``S``, the best linear estimate of ``t`` is the one that is 1 on ``G``, 0 on ``mu``, and varies least over
 the foreground's colors: ``t = w (x - mu)`` with ``w ~ S^-1 (G - mu)``. One function for all frames of a sequence
 keeps the mean of its shares the share of its mean.
+
+Once ``t`` is about known, so is how much the foreground's colors count in that pixel beside the camera's noise ``N``:
+``x`` varies by ``(1 - t)^2 S + N``. With that in place of ``S`` the estimate is the most probable one (Chuang et
+al., "A Bayesian approach to digital matting", CVPR 2001, eq. (11), for a known background): thin hair is told by its
+brightness too, skin by its hue alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -18,7 +24,10 @@ from numpy.typing import NDArray
 
 from rb2v.matting.screen import YELLOW, Plane, Screen, color_difference, enlarge, shrink
 
+Real = TypeVar("Real", np.float32, np.float64)
+
 _PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))  # the upper half of a symmetric 3x3 matrix
+_DIAGONAL = (0, 3, 5)  # of those
 _OPAQUE_BY_DIFFERENCE = 0.15  # screen share by the classic color difference, up to which a cell may be opaque
 _OPAQUE = 0.1  # the same by the local foreground
 _SURE_DEPTH = 3.0  # in cells, from which on a cell is surely foreground alone
@@ -27,8 +36,10 @@ _SURE_STRANGENESS = 0.15  # of any purity
 _PALETTE_BINS = 16  # a channel: 4096 colors
 _MIN_PALETTE_SHARE = 5e-4  # of all cells that are deep inside; rarer colors may be mixtures or noise
 _FAR_TRUST = np.float32(0.05)  # weight of what is around beside a cell that is all foreground
-_BRIGHTNESS_SPREAD = 1.0  # of the foreground's light about its mean, relative to it: folds and shadows
-_COLOR_SPREAD = 0.035  # in any direction, at the least, with the noise
+_BRIGHTNESS_SPREAD = 0.1  # of the foreground's light about its mean, relative to it: folds and shadows
+_COLOR_SPREAD = 0.005  # in any direction, at the least
+_NOISE = 0.01  # of a pixel's linear light after codec and resampling; smaller where all is screen or foreground
+_LEAST_ALPHA = 0.02  # below, the foreground's colors hardly count
 _GRAY = 0.02  # added to the foreground's color, which has no hue where it is black
 
 
@@ -42,10 +53,21 @@ class LocalForeground:
     """(h, w, 3) of linear RGB in the screen's share."""
     offset: Plane
     """(h, w) what is taken off the weighted sum."""
+    covariance: NDArray[np.float32]
+    """(h, w, 6) of the colors, in the order of rr, rg, rb, gg, gb, bb."""
 
     def enlarged(self, size: tuple[int, int]) -> LocalForeground:
         """Return the same in every pixel of images of a width and height."""
-        return LocalForeground(*(enlarge(planes, size) for planes in (self.mean_linear, self.weights, self.offset)))
+        planes = (self.mean_linear, self.weights, self.offset)
+        halves = [enlarge(np.ascontiguousarray(self.covariance[..., part]), size) for part in (slice(3), slice(3, 6))]
+        mean, weights, offset = (enlarge(plane, size) for plane in planes)
+        return LocalForeground(mean, weights, offset, np.concatenate(halves, axis=-1))
+
+    def cut(self, part: tuple[slice, slice]) -> LocalForeground:
+        """Return some rows and columns."""
+        planes = (self.mean_linear, self.weights, self.offset, self.covariance)
+        mean, weights, offset, covariance = (np.ascontiguousarray(plane[part]) for plane in planes)
+        return LocalForeground(mean, weights, offset, covariance)
 
     def share(self, image_linear: NDArray[np.float32]) -> Plane:
         """Return the screen's share in every pixel of an (h, w, 3) image; beyond 0..1 where colors are others."""
@@ -71,8 +93,13 @@ class ForegroundModel:
             np.add.at(counts, _bins(grid[deep]), 1)
         self._palette = counts >= max(_MIN_PALETTE_SHARE * counts.sum(), 2)
 
-    def learn(self, grids_linear: Sequence[NDArray[np.float32]], screen_linear: NDArray[np.float32]) -> LocalForeground:
-        """Learn the foreground's colors in a few frames, where it is found by them, and again by what was learnt.
+    def learn(
+        self,
+        grids_linear: Sequence[NDArray[np.float32]],
+        screen_linear: NDArray[np.float32],
+        alphas: Sequence[Plane] | None = None,
+    ) -> LocalForeground:
+        """Learn the foreground's colors in a few frames, where it is found by them, or by what was learnt before.
 
         Parameters
         ----------
@@ -80,14 +107,14 @@ class ForegroundModel:
             The frames, like those of the model.
         screen_linear : (h, w, 3) ndarray of float32
             The screen's color in them, on the grid.
+        alphas : sequence of (h, w) ndarray of float32, optional
+            What was found of the frames before.
         """
-        known = [self._palette[_bins(grid)] for grid in grids_linear]
-        found = [self._find_opaque(grid, screen_linear) for grid in grids_linear]
-        for _ in range(2):
-            opaque = [self._inside(mask | is_known) for mask, is_known in zip(found, known, strict=True)]
-            local = learn_local_foreground(grids_linear, opaque, screen_linear)
-            found = [local.share(grid) < _OPAQUE for grid in grids_linear]
-        return local
+        if alphas is None:
+            found = [self._find_opaque(grid, screen_linear) | self._palette[_bins(grid)] for grid in grids_linear]
+        else:
+            found = [alpha > 1 - _OPAQUE for alpha in alphas]
+        return learn_local_foreground(grids_linear, [self._inside(mask) for mask in found], screen_linear)
 
     def _find_opaque(self, grid_linear: NDArray[np.float32], screen_linear: NDArray[np.float32]) -> NDArray[np.bool_]:
         """Return which cells may be foreground alone, by the classic color difference."""
@@ -132,22 +159,52 @@ def learn_local_foreground(
         product - mean[row] * mean[column] + _BRIGHTNESS_SPREAD**2 * color[row] * color[column]
         for product, (row, column) in zip(moments[4:], _PAIRS, strict=True)
     ]
-    for index, (row, column) in enumerate(_PAIRS):
-        if row == column:
-            covariance[index] = covariance[index] + _COLOR_SPREAD**2
+    for index in _DIAGONAL:
+        covariance[index] = covariance[index] + _COLOR_SPREAD**2
     difference = np.moveaxis(screen_linear, -1, 0) - mean
-    weights = _solve(covariance, difference)
+    noisy = [plane + _NOISE**2 * (index in _DIAGONAL) for index, plane in enumerate(covariance)]
+    weights = _solve(noisy, difference)
     weights /= np.maximum(np.sum(weights * difference, axis=0), 1e-9)
     offset = np.sum(weights * mean, axis=0)
-    return LocalForeground(_to_picture(mean), _to_picture(weights), offset.astype(np.float32))
+    return LocalForeground(
+        _to_picture(mean), _to_picture(weights), offset.astype(np.float32), _to_picture(np.stack(covariance))
+    )
 
 
-def _to_picture(planes: NDArray[np.float64]) -> NDArray[np.float32]:
+def most_probable_share(
+    pixels: NDArray[np.float32],
+    screen: NDArray[np.float32],
+    share: NDArray[np.float32],
+    mean: NDArray[np.float32],
+    covariance: NDArray[np.float32],
+) -> NDArray[np.float32]:
+    """Return the screen's share in some pixels, by the foreground's colors as far as they count in each.
+
+    Parameters
+    ----------
+    pixels, screen, mean : (3, n) ndarray of float32
+        Linear RGB, the screen's behind, and the mean of the foreground's nearby.
+    share : (n,) ndarray of float32
+        A first estimate.
+    covariance : (6, n) ndarray of float32
+        Of the foreground's colors, as in `LocalForeground`.
+    """
+    counted = covariance * np.square(np.clip(1 - share, np.float32(_LEAST_ALPHA), 1))
+    for index in _DIAGONAL:
+        counted[index] += np.float32(_NOISE**2)
+    toward = mean - screen
+    weights = _solve(list(counted), toward)
+    found = np.einsum("cn,cn->n", weights, pixels - screen)
+    span = np.einsum("cn,cn->n", weights, toward)
+    return np.asarray(1 - found / np.maximum(span, np.float32(1e-12)), dtype=np.float32)
+
+
+def _to_picture(planes: NDArray[np.floating]) -> NDArray[np.float32]:
     return np.ascontiguousarray(np.moveaxis(planes, 0, -1), dtype=np.float32)
 
 
-def _solve(covariance: Sequence[NDArray[np.float64]], difference: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return (3, h, w) solutions of symmetric 3x3 systems, up to their determinants: several times as fast as LAPACK.
+def _solve(covariance: Sequence[NDArray[Real]], difference: NDArray[Real]) -> NDArray[Real]:
+    """Return (3, ...) solutions of symmetric 3x3 systems, up to their determinants: several times as fast as LAPACK.
 
     The six planes of the matrices are in the order of ``_PAIRS``.
     """

@@ -15,6 +15,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from rb2v.choices import ScreenColor
 from rb2v.core.color import Response
 from rb2v.errors import InputError, Rb2vError
 from rb2v.io.aligned import AlignedSample
@@ -64,7 +65,11 @@ class MattingMethod(Protocol):
     """What a take has to have, for the message where it has it not."""
 
     def fit(
-        self, frames: NDArray[np.uint8], response: Response, plate: NDArray[np.uint8] | None = None
+        self,
+        frames: NDArray[np.uint8],
+        response: Response,
+        plate: NDArray[np.uint8] | None = None,
+        color: ScreenColor = "auto",
     ) -> FittedMatting:
         """Learn the background of a take.
 
@@ -76,6 +81,8 @@ class MattingMethod(Protocol):
             The camera response that is coded in the frames.
         plate : (H, W, 3) ndarray of uint8, optional
             A frame without foreground.
+        color : {"auto", "green", "blue"}
+            The screen's color, where it is known.
 
         Raises
         ------
@@ -96,6 +103,11 @@ class SampleSource(Protocol):
     @property
     def plate(self) -> NDArray[np.uint8] | None:
         """(H, W, 3) clean background plate in the samples' geometry and colors."""
+        ...
+
+    @property
+    def screen(self) -> ScreenColor:
+        """The screen's color, where the take states it."""
         ...
 
     def __len__(self) -> int: ...
@@ -197,6 +209,8 @@ def fit_to_take(
     if cut is not None:
         frames, plate = cut(frames), None if plate is None else cut(plate)
     try:
-        return matting.fit(frames, response, plate)
+        if samples.screen == "auto":
+            return matting.fit(frames, response, plate)
+        return matting.fit(frames, response, plate, samples.screen)
     except Rb2vError as error:
         raise InputError(samples.path, str(error), "green_screen", matting.needs) from error

@@ -9,13 +9,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from rb2v.choices import ScreenColor
 from rb2v.errors import Rb2vError
 
 Plane = NDArray[np.float32]
 
 GREEN: tuple[int, ...] = (1,)  # the second of red, green and blue
-YELLOW: tuple[int, ...] = (0, 1)
-"""Channels in which a screen stands above the others: green alone, or with red for a yellow-green cloth."""
+YELLOW: tuple[int, ...] = (0, 1)  # with red
+BLUE: tuple[int, ...] = (2,)
+"""Channels in which a screen stands above the others, the leading one last: green alone, or with red for a yellow-green
+cloth, or blue."""
 
 _GRID_CELLS = 112  # colors of screen and foreground vary slowly, and are kept on a grid of about this many cells
 _SHADING_SIGMA_PX = 8.0  # of the frame: noise is averaged, shadows and folds stay
@@ -26,6 +29,7 @@ _HUE_BINS, _HUE_RANGE = [25, 20], [[0.0, 1.25], [0.0, 1.0]]  # of red and blue, 
 _BORDER_WEIGHT = 3.0  # of what lies along the image's borders, where a screen is seen rather than a foreground
 _MIN_GREEN = 0.02  # darker is not a screen, but a border or a stand
 _MIN_SCREEN_SHARE = 0.1  # of the pixels
+_MIN_UNSTATED_BLUE = 0.2  # the same for a blue one that take.yaml does not state
 _MIN_SEEN_SHARE = 0.02  # of the frames' pixels, where a plate shows the screen
 _MAX_HUE_DISTANCE = 0.2  # of red and blue, relative to green
 _HAIR_CELLS, _MIN_BESIDE = 12, 0.8  # how far around the screen is looked for, and how bright it is in a hair's place
@@ -38,6 +42,11 @@ _PLATE_SIGMA_PX = 1.5  # takes noise off the screen; what stands beside it stays
 
 _MIN_BLUENESS = 1.5  # a clear sky has 1.2 to 1.4 in linear light, blue screens 2 and more
 
+_SHADE_TOLERANCE = 0.03  # of the screen's hue in a frame, in which its shadows are told: mixtures differ by more
+_SHADE_LIMITS = (0.5, 1.3)  # of the brightness there, relative to what is foretold
+_SHADE_SIGMA_PX = 5.0  # averages noise; what is left beyond the foretold shadow is soft
+_STRAND_PX, _STRAND_DEPTH = 18.0, 0.03  # dark strands are thinner than shadows, and at least so dark
+
 
 @dataclass(frozen=True, eq=False)
 class Screen:
@@ -46,9 +55,20 @@ class Screen:
     linear: NDArray[np.float32]
     """(H, W, 3) RGB in linear light."""
     high: tuple[int, ...]
-    """`GREEN` or `YELLOW`."""
+    """`GREEN`, `YELLOW` or `BLUE`."""
     studio: Plane | None
     """(H, W) share, 0..1, of what is not screen but is static beside it; None where the screen fills the image."""
+
+    @property
+    def lead(self) -> int:
+        """The channel that is highest, or second to red before yellow cloth."""
+        return self.high[-1]
+
+    @cached_property
+    def color_linear(self) -> NDArray[np.float32]:
+        """(3,) the median color of the screen."""
+        seen = self.grid_linear[self.screen_share > 0.5]
+        return np.asarray(np.median(seen if len(seen) else self.grid_linear.reshape(-1, 3), axis=0), dtype=np.float32)
 
     @cached_property
     def grid(self) -> tuple[int, int]:
@@ -76,7 +96,7 @@ class Screen:
 
     def measure_gain(self, grid_linear: NDArray[np.float32]) -> np.float32:
         """Return how much brighter a frame's screen is than this one; lamps flicker and exposure drifts."""
-        ratio, is_screen = self._compare(grid_linear)
+        ratio, is_screen = self._compare(grid_linear, step=2)
         if np.count_nonzero(is_screen) < 0.02 * is_screen.size:
             return np.float32(1)
         return np.float32(np.median(ratio[is_screen]))
@@ -95,17 +115,69 @@ class Screen:
         shading = _fill(ratio[..., None], seen, np.ones(1, dtype=np.float32))
         return np.asarray(cv2.GaussianBlur(shading, (0, 0), _SHADING_SIGMA_PX / cell_px), dtype=np.float32)
 
-    def _compare(self, grid_linear: NDArray[np.float32]) -> tuple[Plane, NDArray[np.bool_]]:
-        green = self.grid_linear[..., 1:2]
-        ratio = np.asarray(grid_linear[..., 1:2] / np.maximum(green, np.float32(1e-3)), dtype=np.float32)
+    def see_shading(self, grid_linear: NDArray[np.float32], expected: Plane) -> tuple[Plane, Plane]:
+        """Compare a frame's screen with what is foretold of its shadows.
+
+        Parameters
+        ----------
+        grid_linear : (h, w, 3) ndarray of float32
+            A frame on the grid, freed from its gain.
+        expected : (h, w) ndarray of float32
+            Brightness of its screen relative to this one, as foretold.
+
+        Returns
+        -------
+        ratio, seen : (h, w) ndarray of float32
+            Brightness relative to what is foretold, and 1 where it is the screen's, 0 elsewhere.
+        """
+        foretold = self.grid_linear * cv2.merge([expected] * 3)
+        ones = np.ones((1, 3), np.float32)
+        product, square = (cv2.transform(image * foretold, ones) for image in (grid_linear, foretold))
+        ratio = np.asarray(product / np.maximum(square, np.float32(1e-6)), dtype=np.float32)
+        off = reduce(np.maximum, cv2.split(np.abs(grid_linear - cv2.merge([ratio] * 3) * foretold)))
+        low, high = _SHADE_LIMITS
+        seen = (off < _SHADE_TOLERANCE * ratio * foretold[..., self.lead]) & (ratio > low) & (ratio < high)
+        seen &= self.screen_share > 0.99
+        seen = erode(seen.astype(np.uint8), 1) > 0
+        # Dark strands over the screen have its hue too: a closing fills them, and leaves slopes of shadows alone.
+        cell_px = max(self.linear.shape[:2]) / max(self.grid)
+        around = np.ones((2 * round(_STRAND_PX / cell_px / 2) + 1,) * 2, np.uint8)
+        brightest = cv2.dilate(np.where(seen, ratio, 0), around)
+        closed = cv2.erode(np.where(brightest > 0, brightest, high), around)
+        seen &= ratio > closed - _STRAND_DEPTH
+        return ratio, seen.astype(np.float32)
+
+    def follow_shading(self, grid_linear: NDArray[np.float32], expected: Plane) -> Plane:
+        """Return, on the grid, a frame's brightness of the screen relative to this one: as foretold where it is hidden.
+
+        Parameters
+        ----------
+        grid_linear : (h, w, 3) ndarray of float32
+            The frame on the grid, freed from its gain.
+        expected : (h, w) ndarray of float32
+            What is foretold.
+        """
+        ratio, seen = self.see_shading(grid_linear, expected)
+        left = _fill(ratio[..., None], seen, np.ones(1, dtype=np.float32)).reshape(expected.shape)
+        cell_px = max(self.linear.shape[:2]) / max(self.grid)
+        return np.asarray(expected * cv2.GaussianBlur(left, (0, 0), _SHADE_SIGMA_PX / cell_px), dtype=np.float32)
+
+    def _compare(self, grid_linear: NDArray[np.float32], step: int = 1) -> tuple[Plane, NDArray[np.bool_]]:
+        some = (slice(None, None, step),) * 2
+        grid_linear, screen_linear = grid_linear[some], self.grid_linear[some]
+        lead = slice(self.lead, self.lead + 1)
+        green = screen_linear[..., lead]
+        ratio = np.asarray(grid_linear[..., lead] / np.maximum(green, np.float32(1e-3)), dtype=np.float32)
         low, high = _SHADING_LIMITS
-        is_screen = (np.abs(grid_linear - ratio * self.grid_linear) < 0.1 * ratio * green).all(axis=-1)
-        is_screen &= (ratio[..., 0] > low) & (ratio[..., 0] < high) & (self.screen_share > 0.99)
+        is_screen = (np.abs(grid_linear - ratio * screen_linear) < 0.1 * ratio * green).all(axis=-1)
+        is_screen &= (ratio[..., 0] > low) & (ratio[..., 0] < high) & (self.screen_share[some] > 0.99)
         return ratio[..., 0], is_screen
 
 
 def estimate_screen(
-    frames_linear: list[NDArray[np.float32]], plate_linear: NDArray[np.float32] | None = None
+    frames_linear: list[NDArray[np.float32]],
+    plate_linear: NDArray[np.float32] | None = None,
+    color: ScreenColor = "auto",
 ) -> Screen:
     """Find what stands behind the foreground, in a clean plate or else in the frames.
 
@@ -115,15 +187,17 @@ def estimate_screen(
         A few frames from all over the take, in linear light.
     plate_linear : (H, W, 3) ndarray of float32, optional
         A frame without foreground.
+    color : {"auto", "green", "blue"}
+        The screen's color, where it is known.
 
     Raises
     ------
     Rb2vError
-        If no green screen is seen, or another in the plate than in the frames.
+        If no such screen is seen, or another in the plate than in the frames.
     """
     if plate_linear is not None:
         try:
-            hue, high = _find_hue([plate_linear])
+            hue = _find_hue([plate_linear], color)
         except Rb2vError as error:
             raise Rb2vError(f"the clean plate (plate_blurry.png or plate_sharp.png): {error}") from error
         seen = float(np.mean([_near(frame, hue) for frame in frames_linear]))
@@ -134,27 +208,27 @@ def estimate_screen(
         linear = np.asarray(cv2.GaussianBlur(plate_linear, (0, 0), _PLATE_SIGMA_PX), dtype=np.float32)
         if studio is not None:
             linear += studio[..., None] * (plate_linear - linear)
-        return Screen(linear, high, studio)
-    hue, high = _find_hue(frames_linear)
+        return Screen(linear, hue.high, studio)
+    hue = _find_hue(frames_linear, color)
     frames_linear = _level(frames_linear, hue)
     near = [_near(frame, hue) for frame in frames_linear]
-    surface = _median_screen(frames_linear, near)
+    surface = _median_screen(frames_linear, near, hue.lead)
     beside = np.median(frames_linear, axis=0)
     studio = _find_studio(frames_linear, beside, np.any(near, axis=0))
     if studio is not None:
         surface = surface + studio[..., None] * (beside - surface)
-    return Screen(np.ascontiguousarray(surface, dtype=np.float32), high, studio)
+    return Screen(np.ascontiguousarray(surface, dtype=np.float32), hue.high, studio)
 
 
-def check_screen(frames_linear: list[NDArray[np.float32]]) -> None:
+def check_screen(frames_linear: list[NDArray[np.float32]], color: ScreenColor = "auto") -> None:
     """Check that (H, W, 3) frames in linear light show a screen that can be keyed.
 
     Raises
     ------
     Rb2vError
-        If no green screen is seen; a blue one is named.
+        If no such screen is seen.
     """
-    _find_hue(frames_linear)
+    _find_hue(frames_linear, color)
 
 
 def color_difference(image_linear: NDArray[np.float32], high: tuple[int, ...]) -> Plane:
@@ -186,46 +260,79 @@ def erode(mask: NDArray[np.uint8], radius: int) -> NDArray[np.uint8]:
     return np.asarray(cv2.erode(mask, np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)), dtype=np.uint8)
 
 
-def _find_hue(frames_linear: list[NDArray[np.float32]]) -> tuple[tuple[float, float], tuple[int, ...]]:
-    """Return the screen's red and blue relative to its green, preferring what lies along the borders."""
+@dataclass(frozen=True)
+class _Hue:
+    """A screen's hue: its two other channels relative to the leading one, in the order of red, green and blue."""
+
+    ratios: tuple[float, float]
+    high: tuple[int, ...]
+
+    @property
+    def lead(self) -> int:
+        return self.high[-1]
+
+
+def _others(lead: int) -> list[int]:
+    return [channel for channel in range(3) if channel != lead]
+
+
+def _find_hue(frames_linear: list[NDArray[np.float32]], color: ScreenColor) -> _Hue:
+    """Return the screen's hue, preferring what lies along the borders."""
     height, width = frames_linear[0].shape[:2]
     inset = max(1, min(height, width) // 10)
     border = np.ones((height, width), dtype=bool)
     border[inset:-inset, inset:-inset] = False
     pixels = np.stack(frames_linear)
-    red, green, blue = np.moveaxis(pixels, -1, 0)
-    gap = np.maximum(green - np.maximum(red, blue), np.minimum(red, green) - blue)
-    is_green = (green >= np.maximum(_MIN_GREEN_TO_RED * red, blue)) & (gap > np.maximum(_MIN_GREENNESS * green, 0.01))
-    share = float(is_green.mean())
-    if share < _MIN_SCREEN_SHARE:
-        is_blue = (blue > _MIN_BLUENESS * np.maximum(red, green)) & (blue > 0.01)
-        seen = f"no green screen is seen: {share:.0%} of the image is green"
-        if is_blue.mean() >= _MIN_SCREEN_SHARE:
-            seen += f", {is_blue.mean():.0%} is blue, and only green screens are keyed"
-        raise Rb2vError(seen)
-    ratios = pixels[is_green][:, [0, 2]] / pixels[is_green][:, 1:2]
-    weights = np.where(np.broadcast_to(border, is_green.shape)[is_green], _BORDER_WEIGHT, 1.0)
+    weights = np.broadcast_to(np.where(border, _BORDER_WEIGHT, 1.0), pixels.shape[:-1])
+    leads = [lead for name, lead in (("green", GREEN[0]), ("blue", BLUE[0])) if color in ("auto", name)]
+    fitting = {lead: _is_screen_color(pixels, lead) for lead in leads}
+    shares = {lead: float(fits.mean()) for lead, fits in fitting.items()}
+    # Blue walls and panels are common: one that nobody states to be a screen has to be larger.
+    least = {lead: _MIN_UNSTATED_BLUE if lead == BLUE[0] and color == "auto" else _MIN_SCREEN_SHARE for lead in leads}
+    large = [lead for lead in leads if shares[lead] >= least[lead]]
+    if not large:
+        names = {GREEN[0]: "green", BLUE[0]: "blue"}
+        first, *rest = (f"{shares[lead]:.0%} of the image is {names[lead]}" for lead in leads)
+        raise Rb2vError(f"no {names[leads[0]]} screen is seen: {', '.join((first, *rest))}")
+    lead = max(large, key=lambda lead: float(weights[fitting[lead]].sum()))
+    chosen = pixels[fitting[lead]]
+    ratios = chosen[:, _others(lead)] / chosen[:, lead : lead + 1]
     # The hue that most of them share: a studio has other green and yellow things in it.
-    counts, *edges = np.histogram2d(ratios[:, 0], ratios[:, 1], _HUE_BINS, _HUE_RANGE, weights=weights)
+    counts, *edges = np.histogram2d(ratios[:, 0], ratios[:, 1], _HUE_BINS, _HUE_RANGE, weights=weights[fitting[lead]])
     peak = np.unravel_index(np.argmax(cv2.GaussianBlur(counts, (5, 5), 0)), counts.shape)
     center = [edge[index : index + 2].mean() for edge, index in zip(edges, peak, strict=True)]
     alike = ratios[(np.abs(ratios - center) < _MAX_HUE_DISTANCE).all(axis=1)]
     hue = float(np.median(alike[:, 0])), float(np.median(alike[:, 1]))
-    color = np.array([[[hue[0], 1.0, hue[1]]]], dtype=np.float32)
-    gaps = {high: color_difference(color, high).item() for high in (GREEN, YELLOW)}
-    return hue, max(gaps, key=gaps.__getitem__)
+    if lead != GREEN[0]:
+        return _Hue(hue, BLUE)
+    shade = np.array([[[hue[0], 1.0, hue[1]]]], dtype=np.float32)
+    gaps = {high: color_difference(shade, high).item() for high in (GREEN, YELLOW)}
+    return _Hue(hue, max(gaps, key=gaps.__getitem__))
 
 
-def _near(image_linear: NDArray[np.float32], hue: tuple[float, float]) -> NDArray[np.bool_]:
-    red, green, blue = np.moveaxis(image_linear, -1, 0)
-    near = (np.abs(red - hue[0] * green) < _MAX_HUE_DISTANCE * green) & (green > _MIN_GREEN)
-    return np.asarray(near & (np.abs(blue - hue[1] * green) < _MAX_HUE_DISTANCE * green))
+def _is_screen_color(pixels: NDArray[np.float32], lead: int) -> NDArray[np.bool_]:
+    """Return which pixels a green or yellow-green screen, or a blue one, may show."""
+    red, green, blue = np.moveaxis(pixels, -1, 0)
+    if lead == BLUE[0]:
+        return np.asarray((blue > _MIN_BLUENESS * np.maximum(red, green)) & (blue > 0.01))
+    gap = np.maximum(green - np.maximum(red, blue), np.minimum(red, green) - blue)
+    return np.asarray(
+        (green >= np.maximum(_MIN_GREEN_TO_RED * red, blue)) & (gap > np.maximum(_MIN_GREENNESS * green, 0.01))
+    )
 
 
-def _level(frames_linear: list[NDArray[np.float32]], hue: tuple[float, float]) -> list[NDArray[np.float32]]:
+def _near(image_linear: NDArray[np.float32], hue: _Hue) -> NDArray[np.bool_]:
+    lead = image_linear[..., hue.lead]
+    near = lead > _MIN_GREEN
+    for channel, ratio in zip(_others(hue.lead), hue.ratios, strict=True):
+        near &= np.abs(image_linear[..., channel] - ratio * lead) < _MAX_HUE_DISTANCE * lead
+    return np.asarray(near)
+
+
+def _level(frames_linear: list[NDArray[np.float32]], hue: _Hue) -> list[NDArray[np.float32]]:
     """Bring the frames to one brightness of the screen, which lamps and exposure may change by half."""
     levels = [
-        float(np.median(frame[..., 1][near])) if near.any() else np.nan
+        float(np.median(frame[..., hue.lead][near])) if near.any() else np.nan
         for frame, near in ((frame, _near(frame, hue)) for frame in frames_linear)
     ]
     middle = float(np.nanmedian(levels))
@@ -235,7 +342,9 @@ def _level(frames_linear: list[NDArray[np.float32]], hue: tuple[float, float]) -
     ]
 
 
-def _median_screen(frames_linear: list[NDArray[np.float32]], near: list[NDArray[np.bool_]]) -> NDArray[np.float32]:
+def _median_screen(
+    frames_linear: list[NDArray[np.float32]], near: list[NDArray[np.bool_]], lead: int
+) -> NDArray[np.float32]:
     """Return the screen's color at every pixel: the median over frames, smoothly filled in where it is never seen."""
     height, width = frames_linear[0].shape[:2]
     grid = grid_size((height, width), _GRID_CELLS)
@@ -244,7 +353,7 @@ def _median_screen(frames_linear: list[NDArray[np.float32]], near: list[NDArray[
     seen = np.stack([shrink(erode(mask.astype(np.uint8), margin).astype(np.float32), grid) for mask in near]) > 0.99
     # Dark hair over the screen has its hue too, but the screen beside it is brighter.
     reach = np.ones((2 * _HAIR_CELLS + 1, 2 * _HAIR_CELLS + 1), np.uint8)
-    green = np.where(seen, stack[..., 1], 0)
+    green = np.where(seen, stack[..., lead], 0)
     seen &= green > _MIN_BESIDE * np.stack([cv2.dilate(plane, reach) for plane in green])
     if seen.mean() < _MIN_SCREEN_SHARE / 2:
         raise Rb2vError(f"no green screen is seen: {seen.mean():.0%} of the image has its color")

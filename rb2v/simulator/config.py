@@ -10,6 +10,7 @@ from rb2v.choices import CATEGORIES, Category
 from rb2v.configuration import Seed, config
 
 Screen = Literal["full", "small"]
+SimulatedColor = Literal["green", "blue"]
 MotionKind = Literal["single", "mixed", "blocks"]
 
 _Seconds = Annotated[float, Field(ge=0, le=3600)]  # an hour, so that a slip of a unit does not fill the disk
@@ -60,6 +61,8 @@ class SimulateConfig:
     """Factor on the amplitude of every movement; with 0 takes are static."""
     screen: Screen = "full"
     """Green screen of face and hand takes: over the full image, or a small one with a studio around it."""
+    screen_color: SimulatedColor = "green"
+    """Its color; take.yaml then states no other, so that it has to be found."""
     bump_px: _BumpPx = 0.0
     """Displacement of the sharp camera in each take after the captures, in px at the image's center."""
     distortion: tuple[_Distortion, _Distortion] = (0.0, 0.0)

@@ -18,7 +18,7 @@ from rb2v.simulator.camera import SimulatedCamera
 from rb2v.simulator.config import SimulateConfig
 from rb2v.simulator.plans import TakePlan
 from rb2v.simulator.scene import ClipScene, Scene, street_scene
-from rb2v.simulator.studio import studio_scene
+from rb2v.simulator.studio import StudioScreen, studio_scene
 
 _SHARP_TAIL_SECONDS = 0.2  # by which the sharp recording goes on, for windows of the last blurry frames
 _MAX_CLOCK_ERROR_SECONDS = 1.0  # either way: two cameras are within the 2.5 s that timecodes are believed to
@@ -90,7 +90,7 @@ class SimulatedRig:
                 self.config.size,
                 plan.scene_seed,
                 hand=plan.category == "hand",
-                small_screen=self.config.screen == "small",
+                screen=StudioScreen(self.config.screen == "small", self.config.screen_color),
             )
         return scene.with_motion(self.config.motion)
 

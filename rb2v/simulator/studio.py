@@ -7,17 +7,27 @@ pixels.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from rb2v.simulator import textures
+from rb2v.simulator.config import SimulatedColor
 from rb2v.simulator.scene import LayeredScene, Motion, Mover, Shadow, Wave, orbit
 
-_GREEN_LINEAR = np.array([0.045, 0.36, 0.075], dtype=np.float32)
+Values = NDArray[np.float64]
+Texture = NDArray[np.float32]
+Light = TypeVar("Light", np.float32, np.float64)
+
+_SCREEN_LINEAR: dict[SimulatedColor, Texture] = {
+    "green": np.array([0.045, 0.36, 0.075], dtype=np.float32),
+    "blue": np.array([0.03, 0.09, 0.36], dtype=np.float32),  # chroma-key blue: more green in it than red
+}
+_LEAD = {"green": 1, "blue": 2}  # the channel in which a screen stands above the others
 _HAIR_LINEAR = np.array([(0.02, 0.014, 0.011), (0.09, 0.05, 0.028), (0.42, 0.29, 0.16), (0.24, 0.07, 0.025)])
 _CLOTH_LINEAR = np.array([(0.5, 0.47, 0.44), (0.35, 0.06, 0.07), (0.05, 0.07, 0.2), (0.03, 0.03, 0.035)])
 
@@ -29,12 +39,32 @@ _SMALL_SCREEN_TOP = -0.36  # from the middle
 _STRAND_WIDTHS = (0.5 / 500, 2.0 / 500)  # the data set shows about nine tenths of the height in 448 pixels
 _N_STRAND_POINTS = 24  # of a hair: a polygon that looks like a curve
 
-Values = NDArray[np.float64]
-Texture = NDArray[np.float32]
+
+@dataclass(frozen=True)
+class StudioScreen:
+    """The screen of a studio."""
+
+    is_small: bool = False
+    """Over the middle of the image only, in a studio that stands around it; the foreground now and then moves over its
+    edge."""
+    color: SimulatedColor = "green"
+
+    @property
+    def linear(self) -> Texture:
+        """(3,) its light."""
+        return _SCREEN_LINEAR[self.color]
+
+    def without_its_color(self, photo: NDArray[Light]) -> NDArray[Light]:
+        """Return a photograph with the screen's channel held to the larger of the others: nobody wears its color."""
+        lead = _LEAD[self.color]
+        first, second = (channel for channel in range(3) if channel != lead)
+        limited = photo.copy()
+        np.minimum(limited[..., lead], np.maximum(limited[..., first], limited[..., second]), out=limited[..., lead])
+        return limited
 
 
 def studio_scene(
-    photos: Sequence[Path], size: tuple[int, int], seed: int, *, hand: bool, small_screen: bool = False
+    photos: Sequence[Path], size: tuple[int, int], seed: int, *, hand: bool, screen: StudioScreen = StudioScreen()
 ) -> LayeredScene:
     """Build a green-screen scene: an unevenly lit screen and before it a face-like or a hand-like foreground.
 
@@ -48,23 +78,23 @@ def studio_scene(
         Decides everything else.
     hand : bool
         A fast hand in place of a head on its shoulders.
-    small_screen : bool
-        A screen over the middle of the image only, in a studio that stands around it, and a foreground that now and
-        then moves over its edge.
+    screen : StudioScreen
+        What stands behind.
     """
     rng = np.random.default_rng(seed)
     pictures = [textures.load_photo(path) for path in photos]
-    wall = _screen((int(size[0] * 1.2), int(size[1] * 1.2)), rng)
-    movers = _hand(pictures, size[1], rng) if hand else _head_and_shoulders(pictures, size[1], rng)
-    if small_screen:
-        wall = _set_up_in_studio(wall, size, pictures, rng)
+    wall = _shade(screen.linear, (int(size[0] * 1.2), int(size[1] * 1.2)), rng)
+    movers = (_hand if hand else _head_and_shoulders)(pictures, size[1], screen, rng)
+    if screen.is_small:
+        around = textures.photo_wall(pictures, wall.shape[1::-1], rng)
+        wall = _set_up_in_studio(wall, size, screen.without_its_color(around), rng)
         aside_px = size[1] * (0.1 if hand else 0.05) * rng.choice([-1, 1])
         movers = [replace(mover, motion=mover.motion.moved(aside_px, 0)) for mover in movers]
     shadow = _cast_shadow(movers, size[1])
     return LayeredScene(wall, movers, Motion(Wave(), Wave()), green_screen=True, shadows=[shadow])
 
 
-def _screen(size: tuple[int, int], rng: np.random.Generator) -> Texture:
+def _shade(color: Texture, size: tuple[int, int], rng: np.random.Generator) -> Texture:
     width, height = size
     x, y = np.meshgrid(np.linspace(-1, 1, width, dtype=np.float32), np.linspace(-1, 1, height, dtype=np.float32))
     tilt_x, tilt_y, fall = rng.uniform(-0.12, 0.12), rng.uniform(-0.12, 0.12), rng.uniform(0.05, 0.15)
@@ -74,18 +104,16 @@ def _screen(size: tuple[int, int], rng: np.random.Generator) -> Texture:
     aslant = np.array([[1, rng.uniform(-0.3, 0.3), 0], [0, 1, 0]])
     folds = cv2.warpAffine(folds, aslant, size, borderMode=cv2.BORDER_REFLECT_101)
     shading *= 1 + np.float32(_WRINKLES) * np.clip(folds / folds.std(), -2.5, 2.5)
-    return np.asarray(shading[..., None] * _GREEN_LINEAR, dtype=np.float32)
+    return np.asarray(shading[..., None] * color, dtype=np.float32)
 
 
-def _set_up_in_studio(
-    screen: Texture, view: tuple[int, int], pictures: Sequence[Texture], rng: np.random.Generator
-) -> Texture:
+def _set_up_in_studio(screen: Texture, view: tuple[int, int], around: Texture, rng: np.random.Generator) -> Texture:
     """Return a cluttered studio wall, and before its middle a part of the screen between two stands."""
     height, width = screen.shape[:2]
     x = (np.arange(width)[None, :] - (width - 1) / 2) / view[1]
     y = (np.arange(height)[:, None] - (height - 1) / 2) / view[1]
     half, top = min(0.3 * view[0] / view[1], _SMALL_SCREEN_HALF), _SMALL_SCREEN_TOP
-    wall = np.float32(0.7) * _without_green(textures.photo_wall(pictures, (width, height), rng))
+    wall = np.float32(0.7) * around
     for side in (-1, 1):
         from_stand = np.abs(x - side * (half + rng.uniform(0.01, 0.04)))
         wall[(from_stand < 0.006) & (y > top - 0.05)] = 0.02
@@ -96,38 +124,40 @@ def _set_up_in_studio(
     return np.asarray(cv2.GaussianBlur(wall, (0, 0), textures.LENS_SIGMA_PX), dtype=np.float32)
 
 
-def _head_and_shoulders(pictures: Sequence[Texture], height: int, rng: np.random.Generator) -> list[Mover]:
+def _head_and_shoulders(
+    pictures: Sequence[Texture], height: int, screen: StudioScreen, rng: np.random.Generator
+) -> list[Mover]:
     x, y = orbit(rng, height * 0.07, 0.6)
     body, head = (int(height * 0.75), int(height * 0.55)), (int(height * 0.42), int(height * 0.55))
-    photo = _without_green(pictures[int(rng.integers(len(pictures)))])
+    photo = screen.without_its_color(pictures[int(rng.integers(len(pictures)))])
     torso = textures.sprite(photo, textures.ellipse_alpha(body), rng)
     shoulders = Motion(Wave(0.0, x.amplitude / 2, x.frequency_hz, x.phase), Wave(height * 0.34))
     # The first photograph that scikit-image ships is a portrait.
-    face = textures.sprite(_without_green(pictures[0]), textures.ellipse_alpha(head), rng)
+    face = textures.sprite(screen.without_its_color(pictures[0]), textures.ellipse_alpha(head), rng)
     nod = Wave(0.0, 12.0, rng.uniform(0.5, 0.8), rng.uniform())
     return [
-        _lit_by_screen(torso, shoulders, height),
-        _lit_by_screen(_with_hair(face, height, rng), Motion(x, y.moved(-height * 0.08), nod), height),
+        _lit_by_screen(torso, shoulders, screen, height),
+        _lit_by_screen(_with_hair(face, height, screen, rng), Motion(x, y.moved(-height * 0.08), nod), screen, height),
     ]
 
 
-def _hand(pictures: Sequence[Texture], height: int, rng: np.random.Generator) -> list[Mover]:
+def _hand(pictures: Sequence[Texture], height: int, screen: StudioScreen, rng: np.random.Generator) -> list[Mover]:
     shape = (int(height * 0.5), int(height * 0.62))
     x, y = orbit(rng, height * 0.17, 1.55)
     swing = Wave(0.0, 16.0, rng.uniform(0.8, 1.2), rng.uniform())
-    photo = _without_green(pictures[int(rng.integers(len(pictures)))])
+    photo = screen.without_its_color(pictures[int(rng.integers(len(pictures)))])
     hand = textures.sprite(photo, textures.hand_alpha(shape), rng)
-    return [_lit_by_screen(_with_sleeve(hand, height, rng), Motion(x, y, swing), height)]
+    return [_lit_by_screen(_with_sleeve(hand, height, screen, rng), Motion(x, y, swing), screen, height)]
 
 
-def _with_hair(face: Texture, height: int, rng: np.random.Generator) -> Texture:
+def _with_hair(face: Texture, height: int, screen: StudioScreen, rng: np.random.Generator) -> Texture:
     """Return a head on a larger ground, with hair behind it, a parting over it, and loose strands around it."""
     head_height, head_width = face.shape[:2]
     half = np.array([0.42 * head_width, 0.42 * head_height])
     width_px, height_px = int(height * 0.76), int(height * 0.92)
     hair = np.zeros((height_px, width_px, 4), dtype=np.float32)
     center = np.array([(width_px - 1) / 2, (height_px - 1) / 2])
-    colors = _shades(_HAIR_LINEAR[int(rng.integers(len(_HAIR_LINEAR)))], 8, rng)
+    colors = screen.without_its_color(_shades(_HAIR_LINEAR[int(rng.integers(len(_HAIR_LINEAR)))], 8, rng))
 
     def lay(
         n: int,
@@ -159,13 +189,13 @@ def _with_hair(face: Texture, height: int, rng: np.random.Generator) -> Texture:
     return hair
 
 
-def _with_sleeve(hand: Texture, height: int, rng: np.random.Generator) -> Texture:
+def _with_sleeve(hand: Texture, height: int, screen: StudioScreen, rng: np.random.Generator) -> Texture:
     """Return a hand on a larger ground, in a sleeve with a fringe all around its cuff and a few loose threads."""
     margin = int(height * 0.1)
     dressed = np.pad(hand, ((margin, margin), (margin, margin), (0, 0)))
     wrist = np.array([(dressed.shape[1] - 1) / 2, margin + 0.86 * hand.shape[0]])
     half = np.array([0.09, 0.06]) * height
-    colors = _shades(_CLOTH_LINEAR[int(rng.integers(len(_CLOTH_LINEAR)))], 6, rng)
+    colors = screen.without_its_color(_shades(_CLOTH_LINEAR[int(rng.integers(len(_CLOTH_LINEAR)))], 6, rng))
     cuff = textures.ellipse_alpha((int(2 * half[0] / 0.84), int(2 * half[1] / 0.84)))
     top, left = int(wrist[1] - cuff.shape[0] / 2), int(wrist[0] - cuff.shape[1] / 2)
     under = dressed[top : top + cuff.shape[0], left : left + cuff.shape[1]]
@@ -205,14 +235,14 @@ def _shades(color: Values, n: int, rng: np.random.Generator) -> Values:
     return np.asarray(color * np.exp(rng.normal(0, 0.45, (n, 1))), dtype=np.float64).clip(0.004, 0.85)
 
 
-def _lit_by_screen(rgba: Texture, motion: Motion, height: int) -> Mover:
+def _lit_by_screen(rgba: Texture, motion: Motion, screen: StudioScreen, height: int) -> Mover:
     """Return a mover on which the screen throws some of its light, the more the nearer to its edges."""
     alpha = rgba[..., 3]
     depth = cv2.GaussianBlur(alpha, (0, 0), 0.02 * height, borderType=cv2.BORDER_CONSTANT)
     inside, edge = _SPILL
     share = inside + (edge - inside) * np.clip(2 * (1 - depth), 0, 1)
     seen = rgba.copy()
-    seen[..., :3] += (share * alpha)[..., None] * _GREEN_LINEAR
+    seen[..., :3] += (share * alpha)[..., None] * screen.linear
     return Mover(rgba, motion, seen)
 
 
@@ -223,10 +253,3 @@ def _cast_shadow(movers: Sequence[Mover], height: int) -> Shadow:
     alpha = np.pad(last.rgba[..., 3], int(2.5 * softness_px))
     shade = np.float32(_SHADOW) * cv2.GaussianBlur(alpha, (0, 0), softness_px)
     return Shadow(np.asarray(shade, dtype=np.float32), last.motion.moved(0.05 * height, 0.04 * height))
-
-
-def _without_green(photo: Texture) -> Texture:
-    """Return the photograph with green held to the larger of red and blue: nobody wears the screen's color."""
-    limited = photo.copy()
-    np.minimum(limited[..., 1], np.maximum(limited[..., 0], limited[..., 2]), out=limited[..., 1])
-    return limited

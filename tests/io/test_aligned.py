@@ -96,11 +96,12 @@ def write(path, **changes):
 def test_round_trip(tmp_path):
     plate = np.random.default_rng(3).integers(0, 256, (10, 12, 3), dtype=np.uint8)
     path = aligned_take_path(tmp_path, "walk")
-    assert write(path, plate=plate) == path
+    assert write(path, plate=plate, take=dataclasses.replace(TAKE, screen="blue")) == path
     with AlignedTakeReader(path) as reader:
         assert (reader.name, reader.category, reader.subject) == ("walk", "hand", "anna")
         assert (reader.green_screen, reader.split, reader.timing) == (True, "test", TIMING)
         np.testing.assert_array_equal(reader.plate, plate)
+        assert reader.screen == "blue"
         assert len(reader) == 3
         assert reader.blurry_index.tolist() == [0, 2, 4]
         assert reader.position.tolist() == [2, 18, 34]
@@ -152,6 +153,7 @@ def test_a_take_without_clock_split_or_accepted_frame(tmp_path):
         assert len(reader) == 0
         assert reader.timing == Timing()
         assert reader.split is None
+        assert reader.screen == "auto"
         assert reader.plate is None
         assert [row.reason for row in reader.read_frames()] == ["static", "out-of-range"]
 

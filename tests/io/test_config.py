@@ -212,6 +212,7 @@ def test_takes_come_in_the_order_of_their_names(raw):
     assert [take.split for take in takes] == ["test", "test", None]
     assert takes[2].blurry == (raw / "takes" / "walk" / "blurry.mp4",)
     assert (takes[2].category, takes[2].subject, takes[2].green_screen) == ("street", "anna", False)
+    assert takes[2].screen == "auto"
 
 
 def test_chapters_keep_their_order_and_plates_are_found(raw):
@@ -239,6 +240,7 @@ def test_chapters_keep_their_order_and_plates_are_found(raw):
         ({"subject": None}, "subject: "),
         ({"split": "val"}, "split: 'val': .*'train' or 'test'"),
         ({"green_screen": "green"}, "green_screen: 'green': "),
+        ({"screen": "red"}, "screen: 'red': .*'auto', 'green' or 'blue'"),
         ({"sharp": []}, "sharp: "),
         ({"sharp": "sharp.mp4"}, "sharp: "),
         ({"sharp": ["../other/sharp.mp4"]}, "sharp: '../other/sharp.mp4' is not a plain file name"),

@@ -164,14 +164,54 @@ def test_a_yellow_green_cloth_is_a_screen_too():
     assert alpha_errors(matte.alpha, alpha).mad < 0.02
 
 
-@pytest.mark.parametrize("color", [(0.3, 0.3, 0.3), (0.5, 0.25, 0.18), (0.1, 0.1, 0.6), (0.0, 0.0, 0.0)])
+@pytest.mark.parametrize("color", [(0.3, 0.3, 0.3), (0.5, 0.25, 0.18), (0.3, 0.35, 0.45), (0.0, 0.0, 0.0)])
 def test_a_scene_without_a_screen_is_refused(color):
     frames = encode(np.broadcast_to(color, (3, SIZE, SIZE, 3)), "srgb")
     with pytest.raises(Rb2vError, match="no green screen is seen"):
         make_matting_method("chroma").fit(frames, "srgb")
 
 
-def test_a_blue_screen_is_named():
-    frames = [np.tile(np.float32([0.02, 0.08, 0.4]), (40, 40, 1))] * 2
-    with pytest.raises(Rb2vError, match="is blue, and only green screens"):
-        estimate_screen(frames)
+BLUE = np.array([0.03, 0.09, 0.42])
+BEFORE_BLUE = {name: COLORS[name] for name in ("skin", "grey", "black", "white", "yellow")} | {
+    "grass": (0.1, 0.35, 0.06)
+}
+
+
+@pytest.mark.parametrize("color", BEFORE_BLUE)
+def test_a_blue_screen_is_keyed_like_a_green_one(color):
+    sharp, blurry, alpha = make_scene(BEFORE_BLUE[color], noise=2, screen=make_screen(BLUE))
+    matter = make_matting_method("chroma").fit(sharp, "srgb")
+    sharp_matte, blurry_matte = matter.matte(sharp, blurry)
+    assert alpha_errors(sharp_matte.alpha, alpha).mad < 0.01
+    assert alpha_errors(blurry_matte.alpha, alpha.mean(axis=0)).mad < 0.012
+
+
+def test_blue_light_on_the_foreground_is_taken_off():
+    spilled = np.array(COLORS["grey"]) + 0.12 * BLUE
+    sharp, blurry, alpha = make_scene(spilled, screen=make_screen(BLUE))
+    matte, _ = make_matting_method("chroma").fit(sharp, "srgb").matte(sharp, blurry)
+    inside = matte.premultiplied_linear[alpha == 1]
+    assert (inside[:, 2] <= inside[:, :2].max(axis=1) + 0.01).all()
+
+
+def test_a_screen_of_another_color_than_the_stated_one_is_refused():
+    green, blue = ([np.tile(np.float32(color), (40, 40, 1))] * 2 for color in (GREEN, BLUE))
+    assert estimate_screen(blue, color="blue").high == estimate_screen(blue).high == (2,)
+    assert estimate_screen(green, color="green").high == (1,)
+    with pytest.raises(Rb2vError, match="no green screen is seen"):
+        estimate_screen(blue, color="green")
+    with pytest.raises(Rb2vError, match="no blue screen is seen"):
+        estimate_screen(green, color="blue")
+
+
+def test_a_shirt_of_the_other_color_is_no_screen():
+    """The screen is what lies along the borders."""
+    sharp, blurry, alpha = make_scene((0.05, 0.08, 0.5))
+    matte, _ = make_matting_method("chroma").fit(sharp, "srgb").matte(sharp, blurry)
+    assert alpha_errors(matte.alpha, alpha).mad < 0.01
+
+
+def test_dark_hair_before_a_dark_screen():
+    sharp, blurry, alpha = make_scene((0.02, 0.015, 0.012), noise=1, screen=make_screen(0.3 * GREEN))
+    matte, _ = make_matting_method("chroma").fit(sharp, "srgb").matte(sharp, blurry)
+    assert alpha_errors(matte.alpha, alpha).mad < 0.012

@@ -372,6 +372,18 @@ def test_a_small_screen_stands_in_a_studio_without_green(mount, category):
     assert np.mean(over_edge) < 0.03 * height * width
 
 
+@pytest.mark.parametrize("category", ["face", "hand"])
+def test_nobody_wears_the_color_of_a_blue_screen(mount, category):
+    (plan,) = plan_takes(dataclasses.replace(mount.config, categories=(category,)))
+    blue = dataclasses.replace(mount, config=dataclasses.replace(mount.config, screen_color="blue"))
+    scene = blue.scene(plan)
+    camera = dataclasses.replace(mount.sharp, mixing=np.eye(3))
+    wall, worn = camera.expose(scene.without_movers(), 0.0), camera.expose_foreground(scene, 0.0)
+    assert (wall[..., 2] > 2 * wall[..., :2].max(axis=-1)).all()
+    assert (worn[..., 2] <= worn[..., :2].max(axis=-1) + 0.01).all()  # strands cross in other shades
+    assert worn[..., 3].max() > 0.99
+
+
 def test_a_street_has_no_foreground(session):
     rig = session.truth.rig
     assert rig.blurry.expose_foreground(rig.scene(session.truth.take("street_train")), 0.0) is None

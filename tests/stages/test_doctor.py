@@ -254,13 +254,22 @@ def test_odd_files_are_spoken_of_sensibly(tmp_path, good, shared_data, name):
     assert "file" not in found
 
 
-@pytest.mark.parametrize(("color", "is_named"), [((30, 170, 60), False), ((30, 50, 200), True), ((90, 90, 90), True)])
-def test_a_screen_that_cannot_be_keyed_is_named(tmp_path, good, color, is_named):
+@pytest.mark.parametrize(
+    ("color", "stated", "is_named"),
+    [
+        ((30, 170, 60), "auto", False),
+        ((30, 50, 200), "auto", False),
+        ((30, 50, 200), "green", True),
+        ((200, 40, 40), "auto", True),
+        ((90, 90, 90), "auto", True),
+    ],
+)
+def test_a_screen_that_cannot_be_keyed_is_named(tmp_path, good, color, stated, is_named):
     image = np.full((48, 64, 3), color, np.uint8)
     path = write_video(tmp_path / "screen.mp4", [image] * 25, 25.0)
     raw = make_raw(tmp_path / "raw", {"a": good | {"blurry": path}})
     take = raw / "takes" / "a" / "take.yaml"
-    take.write_text(take.read_text().replace("green_screen: false", "green_screen: true"))
+    take.write_text(take.read_text().replace("green_screen: false", f"green_screen: true\nscreen: {stated}"))
     (diagnosis,) = doctor.run(raw)
     found = {finding.camera: finding for finding in diagnosis.findings if finding.check == "screen"}
     assert ("blurry" in found) == is_named

@@ -453,8 +453,9 @@ def test_subjects(cards, tmp_path):
     with pytest.raises(InputError) as caught:
         ingest.IngestConfig(category="face")
     assert caught.value.key == "subject"
-    take_in(cards, tmp_path / "raw", category="face", subject="ann: the 'first'", green_screen=True)
-    assert {(take.subject, take.green_screen) for take in read_takes(tmp_path / "raw")} == {("ann: the 'first'", True)}
+    take_in(cards, tmp_path / "raw", category="face", subject="ann: the 'first'", green_screen=True, screen="blue")
+    told = {(take.subject, take.green_screen, take.screen) for take in read_takes(tmp_path / "raw")}
+    assert told == {("ann: the 'first'", True, "blue")}
 
 
 def test_folders_that_do_not_fit(cards, tmp_path):

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from rb2v.choices import ScreenColor
 from rb2v.core.blur import step_weights
 from rb2v.core.color import Response, from_linear, to_linear
 from rb2v.core.compositing import composite, spread_to_rgb
@@ -56,7 +57,11 @@ class BackgroundMatting:
         self._network = network
 
     def fit(
-        self, frames: NDArray[np.uint8], response: Response, plate: NDArray[np.uint8] | None = None
+        self,
+        frames: NDArray[np.uint8],
+        response: Response,
+        plate: NDArray[np.uint8] | None = None,
+        color: ScreenColor = "auto",
     ) -> PlateMatting:
         """Take the plate of a take.
 
@@ -68,6 +73,8 @@ class BackgroundMatting:
             The camera response that is coded in the frames.
         plate : (H, W, 3) ndarray of uint8, optional
             A frame without foreground.
+        color : {"auto", "green", "blue"}
+            Makes no difference.
 
         Raises
         ------

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rb2v.artifacts import AlignedFrame
+from rb2v.choices import ScreenColor
 from rb2v.core.color import Response
 from rb2v.core.compositing import lowest_composite_psnr
 from rb2v.io.aligned import AlignedSample
@@ -138,6 +139,8 @@ class SampleSpool:
     stored: StoredSamples
     indices: Sequence[int]
     """Which of those are the samples."""
+    screen: ScreenColor = "auto"
+    """The screen's color, where the take states it."""
 
     def __len__(self) -> int:
         """Return the number of samples."""

@@ -326,6 +326,8 @@ def _digest_inputs(take: Take) -> str:
     stated: tuple[object, ...] = (take.category, take.subject, take.green_screen, take.split)
     if (take.blurry_format, take.sharp_format) != (FormatOverride(), FormatOverride()):
         stated += (take.blurry_format, take.sharp_format)
+    if take.screen != "auto":
+        stated += (take.screen,)
     digest = hashlib.sha256(repr(stated).encode())
     for path in (*take.blurry, *take.sharp, take.plate_blurry, take.plate_sharp):
         digest.update(b"|")

@@ -571,7 +571,7 @@ def _make_samples(
         )
     description = context.take.blurry[0].with_name("take.yaml")
     plate = _make_plate(context, windows.used, samples.photometry.fallback)
-    return frames, SampleSpool(description, plate, stored, range(len(stored)))
+    return frames, SampleSpool(description, plate, stored, range(len(stored)), context.take.screen)
 
 
 def _shared_color(windows: _Windows, shifts: NDArray[np.float64] | None) -> ColorMap:

@@ -115,24 +115,25 @@ def diagnose(take: Take, rig: Rig) -> Diagnosis:
     if len(read) == len(CAMERAS):
         findings = check_take(TakeRecordings(read["blurry"], read["sharp"], rig))
         if take.green_screen:
-            findings += [found for camera in CAMERAS if (found := _check_screen(camera, *files[camera], rig))]
+            findings += [found for camera in CAMERAS if (found := _check_screen(camera, take, rig))]
         if (found := _check_lamps(*files["sharp"], read["sharp"], rig)) is not None:
             findings.append(found)
     facts = {camera: describe_recording(recording) for camera, recording in read.items()}
     return Diagnosis(take.name, tuple(findings), facts)
 
 
-def _check_screen(camera: Camera, paths: Sequence[Path], override: FormatOverride, rig: Rig) -> Finding | None:
+def _check_screen(camera: Camera, take: Take, rig: Rig) -> Finding | None:
     """Return a finding where the first frame shows no screen that can be keyed."""
+    paths, override = (take.blurry, take.blurry_format) if camera == "blurry" else (take.sharp, take.sharp_format)
     try:
         image = next(iter_frames(paths, override)).image
         step = max(min(image.shape[:2]) // _SCREEN_SIDE_PX, 1)
-        check_screen([to_linear(np.ascontiguousarray(image[::step, ::step]), rig.response)])
+        check_screen([to_linear(np.ascontiguousarray(image[::step, ::step]), rig.response)], take.screen)
     except InputError:
         return None  # Frames that cannot be decoded are named as such.
     except Rb2vError as error:
         advice = "pass --matter background with its weights to 'rb2v align', or state green_screen: false in take.yaml"
-        return Finding("screen", "warn", str(error), camera, "a green screen, as take.yaml says", advice)
+        return Finding("screen", "warn", str(error), camera, "a green or blue screen, as take.yaml says", advice)
     return None
 
 

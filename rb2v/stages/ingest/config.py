@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from rb2v.choices import Category
+from rb2v.choices import Category, ScreenColor
 from rb2v.configuration import OPTIONS_SOURCE, config
 from rb2v.errors import InputError
 
@@ -25,7 +25,9 @@ class IngestConfig:
     subject: str | None = None
     """Who or what is filmed in all of them; needed for faces and hands. Edit take.yaml for others."""
     green_screen: bool = False
-    """The takes were filmed before a green screen."""
+    """The takes were filmed before a green screen, or a blue one."""
+    screen: ScreenColor = "auto"
+    """Its color, where it shall not be found in the frames."""
     link: bool = False
     """Link to the videos where they are, in place of copying them."""
     keep_refused: bool = False

@@ -121,6 +121,8 @@ def _lay_down(root: Path, take: PlannedTake, config: IngestConfig, count: Callab
         "subject": config.subject or take.name,
         "green_screen": config.green_screen,
     }
+    if config.screen != "auto":
+        description["screen"] = config.screen
     capture_fps = {camera: fps for camera in CAMERAS if (fps := config.capture_fps_of(camera)) is not None}
     if capture_fps:
         description["capture_fps"] = capture_fps

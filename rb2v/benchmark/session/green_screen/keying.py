@@ -20,6 +20,7 @@ from rb2v.core.color import encode, to_linear
 from rb2v.core.compositing import blur_residual_psnr, composite
 from rb2v.core.metrics import alpha_errors, psnr, screen_hue_share
 from rb2v.errors import InputError
+from rb2v.interpolation.dense_flow import Flow, estimate_dis
 from rb2v.io.aligned import AlignedSample, AlignedTakeReader
 from rb2v.matting import Matte, fit_to_take, make_matting_method
 from rb2v.shards import ShardReader, manifest_path, sha256_of
@@ -39,6 +40,9 @@ REGION_ALPHA = 0.02
 
 REGION_MARGIN_PX = 2
 """Around that, where a fringe would be."""
+
+BAND_PX = 5
+"""How far the band around the foreground's edge reaches, in which composites are compared once more."""
 
 _N_SHOWN = 2  # samples of a take, the worst first
 
@@ -83,6 +87,9 @@ class TakeKeying:
     """The least PSNR over any background, of every frame that was keyed to judge it, accepted or not."""
     rejected_percent: float
     """Share of the frames that nothing else speaks against which were rejected for their mattes."""
+    flicker: float | None
+    """Mean absolute change of alpha along the motion between two sharp frames, over that of the true alpha; None
+    without a truth, or where the true one does not change."""
     fringe_percents: tuple[float | None, float | None]
     """Share of pixels near edges with the screen's hue, over gray, by the matting method and by the plain key. Edges
     are the true ones, or else the matting method's; None where there are none."""
@@ -186,6 +193,7 @@ def measure_take(
         all_residuals_db=tuple(take.stored_psnr(index) for index in take.kept),
         all_bounds_db=tuple(f.composite_psnr for f in take.judged if not math.isnan(f.composite_psnr)),
         rejected_percent=100 * float(np.mean([not frame.accepted for frame in take.judged])),
+        flicker=_mean([sample.flicker for sample in samples]),
         fringe_percents=(_percent(fringes[0]), _percent(fringes[1])),
         sheet=tuple(sheet),
     )
@@ -199,6 +207,7 @@ class _Measured:
     fidelity: Mapping[tuple[str, str], Sequence[float]]
     fringes: Sequence[tuple[float, float]]
     """By the matting method, and by the plain key."""
+    flicker: float
     aligned_residual_db: float
     residual_db: float
     gallery: Gallery | None
@@ -278,7 +287,7 @@ class _Take:
         errors: dict[tuple[str, str], list[dict[str, float]]] = {}
         fidelity: dict[tuple[str, str], list[float]] = {}
         fringes: list[tuple[float, float]] = []
-        gallery = None
+        gallery, flicker = None, math.nan
         truths = self._render(frame, ks)
         if self._matting is None:
             for kind in (kind for kind, true in zip(("sharp", "blurry"), truths[-2:], strict=True) if true is not None):
@@ -293,6 +302,7 @@ class _Take:
                 *(View(f"x{k}", "sharp", kept.sharp[k], matte) for k, matte in zip(ks, mattes, strict=True)),
                 View("y", "blurry", kept.blurry, blurry),
             ]
+            flicker = self._measure_flicker(sharp.alpha, frame, ks[1])
             in_shards = [*(stored.sharp[k] for k in ks), stored.blurry]
             for view, held, true in zip(views, in_shards, truths, strict=True):
                 if self._screen is not None:
@@ -305,6 +315,7 @@ class _Take:
             errors,
             fidelity,
             fringes,
+            flicker,
             _blur_residual(sample, self._response),
             _blur_residual(AlignedSample(stored.blurry, stored.sharp), self._response),
             gallery,
@@ -351,11 +362,51 @@ class _Take:
             return
         found.append(psnr(stored[region], truth[region]))
         keyed_plainly = compositor.lay(plain_matte, background)
+        self._measure_gaps(view, stored, true, background, fidelity)
         for what, value in (
             ("aligned", psnr(view.image[as_aligned], true.picture[as_aligned])),
             (PLAIN, psnr(keyed_plainly[region], truth[region])),
         ):
             fidelity.setdefault((what, view.kind), []).append(value)
+
+    def _measure_gaps(
+        self,
+        view: View,
+        stored: Frame,
+        true: _True,
+        background: NDArray[np.float32],
+        fidelity: dict[tuple[str, str], list[float]],
+    ) -> None:
+        """Compare a composite with what the same frame gives with the true alpha and all other light told apart."""
+        compositor = self._compositor
+        assert compositor is not None
+        # All that the true frame shows beyond the foreground is taken off: what is left is the frame's own error.
+        error = to_linear(view.image, self._response) - to_linear(true.picture, self._response)
+        light = np.clip(compositor.cut(true.matte.premultiplied_linear) + error, 0, true.alpha[..., None])
+        best = compositor.lay(Matte(true.alpha, np.asarray(light, dtype=np.float32)), background)
+        truth = compositor.lay(true.matte, background)
+        size = truth.shape[1::-1]
+        for what, region in (
+            ("gap", _foreground_region(true.alpha, size)),
+            ("gap at edges", _edge_region(true.alpha, size)),
+        ):
+            if region.any():
+                gap = psnr(best[region], truth[region]) - psnr(stored[region], truth[region])
+                fidelity.setdefault((what, view.kind), []).append(gap)
+
+    def _measure_flicker(self, alpha: NDArray[np.float32], frame: AlignedFrame, k: int) -> float:
+        """Return how much alpha changes along the motion from a sharp frame to the next, over the true alpha's."""
+        if self._renderer is None or k + 1 >= len(alpha):
+            return math.nan
+        positions = (frame.position + k, frame.position + k + 1)
+        mattes = [self._renderer.sharp_matte(position, self._camera) for position in positions]
+        pictures = [self._renderer.sharp(position, self._camera) for position in positions]
+        first, second = (self._cut(matte, image) for matte, image in zip(mattes, pictures, strict=True))
+        if first is None or second is None:
+            return math.nan
+        flow = estimate_dis(first.picture, second.picture)
+        true = _change_along(first.alpha, second.alpha, flow)
+        return _change_along(alpha[k], alpha[k + 1], flow) / true if true > 0 else math.nan
 
     def _measure_fringe(self, view: View, true: _True | None, screen_rgb: Frame) -> tuple[float, float]:
         matte = view.matte
@@ -397,6 +448,22 @@ def _foreground_region(alpha: NDArray[np.float32], size: tuple[int, ...]) -> NDA
         alpha = np.asarray(cv2.resize(alpha, (size[0], size[1]), interpolation=cv2.INTER_AREA), dtype=np.float32)
     reach = 2 * REGION_MARGIN_PX + 1
     return cv2.dilate((alpha > REGION_ALPHA).astype(np.uint8), np.ones((reach, reach), np.uint8)).astype(bool)
+
+
+def _edge_region(alpha: NDArray[np.float32], size: tuple[int, ...]) -> NDArray[np.bool_]:
+    if alpha.shape != size[::-1]:
+        alpha = np.asarray(cv2.resize(alpha, (size[0], size[1]), interpolation=cv2.INTER_AREA), dtype=np.float32)
+    edge = ((alpha > REGION_ALPHA) & (alpha < 1 - REGION_ALPHA)).astype(np.uint8)
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * BAND_PX + 1,) * 2)
+    return cv2.dilate(edge, disc).astype(bool)
+
+
+def _change_along(first: NDArray[np.float32], second: NDArray[np.float32], flow: Flow) -> float:
+    """Return the mean absolute difference of an image and the next, fetched from where the flow leads."""
+    height, width = first.shape
+    x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
+    there = cv2.remap(second, x + flow[..., 0], y + flow[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return float(np.abs(there - first).mean())
 
 
 def _blur_residual(sample: AlignedSample, response: CameraResponse) -> float:
