@@ -46,7 +46,17 @@ GuidedBackboneName = Literal["zhong", "zhong_small"]
 """Backbones that motion guidance can be fed to."""
 PredictorName = Literal["categorical", "cvae_gan"]
 """Keys of `rb2v.blur2vid.predictor.networks.PREDICTORS`."""
-DeblurMethodName = Literal["naive", "naive_hypercut", "order_invariant", "hypercut", "label", "best_direction"]
+DeblurMethodName = Literal[
+    "naive",
+    "naive_hypercut",
+    "order_invariant",
+    "hypercut",
+    "window_4",
+    "window_4_hypercut",
+    "window_16",
+    "label",
+    "best_direction",
+]
 """Keys of `rb2v.benchmark.suites.deblur.METHODS`."""
 LayoutName = Literal["hypercut", "webdataset", "datasets", "baist"]
 """Keys of `rb2v.shards.exchange.LAYOUTS`."""

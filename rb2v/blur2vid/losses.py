@@ -11,11 +11,14 @@ References
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from rb2v.blur2vid.config import MAX_APART_PX
 from rb2v.hypercut.networks import OrderNetwork
 from rb2v.hypercut.pair_order import sequence_pairs
 
@@ -37,8 +40,11 @@ def charbonnier(estimate: Tensor, truth: Tensor) -> Tensor:
     (B, T) tensor of float32
         Mean over pixels and colors.
     """
-    difference = estimate.float() - truth.float()
-    return (torch.sqrt(difference.square() + EPSILON**2) - EPSILON).mean(dim=(2, 3, 4))
+    return _distances(estimate.float() - truth.float()).mean(dim=(2, 3, 4))
+
+
+def _distances(differences: Tensor) -> Tensor:
+    return torch.sqrt(differences.square() + EPSILON**2) - EPSILON
 
 
 def naive(estimate: Tensor, truth: Tensor) -> Tensor:
@@ -56,34 +62,114 @@ def naive(estimate: Tensor, truth: Tensor) -> Tensor:
     return charbonnier(estimate, truth).mean(dim=1)
 
 
-def order_invariant(estimate: Tensor, truth: Tensor) -> Tensor:
-    """Compare sum and difference of every pair, which are the same in both directions: eq. (3), and the center frame.
+@dataclass(frozen=True)
+class Windows:
+    """Parts of a sequence of which each chooses its direction; see `order_invariant`."""
 
-    As in the authors' code the difference is an absolute one of every value; the equation as printed is least where the
-    frames of a pair are equal. Every value of a pair may so choose its direction by itself.
+    side_px: int | None = 1
+    """Side of square windows in pixels, up to 8 or even; 1: every single value; None: the whole frame."""
+    shared: bool = True
+    """Whether all pairs of a window choose together; single values do not."""
+    shift_px: tuple[int, int] = (0, 0)
+    """Rows and columns by which the grid is moved, less than `stride_px`."""
+
+    @property
+    def stride_px(self) -> int:
+        """Pixels from one window to the next: wide ones overlap by half, so that neighbors agree."""
+        side = self.side_px or 1
+        return side if side <= MAX_APART_PX else side // 2
+
+    def shifted(self, seed: int, step: int) -> Windows:
+        """Return the same windows on a grid that is moved at random; depends on nothing but its arguments."""
+        if self.side_px is None or self.side_px == 1:
+            return self
+        row, column = np.random.default_rng((seed, step)).integers(0, self.stride_px, 2).tolist()
+        return replace(self, shift_px=(row, column))
+
+    def least(self, ahead: Tensor, back: Tensor) -> Tensor:
+        """Return the distances of the direction that each window chooses.
+
+        Parameters
+        ----------
+        ahead, back : (B, P, 3, H, W) tensor of float32
+            Distances of the pairs of sequences in either direction, value by value.
+
+        Returns
+        -------
+        (B,) tensor of float32
+            Sum over the pairs, mean over pixels and colors.
+        """
+        if self.side_px == 1:
+            return torch.minimum(ahead, back).mean(dim=(2, 3, 4)).sum(dim=1)
+        both = torch.stack([ahead, back]).mean(dim=3)
+        if self.shared:
+            both = both.sum(dim=2, keepdim=True)
+        means = both.mean(dim=(3, 4), keepdim=True) if self.side_px is None else self._means(both)
+        return means.amin(dim=0).sum(dim=(1, 2, 3))
+
+    def _means(self, maps: Tensor) -> Tensor:
+        """Return what the windows of maps, (2, B, p, H, W), add to the maps' means; those at an edge are cut there."""
+        side, stride = self.side_px or 1, self.stride_px
+        pads = []
+        for length, shift in zip(maps.shape[-2:], self.shift_px, strict=True):
+            before = side - stride + shift
+            last = (length - 1 + before) // stride * stride  # where the last window begins
+            pads.append((before, last + side - before - length))
+        (top, bottom), (left, right) = pads
+        padded = F.pad(maps.flatten(0, 2)[:, None], (left, right, top, bottom))
+        sums = F.avg_pool2d(padded, side, stride, divisor_override=1)
+        # Every pixel lies in as many windows.
+        n_covered = (side // stride) ** 2 * maps.shape[-1] * maps.shape[-2]
+        return sums.reshape(*maps.shape[:3], *sums.shape[-2:]) / n_covered
+
+
+VALUES, WHOLE = Windows(1), Windows(None)
+"""The ends of the family: every single value chooses a direction, and the whole sequence does."""
+
+
+def order_invariant(estimate: Tensor, truth: Tensor, windows: Windows = VALUES) -> Tensor:
+    """Compare the pairs with the true ones in the direction that each window chooses, and the center frame.
+
+    With ``a, b`` a value of a pair and ``x, y`` the true one, eq. (3) compares ``a + b`` with ``x + y`` and
+    ``|a - b|`` with ``|x - y|``, which are the same in both directions. (As in the authors' code the difference is an
+    absolute one of every value; the equation as printed is least where the frames of a pair are equal.) That is a
+    choice of direction by every single value: for values in [0, 1]
+
+    - in squares, ``(|a + b| - |x + y|)^2 + (|a - b| - |x - y|)^2`` is twice the lesser of
+      ``(a - x)^2 + (b - y)^2`` and ``(a - y)^2 + (b - x)^2``;
+    - in absolute values, the sum of both is twice the larger of ``|a - x|`` and ``|b - y|`` in the better direction.
+
+    So windows of one value are eq. (3) as published, of sums and differences. Larger windows compare frames, and choose
+    the direction of least mean distance; with the whole frame this is `best_direction`.
 
     Parameters
     ----------
     estimate, truth : (B, N + 1, 3, H, W) tensor of float
-        RGB in [0, 1]; elsewhere the absolute sum would admit negatives.
+        RGB in [0, 1].
+    windows : Windows
+        What chooses a direction; by default eq. (3).
 
     Returns
     -------
     (B,) tensor of float32
         Mean over the frames: a pair's two distances stand for its two frames.
     """
-    (ours_a, ours_b), (a, b) = sequence_pairs(estimate), sequence_pairs(truth)
-    sums, differences = (
-        charbonnier((ours_a + ours_b).abs(), (a + b).abs()),
-        charbonnier((ours_a - ours_b).abs(), (a - b).abs()),
-    )
+    (ours_a, ours_b), (a, b) = sequence_pairs(estimate.float()), sequence_pairs(truth.float())
+    if windows.side_px == 1:
+        sums, ours, true = _distances((ours_a + ours_b) - (a + b)), ours_a - ours_b, a - b
+        ahead, back = sums + _distances(ours - true), sums + _distances(ours + true)
+    else:
+        ahead = _distances(ours_a - a) + _distances(ours_b - b)
+        back = _distances(ours_a - b) + _distances(ours_b - a)
     middle = slice(estimate.shape[1] // 2, estimate.shape[1] // 2 + 1)
     center = charbonnier(estimate[:, middle], truth[:, middle])
-    return (sums + differences).sum(dim=1).add(center.sum(dim=1)) / estimate.shape[1]
+    return windows.least(ahead, back).add(center.sum(dim=1)) / estimate.shape[1]
 
 
 def best_direction(estimate: Tensor, truth: Tensor) -> Tensor:
     """Compare the whole sequence with the true one or its reversal, whichever is nearer.
+
+    It is `order_invariant` where the whole frame is one window.
 
     Parameters
     ----------
@@ -94,7 +180,7 @@ def best_direction(estimate: Tensor, truth: Tensor) -> Tensor:
     -------
     (B,) tensor of float32
     """
-    return torch.minimum(naive(estimate, truth), naive(estimate, truth.flip(1)))
+    return order_invariant(estimate, truth, WHOLE)
 
 
 LOSSES: Mapping[str, Loss] = {

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -22,7 +23,7 @@ from rb2v.blur2vid.checkpoint import (
     load_backbone,
     save_backbone,
 )
-from rb2v.blur2vid.config import LABEL_LOSS, NO_REGULARIZER, TrainBlur2VidConfig
+from rb2v.blur2vid.config import INVARIANT_LOSS, LABEL_LOSS, NO_REGULARIZER, TrainBlur2VidConfig
 from rb2v.blur2vid.evaluate import (
     RECORDED_COLUMN,
     SAMPLES_NAME,
@@ -33,7 +34,7 @@ from rb2v.blur2vid.evaluate import (
     score_samples,
 )
 from rb2v.blur2vid.guidance import Regularizer
-from rb2v.blur2vid.losses import LOSSES, charbonnier
+from rb2v.blur2vid.losses import LOSSES, Windows, charbonnier, order_invariant
 from rb2v.choices import GuidedBackboneName
 from rb2v.device import check_torch_device, torch_device_of, training_threads
 from rb2v.errors import InputError, require_file
@@ -291,16 +292,20 @@ class _Training:
         if pretrains:
             distance, penalty = charbonnier(stages[0], sharp).mean(), zero
         else:
-            distance, penalty = self._distance(stages, sharp, order), zero
+            distance, penalty = self._distance(stages, sharp, order, step), zero
             if self._regularizer is not None:
                 penalty = self._penalty(self._regularizer, stages[-1], order)
         loss = distance + self._config.alpha * penalty
         terms = {"distance": distance, "regularizer": penalty}
         return optimizer_step(self._fabric, self._ranks, network, optimizer, loss, terms)
 
-    def _distance(self, stages: Tensor, sharp: Tensor, order: Tensor) -> Tensor:
+    def _distance(self, stages: Tensor, sharp: Tensor, order: Tensor, step: int) -> Tensor:
         """Return the loss, the mean over the stages."""
-        losses = torch.stack([LOSSES[self._config.loss](frames, sharp) for frames in stages]).mean(dim=0)
+        loss = LOSSES[self._config.loss]
+        if self._config.loss == INVARIANT_LOSS:
+            windows = Windows(self._config.window_px, self._config.shared_windows)
+            loss = partial(order_invariant, windows=windows.shifted(self._config.seed, step))
+        losses = torch.stack([loss(frames, sharp) for frames in stages]).mean(dim=0)
         # A sequence without an order does not tell which way round it is right.
         return (losses * (order != 0)).mean() if self._config.loss == LABEL_LOSS else losses.mean()
 

@@ -25,7 +25,7 @@ app, command = make_command(
 @OptionsOf(
     TrainBlur2VidConfig,
     {
-        METHOD: ("backbone", "loss", "regularizer", "alpha"),
+        METHOD: ("backbone", "loss", "window_px", "shared_windows", "regularizer", "alpha"),
         "Training": ("steps", "pretrain_steps", "batch_size", "image_size", "lr", "augment"),
         EXECUTION: ("seed",),
     },

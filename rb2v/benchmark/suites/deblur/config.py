@@ -24,6 +24,8 @@ class Method:
     label: str
     loss: str
     regularizer: str = NO_REGULARIZER
+    window_px: int | None = None
+    """Side of the windows of an order-invariant loss; None for eq. (3)."""
 
 
 METHODS: Mapping[str, Method] = MappingProxyType(
@@ -32,6 +34,9 @@ METHODS: Mapping[str, Method] = MappingProxyType(
         "naive_hypercut": Method("naive + HyperCUT", "naive", "softplus"),
         "order_invariant": Method("order-invariant (eq. 3)", "order_invariant"),
         "hypercut": Method("order-invariant + HyperCUT (eq. 8)", "order_invariant", "softplus"),
+        "window_4": Method("windows of 4 px", "order_invariant", window_px=4),
+        "window_4_hypercut": Method("windows of 4 px + HyperCUT", "order_invariant", "softplus", 4),
+        "window_16": Method("windows of 16 px", "order_invariant", window_px=16),
         "label": Method("label: turned by HyperCUT's order", "label"),
         "best_direction": Method("best direction", "best_direction"),
     }

@@ -90,6 +90,7 @@ def training_config(cell: NetworkCell, config: DeblurSuiteConfig) -> TrainBlur2V
     return recommend(
         cell.backbone,
         loss=method.loss,
+        window_px=method.window_px,
         regularizer=method.regularizer,
         alpha=cell.alpha,
         image_size=None if cell.toy else config.image_size,

@@ -34,6 +34,7 @@ from rb2v.benchmark.suites.suite import ShardsSuite, TableRows
 from rb2v.blur2vid import train
 from rb2v.blur2vid.checkpoint import CHECKPOINT_NAME
 from rb2v.blur2vid.evaluate import (
+    ORDER_COLUMN,
     SAMPLES_NAME,
     TRIVIAL,
     check_measurable,
@@ -44,10 +45,13 @@ from rb2v.blur2vid.evaluate import (
 from rb2v.blur2vid.train import TrainBlur2VidConfig, make_dataset
 from rb2v.device import Device, one_torch_thread
 from rb2v.errors import InputError
+from rb2v.hypercut import labels as order_labels
 from rb2v.hypercut import train as order_training
 from rb2v.hypercut.checkpoint import digest_order_network, load_order_network
+from rb2v.hypercut.train import LABELS_NAME
 from rb2v.progress import Progress
 from rb2v.shards import ShardReader
+from rb2v.shards.labels import read_orders
 from rb2v.shards.layout import MARK_NAME
 from rb2v.simulator.config import SequencesConfig
 from rb2v.stages import simulate_shards
@@ -108,7 +112,9 @@ class DeblurSuite(ShardsSuite[DeblurCell]):
         }
 
     def prepare(self, out_dir: Path) -> None:
-        """Write the toy's data set."""
+        """Write the toy's data set, and the orders of a network that was given."""
+        if self.order_run is not None:
+            order_labels.run(self.shards_dir, self.order_run, out_dir / LABELS_NAME, splits=("test",), device="cpu")
         if self.config.toy_steps:
             sizes = {"train": self.config.toy_train, "test": self.config.toy_test, "size": TOY_SIZE_PX}
             simulate_shards.run(out_dir / TOY_NAME, SequencesConfig(motion="blocks", **sizes))
@@ -166,12 +172,28 @@ class DeblurSuite(ShardsSuite[DeblurCell]):
 
     def _read(self, out_dir: Path, cells: Sequence[NetworkCell]) -> list[pd.DataFrame]:
         """Return the measurements of runs, of recorded frames alone where that is asked for; the toy has no others."""
-        paths = {self.place(out_dir, cell) / SAMPLES_NAME: cell for cell in cells}
-        tables = {path: read_samples(path) for path in paths}
-        return [
-            keep_recorded(table, path) if self.config.recorded_only and not paths[path].toy else table
-            for path, table in tables.items()
-        ]
+        tables = []
+        for cell in cells:
+            path = self.place(out_dir, cell) / SAMPLES_NAME
+            table = read_samples(path)
+            if self.config.recorded_only and not cell.toy:
+                table = keep_recorded(table, path)
+            labels = self._labels(out_dir, toy=cell.toy)
+            tables.append(table if labels is None else self._add_orders(table, labels, out_dir, toy=cell.toy))
+        return tables
+
+    def _labels(self, out_dir: Path, *, toy: bool) -> Path | None:
+        """Return the orders that the order network gives the true sequences, if there is one."""
+        if self.order_run is not None and not toy:
+            return out_dir / LABELS_NAME if (out_dir / LABELS_NAME).exists() else None
+        path = self.place(out_dir, OrderNetworkCell(toy)) / LABELS_NAME
+        return path if path.exists() else None
+
+    def _add_orders(self, table: pd.DataFrame, labels: Path, out_dir: Path, *, toy: bool) -> pd.DataFrame:
+        """Return measurements with the order that the order network gives the true sequence of each."""
+        reader = ShardReader(out_dir / TOY_NAME, "test") if toy else self.reader
+        orders = reader.table[["take", "blurry_index"]].assign(**{ORDER_COLUMN: read_orders(labels, reader)})
+        return table.drop(columns=ORDER_COLUMN, errors="ignore").merge(orders, how="left")
 
     def _report_methods(self, out_dir: Path) -> tuple[Section, Section]:
         tables: dict[tuple[str, str], list[pd.DataFrame]] = {}
@@ -266,7 +288,14 @@ class DeblurSuite(ShardsSuite[DeblurCell]):
         values = {row["metric"]: row["value"] for row in document["scores"]}
         names = [metric.removesuffix(".ppsnr_seq.mean") for metric in values if metric.endswith(".ppsnr_seq.mean")]
         border = deblur_sections.BORDER
-        columns = {"pPSNR": "ppsnr_seq", "border": border, "direction": "direction_agreement", "motion": "amplitude"}
+        columns = {
+            "pPSNR": "ppsnr_seq",
+            "border": border,
+            "direction": "direction_agreement",
+            "motion": "amplitude",
+            "corr.": "correlation",
+            "2x2": "survival",
+        }
         rows = []
         for name in names:
             found = (values.get(f"{name}.{metric}.mean") for metric in columns.values())
