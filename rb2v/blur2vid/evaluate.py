@@ -408,8 +408,9 @@ def score_samples(samples: pd.DataFrame, *, n_resamples: int = 1000, seed: int =
         to the true ones in one and the same direction; ``survival`` and ``true_survival`` as `measure_difference`
         returns them, and ``correlation`` in the direction that the sequence chooses; ``follows_order``, where samples
         have an order, the share that is nearer to the true sequence as the order network turns it; and ``one_sign``,
-        the largest share of differing pixels with one sign of any color and place among 2x2 pixels. ``frames`` holds
-        ``psnr`` of every frame with the direction chosen by the whole sequence. ``intervals`` holds ``[low, high]`` of each figure by name.
+        the largest share of differing pixels with one sign of any color and place among 2x2 pixels.
+        ``frames`` holds ``psnr`` of every frame with the direction chosen by the whole sequence. ``intervals`` holds
+        ``[low, high]`` of each figure by name.
     """
     result: dict[str, dict[str, Any]] = {}
     if not len(samples):
