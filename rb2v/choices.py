@@ -36,7 +36,7 @@ OrderLossName = Literal["agreement", "product", "upstream"]
 """Keys of `rb2v.hypercut.losses.LOSSES`."""
 BackboneName = Literal["jin", "unet", "purohit", "purohit_oracle", "zhong", "zhong_small"]
 """Keys of `rb2v.blur2vid.backbones.BACKBONES`."""
-SequenceLossName = Literal["naive", "order_invariant", "label", "best_direction"]
+SequenceLossName = Literal["naive", "order_invariant", "label", "region_label", "best_direction"]
 """Keys of `rb2v.blur2vid.losses.LOSSES`."""
 RegularizerName = Literal["none", "softplus", "linear"]
 """``none``, and the keys of `rb2v.blur2vid.losses.REGULARIZERS`."""
@@ -55,6 +55,8 @@ DeblurMethodName = Literal[
     "window_4_hypercut",
     "window_16",
     "label",
+    "regions_true",
+    "regions_flow",
     "best_direction",
 ]
 """Keys of `rb2v.benchmark.suites.deblur.METHODS`."""

@@ -24,6 +24,7 @@ from rb2v.errors import InputError
 NO_REGULARIZER: Final = "none"
 LABEL_LOSS = "label"
 INVARIANT_LOSS = "order_invariant"
+REGION_LOSS = "region_label"
 MAX_APART_PX = 8
 """Side of the largest windows of a loss that do not overlap, in pixels; wider ones overlap by half."""
 TILE_PX = 512
@@ -45,7 +46,8 @@ class TrainBlur2VidConfig:
     backbone: BackboneName = "unet"
     """Network; purohit_oracle is fed the true center frame, zhong and zhong_small motion guidance."""
     loss: SequenceLossName = "best_direction"
-    """Loss: naive (eq. 4), order_invariant (eq. 3), label (naive on labeled sequences) or best_direction."""
+    """Loss: naive (eq. 4), order_invariant (eq. 3), best_direction, or naive on what was turned: label turns sequences
+    by an order network, region_label every region so that it moves right by its guidance."""
     window_px: SidePx = 1
     """Side of the windows in which order_invariant chooses a direction, in px, up to 8 or even; 1: every value."""
     shared_windows: bool = True

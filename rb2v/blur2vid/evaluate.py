@@ -48,6 +48,8 @@ MEASURES: Mapping[str, int] = {"psnr": 1, "ssim": 1, "lpips": -1}
 """What is measured of every frame in both directions, and whether more of it is better (+1) or worse (-1)."""
 DIFFERENCES = ("survival", "true_survival", "correlation")
 """What is measured of the difference of the first and the last frame."""
+REGION_FIGURES = ("psnr_with", "psnr_against", "psnr_objects")
+"""Figures of `rb2v.blur2vid.regions`, where it measured them."""
 SIGN_PREFIX = "brighter_"
 """Of the columns that tell the signs of that difference, one for each color and place among 2x2 pixels."""
 ORDER_COLUMN = "order"
@@ -406,11 +408,11 @@ def score_samples(samples: pd.DataFrame, *, n_resamples: int = 1000, seed: int =
         frames, and ``*_border`` over the first and the last; SSIM and LPIPS alike, where the smaller LPIPS is chosen;
         ``reblur_psnr`` in dB; ``amplitude``; ``direction_agreement``, the share of samples whose pairs all are nearer
         to the true ones in one and the same direction; ``survival`` and ``true_survival`` as `measure_difference`
-        returns them, and ``correlation`` in the direction that the sequence chooses; ``follows_order``, where samples
-        have an order, the share that is nearer to the true sequence as the order network turns it; and ``one_sign``,
-        the largest share of differing pixels with one sign of any color and place among 2x2 pixels.
-        ``frames`` holds ``psnr`` of every frame with the direction chosen by the whole sequence. ``intervals`` holds
-        ``[low, high]`` of each figure by name.
+        returns them, and ``correlation`` in the direction that the sequence chooses; what `rb2v.blur2vid.regions`
+        measured, where it did; ``follows_order``, where samples have an order, the share that is nearer to the true
+        sequence as the order network turns it; and ``one_sign``, the largest share of differing pixels with one sign
+        of any color and place among 2x2 pixels. ``frames`` holds ``psnr`` of every frame with the direction chosen by
+        the whole sequence. ``intervals`` holds ``[low, high]`` of each figure by name.
     """
     result: dict[str, dict[str, Any]] = {}
     if not len(samples):
@@ -463,6 +465,9 @@ def figures_of_samples(rows: pd.DataFrame) -> dict[str, NDArray[np.float64]]:
             figures[name] = rows[name].to_numpy(np.float64)
     if "correlation" in figures:
         figures["correlation"] = figures["correlation"] * np.where(side < 0, -1, 1)
+    for name in REGION_FIGURES:
+        if name in rows:
+            figures[name] = rows[name].to_numpy(np.float64)
     if ORDER_COLUMN in rows:
         order = rows[ORDER_COLUMN].to_numpy(np.float64)
         figures["follows_order"] = np.where(order * side == 0, np.nan, order == side)

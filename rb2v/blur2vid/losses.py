@@ -187,9 +187,38 @@ LOSSES: Mapping[str, Loss] = {
     "naive": naive,
     "order_invariant": order_invariant,
     "label": naive,
+    "region_label": naive,
     "best_direction": best_direction,
 }
-"""Losses by name. ``label`` is ``naive`` on sequences that were turned to the preferred side of the hyperplane."""
+"""Losses by name. ``label`` is ``naive`` on sequences that were turned to the preferred side of the hyperplane,
+``region_label`` on sequences of which every region was turned; see `turn_regions`."""
+
+_SPREAD_PX = (
+    9  # side of the squares over which directions spread: half of it is as far as most objects move from half-way
+)
+
+
+def turn_regions(frames: Tensor, sides: Tensor) -> Tensor:
+    """Turn every region of sequences by its own direction, all pairs alike.
+
+    A direction spreads to what is near and has none, so that it holds all along an object's way; where two meet, they
+    are blended. Frames without any stay as they are.
+
+    Parameters
+    ----------
+    frames : (B, N + 1, 3, H, W) tensor of float
+        Sequences.
+    sides : (B, H, W) tensor of float
+        Above 0 where a region is to stay as it is, below 0 where it is to run backward, 0 where it has no direction.
+
+    Returns
+    -------
+    (B, N + 1, 3, H, W) tensor of float
+    """
+    signs = sides.sign()[:, None]
+    sums, counts = (F.avg_pool2d(maps, _SPREAD_PX, 1, _SPREAD_PX // 2) for maps in (signs, signs.abs()))
+    kept = torch.where(counts > 0, (1 + sums / counts.clamp(min=1e-6)) / 2, 1.0)[:, :, None]
+    return kept * frames + (1 - kept) * frames.flip(1)
 
 
 REGULARIZERS: Mapping[str, Callable[[Tensor], Tensor]] = {

@@ -43,7 +43,10 @@ def train_blur2vid(
     ] = None,
     guidance: Annotated[
         Path | None,
-        files("Table that 'rb2v guidance' wrote, for zhong and zhong_small; without it they are given none."),
+        files(
+            "Table that 'rb2v guidance' wrote, for zhong and zhong_small, which are given none without it, and for the "
+            "loss region_label."
+        ),
     ] = None,
     crop_size: Annotated[
         int | None,

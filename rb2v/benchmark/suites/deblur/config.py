@@ -26,7 +26,11 @@ class Method:
     regularizer: str = NO_REGULARIZER
     window_px: int | None = None
     """Side of the windows of an order-invariant loss; None for eq. (3)."""
+    regions: str | None = None
+    """What every region is turned by: its true displacement, or DIS flow."""
 
+
+TRUE_MOTION, DIS_FLOW = "true", "dis"
 
 METHODS: Mapping[str, Method] = MappingProxyType(
     {
@@ -38,10 +42,16 @@ METHODS: Mapping[str, Method] = MappingProxyType(
         "window_4_hypercut": Method("windows of 4 px + HyperCUT", "order_invariant", "softplus", 4),
         "window_16": Method("windows of 16 px", "order_invariant", window_px=16),
         "label": Method("label: turned by HyperCUT's order", "label"),
+        "regions_true": Method("regions turned by their true motion", "region_label", regions=TRUE_MOTION),
+        "regions_flow": Method("regions turned by DIS flow", "region_label", regions=DIS_FLOW),
         "best_direction": Method("best direction", "best_direction"),
     }
 )
 """Methods by name, as the tables list them."""
+USUAL_METHODS: tuple[DeblurMethodName, ...] = tuple(
+    name for name in get_args(DeblurMethodName) if METHODS[name].regions is None
+)
+"""Those that every data set suits."""
 BASELINE, REGULARIZED = "order_invariant", "hypercut"
 """The method without and with the regularizer whose weight Table 6 varies."""
 
@@ -66,7 +76,7 @@ class DeblurSuiteConfig:
     """Sequences per step."""
     steps: Count
     """Training steps of every run; by default the preset's."""
-    methods: Annotated[tuple[DeblurMethodName, ...], Field(min_length=1)] = get_args(DeblurMethodName)
+    methods: Annotated[tuple[DeblurMethodName, ...], Field(min_length=1)] = USUAL_METHODS
     """Keys of ``METHODS``."""
     seeds: Annotated[int, Field(ge=1, le=MAX_SEEDS)] = 3
     """Runs of each backbone and method; their seeds are 0, 1, ..."""

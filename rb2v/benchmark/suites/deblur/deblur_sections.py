@@ -29,6 +29,9 @@ COLUMNS: Mapping[str, tuple[str, str, int]] = {
     "survival": ("2x2 survival", "", 2),
     "true_survival": ("of the truth", "", 2),
     "one_sign": ("one sign", "", 2),
+    "psnr_with": ("with most", "dB", 2),
+    "psnr_against": ("against most", "dB", 2),
+    "psnr_objects": ("objects", "dB", 2),
     "follows_order": ("follows order", "", 2),
 }
 """Header, unit and decimals of the figures in the tables."""
@@ -76,7 +79,9 @@ def report_methods(estimators: Sequence[Estimator], gains: Sequence[Gain]) -> Se
         "is static. Of the difference of the first and last frame: its correlation with the true one; the share of its "
         "energy that is left after 2x2 pixels were averaged, beside that of the truth; and the largest share of pixels "
         "with one sign, of any color and place among 2x2 pixels: next to 1 for a checkerboard. follows order: "
-        "sequences that run the way the order network prefers for the true one. Below: the blurry image, and the mean "
+        "sequences that run the way the order network prefers for the true one. with most, against most, objects: the "
+        "first and last frame where something moves, of what moves with or against the mean motion and of every "
+        "object, each in its own better direction. Below: the blurry image, and the mean "
         "of the true frames, each shown seven times."
     )
     methods = make_table(caption, header, lines, n_text_columns=2, grouped=True)

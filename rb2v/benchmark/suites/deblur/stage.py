@@ -13,7 +13,7 @@ import pandas as pd
 
 from rb2v.benchmark.report.page import Gallery, Section
 from rb2v.benchmark.suites.deblur import deblur_sections, strips
-from rb2v.benchmark.suites.deblur.config import BASELINE, METHODS, DeblurSuiteConfig
+from rb2v.benchmark.suites.deblur.config import BASELINE, METHODS, TRUE_MOTION, DeblurSuiteConfig
 from rb2v.benchmark.suites.deblur.deblur_figures import Estimator, gain, over_seeds
 from rb2v.benchmark.suites.deblur.deblur_grid import (
     TOY_BACKBONE,
@@ -32,7 +32,7 @@ from rb2v.benchmark.suites.deblur.deblur_grid import (
 from rb2v.benchmark.suites.figures import read_seconds
 from rb2v.benchmark.suites.suite import ShardsSuite, TableRows
 from rb2v.blur2vid import train
-from rb2v.blur2vid.checkpoint import CHECKPOINT_NAME
+from rb2v.blur2vid.checkpoint import CHECKPOINT_NAME, load_backbone
 from rb2v.blur2vid.evaluate import (
     ORDER_COLUMN,
     SAMPLES_NAME,
@@ -42,6 +42,7 @@ from rb2v.blur2vid.evaluate import (
     read_sample,
     read_samples,
 )
+from rb2v.blur2vid.regions import REGIONS_NAME, measure_all, read_regions
 from rb2v.blur2vid.train import TrainBlur2VidConfig, make_dataset
 from rb2v.device import Device, one_torch_thread
 from rb2v.errors import InputError
@@ -51,10 +52,12 @@ from rb2v.hypercut.checkpoint import digest_order_network, load_order_network
 from rb2v.hypercut.train import LABELS_NAME
 from rb2v.progress import Progress
 from rb2v.shards import ShardReader
+from rb2v.shards.displacement_table import DisplacementReader
 from rb2v.shards.labels import read_orders
 from rb2v.shards.layout import MARK_NAME
 from rb2v.simulator.config import SequencesConfig
-from rb2v.stages import simulate_shards
+from rb2v.stages import guidance, simulate_shards
+from rb2v.training.state import write_table
 
 _TRIVIAL_LABELS = {"blurry": "blurry image", "mean_frame": "mean of the true frames"}
 _N_TOY_SHOWN = 3  # sequences, the ones that move most
@@ -76,6 +79,8 @@ class DeblurSuite(ShardsSuite[DeblurCell]):
     """A trained order network; one is trained from the same data by default, if a method asks for it."""
     pictures_dir: Path | None = None
     """Folder of blurry images that are shown with what the networks make of them."""
+    truth_dir: Path | None = None
+    """Truth folder of simulated data, with the displacement of every pixel: what moves apart is scored then."""
     lpips: bool = False
     """Whether LPIPS is measured too, whose weights have to be there."""
     device: Device = "auto"
@@ -89,9 +94,16 @@ class DeblurSuite(ShardsSuite[DeblurCell]):
     def _order_sha256(self) -> str | None:
         return None if self.order_run is None else digest_order_network(self.order_run)
 
+    @cached_property
+    def _displacements(self) -> DisplacementReader | None:
+        return None if self.truth_dir is None else DisplacementReader(self.truth_dir, self.reader)
+
     def check(self) -> None:
         """Reject data, images and weights that the last run would fail at."""
-        _ = self.reader, self._pictures, self._order_sha256
+        _ = self.reader, self._pictures, self._order_sha256, self._displacements
+        if self._displacements is None and any(METHODS[name].regions == TRUE_MOTION for name in self.config.methods):
+            expected = "the truth folder of 'rb2v simulate-shards --motion opposed': a method asks for it"
+            raise InputError("options", "is missing", "truth", expected)
         check_measurable(ShardReader(self.shards_dir, "test"), self.config.image_size, lpips=self.lpips)
         if self.config.recorded_only and self.reader.read_marks(0) is None:
             expected = "a data set that 'rb2v synthesize' wrote, or all frames scored"
@@ -142,10 +154,26 @@ class DeblurSuite(ShardsSuite[DeblurCell]):
                 place,
                 settings,
                 order_run=self._order_run_for(cell, out_dir) if settings.needs_order else None,
+                guidance=self._ensure_regions(cell, out_dir),
                 lpips=self.lpips and not cell.toy,
                 device=self.device,
                 progress=progress,
             )
+            if self._displacements is not None and not cell.toy and not (place / REGIONS_NAME).exists():
+                network = load_backbone(place / CHECKPOINT_NAME).network
+                table = measure_all(network, self.reader, self._displacements, self.config.image_size)
+                write_table(place / REGIONS_NAME, table)
+
+    def _ensure_regions(self, cell: NetworkCell, out_dir: Path) -> Path | None:
+        """Write the table of motion by which a method turns regions, unless it is there."""
+        source = METHODS[cell.method].regions
+        if source is None:
+            return None
+        path = out_dir / f"{'toy-' if cell.toy else ''}{source}.h5"
+        if not path.exists():
+            truth = self.truth_dir if source == TRUE_MOTION else None
+            guidance.run(out_dir / TOY_NAME if cell.toy else self.shards_dir, path, truth=truth)
+        return path
 
     def _order_run_for(self, cell: NetworkCell, out_dir: Path) -> Path:
         if self.order_run is not None and not cell.toy:
@@ -178,8 +206,12 @@ class DeblurSuite(ShardsSuite[DeblurCell]):
             table = read_samples(path)
             if self.config.recorded_only and not cell.toy:
                 table = keep_recorded(table, path)
-            labels = self._labels(out_dir, toy=cell.toy)
-            tables.append(table if labels is None else self._add_orders(table, labels, out_dir, toy=cell.toy))
+            if (labels := self._labels(out_dir, toy=cell.toy)) is not None:
+                table = self._add_orders(table, labels, out_dir, toy=cell.toy)
+            if self._displacements is not None and not cell.toy:
+                regions = read_regions(self.place(out_dir, cell) / REGIONS_NAME)
+                table = table.merge(regions, how="left", on=["estimator", "take", "blurry_index"])
+            tables.append(table)
         return tables
 
     def _labels(self, out_dir: Path, *, toy: bool) -> Path | None:
