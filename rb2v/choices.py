@@ -30,16 +30,16 @@ InterpolatorName = Literal[
 """Keys of `rb2v.interpolation.INTERPOLATORS`."""
 MattingMethodName = Literal["chroma", "background"]
 """Keys of `rb2v.matting.MATTING_METHODS`."""
-OrderNetworkName = Literal["upstream", "paper", "antisymmetric", "motion"]
+OrderNetworkName = Literal["upstream", "paper", "antisymmetric", "motion", "signs"]
 """Keys of `rb2v.hypercut.networks.ORDER_NETWORKS`."""
-OrderLossName = Literal["agreement", "product", "upstream"]
+OrderLossName = Literal["agreement", "product", "upstream", "likelihood"]
 """Keys of `rb2v.hypercut.losses.LOSSES`."""
 BackboneName = Literal["jin", "unet", "purohit", "purohit_oracle", "zhong", "zhong_small"]
 """Keys of `rb2v.blur2vid.backbones.BACKBONES`."""
 SequenceLossName = Literal["naive", "order_invariant", "label", "region_label", "best_direction"]
 """Keys of `rb2v.blur2vid.losses.LOSSES`."""
-RegularizerName = Literal["none", "softplus", "linear"]
-"""``none``, and the keys of `rb2v.blur2vid.losses.REGULARIZERS`."""
+RegularizerName = Literal["none", "softplus", "linear", "signs"]
+"""``none``, the keys of `rb2v.blur2vid.losses.REGULARIZERS`, and ``signs``, every value by itself."""
 TrainedBackboneName = Literal["jin", "unet", "purohit"]
 """Backbones that are fed nothing but the blurry image."""
 GuidedBackboneName = Literal["zhong", "zhong_small"]
@@ -51,8 +51,10 @@ DeblurMethodName = Literal[
     "naive_hypercut",
     "order_invariant",
     "hypercut",
+    "hypercut_signs",
     "window_4",
     "window_4_hypercut",
+    "window_4_signs",
     "window_16",
     "label",
     "regions_true",

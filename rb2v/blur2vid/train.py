@@ -34,7 +34,7 @@ from rb2v.blur2vid.evaluate import (
     score_samples,
 )
 from rb2v.blur2vid.guidance import Regularizer
-from rb2v.blur2vid.losses import LOSSES, Windows, charbonnier, order_invariant, turn_regions
+from rb2v.blur2vid.losses import LOSSES, charbonnier, order_invariant, turn_regions
 from rb2v.choices import GuidedBackboneName
 from rb2v.device import check_torch_device, torch_device_of, training_threads
 from rb2v.errors import InputError, require_file
@@ -55,6 +55,7 @@ from rb2v.training.state import STATE_NAME, Stateful, TrainingState, write_table
 from rb2v.training.steps import optimizer_step
 from rb2v.training.tensor_files import check_file
 from rb2v.training.transforms import to_vectors
+from rb2v.training.windows import Windows
 
 __all__ = ["TrainBlur2VidConfig", "run"]
 

@@ -4,8 +4,6 @@ import torch
 from rb2v.blur2vid.losses import (
     EPSILON,
     LOSSES,
-    WHOLE,
-    Windows,
     best_direction,
     charbonnier,
     naive,
@@ -14,6 +12,7 @@ from rb2v.blur2vid.losses import (
     turn_regions,
 )
 from rb2v.hypercut.pair_order import sequence_pairs
+from rb2v.training.windows import WHOLE, Windows
 
 
 def sequences(n=2, n_frames=7, seed=0):

@@ -16,6 +16,7 @@ SHARPNESS = 8.0
 """Score of a pair of which every pixel surely runs backward; logistic losses are settled there."""
 _SHUFFLE = 2
 """Pixels of the frames per place of the layers."""
+_LEAST_CHANCE = 1e-3  # of a sign, so that no single value costs more than seven sure ones
 _FLOOR = 1e-3  # of a mean difference of 0..1: the score of two equal frames is 0, and noise below it counts less
 
 
@@ -79,6 +80,29 @@ class SignNetwork(OrderNetwork):
         size = difference.abs()
         backward = -difference * self.expect_signs((first + second) / 2, size)
         return backward.sum(dim=1), size.sum(dim=1)
+
+    def surprise(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+        """Return how unlikely the signs of pairs are, as they are ordered and in the other order.
+
+        Parameters
+        ----------
+        first, second : (B, P, 3, H, W) tensor of float
+            Pairs of sequences.
+
+        Returns
+        -------
+        ahead, back : (B, P, 3, H, W) tensor of float
+            Negative log likelihood of the sign of every value, weighted by the difference's absolute value over its
+            mean in the sequence.
+        """
+        difference = second - first
+        size = difference.abs()
+        mean = ((first + second) / 2).flatten(0, 1)
+        chances = self.expect_signs(mean, size.flatten(0, 1)).reshape(size.shape)
+        weights = size / (size.mean(dim=(1, 2, 3, 4), keepdim=True) + _FLOOR)
+        signed = difference.sign() * chances
+        ahead, back = (-torch.log(((1 + side * signed) / 2).clamp(min=_LEAST_CHANCE)) * weights for side in (1, -1))
+        return ahead, back
 
     def expect_signs(self, mean: Tensor, size: Tensor) -> Tensor:
         """Return the signs of the differences of pairs in canonical order, (B, 3, H, W) in [-1, 1]."""

@@ -10,7 +10,7 @@ from typing import Annotated, Any, cast, get_args
 
 from pydantic import Field
 
-from rb2v.blur2vid.config import NO_REGULARIZER, TrainBlur2VidConfig
+from rb2v.blur2vid.config import NO_REGULARIZER, SIGNS_REGULARIZER, TrainBlur2VidConfig
 from rb2v.choices import DeblurMethodName, TrainedBackboneName
 from rb2v.configuration import Count, CountOrNone, NotNegative, SidePx, config
 
@@ -38,8 +38,10 @@ METHODS: Mapping[str, Method] = MappingProxyType(
         "naive_hypercut": Method("naive + HyperCUT", "naive", "softplus"),
         "order_invariant": Method("order-invariant (eq. 3)", "order_invariant"),
         "hypercut": Method("order-invariant + HyperCUT (eq. 8)", "order_invariant", "softplus"),
+        "hypercut_signs": Method("order-invariant + expected signs", "order_invariant", SIGNS_REGULARIZER),
         "window_4": Method("windows of 4 px", "order_invariant", window_px=4),
         "window_4_hypercut": Method("windows of 4 px + HyperCUT", "order_invariant", "softplus", 4),
+        "window_4_signs": Method("windows of 4 px + expected signs", "order_invariant", SIGNS_REGULARIZER, 4),
         "window_16": Method("windows of 16 px", "order_invariant", window_px=16),
         "label": Method("label: turned by HyperCUT's order", "label"),
         "regions_true": Method("regions turned by their true motion", "region_label", regions=TRUE_MOTION),

@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 
 from rb2v.benchmark.suites.deblur.config import BASELINE, METHODS, REGULARIZED, DeblurSuiteConfig
-from rb2v.blur2vid.config import TrainBlur2VidConfig, recommend
+from rb2v.blur2vid.config import SIGNS_REGULARIZER, TrainBlur2VidConfig, recommend
 from rb2v.hypercut.config import TrainHyperCutConfig
 from rb2v.hypercut.config import recommend as recommend_order
 
@@ -39,11 +39,13 @@ class OrderNetworkCell:
     """The training of the order network of either data set."""
 
     toy: bool
+    arch: str = "motion"
 
     @property
     def name(self) -> str:
         """Name of its folder."""
-        return "toy-order" if self.toy else "order"
+        kind = "order" if self.arch == "motion" else f"order-{self.arch}"
+        return f"toy-{kind}" if self.toy else kind
 
 
 DeblurCell = NetworkCell | OrderNetworkCell
@@ -102,8 +104,16 @@ def training_config(cell: NetworkCell, config: DeblurSuiteConfig) -> TrainBlur2V
     )
 
 
+def order_cell(cell: NetworkCell, config: DeblurSuiteConfig) -> OrderNetworkCell | None:
+    """Return the order network that a run asks for."""
+    settings = training_config(cell, config)
+    if not settings.needs_order:
+        return None
+    return OrderNetworkCell(cell.toy, "signs" if settings.regularizer == SIGNS_REGULARIZER else "motion")
+
+
 def order_config(cell: OrderNetworkCell, config: DeblurSuiteConfig) -> TrainHyperCutConfig:
     """Return the configuration of the order network's training."""
     size = TOY_SIZE_PX if cell.toy else config.order_size
     steps = min(config.order_steps, config.toy_steps) if cell.toy else config.order_steps
-    return recommend_order("motion", image_size=size, steps=steps, seed=0)
+    return recommend_order(cell.arch, image_size=size, steps=steps, seed=0)

@@ -25,6 +25,7 @@ from rb2v.benchmark.suites.deblur.deblur_grid import (
     all_cells,
     alpha_cells,
     main_cells,
+    order_cell,
     order_config,
     toy_cells,
     training_config,
@@ -133,8 +134,13 @@ class DeblurSuite(ShardsSuite[DeblurCell]):
 
     def first_cells(self) -> list[DeblurCell]:
         """Return the order networks that methods ask for and that are not given."""
-        ordered = {cell.toy for cell in self.cells() if training_config(cell, self.config).needs_order}
-        return [OrderNetworkCell(toy) for toy in (False, True) if toy in ordered and (toy or self.order_run is None)]
+        asked = {order_cell(cell, self.config) for cell in self.cells()}
+        both = [OrderNetworkCell(toy, arch) for toy in (False, True) for arch in ("motion", "signs")]
+        return [cell for cell in both if cell in asked and not self._is_given(cell)]
+
+    def _is_given(self, cell: OrderNetworkCell) -> bool:
+        """Tell whether the order network that was given takes the place of one."""
+        return self.order_run is not None and not cell.toy and cell.arch == "motion"
 
     def cells(self) -> list[NetworkCell]:
         """Return the runs of all backbones, methods, seeds, weights, and those of the toy."""
@@ -153,7 +159,7 @@ class DeblurSuite(ShardsSuite[DeblurCell]):
                 shards_dir,
                 place,
                 settings,
-                order_run=self._order_run_for(cell, out_dir) if settings.needs_order else None,
+                order_run=self._order_run_for(cell, out_dir),
                 guidance=self._ensure_regions(cell, out_dir),
                 lpips=self.lpips and not cell.toy,
                 device=self.device,
@@ -175,10 +181,11 @@ class DeblurSuite(ShardsSuite[DeblurCell]):
             guidance.run(out_dir / TOY_NAME if cell.toy else self.shards_dir, path, truth=truth)
         return path
 
-    def _order_run_for(self, cell: NetworkCell, out_dir: Path) -> Path:
-        if self.order_run is not None and not cell.toy:
-            return self.order_run
-        return self.place(out_dir, OrderNetworkCell(cell.toy))
+    def _order_run_for(self, cell: NetworkCell, out_dir: Path) -> Path | None:
+        asked = order_cell(cell, self.config)
+        if asked is None:
+            return None
+        return self.order_run if self._is_given(asked) else self.place(out_dir, asked)
 
     def sections(self, out_dir: Path) -> list[Section]:
         """Return methods, the paper's Tables 2 and 6, its Figures 2 and 6, and images without a truth."""
