@@ -59,9 +59,12 @@ DeblurMethodName = Literal[
     "label",
     "regions_true",
     "regions_flow",
+    "regions_order",
     "best_direction",
 ]
 """Keys of `rb2v.benchmark.suites.deblur.METHODS`."""
+HeldOutName = Literal["all", "validation", "test"]
+"""Takes of the test split that a suite scores: every one, every second one from the first on, or the others."""
 LayoutName = Literal["hypercut", "webdataset", "datasets", "baist"]
 """Keys of `rb2v.shards.exchange.LAYOUTS`."""
 EncoderName = Literal["mobilenetv2", "resnet50", "resnet101"]

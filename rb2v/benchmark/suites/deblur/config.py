@@ -11,7 +11,7 @@ from typing import Annotated, Any, cast, get_args
 from pydantic import Field
 
 from rb2v.blur2vid.config import NO_REGULARIZER, SIGNS_REGULARIZER, TrainBlur2VidConfig
-from rb2v.choices import DeblurMethodName, TrainedBackboneName
+from rb2v.choices import DeblurMethodName, HeldOutName, TrainedBackboneName
 from rb2v.configuration import Count, CountOrNone, NotNegative, SidePx, config
 
 MAX_SEEDS = 1000  # more than any machine trains; a slip is told at once
@@ -27,10 +27,10 @@ class Method:
     window_px: int | None = None
     """Side of the windows of an order-invariant loss; None for eq. (3)."""
     regions: str | None = None
-    """What every region is turned by: its true displacement, or DIS flow."""
+    """What every region is turned by: its true displacement, DIS flow, or the order network signs."""
 
 
-TRUE_MOTION, DIS_FLOW = "true", "dis"
+TRUE_MOTION, DIS_FLOW, SIGN_ORDER = "true", "dis", "signs"
 
 METHODS: Mapping[str, Method] = MappingProxyType(
     {
@@ -46,6 +46,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
         "label": Method("label: turned by HyperCUT's order", "label"),
         "regions_true": Method("regions turned by their true motion", "region_label", regions=TRUE_MOTION),
         "regions_flow": Method("regions turned by DIS flow", "region_label", regions=DIS_FLOW),
+        "regions_order": Method("regions turned by the network signs", "region_label", regions=SIGN_ORDER),
         "best_direction": Method("best direction", "best_direction"),
     }
 )
@@ -100,6 +101,9 @@ class DeblurSuiteConfig:
     recorded_only: bool = False
     """Leave interpolated frames out of the scores, of data sets that mark them."""
 
+    held_out: HeldOutName = "all"
+    """Takes that are scored: all, or one half of them, to choose settings by (validation) or to report (test)."""
+
     @property
     def usual_alpha(self) -> float:
         """Weight of the regularizer outside Table 6."""
@@ -114,6 +118,7 @@ class DeblurSuiteConfig:
         steps: int | None = None,
         alphas: bool = True,
         recorded_only: bool | None = None,
+        held_out: HeldOutName | None = None,
     ) -> DeblurSuiteConfig:
         """Return this configuration but for what was chosen; None chooses nothing.
 
@@ -130,6 +135,7 @@ class DeblurSuiteConfig:
             steps=self.steps if steps is None else steps,
             alphas=self.alphas if alphas else (),
             recorded_only=self.recorded_only if recorded_only is None else recorded_only,
+            held_out=self.held_out if held_out is None else held_out,
         )
 
 

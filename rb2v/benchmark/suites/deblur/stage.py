@@ -50,6 +50,7 @@ from rb2v.errors import InputError
 from rb2v.hypercut import labels as order_labels
 from rb2v.hypercut import train as order_training
 from rb2v.hypercut.checkpoint import digest_order_network, load_order_network
+from rb2v.hypercut.regions import write_regions
 from rb2v.hypercut.train import LABELS_NAME
 from rb2v.progress import Progress
 from rb2v.shards import ShardReader
@@ -106,6 +107,10 @@ class DeblurSuite(ShardsSuite[DeblurCell]):
             expected = "the truth folder of 'rb2v simulate-shards --motion opposed': a method asks for it"
             raise InputError("options", "is missing", "truth", expected)
         check_measurable(ShardReader(self.shards_dir, "test"), self.config.image_size, lpips=self.lpips)
+        if self.config.held_out == "test" and not self._held_out_takes["test"]:
+            raise InputError(
+                self.shards_dir, "has one test take", expected="two or more: validation and test share none"
+            )
         if self.config.recorded_only and self.reader.read_marks(0) is None:
             expected = "a data set that 'rb2v synthesize' wrote, or all frames scored"
             raise InputError(self.shards_dir, "does not mark interpolated frames", MARK_NAME, expected)
@@ -116,7 +121,7 @@ class DeblurSuite(ShardsSuite[DeblurCell]):
 
     def shared_settings(self) -> dict[str, Any]:
         """Return what all runs in a folder share."""
-        changing = ("backbones", "methods", "seeds", "alphas", "shown_sequences", "recorded_only")
+        changing = ("backbones", "methods", "seeds", "alphas", "shown_sequences", "recorded_only", "held_out")
         return {
             **{name: value for name, value in dataclasses.asdict(self.config).items() if name not in changing},
             "lpips": self.lpips,
@@ -159,7 +164,7 @@ class DeblurSuite(ShardsSuite[DeblurCell]):
                 shards_dir,
                 place,
                 settings,
-                order_run=self._order_run_for(cell, out_dir),
+                order_run=self._order_run_for(cell, out_dir) if settings.needs_order else None,
                 guidance=self._ensure_regions(cell, out_dir),
                 lpips=self.lpips and not cell.toy,
                 device=self.device,
@@ -176,9 +181,14 @@ class DeblurSuite(ShardsSuite[DeblurCell]):
         if source is None:
             return None
         path = out_dir / f"{'toy-' if cell.toy else ''}{source}.h5"
-        if not path.exists():
-            truth = self.truth_dir if source == TRUE_MOTION else None
-            guidance.run(out_dir / TOY_NAME if cell.toy else self.shards_dir, path, truth=truth)
+        shards_dir = out_dir / TOY_NAME if cell.toy else self.shards_dir
+        order_run = self._order_run_for(cell, out_dir)
+        if path.exists():
+            pass
+        elif order_run is not None:
+            write_regions(path, order_run, shards_dir, splits=("train",), device="cpu")
+        else:
+            guidance.run(shards_dir, path, truth=self.truth_dir if source == TRUE_MOTION else None)
         return path
 
     def _order_run_for(self, cell: NetworkCell, out_dir: Path) -> Path | None:
@@ -218,8 +228,21 @@ class DeblurSuite(ShardsSuite[DeblurCell]):
             if self._displacements is not None and not cell.toy:
                 regions = read_regions(self.place(out_dir, cell) / REGIONS_NAME)
                 table = table.merge(regions, how="left", on=["estimator", "take", "blurry_index"])
-            tables.append(table)
+            tables.append(table if cell.toy else self._keep_held_out(table))
         return tables
+
+    def _keep_held_out(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Return the measurements of the takes that are to be scored."""
+        if self.config.held_out == "all":
+            return table
+        kept = self._held_out_takes[self.config.held_out]
+        return table[table["take"].isin(kept)].reset_index(drop=True)
+
+    @cached_property
+    def _held_out_takes(self) -> Mapping[str, Sequence[str]]:
+        """Takes of either half of the test split."""
+        takes = sorted(set(self.reader.table["take"]))
+        return {"validation": takes[::2], "test": takes[1::2]}
 
     def _labels(self, out_dir: Path, *, toy: bool) -> Path | None:
         """Return the orders that the order network gives the true sequences, if there is one."""
@@ -312,7 +335,10 @@ class DeblurSuite(ShardsSuite[DeblurCell]):
         config, (name, data_set) = self.config, *super().facts().items()
         size = "as they are" if config.image_size is None else f"shrunk to {config.image_size} px"
         steps = f"{config.steps} steps of {config.batch_size} crops of {config.crop_size} px"
-        scored = {"Scored": "recorded frames alone"} if config.recorded_only else {}
+        marks = ["recorded frames alone"] if config.recorded_only else []
+        if config.held_out != "all":
+            marks.append(f"the {config.held_out} half of the held-out takes")
+        scored = {"Scored": ", ".join(marks)} if marks else {}
         runs = f"{len(self.cells())}, {steps}"
         return {name: f"{data_set}, {size}", "Runs": runs, **scored, "Order": self._format_order()}
 
