@@ -1,4 +1,4 @@
-"""Which way every region of a sequence runs, by the order network ``signs``, in a table like one of motion guidance."""
+"""Order of every region of a sequence, by the order network ``signs``, in a table like one of motion guidance."""
 
 from __future__ import annotations
 

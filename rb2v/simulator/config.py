@@ -83,7 +83,7 @@ class SequencesConfig:
 
     motion: MotionKind = "mixed"
     """single: the camera pans, at most one object moves a little; mixed: it pans more slowly, and three to six objects
-    move each its own way; opposed: it stands still or hardly pans, and two to four objects move against each other;
+    move each its own way; opposed: it is static or hardly pans, and two to four objects move against each other;
     blocks: a plain block moves before a dark wall."""
     train: Annotated[int, Field(ge=1, le=10**6)] = 2000
     """Sequences to train on."""
