@@ -203,8 +203,8 @@ def regularize_signs(estimate: Tensor, network: SignNetwork) -> Tensor:
     Returns
     -------
     (B,) tensor of float32
-        Distance by which a wrong direction would be off there, mean over pairs, pixels and colors: a value that differs
-        by ``d`` and surely runs backward costs ``|d|``.
+        Mean over pairs, pixels and colors: a value that differs by ``d`` and surely runs backward costs ``|d|``, by
+        which a wrong direction is off there; one that runs as expected costs nothing, so that none is shrunk.
     """
     first, second = (frames.float() for frames in sequence_pairs(estimate))
     difference = second - first
@@ -212,5 +212,5 @@ def regularize_signs(estimate: Tensor, network: SignNetwork) -> Tensor:
     with torch.no_grad():
         flat = ((first + second) / 2).flatten(0, 1), size.flatten(0, 1)
         signs = network.expect_signs(*flat).reshape(size.shape)
-    wrong: Tensor = (size - signs * difference) / 2
+    wrong: Tensor = F.relu(-signs * difference)
     return wrong.mean(dim=(1, 2, 3, 4))

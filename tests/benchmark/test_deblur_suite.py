@@ -37,7 +37,7 @@ def results(folder):
 
 
 def runs_name(method):
-    return f"unet-{method}-a0.2-s0" if "signs" in method else f"unet-{method}-s0"
+    return f"unet-{method}-a1-s0" if "signs" in method else f"unet-{method}-s0"
 
 
 @pytest.fixture(scope="module")

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 
@@ -9,8 +11,10 @@ from rb2v.blur2vid.losses import (
     naive,
     order_invariant,
     regularize,
+    regularize_signs,
     turn_regions,
 )
+from rb2v.hypercut.networks import make_order_network
 from rb2v.hypercut.pair_order import sequence_pairs
 from rb2v.training.windows import WHOLE, Windows
 
@@ -170,3 +174,30 @@ class TestRegularize:
         expected = torch.nn.functional.softplus(torch.tensor([0.3, -0.1]) / 0.5).mean()
         torch.testing.assert_close(regularize(estimate, BrighterFirst(), 0.5, "softplus"), expected[None])
         torch.testing.assert_close(regularize(estimate, BrighterFirst(), 0.5, "linear"), torch.tensor([0.2]))
+
+
+class TestRegularizeSigns:
+    @staticmethod
+    def second_brighter(share):
+        network = make_order_network("signs", 4, 0).requires_grad_(False)
+        network.ending.weight.zero_()
+        network.ending.bias.fill_(math.atanh(share))
+        return network
+
+    def test_what_runs_backward_costs_its_size_and_the_rest_nothing(self):
+        estimate = torch.zeros(1, 5, 3, 4, 6)
+        estimate[:, 0, :, :2], estimate[:, 4, :, 2:] = 0.4, 0.3  # half of the outer pair backward
+        estimate.requires_grad_()
+        penalty = regularize_signs(estimate, self.second_brighter(0.5))
+        torch.testing.assert_close(penalty, torch.tensor([0.5 * 0.4 / 4]))
+        penalty.sum().backward()
+        assert (estimate.grad[:, 0, :, :2] > 0).all()
+        torch.testing.assert_close(estimate.grad[:, 4], -estimate.grad[:, 0])
+        assert not estimate.grad[:, :, :, 2:].any()
+        assert not estimate.grad[:, 1:4].any()
+
+    def test_the_other_order_costs_what_this_one_does_not(self):
+        estimate, network = sequences(1), self.second_brighter(0.5)
+        both = regularize_signs(estimate, network) + regularize_signs(estimate.flip(1), network)
+        first, second = sequence_pairs(estimate)
+        torch.testing.assert_close(both, 0.5 * (second - first).abs().mean()[None])

@@ -26,6 +26,8 @@ class Method:
     regularizer: str = NO_REGULARIZER
     window_px: int | None = None
     """Side of the windows of an order-invariant loss; None for eq. (3)."""
+    alpha: float | None = None
+    """Weight of the regularizer; None for the usual one."""
     regions: str | None = None
     """What every region is turned by: its true displacement, DIS flow, or the order network signs."""
 
@@ -38,10 +40,12 @@ METHODS: Mapping[str, Method] = MappingProxyType(
         "naive_hypercut": Method("naive + HyperCUT", "naive", "softplus"),
         "order_invariant": Method("order-invariant (eq. 3)", "order_invariant"),
         "hypercut": Method("order-invariant + HyperCUT (eq. 8)", "order_invariant", "softplus"),
-        "hypercut_signs": Method("order-invariant + expected signs", "order_invariant", SIGNS_REGULARIZER),
+        "hypercut_signs": Method("order-invariant + expected signs", "order_invariant", SIGNS_REGULARIZER, alpha=1.0),
         "window_4": Method("windows of 4 px", "order_invariant", window_px=4),
         "window_4_hypercut": Method("windows of 4 px + HyperCUT", "order_invariant", "softplus", 4),
-        "window_4_signs": Method("windows of 4 px + expected signs", "order_invariant", SIGNS_REGULARIZER, 4),
+        "window_4_signs": Method(
+            "windows of 4 px + expected signs", "order_invariant", SIGNS_REGULARIZER, 4, alpha=1.0
+        ),
         "window_16": Method("windows of 16 px", "order_invariant", window_px=16),
         "label": Method("label: turned by HyperCUT's order", "label"),
         "regions_true": Method("regions turned by their true motion", "region_label", regions=TRUE_MOTION),

@@ -53,7 +53,9 @@ DeblurCell = NetworkCell | OrderNetworkCell
 
 def main_cells(config: DeblurSuiteConfig, backbone: str, method: str) -> list[NetworkCell]:
     """Return the runs of a backbone and a method, one a seed."""
-    alpha = config.usual_alpha if METHODS[method].regularizer != "none" else None
+    made = METHODS[method]
+    usual = config.usual_alpha if made.alpha is None else made.alpha
+    alpha = usual if made.regularizer != "none" else None
     return [NetworkCell(backbone, method, seed, alpha) for seed in range(config.seeds)]
 
 
