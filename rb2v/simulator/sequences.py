@@ -45,10 +45,10 @@ _OBJECT = {"single": (0.0, 0.03), "mixed": (0.04, 0.2), "blocks": (0.2, 0.35)}
 _N_OBJECTS = {"single": (0, 2), "mixed": (3, 7), "blocks": (1, 2)}
 # Of opposed motion: slow pans, objects in a ring that share an orbit, every second one half a turn ahead.
 _OPPOSED_PAN = (0.0, 0.03)
-_OPPOSED = (0.08, 0.2)  # shares of the side that an object covers in a sequence, as far as in mixed
+_OPPOSED = (0.06, 0.14)  # shares of the side that an object covers in a sequence, like the pan of mixed
 _OPPOSED_RADIUS = (0.1, 0.16)  # shares of the side, so that hardly two objects meet
-_OPPOSED_EXTENT = (0.32, 0.48)  # of an object, shares of the side: two to four fill half of the image
-_OPPOSED_RING = (0.2, 0.28)  # from the middle of the image to that of an object
+_OPPOSED_EXTENT = (0.5, 0.7)  # of an object, shares of the side: two to four fill most of the image
+_OPPOSED_RING = (0.24, 0.32)  # from the middle of the image to that of an object
 _OPPOSED_JITTER = 0.06  # of a turn, by which an object is ahead or behind
 _BLOCK_RADIUS = (0.2, 0.26)  # shares of the side; a block stays in the image
 _BLOCK_LIGHT = (0.3, 1.0)  # linear, of each channel
