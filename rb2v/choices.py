@@ -33,24 +33,41 @@ MattingMethodName = Literal["chroma", "background"]
 ScreenColor = Literal["auto", "green", "blue"]
 SCREEN_COLORS: tuple[ScreenColor, ...] = get_args(ScreenColor)
 """Colors of screens that a take may state; by default they are found."""
-OrderNetworkName = Literal["upstream", "paper", "antisymmetric", "motion"]
+OrderNetworkName = Literal["upstream", "paper", "antisymmetric", "motion", "signs"]
 """Keys of `rb2v.hypercut.networks.ORDER_NETWORKS`."""
-OrderLossName = Literal["agreement", "product", "upstream"]
+OrderLossName = Literal["agreement", "product", "upstream", "likelihood"]
 """Keys of `rb2v.hypercut.losses.LOSSES`."""
 BackboneName = Literal["jin", "unet", "purohit", "purohit_oracle", "zhong", "zhong_small"]
 """Keys of `rb2v.blur2vid.backbones.BACKBONES`."""
-SequenceLossName = Literal["naive", "order_invariant", "label", "best_direction"]
+SequenceLossName = Literal["naive", "order_invariant", "label", "region_label", "best_direction"]
 """Keys of `rb2v.blur2vid.losses.LOSSES`."""
-RegularizerName = Literal["none", "softplus", "linear"]
-"""``none``, and the keys of `rb2v.blur2vid.losses.REGULARIZERS`."""
+RegularizerName = Literal["none", "softplus", "linear", "signs"]
+"""``none``, the keys of `rb2v.blur2vid.losses.REGULARIZERS`, and ``signs``, every value by itself."""
 TrainedBackboneName = Literal["jin", "unet", "purohit"]
 """Backbones that are fed nothing but the blurry image."""
 GuidedBackboneName = Literal["zhong", "zhong_small"]
 """Backbones that motion guidance can be fed to."""
 PredictorName = Literal["categorical", "cvae_gan"]
 """Keys of `rb2v.blur2vid.predictor.networks.PREDICTORS`."""
-DeblurMethodName = Literal["naive", "naive_hypercut", "order_invariant", "hypercut", "label", "best_direction"]
+DeblurMethodName = Literal[
+    "naive",
+    "naive_hypercut",
+    "order_invariant",
+    "hypercut",
+    "hypercut_signs",
+    "window_4",
+    "window_4_hypercut",
+    "window_4_signs",
+    "window_16",
+    "label",
+    "regions_true",
+    "regions_flow",
+    "regions_order",
+    "best_direction",
+]
 """Keys of `rb2v.benchmark.suites.deblur.METHODS`."""
+HeldOutName = Literal["all", "validation", "test"]
+"""Takes of the test split that a suite scores: every one, every second one from the first on, or the others."""
 LayoutName = Literal["hypercut", "webdataset", "datasets", "baist"]
 """Keys of `rb2v.shards.exchange.LAYOUTS`."""
 EncoderName = Literal["mobilenetv2", "resnet50", "resnet101"]

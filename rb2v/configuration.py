@@ -7,10 +7,17 @@ from functools import wraps
 from typing import Annotated, Any, Literal, TypeVar, cast, dataclass_transform
 
 import pydantic.dataclasses
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from rb2v.errors import InputError
+
+
+def _check_window(side_px: int) -> int:
+    if side_px > MAX_APART_PX and side_px % 2:
+        raise ValueError(f"windows have sides of up to {MAX_APART_PX} pixels, or even ones")
+    return side_px
+
 
 OPTIONS_SOURCE = "options"
 """Source of the errors of a configuration that no file holds."""
@@ -23,6 +30,10 @@ Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]  # what numpy and torch both ta
 Count = Annotated[int, Field(ge=1, le=10**9)]  # beyond any use; a file could else ask for all memory
 CountOrNone = Annotated[int, Field(ge=0, le=10**9)]
 SidePx = Annotated[int, Field(ge=1, le=8192)]
+MAX_APART_PX = 8
+"""Side of the largest windows of a loss that do not overlap, in pixels; wider ones overlap by half."""
+WindowPx = Annotated[int, Field(ge=1, le=8192), AfterValidator(_check_window)]
+"""Side of such windows."""
 BatchSize = Annotated[int, Field(ge=1, le=65_536)]
 NotNegative = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]

@@ -17,12 +17,16 @@ from rb2v.configuration import (
     Positive,
     Seed,
     SidePx,
+    WindowPx,
     config,
 )
 from rb2v.errors import InputError
 
 NO_REGULARIZER: Final = "none"
+SIGNS_REGULARIZER = "signs"
 LABEL_LOSS = "label"
+INVARIANT_LOSS = "order_invariant"
+REGION_LOSS = "region_label"
 TILE_PX = 512
 """Side of a tile, in pixels: the backbones need 0.15 to 0.65 GB for it, up to four times that for twice the side."""
 OVERLAP_PX = 64
@@ -42,9 +46,14 @@ class TrainBlur2VidConfig:
     backbone: BackboneName = "unet"
     """Network; purohit_oracle is fed the true center frame, zhong and zhong_small motion guidance."""
     loss: SequenceLossName = "best_direction"
-    """Loss: naive (eq. 4), order_invariant (eq. 3), label (naive on labeled sequences) or best_direction."""
+    """Loss: naive (eq. 4), order_invariant (eq. 3), best_direction, or naive on what was turned: label turns sequences
+    by an order network, region_label every region so that it moves right by its guidance."""
+    window_px: WindowPx = 1
+    """Side of the windows in which order_invariant chooses a direction, in px, up to 8 or even; 1: every value."""
+    shared_windows: bool = True
+    """Let all pairs of such a window choose one direction, and not each its own."""
     regularizer: RegularizerName = NO_REGULARIZER
-    """Form of the HyperCUT regularizer; linear is eq. (7)."""
+    """Form of the HyperCUT regularizer; linear is eq. (7), signs is of every value and needs the network signs."""
     alpha: NotNegative = 0.2
     """Weight of the regularizer (eq. 8), in the units of ``guidance.Regularizer``."""
     image_size: SidePx | None = None

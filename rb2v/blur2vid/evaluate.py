@@ -46,6 +46,14 @@ CHOICES: Mapping[str, Callable[[Any, Any], NDArray[np.float64]]] = {
 """Who chooses the direction: every frame (eq. 11), every pair, the whole sequence."""
 MEASURES: Mapping[str, int] = {"psnr": 1, "ssim": 1, "lpips": -1}
 """What is measured of every frame in both directions, and whether more of it is better (+1) or worse (-1)."""
+DIFFERENCES = ("survival", "true_survival", "correlation")
+"""What is measured of the difference of the first and the last frame."""
+REGION_FIGURES = ("psnr_with", "psnr_against", "psnr_objects")
+"""Figures of `rb2v.blur2vid.regions`, where it measured them."""
+SIGN_PREFIX = "brighter_"
+"""Of the columns that tell the signs of that difference, one for each color and place among 2x2 pixels."""
+ORDER_COLUMN = "order"
+"""Of the order that an order network gives the true sequence, where there is one: +1, -1 or 0."""
 MAX_PSNR_DB = 100.0
 """What an estimate without any error is given, so that means stay finite."""
 
@@ -90,8 +98,8 @@ def measure_samples(
         ``blurry_index``; ``psnr_forward_k`` in dB of estimate k against true frame k, ``psnr_backward_k`` against true
         frame N - k, SSIM and LPIPS alike; ``reblur_psnr``, of the mean of the estimates against the blurry image, in
         dB; ``amplitude``, the mean absolute difference of the estimates of a pair over that of the true pair, mean over
-        the pairs: 1 for the truth, 0 for what is static; and ``recorded`` where the data set says which frames are,
-        see `keep_recorded`.
+        the pairs: 1 for the truth, 0 for what is static; what `measure_difference` returns; and ``recorded`` where the
+        data set says which frames are, see `keep_recorded`.
     """
     scorers = make_scorers(next(network.parameters()).device, lpips=lpips)
     tables = []
@@ -164,7 +172,50 @@ def measure_frames(
         back = ahead[::-1] if is_still else score(frames, sharp[::-1])
         row |= {f"{measure}_forward_{k}": value for k, value in enumerate(ahead)}
         row |= {f"{measure}_backward_{k}": value for k, value in enumerate(back)}
-    return row | {"reblur_psnr": _bounded_psnr(_mean(frames), blurry), "amplitude": _amplitude(frames, sharp)}
+    return row | {
+        "reblur_psnr": _bounded_psnr(_mean(frames), blurry),
+        "amplitude": _amplitude(frames, sharp),
+        **measure_difference(frames, sharp),
+    }
+
+
+def measure_difference(frames: Frames, sharp: Frames) -> dict[str, float]:
+    """Measure the difference of the first and the last frame, in which PSNR does not tell noise from motion.
+
+    Parameters
+    ----------
+    frames, sharp : (N + 1, H, W, 3) ndarray of uint8
+        The estimate and the true frames.
+
+    Returns
+    -------
+    dict of str to float
+        ``survival`` and ``true_survival``, shares of the difference's energy that are left after every 2x2 pixels were
+        averaged; ``correlation`` with the true difference, below 0 where the estimate runs backward; and
+        ``brighter_c_y_x``, share of the pixels that differ of which the first frame is the brighter one, of color c
+        and of rows and columns that leave y and x when divided by 2. NaN where nothing differs.
+    """
+    ours, true = (sequence[0].astype(np.float64) - sequence[-1] for sequence in (frames, sharp))
+    inner, energy, true_energy = np.vdot(ours, true), np.vdot(ours, ours), np.vdot(true, true)
+    found = {
+        "survival": _survival(ours),
+        "true_survival": _survival(true),
+        "correlation": float(inner / math.sqrt(energy * true_energy)) if energy * true_energy else math.nan,
+    }
+    for y, x, color in np.ndindex(2, 2, ours.shape[-1]):
+        part = ours[y::2, x::2, color]
+        n_differing = np.count_nonzero(part)
+        found[f"{SIGN_PREFIX}{color}_{y}_{x}"] = np.count_nonzero(part > 0) / n_differing if n_differing else math.nan
+    return found
+
+
+def _survival(difference: NDArray[np.float64]) -> float:
+    """Return which share of a difference's energy an average of 2x2 pixels leaves; NaN where there is none."""
+    height, width = (side // 2 * 2 for side in difference.shape[:2])
+    even = difference[:height, :width]
+    means = even.reshape(height // 2, 2, width // 2, 2, -1).mean(axis=(1, 3))
+    energy = np.vdot(even, even)
+    return float(means.size and 4 * np.vdot(means, means) / energy) if energy else math.nan
 
 
 @dataclass(frozen=True)
@@ -355,9 +406,13 @@ def score_samples(samples: pd.DataFrame, *, n_resamples: int = 1000, seed: int =
     dict
         Per estimator, means over samples: ``ppsnr_frame`` (eq. 11), ``ppsnr_pair`` and ``ppsnr_seq`` in dB over all
         frames, and ``*_border`` over the first and the last; SSIM and LPIPS alike, where the smaller LPIPS is chosen;
-        ``reblur_psnr`` in dB; ``amplitude``; and ``direction_agreement``, the share of samples whose pairs all are
-        nearer to the true ones in one and the same direction. ``frames`` holds ``psnr`` of every frame with the
-        direction chosen by the whole sequence. ``intervals`` holds ``[low, high]`` of each figure by name.
+        ``reblur_psnr`` in dB; ``amplitude``; ``direction_agreement``, the share of samples whose pairs all are nearer
+        to the true ones in one and the same direction; ``survival`` and ``true_survival`` as `measure_difference`
+        returns them, and ``correlation`` in the direction that the sequence chooses; what `rb2v.blur2vid.regions`
+        measured, where it did; ``follows_order``, where samples have an order, the share that is nearer to the true
+        sequence as the order network turns it; and ``one_sign``, the largest share of differing pixels with one sign
+        of any color and place among 2x2 pixels. ``frames`` holds ``psnr`` of every frame with the direction chosen by
+        the whole sequence. ``intervals`` holds ``[low, high]`` of each figure by name.
     """
     result: dict[str, dict[str, Any]] = {}
     if not len(samples):
@@ -373,6 +428,8 @@ def score_samples(samples: pd.DataFrame, *, n_resamples: int = 1000, seed: int =
             scored[name] = float(column[known].mean()) if known.any() else None
             resampled = bootstrap.means(np.where(known, column, 0.0)[:, None], known)
             intervals[name] = interval_of(resampled[:, 0])
+        if (one_sign := _one_sign(rows)) is not None:
+            scored["one_sign"] = one_sign
         frames = _chosen(rows, "psnr", choose_by_sequence)
         result[str(estimator)] = {**scored, "frames": {"psnr": frames.mean(axis=0).tolist()}, "intervals": intervals}
     return result
@@ -402,7 +459,26 @@ def figures_of_samples(rows: pd.DataFrame) -> dict[str, NDArray[np.float64]]:
     nearer = np.sign(((ahead + ahead[:, ::-1]) - (back + back[:, ::-1]))[:, :n_pairs])
     agrees = (nearer > 0).all(axis=1) | (nearer < 0).all(axis=1)
     figures["direction_agreement"] = np.asarray(agrees, dtype=np.float64)
+    side = np.sign((ahead - back).sum(axis=1))
+    for name in DIFFERENCES:
+        if name in rows:
+            figures[name] = rows[name].to_numpy(np.float64)
+    if "correlation" in figures:
+        figures["correlation"] = figures["correlation"] * np.where(side < 0, -1, 1)
+    for name in REGION_FIGURES:
+        if name in rows:
+            figures[name] = rows[name].to_numpy(np.float64)
+    if ORDER_COLUMN in rows:
+        order = rows[ORDER_COLUMN].to_numpy(np.float64)
+        figures["follows_order"] = np.where(order * side == 0, np.nan, order == side)
     return figures
+
+
+def _one_sign(rows: pd.DataFrame) -> float | None:
+    """Return the largest share of one sign among the columns that tell of them; None without any."""
+    columns = [name for name in rows if str(name).startswith(SIGN_PREFIX)]
+    shares = rows[columns].mean().dropna()  # of what differs anywhere
+    return float(np.maximum(shares, 1 - shares).max()) if len(shares) else None
 
 
 def _directions(rows: pd.DataFrame, measure: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

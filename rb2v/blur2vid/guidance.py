@@ -10,10 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rb2v.blur2vid.losses import naive, regularize
+from rb2v.blur2vid.config import SIGNS_REGULARIZER
+from rb2v.blur2vid.losses import naive, regularize, regularize_signs
 from rb2v.errors import InputError
 from rb2v.hypercut.checkpoint import load_order_network
 from rb2v.hypercut.networks import OrderNetwork
+from rb2v.hypercut.networks.signs import SignNetwork
 from rb2v.hypercut.pair_order import sequence_pairs
 from rb2v.hypercut.sequences import check_frame_size
 from rb2v.shards import ShardReader
@@ -39,7 +41,7 @@ class Regularizer:
     reader : ShardReader
         The training sequences, some of which tell the units.
     form : str
-        A key of ``REGULARIZERS``.
+        A key of ``REGULARIZERS``, or ``signs``, whose penalty is in the second unit by itself.
     device : torch.device
         Where to compute.
 
@@ -52,6 +54,8 @@ class Regularizer:
     def __init__(self, path: Path, reader: ShardReader, form: str, device: torch.device) -> None:
         self.form = form
         network, config = load_order_network(path)
+        if form == SIGNS_REGULARIZER and not isinstance(network, SignNetwork):
+            raise InputError(path, f"is a network {config.arch!r}", expected=f"'signs' for the regularizer {form!r}")
         self._network: OrderNetwork = network.to(device).requires_grad_(False)
         self._image_size = config.image_size
         check_frame_size(reader, config.image_size, network.min_size_px)
@@ -64,6 +68,9 @@ class Regularizer:
 
     def __call__(self, estimate: Tensor) -> Tensor:
         """Return the penalty of every sequence, (B,), of estimates (B, N + 1, 3, H, W)."""
+        if self.form == SIGNS_REGULARIZER:
+            assert isinstance(self._network, SignNetwork)
+            return regularize_signs(self._shown(estimate), self._network)
         return self.distance_scale * regularize(self._shown(estimate), self._network, self.score_scale, self.form)
 
     def _shown(self, sequences: Tensor) -> Tensor:

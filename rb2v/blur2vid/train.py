@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -22,7 +23,7 @@ from rb2v.blur2vid.checkpoint import (
     load_backbone,
     save_backbone,
 )
-from rb2v.blur2vid.config import LABEL_LOSS, NO_REGULARIZER, TrainBlur2VidConfig
+from rb2v.blur2vid.config import INVARIANT_LOSS, LABEL_LOSS, NO_REGULARIZER, REGION_LOSS, TrainBlur2VidConfig
 from rb2v.blur2vid.evaluate import (
     RECORDED_COLUMN,
     SAMPLES_NAME,
@@ -33,7 +34,7 @@ from rb2v.blur2vid.evaluate import (
     score_samples,
 )
 from rb2v.blur2vid.guidance import Regularizer
-from rb2v.blur2vid.losses import LOSSES, charbonnier
+from rb2v.blur2vid.losses import LOSSES, charbonnier, order_invariant, turn_regions
 from rb2v.choices import GuidedBackboneName
 from rb2v.device import check_torch_device, torch_device_of, training_threads
 from rb2v.errors import InputError, require_file
@@ -54,6 +55,7 @@ from rb2v.training.state import STATE_NAME, Stateful, TrainingState, write_table
 from rb2v.training.steps import optimizer_step
 from rb2v.training.tensor_files import check_file
 from rb2v.training.transforms import to_vectors
+from rb2v.training.windows import Windows
 
 __all__ = ["TrainBlur2VidConfig", "run"]
 
@@ -94,7 +96,8 @@ def run(
         A trained order network, where the loss or the regulariser needs one: the folder of a run, a checkpoint, or the
         HyperCUT authors' weights.
     guidance : Path, optional
-        A table of ``rb2v guidance``, for backbones that take guidance; without one they are given none.
+        A table of ``rb2v guidance``, for backbones that take guidance; without one they are given none. And for the
+        loss ``region_label``, which turns regions by it.
     lpips : bool
         Whether to measure LPIPS too, whose weights have to be there.
     workers : int
@@ -171,7 +174,18 @@ def needs_labels(config: TrainBlur2VidConfig, guidance: Path | None) -> bool:
 def _check(
     config: TrainBlur2VidConfig, network: Backbone, order_run: Path | None, guidance: Path | None, ranks: Ranks
 ) -> None:
-    if guidance is not None and not network.takes_guidance:
+    if config.loss == REGION_LOSS:
+        if network.takes_guidance or config.needs_order:
+            raise InputError(
+                "options", f"is {config.loss!r}", "loss", "another beside guided backbones and regularizers"
+            )
+        if guidance is None:
+            problem, expected = (
+                "is missing",
+                f"what 'rb2v guidance' wrote: the loss {REGION_LOSS!r} turns regions by it",
+            )
+            raise InputError("options", problem, "guidance", expected)
+    elif guidance is not None and not network.takes_guidance:
         problem = f"is given, and {config.backbone!r} makes no use of it"
         raise InputError("options", problem, "guidance", f"a backbone of {', '.join(get_args(GuidedBackboneName))}")
     if config.needs_order and order_run is None:
@@ -228,7 +242,8 @@ class _Training:
     ) -> None:
         self._out_dir, self._config, self._ranks = inputs.out_dir, config, ranks
         self._backbone = network
-        self._is_guided = inputs.guidance is not None
+        self._turns_regions = config.loss == REGION_LOSS
+        self._is_guided = inputs.guidance is not None and not self._turns_regions
         self._regularizer: Regularizer | None = None
         order_run = inputs.order_run
         with ranks.sync_errors():
@@ -286,21 +301,27 @@ class _Training:
         if self._config.loss == LABEL_LOSS and not pretrains:
             sharp = turn_sequences(sharp, order)
             guidance = None if guidance is None else turn_guidance(guidance, order)
+        if self._turns_regions and not pretrains:
+            sharp = turn_regions(sharp, to_vectors(batch["guidance"])[:, 0])
         stages = network(blurry, sharp, guidance, pretrains)
         zero = torch.zeros((), device=stages.device)
         if pretrains:
             distance, penalty = charbonnier(stages[0], sharp).mean(), zero
         else:
-            distance, penalty = self._distance(stages, sharp, order), zero
+            distance, penalty = self._distance(stages, sharp, order, step), zero
             if self._regularizer is not None:
                 penalty = self._penalty(self._regularizer, stages[-1], order)
         loss = distance + self._config.alpha * penalty
         terms = {"distance": distance, "regularizer": penalty}
         return optimizer_step(self._fabric, self._ranks, network, optimizer, loss, terms)
 
-    def _distance(self, stages: Tensor, sharp: Tensor, order: Tensor) -> Tensor:
+    def _distance(self, stages: Tensor, sharp: Tensor, order: Tensor, step: int) -> Tensor:
         """Return the loss, the mean over the stages."""
-        losses = torch.stack([LOSSES[self._config.loss](frames, sharp) for frames in stages]).mean(dim=0)
+        loss = LOSSES[self._config.loss]
+        if self._config.loss == INVARIANT_LOSS:
+            windows = Windows(self._config.window_px, self._config.shared_windows)
+            loss = partial(order_invariant, windows=windows.shifted(self._config.seed, step))
+        losses = torch.stack([loss(frames, sharp) for frames in stages]).mean(dim=0)
         # A sequence without an order does not tell which way round it is right.
         return (losses * (order != 0)).mean() if self._config.loss == LABEL_LOSS else losses.mean()
 
@@ -383,7 +404,7 @@ def _evaluate(
         raise InputError(out_dir / CHECKPOINT_NAME, "is of another run", "config")
     reader = ShardReader(shards_dir, "test")
     guidance = None
-    if inputs.guidance is not None:
+    if inputs.guidance is not None and config.loss != REGION_LOSS:
         orders = read_orders(inputs.labels, reader) if config.loss == LABEL_LOSS else None
         guidance = TrueGuidance(GuidanceReader(inputs.guidance, reader), orders)
     samples = measure_samples(

@@ -170,7 +170,7 @@ def compare_order_networks(
 @app.command(
     "deblur", cls=Command, epilog="Example: rb2v benchmark deblur --shards session/shards --out session/deblur"
 )
-@OptionsOf(DeblurSuiteConfig, {METHOD: ("seeds", "steps", "recorded_only")}, recommended=("steps",))
+@OptionsOf(DeblurSuiteConfig, {METHOD: ("seeds", "steps", "recorded_only", "held_out")}, recommended=("steps",))
 def compare_deblurring(
     shards: Shards,
     out: Out,
@@ -180,6 +180,9 @@ def compare_deblurring(
         files("Folder that 'rb2v train-hypercut' wrote; an order network is trained by default."),
     ] = None,
     run: Annotated[Path | None, typer.Option("--run", hidden=True)] = None,
+    truth: Annotated[
+        Path | None, files("Truth folder of 'rb2v simulate-shards --motion opposed', to score what moves apart.")
+    ] = None,
     pictures: Annotated[Path | None, files("Folder of blurry images to try the networks on.")] = None,
     preset: Preset = "small",
     backbone: Annotated[
@@ -202,7 +205,8 @@ def compare_deblurring(
     from rb2v.benchmark.suites.deblur import PRESETS, DeblurSuite
 
     config = PRESETS[preset].chosen(backbones=backbone, methods=method, alphas=alphas, **given)
-    suite = DeblurSuite(shards, config, order_run=order_run or run, pictures_dir=pictures, lpips=lpips, device=device)
+    given_paths: Any = {"order_run": order_run or run, "pictures_dir": pictures, "truth_dir": truth}
+    suite = DeblurSuite(shards, config, **given_paths, lpips=lpips, device=device)
     _run(suite, out, _make_training_executor(workers, executor, device))
 
 

@@ -37,6 +37,14 @@ def guidance(
             rich_help_panel=FILES,
         ),
     ] = None,
+    truth: Annotated[
+        Path | None,
+        typer.Option(
+            help="Truth folder of 'rb2v simulate-shards --motion opposed', whose displacement then takes the place of "
+            "an estimate.",
+            rich_help_panel=FILES,
+        ),
+    ] = None,
     device: Device = "auto",
     workers: Workers = None,
     executor: ExecutorName = "auto",
@@ -53,6 +61,7 @@ def guidance(
             GuidanceConfig(**given),
             flow_dir=flow_dir,
             flow_weights=flow_weights,
+            truth=truth,
             device=device,
             executor=make_executor(workers, executor),
             progress=show,

@@ -26,14 +26,22 @@ def label_order(
     ],
     out: Annotated[Path, typer.Option(help="Table to write, CSV.")],
     split: Annotated[Literal["train", "test"] | None, typer.Option(help="Split to label; both by default.")] = None,
+    regions: Annotated[
+        Path | None,
+        typer.Option(help="Table to write of the order of every region, HDF5, by a network of arch signs."),
+    ] = None,
     device: Device = "auto",
 ) -> None:
     """Write the order of every sequence of a data set, and how sure it is."""
     from rb2v.artifacts import SPLITS
     from rb2v.hypercut import labels as stage
+    from rb2v.hypercut.regions import write_regions
 
     with show_progress("labeling") as show:
-        table = stage.run(shards, run, out, splits=SPLITS if split is None else (split,), device=device, progress=show)
+        splits = SPLITS if split is None else (split,)
+        if regions is not None:
+            write_regions(regions, run, shards, splits=splits, device=device, progress=show)
+        table = stage.run(shards, run, out, splits=splits, device=device, progress=show)
     for name, rows in table.groupby("split", sort=False):
         counts = f"{(rows['order'] == 1).sum()} keep, {(rows['order'] == -1).sum()} reverse"
         if (rows["order"] == 0).any():

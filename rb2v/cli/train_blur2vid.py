@@ -25,7 +25,7 @@ app, command = make_command(
 @OptionsOf(
     TrainBlur2VidConfig,
     {
-        METHOD: ("backbone", "loss", "regularizer", "alpha"),
+        METHOD: ("backbone", "loss", "window_px", "shared_windows", "regularizer", "alpha"),
         "Training": ("steps", "pretrain_steps", "batch_size", "image_size", "lr", "augment"),
         EXECUTION: ("seed",),
     },
@@ -43,7 +43,10 @@ def train_blur2vid(
     ] = None,
     guidance: Annotated[
         Path | None,
-        files("Table that 'rb2v guidance' wrote, for zhong and zhong_small; without it they are given none."),
+        files(
+            "Table that 'rb2v guidance' wrote, for zhong and zhong_small, which are given none without it, and for the "
+            "loss region_label."
+        ),
     ] = None,
     crop_size: Annotated[
         int | None,

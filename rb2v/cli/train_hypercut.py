@@ -19,7 +19,10 @@ app, command = make_command("train-hypercut", "rb2v train-hypercut --shards sess
 @OptionsOf(
     TrainHyperCutConfig,
     {
-        METHOD: ("arch", "loss", "n_dimensions", "agreement_weight", "product_weight", "consistency_weight"),
+        METHOD: (
+            *("arch", "loss", "n_dimensions", "window_px"),
+            *("agreement_weight", "product_weight", "consistency_weight", "likelihood_weight"),
+        ),
         "Training": ("steps", "batch_size", "image_size", "lr"),
         EXECUTION: ("seed",),
     },

@@ -8,15 +8,28 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from rb2v.choices import OrderLossName, OrderNetworkName
-from rb2v.configuration import OPTIONS_SOURCE, BatchSize, Count, CountOrNone, NotNegative, Positive, Seed, config
+from rb2v.configuration import (
+    OPTIONS_SOURCE,
+    BatchSize,
+    Count,
+    CountOrNone,
+    NotNegative,
+    Positive,
+    Seed,
+    WindowPx,
+    config,
+)
 from rb2v.errors import InputError
 
 MIN_IMAGE_SIZE_PX = 16  # at an eighth of it, where the trunks end, two pixels are left
 
+LIKELIHOOD = "likelihood"
+"""The loss of the network ``signs``, and of no other."""
 LOSS_TERMS: Mapping[str, tuple[str, ...]] = {
     "agreement": ("agreement",),
     "product": ("product",),
     "upstream": ("product", "consistency"),
+    "likelihood": ("likelihood",),
 }
 """The terms of each loss, each of which has a weight in the configuration."""
 
@@ -34,13 +47,18 @@ class TrainHyperCutConfig:
     arch: OrderNetworkName = "motion"
     """Order network."""
     loss: OrderLossName = "agreement"
-    """Loss: agreement, product, or upstream (product and consistency)."""
+    """Loss: agreement, product, upstream (product and consistency), or likelihood for signs."""
     agreement_weight: NotNegative = 1.0
     """Weight of the loss's term agreement, in a loss that has it."""
     product_weight: NotNegative = 0.5
     """Weight of the loss's term product, in a loss that has it."""
     consistency_weight: NotNegative = 0.5
     """Weight of the loss's term consistency, in a loss that has it."""
+    likelihood_weight: NotNegative = 1.0
+    """Weight of the loss's term likelihood, in a loss that has it."""
+    window_px: WindowPx | None = None
+    """Side of the windows that choose a direction in the loss likelihood, in px, up to 8 or even; the whole frame by
+    default."""
     n_dimensions: Annotated[int, Field(ge=1, le=65_536)] = 128
     """Dimension of the space that the plane divides (the paper's n)."""
     image_size: Annotated[int, Field(ge=MIN_IMAGE_SIZE_PX, le=8192)] = 64
@@ -65,6 +83,9 @@ class TrainHyperCutConfig:
     """Steps between two rows of metrics.csv."""
 
     def __post_init__(self) -> None:
+        if (self.loss == LIKELIHOOD) != (self.arch == "signs"):
+            expected = f"{LIKELIHOOD} for signs, and another one for other networks"
+            raise InputError(OPTIONS_SOURCE, f"is {self.loss!r} for {self.arch!r}", "loss", expected)
         if not any(self.term_weights.values()):
             weights = [_weight_of(term) for term in LOSS_TERMS[self.loss]]
             raise InputError(OPTIONS_SOURCE, "is 0", weights[0], f"{' or '.join(weights)} above 0")
@@ -80,6 +101,7 @@ RECOMMENDED_LOSSES: Mapping[str, str] = {
     "paper": "upstream",
     "antisymmetric": "agreement",
     "motion": "agreement",
+    "signs": LIKELIHOOD,
 }
 """The loss for each network."""
 
@@ -89,6 +111,7 @@ RECOMMENDED: Mapping[str, Mapping[str, Any]] = {
     "agreement": {},
     "product": _OF_THE_PAPER,
     "upstream": _OF_THE_PAPER,
+    LIKELIHOOD: {},
 }
 """What differs from the defaults for each loss."""
 

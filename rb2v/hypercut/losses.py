@@ -16,6 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from rb2v.training.windows import WHOLE, Windows
+
 Term = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -72,9 +74,32 @@ def agreement(scores: Tensor, reversed_scores: Tensor) -> Tensor:
     return -torch.logsumexp(sides, dim=0).mean()
 
 
+def likelihood(ahead: Tensor, back: Tensor, windows: Windows = WHOLE) -> Tensor:
+    """Negative log likelihood of the signs of a sequence's differences in the direction in which they are likelier.
+
+    The network so learns one direction for all that it cannot tell apart, as `rb2v.blur2vid.losses.best_direction` does
+    for frames.
+
+    Parameters
+    ----------
+    ahead, back : (B, P) or (B, P, 3, H, W) tensor of float
+        What `SignNetwork.surprise` returns of the pairs, or means of it, for which the whole sequence is one window.
+    windows : Windows
+        What chooses a direction, all pairs alike: by default the whole sequence.
+
+    Returns
+    -------
+    () tensor of float
+        Mean over the batch, pairs and values; log 2 where the network knows nothing.
+    """
+    shape = ahead.shape if ahead.dim() > 2 else (*ahead.shape, 1, 1, 1)
+    return windows.least(ahead.reshape(shape), back.reshape(shape)).mean() / ahead.shape[1]
+
+
 LOSSES: Mapping[str, Mapping[str, Term]] = {
     "agreement": {"agreement": agreement},
     "product": {"product": product},
     "upstream": {"product": product, "consistency": consistency},
+    "likelihood": {"likelihood": likelihood},
 }
-"""Losses by name: their terms, each of which has a weight in the configuration."""
+"""Losses by name: their terms, each of which has a weight in the configuration. ``likelihood`` is of signs."""

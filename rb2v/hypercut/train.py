@@ -20,11 +20,12 @@ from rb2v.device import check_torch_device, torch_device_of, training_threads
 from rb2v.errors import InputError
 from rb2v.hypercut.augmentation import draw_batch, min_frame_side
 from rb2v.hypercut.checkpoint import CHECKPOINT_NAME, load_order_network, save_order_network
-from rb2v.hypercut.config import TrainHyperCutConfig
+from rb2v.hypercut.config import LIKELIHOOD, TrainHyperCutConfig
 from rb2v.hypercut.evaluate import consistency, has_collapsed, predict, score_predictions
 from rb2v.hypercut.labels import write_labels
-from rb2v.hypercut.losses import LOSSES
+from rb2v.hypercut.losses import LOSSES, likelihood
 from rb2v.hypercut.networks import OrderNetwork, make_order_network
+from rb2v.hypercut.networks.signs import SignNetwork
 from rb2v.hypercut.samples import write_samples
 from rb2v.hypercut.sequences import check_frame_size, load_sequences
 from rb2v.io.store import SCHEMA, output_folder, write_json
@@ -35,6 +36,7 @@ from rb2v.training.optimizers import AdamW
 from rb2v.training.ranks import Placement, Ranks
 from rb2v.training.state import STATE_NAME, TRAINING_NAME, Stateful, TrainingState, write_table
 from rb2v.training.steps import optimizer_step
+from rb2v.training.windows import Windows
 
 __all__ = ["TrainHyperCutConfig", "run"]
 
@@ -142,7 +144,8 @@ def _train(
     with ranks.sync_errors():
         fabric = ranks.make_fabric()
     plain_optimizer = AdamW(plain_network.parameters(), weight_decay=config.weight_decay)
-    network, optimizer = fabric.setup(plain_network, plain_optimizer)
+    shown = _Surprise(plain_network) if isinstance(plain_network, SignNetwork) else plain_network
+    network, optimizer = fabric.setup(shown, plain_optimizer)
     settings = dataclasses.asdict(config)
     parts: dict[str, Stateful] = {"network": plain_network, "optimizer": plain_optimizer}
     state = TrainingState(out_dir, settings, data_sha256, config.steps, ranks, parts)
@@ -155,7 +158,7 @@ def _train(
 
     def take_step(step: int) -> dict[str, float]:
         pairs = draw_batch(sequences, config.batch_size, config.seed, step, share)
-        scores, losses = _take_step(fabric, ranks, network, optimizer, config, pairs)
+        scores, losses = _take_step(fabric, ranks, network, optimizer, config, pairs, step)
         if not should_log(config, step):
             return losses
         both = ranks.gather(scores.transpose(0, 1))
@@ -167,6 +170,18 @@ def _train(
             save_order_network(out_dir / CHECKPOINT_NAME, plain_network.state_dict(), config, data_sha256)
 
 
+class _Surprise(torch.nn.Module):
+    """What one call of the network is in training, which processes that train together have to share."""
+
+    def __init__(self, network: SignNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what `SignNetwork.surprise` does."""
+        return self.network.surprise(first, second)
+
+
 def _take_step(
     fabric: Placement,
     ranks: Ranks,
@@ -174,6 +189,7 @@ def _take_step(
     optimizer: Optimizer,
     config: TrainHyperCutConfig,
     pairs: tuple[Tensor, Tensor],
+    step: int,
 ) -> tuple[Tensor, dict[str, float]]:
     """Take a step, unless what leads to it is not finite on any process.
 
@@ -184,12 +200,19 @@ def _take_step(
     losses : dict of str to float
         Of the whole batch: the loss, its terms, and the norm of its gradient.
     """
-    scores, reversed_scores = network(*map(fabric.to_device, pairs))
-    both = torch.stack([scores, reversed_scores])
     # A mean over sequences: that of all processes is the mean of theirs, and so is its gradient.
-    terms = {name: term(scores, reversed_scores) for name, term in LOSSES[config.loss].items()}
-    # Where one order is the negative of the other, their squares are the same.
-    loss = config.score_decay * (scores if network.antisymmetric else both).square().mean()
+    if config.loss == LIKELIHOOD:
+        ahead, back = network(*map(fabric.to_device, pairs))
+        odds = (ahead - back).mean(dim=(2, 3, 4))
+        both, loss = torch.stack([odds, -odds]), torch.zeros((), device=odds.device)
+        windows = Windows(config.window_px).shifted(config.seed, step)
+        terms: dict[str, Tensor] = {LIKELIHOOD: likelihood(ahead, back, windows)}
+    else:
+        scores, reversed_scores = network(*map(fabric.to_device, pairs))
+        both = torch.stack([scores, reversed_scores])
+        terms = {name: term(scores, reversed_scores) for name, term in LOSSES[config.loss].items()}
+        # Where one order is the negative of the other, their squares are the same.
+        loss = config.score_decay * (scores if network.antisymmetric else both).square().mean()
     for name, weight in config.term_weights.items():
         loss = loss + weight * terms[name]
     return both, optimizer_step(fabric, ranks, network, optimizer, loss, terms)

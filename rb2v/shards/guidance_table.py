@@ -38,7 +38,7 @@ class GuidanceSource:
     """Origin of the guidance in a table."""
 
     method: str
-    """``dis``, ``raft``, ``flow`` or ``trend`` files, or ``imported``."""
+    """``dis``, ``raft``, ``truth``, ``flow`` or ``trend`` files, or ``imported``."""
     static_px: float
     """Motion over a whole sequence, in pixels of the frame, below which a pixel is static; NaN where not known."""
     weights_sha256: str = ""

@@ -11,7 +11,7 @@ from rb2v.configuration import Seed, config
 
 Screen = Literal["full", "small"]
 SimulatedColor = Literal["green", "blue"]
-MotionKind = Literal["single", "mixed", "blocks"]
+MotionKind = Literal["single", "mixed", "opposed", "blocks"]
 
 _Seconds = Annotated[float, Field(ge=0, le=3600)]  # an hour, so that a slip of a unit does not fill the disk
 _Length = Annotated[float, Field(gt=0, le=3600)]
@@ -86,7 +86,8 @@ class SequencesConfig:
 
     motion: MotionKind = "mixed"
     """single: the camera pans, at most one object moves a little; mixed: it pans more slowly, and three to six objects
-    move each its own way; blocks: a plain block moves before a dark wall."""
+    move each its own way; opposed: it is static or hardly pans, and two to four objects move against each other;
+    blocks: a plain block moves before a dark wall."""
     train: Annotated[int, Field(ge=1, le=10**6)] = 2000
     """Sequences to train on."""
     test: Annotated[int, Field(ge=0, le=10**6)] = 400

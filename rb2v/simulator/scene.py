@@ -441,6 +441,16 @@ class LayeredScene:
             total += layer[..., 3:] * (moved - total)
         return total
 
+    def layers(self, time_seconds: float, scene_to_view: Homography, size: tuple[int, int]) -> NDArray[np.uint8]:
+        """Return what is seen at every pixel at an instant, (height, width): 0 the wall, k the k-th mover."""
+        view = scene_to_view @ self.rig_motion.at(time_seconds)
+        seen = np.zeros((size[1], size[0]), dtype=np.uint8)
+        for index, mover in enumerate(self.movers, start=1):
+            layer = np.zeros((size[1], size[0], 4), dtype=np.float32)
+            mover.draw_foreground(layer, time_seconds, view)
+            seen[layer[..., 3] > 0.5] = index  # more of it than of what is behind
+        return seen
+
     def with_motion(self, share: float) -> LayeredScene:
         """Return the same scene with every movement multiplied; with 0 it is static."""
         movers = [replace(mover, motion=mover.motion.scaled(share)) for mover in self.movers]

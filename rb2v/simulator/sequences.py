@@ -43,6 +43,13 @@ _OBJECT_RADIUS = (0.1, 0.2)  # shares of the side, likewise
 _PAN = {"single": (0.06, 0.2), "mixed": (0.04, 0.16), "blocks": (0.0, 0.0)}
 _OBJECT = {"single": (0.0, 0.03), "mixed": (0.04, 0.2), "blocks": (0.2, 0.35)}
 _N_OBJECTS = {"single": (0, 2), "mixed": (3, 7), "blocks": (1, 2)}
+# Of opposed motion: slow pans, objects in a ring that share an orbit, every second one half a turn ahead.
+_OPPOSED_PAN = (0.0, 0.03)
+_OPPOSED = (0.06, 0.14)  # shares of the side that an object covers in a sequence, like the pan of mixed
+_OPPOSED_RADIUS = (0.1, 0.16)  # shares of the side, so that hardly two objects meet
+_OPPOSED_EXTENT = (0.5, 0.7)  # of an object, shares of the side: two to four fill most of the image
+_OPPOSED_RING = (0.24, 0.32)  # from the middle of the image to that of an object
+_OPPOSED_JITTER = 0.06  # of a turn, by which an object is ahead or behind
 _BLOCK_RADIUS = (0.2, 0.26)  # shares of the side; a block stays in the image
 _BLOCK_LIGHT = (0.3, 1.0)  # linear, of each channel
 _BLOCK_WALL_LIGHT = 0.02  # nearly black, and darker than any block
@@ -96,10 +103,24 @@ class SimulatedTake:
         (2,) ndarray of float64
             x and y in pixels, mean over all pixels; positive where what is seen moves right and down.
         """
+        return np.asarray(self.displacement(index).mean(axis=(0, 1), dtype=np.float64))
+
+    def displacement(self, index: int) -> NDArray[np.float32]:
+        """Return how far what is seen at every pixel moves from the first sharp frame of a sequence to the last.
+
+        Returns
+        -------
+        (size, size, 2) ndarray of float32
+            x and y in pixels, at what covers the pixel half-way.
+        """
         times = self.instants(index)
         size = (self.size, self.size)
-        moved = self.scene.displacement(float(times[0]), float(times[-1]), self.scene_to_view, size)
-        return np.asarray(moved.mean(axis=(0, 1), dtype=np.float64))
+        return self.scene.displacement(float(times[0]), float(times[-1]), self.scene_to_view, size)
+
+    def layers(self, index: int) -> NDArray[np.uint8]:
+        """Return what covers every pixel half-way through a sequence, (size, size): 0 the wall, k the k-th object."""
+        times = self.instants(index)
+        return self.scene.layers(float(times[0] + times[-1]) / 2, self.scene_to_view, (self.size, self.size))
 
     def _rng(self, index: int) -> np.random.Generator:
         return np.random.default_rng((*self.seed, 1, index))
@@ -156,6 +177,8 @@ def build_scene(config: SequencesConfig, photos: Sequence[Path], rng: np.random.
     pictures = [_load_photo(photos[index], size) for index in rng.permutation(len(photos))[:_MAX_PHOTOS]]
     side = int(_WALL * size)
     wall = textures.photo_wall(pictures, (side, side), rng)
+    if kind == "opposed":
+        return _build_opposed(wall, pictures, size, rng)
     movers = []
     for index in range(int(rng.integers(*_N_OBJECTS[kind]))):
         extent = max(int(size * rng.uniform(0.3, 0.6)), 16)
@@ -167,6 +190,34 @@ def build_scene(config: SequencesConfig, photos: Sequence[Path], rng: np.random.
         movers.append(Mover(textures.sprite(photo, alpha, rng), motion))
     rig_motion = _draw_motion(rng, size, _PAN[kind], _PAN_RADIUS, np.zeros(2), turn_degrees=4.0)
     return LayeredScene(wall, movers, rig_motion)
+
+
+def _build_opposed(
+    wall: NDArray[np.float32], pictures: Sequence[NDArray[np.float32]], size: int, rng: np.random.Generator
+) -> LayeredScene:
+    """Build a scene of objects that move against each other all the time, before a wall that hardly moves."""
+    seconds = (N_FRAMES - 1) * FINE_SECONDS
+    frequency = rng.uniform(*_OPPOSED) / seconds / (2 * np.pi * rng.uniform(*_OPPOSED_RADIUS))
+    phase, quarter, first = rng.uniform(), rng.choice([-0.25, 0.25]), rng.uniform()
+    n_objects = int(rng.integers(2, 5))
+    movers = []
+    for index in range(n_objects):
+        extent = max(int(size * rng.uniform(*_OPPOSED_EXTENT)), 12)
+        shape = (extent, max(int(extent * rng.uniform(0.8, 1.2)), 12))
+        alpha = textures.ellipse_alpha(shape) if index % 2 else textures.polygon_alpha(shape, rng)
+        angle = 2 * np.pi * (first + index / n_objects)
+        x, y = size * rng.uniform(*_OPPOSED_RING) * np.array([np.cos(angle), np.sin(angle)])
+        ahead = phase + 0.5 * (index % 2) + rng.uniform(-_OPPOSED_JITTER, _OPPOSED_JITTER)
+        radius = size * rng.uniform(*_OPPOSED_RADIUS)
+        motion = Motion(
+            Wave(x, radius, frequency, ahead),
+            Wave(y, radius, frequency, ahead + quarter),
+            Wave(rng.uniform(-180, 180), 8.0, rng.uniform(0.3, 1), rng.uniform()),
+            Wave(1.0, 0.05, rng.uniform(0.3, 1), rng.uniform()),
+        )
+        movers.append(Mover(textures.sprite(pictures[int(rng.integers(len(pictures)))], alpha, rng), motion))
+    pan = _draw_motion(rng, size, _OPPOSED_PAN, _PAN_RADIUS, np.zeros(2), turn_degrees=0.0)
+    return LayeredScene(wall, movers, pan.scaled(float(rng.integers(2))))
 
 
 def _build_toy(size: int, rng: np.random.Generator) -> LayeredScene:

@@ -22,6 +22,7 @@ from rb2v.io.store import output_folder, sha256_of, whole_file
 from rb2v.progress import Progress
 from rb2v.shards import Manifest, Provenance, ShardSample
 from rb2v.shards.builder import ShardPlan, samples_per_shard, write_data_set
+from rb2v.shards.displacement_table import DISPLACEMENT_NAME, Displacement, write_displacements
 from rb2v.simulator.config import SequencesConfig
 from rb2v.simulator.sequences import (
     BLUR_STEPS,
@@ -73,7 +74,8 @@ def run(
 ) -> Path:
     """Write a data set of simulated sequences and return its manifest; finished shards are skipped.
 
-    How the image moves in every sample is told apart from the data, by ``motion.csv`` in `truth_folder`.
+    How the image moves in every sample is told apart from the data, by ``motion.csv`` in `truth_folder`; of opposed
+    motion ``displacement.h5`` tells it of every pixel.
 
     Parameters
     ----------
@@ -129,6 +131,10 @@ def run(
     settings = dataclasses.asdict(provenance)
     with output_folder(out_dir, settings), output_folder(truth_dir, settings):
         _ensure_motion(truth_dir / MOTION_NAME, parts, executor, show)
+        displacements = truth_dir / DISPLACEMENT_NAME
+        if config.motion == "opposed" and not displacements.exists():
+            maps = (row for rows in executor.map(_measure_displacement, parts) for row in rows)
+            write_displacements(displacements, provenance.config, maps)
         plans = [ShardPlan(part.split, part.stop - part.start, partial(_iter_samples, part)) for part in parts]
         return write_data_set(
             out_dir,
@@ -170,6 +176,14 @@ def _ensure_motion(path: Path, parts: Sequence[_Part], executor: Executor, show:
 def _measure_motion(part: _Part) -> list[list[str]]:
     return [
         [part.split, take.name, str(index), *(f"{value:.6f}" for value in take.motion_px(index))]
+        for take, indices in part.takes()
+        for index in indices
+    ]
+
+
+def _measure_displacement(part: _Part) -> list[tuple[tuple[Split, str, int], Displacement]]:
+    return [
+        ((part.split, take.name, index), Displacement(take.displacement(index), take.layers(index)))
         for take, indices in part.takes()
         for index in indices
     ]

@@ -4,11 +4,15 @@ import json
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 from textures import write_data_set
 
 from rb2v.benchmark.suites.deblur import PRESETS, DeblurSuite, DeblurSuiteConfig
+from rb2v.blur2vid.evaluate import score_samples
 from rb2v.errors import ConfigMismatchError, InputError
+from rb2v.simulator.config import SequencesConfig
+from rb2v.stages import simulate_shards
 
 CONFIG = DeblurSuiteConfig(
     backbones=("unet",),
@@ -30,6 +34,10 @@ CONFIG = DeblurSuiteConfig(
 
 def results(folder):
     return {row["metric"]: row["value"] for row in json.loads((folder / "results.json").read_text())["scores"]}
+
+
+def runs_name(method):
+    return f"unet-{method}-a1-s0" if "signs" in method else f"unet-{method}-s0"
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +113,48 @@ class TestRun:
         DeblurSuite(shards, CONFIG, pictures_dir=pictures, device="cpu").run(suite)
         assert (suite / "results.json").read_bytes() == before
         assert {path: path.stat().st_mtime_ns for path in (suite / "runs").rglob("*")} == times
+
+    def test_one_half_of_the_takes_chooses_and_the_other_is_reported(self, suite, shards):
+        path = suite / "runs" / "unet-label-s0" / "samples.csv"
+        samples = pd.read_csv(path)
+        takes = sorted(set(samples["take"]))
+        changes = {"methods": ("label",), "seeds": 1, "alphas": (), "toy_steps": 0, "shown_sequences": 0}
+        for name, kept in (("validation", takes[::2]), ("test", takes[1::2])):
+            half = DeblurSuite(shards, dataclasses.replace(CONFIG, held_out=name, **changes), device="cpu")
+            found = half.sections(suite)[0].scores
+            expected = score_samples(samples[samples["take"].isin(kept)], n_resamples=1)["network"]
+            values = {score.metric: score.value for score in found}
+            for figure in ("ppsnr_seq", "correlation", "survival", "one_sign"):
+                assert values[f"unet.label.{figure}.mean"] == pytest.approx(expected[figure])
+            assert f"the {name} half" in half.facts()["Scored"]
+
+    def test_orders_are_those_of_the_order_network(self, suite):
+        samples = pd.read_csv(suite / "runs" / "unet-naive-s0" / "samples.csv")
+        labels = pd.read_csv(suite / "runs" / "order" / "order_labels.csv")
+        ours = samples[samples["estimator"] == "network"].merge(labels[labels["split"] == "test"])
+        nearer = sum(ours[f"psnr_forward_{k}"] - ours[f"psnr_backward_{k}"] for k in range(7))
+        follows = (np.sign(nearer) == ours["order"]).mean()
+        values = results(suite)
+        runs = [values[f"unet.naive.follows_order.{end}"] for end in ("least", "largest")]
+        assert min(runs) - 1e-6 <= follows <= max(runs) + 1e-6
+
+    def test_regions_are_scored_where_the_truth_is_known(self, tmp_path):
+        simulate_shards.run(tmp_path / "shards", SequencesConfig("opposed", train=4, test=4, size=32, per_scene=2))
+        methods = ("window_4_signs", "regions_true", "regions_order")
+        changes = {"methods": methods, "toy_steps": 0, "seeds": 1, "alphas": (), "shown_sequences": 0}
+        config = dataclasses.replace(CONFIG, **changes)
+        with pytest.raises(InputError) as caught:
+            DeblurSuite(tmp_path / "shards", config, device="cpu").run(tmp_path / "out")
+        assert caught.value.key == "truth"
+        truth = tmp_path / "truth" / "shards"
+        DeblurSuite(tmp_path / "shards", config, truth_dir=truth, device="cpu").run(tmp_path / "out")
+        values = results(tmp_path / "out")
+        for method in methods:
+            for figure in ("psnr_with", "psnr_against", "psnr_objects"):
+                measured = pd.read_csv(tmp_path / "out" / "runs" / runs_name(method) / "regions.csv")
+                ours = measured[measured["estimator"] == "network"]
+                assert values[f"unet.{method}.{figure}.mean"] == pytest.approx(ours[figure].mean(), rel=1e-4)
+        assert {path.name for path in (tmp_path / "out").glob("*.h5")} == {"true.h5", "signs.h5"}
 
     def test_no_order_network_is_trained_where_no_method_asks_for_it(self, shards, tmp_path):
         plain = {"methods": ("naive",), "alphas": (), "toy_steps": 0, "seeds": 1, "shown_sequences": 0}

@@ -17,8 +17,10 @@ from rb2v.errors import ConfigMismatchError, InputError
 from rb2v.hypercut.checkpoint import load_order_network
 from rb2v.hypercut.pair_order import sequence_pairs
 from rb2v.hypercut.sequences import load_sequences
+from rb2v.io.store import validate
 from rb2v.lpips import Lpips
 from rb2v.shards import ShardReader
+from rb2v.stages import guidance
 from rb2v.training.data import to_float
 
 
@@ -223,6 +225,39 @@ class TestOrder:
             train.run(tmp_path / "shards", tmp_path / "run", chosen, order_run=order_run, device="cpu")
 
 
+class TestRegionLabel:
+    def test_a_table_turns_the_regions(self, few_shards, tmp_path):
+        table = tmp_path / "guidance.h5"
+        guidance.run(few_shards, table)
+        chosen = config(loss="region_label", steps=2)
+        checkpoint = train.run(few_shards, tmp_path / "run", chosen, guidance=table, device="cpu")
+        assert load_backbone(checkpoint).config == chosen
+        assert not json.loads((tmp_path / "run" / "metrics.json").read_text())["true_guidance"]
+
+    def test_it_needs_a_table_and_a_backbone_that_is_not_guided(self, few_shards, tmp_path):
+        for chosen, key in (({}, "guidance"), ({"backbone": "zhong_small"}, "loss")):
+            with pytest.raises(InputError) as caught:
+                train.run(few_shards, tmp_path / "run", config(loss="region_label", **chosen), device="cpu")
+            assert caught.value.key == key
+        assert not (tmp_path / "run").exists()
+
+
+class TestWindows:
+    def test_windows_are_another_loss(self, few_shards, tmp_path):
+        weights = []
+        for windows in ({}, {"window_px": 8}, {"window_px": 8, "shared_windows": False}):
+            chosen = config(loss="order_invariant", steps=2, ema_decay=0.0, **windows)
+            checkpoint = train.run(few_shards, tmp_path / str(len(weights)), chosen, device="cpu")
+            weights.append(load_backbone(checkpoint).network.ending.weight)
+        assert not torch.equal(weights[0], weights[1])
+        assert not torch.equal(weights[1], weights[2])
+
+    def test_a_checkpoint_from_before_there_were_windows_is_of_equation_3(self, tmp_path):
+        old = {"loss": "order_invariant", "steps": 5, "backbone": "unet", "augment": False}
+        found = validate(TrainBlur2VidConfig, old, tmp_path)
+        assert (found.window_px, found.shared_windows) == (1, True)
+
+
 class TestConfig:
     @pytest.mark.parametrize(
         "chosen",
@@ -235,6 +270,8 @@ class TestConfig:
             {"alpha": float("nan")},
             {"ema_decay": 1.0},
             {"lr": 0.0},
+            {"window_px": 0},
+            {"window_px": 9},
             {"pretrain_steps": 5, "steps": 5},
         ],
     )
@@ -256,3 +293,8 @@ class TestRegularizer:
         expected = penalty.distance_scale * scores.mean(dim=1) / penalty.score_scale
         torch.testing.assert_close(penalty(sequences).detach(), expected)
         torch.testing.assert_close(penalty(sequences.flip(1)).detach(), -expected)
+
+    def test_signs_need_the_network_that_expects_them(self, tiny_shards, order_run):
+        with pytest.raises(InputError) as caught:
+            Regularizer(order_run, ShardReader(tiny_shards, "train"), "signs", torch.device("cpu"))
+        assert caught.value.source == str(order_run)

@@ -9,16 +9,19 @@ from data_sets import write_samples
 from textures import write_data_set
 
 import rb2v
+from rb2v.core.motion_classes import vectors_of
 from rb2v.errors import InputError
 from rb2v.hypercut import labels, scoring, train
 from rb2v.hypercut.checkpoint import save_order_network
-from rb2v.hypercut.config import recommend
+from rb2v.hypercut.config import TrainHyperCutConfig, recommend
 from rb2v.hypercut.labels import write_labels
 from rb2v.hypercut.networks import make_order_network
 from rb2v.hypercut.pair_order import sequence_pairs
+from rb2v.hypercut.regions import find_sides, write_regions
 from rb2v.hypercut.sequences import load_sequences
 from rb2v.shards import ShardReader
 from rb2v.shards.exchange import export_shards
+from rb2v.shards.guidance_table import GuidanceReader
 from rb2v.training.data import to_float
 
 N_TRAIN, N_TEST, SIZE = 7, 3, 36
@@ -410,3 +413,43 @@ class TestWhoseLabels:
         table[:2].drop(columns="split").to_csv(tmp_path / "labels.csv", index=False)
         with pytest.raises(InputError, match="split: column is missing, and the splits share a take"):
             rb2v.ShardDataset(one_take, labels=tmp_path / "labels.csv")
+
+
+class TestRegions:
+    """The order of every region, by a network that scores every value."""
+
+    def test_each_has_its_own(self):
+        network = make_order_network("signs", 4, 0).requires_grad_(False)
+        network.ending.weight.zero_()
+        network.ending.bias.fill_(3.0)  # canonical where the second frame is brighter
+        sequences = torch.zeros(1, 5, 3, 40, 40)
+        sequences[:, 3:, :, :16] = 0.4
+        sequences[:, :2, :, 24:] = 0.4
+        sides = find_sides(network, sequences)[0]
+        assert (sides[:12] == 1).all()
+        assert (sides[28:] == -1).all()
+        assert not find_sides(network, torch.zeros(1, 5, 3, 40, 40)).any()
+
+    def test_a_table_turns_what_runs_backward(self, tmp_path):
+        write_data_set(tmp_path / "shards", 3, 2, 32)
+        network = make_order_network("signs", 4, 0).requires_grad_(False)
+        network.ending.bias.fill_(3.0)
+        config = TrainHyperCutConfig(arch="signs", loss="likelihood", n_dimensions=4, image_size=32)
+        save_order_network(tmp_path / "signs.safetensors", network.state_dict(), config, "0" * 64)
+        path = write_regions(tmp_path / "regions.h5", tmp_path / "signs.safetensors", tmp_path / "shards", device="cpu")
+        reader = ShardReader(tmp_path / "shards", "test")
+        table = GuidanceReader(path, reader)
+        assert table.source.method == "order"
+        frames = torch.from_numpy(reader.read_sharp(1)).permute(0, 3, 1, 2)[None].float() / 255
+        expected = find_sides(network, frames)[0].numpy()
+        found = vectors_of(table.fit(table.read(1), (32, 32)))[..., 0]
+        assert np.mean(found == expected) > 0.9  # the table has half the size
+
+    def test_another_network_is_refused(self, tmp_path):
+        write_data_set(tmp_path / "shards", 2, 0, 32)
+        config = TrainHyperCutConfig(n_dimensions=4, image_size=32)
+        weights = make_order_network("motion", 4, 0).state_dict()
+        save_order_network(tmp_path / "motion.safetensors", weights, config, "0" * 64)
+        with pytest.raises(InputError) as caught:
+            write_regions(tmp_path / "regions.h5", tmp_path / "motion.safetensors", tmp_path / "shards", device="cpu")
+        assert caught.value.source == str(tmp_path / "motion.safetensors")

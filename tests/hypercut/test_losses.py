@@ -3,11 +3,14 @@ import math
 import pytest
 import torch
 
-from rb2v.hypercut.losses import LOSSES, agreement, consistency, product
+from rb2v.hypercut.losses import LOSSES, agreement, consistency, likelihood, product
+from rb2v.training.windows import Windows
 
 AGREEING = torch.tensor([[4.0, 3.0, 5.0]])
 DISAGREEING = torch.tensor([[4.0, -3.0, 5.0]])
-TERMS = {name: term for terms in LOSSES.values() for name, term in terms.items()}
+# The likelihood is of signs, and takes no scores.
+SCORED = [name for name in LOSSES if name != "likelihood"]
+TERMS = {name: term for loss in SCORED for name, term in LOSSES[loss].items()}
 
 
 def of(loss, scores, reversed_scores):
@@ -53,14 +56,14 @@ class TestEveryTerm:
         assert torch.autograd.gradcheck(TERMS[name], (scores, back))
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", SCORED)
 def test_every_loss_falls_when_the_agreed_side_is_surer(name):
     values = [of(name, size * AGREEING, -size * AGREEING) for size in (0.0, 0.1, 0.5, 1.0)]
     assert values == sorted(values, reverse=True)
     assert values[0] > values[-1]
 
 
-@pytest.mark.parametrize("name", [name for name in LOSSES if name != "product"])
+@pytest.mark.parametrize("name", [name for name in SCORED if name != "product"])
 def test_losses_with_a_word_on_agreement_punish_its_lack(name):
     assert of(name, AGREEING, -AGREEING) < of(name, DISAGREEING, -DISAGREEING)
 
@@ -101,3 +104,17 @@ def test_agreement_is_the_log_probability_of_one_side():
 
 def test_agreement_of_a_pair_alone_is_certain():
     assert agreement(torch.tensor([[3.0]]), torch.tensor([[-1.0]])).item() == pytest.approx(0, abs=1e-6)
+
+
+class TestLikelihood:
+    def test_a_sequence_has_the_direction_in_which_it_is_likelier(self):
+        ahead, back = torch.tensor([[1.0, 0.0], [0.0, 3.0]]), torch.tensor([[0.0, 2.0], [1.0, 1.0]])
+        torch.testing.assert_close(likelihood(ahead, back), torch.tensor((1.0 + 2.0) / 4))
+        maps = [values[..., None, None, None].expand(2, 2, 3, 4, 4) for values in (ahead, back)]
+        torch.testing.assert_close(likelihood(*maps), likelihood(ahead, back))
+
+    def test_or_every_window_has(self):
+        ahead = torch.zeros(1, 2, 3, 4, 8)
+        ahead[..., 4:] = 1
+        torch.testing.assert_close(likelihood(ahead, 1 - ahead), torch.tensor(0.5))
+        torch.testing.assert_close(likelihood(ahead, 1 - ahead, Windows(4)), torch.tensor(0.0))

@@ -16,12 +16,14 @@ from rb2v.errors import ConfigMismatchError, InputError, Rb2vError
 from rb2v.hypercut.augmentation import draw_batch
 from rb2v.hypercut.checkpoint import load_order_network
 from rb2v.hypercut.config import TrainHyperCutConfig, recommend
-from rb2v.hypercut.losses import LOSSES
+from rb2v.hypercut.losses import LOSSES, likelihood
 from rb2v.hypercut.networks import ORDER_NETWORKS, make_order_network
 from rb2v.hypercut.sequences import load_sequences
 from rb2v.hypercut.train import run
 from rb2v.shards import ShardReader
+from rb2v.training.windows import Windows
 
+SCORED = [arch for arch in ORDER_NETWORKS if arch != "signs"]  # which has a likelihood of its own
 OUTPUTS = [
     "checkpoint.safetensors",
     "config.json",
@@ -77,8 +79,8 @@ def assert_same_files(folder, other):
 @pytest.mark.parametrize(
     ("arch", "loss"),
     [
-        *((arch, recommend(arch).loss) for arch in ORDER_NETWORKS),
-        *(("antisymmetric", loss) for loss in LOSSES),
+        *((arch, recommend(arch).loss) for arch in SCORED),
+        *(("antisymmetric", loss) for loss in LOSSES if loss != "likelihood"),
         ("paper", "agreement"),
     ],
 )
@@ -102,6 +104,25 @@ def test_every_network_and_every_loss_learns_a_step(arch, loss, larger_shards, t
         assert logged[name] == pytest.approx(term(*scores).item(), rel=1e-4)
     assert logged["hit"] == pytest.approx((scores[0].sign() * scores[1].sign() < 0).float().mean().item())
     assert logged["gradient_norm"] > 0
+
+
+@pytest.mark.parametrize("window_px", [None, 8])
+def test_signs_are_learned_by_their_likelihood(window_px, larger_shards, tiny_config, tmp_path):
+    changes = {"image_size": 40, "steps": 1, "warmup_steps": 0, "window_px": window_px}
+    config = dataclasses.replace(tiny_config, arch="signs", loss="likelihood", **changes)
+    sequences = load_sequences(ShardReader(larger_shards, "train"), config.image_size)
+    first, second = draw_batch(sequences, 4, 0, 0)
+    trained, loaded = load_order_network(run(larger_shards, tmp_path / "run", config, device="cpu"))
+    assert loaded == config
+    network = make_order_network("signs", config.n_dimensions, config.seed)
+    assert not torch.equal(trained(first, second), network(first, second))
+    logged = pd.read_csv(tmp_path / "run" / "metrics.csv").iloc[0]
+    with torch.no_grad():
+        ahead, back = network.surprise(first, second)
+    expected = likelihood(ahead, back, Windows(window_px).shifted(0, 0)).item()
+    assert logged["loss"] == logged["likelihood"] == pytest.approx(expected, rel=1e-4)
+    assert 0.5 < expected < 0.8  # log 2 where nothing is known
+    assert logged["hit"] == 1
 
 
 def test_a_picture_shows_what_is_trained_on(tiny_shards, tiny_config, tmp_path):
@@ -291,7 +312,7 @@ class TestRefusals:
         with pytest.raises(Rb2vError, match=next(iter(change))):
             TrainHyperCutConfig(**change)
 
-    @pytest.mark.parametrize("arch", ORDER_NETWORKS)
+    @pytest.mark.parametrize("arch", SCORED)
     @pytest.mark.parametrize(
         ("loss", "lr", "score_decay"), [("agreement", 2e-3, 1e-3), ("product", 1e-3, 0), ("upstream", 1e-3, 0)]
     )

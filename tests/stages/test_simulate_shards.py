@@ -7,16 +7,20 @@ from executors import LastFirstExecutor
 
 from rb2v.core.color import encode, to_linear
 from rb2v.core.metrics import psnr
+from rb2v.core.motion_classes import classes_of_flow
 from rb2v.errors import ConfigMismatchError, InputError
 from rb2v.execution import SerialExecutor
 from rb2v.io.video import write_image
 from rb2v.shards import ShardReader, read_manifest, verify
+from rb2v.shards.displacement_table import DisplacementReader
+from rb2v.shards.guidance_table import GuidanceReader
 from rb2v.simulator.sequences import build_take, split_photos
 from rb2v.simulator.textures import list_photos
-from rb2v.stages import simulate_shards
+from rb2v.stages import guidance, simulate_shards
 from rb2v.stages.simulate_shards import SequencesConfig, run
 
 CONFIG = SequencesConfig(train=14, test=5, size=32, per_scene=4, seed=3)
+OPPOSED = SequencesConfig("opposed", train=8, test=4, size=48, per_scene=2)
 
 
 @pytest.fixture
@@ -29,6 +33,13 @@ def small_shards(monkeypatch):
 def made(tmp_path_factory):
     out = tmp_path_factory.mktemp("made") / "shards"
     run(out, CONFIG, executor=SerialExecutor(check_pickle=True))
+    return out
+
+
+@pytest.fixture(scope="module")
+def opposed(tmp_path_factory):
+    out = tmp_path_factory.mktemp("opposed") / "shards"
+    run(out, OPPOSED)
     return out
 
 
@@ -120,6 +131,42 @@ class TestDataSet:
             "train": 3,
             "test": 0,
         }
+
+
+class TestOpposed:
+    """Objects that move against each other, and the displacement of every pixel."""
+
+    def test_the_truth_is_that_of_the_takes(self, opposed):
+        reader = ShardReader(opposed)
+        truth = DisplacementReader(truth_of(opposed), reader)
+        for row, split, take, index in ((5, "train", 2, 1), (10, "test", 1, 0)):
+            simulated = build_take(OPPOSED, split_photos(list_photos(more=True), split), split, take)
+            np.testing.assert_allclose(truth.read(row).moved_px, simulated.displacement(index), atol=0.01)
+            np.testing.assert_array_equal(truth.read(row).layers, simulated.layers(index))
+
+    def test_much_of_what_moves_moves_against_the_rest(self, opposed):
+        reader = ShardReader(opposed)
+        truth = DisplacementReader(truth_of(opposed), reader)
+        shares = []
+        for index in range(len(reader)):
+            moved = truth.read(index).moved_px
+            moving = np.linalg.norm(moved, axis=-1) > 1
+            shares.append((moved[moving] @ moved[moving].mean(axis=0) < 0).mean())
+        assert np.mean(shares) > 0.2
+
+    def test_truth_of_other_data_is_refused(self, opposed, made):
+        with pytest.raises(InputError) as caught:
+            DisplacementReader(truth_of(opposed), ShardReader(made))
+        assert caught.value.key == "made_with"
+
+    def test_guidance_by_the_truth_is_that_of_the_displacement(self, opposed, tmp_path):
+        summary = guidance.run(opposed, tmp_path / "table.h5", truth=truth_of(opposed))
+        assert summary.source.method == "truth"
+        reader = ShardReader(opposed, "train")
+        classes = GuidanceReader(tmp_path / "table.h5", reader).read(3)
+        moved = DisplacementReader(truth_of(opposed), reader).read(3).moved_px
+        means = moved.reshape(24, 2, 24, 2, 2).mean(axis=(1, 3))
+        np.testing.assert_array_equal(classes, classes_of_flow(means, 1.0))
 
 
 class TestRuns:

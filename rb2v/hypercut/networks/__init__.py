@@ -10,6 +10,7 @@ from rb2v.hypercut.networks.antisymmetric import make_antisymmetric
 from rb2v.hypercut.networks.base import OrderNetwork
 from rb2v.hypercut.networks.motion import make_motion
 from rb2v.hypercut.networks.residual import PaperNetwork, UpstreamNetwork
+from rb2v.hypercut.networks.signs import SignNetwork
 
 __all__ = ["ORDER_NETWORKS", "OrderNetwork", "make_order_network"]
 
@@ -18,6 +19,7 @@ ORDER_NETWORKS: Mapping[str, Callable[[int, int], OrderNetwork]] = {
     "paper": PaperNetwork,
     "antisymmetric": make_antisymmetric,
     "motion": make_motion,
+    "signs": SignNetwork,
 }
 """Order networks by name: ``factory(n_dimensions, seed)``."""
 

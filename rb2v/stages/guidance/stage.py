@@ -19,7 +19,8 @@ from rb2v.interpolation.dense_flow import FlowEstimator, estimate_dis
 from rb2v.io.store import sha256_of
 from rb2v.progress import Progress
 from rb2v.shards import ShardReader, manifest_path
-from rb2v.shards.guidance_files import FileSource
+from rb2v.shards.displacement_table import DisplacementReader
+from rb2v.shards.guidance_files import FileSource, guidance_of_flow
 from rb2v.shards.guidance_table import GuidanceSource, Key, check_guidance_path, write_guidance
 from rb2v.stages.guidance.config import GuidanceConfig
 from rb2v.stages.guidance.sources import guidance_of_sequence
@@ -51,6 +52,7 @@ def run(
     *,
     flow_dir: Path | None = None,
     flow_weights: Path | None = None,
+    truth: Path | None = None,
     device: str = "auto",
     executor: Executor | None = None,
     progress: Progress | None = None,
@@ -69,6 +71,8 @@ def run(
         Files of flow or guidance in place of an estimate: a folder for each take, see `FLOW_NAMES` and `TREND_NAMES`.
     flow_weights : Path, optional
         State dict of RAFT, which then estimates the flow in place of DIS.
+    truth : Path, optional
+        Truth folder of simulated samples, whose displacement then takes the place of an estimate.
     device : {"auto", "cpu", "cuda"}
         Where RAFT computes.
     executor : Executor, optional
@@ -82,8 +86,10 @@ def run(
         If the shards, files or weights cannot be used, both sources are given, or ``out`` holds something else.
     """
     config = config or GuidanceConfig()
-    if flow_dir is not None and flow_weights is not None:
-        raise InputError("options", "is given beside flow_dir", "flow_weights", "one source of flow")
+    sources = {"flow_dir": flow_dir, "flow_weights": flow_weights, "truth": truth}
+    first, *others = [name for name, path in sources.items() if path is not None] or [""]
+    if others:
+        raise InputError("options", f"is given beside {first}", others[0], "one source of flow")
     check_guidance_path(out)
     readers = [ShardReader(shards_dir, split) for split in SPLITS]
     total = sum(map(len, readers))
@@ -95,6 +101,9 @@ def run(
         check_torch_device(device)
         source = GuidanceSource("raft", config.static_px, sha256_of(flow_weights) if flow_weights.is_file() else "")
         maps = _estimate_by_raft(readers, config, flow_weights, device)
+    elif truth is not None:
+        source = GuidanceSource("truth", config.static_px)
+        maps = _read_truth(readers, config, truth)
     else:
         source = GuidanceSource("dis" if flow_dir is None else "files", config.static_px)
         maps = _map_parts(shards_dir, readers, config, flow_dir, executor or SerialExecutor())
@@ -121,6 +130,14 @@ def _estimate_by_raft(
     for reader in readers:
         for index, key in enumerate(reader.keys):
             yield key, _estimate(reader, index, config, estimate)
+
+
+def _read_truth(readers: list[ShardReader], config: GuidanceConfig, truth: Path) -> Iterator[tuple[Key, Classes]]:
+    for reader in filter(len, readers):
+        displacements = DisplacementReader(truth, reader)
+        for index, key in enumerate(reader.keys):
+            # Of the whole sequence, as of two frames.
+            yield key, guidance_of_flow(displacements.read(index).moved_px, 2, config.static_px)
 
 
 def _estimate(reader: ShardReader, index: int, config: GuidanceConfig, estimate: FlowEstimator) -> Classes:

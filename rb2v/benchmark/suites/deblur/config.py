@@ -6,12 +6,12 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Annotated, Any, cast, get_args
+from typing import Annotated, Any, cast
 
 from pydantic import Field
 
-from rb2v.blur2vid.config import NO_REGULARIZER, TrainBlur2VidConfig
-from rb2v.choices import DeblurMethodName, TrainedBackboneName
+from rb2v.blur2vid.config import NO_REGULARIZER, SIGNS_REGULARIZER, TrainBlur2VidConfig
+from rb2v.choices import DeblurMethodName, HeldOutName, TrainedBackboneName
 from rb2v.configuration import Count, CountOrNone, NotNegative, SidePx, config
 
 MAX_SEEDS = 1000  # more than any machine trains; a slip is told at once
@@ -24,7 +24,15 @@ class Method:
     label: str
     loss: str
     regularizer: str = NO_REGULARIZER
+    window_px: int | None = None
+    """Side of the windows of an order-invariant loss; None for eq. (3)."""
+    alpha: float | None = None
+    """Weight of the regularizer; None for the usual one."""
+    regions: str | None = None
+    """What every region is turned by: its true displacement, DIS flow, or the order network signs."""
 
+
+TRUE_MOTION, DIS_FLOW, SIGN_ORDER = "true", "dis", "signs"
 
 METHODS: Mapping[str, Method] = MappingProxyType(
     {
@@ -32,11 +40,26 @@ METHODS: Mapping[str, Method] = MappingProxyType(
         "naive_hypercut": Method("naive + HyperCUT", "naive", "softplus"),
         "order_invariant": Method("order-invariant (eq. 3)", "order_invariant"),
         "hypercut": Method("order-invariant + HyperCUT (eq. 8)", "order_invariant", "softplus"),
+        "hypercut_signs": Method("order-invariant + expected signs", "order_invariant", SIGNS_REGULARIZER, alpha=1.0),
+        "window_4": Method("windows of 4 px", "order_invariant", window_px=4),
+        "window_4_hypercut": Method("windows of 4 px + HyperCUT", "order_invariant", "softplus", 4),
+        "window_4_signs": Method(
+            "windows of 4 px + expected signs", "order_invariant", SIGNS_REGULARIZER, 4, alpha=1.0
+        ),
+        "window_16": Method("windows of 16 px", "order_invariant", window_px=16),
         "label": Method("label: turned by HyperCUT's order", "label"),
+        "regions_true": Method("regions turned by their true motion", "region_label", regions=TRUE_MOTION),
+        "regions_flow": Method("regions turned by DIS flow", "region_label", regions=DIS_FLOW),
+        "regions_order": Method("regions turned by the network signs", "region_label", regions=SIGN_ORDER),
         "best_direction": Method("best direction", "best_direction"),
     }
 )
 """Methods by name, as the tables list them."""
+USUAL_METHODS: tuple[DeblurMethodName, ...] = (
+    *("naive", "naive_hypercut", "order_invariant", "hypercut", "hypercut_signs"),
+    *("window_4", "window_16", "label", "best_direction"),
+)
+"""Those that are compared where none is named."""
 BASELINE, REGULARIZED = "order_invariant", "hypercut"
 """The method without and with the regularizer whose weight Table 6 varies."""
 
@@ -61,7 +84,7 @@ class DeblurSuiteConfig:
     """Sequences per step."""
     steps: Count
     """Training steps of every run; by default the preset's."""
-    methods: Annotated[tuple[DeblurMethodName, ...], Field(min_length=1)] = get_args(DeblurMethodName)
+    methods: Annotated[tuple[DeblurMethodName, ...], Field(min_length=1)] = USUAL_METHODS
     """Keys of ``METHODS``."""
     seeds: Annotated[int, Field(ge=1, le=MAX_SEEDS)] = 3
     """Runs of each backbone and method; their seeds are 0, 1, ..."""
@@ -83,6 +106,9 @@ class DeblurSuiteConfig:
     recorded_only: bool = False
     """Leave interpolated frames out of the scores, of data sets that mark them."""
 
+    held_out: HeldOutName = "all"
+    """Takes that are scored: all, or one half of them, to choose settings by (validation) or to report (test)."""
+
     @property
     def usual_alpha(self) -> float:
         """Weight of the regularizer outside Table 6."""
@@ -97,6 +123,7 @@ class DeblurSuiteConfig:
         steps: int | None = None,
         alphas: bool = True,
         recorded_only: bool | None = None,
+        held_out: HeldOutName | None = None,
     ) -> DeblurSuiteConfig:
         """Return this configuration but for what was chosen; None chooses nothing.
 
@@ -113,6 +140,7 @@ class DeblurSuiteConfig:
             steps=self.steps if steps is None else steps,
             alphas=self.alphas if alphas else (),
             recorded_only=self.recorded_only if recorded_only is None else recorded_only,
+            held_out=self.held_out if held_out is None else held_out,
         )
 
 

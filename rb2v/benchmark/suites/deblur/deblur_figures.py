@@ -49,7 +49,9 @@ def over_seeds(name: str, backbone: str, label: str, tables: Sequence[pd.DataFra
     pooled = score_samples(pd.concat(chosen, ignore_index=True), n_resamples=N_RESAMPLES)[estimator]["intervals"]
     names = [key for key, value in scores[0].items() if isinstance(value, float)]
     figures = {
-        key: Figure(tuple(float(one[key]) for one in scores), None if pooled[key] is None else tuple(pooled[key]))
+        key: Figure(
+            tuple(float(one[key]) for one in scores), None if (ends := pooled.get(key)) is None else tuple(ends)
+        )
         for key in names
     }
     frames = np.mean([one["frames"]["psnr"] for one in scores], axis=0)

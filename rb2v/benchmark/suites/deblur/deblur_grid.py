@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
-from rb2v.benchmark.suites.deblur.config import BASELINE, METHODS, REGULARIZED, DeblurSuiteConfig
-from rb2v.blur2vid.config import TrainBlur2VidConfig, recommend
+from rb2v.benchmark.suites.deblur.config import BASELINE, METHODS, REGULARIZED, SIGN_ORDER, DeblurSuiteConfig
+from rb2v.blur2vid.config import SIGNS_REGULARIZER, TrainBlur2VidConfig, recommend
 from rb2v.hypercut.config import TrainHyperCutConfig
 from rb2v.hypercut.config import recommend as recommend_order
 
@@ -39,11 +39,13 @@ class OrderNetworkCell:
     """The training of the order network of either data set."""
 
     toy: bool
+    arch: str = "motion"
 
     @property
     def name(self) -> str:
         """Name of its folder."""
-        return "toy-order" if self.toy else "order"
+        kind = "order" if self.arch == "motion" else f"order-{self.arch}"
+        return f"toy-{kind}" if self.toy else kind
 
 
 DeblurCell = NetworkCell | OrderNetworkCell
@@ -51,7 +53,9 @@ DeblurCell = NetworkCell | OrderNetworkCell
 
 def main_cells(config: DeblurSuiteConfig, backbone: str, method: str) -> list[NetworkCell]:
     """Return the runs of a backbone and a method, one a seed."""
-    alpha = config.usual_alpha if METHODS[method].regularizer != "none" else None
+    made = METHODS[method]
+    usual = config.usual_alpha if made.alpha is None else made.alpha
+    alpha = usual if made.regularizer != "none" else None
     return [NetworkCell(backbone, method, seed, alpha) for seed in range(config.seeds)]
 
 
@@ -90,6 +94,7 @@ def training_config(cell: NetworkCell, config: DeblurSuiteConfig) -> TrainBlur2V
     return recommend(
         cell.backbone,
         loss=method.loss,
+        window_px=method.window_px,
         regularizer=method.regularizer,
         alpha=cell.alpha,
         image_size=None if cell.toy else config.image_size,
@@ -101,8 +106,16 @@ def training_config(cell: NetworkCell, config: DeblurSuiteConfig) -> TrainBlur2V
     )
 
 
+def order_cell(cell: NetworkCell, config: DeblurSuiteConfig) -> OrderNetworkCell | None:
+    """Return the order network that a run asks for."""
+    method = METHODS[cell.method]
+    if method.regularizer == SIGNS_REGULARIZER or method.regions == SIGN_ORDER:
+        return OrderNetworkCell(cell.toy, "signs")
+    return OrderNetworkCell(cell.toy) if training_config(cell, config).needs_order else None
+
+
 def order_config(cell: OrderNetworkCell, config: DeblurSuiteConfig) -> TrainHyperCutConfig:
     """Return the configuration of the order network's training."""
     size = TOY_SIZE_PX if cell.toy else config.order_size
     steps = min(config.order_steps, config.toy_steps) if cell.toy else config.order_steps
-    return recommend_order("motion", image_size=size, steps=steps, seed=0)
+    return recommend_order(cell.arch, image_size=size, steps=steps, seed=0)

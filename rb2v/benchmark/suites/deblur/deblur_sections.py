@@ -25,6 +25,14 @@ COLUMNS: Mapping[str, tuple[str, str, int]] = {
     "reblur_psnr": ("reblur PSNR", "dB", 2),
     "direction_agreement": ("direction", "", 2),
     "amplitude": ("amplitude", "", 2),
+    "correlation": ("correlation", "", 2),
+    "survival": ("2x2 survival", "", 2),
+    "true_survival": ("of the truth", "", 2),
+    "one_sign": ("one sign", "", 2),
+    "psnr_with": ("with most", "dB", 2),
+    "psnr_against": ("against most", "dB", 2),
+    "psnr_objects": ("objects", "dB", 2),
+    "follows_order": ("follows order", "", 2),
 }
 """Header, unit and decimals of the figures in the tables."""
 
@@ -68,7 +76,13 @@ def report_methods(estimators: Sequence[Estimator], gains: Sequence[Gain]) -> Se
         "direction; pair, frame: every pair, every frame does, eq. (11), which a motionless estimate can exploit. "
         "border: pPSNR seq of the first and last frame. reblur: the mean of the frames against the blurry image. "
         "direction: samples whose pairs agree on one direction. amplitude: motion against the true one, 0 for what "
-        "is static. Below: the blurry image, and the mean of the true frames, each shown seven times."
+        "is static. Of the difference of the first and last frame: its correlation with the true one; the share of its "
+        "energy that is left after 2x2 pixels were averaged, beside that of the truth; and the largest share of pixels "
+        "with one sign, of any color and place among 2x2 pixels: next to 1 for a checkerboard. follows order: "
+        "sequences that run the way the order network prefers for the true one. with most, against most, objects: the "
+        "first and last frame where something moves, of what moves with or against the mean motion and of every "
+        "object, each in its own better direction. Below: the blurry image, and the mean "
+        "of the true frames, each shown seven times."
     )
     methods = make_table(caption, header, lines, n_text_columns=2, grouped=True)
     blocks: list[Table | Plot] = [methods, _plot_border(estimators)]

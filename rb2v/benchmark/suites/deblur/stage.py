@@ -13,7 +13,7 @@ import pandas as pd
 
 from rb2v.benchmark.report.page import Gallery, Section
 from rb2v.benchmark.suites.deblur import deblur_sections, strips
-from rb2v.benchmark.suites.deblur.config import BASELINE, METHODS, DeblurSuiteConfig
+from rb2v.benchmark.suites.deblur.config import BASELINE, METHODS, TRUE_MOTION, DeblurSuiteConfig
 from rb2v.benchmark.suites.deblur.deblur_figures import Estimator, gain, over_seeds
 from rb2v.benchmark.suites.deblur.deblur_grid import (
     TOY_BACKBONE,
@@ -25,6 +25,7 @@ from rb2v.benchmark.suites.deblur.deblur_grid import (
     all_cells,
     alpha_cells,
     main_cells,
+    order_cell,
     order_config,
     toy_cells,
     training_config,
@@ -32,8 +33,9 @@ from rb2v.benchmark.suites.deblur.deblur_grid import (
 from rb2v.benchmark.suites.figures import read_seconds
 from rb2v.benchmark.suites.suite import ShardsSuite, TableRows
 from rb2v.blur2vid import train
-from rb2v.blur2vid.checkpoint import CHECKPOINT_NAME
+from rb2v.blur2vid.checkpoint import CHECKPOINT_NAME, load_backbone
 from rb2v.blur2vid.evaluate import (
+    ORDER_COLUMN,
     SAMPLES_NAME,
     TRIVIAL,
     check_measurable,
@@ -41,16 +43,23 @@ from rb2v.blur2vid.evaluate import (
     read_sample,
     read_samples,
 )
+from rb2v.blur2vid.regions import REGIONS_NAME, measure_all, read_regions
 from rb2v.blur2vid.train import TrainBlur2VidConfig, make_dataset
 from rb2v.device import Device, one_torch_thread
 from rb2v.errors import InputError
+from rb2v.hypercut import labels as order_labels
 from rb2v.hypercut import train as order_training
 from rb2v.hypercut.checkpoint import digest_order_network, load_order_network
+from rb2v.hypercut.regions import write_regions
+from rb2v.hypercut.train import LABELS_NAME
 from rb2v.progress import Progress
 from rb2v.shards import ShardReader
+from rb2v.shards.displacement_table import DisplacementReader
+from rb2v.shards.labels import read_orders
 from rb2v.shards.layout import MARK_NAME
 from rb2v.simulator.config import SequencesConfig
-from rb2v.stages import simulate_shards
+from rb2v.stages import guidance, simulate_shards
+from rb2v.training.state import write_table
 
 _TRIVIAL_LABELS = {"blurry": "blurry image", "mean_frame": "mean of the true frames"}
 _N_TOY_SHOWN = 3  # sequences, the ones that move most
@@ -72,6 +81,8 @@ class DeblurSuite(ShardsSuite[DeblurCell]):
     """A trained order network; one is trained from the same data by default, if a method asks for it."""
     pictures_dir: Path | None = None
     """Folder of blurry images that are shown with what the networks make of them."""
+    truth_dir: Path | None = None
+    """Truth folder of simulated data, with the displacement of every pixel: what moves apart is scored then."""
     lpips: bool = False
     """Whether LPIPS is measured too, whose weights have to be there."""
     device: Device = "auto"
@@ -85,10 +96,21 @@ class DeblurSuite(ShardsSuite[DeblurCell]):
     def _order_sha256(self) -> str | None:
         return None if self.order_run is None else digest_order_network(self.order_run)
 
+    @cached_property
+    def _displacements(self) -> DisplacementReader | None:
+        return None if self.truth_dir is None else DisplacementReader(self.truth_dir, self.reader)
+
     def check(self) -> None:
         """Reject data, images and weights that the last run would fail at."""
-        _ = self.reader, self._pictures, self._order_sha256
+        _ = self.reader, self._pictures, self._order_sha256, self._displacements
+        if self._displacements is None and any(METHODS[name].regions == TRUE_MOTION for name in self.config.methods):
+            expected = "the truth folder of 'rb2v simulate-shards --motion opposed': a method asks for it"
+            raise InputError("options", "is missing", "truth", expected)
         check_measurable(ShardReader(self.shards_dir, "test"), self.config.image_size, lpips=self.lpips)
+        if self.config.held_out == "test" and not self._held_out_takes["test"]:
+            raise InputError(
+                self.shards_dir, "has one test take", expected="two or more: validation and test share none"
+            )
         if self.config.recorded_only and self.reader.read_marks(0) is None:
             expected = "a data set that 'rb2v synthesize' wrote, or all frames scored"
             raise InputError(self.shards_dir, "does not mark interpolated frames", MARK_NAME, expected)
@@ -99,7 +121,7 @@ class DeblurSuite(ShardsSuite[DeblurCell]):
 
     def shared_settings(self) -> dict[str, Any]:
         """Return what all runs in a folder share."""
-        changing = ("backbones", "methods", "seeds", "alphas", "shown_sequences", "recorded_only")
+        changing = ("backbones", "methods", "seeds", "alphas", "shown_sequences", "recorded_only", "held_out")
         return {
             **{name: value for name, value in dataclasses.asdict(self.config).items() if name not in changing},
             "lpips": self.lpips,
@@ -108,15 +130,22 @@ class DeblurSuite(ShardsSuite[DeblurCell]):
         }
 
     def prepare(self, out_dir: Path) -> None:
-        """Write the toy's data set."""
+        """Write the toy's data set, and the orders of a network that was given."""
+        if self.order_run is not None:
+            order_labels.run(self.shards_dir, self.order_run, out_dir / LABELS_NAME, splits=("test",), device="cpu")
         if self.config.toy_steps:
             sizes = {"train": self.config.toy_train, "test": self.config.toy_test, "size": TOY_SIZE_PX}
             simulate_shards.run(out_dir / TOY_NAME, SequencesConfig(motion="blocks", **sizes))
 
     def first_cells(self) -> list[DeblurCell]:
         """Return the order networks that methods ask for and that are not given."""
-        ordered = {cell.toy for cell in self.cells() if training_config(cell, self.config).needs_order}
-        return [OrderNetworkCell(toy) for toy in (False, True) if toy in ordered and (toy or self.order_run is None)]
+        asked = {order_cell(cell, self.config) for cell in self.cells()}
+        both = [OrderNetworkCell(toy, arch) for toy in (False, True) for arch in ("motion", "signs")]
+        return [cell for cell in both if cell in asked and not self._is_given(cell)]
+
+    def _is_given(self, cell: OrderNetworkCell) -> bool:
+        """Tell whether the order network that was given takes the place of one."""
+        return self.order_run is not None and not cell.toy and cell.arch == "motion"
 
     def cells(self) -> list[NetworkCell]:
         """Return the runs of all backbones, methods, seeds, weights, and those of the toy."""
@@ -136,15 +165,37 @@ class DeblurSuite(ShardsSuite[DeblurCell]):
                 place,
                 settings,
                 order_run=self._order_run_for(cell, out_dir) if settings.needs_order else None,
+                guidance=self._ensure_regions(cell, out_dir),
                 lpips=self.lpips and not cell.toy,
                 device=self.device,
                 progress=progress,
             )
+            if self._displacements is not None and not cell.toy and not (place / REGIONS_NAME).exists():
+                network = load_backbone(place / CHECKPOINT_NAME).network
+                table = measure_all(network, self.reader, self._displacements, self.config.image_size)
+                write_table(place / REGIONS_NAME, table)
 
-    def _order_run_for(self, cell: NetworkCell, out_dir: Path) -> Path:
-        if self.order_run is not None and not cell.toy:
-            return self.order_run
-        return self.place(out_dir, OrderNetworkCell(cell.toy))
+    def _ensure_regions(self, cell: NetworkCell, out_dir: Path) -> Path | None:
+        """Write the table of motion by which a method turns regions, unless it is there."""
+        source = METHODS[cell.method].regions
+        if source is None:
+            return None
+        path = out_dir / f"{'toy-' if cell.toy else ''}{source}.h5"
+        shards_dir = out_dir / TOY_NAME if cell.toy else self.shards_dir
+        order_run = self._order_run_for(cell, out_dir)
+        if path.exists():
+            pass
+        elif order_run is not None:
+            write_regions(path, order_run, shards_dir, splits=("train",), device="cpu")
+        else:
+            guidance.run(shards_dir, path, truth=self.truth_dir if source == TRUE_MOTION else None)
+        return path
+
+    def _order_run_for(self, cell: NetworkCell, out_dir: Path) -> Path | None:
+        asked = order_cell(cell, self.config)
+        if asked is None:
+            return None
+        return self.order_run if self._is_given(asked) else self.place(out_dir, asked)
 
     def sections(self, out_dir: Path) -> list[Section]:
         """Return methods, the paper's Tables 2 and 6, its Figures 2 and 6, and images without a truth."""
@@ -166,12 +217,45 @@ class DeblurSuite(ShardsSuite[DeblurCell]):
 
     def _read(self, out_dir: Path, cells: Sequence[NetworkCell]) -> list[pd.DataFrame]:
         """Return the measurements of runs, of recorded frames alone where that is asked for; the toy has no others."""
-        paths = {self.place(out_dir, cell) / SAMPLES_NAME: cell for cell in cells}
-        tables = {path: read_samples(path) for path in paths}
-        return [
-            keep_recorded(table, path) if self.config.recorded_only and not paths[path].toy else table
-            for path, table in tables.items()
-        ]
+        tables = []
+        for cell in cells:
+            path = self.place(out_dir, cell) / SAMPLES_NAME
+            table = read_samples(path)
+            if self.config.recorded_only and not cell.toy:
+                table = keep_recorded(table, path)
+            if (labels := self._labels(out_dir, toy=cell.toy)) is not None:
+                table = self._add_orders(table, labels, out_dir, toy=cell.toy)
+            if self._displacements is not None and not cell.toy:
+                regions = read_regions(self.place(out_dir, cell) / REGIONS_NAME)
+                table = table.merge(regions, how="left", on=["estimator", "take", "blurry_index"])
+            tables.append(table if cell.toy else self._keep_held_out(table))
+        return tables
+
+    def _keep_held_out(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Return the measurements of the takes that are to be scored."""
+        if self.config.held_out == "all":
+            return table
+        kept = self._held_out_takes[self.config.held_out]
+        return table[table["take"].isin(kept)].reset_index(drop=True)
+
+    @cached_property
+    def _held_out_takes(self) -> Mapping[str, Sequence[str]]:
+        """Takes of either half of the test split."""
+        takes = sorted(set(self.reader.table["take"]))
+        return {"validation": takes[::2], "test": takes[1::2]}
+
+    def _labels(self, out_dir: Path, *, toy: bool) -> Path | None:
+        """Return the orders that the order network gives the true sequences, if there is one."""
+        if self.order_run is not None and not toy:
+            return out_dir / LABELS_NAME if (out_dir / LABELS_NAME).exists() else None
+        path = self.place(out_dir, OrderNetworkCell(toy)) / LABELS_NAME
+        return path if path.exists() else None
+
+    def _add_orders(self, table: pd.DataFrame, labels: Path, out_dir: Path, *, toy: bool) -> pd.DataFrame:
+        """Return measurements with the order that the order network gives the true sequence of each."""
+        reader = ShardReader(out_dir / TOY_NAME, "test") if toy else self.reader
+        orders = reader.table[["take", "blurry_index"]].assign(**{ORDER_COLUMN: read_orders(labels, reader)})
+        return table.drop(columns=ORDER_COLUMN, errors="ignore").merge(orders, how="left")
 
     def _report_methods(self, out_dir: Path) -> tuple[Section, Section]:
         tables: dict[tuple[str, str], list[pd.DataFrame]] = {}
@@ -251,7 +335,10 @@ class DeblurSuite(ShardsSuite[DeblurCell]):
         config, (name, data_set) = self.config, *super().facts().items()
         size = "as they are" if config.image_size is None else f"shrunk to {config.image_size} px"
         steps = f"{config.steps} steps of {config.batch_size} crops of {config.crop_size} px"
-        scored = {"Scored": "recorded frames alone"} if config.recorded_only else {}
+        marks = ["recorded frames alone"] if config.recorded_only else []
+        if config.held_out != "all":
+            marks.append(f"the {config.held_out} half of the held-out takes")
+        scored = {"Scored": ", ".join(marks)} if marks else {}
         runs = f"{len(self.cells())}, {steps}"
         return {name: f"{data_set}, {size}", "Runs": runs, **scored, "Order": self._format_order()}
 
@@ -266,7 +353,14 @@ class DeblurSuite(ShardsSuite[DeblurCell]):
         values = {row["metric"]: row["value"] for row in document["scores"]}
         names = [metric.removesuffix(".ppsnr_seq.mean") for metric in values if metric.endswith(".ppsnr_seq.mean")]
         border = deblur_sections.BORDER
-        columns = {"pPSNR": "ppsnr_seq", "border": border, "direction": "direction_agreement", "motion": "amplitude"}
+        columns = {
+            "pPSNR": "ppsnr_seq",
+            "border": border,
+            "direction": "direction_agreement",
+            "motion": "amplitude",
+            "corr.": "correlation",
+            "2x2": "survival",
+        }
         rows = []
         for name in names:
             found = (values.get(f"{name}.{metric}.mean") for metric in columns.values())
