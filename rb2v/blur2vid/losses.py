@@ -127,9 +127,7 @@ LOSSES: Mapping[str, Loss] = {
 """Losses by name. ``label`` is ``naive`` on sequences that were turned to the preferred side of the hyperplane,
 ``region_label`` on sequences of which every region was turned; see `turn_regions`."""
 
-_SPREAD_PX = (
-    9  # side of the squares over which directions spread: half of it is as far as most objects move from half-way
-)
+_SPREAD_PX = 9  # over which directions spread; half of it is as far as most objects move from half-way
 
 
 def turn_regions(frames: Tensor, sides: Tensor) -> Tensor:
