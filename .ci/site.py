@@ -24,6 +24,7 @@ OUTSIDE = {
     "README.md": "readme.md",
     "CHANGELOG.md": "changelog.md",
     "CONTRIBUTING.md": "contributing.md",
+    "CITATION.cff": "citation.cff",
     "models/README.md": "cards/index.md",
     **{f"models/{path.name}": f"cards/{path.name}" for path in sorted((ROOT / "models").glob("[a-z]*.md"))},
 }
@@ -63,11 +64,16 @@ def _command_page(command: Any, name: str, mark: str) -> Iterator[str]:  # noqa:
         yield from (f"**{panel}**", "", "| option | |", "| --- | --- |")
         for parameter in parameters:
             record = parameter.get_help_record(context) or (parameter.make_metavar(context), "")
-            said, told = (html.escape(_plain(text)).replace("|", "&#124;") for text in record)
+            said, told = (_escape(_plain(text)) for text in record)
             yield f"| <code>{said}</code> | {told} |"
         yield ""
     for inner, below in sorted(getattr(command, "commands", {}).items()):
         yield from _command_page(below, f"{name} {inner}", "##")
+
+
+def _escape(text: str) -> str:
+    """Return a text as it is to be seen: bars part no cells, and "[default: 1] [x>=0]" is no link."""
+    return re.sub(r"[|\[\]]", lambda found: f"&#{ord(found[0])};", html.escape(text))
 
 
 def _plain(text: str) -> str:

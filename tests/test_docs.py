@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+import posixpath
 import re
 import runpy
 import sys
@@ -68,7 +69,24 @@ def test_the_site_lists_every_page():
     nav = yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"]
     listed = set(re.findall(r"[\w/]+\.md", str(nav)))
     pages = {str(page.relative_to(ROOT / "docs")) for page in DOCS} | set(load_site().OUTSIDE.values())
-    assert listed == pages
+    assert listed == {page for page in pages if page.endswith(".md")}
+
+
+def test_links_of_pages_from_outside_lead_into_the_site():
+    site = load_site()
+    places = {path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*")}
+    places |= set(site.OUTSIDE.values())
+    for source, place in site.OUTSIDE.items():
+        text = site.relink((ROOT / source).read_text(), source)
+        targets = re.findall(r"\]\(([^)#\s:]+)[)#]", text)
+        assert {posixpath.normpath(posixpath.join(posixpath.dirname(place), target)) for target in targets} <= places
+
+
+def test_pages_of_commands_hold_no_link_by_accident():
+    lines = [line for _, text in load_site().command_pages() for line in text.splitlines()]
+    rows = [line for line in lines if line.startswith("| <code>")]
+    assert len(rows) > 100
+    assert not [row for row in rows if "[" in row], "[default: 1] [x>=0] is a link in Markdown"
 
 
 def test_troubleshooting_explains_every_reason_and_check():
