@@ -149,7 +149,7 @@ def compare_flow(root, n_frames, seconds):
             root / "raw",
             root / "calibration.json",
             root / "aligned",
-            executor=ProcessExecutor(N_WORKERS),
+            execution=align.Execution(executor=ProcessExecutor(N_WORKERS)),
             on_take=lambda record, _: records.append(record),
         )
 
