@@ -149,8 +149,9 @@ def compare_flow(root, n_frames, seconds):
             root / "raw",
             root / "calibration.json",
             root / "aligned",
-            execution=align.Execution(executor=ProcessExecutor(N_WORKERS)),
-            on_take=lambda record, _: records.append(record),
+            execution=align.Execution(
+                executor=ProcessExecutor(N_WORKERS), on_take=lambda record, _: records.append(record)
+            ),
         )
 
     aligned = time_of(align_session)
