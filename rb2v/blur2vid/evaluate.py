@@ -8,7 +8,7 @@ References
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -104,10 +104,7 @@ def measure_samples(
     scorers = make_scorers(next(network.parameters()).device, lpips=lpips)
     tables = []
     keys = reader.table[["take", "blurry_index"]]
-    width, height = reader.manifest.output_size
-    prepared = open_frames(reader, image_size) if shrunk_size(height, width, image_size) else None
-    for index in range(len(reader)):
-        blurry, sharp = read_sample(reader, index, image_size) if prepared is None else _take(prepared[index])
+    for index, (blurry, sharp) in enumerate(iter_samples(reader, image_size)):
         marks = reader.read_marks(index)
         said = {} if marks is None else {RECORDED_COLUMN: "".join("01"[not mark] for mark in marks)}
         classes = None if guidance is None else guidance.read(index, blurry.shape[:2])
@@ -121,6 +118,14 @@ def measure_samples(
             progress(index + 1, len(reader), "scoring test sequences")
     table = pd.DataFrame(tables)
     return table.sort_values("estimator", key=_rank, kind="stable", ignore_index=True) if len(table) else table
+
+
+def iter_samples(reader: ShardReader, image_size: int | None = None) -> Iterator[tuple[Frames, Frames]]:
+    """Yield every sample as `read_sample` returns it, from prepared frames where they are to be made small."""
+    width, height = reader.manifest.output_size
+    prepared = open_frames(reader, image_size) if shrunk_size(height, width, image_size) else None
+    for index in range(len(reader)):
+        yield read_sample(reader, index, image_size) if prepared is None else _take(prepared[index])
 
 
 Scorer = Callable[[Frames, Frames], NDArray[np.float64]]

@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from rb2v.blur2vid.backbones import Backbone
-from rb2v.blur2vid.evaluate import MAX_PSNR_DB, REGION_FIGURES, estimate_frames, read_sample
+from rb2v.blur2vid.evaluate import MAX_PSNR_DB, REGION_FIGURES, estimate_frames, iter_samples
 from rb2v.core.metrics import mse_to_psnr
 from rb2v.shards import ShardReader
 from rb2v.shards.displacement_table import Displacement, DisplacementReader
@@ -114,15 +114,15 @@ def measure_all(
     """
     keys = reader.table[["take", "blurry_index"]].to_dict("records")
     rows = []
-    for index, key in enumerate(keys):
-        blurry, sharp = read_sample(reader, index, image_size)
+    for index, (blurry, sharp) in enumerate(iter_samples(reader, image_size)):
         found = truth.read(index)
         estimates: Mapping[str, Frames] = {
             "network": estimate_frames(network, blurry, sharp),
             "blurry": np.repeat(blurry[None], len(sharp), axis=0),
         }
         rows += [
-            {"estimator": name, **key, **measure_regions(frames, sharp, found)} for name, frames in estimates.items()
+            {"estimator": name, **keys[index], **measure_regions(frames, sharp, found)}
+            for name, frames in estimates.items()
         ]
     return pd.DataFrame(rows)
 

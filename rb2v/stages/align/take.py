@@ -438,11 +438,7 @@ def _find_windows(
             exposure = estimate_exposure(context, nearby)
             rolling_shutter = estimate_rolling_shutter(context, nearby)
         timing = dataclasses.replace(timing, clock=clock, exposure=exposure, rolling_shutter=rolling_shutter)
-    places = assign_positions(context, tracks, search, clock)
-    if context.blurry_stride > 1:
-        tracks.measure_near([place.position for place in places], context.track_size)
-    checks = check_frames(tracks, places, search.confident)
-    gate = QualityGate(config, tracks, search, checks, clock)
+    places, checks, gate = _judge_positions(context, tracks, search, clock)
     chosen = _choose_frames(context, places, gate, search, clock)
     is_final = config.color == "per-frame" and config.rolling_shutter == "report"
     # One after the other, because each is large.
@@ -464,6 +460,17 @@ def _search(context: TakeContext, tracks: Tracks, offset_seconds: float) -> Sear
     search = search_windows(context, tracks, offset_seconds)
     # What a repeat shows is the frame before it, at another time.
     return dataclasses.replace(search, confident=search.confident & ~tracks.blurry.track.repeated)
+
+
+def _judge_positions(
+    context: TakeContext, tracks: Tracks, search: Search, clock: ClockModel | None
+) -> tuple[list[AssignedPosition], FrameChecks, QualityGate]:
+    """Assign a position to every frame, and measure what decides whether it is good."""
+    places = assign_positions(context, tracks, search, clock)
+    if context.blurry_stride > 1:
+        tracks.measure_near([place.position for place in places], context.track_size)
+    checks = check_frames(tracks, places, search.confident)
+    return places, checks, QualityGate(context.config, tracks, search, checks, clock)
 
 
 def _follow_shift(
@@ -503,8 +510,7 @@ def _follow_shift(
     assert found is not None
     search = dataclasses.replace(search, confident=search.confident & found.holds(tracks.blurry.times))
     clock = fit_take_clock(context, moved, search)
-    places = assign_positions(context, moved, search, clock)
-    gate = QualityGate(context.config, moved, search, check_frames(moved, places, search.confident), clock)
+    places, _, gate = _judge_positions(context, moved, search, clock)
     chosen = _choose_frames(context, places, gate, search, clock)
     matched = (samples.match(index, places[index].position, is_final=False) for index in chosen)
     _, told = measure_registration(context, matched, used, _translation(own, used))
