@@ -36,6 +36,17 @@ def normalized(homography: Homography) -> Homography:
     return np.asarray(homography / homography[2, 2], dtype=np.float64)
 
 
+def translated(homography: Homography, shift: NDArray[np.floating[Any]]) -> Homography:
+    """Return the homography with a translation by ``shift``, (2,) in target pixels, behind it.
+
+    Raises
+    ------
+    ValueError
+        As `normalized`.
+    """
+    return normalized(np.array([[1, 0, shift[0]], [0, 1, shift[1]], [0, 0, 1]]) @ homography)
+
+
 def warp_points(homography: NDArray[np.floating[Any]], points: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     """Take points through a homography.
 

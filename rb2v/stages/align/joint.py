@@ -13,7 +13,7 @@ from rb2v.artifacts import TakeRegistration
 from rb2v.core.blur import STORED_LEVELS
 from rb2v.core.clock import DriftPrior
 from rb2v.core.color import luminance
-from rb2v.core.homography import Homography, normalized
+from rb2v.core.homography import Homography, translated
 from rb2v.core.joint import FrameTerms, JointFit, frame_terms, solve_jointly
 from rb2v.profiling import staged
 from rb2v.stages.align.context import TakeContext
@@ -105,8 +105,7 @@ def find_hidden_shift(
     time_error_frames = float(np.median(np.abs(fit.time_errors)))
     is_significant = length_px > max(_MIN_SHIFT_PX, _MIN_SIGNIFICANCE * error_px)
     if is_significant and time_error_frames > _LEAST_TIME_ERROR_FRAMES:
-        move = np.array([[1, 0, -shift_px[0]], [0, 1, -shift_px[1]], [0, 0, 1]])
-        own = normalized(move @ homography)
+        own = translated(homography, -shift_px)
     registration = TakeRegistration(length_px, error_px, len(terms))
     return HiddenShift(registration, own, time_error_frames, span_seconds)
 

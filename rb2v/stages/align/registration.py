@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from rb2v.artifacts import TakeRegistration
 from rb2v.core.color import Response, from_linear
-from rb2v.core.homography import Homography, crop_homography, normalized, warp_points
+from rb2v.core.homography import Homography, crop_homography, normalized, translated, warp_points
 from rb2v.core.refinement import ImagePair, Refinement, gradient_correlation, refine_jointly
 from rb2v.profiling import staged
 from rb2v.stages.align.context import TakeContext
@@ -161,9 +161,8 @@ def find_coarse_shift(
         return None, None
     crop = context.calibration.crop
     shift = np.array([x[row, column] * crop.width / width, y[row, column] * crop.height / height])
-    move = np.array([[1, 0, shift[0]], [0, 1, shift[1]], [0, 0, 1]])
     registration = TakeRegistration(float(np.hypot(*shift)), 0.5 * crop.width / width, len(chosen))
-    return registration, normalized(move @ homography)
+    return registration, translated(homography, shift)
 
 
 def contradicts(fine: TakeRegistration, coarse: TakeRegistration) -> bool:
@@ -271,8 +270,7 @@ def _fit(pairs: Sequence[ImagePair], near: Homography | None = None) -> Refineme
 
 def _shift_center(homography: Homography, center: NDArray[np.float64], shift: NDArray[np.float64]) -> Homography:
     """Return a homography with a translation behind it, after which a point, (2,), moves by a shift."""
-    x, y = shift - (warp_points(homography, center[None])[0] - center)
-    return normalized(np.array([[1, 0, x], [0, 1, y], [0, 0, 1]]) @ homography)
+    return translated(homography, shift - (warp_points(homography, center[None])[0] - center))
 
 
 def _disagreement_px(
