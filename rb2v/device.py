@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
-from ctypes.util import find_library
+from contextlib import contextmanager, suppress
 from typing import Literal, get_args
 
 import numpy as np
@@ -15,6 +15,8 @@ from rb2v.core.temporal import MatrixProduct
 from rb2v.errors import InputError, Rb2vError
 
 Device = Literal["auto", "cpu", "cuda"]
+
+_DRIVERS = ("libcuda.so.1", "nvcuda.dll")
 
 THREADS_VARIABLE = "RB2V_THREADS"
 """Threads of the CPU that a training computes on."""
@@ -99,8 +101,12 @@ def _torch_threads(n: int) -> Iterator[None]:
 
 
 def _has_driver() -> bool:
-    # Looked for by name, because loading torch takes seconds and most machines that align have no GPU.
-    return any(find_library(name) is not None for name in ("cuda", "nvcuda"))
+    # Loading torch takes seconds and most machines that align have no GPU; a search by name starts three programs.
+    for name in _DRIVERS:
+        with suppress(OSError):
+            ctypes.CDLL(name)
+            return True
+    return False
 
 
 def _multiply_on_gpu(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import os
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -33,9 +36,10 @@ class FrameFile(Generic[Kind]):
 
     def __init__(self, path: Path, dtype: type[Kind], *, is_compressed: bool = False) -> None:
         self._dtype = dtype
-        self._path = path
         self._is_compressed = is_compressed
-        path.write_bytes(b"")
+        # Kept open: to open a file costs as much as to read a reduced frame.
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | getattr(os, "O_CLOEXEC", 0), 0o666)
+        weakref.finalize(self, os.close, self._file)
         self._offsets = [0]
         self._shape: tuple[int, ...] = ()
 
@@ -55,13 +59,14 @@ class FrameFile(Generic[Kind]):
         if len(self) and frame.shape != self._shape:
             raise ValueError(f"a frame of {frame.shape} among frames of {self._shape}")
         self._shape = frame.shape
-        data: Any = np.ascontiguousarray(frame, dtype=self._dtype).data
+        data = np.ascontiguousarray(frame, dtype=self._dtype).data.cast("B")
         if self._is_compressed:
             data = _compress(data)
-        with self._path.open("ab") as file:
-            n_bytes = file.write(data)
-        count_bytes(written=n_bytes)
-        self._offsets.append(self._offsets[-1] + n_bytes)
+        n_written = 0
+        while n_written < len(data):
+            n_written += os.pwrite(self._file, data[n_written:], self._offsets[-1] + n_written)
+        count_bytes(written=n_written)
+        self._offsets.append(self._offsets[-1] + n_written)
 
     def __len__(self) -> int:
         return len(self._offsets) - 1
@@ -85,21 +90,26 @@ class FrameFile(Generic[Kind]):
 
     def _read(self, first: int, n: int) -> NDArray[Kind]:
         stack = np.empty((n, *self._shape), dtype=self._dtype)
-        with self._path.open("rb") as file:
-            file.seek(self._offsets[first])
-            if not self._is_compressed:
-                count_bytes(read=file.readinto(stack.data))
-                return stack
-            for index in range(n):
-                data = file.read(self._offsets[first + index + 1] - self._offsets[first + index])
-                count_bytes(read=len(data))
+        if n and not self._is_compressed:
+            self._fill(stack.data.cast("B"), self._offsets[first])
+        elif n:
+            for index, (start, stop) in enumerate(itertools.pairwise(self._offsets[first : first + n + 1])):
+                data = bytearray(stop - start)
+                self._fill(memoryview(data), start)
                 blosc2.decompress2(data, dst=stack[index], nthreads=1)
         return stack
 
+    def _fill(self, buffer: memoryview, offset: int) -> None:
+        n_read = 0
+        while n_read < len(buffer):
+            n = os.preadv(self._file, [buffer[n_read:]], offset + n_read)
+            if n == 0:
+                raise EOFError(f"a scratch file ends at byte {offset + n_read}")
+            n_read += n
+        count_bytes(read=n_read)
 
-def _compress(data: memoryview) -> bytes:
+
+def _compress(data: memoryview) -> memoryview:
     filters = [blosc2.Filter.NOFILTER]
-    packed = blosc2.compress2(
-        data.cast("B"), codec=blosc2.Codec.ZSTD, clevel=_LEVEL, typesize=1, filters=filters, nthreads=1
-    )
-    return bytes(packed)
+    packed = blosc2.compress2(data, codec=blosc2.Codec.ZSTD, clevel=_LEVEL, typesize=1, filters=filters, nthreads=1)
+    return memoryview(packed)
