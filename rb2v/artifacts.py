@@ -21,6 +21,8 @@ from rb2v.choices import Category as Category
 from rb2v.choices import ScreenColor as ScreenColor
 from rb2v.choices import Split as Split
 
+_MAX_LOG_GAIN = 1.0  # no beam splitter makes a color three times as bright from the middle to the border
+
 Camera = Literal["blurry", "sharp"]
 ColorMatrix = Literal["bt601", "bt709", "bt2020"]
 ColorRange = Literal["full", "limited"]
@@ -217,6 +219,24 @@ class Lens:
             raise ValueError("the lens's distortion must be five finite numbers: k1, k2, p1, p2, k3")
 
 
+@dataclass(frozen=True, eq=False)
+class GainField:
+    """How light differs between the cameras from place to place, as a beam splitter or vignetting makes it."""
+
+    coefficients: NDArray[np.float64]
+    """(3, 5), see `rb2v.core.gain_field.gains_at`: what sharp light is multiplied by, over the crop."""
+    response: CameraResponse
+    """The response that was undone."""
+    error_before: float
+    """Median relative difference between the views of captures that were left out, each under its own color map."""
+    error_after: float
+    """The same with the field of the others."""
+
+    def __post_init__(self) -> None:
+        if self.coefficients.shape != (3, 5) or not np.all(np.abs(self.coefficients) <= _MAX_LOG_GAIN):
+            raise ValueError(f"gain_field must be 3 rows of 5 numbers of at most {_MAX_LOG_GAIN:g}")
+
+
 @dataclass(frozen=True)
 class LocalResidual:
     """What is left of the displacement between the registered views around a place of the crop."""
@@ -262,6 +282,8 @@ class Calibration:
     chroma_blurry: ChromaSiting | None = None
     """None in files of versions that did not look."""
     chroma_sharp: ChromaSiting | None = None
+    gain_field: GainField | None = None
+    """None where the captures tell none, and in files of versions that did not look."""
 
     def __post_init__(self) -> None:
         if self.homography.shape != (3, 3) or not np.all(np.isfinite(self.homography)):

@@ -81,6 +81,10 @@ def print_calibration(path: Path, calibration: Calibration, n_warnings: int) -> 
         table.add_row("Delta E 2000", f"{before}{quality.delta_e:.2f} after{coded}")
     if calibration.response is not None:
         table.add_row("response", str(calibration.response))
+    if calibration.gain_field is not None:
+        field = calibration.gain_field
+        left = f"{100 * field.error_before:.1f} % between the views before, {100 * field.error_after:.1f} % after"
+        table.add_row("uneven light", f"{left}; align evens it out")
     table.add_row("warnings", f"{n_warnings}, above" if n_warnings else "none")
     table.add_row("pictures", "\n".join(picture.name for picture in find_pictures(path)))
     console.print(table)

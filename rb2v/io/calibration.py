@@ -10,7 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from rb2v.artifacts import Calibration, CalibrationQuality, CameraResponse, ChromaSiting, Crop, Lens, LocalResidual
+from rb2v.artifacts import (
+    Calibration,
+    CalibrationQuality,
+    CameraResponse,
+    ChromaSiting,
+    Crop,
+    GainField,
+    Lens,
+    LocalResidual,
+)
 from rb2v.errors import InputError
 from rb2v.io.store import SCHEMA, check_schema, read_json, validate, write_json
 
@@ -31,6 +40,7 @@ def write_calibration(path: Path, calibration: Calibration) -> Path:
         "response": calibration.response,
         "lens": {"blurry": _to_lens(calibration.lens_blurry), "sharp": _to_lens(calibration.lens_sharp)},
         "chroma": {"blurry": _to_dict(calibration.chroma_blurry), "sharp": _to_dict(calibration.chroma_sharp)},
+        "gain_field": _to_gains(calibration.gain_field),
         "quality": dataclasses.asdict(calibration.quality),
         "residuals": [dataclasses.asdict(residual) for residual in calibration.residuals],
     }
@@ -47,6 +57,10 @@ def _to_dict(siting: ChromaSiting | None) -> dict[str, Any] | None:
 
 def _to_lens(lens: Lens | None) -> dict[str, Any] | None:
     return None if lens is None else {"matrix": lens.matrix.tolist(), "distortion": lens.distortion.tolist()}
+
+
+def _to_gains(field: GainField | None) -> dict[str, Any] | None:
+    return None if field is None else dataclasses.asdict(field) | {"coefficients": field.coefficients.tolist()}
 
 
 class _Strict(BaseModel):
@@ -80,6 +94,20 @@ class _ChromaDocument(_Strict):
     sharp: ChromaSiting | None = None
 
 
+_Row5 = tuple[float, float, float, float, float]
+
+
+class _GainFieldDocument(_Strict):
+    coefficients: tuple[_Row5, _Row5, _Row5]
+    response: CameraResponse
+    error_before: float
+    error_after: float
+
+    def to_field(self) -> GainField:
+        coefficients = np.array(self.coefficients, dtype=np.float64)
+        return GainField(coefficients, self.response, self.error_before, self.error_after)
+
+
 class _CalibrationDocument(_Strict):
     homography: tuple[_Row3, _Row3, _Row3]
     mirrored: bool
@@ -94,6 +122,7 @@ class _CalibrationDocument(_Strict):
     lens: _LensesDocument = _LensesDocument()
     residuals: tuple[LocalResidual, ...] = ()
     chroma: _ChromaDocument = _ChromaDocument()
+    gain_field: _GainFieldDocument | None = None
 
 
 def read_calibration(path: Path) -> Calibration:
@@ -127,6 +156,7 @@ def read_calibration(path: Path) -> Calibration:
             residuals=document.residuals,
             chroma_blurry=document.chroma.blurry,
             chroma_sharp=document.chroma.sharp,
+            gain_field=None if document.gain_field is None else document.gain_field.to_field(),
         )
     except ValueError as error:
         raise InputError(path, str(error)) from error

@@ -3,8 +3,8 @@
 Run: python tests/benchmarks/measure_rigs.py --seed 101 --rig mirrored --rig misaligned
 
 One line a rig: share of frames accepted, mean error of the sub-frame position and the largest error of an accepted
-position in fine frames, error of the session's drift in ppm and its stated error, and the PSNR of sharp frames against
-ideal ones. The control has the same seed and nothing that may go wrong.
+position in fine frames, error of the session's drift in ppm and its stated error, the PSNR of sharp frames against
+ideal ones, and the least and the largest mean of sharp over blurry light in tenths of the picture. The control has the same seed and nothing that may go wrong.
 """
 
 import argparse
@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from second_rigs import SecondRig, SecondSession, describe
 
+from rb2v.core.color import to_linear
 from rb2v.core.resampling import FrameWarp
 from rb2v.io.aligned import AlignedTakeReader, aligned_take_path
 from rb2v.io.calibration import read_calibration
@@ -64,6 +65,17 @@ def sharp_psnr(session, take, reader, calibration):
     return float(np.mean(found)) if found else np.nan
 
 
+def light_in_tenths(reader):
+    """Return the mean of sharp over blurry light in ten columns of the picture, (10, 3)."""
+    sums = [0, 0]
+    for index in range(len(reader)):
+        sample = reader.read(index)
+        lights = to_linear(sample.sharp, "srgb").mean(axis=0), to_linear(sample.blurry, "srgb")
+        sums = [total + light for total, light in zip(sums, lights, strict=True)]
+    columns = [[part.mean(axis=(0, 1)) for part in np.array_split(light, 10, axis=1)] for light in sums]
+    return np.divide(*columns)
+
+
 def measure(rig, seed, seconds, n_takes, root):
     """Return the figures of a rig, and the reasons for which frames were rejected."""
     session = SecondSession(rig, seed)
@@ -71,7 +83,7 @@ def measure(rig, seed, seconds, n_takes, root):
     calibrate.run(root / "raw", root / "calibration.json")
     align.run(root / "raw", root / "calibration.json", root / "aligned")
     calibration = read_calibration(root / "calibration.json")
-    accepted, errors, worst, psnrs, drifts, reasons = [], [], [], [], [], set()
+    accepted, errors, worst, psnrs, drifts, ratios, reasons = [], [], [], [], [], [], set()
     for take in session.takes:
         truth = session.positions(take)
         with AlignedTakeReader(aligned_take_path(root / "aligned", take.name)) as reader:
@@ -84,9 +96,12 @@ def measure(rig, seed, seconds, n_takes, root):
             if reader.timing.clock is not None:
                 drifts.append((1e6 * reader.timing.clock.drift - rig.drift_ppm, 1e6 * reader.timing.clock.drift_error))
             psnrs.append(sharp_psnr(session, take, reader, calibration))
+            if len(reader):
+                ratios.append(light_in_tenths(reader))
     drift = np.mean(drifts, axis=0) if drifts else (np.nan, np.nan)
     mean, largest = (np.mean(errors), np.max(worst)) if errors else (np.nan, np.nan)
-    return (np.mean(accepted), mean, largest, *drift, np.nanmean(psnrs)), reasons - {""}
+    evenness = (np.min(ratios), np.max(ratios)) if ratios else (np.nan, np.nan)
+    return (np.mean(accepted), mean, largest, *drift, np.nanmean(psnrs), *evenness), reasons - {""}
 
 
 def main():
@@ -97,12 +112,12 @@ def main():
     parser.add_argument("--takes", type=int, default=1)
     options = parser.parse_args()
     logging.basicConfig(level=logging.ERROR)
-    print("rig, seed: accepted, mean error, largest, drift error +- stated [ppm], sharp frames [dB]")
+    print("rig, seed: accepted, mean error, largest, drift error +- stated [ppm], sharp frames [dB], light in tenths")
     for name in options.rig or RIGS:
         for seed in options.seed or [101]:
             with tempfile.TemporaryDirectory() as folder:
                 figures, reasons = measure(RIGS[name], seed, options.seconds, options.takes, Path(folder))
-            text = "{:.0%}, {:.4f}, {:.2f}, {:+.0f} +- {:.0f}, {:.2f}".format(*figures)
+            text = "{:.0%}, {:.4f}, {:.2f}, {:+.0f} +- {:.0f}, {:.2f}, {:.3f} to {:.3f}".format(*figures)
             print(f"{name} ({describe(RIGS[name])}), {seed}: {text} {' '.join(sorted(reasons))}", flush=True)
 
 

@@ -1,20 +1,27 @@
 """Calibration and alignment of rigs that no part of the package drew."""
 
+import dataclasses
+import logging
+
 import numpy as np
 import pytest
 from second_rigs import SITINGS, SecondRig, SecondSession
 
+from rb2v.core.color import to_linear
+from rb2v.core.gain_field import gain_image
 from rb2v.core.homography import warp_points
-from rb2v.io.calibration import read_calibration
+from rb2v.io.aligned import AlignedTakeReader, aligned_take_path
+from rb2v.io.calibration import read_calibration, write_calibration
 from rb2v.io.store import read_alignment
 from rb2v.stages import align, calibrate
 
 
 @pytest.fixture(scope="module")
 def mirrored(tmp_path_factory):
-    """A mirrored rig whose encoders center chroma and do not say so, calibrated and aligned."""
+    """A mirrored rig whose encoders center chroma and do not say so, and whose splitter shares colors unevenly."""
     root = tmp_path_factory.mktemp("mirrored")
-    session = SecondSession(SecondRig(mirrored=True, chroma="center", size=(240, 136), captures_as_video=True), seed=3)
+    rig = SecondRig(mirrored=True, chroma="center", size=(240, 136), shading=0.12, captures_as_video=True)
+    session = SecondSession(rig, seed=3)
     session.write(root / "raw", seconds=0.8, n_captures=2)
     calibrate.run(root / "raw", root / "calibration.json")
     align.run(root / "raw", root / "calibration.json", root / "aligned")
@@ -40,3 +47,29 @@ def test_centered_chroma_moves_no_frame_in_time(mirrored):
     assert np.abs(errors).mean() < 0.06
     assert np.abs(errors).max() < 0.15
     assert np.mean([row.psnr for row in rows]) > 37
+
+
+def test_light_that_the_splitter_shares_unevenly_is_evened_out(mirrored):
+    session, root = mirrored
+    calibration = read_calibration(root / "calibration.json")
+    crop, field = calibration.crop, calibration.gain_field
+    assert field.error_after < 0.5 * field.error_before
+    across = np.linspace(-1, 1, session.rig.size[0])[crop.x : crop.x + crop.width, None]
+    true = 1 + session.rig.shading * across * np.array([1, 0, -1])
+    found = gain_image(field.coefficients, (crop.width, crop.height)).mean(axis=0)
+    np.testing.assert_allclose(found / found.mean(axis=0), true / true.mean(axis=0), atol=0.01)
+    with AlignedTakeReader(aligned_take_path(root / "aligned", session.takes[0].name)) as reader:
+        samples = [reader.read(index) for index in range(len(reader))]
+    blurry = sum(to_linear(sample.blurry, "srgb") for sample in samples)
+    sharp = sum(to_linear(sample.sharp, "srgb").mean(axis=0) for sample in samples)
+    tenths = [[part.mean(axis=(0, 1)) for part in np.array_split(light, 10, axis=1)] for light in (sharp, blurry)]
+    np.testing.assert_allclose(np.divide(*tenths), 1, atol=0.01)
+
+
+def test_uneven_light_that_no_capture_told_is_said(mirrored, tmp_path, caplog):
+    _, root = mirrored
+    calibration = dataclasses.replace(read_calibration(root / "calibration.json"), gain_field=None)
+    write_calibration(tmp_path / "calibration.json", calibration)
+    with caplog.at_level(logging.WARNING):
+        align.run(root / "raw", tmp_path / "calibration.json", tmp_path / "aligned")
+    assert any("light differs between the cameras" in record.getMessage() for record in caplog.records)

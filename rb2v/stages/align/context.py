@@ -10,8 +10,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from rb2v.artifacts import Calibration, FormatOverride, Rig, Take
 from rb2v.core.color import Response
+from rb2v.core.gain_field import gain_image
 from rb2v.core.temporal import MatrixProduct
 from rb2v.device import Device, make_matrix_product
 from rb2v.interpolation import GuardedInterpolator, make_interpolator
@@ -108,6 +112,19 @@ class TakeContext:
     def response(self) -> Response:
         """The camera response that is undone before averaging."""
         return self.rig.response if self.config.response is None else self.config.response
+
+    @cached_property
+    def evening(self) -> NDArray[np.float32] | None:
+        """What sharp light is multiplied by, (H, W, 3), to be as even as the blurry camera's.
+
+        None where that is not known, or is known of light while coded values are averaged.
+        """
+        field = self.calibration.gain_field
+        if field is None or (field.response == "linear") != (self.response == "linear"):
+            return None
+        if self.config.positions != "clock":
+            return None  # the paper's way takes the light as it is
+        return gain_image(field.coefficients, self.rig.output_size)
 
     @cached_property
     def track_size(self) -> tuple[int, int]:

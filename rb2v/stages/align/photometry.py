@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,6 +25,12 @@ from rb2v.stages.align.search import CLIPPED_LINEAR
 
 ColorMap = NDArray[np.float64]
 
+MAX_UNEVENNESS = 0.03
+"""Difference of light between the cameras from place to place that is said: the shards would show it as a border."""
+
+_N_CELLS = 5  # across and down; a splitter's share changes slowly from border to border
+_CELL_STRIDE = 8  # pixels, of which one counts: means of thousands are asked for
+_DARK = 0.02  # linear light that is added before ratios are taken: noise and flare of dark places are not gain
 _FIT_STRIDE = 3  # of rows and columns: a ninth of the pixels, of which neighbors tell the same
 
 
@@ -58,6 +65,24 @@ def known_color_map(calibration: Calibration, rig: Rig, response: Response) -> C
     if calibration.color_coded is not None and response == "linear":
         return calibration.color_coded
     return np.eye(3, 4)
+
+
+class CellLight:
+    """Mean light of both cameras in cells of the picture, over frames."""
+
+    def __init__(self) -> None:
+        self._sums = np.zeros((2, _N_CELLS, _N_CELLS, 3))
+        self._n = 0
+
+    def add(self, light: NDArray[np.float32]) -> None:
+        """Add a frame's, as `Photometry.make_sample` returns it."""
+        self._sums += light
+        self._n += 1
+
+    def unevenness(self) -> float:
+        """Return the largest relative difference between the cameras' light in a cell and color; 0 without a frame."""
+        sharp, blurry = self._sums / max(self._n, 1) + _DARK
+        return float(np.abs(sharp / blurry - 1).max())
 
 
 class Photometry:
@@ -105,8 +130,14 @@ class Photometry:
         sequence: Sequence[NDArray[np.float32]],
         image: NDArray[np.uint8],
         color: ColorMap,
-    ) -> tuple[float, AlignedSample]:
-        """Return the PSNR of the color-mapped synthetic blur in dB, and the sample."""
-        synthetic = encode(apply_color_map(color, blur), self._response)
+    ) -> tuple[float, NDArray[np.float32], AlignedSample]:
+        """Return the PSNR of the color-mapped synthetic blur in dB, both cameras' light in cells, and the sample."""
+        mapped = apply_color_map(color, blur)
+        synthetic = encode(mapped, self._response)
         sharp = np.stack([encode(apply_color_map(color, frame), self._response) for frame in sequence])
-        return psnr(synthetic, image), AlignedSample(image, sharp)
+        some = slice(_CELL_STRIDE // 2, None, _CELL_STRIDE)
+        recorded = to_linear(np.ascontiguousarray(image[some, some]), self._response)
+        cells = [
+            cv2.resize(light, (_N_CELLS,) * 2, interpolation=cv2.INTER_AREA) for light in (mapped[some, some], recorded)
+        ]
+        return psnr(synthetic, image), np.stack(cells).astype(np.float32), AlignedSample(image, sharp)

@@ -34,7 +34,7 @@ from rb2v.stages.align.matte import (
     reject_broken_composites,
 )
 from rb2v.stages.align.offset import choose_offset, estimate_offsets
-from rb2v.stages.align.photometry import ColorMap, Photometry, known_color_map
+from rb2v.stages.align.photometry import MAX_UNEVENNESS, CellLight, ColorMap, Photometry, known_color_map
 from rb2v.stages.align.quality import AssignedPosition, QualityGate, assign_positions, check_frames
 from rb2v.stages.align.registration import (
     MAX_FRAMES,
@@ -248,6 +248,8 @@ class _Rounds:
         def visit(frame: NDArray[np.uint8]) -> None:
             with stage("color conversion"):
                 linear = to_linear(frame, context.response)
+                if context.evening is not None:
+                    linear *= context.evening
             reducer.add(linear)
             light.add(linear)
 
@@ -255,7 +257,9 @@ class _Rounds:
         # The paper's way takes the light as it is.
         flicker = light.find_flicker(track.times) if context.config.positions == "clock" else None
         gains = None if flicker is None else flicker.gains
-        sharp = SharpSource(track, context.rig, context.interpolator, context.response, gains=gains)
+        sharp = SharpSource(
+            track, context.rig, context.interpolator, context.response, gains=gains, evening=context.evening
+        )
         if sharp.n_positions < 1:
             problem = f"holds {len(track.times)} frames"
             raise InputError(context.take.sharp[0], problem, expected="at least one whole window")
@@ -305,6 +309,8 @@ class _Sample:
     color: ColorMap
     psnr_db: float
     """Of its synthetic blur at full size."""
+    light: NDArray[np.float32]
+    """Of both cameras in cells, see `Photometry.make_sample`."""
     images: AlignedSample
 
 
@@ -325,7 +331,7 @@ class _Samples:
         self.tracks, self._early = tracks, early
         fallback = known_color_map(context.calibration, context.rig, context.response)
         self.photometry = Photometry(context.config, context.response, fallback)
-        self._made: dict[int, tuple[ColorMap, float, int]] = {}
+        self._made: dict[int, tuple[_Sample, int]] = {}
 
     def match(self, index: int, position: int, *, is_final: bool) -> MatchedFrame:
         """Return a frame with the synthetic blur of its window, and make its sample of the same window if it is final.
@@ -344,7 +350,8 @@ class _Samples:
             made = self._make(index, blur, sequence, None)
             with stage("write"):
                 self._early.append(made.images)
-            self._made[index] = made.color, made.psnr_db, len(self._early) - 1
+            nothing = AlignedSample(np.empty(0, np.uint8), np.empty(0, np.uint8))  # its images are on disk
+            self._made[index] = dataclasses.replace(made, images=nothing), len(self._early) - 1
         return MatchedFrame(self.tracks.blurry.image(index), blur)
 
     def make(
@@ -364,9 +371,9 @@ class _Samples:
             The color map; by default the one that fits the frame best.
         """
         if index in self._made:
-            known_color, psnr_db, slot = self._made[index]
+            known, slot = self._made[index]
             with stage("write"):
-                return _Sample(known_color, psnr_db, self._early.read(slot))
+                return dataclasses.replace(known, images=self._early.read(slot))
         return self._make(index, *self.tracks.window(position, row_shifts), color)
 
     def _make(
@@ -551,7 +558,7 @@ def _make_samples(
     shared = _shared_color(windows, shifts) if config.color == "per-take" else None
     holds = np.ones(len(times), dtype=np.bool_) if windows.hidden is None else windows.hidden.holds(times)
     is_misregistered = config.positions == "clock" and windows.is_misregistered(config.max_shift_px)
-    frames = []
+    frames, light = [], CellLight()
     for index, place in enumerate(windows.places):
         made = samples.make(index, place.position, shifts, shared) if gate.can_be_made(place) else None
         color, psnr_db = (samples.photometry.fallback, math.nan) if made is None else (made.color, made.psnr_db)
@@ -559,6 +566,7 @@ def _make_samples(
         if not reason and (is_misregistered or not holds[index]):
             reason = "registration"
         if not reason and made is not None:
+            light.add(made.light)
             with stage("write"):
                 stored.append(made.images)
         frames.append(
@@ -574,6 +582,13 @@ def _make_samples(
                 reason=reason,
                 color=color,
             )
+        )
+    if config.positions == "clock" and (unevenness := light.unevenness()) > MAX_UNEVENNESS:
+        context.logger.warning(
+            "light differs between the cameras by up to %.0f %% from place to place (limit %.0f %%): does the beam "
+            "splitter share it unevenly? two geometry captures or more tell the calibration, which evens it out",
+            100 * unevenness,
+            100 * MAX_UNEVENNESS,
         )
     description = context.take.blurry[0].with_name("take.yaml")
     plate = _make_plate(context, windows.used, samples.photometry.fallback)
@@ -602,6 +617,8 @@ def _make_plate(context: TakeContext, homography: Homography, fallback: ColorMap
     if take.green_screen and take.plate_blurry is not None:
         return _make_warp(context, np.eye(3), "blurry")(read_image(take.plate_blurry))
     if take.green_screen and take.plate_sharp is not None:
-        warped = _make_warp(context, homography, "sharp")(read_image(take.plate_sharp))
-        return encode(apply_color_map(fallback, to_linear(warped, context.response)), context.response)
+        linear = to_linear(_make_warp(context, homography, "sharp")(read_image(take.plate_sharp)), context.response)
+        if context.evening is not None:
+            linear *= context.evening
+        return encode(apply_color_map(fallback, linear), context.response)
     return None

@@ -14,6 +14,7 @@ from rb2v.core.homography import warp_image
 from rb2v.io.store import whole_file
 from rb2v.io.video import write_image
 from rb2v.stages.calibrate.captures import Capture, Image, size_of
+from rb2v.stages.calibrate.gain import draw_gain_field
 
 _FLICKER_MS = 400  # long enough to look at, short enough to see a jump
 _MAX_FLICKER_WIDTH_PX = 640  # of both panels; GIF compresses little
@@ -26,10 +27,15 @@ def write_pictures(calibration_path: Path, capture: Capture, calibration: Calibr
     """Write the images that a calibration is judged by beside its file, and return their paths."""
     stem = calibration_path.stem
     paths = []
-    for name, image in (
-        ("overlay", draw_overlay(capture.blurry, capture.sharp, calibration)),
-        ("residuals", draw_residuals(capture.blurry, calibration)),
-    ):
+    pictures = {
+        "overlay": draw_overlay(capture.blurry, capture.sharp, calibration),
+        "residuals": draw_residuals(capture.blurry, calibration),
+    }
+    if calibration.gain_field is not None:
+        pictures["gains"] = draw_gain_field(calibration.gain_field, (calibration.crop.width, calibration.crop.height))
+    else:
+        calibration_path.with_name(f"{stem}_gains.png").unlink(missing_ok=True)  # of an earlier run
+    for name, image in pictures.items():
         paths.append(calibration_path.with_name(f"{stem}_{name}.png"))
         with whole_file(paths[-1]) as temporary:
             write_image(temporary, image)
@@ -42,7 +48,7 @@ def write_pictures(calibration_path: Path, capture: Capture, calibration: Calibr
 
 def find_pictures(calibration_path: Path) -> list[Path]:
     """Return the images beside a calibration's file that were written with it."""
-    names = ("overlay.png", "flicker.gif", "residuals.png", "colors.png")
+    names = ("overlay.png", "flicker.gif", "residuals.png", "gains.png", "colors.png")
     paths = [calibration_path.with_name(f"{calibration_path.stem}_{name}") for name in names]
     return [path for path in paths if path.exists()]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from rb2v.stages.calibrate.captures import read_captures, size_of
 from rb2v.stages.calibrate.chroma import find_chroma
 from rb2v.stages.calibrate.colors import add_colors
 from rb2v.stages.calibrate.config import CalibrateConfig
+from rb2v.stages.calibrate.gain import find_gain_field
 from rb2v.stages.calibrate.lenses import Lenses, find_lenses, without_distortion
 from rb2v.stages.calibrate.overlap import find_crop
 from rb2v.stages.calibrate.overlay import write_pictures
@@ -113,5 +115,8 @@ def run(
     )
     step("fitting colors")
     calibration = add_colors(out_path, raw, registration.captures, calibration, config.response)
+    response = raw.rig.response if calibration.response is None else calibration.response
+    field = find_gain_field(registration.captures, calibration, response)
+    calibration = dataclasses.replace(calibration, gain_field=field)
     write_pictures(out_path, registration.captures[0], calibration)
     return write_calibration(out_path, calibration)

@@ -1,0 +1,96 @@
+"""The gain field between the cameras, as captures tell it, and an image of it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from rb2v.artifacts import Calibration, CameraResponse, GainField
+from rb2v.core.color import to_linear
+from rb2v.core.gain_field import ViewPair, fit_gain_field, gain_image
+from rb2v.core.homography import crop_homography, warp_image
+from rb2v.stages.calibrate.captures import Capture, Image
+
+_CELL_PX = 8  # of the crop: averages noise, and is far larger than a registration's error
+_BRIGHTEST = 0.97  # of coded values; brighter ones may be clipped
+_MIN_CELLS = 60  # four for each of a field's fifteen numbers
+_PANEL_PX = 240  # height of a color's panel
+_FULL_SCALE = 0.25  # gain less one that is drawn in full color
+_WHITE, _BLACK = 255.0, (0, 0, 0)  # of 8 bits
+
+
+def find_gain_field(
+    captures: Sequence[Capture], calibration: Calibration, response: CameraResponse
+) -> GainField | None:
+    """Return the gain field that static scenes tell; None where they tell none, or there are fewer than two.
+
+    Parameters
+    ----------
+    captures : sequence of Capture
+        The scenes, without their lenses' distortion.
+    calibration : Calibration
+        How the views are registered.
+    response : {"linear", "srgb"} or float
+        The response that is undone.
+    """
+    pairs = [_view_pair(capture, calibration, response) for capture in captures]
+    fit = fit_gain_field([pair for pair in pairs if len(pair.places) >= _MIN_CELLS])
+    if fit is None:
+        return None
+    return GainField(fit.coefficients, response, fit.error_before, fit.error_after)
+
+
+def _view_pair(capture: Capture, calibration: Calibration, response: CameraResponse) -> ViewPair:
+    crop = calibration.crop
+    size = (crop.width, crop.height)
+    to_crop = crop_homography(dataclasses.astuple(crop), size)
+    blurry = np.ascontiguousarray(capture.blurry[crop.y : crop.y + crop.height, crop.x : crop.x + crop.width])
+    sharp = warp_image(capture.sharp, to_crop @ calibration.homography, size)
+    seen = _is_seen(blurry) & _is_seen(sharp)
+    for mask, homography in zip(capture.still, (to_crop, to_crop @ calibration.homography), strict=True):
+        if mask is not None:
+            seen &= warp_image(mask.astype(np.uint8), homography, size) > 0
+    cells = (max(crop.width // _CELL_PX, 1), max(crop.height // _CELL_PX, 1))
+
+    def average(image: NDArray[np.float32]) -> NDArray[np.float64]:
+        return np.asarray(cv2.resize(image, cells, interpolation=cv2.INTER_AREA), dtype=np.float64)
+
+    kept = average(seen.astype(np.float32)) > 1 - 1e-6  # of a mean in float32
+    across, down = ((2 * np.arange(n) + 1) / n - 1 for n in cells)
+    places = np.stack(np.meshgrid(across, down), axis=-1)
+    lights = (average(to_linear(view, response)) for view in (sharp, blurry))
+    return ViewPair(places[kept], *(light[kept] for light in lights))
+
+
+def _is_seen(image: Image) -> NDArray[np.bool_]:
+    return np.asarray(image.max(axis=2) < _BRIGHTEST * _WHITE, dtype=np.bool_)
+
+
+def draw_gain_field(field: GainField, crop: tuple[int, int]) -> Image:
+    """Draw the factors of red, green and blue side by side: orange above 1, violet below, white where it is 1.
+
+    Parameters
+    ----------
+    field : GainField
+        The field.
+    crop : tuple of int
+        Width and height of the crop, whose shape the panels have.
+
+    Returns
+    -------
+    (H, W, 3) ndarray of uint8
+    """
+    size = (max(round(_PANEL_PX * crop[0] / crop[1]), 1), _PANEL_PX)
+    gains = gain_image(field.coefficients, size)
+    panels = []
+    for channel, name in enumerate(("red", "green", "blue")):
+        strength = np.clip((gains[..., channel : channel + 1] - 1) / _FULL_SCALE, -1, 1)
+        colors = np.where(strength > 0, (0.0, 0.5, 1.0), (0.5, 1.0, 0.0)) * np.abs(strength)
+        panel = np.rint(_WHITE * (1 - colors)).astype(np.uint8)
+        text = f"{name} {gains[..., channel].min():.3f} to {gains[..., channel].max():.3f}"
+        panels.append(cv2.putText(panel, text, (8, 20), cv2.FONT_HERSHEY_SIMPLEX, 0.45, _BLACK, 1, cv2.LINE_AA))
+    return np.hstack(panels).astype(np.uint8)
