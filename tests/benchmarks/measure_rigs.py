@@ -4,8 +4,8 @@ Run: python tests/benchmarks/measure_rigs.py --seed 101 --rig mirrored --rig mis
 
 One line a rig: share of frames accepted, mean error of the sub-frame position and the largest error of an accepted
 position in fine frames, error of the session's drift in ppm and its stated error, the PSNR of sharp frames against
-ideal ones, and the least and the largest mean of sharp over blurry light in tenths of the picture. The control has the same seed and nothing that
-may go wrong.
+ideal ones, and the least and the largest mean of sharp over blurry light in tenths of the picture. The control has the
+same seed and nothing that may go wrong.
 """
 
 import argparse
