@@ -17,7 +17,7 @@ _LEAST_CHANNELS = 64  # with fewer, a tile's transforms cost more than what they
 _MOST_CHANNELS = 256  # with more, weights of four times the size no longer come out of the cache
 _STRIP_TILES = 28  # at once: what is made of them stays in the cache, and is enough for a product of matrices
 
-# Matrices of [1]: of what is seen, of the taps, and of the products.
+# Of what is seen, as in [1].
 _OF_SEEN = (
     (4, 0, -5, 0, 1, 0),
     (0, -4, -4, 1, 1, 0),
@@ -26,6 +26,7 @@ _OF_SEEN = (
     (0, 2, -1, -2, 1, 0),
     (0, 4, 0, -5, 0, 1),
 )
+# Of the taps, as in [1].
 _OF_TAPS = (
     (1 / 4, 0, 0),
     (-1 / 6, -1 / 6, -1 / 6),
@@ -34,6 +35,7 @@ _OF_TAPS = (
     (1 / 24, -1 / 12, 1 / 6),
     (0, 0, 1),
 )
+# Of the products, as in [1].
 _OF_PRODUCTS = (
     (1, 1, 1, 1, 1, 0),
     (0, 1, -1, 2, -2, 0),
