@@ -114,6 +114,10 @@ def score_data(
         Path | None,
         files("Folder of images that the data set was built with, if not the default."),
     ] = None,
+    blur_method: Annotated[
+        list[str] | None,
+        repeated_choice(InterpolatorName, "A further method whose synthetic blur is compared with the truth", METHOD),
+    ] = None,
     workers: Workers = None,
     executor: ExecutorName = "auto",
 ) -> None:
@@ -135,7 +139,11 @@ def score_data(
     )
     with show_progress("scoring") as show:
         report = benchmark.run(
-            paths, out, executor=make_executor(workers, executor), on_step=lambda name: show(label=name)
+            paths,
+            out,
+            config=benchmark.BenchmarkConfig(blur_methods=cast("Any", tuple(blur_method or ()))),
+            executor=make_executor(workers, executor),
+            on_step=lambda name: show(label=name),
         )
     echo(str(report), soft_wrap=True)
 

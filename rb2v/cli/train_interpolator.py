@@ -23,7 +23,10 @@ app, command = make_command(
 @command
 @OptionsOf(
     TrainInterpolatorConfig,
-    {"Training": ("steps", "batch_size", "crop_size", "lr", "motion_share"), EXECUTION: ("seed",)},
+    {
+        "Training": ("steps", "batch_size", "crop_size", "lr", "motion_share", "few_taps_share", "perceptual"),
+        EXECUTION: ("precision", "seed"),
+    },
 )
 def train_interpolator(
     out: Annotated[Path, files("Folder for the checkpoint and metrics.")],

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import atexit
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -30,6 +31,29 @@ def is_first_process() -> bool:
 
 def _from_torchrun(name: str, alone: int) -> int:
     return int(os.environ[name]) if dist.is_torchelastic_launched() else alone
+
+
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
+_OF_FABRIC: Mapping[str, Literal["32-true", "bf16-mixed", "16-mixed"]] = MappingProxyType(
+    {"float32": "32-true", "bfloat16": "bf16-mixed", "float16": "16-mixed"}
+)
+
+
+def check_precision(precision: str, accelerator: str) -> None:
+    """Check that a device trains faster in a precision than in float32.
+
+    Raises
+    ------
+    InputError
+        If it is a CPU and the precision is float16, or bfloat16 for which the CPU has no instructions.
+    """
+    if accelerator == "cuda" or precision in ("auto", "float32"):
+        return
+    capabilities: Mapping[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    knows_bfloat16 = bool(capabilities.get("avx512_bf16"))
+    if precision == "float16" or not knows_bfloat16:
+        expected = "auto, float32 or bfloat16" if knows_bfloat16 else "auto or float32"
+        raise InputError("options", f"{precision} is slower than float32 on this CPU", "precision", expected)
 
 
 class Placement(Protocol):
@@ -127,7 +151,9 @@ class Ranks:
         each = n // self.size
         return range(self._rank * each, (self._rank + 1) * each)
 
-    def make_fabric(self, *, all_weights_used: bool = True, mixed: bool = True) -> Placement:
+    def make_fabric(
+        self, *, all_weights_used: bool = True, mixed: bool = True, precision: Precision = "auto"
+    ) -> Placement:
         """Return what places the network on this process's device, and averages the gradients of all processes.
 
         Parameters
@@ -135,12 +161,22 @@ class Ranks:
         all_weights_used : bool
             Whether every step reaches every weight of the network; otherwise the processes look for those it does not.
         mixed : bool
-            Whether CUDA computes in bfloat16 where it can.
+            Whether CUDA computes in bfloat16 where it can, if the precision is "auto".
+        precision : {"auto", "float32", "bfloat16", "float16"}
+            What is computed in where it can be.
+
+        Raises
+        ------
+        InputError
+            If there are more processes than devices, or the device does not compute faster in this precision.
         """
+        if precision == "auto":
+            precision = "bfloat16" if mixed and self.accelerator == "cuda" else "float32"
+        check_precision(precision, self.accelerator)
         if self.accelerator == "cuda" and self._local_size > torch.cuda.device_count():
             problem = f"there are {torch.cuda.device_count()} CUDA devices for {self._local_size} processes"
             raise InputError("device", problem, expected="no more processes than devices")
-        if self.size == 1 and self.accelerator == "cpu":
+        if self.size == 1 and self.accelerator == "cpu" and precision == "float32":
             return OneCpuProcess()
         from lightning_fabric import Fabric
         from lightning_fabric.plugins.environments.lightning import LightningEnvironment
@@ -154,7 +190,7 @@ class Ranks:
             devices=self._local_size,
             num_nodes=self.size // self._local_size,
             strategy=parallel if self.size > 1 else "auto",
-            precision="bf16-mixed" if mixed and self.accelerator == "cuda" else "32-true",
+            precision=_OF_FABRIC[precision],
             plugins=[environment],
         )
         if self.size > 1:

@@ -11,7 +11,7 @@ import pytest
 
 from rb2v.artifacts import FormatOverride
 from rb2v.benchmark import BenchmarkConfig, SessionPaths, run
-from rb2v.benchmark.session import order_section
+from rb2v.benchmark.session import fidelity, order_section
 from rb2v.benchmark.session.fidelity import TakeComparison
 from rb2v.benchmark.session.green_screen import keying_section
 from rb2v.benchmark.session.green_screen.keying import find_keying, measure_take
@@ -159,6 +159,24 @@ def test_flow_makes_blur_that_is_nearer_the_truth_than_blending_does(report, val
         flow, linear = (values[take, f"synthetic_blur_psnr.{name}"] for name in ("flow", "linear"))
         assert flow > linear
     assert "up to 64 instants" in (report / "report.html").read_text()
+
+
+def test_seconds_are_told_where_a_further_method_is_asked_for(session, shards):
+    inputs = read_inputs(
+        SessionPaths(shards, aligned_dir=session.aligned, raw_dir=session.raw, truth_dir=session.root / "truth")
+    )
+    aligned = inputs.aligned
+    (take,) = [take for take in read_takes(session.raw) if take.name == "street_train"]
+    renderer = TruthRenderer(inputs.truth.rig, inputs.truth.take(take.name), aligned.crop, aligned.rig.output_size)
+    with aligned.open_take(take.name) as reader:
+        comparison = TakeComparison([reader], take, aligned, renderer=renderer, n_samples=1)
+        assert not comparison.compare(reader).blur_seconds
+        result = comparison.compare(reader, 1, ["linear"])
+    assert set(result.blur_seconds) == set(result.blur_db) == {"flow", "quick-flow", "linear"}
+    section = fidelity.report([result])
+    told = {score.metric: score.value for score in section.scores if score.metric.startswith("synthetic_blur_seconds")}
+    assert told == {f"synthetic_blur_seconds.{name}": value for name, value in result.blur_seconds.items()}
+    assert min(told.values()) > 0
 
 
 class Shifted:

@@ -4,10 +4,12 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from rb2v.errors import ConfigMismatchError, InputError
 from rb2v.interpolation.learned.cdfi import train
 from rb2v.interpolation.learned.cdfi.config import TrainInterpolatorConfig
+from rb2v.interpolation.learned.cdfi.network import Cdfi
 from rb2v.interpolation.learned.cdfi.pans import PanBatches
 from rb2v.interpolation.learned.cdfi.triplets import (
     TripletBatches,
@@ -19,6 +21,8 @@ from rb2v.interpolation.learned.cdfi.triplets import (
 from rb2v.interpolation.learned.cdfi.weights import load_cdfi
 from rb2v.io.encoder import write_video
 from rb2v.io.video import write_image
+from rb2v.lpips import Lpips
+from rb2v.training.ranks import check_precision
 
 
 def config(**chosen):
@@ -90,6 +94,40 @@ def test_a_stopped_run_ends_in_the_same_bytes(tmp_path):
     assert contents(whole) == before
     with pytest.raises(ConfigMismatchError, match="lr"):
         train.run(whole, config(steps=3, lr=1e-5), device="cpu")
+
+
+def test_few_taps_are_all_taps_whose_outer_ones_weigh_nothing():
+    network = Cdfi().start_narrow()
+    outer = torch.ones(11, 11, dtype=torch.bool)
+    outer[3:8, 3:8] = False
+    with torch.no_grad():
+        for which in (1, 2):
+            last = network.get_kernel.get_submodule(f"moduleWeight{which}.7")
+            last.weight[outer.flatten()] = 0
+            last.bias[outer.flatten()] = -200
+    ends = torch.rand(2, 1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    for few, every in zip(network(*ends, n_taps=5), network(*ends), strict=True):
+        torch.testing.assert_close(few, every, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["float16", "bfloat16"])
+def test_a_precision_that_is_slower_on_this_cpu_is_refused(tmp_path, monkeypatch, precision):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict, raising=False)
+    with pytest.raises(InputError) as caught:
+        train.run(tmp_path / "run", config(precision=precision), device="cpu")
+    assert (caught.value.source, caught.value.key) == ("options", "precision")
+    assert not (tmp_path / "run").exists()
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    check_precision("bfloat16", "cpu")
+
+
+def test_the_perceptual_term_is_part_of_the_loss(tmp_path, monkeypatch):
+    monkeypatch.setattr(train, "load_lpips", lambda: Lpips("alex"))
+    weights = {"motion_share": 0, "smoothness": 0, "steps": 1, "perceptual": 0.5}
+    train.run(tmp_path / "run", config(**weights), device="cpu")
+    (row,) = pd.read_csv(tmp_path / "run" / "metrics.csv").to_dict("records")
+    assert row["perceptual"] > 0
+    assert row["loss"] == pytest.approx(row["distance"] + 0.5 * row["perceptual"], rel=1e-5)
 
 
 def test_clips_are_trained_on_and_weights_gone_on_from(tmp_path, clips):

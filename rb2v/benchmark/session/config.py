@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rb2v.choices import InterpolatorName
 from rb2v.configuration import Count, config
 
 
@@ -19,6 +20,8 @@ class BenchmarkConfig:
     """Accepted frames of a take, evenly spaced, whose sharp frames are compared with the truth."""
     blurs_per_take: Count = 2
     """Windows of a take, evenly spaced, whose synthetic blur is compared with the truth; rendering it takes seconds."""
+    blur_methods: tuple[InterpolatorName, ...] = ()
+    """Further interpolation methods whose synthetic blur is compared; with some, the seconds of all are told too."""
     mattes_per_take: Count = 3
     """Accepted frames of a green-screen take, evenly spaced, that are keyed."""
     grid_points: Count = 21

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -47,6 +48,8 @@ class TakeFidelity:
     """One frame of each, and the truth."""
     blur_db: Mapping[str, NDArray[np.float64]] = dataclasses.field(default_factory=dict)
     """(B,) PSNR of the synthetic blur of a few windows, by what interpolates."""
+    blur_seconds: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    """Processor seconds for each frame of such a window, by the same; empty where they were not asked for."""
 
 
 def report(results: Sequence[TakeFidelity]) -> Section:
@@ -70,7 +73,14 @@ def report(results: Sequence[TakeFidelity]) -> Section:
     blurs = [result for result in results if result.blur_db]
     blur_lines = [_blur_line(result) for result in blurs]
     tables = [table, _blur_table(blurs, blur_lines)] if blurs else [table]
-    scores = tuple(cell for line in (*lines, *blur_lines) for cell in line if isinstance(cell, Score))
+    timed = [result for result in blurs if result.blur_seconds]
+    second_lines = [_second_line(result) for result in timed]
+    if timed:
+        caption = "Processor seconds for each frame of those windows, most of which are interpolated."
+        header = ("Take", "Category", *timed[0].blur_seconds)
+        tables.append(make_table(caption, header, second_lines, n_text_columns=2))
+    all_lines = (*lines, *blur_lines, *second_lines)
+    scores = tuple(cell for line in all_lines for cell in line if isinstance(cell, Score))
     galleries = [result.gallery for result in results]
     return Section("Sharp frames against the truth", lead, (*tables, *galleries), scores)
 
@@ -90,6 +100,14 @@ def _blur_line(result: TakeFidelity) -> list[str | Score]:
         for name, values in result.blur_db.items()
     ]
     return [result.take, result.category, str(len(next(iter(result.blur_db.values())))), *scores]
+
+
+def _second_line(result: TakeFidelity) -> list[str | Score]:
+    scores = [
+        Score(_SUITE, _STAGE, f"synthetic_blur_seconds.{name}", value, "s", result.take)
+        for name, value in result.blur_seconds.items()
+    ]
+    return [result.take, result.category, *scores]
 
 
 def _line(result: TakeFidelity) -> list[str | Score]:
@@ -176,7 +194,9 @@ class TakeComparison:
         indices = spread_indices(len(accepted), self._n_samples)
         return {index: self._renderer.position(accepted[index].blurry_time) for index in indices}
 
-    def compare(self, reader: AlignedTakeReader, n_blurs: int = 0) -> TakeFidelity | None:
+    def compare(
+        self, reader: AlignedTakeReader, n_blurs: int = 0, blur_methods: Sequence[str] = ()
+    ) -> TakeFidelity | None:
         """Compare a few sequences of the take in one alignment with the truth.
 
         Parameters
@@ -185,6 +205,8 @@ class TakeComparison:
             One of the readers.
         n_blurs : int
             How many of the sequences to compare the synthetic blur of.
+        blur_methods : sequence of str
+            Further interpolation methods to make that by.
 
         Returns
         -------
@@ -216,26 +238,28 @@ class TakeComparison:
             np.array(oracle_db, dtype=np.float64),
             np.array(is_original, dtype=bool),
             _show(shown[len(shown) // 2], len(ks) // 2),
-            _compare_blurs(oracle, renderer, aligned, [round(position) for position in true.values()], n_blurs),
+            *self._compare_blurs([round(position) for position in true.values()], n_blurs, blur_methods),
         )
+
+    def _compare_blurs(
+        self, positions: Sequence[int], n_blurs: int, methods: Sequence[str]
+    ) -> tuple[dict[str, NDArray[np.float64]], dict[str, float]]:
+        """Return PSNRs by method, and processor seconds for each frame that is averaged, which only some ask for."""
+        chosen = [positions[index] for index in spread_indices(len(positions), n_blurs)] if n_blurs else []
+        if not chosen:
+            return {}, {}
+        truths = [self._renderer.synthetic_blur(position) for position in chosen]
+        found, seconds = {}, {}
+        for method in dict.fromkeys((self._aligned.config.interpolator, *_COMPARED_METHODS, *methods)):
+            began = time.process_time()
+            blurs = self._oracle.synthetic_blurs(chosen, method)
+            seconds[method] = (time.process_time() - began) / (len(chosen) * self._aligned.rig.blur_samples)
+            found[method] = np.array([psnr(blur, truth) for blur, truth in zip(blurs, truths, strict=True)])
+        return found, seconds if methods else {}
 
 
 def _accepted_frames(reader: AlignedTakeReader) -> list[AlignedFrame]:
     return [frame for frame in reader.read_frames() if frame.accepted]
-
-
-def _compare_blurs(
-    oracle: _Oracle, renderer: TruthRenderer, aligned: Aligned, positions: Sequence[int], n_blurs: int
-) -> dict[str, NDArray[np.float64]]:
-    chosen = [positions[index] for index in spread_indices(len(positions), n_blurs)] if n_blurs else []
-    if not chosen:
-        return {}
-    truths = [renderer.synthetic_blur(position) for position in chosen]
-    found = {}
-    for method in dict.fromkeys((aligned.config.interpolator, *_COMPARED_METHODS)):
-        blurs = oracle.synthetic_blurs(chosen, method)
-        found[method] = np.array([psnr(blur, truth) for blur, truth in zip(blurs, truths, strict=True)])
-    return found
 
 
 def _judged_position(frame: AlignedFrame, true_position: float) -> int:

@@ -115,7 +115,7 @@ def _measure_take(
             against = fidelity.TakeComparison(readers, item.recorded, aligned, renderer=renderer, n_samples=n_samples)
 
         def compare(reader: AlignedTakeReader, n_blurs: int = 0) -> TakeFidelity | None:
-            return None if against is None else against.compare(reader, n_blurs)
+            return None if against is None else against.compare(reader, n_blurs, config.blur_methods)
 
         keyed, outcomes = None, []
         compared = compare(reader, config.blurs_per_take)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -35,6 +35,14 @@ class TrainInterpolatorConfig:
     motion_share: Annotated[float, Field(ge=0, le=1)] = 0.05
     """Share of the steps, the first ones, that teach the kernels alone to look where things move; none where training
     starts from weights."""
+    few_taps_share: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Share of the steps, the first ones, that use the middle 5x5 of the kernels' 11x11 taps, which takes two thirds of
+    the time; none where training starts from weights."""
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """What convolutions compute in; auto is bfloat16 on CUDA and float32 on a CPU."""
+    perceptual: NotNegative = 0.0
+    """Weight of LPIPS (alex) between the frame and the truth, beside the Charbonnier distance; wants
+    ``rb2v models fetch lpips``."""
     weight_decay: NotNegative = 1e-5
     smoothness: NotNegative = 0.01
     """Weight, beside the Charbonnier distance, of how much the kernels' offsets differ from pixel to pixel."""

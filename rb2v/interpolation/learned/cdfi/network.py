@@ -11,6 +11,7 @@ References
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
@@ -81,7 +82,9 @@ class Cdfi(nn.Module):
         self.get_kernel = _KernelEstimation()
         self.context_synthesis = _Grid(2 * (3 + sum(_FEATURES.values())), 3)
 
-    def forward(self, frame_a: Tensor, frame_b: Tensor, *, motion_only: bool = False) -> Estimate:
+    def forward(
+        self, frame_a: Tensor, frame_b: Tensor, *, motion_only: bool = False, n_taps: int = KERNEL_SIDE
+    ) -> Estimate:
         """Return the frame between two.
 
         Parameters
@@ -90,6 +93,9 @@ class Cdfi(nn.Module):
             Coded RGB in 0..1, of any size.
         motion_only : bool
             Whether no frame is made, which takes a quarter of the time; gradients have to be kept.
+        n_taps : int
+            Side of the kernels' middle part that is used, an odd number; with less than all of it gradients have to be
+            kept.
 
         Returns
         -------
@@ -107,11 +113,11 @@ class Cdfi(nn.Module):
         frame_a, frame_b = _pad(frame_a), _pad(frame_b)
         hidden, maps = self.get_kernel(_subtract_mean(frame_a), _subtract_mean(frame_b))
         if motion_only:
-            offsets, motion = _join(_look(*self._kernels(hidden, which)) for which in (1, 2))
+            offsets, motion = _join(_look(*self._kernels(hidden, which, n_taps)) for which in (1, 2))
             return Estimate(frame_a[:, :0, :height, :width], offsets, motion)
         features = torch.cat([self._lay_over(features, frame_a.shape[2:]) for features in maps], dim=1)
-        warped_a, looks_a = self._warp(frame_a, features, hidden, 1)
-        warped_b, looks_b = self._warp(frame_b, features, hidden, 2)
+        warped_a, looks_a = self._warp(frame_a, features, hidden, 1, n_taps)
+        warped_b, looks_b = self._warp(frame_b, features, hidden, 2, n_taps)
         occlusion, blend = self.get_kernel.moduleOcclusion(hidden), self.get_kernel.moduleBlend(hidden)
         warped = occlusion * warped_a[:, :3] + (1 - occlusion) * warped_b[:, :3]
         # The grid is shown the two frames, and then level by level the features of either kernel.
@@ -154,14 +160,16 @@ class Cdfi(nn.Module):
         return F.pad(enlarged, [_PADDING] * 4, mode="replicate")
 
     def _warp(
-        self, frame: Tensor, features: Tensor, hidden: Tensor, which: int
+        self, frame: Tensor, features: Tensor, hidden: Tensor, which: int, n_taps: int
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Return a frame and features as the kernels of that frame make them, and where these look."""
         padded = torch.cat([F.pad(frame, [_PADDING] * 4, mode="replicate"), features], dim=1)
         rounding: Rounding = "truncate" if self.as_published else "floor"
         if torch.is_grad_enabled():
-            kernels = self._kernels(hidden, which)
-            return collaborate(padded, *kernels, dilation=DILATION, rounding=rounding), _look(*kernels)
+            kernels = self._kernels(hidden, which, n_taps)
+            margin = (KERNEL_SIDE - n_taps) * DILATION // 2
+            seen = F.pad(padded, [-margin] * 4)
+            return collaborate(seen, *kernels, dilation=DILATION, rounding=rounding), _look(*kernels)
         heads = self._kernel_heads(which)
         raised = [_raise(head, hidden) for head in heads]
         result = padded.new_empty(len(frame), padded.shape[1], *frame.shape[2:])
@@ -171,9 +179,10 @@ class Cdfi(nn.Module):
         nowhere = frame.new_empty(len(frame), 0, *frame.shape[2:])
         return result, (nowhere, nowhere)
 
-    def _kernels(self, hidden: Tensor, which: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the (B, 121, H, W) weights of the taps on a frame, and their offsets down and right."""
-        weight, alpha, beta = (_finish(head, _raise(head, hidden)) for head in self._kernel_heads(which))
+    def _kernels(self, hidden: Tensor, which: int, n_taps: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the (B, n_taps ** 2, H, W) weights of the taps on a frame, and their offsets down and right."""
+        heads = self._kernel_heads(which)
+        weight, alpha, beta = (_finish(head, _raise(head, hidden), n_taps) for head in heads)
         return weight, alpha, beta
 
     def _kernel_heads(self, which: int) -> list[nn.Module]:
@@ -183,7 +192,8 @@ class Cdfi(nn.Module):
 def _look(weight: Tensor, alpha: Tensor, beta: Tensor) -> tuple[Tensor, Tensor]:
     """Return the (B, 2, H, W) mean offset of samples from their taps' places, and that from the pixel itself."""
     offsets = torch.stack([(weight * alpha).sum(dim=1), (weight * beta).sum(dim=1)], dim=1)
-    along = DILATION * (torch.arange(KERNEL_SIDE, device=weight.device, dtype=weight.dtype) - (KERNEL_SIDE - 1) / 2)
+    side = math.isqrt(weight.shape[1])
+    along = DILATION * (torch.arange(side, device=weight.device, dtype=weight.dtype) - (side - 1) / 2)
     places = torch.cartesian_prod(along, along)
     return offsets, offsets + torch.einsum("bkhw,kc->bchw", weight, places)
 
@@ -281,9 +291,21 @@ def _raise(head: nn.Module, hidden: Tensor) -> Tensor:
     return raised
 
 
-def _finish(head: nn.Module, raised: Tensor) -> Tensor:
+def _finish(head: nn.Module, raised: Tensor, n_taps: int = KERNEL_SIDE) -> Tensor:
+    """Return a head's maps, of the middle part of the kernels."""
     assert isinstance(head, nn.Sequential)
-    maps: Tensor = head[_N_RAISING:](raised)
+    if n_taps == KERNEL_SIDE:
+        maps: Tensor = head[_N_RAISING:](raised)
+        return maps
+    last, *activation = list(head)[_N_RAISING:]
+    assert isinstance(last, nn.Conv2d)
+    assert last.bias is not None
+    first = (KERNEL_SIDE - n_taps) // 2
+    taps = torch.arange(_N_TAPS, device=raised.device).view(KERNEL_SIDE, KERNEL_SIDE)
+    used = taps[first : first + n_taps, first : first + n_taps].flatten()
+    maps = F.conv2d(raised, last.weight[used], last.bias[used], padding=1)
+    for step in activation:
+        maps = step(maps)
     return maps
 
 

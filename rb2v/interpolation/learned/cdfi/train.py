@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from rb2v.core.metrics import psnr
 from rb2v.device import check_torch_device, torch_device_of, training_threads
 from rb2v.errors import InputError
 from rb2v.interpolation.learned.cdfi.config import TrainInterpolatorConfig
-from rb2v.interpolation.learned.cdfi.network import Cdfi, smoothness
+from rb2v.interpolation.learned.cdfi.network import KERNEL_SIDE, Cdfi, Estimate, smoothness
 from rb2v.interpolation.learned.cdfi.pans import PanBatches
 from rb2v.interpolation.learned.cdfi.triplets import (
     GeneratedTriplets,
@@ -28,19 +29,23 @@ from rb2v.interpolation.learned.cdfi.triplets import (
 )
 from rb2v.interpolation.learned.cdfi.weights import CHECKPOINT_NAME, load_cdfi, save_cdfi
 from rb2v.io.store import SCHEMA, output_folder, sha256_of, write_json
+from rb2v.lpips import Lpips, load_lpips
 from rb2v.progress import Progress
 from rb2v.training.average import MovingAverage
 from rb2v.training.loop import run_steps
 from rb2v.training.optimizers import AdamW
-from rb2v.training.ranks import Ranks
+from rb2v.training.ranks import Ranks, check_precision
 from rb2v.training.state import STATE_NAME, Stateful, TrainingState
 from rb2v.training.steps import optimizer_step
+
+_Make = Callable[..., Estimate]
 
 METRICS_NAME = "metrics.json"
 TRIPLETS_NAME = "triplets.npy"
 
 _CHARBONNIER = 1e-3  # of RGB in 0..1, a quarter of a level: smooth at 0, an absolute value elsewhere
 _CHARBONNIER_PX = 0.1  # the same for motion: a tenth of a pixel is near enough
+_FEW_TAPS = 5  # a side: 83 % of the weight of the kernels that an untrained network starts with
 _PANS_PER_TRIPLET = 8  # half of the pixels: 8 views of 32 px square against a crop of 128
 
 
@@ -96,8 +101,12 @@ def run(
         with ranks.sync_errors():
             stack.enter_context(training_threads())
             check_torch_device(device)
+            check_precision(config.precision, ranks.accelerator)
             ranks.check_batch_size(config.batch_size)
+            # Gradients of convolutions are computed faster with the channels of a pixel side by side.
             network = _make_network(config, init)
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            perceptual = load_lpips().to(ranks.accelerator) if config.perceptual else None
             source, data_sha256, found = _find_data(config, clips)
             settings: dict[str, Any] = {"schema": SCHEMA, "stage": "train-interpolator", **dataclasses.asdict(config)}
             settings |= {"data": "generated" if clips is None else "clips", "data_sha256": data_sha256}
@@ -109,7 +118,8 @@ def run(
             with ranks.sync_errors():
                 if ranks.is_main_process and found and not (out_dir / TRIPLETS_NAME).exists():
                     _gather(found, out_dir / TRIPLETS_NAME, config, progress)
-            _train(network, source or out_dir / TRIPLETS_NAME, out_dir, config, settings, ranks, workers, progress)
+            data = source or out_dir / TRIPLETS_NAME
+            _train(network, perceptual, data, out_dir, config, settings, ranks, workers, progress)
         ranks.destroy()
         if ranks.is_main_process:
             (out_dir / STATE_NAME).unlink(missing_ok=True)
@@ -185,6 +195,7 @@ def _gather(clips: list[Path], path: Path, config: TrainInterpolatorConfig, prog
 
 def _train(
     network: Cdfi,
+    perceptual: Lpips | None,
     source: GeneratedTriplets | Path,
     out_dir: Path,
     config: TrainInterpolatorConfig,
@@ -194,7 +205,8 @@ def _train(
     progress: Progress | None,
 ) -> None:
     n_motion_steps = 0 if settings["init_sha256"] else round(config.motion_share * config.steps)
-    fabric = ranks.make_fabric(all_weights_used=n_motion_steps == 0)
+    n_few_taps_steps = 0 if settings["init_sha256"] else round(config.few_taps_share * config.steps)
+    fabric = ranks.make_fabric(all_weights_used=n_motion_steps == 0, precision=config.precision)
     plain_optimizer = AdamW(network.parameters(), weight_decay=config.weight_decay)
     wrapped, optimizer = fabric.setup(network, plain_optimizer)
     average = MovingAverage(network, config.ema_decay)
@@ -205,10 +217,12 @@ def _train(
     pans = _pans(config, ranks, range(state.step, n_motion_steps), n_motion_steps, workers)
 
     def take_step(step: int) -> dict[str, float]:
+        n_taps = _FEW_TAPS if step < n_few_taps_steps else KERNEL_SIDE
+        make = partial(wrapped, n_taps=n_taps)
         if step < n_motion_steps:
-            loss, terms = _measure_motion(wrapped, *fabric.to_device(next(pans)))
+            loss, terms = _measure_motion(make, *fabric.to_device(next(pans)))
         else:
-            loss, terms = _measure(wrapped, fabric.to_device(next(batches)), config)
+            loss, terms = _measure(make, fabric.to_device(next(batches)), config, perceptual)
         return optimizer_step(fabric, ranks, wrapped, optimizer, loss, terms)
 
     run_steps(
@@ -237,19 +251,26 @@ def _pans(
     return iter(DataLoader(dataset, batch_size=None, num_workers=workers))
 
 
-def _measure_motion(network: nn.Module, views: Tensor, motion: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+def _measure_motion(make: _Make, views: Tensor, motion: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
     """Return the loss of a batch of pans, see `PanBatches`, and how far from the truth kernels look, in pixels."""
     first, last = (views.float() / 255).unbind(1)
-    estimate = network(first, last, motion_only=True)
+    estimate = make(first, last, motion_only=True)
     truth = torch.cat([motion, -motion], dim=1)[:, :, None, None]
     missed = ((estimate.motion.float() - truth).square() + _CHARBONNIER_PX**2).sqrt().mean()
     return missed, {"missed_px": missed}
 
 
-def _measure(network: nn.Module, batch: Tensor, config: TrainInterpolatorConfig) -> tuple[Tensor, dict[str, Tensor]]:
+def _measure(
+    make: _Make, batch: Tensor, config: TrainInterpolatorConfig, perceptual: Lpips | None
+) -> tuple[Tensor, dict[str, Tensor]]:
     """Return the loss of a batch of (B, 3, 3, H, W) uint8 triplets, and its terms."""
     first, middle, last = (batch.float() / 255).unbind(1)
-    estimate = network(first, last)
+    estimate = make(first, last)
     distance = ((estimate.frame - middle).square() + _CHARBONNIER**2).sqrt().mean()
     rough = smoothness(estimate.offsets.float())
-    return distance + config.smoothness * rough, {"distance": distance, "smoothness": rough}
+    loss = distance + config.smoothness * rough
+    terms = {"distance": distance, "smoothness": rough}
+    if perceptual is not None:
+        terms["perceptual"] = perceptual(estimate.frame.float(), middle).mean()
+        loss = loss + config.perceptual * terms["perceptual"]
+    return loss, terms

@@ -39,7 +39,9 @@ def save_cdfi(path: Path, weights: Mapping[str, Tensor], settings: Mapping[str, 
         What it was trained with, as JSON.
     """
     header = {"schema": SCHEMA, "kind": KIND, "format": FORMAT, "version": __version__, "settings": dict(settings)}
-    return write_tensors(path, {name: tensor.half() for name, tensor in weights.items()}, json.dumps(header))
+    return write_tensors(
+        path, {name: tensor.half().contiguous() for name, tensor in weights.items()}, json.dumps(header)
+    )
 
 
 def load_cdfi(path: Path | None = None) -> Cdfi:

@@ -14,6 +14,7 @@ from torch import Tensor
 from rb2v.core.color import Response
 from rb2v.device import Device, check_torch_device, one_torch_thread, torch_device_of
 from rb2v.interpolation.learned.pictures import show, take_back
+from rb2v.interpolation.learned.quick_layers import quicken
 from rb2v.interpolation.learned.rife.network import Rife
 from rb2v.interpolation.learned.rife.weights import load_rife
 
@@ -60,7 +61,7 @@ class RifeInterpolator:
     Parameters
     ----------
     network : Rife
-        In evaluation mode.
+        In evaluation mode; on the CPU its layers are exchanged for those of `quick_layers`.
     response : {"linear", "srgb"} or float
         What linear frames are encoded with for the network, which was trained on coded ones.
     device : {"cpu", "cuda"}
@@ -74,6 +75,8 @@ class RifeInterpolator:
         self, network: Rife, response: Response = "srgb", device: str = "cpu", *, symmetric: bool = False
     ) -> None:
         self._network = network.to(device)
+        if device == "cpu":
+            quicken(self._network)
         self._response: Response = response
         self._device = device
         self._symmetric = symmetric
