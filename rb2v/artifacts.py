@@ -197,6 +197,14 @@ class ChromaSiting:
     error: tuple[float, float] | None = None
     """Standard errors of that."""
 
+    def describe(self) -> str:
+        """Return where chroma lies, who says so, and what was measured."""
+        said = f"({self.x:.2f}, {self.y:.2f}), {self.source}"
+        if self.measured is None or self.error is None:
+            return said
+        (x, y), (x_error, y_error) = self.measured, self.error
+        return f"{said}; frames show ({x:.2f} +- {x_error:.2f}, {y:.2f} +- {y_error:.2f})"
+
 
 @dataclass(frozen=True, eq=False)
 class Lens:

@@ -79,7 +79,10 @@ class ForkServer:
     def close(self):
         """End the server; the programs are left alone."""
         if self._process is not None:
-            self._process.communicate()
+            # Not until the pipe ends, which those who supervise programs hold open.
+            self._process.stdin.close()
+            self._process.wait()
+            self._process.stdout.close()
             self._process = None
 
     def _launch(self):

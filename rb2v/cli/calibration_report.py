@@ -81,6 +81,9 @@ def print_calibration(path: Path, calibration: Calibration, n_warnings: int) -> 
         table.add_row("Delta E 2000", f"{before}{quality.delta_e:.2f} after{coded}")
     if calibration.response is not None:
         table.add_row("response", str(calibration.response))
+    for camera, siting in (("blurry", calibration.chroma_blurry), ("sharp", calibration.chroma_sharp)):
+        if siting is not None:
+            table.add_row(f"{camera} chroma", siting.describe())
     if calibration.gain_field is not None:
         field = calibration.gain_field
         left = f"{100 * field.error_before:.1f} % between the views before, {100 * field.error_after:.1f} % after"

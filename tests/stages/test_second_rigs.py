@@ -73,3 +73,12 @@ def test_uneven_light_that_no_capture_told_is_said(mirrored, tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         align.run(root / "raw", tmp_path / "calibration.json", tmp_path / "aligned")
     assert any("light differs between the cameras" in record.getMessage() for record in caplog.records)
+
+
+def test_tone_curves_that_differ_are_said(tmp_path, caplog):
+    session = SecondSession(SecondRig(size=(240, 136), tone=1.25), seed=5)
+    session.write(tmp_path / "raw", seconds=0.5, n_captures=2)
+    calibrate.run(tmp_path / "raw", tmp_path / "calibration.json")
+    with caplog.at_level(logging.WARNING):
+        align.run(tmp_path / "raw", tmp_path / "calibration.json", tmp_path / "aligned")
+    assert any("picture profile" in record.getMessage() for record in caplog.records)

@@ -10,7 +10,7 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 
-from rb2v.artifacts import Calibration, CalibrationQuality, LocalResidual
+from rb2v.artifacts import Calibration, CalibrationQuality, Crop, GainField, LocalResidual
 from rb2v.benchmark.report.page import Gallery, Section, Table, make_picture, make_table
 from rb2v.benchmark.report.scores import Score
 from rb2v.benchmark.session.inputs import Raw
@@ -19,7 +19,7 @@ from rb2v.core.lens import distort_points, undistort_image, undistort_points
 from rb2v.errors import InputError
 from rb2v.io.video import read_image
 from rb2v.simulator.rig import SimulatedRig
-from rb2v.stages.calibrate import draw_overlay, draw_residuals
+from rb2v.stages.calibrate import draw_gain_field, draw_overlay, draw_residuals
 
 _SUITE, _STAGE = "calibration", "calibrate"
 
@@ -55,6 +55,17 @@ def report(
         ):
             if value is not None:
                 own.insert(-2, [f"Color checker, mean CIEDE2000 {said}", _score(name, value, "CIEDE2000")])
+    for camera, siting in (("blurry", calibration.chroma_blurry), ("sharp", calibration.chroma_sharp)):
+        if siting is not None:
+            own.append([f"Chroma of the {camera} camera [luma px]", siting.describe()])
+    if calibration.gain_field is not None:
+        own += [
+            [f"Light of captures left out that differs between the views, {said} [%]", _score(name, 100 * share, "%")]
+            for said, name, share in (
+                ("as recorded", "uneven_light_before", calibration.gain_field.error_before),
+                ("evened out", "uneven_light", calibration.gain_field.error_after),
+            )
+        ]
     tables = [("What the captures themselves say.", own)]
     if truth is not None:
         errors = homography_errors(calibration, truth, grid_points)
@@ -70,6 +81,8 @@ def report(
     blocks: list[Table | Gallery] = [make_table(caption, ("Figure", "Value"), lines) for caption, lines in tables]
     if raw is not None and raw.geometry_pairs:
         blocks.append(_show_overlay(calibration, raw))
+    if calibration.gain_field is not None:
+        blocks.append(_show_gains(calibration.gain_field, crop))
     if colors_picture is not None:
         blocks.append(_show_colors(colors_picture))
     scores = tuple(cell for _, lines in tables for line in lines for cell in line if isinstance(cell, Score))
@@ -128,6 +141,12 @@ def homography_errors(calibration: Calibration, truth: SimulatedRig, grid_points
     if lens_blurry is not None:
         placed = distort_points(placed, lens_blurry.matrix, lens_blurry.distortion)
     return np.asarray(np.linalg.norm(placed - recorded, axis=1), dtype=np.float64)
+
+
+def _show_gains(field: GainField, crop: Crop) -> Gallery:
+    picture = draw_gain_field(field, (crop.width, crop.height))
+    caption = "What the sharp camera's light is multiplied by over the crop: orange above 1, violet below."
+    return Gallery(caption, (make_picture("gain field", picture),), columns=1)
 
 
 def _show_colors(path: Path) -> Gallery:

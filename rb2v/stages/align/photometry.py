@@ -16,6 +16,7 @@ from rb2v.core.color import (
     encode,
     fit_color_map,
     fit_color_map_robustly,
+    luminance,
     to_linear,
 )
 from rb2v.core.metrics import psnr
@@ -29,7 +30,12 @@ MAX_UNEVENNESS = 0.03
 """Difference of light between the cameras from place to place that is said: the shards would show it as a border."""
 
 _N_CELLS = 5  # across and down; a splitter's share changes slowly from border to border
-_CELL_STRIDE = 8  # pixels, of which one counts: means of thousands are asked for
+MAX_TONE_DIFFERENCE = 0.05
+"""Difference of light between the cameras at a brightness that is said; equal responses leave 1 to 2 %."""
+
+_N_BINS = 8  # of brightness, the root of light, in which tone curves are about even
+_MIN_BIN_SHARE = 0.02  # of the pixels; fewer are highlights of single things
+_LIGHT_STRIDE = 8  # pixels, of which one counts: means of thousands are asked for
 _DARK = 0.02  # linear light that is added before ratios are taken: noise and flare of dark places are not gain
 _FIT_STRIDE = 3  # of rows and columns: a ninth of the pixels, of which neighbors tell the same
 
@@ -67,22 +73,43 @@ def known_color_map(calibration: Calibration, rig: Rig, response: Response) -> C
     return np.eye(3, 4)
 
 
-class CellLight:
-    """Mean light of both cameras in cells of the picture, over frames."""
+@dataclass(frozen=True, eq=False)
+class FrameLight:
+    """Light of both cameras in a frame, as the sharp one is mapped and as the blurry one recorded it."""
+
+    cells: NDArray[np.float64]
+    """(2, n, n, 3) means over cells of the picture."""
+    by_brightness: NDArray[np.float64]
+    """(3, m) sums of both over pixels of a brightness, and the number of those pixels."""
+
+
+class TakeLight:
+    """Light of both cameras in a take's accepted frames, by place and by brightness."""
 
     def __init__(self) -> None:
-        self._sums = np.zeros((2, _N_CELLS, _N_CELLS, 3))
+        self._cells = np.zeros((2, _N_CELLS, _N_CELLS, 3))
+        self._by_brightness = np.zeros((3, _N_BINS))
         self._n = 0
 
-    def add(self, light: NDArray[np.float32]) -> None:
-        """Add a frame's, as `Photometry.make_sample` returns it."""
-        self._sums += light
+    def add(self, light: FrameLight) -> None:
+        """Add a frame's."""
+        self._cells += light.cells
+        self._by_brightness += light.by_brightness
         self._n += 1
 
     def unevenness(self) -> float:
-        """Return the largest relative difference between the cameras' light in a cell and color; 0 without a frame."""
-        sharp, blurry = self._sums / max(self._n, 1) + _DARK
+        """Return the largest relative difference between the cameras in a cell and color; 0 without a frame."""
+        sharp, blurry = self._cells / max(self._n, 1) + _DARK
         return float(np.abs(sharp / blurry - 1).max())
+
+    def tone_difference(self) -> float:
+        """Return the largest relative difference between the cameras at a brightness; 0 without a frame."""
+        sharp, blurry, n_pixels = self._by_brightness
+        told = n_pixels > _MIN_BIN_SHARE * max(n_pixels.sum(), 1)
+        if not told.any():
+            return 0.0
+        means = np.stack([sharp, blurry])[:, told] / n_pixels[told] + _DARK
+        return float(np.abs(means[0] / means[1] - 1).max())
 
 
 class Photometry:
@@ -130,14 +157,20 @@ class Photometry:
         sequence: Sequence[NDArray[np.float32]],
         image: NDArray[np.uint8],
         color: ColorMap,
-    ) -> tuple[float, NDArray[np.float32], AlignedSample]:
-        """Return the PSNR of the color-mapped synthetic blur in dB, both cameras' light in cells, and the sample."""
+    ) -> tuple[float, FrameLight, AlignedSample]:
+        """Return the PSNR of the color-mapped synthetic blur in dB, both cameras' light, and the sample."""
         mapped = apply_color_map(color, blur)
         synthetic = encode(mapped, self._response)
         sharp = np.stack([encode(apply_color_map(color, frame), self._response) for frame in sequence])
-        some = slice(_CELL_STRIDE // 2, None, _CELL_STRIDE)
-        recorded = to_linear(np.ascontiguousarray(image[some, some]), self._response)
-        cells = [
-            cv2.resize(light, (_N_CELLS,) * 2, interpolation=cv2.INTER_AREA) for light in (mapped[some, some], recorded)
-        ]
-        return psnr(synthetic, image), np.stack(cells).astype(np.float32), AlignedSample(image, sharp)
+        return psnr(synthetic, image), self._compare_light(mapped, image), AlignedSample(image, sharp)
+
+    def _compare_light(self, mapped: NDArray[np.float32], image: NDArray[np.uint8]) -> FrameLight:
+        some = slice(_LIGHT_STRIDE // 2, None, _LIGHT_STRIDE)
+        lights = mapped[some, some], to_linear(np.ascontiguousarray(image[some, some]), self._response)
+        cells = [cv2.resize(light, (_N_CELLS, _N_CELLS), interpolation=cv2.INTER_AREA) for light in lights]
+        sharp, blurry = (luminance(light).ravel() for light in lights)
+        # By the mean of both, so that the noise of neither sorts its pixels.
+        brightness = np.sqrt(np.clip(0.5 * (sharp + blurry), 0, 1))
+        bins = np.minimum((brightness * _N_BINS).astype(np.intp), _N_BINS - 1)
+        sums = [np.bincount(bins, weights, _N_BINS) for weights in (sharp, blurry, None)]
+        return FrameLight(np.stack(cells).astype(np.float64), np.stack(sums).astype(np.float64))

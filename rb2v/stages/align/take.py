@@ -34,7 +34,15 @@ from rb2v.stages.align.matte import (
     reject_broken_composites,
 )
 from rb2v.stages.align.offset import choose_offset, estimate_offsets
-from rb2v.stages.align.photometry import MAX_UNEVENNESS, CellLight, ColorMap, Photometry, known_color_map
+from rb2v.stages.align.photometry import (
+    MAX_TONE_DIFFERENCE,
+    MAX_UNEVENNESS,
+    ColorMap,
+    FrameLight,
+    Photometry,
+    TakeLight,
+    known_color_map,
+)
 from rb2v.stages.align.quality import AssignedPosition, QualityGate, assign_positions, check_frames
 from rb2v.stages.align.registration import (
     MAX_FRAMES,
@@ -309,8 +317,8 @@ class _Sample:
     color: ColorMap
     psnr_db: float
     """Of its synthetic blur at full size."""
-    light: NDArray[np.float32]
-    """Of both cameras in cells, see `Photometry.make_sample`."""
+    light: FrameLight
+    """Of both cameras, see `Photometry.make_sample`."""
     images: AlignedSample
 
 
@@ -558,7 +566,7 @@ def _make_samples(
     shared = _shared_color(windows, shifts) if config.color == "per-take" else None
     holds = np.ones(len(times), dtype=np.bool_) if windows.hidden is None else windows.hidden.holds(times)
     is_misregistered = config.positions == "clock" and windows.is_misregistered(config.max_shift_px)
-    frames, light = [], CellLight()
+    frames, light = [], TakeLight()
     for index, place in enumerate(windows.places):
         made = samples.make(index, place.position, shifts, shared) if gate.can_be_made(place) else None
         color, psnr_db = (samples.photometry.fallback, math.nan) if made is None else (made.color, made.psnr_db)
@@ -583,16 +591,30 @@ def _make_samples(
                 color=color,
             )
         )
-    if config.positions == "clock" and (unevenness := light.unevenness()) > MAX_UNEVENNESS:
+    if config.positions == "clock":
+        _warn_of_light(context, light)
+    description = context.take.blurry[0].with_name("take.yaml")
+    plate = _make_plate(context, windows.used, samples.photometry.fallback)
+    return frames, SampleSpool(description, plate, stored, range(len(stored)), context.take.screen)
+
+
+def _warn_of_light(context: TakeContext, light: TakeLight) -> None:
+    # Another tone curve makes light seem uneven, too, where bright and dark things have their places.
+    if (difference := light.tone_difference()) > MAX_TONE_DIFFERENCE:
+        context.logger.warning(
+            "light differs between the cameras by up to %.0f %% with its brightness (limit %.0f %%): do both record "
+            "with the same picture profile, and is %s their response?",
+            100 * difference,
+            100 * MAX_TONE_DIFFERENCE,
+            context.response,
+        )
+    elif (unevenness := light.unevenness()) > MAX_UNEVENNESS:
         context.logger.warning(
             "light differs between the cameras by up to %.0f %% from place to place (limit %.0f %%): does the beam "
             "splitter share it unevenly? two geometry captures or more tell the calibration, which evens it out",
             100 * unevenness,
             100 * MAX_UNEVENNESS,
         )
-    description = context.take.blurry[0].with_name("take.yaml")
-    plate = _make_plate(context, windows.used, samples.photometry.fallback)
-    return frames, SampleSpool(description, plate, stored, range(len(stored)), context.take.screen)
 
 
 def _shared_color(windows: _Windows, shifts: NDArray[np.float64] | None) -> ColorMap:
