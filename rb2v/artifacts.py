@@ -21,6 +21,7 @@ from rb2v.choices import Category as Category
 from rb2v.choices import ScreenColor as ScreenColor
 from rb2v.choices import Split as Split
 
+_MIN_EXPONENT, _MAX_EXPONENT = 0.5, 2.0  # beyond what picture profiles do
 _MAX_LOG_GAIN = 1.0  # no beam splitter makes a color three times as bright from the middle to the border
 
 Camera = Literal["blurry", "sharp"]
@@ -227,6 +228,22 @@ class Lens:
             raise ValueError("the lens's distortion must be five finite numbers: k1, k2, p1, p2, k3")
 
 
+@dataclass(frozen=True)
+class SharpTone:
+    """The sharp camera's tone curve against the blurry camera's, as other picture profiles make it."""
+
+    exponent: float
+    """Of coded values: the sharp camera has ``coded ** exponent`` where the response that is undone has ``coded``."""
+    error_before: float
+    """Median relative difference between the views of captures that were left out, each under its own color map."""
+    error_after: float
+    """The same with the exponent of the others."""
+
+    def __post_init__(self) -> None:
+        if not _MIN_EXPONENT <= self.exponent <= _MAX_EXPONENT:
+            raise ValueError(f"tone_sharp's exponent must be {_MIN_EXPONENT:g} to {_MAX_EXPONENT:g}")
+
+
 @dataclass(frozen=True, eq=False)
 class GainField:
     """How light differs between the cameras from place to place, as a beam splitter or vignetting makes it."""
@@ -290,6 +307,8 @@ class Calibration:
     chroma_blurry: ChromaSiting | None = None
     """None in files of versions that did not look."""
     chroma_sharp: ChromaSiting | None = None
+    tone_sharp: SharpTone | None = None
+    """None where the captures tell of none, and in files of versions that did not look."""
     gain_field: GainField | None = None
     """None where the captures tell none, and in files of versions that did not look."""
 

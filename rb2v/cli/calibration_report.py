@@ -84,6 +84,10 @@ def print_calibration(path: Path, calibration: Calibration, n_warnings: int) -> 
     for camera, siting in (("blurry", calibration.chroma_blurry), ("sharp", calibration.chroma_sharp)):
         if siting is not None:
             table.add_row(f"{camera} chroma", siting.describe())
+    if calibration.tone_sharp is not None:
+        tone = calibration.tone_sharp
+        left = f"{100 * tone.error_before:.1f} % between the views before, {100 * tone.error_after:.1f} % after"
+        table.add_row("sharp tone", f"exponent {tone.exponent:.3f}: {left}; align undoes it")
     if calibration.gain_field is not None:
         field = calibration.gain_field
         left = f"{100 * field.error_before:.1f} % between the views before, {100 * field.error_after:.1f} % after"

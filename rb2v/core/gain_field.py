@@ -154,6 +154,11 @@ def _map(
     return even, color_map, (pair.blurry - mapped) / (pair.blurry + _DARK)
 
 
+def color_error(pair: ViewPair) -> float:
+    """Return the median relative difference between the views of a scene under the color map that fits them best."""
+    return _error(pair, np.zeros((3, N_TERMS)))
+
+
 def _error(pair: ViewPair, coefficients: NDArray[np.float64]) -> float:
     residuals = _map(pair, coefficients)[2]
     return max(float(np.median(np.abs(residuals))), _LEAST_SCALE)

@@ -19,6 +19,7 @@ from rb2v.artifacts import (
     GainField,
     Lens,
     LocalResidual,
+    SharpTone,
 )
 from rb2v.errors import InputError
 from rb2v.io.store import SCHEMA, check_schema, read_json, validate, write_json
@@ -40,6 +41,7 @@ def write_calibration(path: Path, calibration: Calibration) -> Path:
         "response": calibration.response,
         "lens": {"blurry": _to_lens(calibration.lens_blurry), "sharp": _to_lens(calibration.lens_sharp)},
         "chroma": {"blurry": _to_dict(calibration.chroma_blurry), "sharp": _to_dict(calibration.chroma_sharp)},
+        "tone_sharp": None if calibration.tone_sharp is None else dataclasses.asdict(calibration.tone_sharp),
         "gain_field": _to_gains(calibration.gain_field),
         "quality": dataclasses.asdict(calibration.quality),
         "residuals": [dataclasses.asdict(residual) for residual in calibration.residuals],
@@ -122,6 +124,7 @@ class _CalibrationDocument(_Strict):
     lens: _LensesDocument = _LensesDocument()
     residuals: tuple[LocalResidual, ...] = ()
     chroma: _ChromaDocument = _ChromaDocument()
+    tone_sharp: SharpTone | None = None
     gain_field: _GainFieldDocument | None = None
 
 
@@ -156,6 +159,7 @@ def read_calibration(path: Path) -> Calibration:
             residuals=document.residuals,
             chroma_blurry=document.chroma.blurry,
             chroma_sharp=document.chroma.sharp,
+            tone_sharp=document.tone_sharp,
             gain_field=None if document.gain_field is None else document.gain_field.to_field(),
         )
     except ValueError as error:

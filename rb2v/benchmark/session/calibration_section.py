@@ -58,6 +58,9 @@ def report(
     for camera, siting in (("blurry", calibration.chroma_blurry), ("sharp", calibration.chroma_sharp)):
         if siting is not None:
             own.append([f"Chroma of the {camera} camera [luma px]", siting.describe()])
+    if calibration.tone_sharp is not None:
+        exponent = _score("tone_exponent", calibration.tone_sharp.exponent, "1")
+        own.append(["Exponent of the sharp camera's tone curve against the blurry one's", exponent])
     if calibration.gain_field is not None:
         own += [
             [f"Light of captures left out that differs between the views, {said} [%]", _score(name, 100 * share, "%")]

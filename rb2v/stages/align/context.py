@@ -17,6 +17,7 @@ from rb2v.artifacts import Calibration, FormatOverride, Rig, Take
 from rb2v.core.color import Response
 from rb2v.core.gain_field import gain_image
 from rb2v.core.temporal import MatrixProduct
+from rb2v.core.tone import undo_tone
 from rb2v.device import Device, make_matrix_product
 from rb2v.interpolation import GuardedInterpolator, make_interpolator
 from rb2v.io.gopro import Telemetry, read_telemetry
@@ -112,6 +113,17 @@ class TakeContext:
     def response(self) -> Response:
         """The camera response that is undone before averaging."""
         return self.rig.response if self.config.response is None else self.config.response
+
+    @property
+    def tone(self) -> float:
+        """Exponent of the sharp camera's coded values against the response; 1 in the paper's way."""
+        tone = self.calibration.tone_sharp
+        return 1.0 if tone is None or self.config.positions != "clock" else tone.exponent
+
+    def sharp_light(self, frame: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return a warped sharp frame, (H, W, 3), as linear light in the blurry camera's tone, as even as there."""
+        linear = undo_tone(frame, self.response, self.tone)
+        return linear if self.evening is None else linear * self.evening
 
     @cached_property
     def evening(self) -> NDArray[np.float32] | None:

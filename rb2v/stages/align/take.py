@@ -255,9 +255,7 @@ class _Rounds:
 
         def visit(frame: NDArray[np.uint8]) -> None:
             with stage("color conversion"):
-                linear = to_linear(frame, context.response)
-                if context.evening is not None:
-                    linear *= context.evening
+                linear = context.sharp_light(frame)
             reducer.add(linear)
             light.add(linear)
 
@@ -266,7 +264,7 @@ class _Rounds:
         flicker = light.find_flicker(track.times) if context.config.positions == "clock" else None
         gains = None if flicker is None else flicker.gains
         sharp = SharpSource(
-            track, context.rig, context.interpolator, context.response, gains=gains, evening=context.evening
+            track, context.rig, context.interpolator, context.response, gains=gains, to_light=context.sharp_light
         )
         if sharp.n_positions < 1:
             problem = f"holds {len(track.times)} frames"
@@ -639,8 +637,6 @@ def _make_plate(context: TakeContext, homography: Homography, fallback: ColorMap
     if take.green_screen and take.plate_blurry is not None:
         return _make_warp(context, np.eye(3), "blurry")(read_image(take.plate_blurry))
     if take.green_screen and take.plate_sharp is not None:
-        linear = to_linear(_make_warp(context, homography, "sharp")(read_image(take.plate_sharp)), context.response)
-        if context.evening is not None:
-            linear *= context.evening
+        linear = context.sharp_light(_make_warp(context, homography, "sharp")(read_image(take.plate_sharp)))
         return encode(apply_color_map(fallback, linear), context.response)
     return None

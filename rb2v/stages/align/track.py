@@ -242,8 +242,8 @@ class SharpSource:
         Response that is undone; the rig's by default.
     gains : (n,) ndarray of float64, optional
         Light of every frame over that of lamps that do not flicker, which is evened out; all alike by default.
-    evening : (H, W, 3) ndarray of float32, optional
-        What light is multiplied by to be as even as the blurry camera's.
+    to_light : callable, optional
+        Makes linear light of a coded frame; by default the response is undone.
     """
 
     def __init__(
@@ -254,12 +254,13 @@ class SharpSource:
         response: Response | None = None,
         *,
         gains: NDArray[np.float64] | None = None,
-        evening: NDArray[np.float32] | None = None,
+        to_light: Callable[[NDArray[np.uint8]], NDArray[np.float32]] | None = None,
     ) -> None:
-        self._track, self._gains, self._evening = track, gains, evening
+        self._track, self._gains = track, gains
         self._rig = rig
         self._interpolator = interpolator
         self._response: Response = rig.response if response is None else response
+        self._to_light = to_light or (lambda coded: to_linear(coded, self._response))
         self._indices = np.arange(len(track.times), dtype=np.float64)
         self._recent: OrderedDict[int, NDArray[np.float32]] = OrderedDict()
 
@@ -439,9 +440,7 @@ class SharpSource:
         if index not in self._recent:
             coded = np.asarray(self._track.frames[index])
             with stage("color conversion"):
-                linear = to_linear(coded, self._response)
-                if self._evening is not None:
-                    linear *= self._evening
+                linear = self._to_light(coded)
                 if self._gains is not None:
                     linear /= np.float32(self._gains[index])
             # What is made of it alone is kept, too.

@@ -1,18 +1,20 @@
-"""The gain field between the cameras, as captures tell it, and an image of it."""
+"""What captures tell of the cameras' light: tone curves that differ, the gain field, and an image of that."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from rb2v.artifacts import Calibration, CameraResponse, GainField
+from rb2v.artifacts import Calibration, CameraResponse, GainField, SharpTone
 from rb2v.core.color import to_linear
-from rb2v.core.gain_field import ViewPair, fit_gain_field, gain_image
+from rb2v.core.gain_field import ViewPair, color_error, fit_gain_field, gain_image
 from rb2v.core.homography import crop_homography, warp_image
+from rb2v.core.tone import fit_exponent, undo_tone
 from rb2v.stages.calibrate.captures import Capture, Image
 
 _CELL_PX = 8  # of the crop: averages noise, and is far larger than a registration's error
@@ -21,6 +23,24 @@ _MIN_CELLS = 60  # four for each of a field's fifteen numbers
 _PANEL_PX = 240  # height of a color's panel
 _FULL_SCALE = 0.25  # gain less one that is drawn in full color
 _WHITE, _BLACK = 255.0, (0, 0, 0)  # of 8 bits
+
+
+def find_tone(captures: Sequence[Capture], calibration: Calibration, response: CameraResponse) -> SharpTone | None:
+    """Return the sharp camera's tone as static scenes tell it; None where it is the blurry camera's, or not told.
+
+    Parameters
+    ----------
+    captures : sequence of Capture
+        The scenes, without their lenses' distortion.
+    calibration : Calibration
+        How the views are registered.
+    response : {"linear", "srgb"} or float
+        The response that is undone.
+    """
+    views = [_register_view(capture, calibration) for capture in captures]
+    views = [view for view in views if np.count_nonzero(view.kept) >= _MIN_CELLS]
+    fit = fit_exponent(lambda exponent: np.array([color_error(_view_pair(view, response, exponent)) for view in views]))
+    return None if fit is None else SharpTone(fit.exponent, fit.error_before, fit.error_after)
 
 
 def find_gain_field(
@@ -37,14 +57,27 @@ def find_gain_field(
     response : {"linear", "srgb"} or float
         The response that is undone.
     """
-    pairs = [_view_pair(capture, calibration, response) for capture in captures]
-    fit = fit_gain_field([pair for pair in pairs if len(pair.places) >= _MIN_CELLS])
+    exponent = 1.0 if calibration.tone_sharp is None else calibration.tone_sharp.exponent
+    views = [_register_view(capture, calibration) for capture in captures]
+    fit = fit_gain_field(
+        [_view_pair(view, response, exponent) for view in views if np.count_nonzero(view.kept) >= _MIN_CELLS]
+    )
     if fit is None:
         return None
     return GainField(fit.coefficients, response, fit.error_before, fit.error_after)
 
 
-def _view_pair(capture: Capture, calibration: Calibration, response: CameraResponse) -> ViewPair:
+@dataclass(frozen=True, eq=False)
+class _View:
+    """The crop of a capture, coded, registered."""
+
+    blurry: Image
+    sharp: Image
+    kept: NDArray[np.bool_]
+    """(rows, columns) cells of which all is seen by both, neither clipped nor moving."""
+
+
+def _register_view(capture: Capture, calibration: Calibration) -> _View:
     crop = calibration.crop
     size = (crop.width, crop.height)
     to_crop = crop_homography(dataclasses.astuple(crop), size)
@@ -54,16 +87,20 @@ def _view_pair(capture: Capture, calibration: Calibration, response: CameraRespo
     for mask, homography in zip(capture.still, (to_crop, to_crop @ calibration.homography), strict=True):
         if mask is not None:
             seen &= warp_image(mask.astype(np.uint8), homography, size) > 0
-    cells = (max(crop.width // _CELL_PX, 1), max(crop.height // _CELL_PX, 1))
+    return _View(blurry, sharp, _average(seen.astype(np.float32)) > 1 - 1e-6)  # of a mean in float32
 
-    def average(image: NDArray[np.float32]) -> NDArray[np.float64]:
-        return np.asarray(cv2.resize(image, cells, interpolation=cv2.INTER_AREA), dtype=np.float64)
 
-    kept = average(seen.astype(np.float32)) > 1 - 1e-6  # of a mean in float32
-    across, down = ((2 * np.arange(n) + 1) / n - 1 for n in cells)
+def _average(image: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return means over cells of about `_CELL_PX` pixels."""
+    cells = (max(image.shape[1] // _CELL_PX, 1), max(image.shape[0] // _CELL_PX, 1))
+    return np.asarray(cv2.resize(image, cells, interpolation=cv2.INTER_AREA), dtype=np.float64)
+
+
+def _view_pair(view: _View, response: CameraResponse, exponent: float) -> ViewPair:
+    down, across = ((2 * np.arange(n) + 1) / n - 1 for n in view.kept.shape)
     places = np.stack(np.meshgrid(across, down), axis=-1)
-    lights = (average(to_linear(view, response)) for view in (sharp, blurry))
-    return ViewPair(places[kept], *(light[kept] for light in lights))
+    lights = undo_tone(view.sharp, response, exponent), to_linear(view.blurry, response)
+    return ViewPair(places[view.kept], *(_average(light)[view.kept] for light in lights))
 
 
 def _is_seen(image: Image) -> NDArray[np.bool_]:
