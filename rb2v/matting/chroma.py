@@ -29,7 +29,7 @@ from rb2v.matting.screen import (
 from rb2v.matting.shadow import Shadow
 from rb2v.matting.spill import Spill, measure_spill, nearness_to_edge
 
-_LEARN_STRIDE = 2  # the foreground has the same colors in the sharp frames between
+_LEARN_STRIDE = 3  # the foreground has the same colors in the sharp frames between
 _SHADE_STRIDE = 3  # shadows are soft, and move by a fraction of their softness from frame to frame
 _EDGE_SPILL, _EDGE_SPILL_PX = 8.0, 3.0  # how far into the foreground a yellow screen's light is taken off
 _MAX_GLARE = np.float32(1.15)  # brightest the screen can be, relative to its estimate
@@ -37,7 +37,7 @@ _INNER_PX, _OUTER_PX = 8.0, 6.0  # reach of soft edges into the foreground, and 
 _SOFTNESS_PX, _SHARPENED = 3.0, 0.7  # of what lens, codec and resampling blur, and how much comes back
 _MIN_SPAN = 0.2  # of the linear share between foreground and screen, which is 1 where it was learnt
 _EDGE_CELLS = 2  # of the grid, within which of a mixture pixels may be one
-_SURE = 0.6  # of a share's distance from a half: the rest is brighter than any mixture
+_LEAST_SHARE = 0.03  # of the screen, from which on a pixel may be a mixture
 _SWEPT_ALPHA = 0.1  # coarse alpha of what is keyed at all; noise of a cell is a third of that
 _AROUND_PX = 24  # about that, twice as far as loose hair is from what a cell shows
 
@@ -249,15 +249,16 @@ class _Sequence:
     def __init__(self, screen: Screen, light: _Light, part: tuple[slice, slice]) -> None:
         self._screen, self._light, self._part = screen, light, part
         self._size = screen.linear.shape[1::-1]
-        self._local = light.local.enlarged(self._size).cut(part)
+        self._weights, self._offset = light.local.weigher(self._size, part)
         self._behind = np.ascontiguousarray(screen.linear[part])
-        self._toward = weigh(self._local.weights, self._behind)
-        # What is known of a pixel side by side, from where it is fetched at once.
-        planes = (self._behind, self._local.mean_linear, self._local.covariance)
-        self._known = np.concatenate(planes, axis=-1).reshape(self._toward.size, -1)
+        self._toward = weigh(self._weights, self._behind)
+        # The foreground's colors vary slowly enough to be those of the cell.
+        self._colors = np.concatenate([light.local.mean_linear, light.local.covariance]).reshape(9, -1)
+        cells = np.arange(self._colors.shape[1], dtype=np.int32).reshape(screen.grid[::-1])
+        self._cells = cv2.resize(cells, self._size, interpolation=cv2.INTER_NEAREST)[part]
         self._own_purity = None
         if screen.high == YELLOW:
-            self._own_purity = enlarge(_measure_purity(light.local.mean_linear), self._size)[part]
+            self._own_purity = enlarge(_measure_purity(cv2.merge(list(light.local.mean_linear))), self._size)[part]
         self._studio = None if screen.studio is None else screen.studio[part]
 
     @property
@@ -277,12 +278,11 @@ class _Sequence:
         """
         shade = np.ascontiguousarray(enlarge(self._light.shades[index], self._size)[self._part])
         spill = np.ascontiguousarray(enlarge(self._light.spilled[index], self._size)[self._part])
-        local = self._local
-        first, span = weigh(local.weights, picture), shade - spill
+        first, span = weigh(self._weights, picture), shade - spill
         span *= self._toward
-        span -= local.offset
+        span -= self._offset
         first -= self._toward * spill
-        first -= local.offset
+        first -= self._offset
         first /= np.maximum(span, np.float32(_MIN_SPAN))
         share = _settle(
             _sharpen(
@@ -303,14 +303,15 @@ class _Sequence:
     ) -> Plane:
         """Return the most probable share along edges, and the first one elsewhere; by shade and spill there."""
         shade, spill = light
-        chosen = np.flatnonzero(near & (np.abs(first - np.float32(0.5)) < _SURE))
-        known = np.ascontiguousarray(self._known.take(chosen, axis=0).T)
-        behind, mean = known[:3], known[3:6]
+        chosen = np.flatnonzero(near & (first > _LEAST_SHARE))
+        colors = self._colors.take(self._cells.take(chosen), axis=1)
+        behind = np.ascontiguousarray(self._behind.reshape(-1, 3).take(chosen, axis=0).T)
+        pixels = np.ascontiguousarray(picture.reshape(-1, 3).take(chosen, axis=0).T)
+        mean = colors[:3]
         mean += spill.take(chosen) * behind
         behind *= shade.take(chosen)
-        pixels = np.ascontiguousarray(picture.reshape(-1, 3).take(chosen, axis=0).T)
         share = first.copy()
-        share.reshape(-1)[chosen] = most_probable_share(pixels, behind, first.take(chosen), mean, known[6:])
+        share.reshape(-1)[chosen] = most_probable_share(pixels, behind, first.take(chosen), mean, colors[3:])
         return share
 
     def key_blurry(self, picture: NDArray[np.float32], mean: _Mean) -> tuple[Plane, Plane, Plane]:
@@ -320,7 +321,7 @@ class _Sequence:
             np.ascontiguousarray(enlarge(np.mean(planes, axis=0, dtype=np.float32), self._size)[self._part])
             for planes in (light.shades, light.spilled)
         )
-        left_out = weigh(self._local.weights, picture - mean.linear)
+        left_out = weigh(self._weights, picture - mean.linear)
         # Half by what is left out, which noise of the blurry frame reaches in full, half by what its color is itself.
         probable = self._refine(picture, _bound(mean.share + left_out), (shade, spill), self._near_edges(light.alphas))
         left_out = np.asarray((left_out + probable - mean.share) / 2, dtype=np.float32)
@@ -428,7 +429,9 @@ def _bound(share: Plane) -> Plane:
 
 def _sharpen(share: Plane) -> Plane:
     """Give an edge back what it lost on the way, by unsharp masking: a linear filter, under which a mean stays one."""
-    blurred = cv2.GaussianBlur(share, (0, 0), _SOFTNESS_PX)
+    height, width = share.shape
+    small = shrink(share, (-(-width // 2), -(-height // 2)))
+    blurred = enlarge(cv2.GaussianBlur(small, (0, 0), _SOFTNESS_PX / 2), (width, height))
     return np.asarray(cv2.addWeighted(share, 1 + _SHARPENED, blurred, -_SHARPENED, 0), dtype=np.float32)
 
 
