@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from rb2v.matting.screen import YELLOW, Plane, Screen, color_difference, enlarge, shrink
+from rb2v.matting.screen import YELLOW, Plane, Planes, Screen, color_difference, enlarge, shrink
 
 _PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))  # the upper half of a symmetric 3x3 matrix
 _DIAGONAL = (0, 3, 5)  # of those
@@ -55,10 +55,10 @@ class LocalForeground:
     covariance: NDArray[np.float32]
     """(6, h, w) of the colors, in the order of rr, rg, rb, gg, gb, bb."""
 
-    def weigher(self, size: tuple[int, int], part: tuple[slice, slice]) -> tuple[NDArray[np.float32], Plane]:
-        """Return weights and offset in the pixels of a part of images of a width and height."""
-        every = enlarge(cv2.merge([*cv2.split(self.weights), self.offset]), size)[part]
-        return np.ascontiguousarray(every[..., :3]), np.ascontiguousarray(every[..., 3])
+    def weigher(self, size: tuple[int, int], part: tuple[slice, slice]) -> list[Plane]:
+        """Return the three weights and the offset in the pixels of a part of images of a width and height."""
+        planes = (*cv2.split(self.weights), self.offset)
+        return [np.ascontiguousarray(enlarge(plane, size)[part]) for plane in planes]
 
     def share(self, image_linear: NDArray[np.float32]) -> Plane:
         """Return the screen's share in every pixel of an (h, w, 3) image; beyond 0..1 where colors are others."""
@@ -207,6 +207,15 @@ def _solve(covariance: Sequence[NDArray[np.float32]], difference: NDArray[np.flo
 def weigh(weights: NDArray[np.float32], image: NDArray[np.float32]) -> Plane:
     """Return the weighted sum of the channels of an (H, W, 3) image, with weights of their own in every pixel."""
     return np.asarray(cv2.transform(weights * image, np.ones((1, 3), np.float32)), dtype=np.float32)
+
+
+def weigh_planes(weights: Planes, planes: Planes) -> Plane:
+    """Return the same of an image's channels; faster than of the image."""
+    total = weights[0] * planes[0]
+    product = weights[1] * planes[1]
+    total += product
+    total += np.multiply(weights[2], planes[2], out=product)
+    return total
 
 
 def _gather(grids_linear: Sequence[NDArray[np.float32]], opaque: Sequence[Plane]) -> NDArray[np.float32]:
