@@ -143,7 +143,9 @@ def learn_local_foreground(
     screen_linear : (h, w, 3) ndarray of float32
         The screen's color.
     """
-    moments = _gather(grids_linear, opaque)
+    size = screen_linear.shape[1::-1]
+    half = (-(-size[0] // 2), -(-size[1] // 2))
+    moments = _gather(grids_linear, opaque, half)
     mean = moments[1:4]
     color = mean + np.float32(_GRAY)
     covariance = [
@@ -152,11 +154,14 @@ def learn_local_foreground(
     ]
     for index in _DIAGONAL:
         covariance[index] += np.float32(_COLOR_SPREAD**2)
-    difference = np.stack(cv2.split(screen_linear)) - mean
+    difference = np.stack(cv2.split(shrink(screen_linear, half))) - mean
     noisy = [plane + np.float32(_NOISE**2 * (index in _DIAGONAL)) for index, plane in enumerate(covariance)]
     weights = _solve(noisy, difference)
     weights /= np.maximum(np.sum(weights * difference, axis=0), np.float32(_LEAST_SPAN))
-    return LocalForeground(mean, cv2.merge(list(weights)), np.sum(weights * mean, axis=0), np.stack(covariance))
+    offset = np.sum(weights * mean, axis=0)
+    # They vary slowly.
+    mean, spread = (np.stack([enlarge(plane, size) for plane in planes]) for planes in (mean, covariance))
+    return LocalForeground(mean, enlarge(cv2.merge(list(weights)), size), enlarge(offset, size), spread)
 
 
 def most_probable_share(
@@ -218,7 +223,9 @@ def weigh_planes(weights: Planes, planes: Planes) -> Plane:
     return total
 
 
-def _gather(grids_linear: Sequence[NDArray[np.float32]], opaque: Sequence[Plane]) -> NDArray[np.float32]:
+def _gather(
+    grids_linear: Sequence[NDArray[np.float32]], opaque: Sequence[Plane], size: tuple[int, int]
+) -> NDArray[np.float32]:
     """Return (10, h, w) moments of the opaque colors about every cell: 1, mean, products of channels.
 
     Where a cell shows no foreground, its moments are those of the cells around, and of ever wider surroundings.
@@ -232,7 +239,7 @@ def _gather(grids_linear: Sequence[NDArray[np.float32]], opaque: Sequence[Plane]
             sums += values
     total /= np.float32(len(grids_linear))
     # OpenCV is fast with up to four channels.
-    level = [cv2.merge(list(total[part])) for part in _FOURS]
+    level = [shrink(cv2.merge(list(total[part])), size) for part in _FOURS]
     pyramid = [level]
     while max(level[0].shape[:2]) > 1:
         height, width = level[0].shape[:2]
