@@ -27,6 +27,7 @@ from rb2v.matting.screen import (
     enlarge,
     estimate_screen,
     shrink,
+    split,
 )
 from rb2v.matting.shadow import Shadow
 from rb2v.matting.spill import Spill, measure_spill, nearness_to_edge
@@ -169,7 +170,7 @@ def _learn_spill(
     for image, gain, grid in pictures[::_LEARN_STRIDE]:
         picture = image * (1 / gain)
         sequence = _Sequence(screen, _tell_light([grid], known), (slice(None), slice(None)))
-        share = sequence.key(cv2.split(picture), 0)[0]
+        share = sequence.key(split(picture), 0)[0]
         keyed.append((picture, 1 - np.minimum(share, 1)))
     return measure_spill(keyed, screen.color_linear, screen.high)
 
@@ -262,15 +263,16 @@ class _Sequence:
         self._screen, self._light, self._part = screen, light, part
         self._size = screen.linear.shape[1::-1]
         *self._weights, self._offset = light.local.weigher(self._size, part)
-        self._behind = [np.ascontiguousarray(plane) for plane in cv2.split(screen.linear[part])]
+        self._behind = [np.ascontiguousarray(plane) for plane in split(screen.linear[part])]
         self._toward = weigh_planes(self._weights, self._behind)
         # The foreground's colors vary slowly enough to be those of the cell.
         self._colors = np.concatenate([light.local.mean_linear, light.local.covariance]).reshape(9, -1)
         cells = np.arange(self._colors.shape[1], dtype=np.int32).reshape(screen.grid[::-1])
-        self._cells = np.ascontiguousarray(cv2.resize(cells, self._size, interpolation=cv2.INTER_NEAREST)[part])
+        cells = np.asarray(cv2.resize(cells, self._size, interpolation=cv2.INTER_NEAREST), dtype=np.int32)
+        self._cells = np.ascontiguousarray(cells[part])
         self._own_purity = None
         if screen.high == YELLOW:
-            self._own_purity = enlarge(_measure_purity(cv2.merge(list(light.local.mean_linear))), self._size)[part]
+            self._own_purity = enlarge(_measure_purity(np.dstack(list(light.local.mean_linear))), self._size)[part]
         self._studio = None if screen.studio is None else screen.studio[part]
 
     @property
@@ -310,7 +312,7 @@ class _Sequence:
         near &= first > _LEAST_SHARE
         chosen = np.flatnonzero(near)
         colors = self._colors.take(self._cells.take(chosen), axis=1)
-        behind, pixels = (np.stack([plane.take(chosen) for plane in planes]) for planes in (self._behind, picture))
+        behind, pixels = (_take(planes, chosen) for planes in (self._behind, picture))
         mean = colors[:3]
         mean += spill.take(chosen) * behind
         behind *= shade.take(chosen)
@@ -349,7 +351,7 @@ class _Sequence:
 
     def _key_studio(self, picture: Planes) -> Plane:
         """Return the share of what stands beside the screen, by how little a pixel differs from what is seen there."""
-        low, high = (cv2.split(limit[self._part]) for limit in self._screen.studio_limits)
+        low, high = (split(limit[self._part]) for limit in self._screen.studio_limits)
         beyond = [np.maximum(low - own, own - high) for low, own, high in zip(low, picture, high, strict=True)]
         difference, brightness = reduce(np.maximum, beyond), reduce(np.maximum, self._behind)
         alpha = np.clip((difference - 0.02 - 0.05 * brightness) / (0.04 + 0.1 * brightness), 0, 1)
@@ -411,9 +413,14 @@ def _find_part(swept: Plane, shape: tuple[int, ...]) -> tuple[slice, slice]:
     return slices[0], slices[1]
 
 
+def _take(planes: Planes, chosen: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Return (3, n) values of some pixels."""
+    return np.stack([plane.take(chosen) for plane in planes])
+
+
 def _part_of(image_linear: NDArray[np.float32], part: tuple[slice, slice], gain: np.float32) -> Planes:
     """Return the channels of a part of an image, freed from the image's gain."""
-    planes = cv2.split(image_linear[part])
+    planes = split(image_linear[part])
     if gain != 1:
         for plane in planes:
             plane *= 1 / gain
@@ -438,6 +445,10 @@ def _measure_purity(color_linear: NDArray[np.float32]) -> Plane:
     return np.asarray(np.maximum(purity, 0), dtype=np.float32)
 
 
+def _bound_to_one(share: NDArray[np.floating]) -> Plane:
+    return np.clip(share, 0, 1).astype(np.float32, copy=False)
+
+
 def _bound(share: Plane) -> Plane:
     return np.clip(share, np.float32(-0.1), _MAX_GLARE)
 
@@ -449,7 +460,8 @@ def _halve(plane: Plane) -> Plane:
 
 def _sharpen(share: Plane) -> Plane:
     """Give an edge back what it lost on the way, by unsharp masking: a linear filter, under which a mean stays one."""
-    blurred = enlarge(cv2.GaussianBlur(_halve(share), (0, 0), _SOFTNESS_PX / 2), share.shape[::-1])
+    small = np.asarray(cv2.GaussianBlur(_halve(share), (0, 0), _SOFTNESS_PX / 2), dtype=np.float32)
+    blurred = enlarge(small, share.shape[::-1])
     return np.asarray(cv2.addWeighted(share, 1 + _SHARPENED, blurred, -_SHARPENED, 0), dtype=np.float32)
 
 
@@ -458,7 +470,7 @@ def _settle(share: Plane) -> Plane:
     share = _smooth_ends(share)
     half = _halve(share)
     inside, outside = _distance_to(half > _ANY_SCREEN), _distance_to(half < _MOST_SCREEN)
-    kept, empty = np.clip(1 + (_INNER_PX - inside) / 2, 0, 1), np.clip((outside - _OUTER_PX) / 2, 0, 1)
+    kept, empty = _bound_to_one(1 + (_INNER_PX - inside) / 2), _bound_to_one((outside - _OUTER_PX) / 2)
     share *= enlarge(kept * (1 - empty), share.shape[::-1])
     share += enlarge(empty, share.shape[::-1])
     return share

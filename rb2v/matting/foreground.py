@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from rb2v.matting.screen import YELLOW, Plane, Planes, Screen, color_difference, enlarge, shrink
+from rb2v.matting.screen import YELLOW, Plane, Planes, Screen, color_difference, enlarge, shrink, split
 
 _PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))  # the upper half of a symmetric 3x3 matrix
 _DIAGONAL = (0, 3, 5)  # of those
@@ -57,7 +57,7 @@ class LocalForeground:
 
     def weigher(self, size: tuple[int, int], part: tuple[slice, slice]) -> list[Plane]:
         """Return the three weights and the offset in the pixels of a part of images of a width and height."""
-        planes = (*cv2.split(self.weights), self.offset)
+        planes = (*split(self.weights), self.offset)
         return [np.ascontiguousarray(enlarge(plane, size)[part]) for plane in planes]
 
     def share(self, image_linear: NDArray[np.float32]) -> Plane:
@@ -154,7 +154,7 @@ def learn_local_foreground(
     ]
     for index in _DIAGONAL:
         covariance[index] += np.float32(_COLOR_SPREAD**2)
-    difference = np.stack(cv2.split(shrink(screen_linear, half))) - mean
+    difference = np.stack(split(shrink(screen_linear, half))) - mean
     noisy = [plane + np.float32(_NOISE**2 * (index in _DIAGONAL)) for index, plane in enumerate(covariance)]
     weights = _solve(noisy, difference)
     weights /= np.maximum(np.sum(weights * difference, axis=0), np.float32(_LEAST_SPAN))
@@ -232,7 +232,7 @@ def _gather(
     """
     total = np.zeros((10, *opaque[0].shape), dtype=np.float32)
     for grid, mask in zip(grids_linear, opaque, strict=True):
-        planes = cv2.split(grid)
+        planes = split(grid)
         covered = [mask * plane for plane in planes]
         products = [covered[row] * planes[column] for row, column in _PAIRS]
         for sums, values in zip(total, (mask, *covered, *products), strict=True):
@@ -256,7 +256,7 @@ def _gather(
             * cv2.merge([scale] * planes.shape[-1])
             for planes, around in zip(level, gathered, strict=True)
         ]
-    return np.concatenate([np.stack(cv2.split(planes)) for planes in gathered])
+    return np.concatenate([np.stack(split(planes)) for planes in gathered])
 
 
 def _strangeness(grid_linear: NDArray[np.float32], screen_linear: NDArray[np.float32]) -> Plane:

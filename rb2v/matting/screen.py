@@ -138,7 +138,7 @@ class Screen:
         ones = np.ones((1, 3), np.float32)
         product, square = (cv2.transform(image * foretold, ones) for image in (grid_linear, foretold))
         ratio = np.asarray(product / np.maximum(square, np.float32(1e-6)), dtype=np.float32)
-        off = reduce(np.maximum, cv2.split(np.abs(grid_linear - cv2.merge([ratio] * 3) * foretold)))
+        off = reduce(np.maximum, split(np.abs(grid_linear - cv2.merge([ratio] * 3) * foretold)))
         low, high = _SHADE_LIMITS
         seen = (off < _SHADE_TOLERANCE * ratio * foretold[..., self.lead]) & (ratio > low) & (ratio < high)
         seen &= self.screen_share > _ALL_SCREEN
@@ -174,7 +174,7 @@ class Screen:
     def _compare(
         self, grid_linear: NDArray[np.float32], screen: tuple[NDArray[np.float32], NDArray[np.bool_]]
     ) -> tuple[Plane, NDArray[np.bool_]]:
-        planes, behind = cv2.split(grid_linear), cv2.split(screen[0])
+        planes, behind = split(grid_linear), split(screen[0])
         green = behind[self.lead]
         ratio = np.asarray(planes[self.lead] / np.maximum(green, np.float32(1e-3)), dtype=np.float32)
         low, high = _SHADING_LIMITS
@@ -243,7 +243,7 @@ def check_screen(frames_linear: list[NDArray[np.float32]], color: ScreenColor = 
 
 def color_difference(image_linear: NDArray[np.float32], high: tuple[int, ...]) -> Plane:
     """Return by how much the least of the high channels stands above the greatest of the others."""
-    return differ(cv2.split(image_linear), high)
+    return differ(split(image_linear), high)
 
 
 def differ(planes: Planes, high: tuple[int, ...]) -> Plane:
@@ -251,6 +251,11 @@ def differ(planes: Planes, high: tuple[int, ...]) -> Plane:
     least = reduce(np.minimum, [planes[channel] for channel in high])
     greatest = reduce(np.maximum, [planes[channel] for channel in range(3) if channel not in high])
     return np.asarray(least - greatest, dtype=np.float32)
+
+
+def split(image: NDArray[np.float32]) -> list[Plane]:
+    """Return the channels of an image, each on its own."""
+    return [np.asarray(plane, dtype=np.float32) for plane in cv2.split(image)]
 
 
 def grid_size(shape: tuple[int, ...], n_cells: int) -> tuple[int, int]:
