@@ -446,7 +446,7 @@ def _measure_purity(color_linear: NDArray[np.float32]) -> Plane:
 
 
 def _bound_to_one(share: NDArray[np.floating]) -> Plane:
-    return np.clip(share, 0, 1).astype(np.float32, copy=False)
+    return np.asarray(np.clip(share, 0, 1), dtype=np.float32)
 
 
 def _bound(share: Plane) -> Plane:
