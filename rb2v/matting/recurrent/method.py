@@ -27,7 +27,7 @@ MODEL_NAME, FILE_NAME = "rvm", "mobilenetv3.safetensors"
 
 _FETCHING = "run 'rb2v models fetch rvm'"
 _EXPECTED = "what 'rb2v models fetch rvm' brings"
-_N_SETTLING = 2  # frames, played backward, in which the memory settles; more change alpha by less than 0.001
+_N_SETTLING = 2  # frames, played backward, in which the memory settles: flicker is a seventh less; 4 gain little
 _OPAQUE = 0.98  # alpha, from which on a pixel's color is the foreground's own
 
 

@@ -179,12 +179,12 @@ class _Residual(nn.Module):
         self.is_residual = stride == 1 and n_in == n_out
 
     def forward(self, x: Tensor) -> Tensor:
-        out = x if self.expand is None else self.activate(self.expand(x))
+        out: Tensor = x if self.expand is None else self.activate(self.expand(x))
         out = self.activate(self.spread(out))
         if self.squeeze is not None:
             out = out * self.squeeze(out)
         out = self.project(out)
-        return out + x if self.is_residual else out
+        return x + out if self.is_residual else out
 
 
 class _Squeeze(nn.Module):
@@ -199,8 +199,8 @@ class _Squeeze(nn.Module):
         self.down, self.up = nn.Conv2d(n, n_few, 1), nn.Conv2d(n_few, n, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        factors: Tensor = self.up(self.down(F.adaptive_avg_pool2d(x, 1)).relu())
-        return F.hardsigmoid(factors)
+        few: Tensor = self.down(F.adaptive_avg_pool2d(x, 1))
+        return F.hardsigmoid(self.up(few.relu()))
 
 
 class _Memory(nn.Module):
