@@ -3,8 +3,8 @@
 Inside one small place a foreground's colors lie near a plane in linear RGB (one material, more or less lit, is even a
 line). What bends such planes towards the screen's color the nearer to an edge is the screen's light, and its slope is
 the same all over a take. How much of it lies on all of the foreground no single surface tells; but few takes show
-nothing gray. What is gray agrees on how much greener it is than that; and where nothing has the screen's hue itself, it
-is what the greenest surfaces are greener than gray. Light that reaches the edges reaches the inside too, and so the
+nothing gray. What is gray agrees on how much greener it is than that; where too little is, it is what the greenest
+surfaces are greener than gray, unless they have the screen's hue themselves. Light that reaches the edges reaches the inside too, and so the
 slope tells of it as well: alone where nothing gray is seen, as on a bare hand.
 """
 
@@ -106,14 +106,15 @@ def _measure_inside(shares: NDArray[np.float32]) -> float | None:
     """
     if not len(shares):
         return None
-    # What is gray agrees on it. Clothes and eyes of the screen's hue tell nothing of its light.
     gray = shares.mean(axis=1)[np.abs(shares[:, 0] - shares[:, 1]) < _GRAY]
     counts, edges = np.histogram(gray, bins=round(_MAX_INSIDE / _BIN), range=(0, _MAX_INSIDE))
     peak = int(counts.argmax())
+    if counts[peak] > _MIN_GRAY * len(shares):
+        around = (gray > edges[peak] - _BIN) & (gray < edges[peak + 1] + _BIN)
+        return float(gray[around].mean())
     greenest = float(np.percentile(shares.min(axis=1), _GREENEST))
-    found = [float(edges[peak : peak + 2].mean())] if counts[peak] > _MIN_GRAY * len(shares) else []
-    found += [greenest] if 0 < greenest < _MAX_INSIDE else []
-    return max(found, default=None)
+    # Clothes and eyes of the screen's hue tell nothing of its light.
+    return greenest if 0 < greenest < _MAX_INSIDE else None
 
 
 def _bend(
