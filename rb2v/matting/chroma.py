@@ -316,7 +316,7 @@ class _Sequence:
         mean = colors[:3]
         mean += spill.take(chosen) * behind
         behind *= shade.take(chosen)
-        probable = most_probable_share(pixels, behind, first.take(chosen), mean, colors[3:])
+        probable = most_probable_share(pixels, behind, first.take(chosen), mean, colors[3:], self._screen.high)
         first.reshape(-1)[chosen] = _bound(probable)
         return first
 

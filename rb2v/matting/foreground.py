@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from rb2v.matting.screen import YELLOW, Plane, Planes, Screen, color_difference, enlarge, shrink, split
+from rb2v.matting.screen import YELLOW, Plane, Planes, Screen, color_difference, differ, enlarge, shrink, split
 
 _PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))  # the upper half of a symmetric 3x3 matrix
 _DIAGONAL = (0, 3, 5)  # of those
@@ -34,7 +34,9 @@ _PALETTE_BINS = 16  # a channel: 4096 colors
 _MIN_PALETTE_SHARE = 5e-4  # of all cells that are deep inside; rarer colors may be mixtures or noise
 _FOURS = (slice(4), slice(4, 8), slice(8, 10))  # of the ten moments
 _FAR_TRUST = 0.05  # weight of what is around beside a cell that is all foreground
-_LEAST_SPAN = 1e-9  # between foreground and screen, where they have one color
+_STRANGE = 25.0  # squared deviations: a pixel that is off by five is hardly a mixture, and by seven none
+_LEAST_DIFFERENCE = 0.01  # of a screen's high channels above the others, in linear light
+_LEAST_SPAN, _LEAST_PROBABLE_SPAN = 1e-9, 1e-12  # between foreground and screen, where they have one color
 _BRIGHTNESS_SPREAD = 0.1  # of the foreground's light about its mean, relative to it: folds and shadows
 _COLOR_SPREAD = 0.005  # in any direction, at the least
 _NOISE = 0.01  # of a pixel's linear light after codec and resampling; smaller where all is screen or foreground
@@ -111,7 +113,7 @@ class ForegroundModel:
         """Return which cells may be foreground alone, by the classic color difference."""
         high = self._screen.high
         own = color_difference(grid_linear, high)
-        difference = own / np.maximum(color_difference(screen_linear, high), np.float32(0.01))
+        difference = own / np.maximum(color_difference(screen_linear, high), np.float32(_LEAST_DIFFERENCE))
         found = difference < _OPAQUE_BY_DIFFERENCE
         if high == YELLOW:
             # Skin and fair hair are yellow too, but no mixture of this screen and something gray.
@@ -170,8 +172,12 @@ def most_probable_share(
     share: NDArray[np.float32],
     mean: NDArray[np.float32],
     covariance: NDArray[np.float32],
+    high: tuple[int, ...],
 ) -> NDArray[np.float32]:
     """Return the screen's share in some pixels, by the foreground's colors as far as they count in each.
+
+    What is no mixture of the screen and these colors shows something else, of which nothing is known but that it is
+    not of the screen's hue: it has no more of the screen than its color difference says.
 
     Parameters
     ----------
@@ -181,15 +187,30 @@ def most_probable_share(
         A first estimate.
     covariance : (6, n) ndarray of float32
         Of the foreground's colors, as in `LocalForeground`.
+    high : tuple of int
+        Channels in which the screen stands above the others.
     """
     counted = covariance * np.square(np.clip(1 - share, np.float32(_LEAST_ALPHA), 1))
     for index in _DIAGONAL:
         counted[index] += np.float32(_NOISE**2)
     toward = mean - screen
     weights = _solve(list(counted), toward)
-    found = np.einsum("cn,cn->n", weights, pixels - screen)
-    span = np.einsum("cn,cn->n", weights, toward)
-    return np.asarray(1 - found / np.maximum(span, np.float32(1e-12)), dtype=np.float32)
+    off = pixels - screen
+    found = np.einsum("cn,cn->n", weights, off)
+    found /= np.maximum(np.einsum("cn,cn->n", weights, toward), np.float32(_LEAST_PROBABLE_SPAN))
+    probable = np.asarray(1 - found, dtype=np.float32)
+    alpha = np.clip(found, 0, 1)
+    off -= alpha * toward
+    off *= off
+    off /= np.square(alpha) * covariance[list(_DIAGONAL)] + np.float32(_NOISE**2)
+    deviation = off.sum(axis=0)
+    strange = np.flatnonzero(deviation > _STRANGE)
+    most = differ(list(pixels[:, strange]), high)
+    most /= np.maximum(differ(list(screen[:, strange]), high), np.float32(_LEAST_DIFFERENCE))
+    share = probable[strange]
+    less = np.minimum(np.maximum(most, 0) - share, 0)
+    probable[strange] = share + np.minimum(deviation[strange] / np.float32(_STRANGE) - 1, 1) * less
+    return probable
 
 
 def _solve(covariance: Sequence[NDArray[np.float32]], difference: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -4,8 +4,8 @@ Inside one small place a foreground's colors lie near a plane in linear RGB (one
 line). What bends such planes towards the screen's color the nearer to an edge is the screen's light, and its slope is
 the same all over a take. How much of it lies on all of the foreground no single surface tells; but few takes show
 nothing gray. What is gray agrees on how much greener it is than that; where too little is, it is what the greenest
-surfaces are greener than gray, unless they have the screen's hue themselves. Light that reaches the edges reaches the inside too, and so the
-slope tells of it as well: alone where nothing gray is seen, as on a bare hand.
+surfaces are greener than gray, unless they have the screen's hue themselves. Light that reaches the edges reaches the
+inside too, and so the slope tells of it as well: alone where nothing gray is seen, as on a bare hand.
 """
 
 from __future__ import annotations
