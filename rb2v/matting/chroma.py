@@ -17,6 +17,7 @@ from rb2v.core.compositing import spread_to_rgb
 from rb2v.core.metrics import mse_to_psnr
 from rb2v.matting import Matte
 from rb2v.matting.foreground import ForegroundModel, LocalForeground, most_probable_share, weigh, weigh_planes
+from rb2v.matting.motion import Motion, key_along
 from rb2v.matting.screen import (
     YELLOW,
     Plane,
@@ -170,7 +171,7 @@ def _learn_spill(
     for image, gain, grid in pictures[::_LEARN_STRIDE]:
         picture = image * (1 / gain)
         sequence = _Sequence(screen, _tell_light([grid], known), (slice(None), slice(None)))
-        share = sequence.key(split(picture), 0)[0]
+        share = sequence.key(split(picture), 0)
         keyed.append((picture, 1 - np.minimum(share, 1)))
     return measure_spill(keyed, screen.color_linear, screen.high)
 
@@ -199,9 +200,15 @@ class ChromaKey:
         sequence = _Sequence(self.screen, light, part)
         mattes = _empty_matte(sharp.shape[:3]), _empty_matte(blurry.shape[:2])
         mean = _Mean(sequence.shape)
+        parts = [_part_of(picture, part, gain) for picture, gain in zip(pictures, gains, strict=True)]
+        shares = key_along(
+            Motion([frame[part] for frame in sharp]),
+            lambda index: sequence.key(parts[index], index),
+            lambda index: sequence.key_plainly(parts[index], index),
+        )
         for index, weight in enumerate(step_weights(len(sharp))):
-            picture = _part_of(pictures[index], part, gains[index])
-            share, behind, spilled = sequence.key(picture, index)
+            picture, share = parts[index], shares[index]
+            behind, spilled = sequence.tell_behind(share, index)
             mean.add(picture, (share, behind, spilled), weight)
             alpha, own = sequence.lift(picture, share, behind + spilled, gains[index])
             mattes[0].alpha[index][part] = alpha
@@ -270,6 +277,7 @@ class _Sequence:
         cells = np.arange(self._colors.shape[1], dtype=np.int32).reshape(screen.grid[::-1])
         cells = np.asarray(cv2.resize(cells, self._size, interpolation=cv2.INTER_NEAREST), dtype=np.int32)
         self._cells = np.ascontiguousarray(cells[part])
+        self._lights: dict[int, tuple[Plane, Plane]] = {}
         self._own_purity = None
         if screen.high == YELLOW:
             self._own_purity = enlarge(_measure_purity(np.dstack(list(light.local.mean_linear))), self._size)[part]
@@ -281,17 +289,42 @@ class _Sequence:
         height, width = self._toward.shape
         return height, width
 
-    def key(self, picture: Planes, index: int) -> tuple[Plane, Plane, Plane]:
-        """Key a sharp frame of the sequence.
+    def key(self, picture: Planes, index: int) -> Plane:
+        """Return the screen's share, (h, w), in a sharp frame of the sequence."""
+        first = self._key_first(picture, index)
+        near = self._near_edges(self._light.alphas[index : index + 1])
+        share = _settle(_sharpen(self._refine(picture, first, self._light_of(index), near)))
+        if self._studio is not None:
+            share += self._studio * (self._key_studio(picture) - share)
+        return share
 
-        Returns
-        -------
-        share, behind, spilled : (h, w) ndarray of float32
-            Of the screen in every pixel; and how much of the empty screen's light is seen behind the foreground, and
-            lies on it.
-        """
-        shade = np.ascontiguousarray(enlarge(self._light.shades[index], self._size)[self._part])
-        spill = np.ascontiguousarray(enlarge(self._light.spilled[index], self._size)[self._part])
+    def key_plainly(self, picture: Planes, index: int) -> Plane:
+        """Return it as a linear function of the color alone."""
+        share = np.maximum(self._key_first(picture, index), 0)
+        if self._studio is not None:
+            share += self._studio * (self._key_studio(picture) - share)
+        return share
+
+    def tell_behind(self, share: Plane, index: int) -> tuple[Plane, Plane]:
+        """Return how much of the empty screen's light is seen behind the foreground, and lies on it."""
+        shade, spill = self._light_of(index)
+        alpha = np.minimum(share, 1)
+        np.subtract(1, alpha, out=alpha)
+        alpha *= spill
+        return share * shade, alpha
+
+    def _light_of(self, index: int) -> tuple[Plane, Plane]:
+        """Return the screen's brightness in a frame, and the share of its light that lies on the foreground."""
+        if index not in self._lights:
+            shade, spill = (
+                np.ascontiguousarray(enlarge(planes[index], self._size)[self._part])
+                for planes in (self._light.shades, self._light.spilled)
+            )
+            self._lights[index] = shade, spill
+        return self._lights[index]
+
+    def _key_first(self, picture: Planes, index: int) -> Plane:
+        shade, spill = self._light_of(index)
         first, span = weigh_planes(self._weights, picture), shade - spill
         span *= self._toward
         span -= self._offset
@@ -299,12 +332,7 @@ class _Sequence:
         first -= self._offset
         np.maximum(span, np.float32(_MIN_SPAN), out=span)
         first /= span
-        near = self._near_edges(self._light.alphas[index : index + 1])
-        share = _settle(_sharpen(self._refine(picture, _bound(first), (shade, spill), near)))
-        if self._studio is not None:
-            share += self._studio * (self._key_studio(picture) - share)
-        spill *= 1 - np.minimum(share, 1)
-        return share, share * shade, spill
+        return _bound(first)
 
     def _refine(self, picture: Planes, first: Plane, light: tuple[Plane, Plane], near: NDArray[np.bool_]) -> Plane:
         """Put the most probable share in place of the first one along edges, by shade and spill there."""
