@@ -34,6 +34,7 @@ from rb2v.matting.shadow import Shadow
 from rb2v.matting.spill import Spill, measure_spill, nearness_to_edge
 
 _LEARN_STRIDE = 2  # the foreground has the same colors in the sharp frames between
+_COARSE_STRIDE = 3  # the same, for a first estimate
 _SHADE_STRIDE = 3  # shadows are soft, and move by a fraction of their softness from frame to frame
 _EDGE_SPILL, _EDGE_SPILL_PX = 8.0, 3.0  # how far into the foreground a yellow screen's light is taken off
 _MAX_GLARE = np.float32(1.15)  # brightest the screen can be, relative to its estimate
@@ -151,7 +152,7 @@ def _coarse_alphas(
     grids_linear: Sequence[NDArray[np.float32]], screen: Screen, foreground: ForegroundModel
 ) -> list[Plane]:
     shading = screen.measure_shading(np.mean(grids_linear, axis=0, dtype=np.float32))
-    local = foreground.learn(grids_linear[::_LEARN_STRIDE], screen.grid_linear * cv2.merge([shading] * 3))
+    local = foreground.learn(grids_linear[::_COARSE_STRIDE], screen.grid_linear * cv2.merge([shading] * 3))
     return [np.clip(1 - local.share(grid), 0, 1) for grid in grids_linear]
 
 
@@ -204,7 +205,7 @@ class ChromaKey:
         shares = key_along(
             Motion([frame[part] for frame in sharp]),
             lambda index: sequence.key(parts[index], index),
-            lambda index: sequence.key_plainly(parts[index], index),
+            lambda index, chosen: sequence.key_pixels(parts[index], index, chosen),
         )
         for index, weight in enumerate(step_weights(len(sharp))):
             picture, share = parts[index], shares[index]
@@ -298,12 +299,15 @@ class _Sequence:
             share += self._studio * (self._key_studio(picture) - share)
         return share
 
-    def key_plainly(self, picture: Planes, index: int) -> Plane:
-        """Return it as a linear function of the color alone."""
-        share = np.maximum(self._key_first(picture, index), 0)
+    def key_pixels(self, picture: Planes, index: int, chosen: NDArray[np.intp]) -> NDArray[np.float32]:
+        """Return it in some pixels, by their flat indices, as a linear function of the color alone."""
+        planes = (*picture, *self._light_of(index), *self._weights, self._toward, self._offset)
+        *pixels, shade, spill, red, green, blue, toward, offset = (plane.take(chosen) for plane in planes)
+        first = weigh_planes((red, green, blue), pixels) - toward * spill - offset
+        share = np.clip(first / np.maximum((shade - spill) * toward - offset, np.float32(_MIN_SPAN)), 0, _MAX_GLARE)
         if self._studio is not None:
-            share += self._studio * (self._key_studio(picture) - share)
-        return share
+            share += self._studio.reshape(-1)[chosen] * (self._key_studio(picture).take(chosen) - share)
+        return np.asarray(share, dtype=np.float32)
 
     def tell_behind(self, share: Plane, index: int) -> tuple[Plane, Plane]:
         """Return how much of the empty screen's light is seen behind the foreground, and lies on it."""
