@@ -42,6 +42,7 @@ _INNER_PX, _OUTER_PX = 8.0, 6.0  # reach of soft edges into the foreground, and 
 _ANY_SCREEN, _MOST_SCREEN = 0.3, 0.85  # mean of four pixels, one of which is screen, or is not
 _SOFTNESS_PX, _SHARPENED = 3.0, 0.7  # of what lens, codec and resampling blur, and how much comes back
 _MIN_SPAN = 0.2  # of the linear share between foreground and screen, which is 1 where it was learnt
+_MISS_TRUST = np.float32(0.5)  # in a coarse alpha, which is not as sharp as a share
 _EDGE_CELLS = 2  # of the grid, within which of a mixture pixels may be one
 _LEAST_SHARE = 0.03  # of the screen, from which on a pixel may be a mixture
 _SWEPT_ALPHA = 0.1  # coarse alpha of what is keyed at all; noise of a cell is a third of that
@@ -202,11 +203,7 @@ class ChromaKey:
         mattes = _empty_matte(sharp.shape[:3]), _empty_matte(blurry.shape[:2])
         mean = _Mean(sequence.shape)
         parts = [_part_of(picture, part, gain) for picture, gain in zip(pictures, gains, strict=True)]
-        shares = key_along(
-            Motion([frame[part] for frame in sharp]),
-            lambda index: sequence.key(parts[index], index),
-            lambda index, chosen: sequence.key_pixels(parts[index], index, chosen),
-        )
+        shares = key_along(Motion([frame[part] for frame in sharp]), _Frames(sequence, parts))
         for index, weight in enumerate(step_weights(len(sharp))):
             picture, share = parts[index], shares[index]
             behind, spilled = sequence.tell_behind(share, index)
@@ -308,6 +305,13 @@ class _Sequence:
         if self._studio is not None:
             share += self._studio.reshape(-1)[chosen] * (self._key_studio(picture).take(chosen) - share)
         return np.asarray(share, dtype=np.float32)
+
+    def miss(self, index: int, share: Plane) -> Plane:
+        """Return how far an (h, w) share is from a frame's coarse alpha."""
+        whole = np.ones(self._size[::-1], dtype=np.float32)
+        whole[self._part] = share
+        off = _MISS_TRUST * np.abs(1 - shrink(whole, self._screen.grid) - self._light.alphas[index])
+        return np.ascontiguousarray(enlarge(off, self._size)[self._part])
 
     def tell_behind(self, share: Plane, index: int) -> tuple[Plane, Plane]:
         """Return how much of the empty screen's light is seen behind the foreground, and lies on it."""
@@ -428,6 +432,23 @@ class _Sequence:
             np.maximum(plane, 0, out=plane)
             np.minimum(plane, alpha, out=plane)
         return alpha, light
+
+
+@dataclass(frozen=True)
+class _Frames:
+    """A sequence's sharp frames, as `key_along` asks them."""
+
+    sequence: _Sequence
+    pictures: Sequence[Planes]
+
+    def key(self, index: int) -> Plane:
+        return self.sequence.key(self.pictures[index], index)
+
+    def key_pixels(self, index: int, chosen: NDArray[np.intp]) -> NDArray[np.float32]:
+        return self.sequence.key_pixels(self.pictures[index], index, chosen)
+
+    def miss(self, index: int, share: Plane) -> Plane:
+        return self.sequence.miss(index, share)
 
 
 def _find_part(swept: Plane, shape: tuple[int, ...]) -> tuple[slice, slice]:

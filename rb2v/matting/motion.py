@@ -1,13 +1,14 @@
 """Shares along the motion: neighboring sharp frames agree on what they show.
 
 Every second sharp frame is interpolated between its neighbors as a rule, softer than they are, and its share is better
-told from theirs. What the motion tells is trusted as far as the frames before and behind say the same.
+told from theirs. What the motion tells is trusted as far as the frames before and behind, and the frame itself, say the
+same: a thin thing may move by more than its width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from itertools import pairwise
+from collections.abc import Sequence
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -35,55 +36,63 @@ class Motion:
             np.ascontiguousarray(np.broadcast_to(line, (height, width)), dtype=np.float32)
             for line in (np.arange(width), np.arange(height)[:, None])
         ]
-        self._flows: list[Sequence[Plane]] = []
-        if min(height, width) < _MIN_SIDE_PX:
-            self._flows = [[np.zeros((height, width), dtype=np.float32)] * 2] * (len(frames) - 1)
-            return
+        self._gray = [cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2GRAY) for frame in frames]
         # A new one for every sequence: it keeps the coarsest scale of the first pair that it sees.
-        dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
-        dis.setPatchStride(_STRIDE_PX)
-        gray = [cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2GRAY) for frame in frames]
-        for one, other in pairwise(gray):
-            flow = dis.calc(one, other, None)  # type: ignore[call-overload]
-            self._flows.append([np.asarray(plane, dtype=np.float32) for plane in cv2.split(flow)])
+        self._dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+        self._dis.setPatchStride(_STRIDE_PX)
 
     def __len__(self) -> int:
-        return len(self._flows) + 1
+        return len(self._gray)
 
     def bring(self, plane: Plane, source: int, target: int) -> Plane:
-        """Return a plane of a frame as the next frame, or the one before, shows it.
-
-        The flow from a frame to the next serves backward, too: it is even where motion is.
-        """
-        flow = self._flows[min(source, target)]
-        move = cv2.add if source > target else cv2.subtract
-        x, y = (move(place, part) for place, part in zip(self._place, flow, strict=True))
+        """Return an (h, w) plane of a frame as another one next to it shows it."""
+        if min(plane.shape) < _MIN_SIDE_PX:
+            return plane
+        flow = self._dis.calc(self._gray[target], self._gray[source], None)  # type: ignore[call-overload]
+        x, y = (cv2.add(place, part) for place, part in zip(self._place, cv2.split(flow), strict=True))
         return np.asarray(cv2.remap(plane, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), dtype=np.float32)
 
 
-def key_along(
-    motion: Motion, key: Callable[[int], Plane], key_pixels: Callable[[int, NDArray[np.intp]], Plane]
-) -> list[Plane]:
+class FrameKey(Protocol):
+    """What the frames of a sequence say of the screen's share, each by itself."""
+
+    def key(self, index: int) -> Plane:
+        """Return the (h, w) share in a frame."""
+        ...
+
+    def key_pixels(self, index: int, chosen: NDArray[np.intp]) -> NDArray[np.float32]:
+        """Return it in some pixels, by their flat indices, in haste."""
+        ...
+
+    def miss(self, index: int, share: Plane) -> Plane:
+        """Return how far an (h, w) share is from what the frame says, noise apart."""
+        ...
+
+
+def key_along(motion: Motion, frames: FrameKey) -> list[Plane]:
     """Return the screen's share in every frame of a sequence.
 
     Parameters
     ----------
     motion : Motion
         Between its frames.
-    key : callable
-        Returns the (h, w) share in a frame, by its index.
-    key_pixels : callable
-        The same in haste in some pixels, by their flat indices: where the frames before and behind do not agree.
+    frames : FrameKey
+        Their own keys.
     """
-    between = range(1, len(motion) - 1, 2)
-    shares = [np.empty(0, dtype=np.float32) if index in between else key(index) for index in range(len(motion))]
+    n_frames = len(motion)
+    between = range(1, n_frames - 1, 2)
+    shares = [np.empty(0, dtype=np.float32) if index in between else frames.key(index) for index in range(n_frames)]
     for index in between:
         before, behind = (motion.bring(shares[index + step], index + step, index) for step in (-1, 1))
-        apart = cv2.absdiff(before, behind).reshape(-1)
         share = np.asarray(cv2.addWeighted(before, 0.5, behind, 0.5, 0), dtype=np.float32)
+        apart = np.maximum(cv2.absdiff(before, behind), frames.miss(index, share)).reshape(-1)
         chosen = np.flatnonzero(apart > _AGREED)
-        trust = np.minimum((apart[chosen] - _AGREED) / (_APART - _AGREED), 1)
         flat = share.reshape(-1)
-        flat[chosen] += trust * (key_pixels(index, chosen) - flat[chosen])
+        flat[chosen] += _distrust(apart[chosen]) * (frames.key_pixels(index, chosen) - flat[chosen])
         shares[index] = share
     return shares
+
+
+def _distrust(apart: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return how sure it is, 0..1, that shares are those of different things."""
+    return np.asarray(np.minimum((apart - _AGREED) / (_APART - _AGREED), 1), dtype=np.float32)
