@@ -42,7 +42,7 @@ _INNER_PX, _OUTER_PX = 8.0, 6.0  # reach of soft edges into the foreground, and 
 _ANY_SCREEN, _MOST_SCREEN = 0.3, 0.85  # mean of four pixels, one of which is screen, or is not
 _SOFTNESS_PX, _SHARPENED = 3.0, 0.7  # of what lens, codec and resampling blur, and how much comes back
 _MIN_SPAN = 0.2  # of the linear share between foreground and screen, which is 1 where it was learnt
-_MISS_TRUST = np.float32(0.5)  # in a coarse alpha, which is not as sharp as a share
+_COARSE_ERROR = np.float32(0.15)  # of a coarse alpha, as a rule: it is not as sharp as a share
 _EDGE_CELLS = 2  # of the grid, within which of a mixture pixels may be one
 _LEAST_SHARE = 0.03  # of the screen, from which on a pixel may be a mixture
 _SWEPT_ALPHA = 0.1  # coarse alpha of what is keyed at all; noise of a cell is a third of that
@@ -310,7 +310,7 @@ class _Sequence:
         """Return how far an (h, w) share is from a frame's coarse alpha."""
         whole = np.ones(self._size[::-1], dtype=np.float32)
         whole[self._part] = share
-        off = _MISS_TRUST * np.abs(1 - shrink(whole, self._screen.grid) - self._light.alphas[index])
+        off = np.abs(1 - shrink(whole, self._screen.grid) - self._light.alphas[index]) - _COARSE_ERROR
         return np.ascontiguousarray(enlarge(off, self._size)[self._part])
 
     def tell_behind(self, share: Plane, index: int) -> tuple[Plane, Plane]:
