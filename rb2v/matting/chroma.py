@@ -196,13 +196,13 @@ class ChromaKey:
 
     def matte(self, sharp: NDArray[np.uint8], blurry: NDArray[np.uint8]) -> tuple[Matte, Matte]:
         """Return the mattes of a sharp sequence and of its blurry frame; see `FittedMatting.matte`."""
-        pictures, gains, grids = zip(*map(self._normalize, sharp), strict=True)
+        _, gains, grids = zip(*map(self._normalize, sharp), strict=True)
         light = _tell_light(grids, self._known)
         part = _find_part(np.max(light.alphas, axis=0), sharp.shape[1:3])
         sequence = _Sequence(self.screen, light, part)
         mattes = _empty_matte(sharp.shape[:3]), _empty_matte(blurry.shape[:2])
         mean = _Mean(sequence.shape)
-        parts = [_part_of(picture, part, gain) for picture, gain in zip(pictures, gains, strict=True)]
+        parts = [self._look_at(frame[part], gain) for frame, gain in zip(sharp, gains, strict=True)]
         shares = key_along(Motion([frame[part] for frame in sharp]), _Frames(sequence, parts))
         for index, weight in enumerate(step_weights(len(sharp))):
             picture, share = parts[index], shares[index]
@@ -213,20 +213,29 @@ class ChromaKey:
             cv2.merge(own, mattes[0].premultiplied_linear[index][part])
 
         whole, gain, _ = self._normalize(blurry)
-        picture = _part_of(whole, part, gain)
+        picture = self._look_at(blurry[part], gain)
         share, behind, spilled = sequence.key_blurry(picture, mean)
         alpha, own = sequence.lift(picture, share, behind + spilled, gain)
         mattes[1].alpha[part] = alpha
         cv2.merge(own, mattes[1].premultiplied_linear[part])
         shade = enlarge(np.mean(light.shades, axis=0, dtype=np.float32), blurry.shape[1::-1])
         shade[part] = behind
-        psnr = self._explain(whole * (1 / gain), mattes[1].premultiplied_linear * (1 / gain), shade)
+        psnr = self._explain(whole, mattes[1].premultiplied_linear, shade, gain)
         return mattes[0], Matte(mattes[1].alpha, mattes[1].premultiplied_linear, psnr)
 
-    def _explain(self, seen: NDArray[np.float32], own: NDArray[np.float32], behind: Plane) -> float:
+    def _look_at(self, frame: NDArray[np.uint8], gain: np.float32) -> Planes:
+        """Return a frame's channels in linear light, freed from its gain."""
+        # Bytes are told apart faster than floats.
+        planes = to_linear(np.stack(cv2.split(frame)).astype(np.uint8, copy=False), self._response)
+        if gain != 1:
+            planes *= 1 / gain
+        return list(planes)
+
+    def _explain(self, seen: NDArray[np.float32], own: NDArray[np.float32], behind: Plane, gain: np.float32) -> float:
         """Return the PSNR of a foreground over its screen against the image, in every second row."""
         rows = slice(None, None, 2)
         left = seen[rows] - own[rows]
+        left *= 1 / gain
         left -= self.screen.linear[rows] * spread_to_rgb(behind[rows])
         # Light that the screen spilled is not part of what is laid back.
         told = [channel for channel in range(3) if channel not in self.screen.high]
@@ -469,15 +478,6 @@ def _find_part(swept: Plane, shape: tuple[int, ...]) -> tuple[slice, slice]:
 def _take(planes: Planes, chosen: NDArray[np.int64]) -> NDArray[np.float32]:
     """Return (3, n) values of some pixels."""
     return np.stack([plane.take(chosen) for plane in planes])
-
-
-def _part_of(image_linear: NDArray[np.float32], part: tuple[slice, slice], gain: np.float32) -> Planes:
-    """Return the channels of a part of an image, freed from the image's gain."""
-    planes = split(image_linear[part])
-    if gain != 1:
-        for plane in planes:
-            plane *= 1 / gain
-    return planes
 
 
 def _empty_matte(shape: tuple[int, ...]) -> Matte:
