@@ -18,7 +18,7 @@ from rb2v.matting.screen import Plane
 
 _MIN_SIDE_PX = 32  # of a part in which motion is measured: DIS starts from patches of 8 px on a quarter of the size
 _STRIDE_PX = 6  # between patches of 8 px on a quarter of the size; 4 takes twice as long and is no better here
-_AGREED, _APART = 0.15, 0.45  # difference of two shares: noise and edges of interpolated frames, and other things
+_AGREED, _APART = 0.3, 0.6  # difference of two shares: noise and edges of interpolated frames, and other things
 
 
 class Motion:
