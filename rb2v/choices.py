@@ -28,7 +28,7 @@ InterpolatorName = Literal[
     "rife-4.6-symmetric",
 ]
 """Keys of `rb2v.interpolation.INTERPOLATORS`."""
-MattingMethodName = Literal["chroma", "background"]
+MattingMethodName = Literal["chroma", "background", "rvm"]
 """Keys of `rb2v.matting.MATTING_METHODS`."""
 ScreenColor = Literal["auto", "green", "blue"]
 SCREEN_COLORS: tuple[ScreenColor, ...] = get_args(ScreenColor)

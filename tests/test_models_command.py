@@ -349,3 +349,15 @@ def test_a_damaged_list_of_shipped_weights_is_refused(tmp_path):
     path.write_text('{"schema": 1, "models": [{"name": "x"}]}')
     with pytest.raises(InputError, match=r"models\.0\.file: is missing"):
         read_manifest(path)
+
+
+def test_a_license_that_binds_is_shown_and_agreed_to_first(rb2v, monkeypatch, tmp_path, cache, model):
+    add_to_catalogue(monkeypatch, dataclasses.replace(model, license="GPL-3.0", is_copyleft=True))
+    given = tmp_path / "index" / "fakeweights-1.0.tar.gz"
+    status, shown, message = rb2v("models", "fetch", "fake", "--archive", given)
+    assert status == 2
+    assert "GPL-3.0" in shown
+    assert "--accept-license" in message
+    assert not files_in(cache)
+    assert rb2v("models", "fetch", "fake", "--archive", given, "--accept-license")[0] == 0
+    assert CATALOGUE["rvm"].is_copyleft

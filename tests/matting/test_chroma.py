@@ -8,6 +8,7 @@ from rb2v.core.compositing import blur_residual_psnr, composite
 from rb2v.core.metrics import alpha_errors
 from rb2v.errors import Rb2vError
 from rb2v.matting import MATTING_METHODS, make_matting_method
+from rb2v.matting.recurrent.network import RecurrentNetwork
 from rb2v.matting.screen import estimate_screen
 
 SIZE = 64
@@ -52,9 +53,10 @@ def linear_light(frames, response="srgb"):
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
     """Files of random weights, for matters that need some."""
-    path = tmp_path_factory.mktemp("weights") / "random.safetensors"
-    safetensors.torch.save_file(random_state(), path)
-    return {"background": path}
+    folder = tmp_path_factory.mktemp("weights")
+    safetensors.torch.save_file(random_state(), folder / "background.safetensors")
+    safetensors.torch.save_file(RecurrentNetwork().state_dict(), folder / "rvm.safetensors")
+    return {name: folder / f"{name}.safetensors" for name in ("background", "rvm")}
 
 
 @pytest.mark.parametrize("name", MATTING_METHODS)

@@ -70,6 +70,21 @@ def test_the_screen_s_light_on_the_foreground_is_measured(inside, slope):
     assert spill.slope == pytest.approx(slope, abs=0.03)
 
 
+def test_gray_tells_the_screen_s_light_beside_green_clothes():
+    frames = []
+    for frame, alpha in make_lit_frames(0.04, 0.15):
+        frame[120:140, 60:140] += np.float32([0.0, 0.15, 0.0])
+        frames.append((frame, alpha))
+    assert measure_spill(frames, SCREEN, GREEN).inside == pytest.approx(0.04, abs=0.012)
+
+
+def test_where_nothing_is_gray_the_edges_tell_what_lies_inside():
+    red = [(frame + np.float32([0.4, 0, 0]) * alpha[..., None], alpha) for frame, alpha in make_lit_frames(0.03, 0.15)]
+    spill = measure_spill(red, SCREEN, GREEN)
+    assert spill.inside == pytest.approx(0.2 * spill.slope)
+    assert spill.slope == pytest.approx(0.15, abs=0.03)
+
+
 def test_clothes_of_the_screen_s_hue_are_not_its_light():
     frames = [(np.full((60, 60, 3), (0.1, 0.3, 0.1), np.float32), np.ones((60, 60), np.float32))]
     assert measure_spill(frames, SCREEN, GREEN).inside == 0

@@ -8,11 +8,9 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from rb2v.choices import ScreenColor
-from rb2v.core.blur import step_weights
-from rb2v.core.color import Response, from_linear, to_linear
+from rb2v.core.color import Response, to_linear
 from rb2v.core.compositing import composite, spread_to_rgb
 from rb2v.core.metrics import psnr
 from rb2v.device import one_torch_thread
@@ -20,6 +18,7 @@ from rb2v.errors import Rb2vError
 from rb2v.matting import Matte
 from rb2v.matting.background.network import MattingNetwork, Refinement, choose_scale
 from rb2v.matting.background.weights import load_network
+from rb2v.matting.sequences import bound_light, frames_to_linear, mean_over_window, show_frame
 
 Plane = NDArray[np.float32]
 
@@ -106,29 +105,23 @@ class PlateMatting:
         self._network = network
         self._response = response
         self._plate_linear = to_linear(plate, response)
-        self._plate = self._show(plate)
+        self._plate = show_frame(plate, response)
 
     def matte(self, sharp: NDArray[np.uint8], blurry: NDArray[np.uint8]) -> tuple[Matte, Matte]:
         """Return the mattes of a sharp sequence and of its blurry frame; see `FittedMatting.matte`."""
         mattes = [self._matte_sharp(frame) for frame in sharp]
         alphas, foregrounds = (np.stack(parts) for parts in zip(*mattes, strict=True))
-        means = [_mean_over_window(stack) for stack in (alphas, foregrounds, _to_linear_all(sharp, self._response))]
+        means = [mean_over_window(stack) for stack in (alphas, foregrounds, frames_to_linear(sharp, self._response))]
         return Matte(alphas, foregrounds), self._matte_blurry(to_linear(blurry, self._response), alphas, *means)
-
-    def _show(self, frame: NDArray[np.uint8]) -> Tensor:
-        """Return a frame as the network sees it: coded as sRGB."""
-        if self._response == "srgb":
-            coded = frame.astype(np.float32) / np.float32(255)
-        else:
-            coded = from_linear(to_linear(frame, self._response), "srgb")
-        return torch.from_numpy(coded).permute(2, 0, 1)[None].contiguous()
 
     def _matte_sharp(self, frame: NDArray[np.uint8]) -> tuple[Plane, NDArray[np.float32]]:
         with torch.inference_mode(), one_torch_thread():
             scale = choose_scale(*frame.shape[:2])
-            alpha, *_ = self._network(self._show(frame), self._plate, scale, Refinement())
+            alpha, *_ = self._network(show_frame(frame, self._response), self._plate, scale, Refinement())
         share = alpha[0, 0].numpy().copy()
-        return share, _bound(to_linear(frame, self._response) - spread_to_rgb(1 - share) * self._plate_linear, share)
+        return share, bound_light(
+            to_linear(frame, self._response) - spread_to_rgb(1 - share) * self._plate_linear, share
+        )
 
     def _matte_blurry(
         self,
@@ -152,7 +145,7 @@ class PlateMatting:
         gain *= gain**2 / (gain**2 + _UNSURE**2)
         share = np.clip(alpha + swept * gain, 0, 1).astype(np.float32)
         change = spread_to_rgb(np.maximum(share, alpha)) * left_out + spread_to_rgb(share - alpha) * self._plate_linear
-        light = _bound(foreground + change, share)
+        light = bound_light(foreground + change, share)
         return Matte(share, light, psnr(composite(light, share, self._plate_linear), image_linear))
 
 
@@ -166,17 +159,3 @@ def _spread_color(premultiplied: NDArray[np.float32], alpha: Plane, radius: int)
     near, near_alpha = (cv2.GaussianBlur(image, (0, 0), radius) for image in (premultiplied, alpha))
     total = np.maximum(alpha + _NEARBY * near_alpha, np.float32(1e-4))
     return np.asarray((premultiplied + _NEARBY * near) / spread_to_rgb(total), dtype=np.float32)
-
-
-def _to_linear_all(frames: NDArray[np.uint8], response: Response) -> NDArray[np.float32]:
-    return np.stack([to_linear(frame, response) for frame in frames])
-
-
-def _bound(premultiplied_linear: NDArray[np.float32], alpha: Plane) -> NDArray[np.float32]:
-    """Hold light times share between darkness and full light."""
-    return np.clip(premultiplied_linear, 0, spread_to_rgb(alpha))
-
-
-def _mean_over_window(frames: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Average sharp frames as the blur track does, whose frames between two sharp ones are linear in time."""
-    return np.asarray(np.tensordot(step_weights(len(frames)), frames, axes=1), dtype=np.float32)
