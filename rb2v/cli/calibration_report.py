@@ -59,9 +59,10 @@ def print_calibration(path: Path, calibration: Calibration, n_warnings: int) -> 
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True)
     table.add_column()
-    points = f"{quality.points} points of {_count(quality.pairs, 'capture')}"
-    if quality.images is not None and quality.images > quality.pairs:
-        points += f", and the images of {quality.images - quality.pairs} more"
+    n_used = max(quality.images or 0, quality.pairs)
+    points = f"{n_used} used: {quality.points} points of {quality.pairs}"
+    if n_used > quality.pairs:
+        points += f", {n_used - quality.pairs} by the whole image"
     table.add_row("captures", points + (f", and {_count(quality.takes, 'still take')}" if quality.takes else ""))
     table.add_row("mirrored", "yes" if calibration.mirrored else "no")
     table.add_row("reprojection", f"rms {quality.rms_px:.3f} px" + _figure(", p95", quality.p95_px))
@@ -93,7 +94,7 @@ def print_calibration(path: Path, calibration: Calibration, n_warnings: int) -> 
         left = f"{100 * field.error_before:.1f} % between the views before, {100 * field.error_after:.1f} % after"
         table.add_row("uneven light", f"{left}; align evens it out")
     table.add_row("warnings", f"{n_warnings}, above" if n_warnings else "none")
-    table.add_row("pictures", "\n".join(picture.name for picture in find_pictures(path)))
+    table.add_row("pictures", "\n".join(str(picture) for picture in find_pictures(path)))
     console.print(table)
     console.print(str(path), soft_wrap=True)
 
@@ -110,5 +111,5 @@ def _describe_lens(lens: Lens | None, size: tuple[int, int]) -> str:
     from rb2v.core.lens import largest_displacement_px
 
     if lens is None:
-        return "taken for perfect"
+        return "no distortion told: taken for perfect"
     return f"k1 {lens.distortion[0]:.4f}, moves pixels by up to {largest_displacement_px(lens, size):.1f} px"

@@ -53,7 +53,7 @@ def doctor(
             counts += f", {len(warned)} have warnings"
         raise Rb2vError(f"{raw_dir}: {counts}; every reason is named above")
     takes = "1 take" if len(found) == 1 else f"{len(found)} takes"
-    echo(f"{takes}, {len(warned)} with warnings: none has to be refused")
+    echo(f"{takes}, {len(warned)} with warnings, none refused")
 
 
 def print_diagnoses(found: Sequence[Diagnosis]) -> None:

@@ -79,7 +79,7 @@ def ingest(
     if not dry_run:
         with show_progress("copying megabytes") as show:
             table = stage.run(planned, config, on_bytes=lambda done, total: show(done // 10**6, total // 10**6))
-        echo(f"raw directory: {out}\n{table}", soft_wrap=True)
+        echo(f"raw directory: {out}, rig {planned.rig_name}\n{table}", soft_wrap=True)
     for doubt in planned.doubts:
         another = "" if "clock_offset_seconds" not in given else "another "
         option = f"{another}--clock-offset-seconds"

@@ -39,7 +39,10 @@ def run(
     truth: Annotated[Path | None, files("Truth folder of what was simulated.")] = None,
     rig: Annotated[
         str | None,
-        typer.Option(help="With --cards: name or path of the rig, see 'rb2v rigs'.", rich_help_panel=METHOD),
+        typer.Option(
+            help="With --cards: name or path of the rig, see 'rb2v rigs'; gopro_hero8 by default.",
+            rich_help_panel=METHOD,
+        ),
     ] = None,
     category: Annotated[
         Category | None, typer.Option(help="With --cards: category of all takes.", rich_help_panel=METHOD)
@@ -164,6 +167,8 @@ class Session:
             self._note(step)
         for problem in self.problems:
             echo_error(Text(f"left out: {problem}"), soft_wrap=True)
+        if verdict := self._read_verdict():
+            _print_line(verdict)
         _print_line(f"report: {self.out / 'report' / 'report.html'}")
         if self.problems:
             raise Rb2vError(f"{self.raw}: finished without what is named above; expected takes that can be used")
@@ -217,6 +222,18 @@ class Session:
         if "train" in splits and splits["train"].samples:
             return ""
         return "no sample is for training; film another subject, or state split: train in a take.yaml"
+
+    def _read_verdict(self) -> str:
+        """Return how many takes are good, and how many frames of them were accepted; nothing where none is known."""
+        from rb2v.io.store import read_alignment
+
+        path = self.out / "aligned" / "alignment.csv"
+        if not path.is_file():
+            return ""
+        frames = read_alignment(path)
+        n_takes, n_accepted = len({frame.take for frame in frames}), sum(frame.accepted for frame in frames)
+        counts = f"{n_accepted} of {len(frames)} blurry frames in {n_takes} {'take' if n_takes == 1 else 'takes'}"
+        return f"{counts} are accepted; the report says which takes are good, and what to film next"
 
     def _find_usable(self) -> list[str]:
         """Return the names of the takes that doctor does not refuse."""

@@ -228,5 +228,5 @@ def print_splits(shards: Path, *, with_shards: bool = True) -> None:
     from rb2v.shards import read_manifest
 
     for split, entry in read_manifest(shards).splits.items():
-        ending = f" in {len(entry.shards)} shards" if with_shards else ""
+        ending = f" in {len(entry.shards)} {'shard' if len(entry.shards) == 1 else 'shards'}" if with_shards else ""
         echo(f"{split}: {entry.samples} samples{ending}")

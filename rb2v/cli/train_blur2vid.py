@@ -79,7 +79,7 @@ def _print_sequence_scores(metrics: Mapping[str, Any]) -> None:
     from rich.table import Table
 
     if metrics["test"] is None:
-        echo("the test split is empty: nothing to score")
+        echo("the test split is empty: nothing to score; another take or subject makes one")
         return
     titles = {
         "ppsnr_seq": "pPSNR\nseq",

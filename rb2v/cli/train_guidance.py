@@ -53,7 +53,7 @@ def train_guidance(
     metrics = stage.read_scores(out)
     tested = metrics["test"]
     if tested is None:
-        echo("the test split is empty: nothing to score")
+        echo("the test split is empty: nothing to score; another take or subject makes one")
     else:
         echo(
             f"{metrics['test_sequences']} test images, {metrics['samples']} samples each: right pixels "

@@ -51,7 +51,7 @@ def _print_order_scores(metrics: Mapping[str, Any]) -> None:
     from rich.table import Table
 
     if metrics["test"] is None:
-        echo("the test split is empty: nothing to score")
+        echo("the test split is empty: nothing to score; another take or subject makes one")
         return
     tested = metrics["test"]
     all_pairs = f"con@{len(tested['hit_pairs'])}"

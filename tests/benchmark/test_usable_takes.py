@@ -49,7 +49,7 @@ def section(tmp_path, monkeypatch):
 
 
 def test_each_take_has_a_result_its_reasons_and_the_remedy(section):
-    rows = {row[0].text: [cell.text for cell in row] for row in section.blocks[-1].rows}
+    rows = {row[0].text: [cell.text for cell in row] for row in section.blocks[0].rows}
     assert {name: row[1] for name, row in rows.items()} == {
         "good": "good",
         "half": "usable",
@@ -65,7 +65,7 @@ def test_each_take_has_a_result_its_reasons_and_the_remedy(section):
 
 
 def test_the_session_as_a_whole_is_told_what_to_film(section):
-    advice = [cell.text for row in section.blocks[0].rows for cell in row]
+    advice = [cell.text for row in section.blocks[-1].rows for cell in row]
     assert REMEDIES["exposure"] in advice
     assert any("no sample for test" in text for text in advice)
     assert not any("no sample for train" in text for text in advice)

@@ -107,7 +107,7 @@ class TestEveryLayout:
         assert (status, said.splitlines()[:2]) == (0, ["train: 6 samples", "test: 3 samples"])
         status, said, _ = rb2v("import", out, "--out", back, "--workers", 1)
         assert status == 0
-        assert "test: 3 samples in 1 shards" in said
+        assert "test: 3 samples in 1 shard" in said
         assert_same_samples(back, shards)
         found, expected = read_manifest(back), read_manifest(shards)
         for name in ("rig", "crop", "output_size", "frames_per_sequence"):

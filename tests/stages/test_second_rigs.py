@@ -75,10 +75,18 @@ def test_uneven_light_that_no_capture_told_is_said(mirrored, tmp_path, caplog):
     assert any("light differs between the cameras" in record.getMessage() for record in caplog.records)
 
 
-def test_tone_curves_that_differ_are_said(tmp_path, caplog):
+def test_tone_curves_that_differ_are_told_by_captures_and_said_where_none_did(tmp_path, caplog):
     session = SecondSession(SecondRig(size=(240, 136), tone=1.25), seed=5)
     session.write(tmp_path / "raw", seconds=0.5, n_captures=2)
-    calibrate.run(tmp_path / "raw", tmp_path / "calibration.json")
-    with caplog.at_level(logging.WARNING):
-        align.run(tmp_path / "raw", tmp_path / "calibration.json", tmp_path / "aligned")
-    assert any("picture profile" in record.getMessage() for record in caplog.records)
+    path = calibrate.run(tmp_path / "raw", tmp_path / "calibration.json")
+    calibration = read_calibration(path)
+    assert calibration.tone_sharp.exponent == pytest.approx(1.25, abs=0.03)
+    write_calibration(tmp_path / "untold.json", dataclasses.replace(calibration, tone_sharp=None))
+    psnrs = []
+    for name, is_said in (("calibration", False), ("untold", True)):
+        caplog.clear()
+        with caplog.at_level(logging.WARNING):
+            align.run(tmp_path / "raw", tmp_path / f"{name}.json", tmp_path / name)
+        assert any("picture profile" in record.getMessage() for record in caplog.records) == is_said
+        psnrs.append(np.median([row.psnr for row in read_alignment(tmp_path / name / "alignment.csv")]))
+    assert psnrs[0] > psnrs[1] + 1

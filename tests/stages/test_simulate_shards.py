@@ -289,7 +289,7 @@ class TestCommand:
         options = "--motion single --train 3 --test 2 --size 40 --seed 5 --workers 1"
         status, printed, errors = rb2v("simulate-shards", "--out", out, *options.split())
         assert (status, errors) == (0, "")
-        assert "train: 3 samples in 1 shards" in printed
+        assert "train: 3 samples in 1 shard" in printed
         assert f"truth: {tmp_path}/set/truth/shards/motion.csv" in printed
         assert rb2v("verify", out)[0] == 0
         settings = read_manifest(out).provenance.config["simulate_shards"]

@@ -54,7 +54,7 @@ def report(shards: ShardReader) -> Section:
     blocks: list[Table | Plot | Gallery] = [
         make_table("Samples of the data set.", ("Category", *SPLITS, "takes", "subjects"), counts),
         make_table(
-            "PSNR of the synthetic blur against the blurry frame, in dB, before a screen is replaced.",
+            "PSNR of the synthetic blur against the blurry frame, in dB, before any green screen is replaced.",
             ("Category", "5th percentile", "median", "95th percentile"),
             quality,
         ),

@@ -224,7 +224,7 @@ def _show_samples(path: Path) -> Gallery:
     if image is None:
         raise InputError(path, "is not an image", expected=_EXPECTED)
     picture = make_picture(
-        "Framed pairs were shown as negatives; s_k is the score that the untrained network gave the pair.",
+        "Framed pairs were shown with inverted colors; s_k is the score that the untrained network gave the pair.",
         np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8),
     )
     return Gallery("Sequences of the first step as the network saw them, augmented.", (picture,), columns=1)

@@ -87,7 +87,7 @@ def run(
     }
     facts = {
         "Data set": f"{len(inputs.shards)} samples of rig {manifest.rig}",
-        "Compared with": _format_inputs(inputs),
+        "Inputs": _format_inputs(inputs),
     }
     return write_results(out_dir, document, facts, sections)
 

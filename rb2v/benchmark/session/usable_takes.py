@@ -28,7 +28,7 @@ def report(inputs: Inputs, aligned: Aligned) -> Section:
     n_frames = sum(len(take.frames) for take in takes)
     n_accepted = sum(len(take.accepted) for take in takes)
     lead = (
-        f"{n_good} of {len(takes) + len(missing)} takes are good, and {n_bad} should be filmed again. "
+        f"{n_good} of {len(takes) + len(missing)} takes are good, and {n_bad or 'none'} should be filmed again. "
         f"{n_accepted} of {n_frames} blurry frames were accepted; the data set holds {len(inputs.shards)} samples."
     )
     caption = (
@@ -39,7 +39,10 @@ def report(inputs: Inputs, aligned: Aligned) -> Section:
     rows = [_line(take) for take in sorted(takes, key=_accepted_percent)] + [_missing_line(name) for name in missing]
     table = make_table(caption, header, rows, n_text_columns=4)
     advice = _advise(takes, missing, inputs.shards)
-    blocks = (make_table("What to film next.", ("", "Advice"), advice, n_text_columns=2), table) if advice else (table,)
+    # The verdict on what was filmed first, and then what follows from it.
+    blocks = (
+        (table, make_table("What to film next.", ("Found", "Advice"), advice, n_text_columns=2)) if advice else (table,)
+    )
     return Section("What to keep, and what to film again", lead, blocks, (), leads=True)
 
 
@@ -97,5 +100,6 @@ def _advise(takes: Sequence[AlignedTake], missing: Sequence[str], shards: ShardR
         advice.append([f"{len(missing)} takes not aligned", "run 'rb2v doctor', and mend or film again what it names"])
     for split, entry in shards.manifest.splits.items():
         if not entry.samples:
-            advice.append([f"no sample for {split}", "film a take of another subject, or state split in a take.yaml"])
+            remedy = f"film another take (street) or person (face, hand); 'split: {split}' in a take.yaml chooses it"
+            advice.append([f"no sample for {split}", remedy])
     return advice

@@ -1,4 +1,4 @@
-"""What captures tell of the cameras' light: tone curves that differ, the gain field, and an image of that."""
+"""Light of the cameras as captures tell it: tone curves that differ, the gain field, and an image of that."""
 
 from __future__ import annotations
 

@@ -260,7 +260,7 @@ def _pair(
         starts = spans["blurry"][blurry].start_seconds, spans["sharp"][sharp].start_seconds
         if starts[0] is not None and starts[1] is not None and pairing.offset_seconds is not None:
             apart = starts[1] - starts[0] - pairing.offset_seconds
-            shown = f"{_tenths(apart)} s apart, with the clocks' {_tenths(pairing.offset_seconds)} s taken off"
+            shown = f"{_tenths(apart)} s apart; the clocks differ by {_tenths(pairing.offset_seconds)} s"
             parts.append(f"{clock} {shown}")
         if agreement(stated["blurry"][blurry], stated["sharp"][sharp]) >= MIN_AGREEMENT:
             parts.append("turned alike")
