@@ -212,7 +212,7 @@ def _print_alignment(records: Sequence[TakeRecord]) -> None:
             str(record.n_accepted),
             record.timing.offset_source or "-",
             "-" if clock is None else f"{1e6 * clock.drift:.1f} ± {1e6 * clock.drift_error:.1f}",
-            "-" if exposure is None else f"{1e3 * exposure.seconds:.1f} ± {1e3 * exposure.error_seconds:.1f}",
+            "-" if exposure is None else f"{1e3 * exposure.seconds:.2f} ± {1e3 * exposure.error_seconds:.2f}",
             _describe_shift(record.registration),
         )
     echo(table)
