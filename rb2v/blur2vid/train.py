@@ -310,7 +310,7 @@ class _Training:
         else:
             distance, penalty = self._distance(stages, sharp, order, step), zero
             if self._regularizer is not None:
-                penalty = self._penalty(self._regularizer, stages[-1], order)
+                penalty = self._penalty(self._regularizer, stages[-1], sharp, order)
         loss = distance + self._config.alpha * penalty
         terms = {"distance": distance, "regularizer": penalty}
         return optimizer_step(self._fabric, self._ranks, network, optimizer, loss, terms)
@@ -325,12 +325,12 @@ class _Training:
         # A sequence without an order does not tell which way round it is right.
         return (losses * (order != 0)).mean() if self._config.loss == LABEL_LOSS else losses.mean()
 
-    def _penalty(self, regularizer: Regularizer, frames: Tensor, order: Tensor) -> Tensor:
+    def _penalty(self, regularizer: Regularizer, frames: Tensor, sharp: Tensor, order: Tensor) -> Tensor:
         """Return the regularizer; guided frames are compared with the order that the guidance implies."""
         if not self._is_guided:
-            return regularizer(frames).mean()
+            return regularizer(frames, sharp).mean()
         implied = frames if self._config.loss == LABEL_LOSS else turn_sequences(frames, order)
-        return (regularizer(implied) * (order != 0)).mean()
+        return (regularizer(implied, sharp) * (order != 0)).mean()
 
 
 def turn_sequences(frames: Tensor, order: Tensor) -> Tensor:

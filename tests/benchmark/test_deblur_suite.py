@@ -37,7 +37,7 @@ def results(folder):
 
 
 def runs_name(method):
-    return f"unet-{method}-a1-s0" if "signs" in method else f"unet-{method}-s0"
+    return f"unet-{method}-a1-s0" if method.endswith(("signs", "_regions")) else f"unet-{method}-s0"
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +140,7 @@ class TestRun:
 
     def test_regions_are_scored_where_the_truth_is_known(self, tmp_path):
         simulate_shards.run(tmp_path / "shards", SequencesConfig("opposed", train=4, test=4, size=32, per_scene=2))
-        methods = ("window_4_signs", "regions_true", "regions_order")
+        methods = ("hypercut_regions", "window_4_signs", "regions_true", "regions_order")
         changes = {"methods": methods, "toy_steps": 0, "seeds": 1, "alphas": (), "shown_sequences": 0}
         config = dataclasses.replace(CONFIG, **changes)
         with pytest.raises(InputError) as caught:

@@ -10,7 +10,12 @@ from typing import Annotated, Any, cast
 
 from pydantic import Field
 
-from rb2v.blur2vid.config import NO_REGULARIZER, SIGNS_REGULARIZER, TrainBlur2VidConfig
+from rb2v.blur2vid.config import (
+    NO_REGULARIZER,
+    REGIONS_REGULARIZER,
+    SIGNS_REGULARIZER,
+    TrainBlur2VidConfig,
+)
 from rb2v.choices import DeblurMethodName, HeldOutName, TrainedBackboneName
 from rb2v.configuration import Count, CountOrNone, NotNegative, SidePx, config
 
@@ -41,6 +46,9 @@ METHODS: Mapping[str, Method] = MappingProxyType(
         "order_invariant": Method("order-invariant (eq. 3)", "order_invariant"),
         "hypercut": Method("order-invariant + HyperCUT (eq. 8)", "order_invariant", "softplus"),
         "hypercut_signs": Method("order-invariant + expected signs", "order_invariant", SIGNS_REGULARIZER, alpha=1.0),
+        "hypercut_regions": Method(
+            "order-invariant + orders of regions", "order_invariant", REGIONS_REGULARIZER, alpha=1.0
+        ),
         "window_4": Method("windows of 4 px", "order_invariant", window_px=4),
         "window_4_hypercut": Method("windows of 4 px + HyperCUT", "order_invariant", "softplus", 4),
         "window_4_signs": Method(

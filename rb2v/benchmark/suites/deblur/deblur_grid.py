@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 
 from rb2v.benchmark.suites.deblur.config import BASELINE, METHODS, REGULARIZED, SIGN_ORDER, DeblurSuiteConfig
-from rb2v.blur2vid.config import SIGNS_REGULARIZER, TrainBlur2VidConfig, recommend
+from rb2v.blur2vid.config import SIGN_REGULARIZERS, TrainBlur2VidConfig, recommend
 from rb2v.hypercut.config import TrainHyperCutConfig
 from rb2v.hypercut.config import recommend as recommend_order
 
@@ -109,7 +109,7 @@ def training_config(cell: NetworkCell, config: DeblurSuiteConfig) -> TrainBlur2V
 def order_cell(cell: NetworkCell, config: DeblurSuiteConfig) -> OrderNetworkCell | None:
     """Return the order network that a run asks for."""
     method = METHODS[cell.method]
-    if method.regularizer == SIGNS_REGULARIZER or method.regions == SIGN_ORDER:
+    if method.regularizer in SIGN_REGULARIZERS or method.regions == SIGN_ORDER:
         return OrderNetworkCell(cell.toy, "signs")
     return OrderNetworkCell(cell.toy) if training_config(cell, config).needs_order else None
 
