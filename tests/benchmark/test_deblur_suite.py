@@ -9,6 +9,7 @@ import pytest
 from textures import write_data_set
 
 from rb2v.benchmark.suites.deblur import PRESETS, DeblurSuite, DeblurSuiteConfig
+from rb2v.benchmark.suites.deblur.deblur_grid import all_cells, alpha_cells
 from rb2v.blur2vid.evaluate import score_samples
 from rb2v.errors import ConfigMismatchError, InputError
 from rb2v.simulator.config import SequencesConfig
@@ -209,6 +210,19 @@ class TestConfig:
 
     def test_methods_come_in_the_tables_order(self):
         assert PRESETS["small"].chosen(methods=["label", "naive"]).methods == ("naive", "label")
+
+    def test_weights_are_compared_in_windows_where_their_regularizer_is(self):
+        assert set(alpha_cells(CONFIG)) == {"hypercut"}
+        config = CONFIG.chosen(methods=["window_4_hypercut"], crop_size=20)
+        assert config.crop_size == 20
+        cells = alpha_cells(config)["window_4_hypercut"]
+        assert {alpha: cell.name for alpha, cell in cells.items()} == {
+            0.0: "unet-window_4-s0",
+            0.1: "unet-window_4_hypercut-a0.1-s0",
+            0.2: "unet-window_4_hypercut-a0.2-s0",
+        }
+        assert set(cells.values()) < set(all_cells(config))
+        assert not alpha_cells(config.chosen(alphas=False))
 
 
 class TestCommand:

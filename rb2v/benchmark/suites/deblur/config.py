@@ -70,6 +70,8 @@ USUAL_METHODS: tuple[DeblurMethodName, ...] = (
 """Those that are compared where none is named."""
 BASELINE, REGULARIZED = "order_invariant", "hypercut"
 """The method without and with the regularizer whose weight Table 6 varies."""
+WINDOWED, REGULARIZED_WINDOWED = "window_4", "window_4_hypercut"
+"""The same in windows, which stand beside them where the second one is compared."""
 
 
 @config
@@ -87,9 +89,9 @@ class DeblurSuiteConfig:
     image_size: SidePx | None
     """Shorter side to which the frames are shrunk, in pixels; None leaves them as they are."""
     crop_size: Count
-    """Side of the parts that are trained on, in pixels."""
+    """Side of the parts that are trained on, in pixels; by default the preset's."""
     batch_size: Count
-    """Sequences per step."""
+    """Sequences per step; by default the preset's."""
     steps: Count
     """Training steps of every run; by default the preset's."""
     methods: Annotated[tuple[DeblurMethodName, ...], Field(min_length=1)] = USUAL_METHODS
@@ -97,7 +99,8 @@ class DeblurSuiteConfig:
     seeds: Annotated[int, Field(ge=1, le=MAX_SEEDS)] = 3
     """Runs of each backbone and method; their seeds are 0, 1, ..."""
     alphas: tuple[NotNegative, ...] = (0.0, 0.1, 0.15, 0.2, 0.25, 0.3)
-    """Weights of the regularizer that Table 6 compares, with seed 0 of the first backbone; none leaves it out."""
+    """Weights of the regularizer that Table 6 compares, with seed 0 of the first backbone; none leaves it out. They
+    are compared in windows too where the methods have ``window_4_hypercut``."""
     order_steps: Count = 600
     """Training steps of the order network, where none is given."""
     order_size: int = 64
@@ -127,13 +130,10 @@ class DeblurSuiteConfig:
         *,
         backbones: Sequence[str] | None = None,
         methods: Sequence[str] | None = None,
-        seeds: int | None = None,
-        steps: int | None = None,
         alphas: bool = True,
-        recorded_only: bool | None = None,
-        held_out: HeldOutName | None = None,
+        **fields: Any,  # noqa: ANN401 - the fields of the configuration
     ) -> DeblurSuiteConfig:
-        """Return this configuration but for what was chosen; None chooses nothing.
+        """Return this configuration but for what was chosen, other fields by their names; None chooses nothing.
 
         Raises
         ------
@@ -144,11 +144,8 @@ class DeblurSuiteConfig:
             self,
             backbones=self.backbones if backbones is None else cast("Any", tuple(dict.fromkeys(backbones))),
             methods=self.methods if methods is None else cast("Any", _in_order(methods)),
-            seeds=self.seeds if seeds is None else seeds,
-            steps=self.steps if steps is None else steps,
             alphas=self.alphas if alphas else (),
-            recorded_only=self.recorded_only if recorded_only is None else recorded_only,
-            held_out=self.held_out if held_out is None else held_out,
+            **{name: value for name, value in fields.items() if value is not None},
         )
 
 

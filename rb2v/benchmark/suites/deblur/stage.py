@@ -201,11 +201,14 @@ class DeblurSuite(ShardsSuite[DeblurCell]):
         """Return methods, the paper's Tables 2 and 6, its Figures 2 and 6, and images without a truth."""
         made = [*self._report_methods(out_dir)]
         if self.config.alphas:
-            by_alpha = {
-                alpha: over_seeds(cell.name, cell.backbone, f"{alpha:g}", self._read(out_dir, [cell]), "network")
-                for alpha, cell in alpha_cells(self.config).items()
+            by_method = {
+                method: {
+                    alpha: over_seeds(cell.name, cell.backbone, f"{alpha:g}", self._read(out_dir, [cell]), "network")
+                    for alpha, cell in cells.items()
+                }
+                for method, cells in alpha_cells(self.config).items()
             }
-            made.append(deblur_sections.report_alphas(by_alpha))
+            made.append(deblur_sections.report_alphas(by_method))
         if self.config.toy_steps:
             made.append(self._report_toy(out_dir))
         if self.config.shown_sequences:
