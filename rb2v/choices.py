@@ -41,8 +41,8 @@ BackboneName = Literal["jin", "unet", "purohit", "purohit_oracle", "zhong", "zho
 """Keys of `rb2v.blur2vid.backbones.BACKBONES`."""
 SequenceLossName = Literal["naive", "order_invariant", "label", "region_label", "best_direction"]
 """Keys of `rb2v.blur2vid.losses.LOSSES`."""
-RegularizerName = Literal["none", "softplus", "linear", "signs"]
-"""``none``, the keys of `rb2v.blur2vid.losses.REGULARIZERS`, and ``signs``, every value by itself."""
+RegularizerName = Literal["none", "softplus", "linear", "signs", "regions"]
+"""``none``, the keys of `rb2v.blur2vid.losses.REGULARIZERS`, ``signs``, every value by itself, and ``regions``."""
 TrainedBackboneName = Literal["jin", "unet", "purohit"]
 """Backbones that are fed nothing but the blurry image."""
 GuidedBackboneName = Literal["zhong", "zhong_small"]
@@ -55,6 +55,7 @@ DeblurMethodName = Literal[
     "order_invariant",
     "hypercut",
     "hypercut_signs",
+    "hypercut_regions",
     "window_4",
     "window_4_hypercut",
     "window_4_signs",

@@ -10,7 +10,7 @@ import pytest
 from rb2v import choices
 from rb2v.benchmark.suites.deblur import METHODS
 from rb2v.blur2vid.backbones import BACKBONES
-from rb2v.blur2vid.config import NO_REGULARIZER, SIGNS_REGULARIZER, TrainBlur2VidConfig
+from rb2v.blur2vid.config import NO_REGULARIZER, SIGN_REGULARIZERS, TrainBlur2VidConfig
 from rb2v.blur2vid.losses import LOSSES, REGULARIZERS
 from rb2v.errors import InputError
 from rb2v.hypercut import losses as order_losses
@@ -40,7 +40,7 @@ CONFIGS = (
         (choices.OrderLossName, order_losses.LOSSES),
         (choices.BackboneName, BACKBONES),
         (choices.SequenceLossName, LOSSES),
-        (choices.RegularizerName, {NO_REGULARIZER, SIGNS_REGULARIZER, *REGULARIZERS}),
+        (choices.RegularizerName, {NO_REGULARIZER, *SIGN_REGULARIZERS, *REGULARIZERS}),
         (choices.DeblurMethodName, METHODS),
         (choices.EncoderName, ENCODERS),
     ],

@@ -24,6 +24,9 @@ from rb2v.errors import InputError
 
 NO_REGULARIZER: Final = "none"
 SIGNS_REGULARIZER = "signs"
+REGIONS_REGULARIZER = "regions"
+SIGN_REGULARIZERS = (SIGNS_REGULARIZER, REGIONS_REGULARIZER)
+"""Those of every value, by the order network ``signs``; they are distances as they are."""
 LABEL_LOSS = "label"
 INVARIANT_LOSS = "order_invariant"
 REGION_LOSS = "region_label"
@@ -53,7 +56,8 @@ class TrainBlur2VidConfig:
     shared_windows: bool = True
     """Let all pairs of such a window choose one direction, and not each its own."""
     regularizer: RegularizerName = NO_REGULARIZER
-    """Form of the HyperCUT regularizer; linear is eq. (7), signs is of every value and needs the network signs."""
+    """Form of the HyperCUT regularizer; linear is eq. (7), signs and regions are of every value and need the network
+    signs."""
     alpha: NotNegative = 0.2
     """Weight of the regularizer (eq. 8), in the units of ``guidance.Regularizer``."""
     image_size: SidePx | None = None

@@ -58,6 +58,8 @@ MAX_PSNR_DB = 100.0
 """What an estimate without any error is given, so that means stay finite."""
 
 Frames = NDArray[np.uint8]
+Also = Callable[[int, Frames, Frames], Mapping[str, float]]
+"""Measures more of an estimate, given its sample's index, itself and the true frames; see `measure_samples`."""
 
 
 def measure_samples(
@@ -68,6 +70,7 @@ def measure_samples(
     guidance: TrueGuidance | None = None,
     lpips: bool = False,
     with_trivial: bool = True,
+    also: Also | None = None,
     progress: Progress | None = None,
 ) -> pd.DataFrame:
     """Measure a network's sequences, and the trivial ones, frame by frame against the true ones in both directions.
@@ -88,6 +91,8 @@ def measure_samples(
         Whether to measure LPIPS too.
     with_trivial : bool
         Whether to measure the trivial estimates too.
+    also : callable, optional
+        What else to measure of every estimate, as further columns.
     progress : callable, optional
         Called with the samples measured, their number, and what it is.
 
@@ -113,7 +118,8 @@ def measure_samples(
             estimates |= {"blurry": _still(blurry, len(sharp)), "mean_frame": _still(_mean(sharp), len(sharp))}
         for name, frames in estimates.items():
             row: dict[Any, Any] = {"estimator": name, **keys.iloc[index].to_dict(), **said}
-            tables.append(row | measure_frames(frames, blurry, sharp, scorers, is_still=name in TRIVIAL))
+            row |= measure_frames(frames, blurry, sharp, scorers, is_still=name in TRIVIAL)
+            tables.append(row if also is None else {**row, **also(index, frames, sharp)})
         if progress is not None:
             progress(index + 1, len(reader), "scoring test sequences")
     table = pd.DataFrame(tables)

@@ -10,13 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rb2v.blur2vid.config import SIGNS_REGULARIZER
-from rb2v.blur2vid.losses import naive, regularize, regularize_signs
+from rb2v.blur2vid.config import REGIONS_REGULARIZER, SIGN_REGULARIZERS
+from rb2v.blur2vid.losses import naive, regularize, regularize_regions, regularize_signs
 from rb2v.errors import InputError
 from rb2v.hypercut.checkpoint import load_order_network
 from rb2v.hypercut.networks import OrderNetwork
 from rb2v.hypercut.networks.signs import SignNetwork
 from rb2v.hypercut.pair_order import sequence_pairs
+from rb2v.hypercut.regions import find_sides
 from rb2v.hypercut.sequences import check_frame_size
 from rb2v.shards import ShardReader
 from rb2v.shards.prepared import find_frames
@@ -41,7 +42,7 @@ class Regularizer:
     reader : ShardReader
         The training sequences, some of which tell the units.
     form : str
-        A key of ``REGULARIZERS``, or ``signs``, whose penalty is in the second unit by itself.
+        A key of ``REGULARIZERS``, or one of ``SIGN_REGULARIZERS``, whose penalty is in the second unit by itself.
     device : torch.device
         Where to compute.
 
@@ -54,7 +55,7 @@ class Regularizer:
     def __init__(self, path: Path, reader: ShardReader, form: str, device: torch.device) -> None:
         self.form = form
         network, config = load_order_network(path)
-        if form == SIGNS_REGULARIZER and not isinstance(network, SignNetwork):
+        if form in SIGN_REGULARIZERS and not isinstance(network, SignNetwork):
             raise InputError(path, f"is a network {config.arch!r}", expected=f"'signs' for the regularizer {form!r}")
         self._network: OrderNetwork = network.to(device).requires_grad_(False)
         self._image_size = config.image_size
@@ -66,12 +67,18 @@ class Regularizer:
         """Least side of the images whose estimates can be scored."""
         return self._network.min_size_px
 
-    def __call__(self, estimate: Tensor) -> Tensor:
-        """Return the penalty of every sequence, (B,), of estimates (B, N + 1, 3, H, W)."""
-        if self.form == SIGNS_REGULARIZER:
-            assert isinstance(self._network, SignNetwork)
-            return regularize_signs(self._shown(estimate), self._network)
-        return self.distance_scale * regularize(self._shown(estimate), self._network, self.score_scale, self.form)
+    def __call__(self, estimate: Tensor, truth: Tensor) -> Tensor:
+        """Return the penalty of every sequence, (B,), of estimates (B, N + 1, 3, H, W).
+
+        The true sequences, of the same shape and in either direction, tell the orders of ``regions``.
+        """
+        shown = self._shown(estimate)
+        if not isinstance(self._network, SignNetwork) or self.form not in SIGN_REGULARIZERS:
+            return self.distance_scale * regularize(shown, self._network, self.score_scale, self.form)
+        if self.form == REGIONS_REGULARIZER:
+            true = self._shown(truth)
+            return regularize_regions(shown, true, find_sides(self._network, true))
+        return regularize_signs(shown, self._network)
 
     def _shown(self, sequences: Tensor) -> Tensor:
         """Shrink what is larger than the frames that the network was trained on."""

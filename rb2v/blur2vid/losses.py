@@ -147,10 +147,16 @@ def turn_regions(frames: Tensor, sides: Tensor) -> Tensor:
     -------
     (B, N + 1, 3, H, W) tensor of float
     """
-    signs = sides.sign()[:, None]
-    sums, counts = (F.avg_pool2d(maps, _SPREAD_PX, 1, _SPREAD_PX // 2) for maps in (signs, signs.abs()))
-    kept = torch.where(counts > 0, (1 + sums / counts.clamp(min=1e-6)) / 2, 1.0)[:, :, None]
+    directions, known = _spread(sides)
+    kept = torch.where(known, (1 + directions) / 2, 1.0)
     return kept * frames + (1 - kept) * frames.flip(1)
+
+
+def _spread(sides: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the directions of regions with what is near them, in [-1, 1], and where any is near, (B, 1, 1, H, W)."""
+    signs = sides.sign()[:, None, None]
+    sums, counts = (F.avg_pool2d(maps[:, 0], _SPREAD_PX, 1, _SPREAD_PX // 2) for maps in (signs, signs.abs()))
+    return (sums / counts.clamp(min=1e-6))[:, None], (counts > 0)[:, None]
 
 
 REGULARIZERS: Mapping[str, Callable[[Tensor], Tensor]] = {
@@ -210,5 +216,33 @@ def regularize_signs(estimate: Tensor, network: SignNetwork) -> Tensor:
     with torch.no_grad():
         flat = ((first + second) / 2).flatten(0, 1), size.flatten(0, 1)
         signs = network.expect_signs(*flat).reshape(size.shape)
+    return _backward(difference, signs)
+
+
+def regularize_regions(estimate: Tensor, truth: Tensor, sides: Tensor) -> Tensor:
+    """Penalise what of the pairs' differences runs against the true one of its region in canonical order.
+
+    Parameters
+    ----------
+    estimate : (B, N + 1, 3, H, W) tensor of float
+        RGB in [0, 1].
+    truth : (B, N + 1, 3, H, W) tensor of float
+        True sequences, in either direction.
+    sides : (B, H, W) tensor of float
+        Above 0 where a region of the true sequence is in canonical order, below 0 where it is reversed, 0 where that is
+        not known; what is near goes by it, see `turn_regions`.
+
+    Returns
+    -------
+    (B,) tensor of float32
+        In the unit of `regularize_signs`, mean over pairs, pixels and colors.
+    """
+    first, second = (frames.float() for frames in sequence_pairs(estimate))
+    true_first, true_second = sequence_pairs(truth.float())
+    return _backward(second - first, _spread(sides)[0] * (true_second - true_first).sign())
+
+
+def _backward(difference: Tensor, signs: Tensor) -> Tensor:
+    """Return what of differences runs against expected signs in [-1, 1], (B,); what runs with them is not shrunk."""
     wrong: Tensor = F.relu(-signs * difference)
     return wrong.mean(dim=(1, 2, 3, 4))

@@ -27,6 +27,7 @@ from rb2v.blur2vid.config import INVARIANT_LOSS, LABEL_LOSS, NO_REGULARIZER, REG
 from rb2v.blur2vid.evaluate import (
     RECORDED_COLUMN,
     SAMPLES_NAME,
+    Also,
     TrueGuidance,
     check_measurable,
     keep_recorded,
@@ -73,6 +74,7 @@ def run(
     lpips: bool = False,
     workers: int = 0,
     device: str = "auto",
+    also: Also | None = None,
     progress: Progress | None = None,
 ) -> Path:
     """Train a backbone and score it on the test split.
@@ -104,6 +106,8 @@ def run(
         Processes that read samples ahead; they change no number.
     device : {"auto", "cpu", "cuda"}
         Where to train; "auto" takes CUDA where there is one.
+    also : callable, optional
+        What else to measure of the test samples, see `measure_samples`.
     progress : callable, optional
         Called with the work done, all of it, and what it is.
 
@@ -147,7 +151,7 @@ def run(
             (out_dir / STATE_NAME).unlink(missing_ok=True)
             if not _is_scored(out_dir, lpips):
                 inputs = _Inputs(shards_dir, out_dir, order_run, guidance)
-                _evaluate(inputs, config, ranks.accelerator, lpips, progress)
+                _evaluate(inputs, config, _Measuring(ranks.accelerator, lpips, also), progress)
         return checkpoint
 
 
@@ -310,7 +314,7 @@ class _Training:
         else:
             distance, penalty = self._distance(stages, sharp, order, step), zero
             if self._regularizer is not None:
-                penalty = self._penalty(self._regularizer, stages[-1], order)
+                penalty = self._penalty(self._regularizer, stages[-1], sharp, order)
         loss = distance + self._config.alpha * penalty
         terms = {"distance": distance, "regularizer": penalty}
         return optimizer_step(self._fabric, self._ranks, network, optimizer, loss, terms)
@@ -325,12 +329,12 @@ class _Training:
         # A sequence without an order does not tell which way round it is right.
         return (losses * (order != 0)).mean() if self._config.loss == LABEL_LOSS else losses.mean()
 
-    def _penalty(self, regularizer: Regularizer, frames: Tensor, order: Tensor) -> Tensor:
+    def _penalty(self, regularizer: Regularizer, frames: Tensor, sharp: Tensor, order: Tensor) -> Tensor:
         """Return the regularizer; guided frames are compared with the order that the guidance implies."""
         if not self._is_guided:
-            return regularizer(frames).mean()
+            return regularizer(frames, sharp).mean()
         implied = frames if self._config.loss == LABEL_LOSS else turn_sequences(frames, order)
-        return (regularizer(implied) * (order != 0)).mean()
+        return (regularizer(implied, sharp) * (order != 0)).mean()
 
 
 def turn_sequences(frames: Tensor, order: Tensor) -> Tensor:
@@ -395,9 +399,16 @@ def _is_scored(out_dir: Path, lpips: bool) -> bool:
     return not tested or "plpips_seq" in tested["network"]
 
 
-def _evaluate(
-    inputs: _Inputs, config: TrainBlur2VidConfig, accelerator: str, lpips: bool, progress: Progress | None
-) -> None:
+@dataclass(frozen=True)
+class _Measuring:
+    """Where to measure, and what beside the usual."""
+
+    accelerator: str
+    lpips: bool
+    also: Also | None
+
+
+def _evaluate(inputs: _Inputs, config: TrainBlur2VidConfig, measuring: _Measuring, progress: Progress | None) -> None:
     out_dir, shards_dir = inputs.out_dir, inputs.shards_dir
     trained = load_backbone(out_dir / CHECKPOINT_NAME)
     if trained.config != config:
@@ -408,11 +419,12 @@ def _evaluate(
         orders = read_orders(inputs.labels, reader) if config.loss == LABEL_LOSS else None
         guidance = TrueGuidance(GuidanceReader(inputs.guidance, reader), orders)
     samples = measure_samples(
-        trained.network.to(accelerator),
+        trained.network.to(measuring.accelerator),
         reader,
         image_size=config.image_size,
         guidance=guidance,
-        lpips=lpips,
+        lpips=measuring.lpips,
+        also=measuring.also,
         progress=progress,
     )
     write_table(out_dir / SAMPLES_NAME, samples)

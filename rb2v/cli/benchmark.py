@@ -178,7 +178,11 @@ def compare_order_networks(
 @app.command(
     "deblur", cls=Command, epilog="Example: rb2v benchmark deblur --shards session/shards --out session/deblur"
 )
-@OptionsOf(DeblurSuiteConfig, {METHOD: ("seeds", "steps", "recorded_only", "held_out")}, recommended=("steps",))
+@OptionsOf(
+    DeblurSuiteConfig,
+    {METHOD: ("seeds", "steps", "crop_size", "batch_size", "recorded_only", "held_out")},
+    recommended=("steps", "crop_size", "batch_size"),
+)
 def compare_deblurring(
     shards: Shards,
     out: Out,

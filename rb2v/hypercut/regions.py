@@ -104,7 +104,7 @@ def find_sides(network: SignNetwork, sequences: Tensor) -> Tensor:
         +1 in canonical order, -1 reversed, 0 where nothing moves; all pairs decide together.
     """
     first, second = sequence_pairs(sequences)
-    with torch.inference_mode():
+    with torch.no_grad():  # and not inference mode: a regularizer's gradients pass by what is returned
         maps = torch.stack(network.score_maps(first.flatten(0, 1), second.flatten(0, 1)))
         backward, size = maps.reshape(2, *first.shape[:2], *maps.shape[-2:]).mean(dim=2)
         voted, moved = (

@@ -9,6 +9,7 @@ import pytest
 from textures import write_data_set
 
 from rb2v.benchmark.suites.deblur import PRESETS, DeblurSuite, DeblurSuiteConfig
+from rb2v.benchmark.suites.deblur.deblur_grid import all_cells, alpha_cells
 from rb2v.blur2vid.evaluate import score_samples
 from rb2v.errors import ConfigMismatchError, InputError
 from rb2v.simulator.config import SequencesConfig
@@ -37,7 +38,7 @@ def results(folder):
 
 
 def runs_name(method):
-    return f"unet-{method}-a1-s0" if "signs" in method else f"unet-{method}-s0"
+    return f"unet-{method}-a1-s0" if method.endswith(("signs", "_regions")) else f"unet-{method}-s0"
 
 
 @pytest.fixture(scope="module")
@@ -140,18 +141,22 @@ class TestRun:
 
     def test_regions_are_scored_where_the_truth_is_known(self, tmp_path):
         simulate_shards.run(tmp_path / "shards", SequencesConfig("opposed", train=4, test=4, size=32, per_scene=2))
-        methods = ("window_4_signs", "regions_true", "regions_order")
+        methods = ("hypercut_regions", "window_4_signs", "regions_true", "regions_order")
         changes = {"methods": methods, "toy_steps": 0, "seeds": 1, "alphas": (), "shown_sequences": 0}
         config = dataclasses.replace(CONFIG, **changes)
         with pytest.raises(InputError) as caught:
             DeblurSuite(tmp_path / "shards", config, device="cpu").run(tmp_path / "out")
         assert caught.value.key == "truth"
         truth = tmp_path / "truth" / "shards"
+        before = dataclasses.replace(config, methods=methods[:1])
+        DeblurSuite(tmp_path / "shards", before, device="cpu").run(tmp_path / "out")
         DeblurSuite(tmp_path / "shards", config, truth_dir=truth, device="cpu").run(tmp_path / "out")
         values = results(tmp_path / "out")
         for method in methods:
             for figure in ("psnr_with", "psnr_against", "psnr_objects"):
-                measured = pd.read_csv(tmp_path / "out" / "runs" / runs_name(method) / "regions.csv")
+                # Of what was scored before there was a truth, they stand in a table of their own.
+                name = "regions.csv" if method == methods[0] else "samples.csv"
+                measured = pd.read_csv(tmp_path / "out" / "runs" / runs_name(method) / name)
                 ours = measured[measured["estimator"] == "network"]
                 assert values[f"unet.{method}.{figure}.mean"] == pytest.approx(ours[figure].mean(), rel=1e-4)
         assert {path.name for path in (tmp_path / "out").glob("*.h5")} == {"true.h5", "signs.h5"}
@@ -209,6 +214,19 @@ class TestConfig:
 
     def test_methods_come_in_the_tables_order(self):
         assert PRESETS["small"].chosen(methods=["label", "naive"]).methods == ("naive", "label")
+
+    def test_weights_are_compared_in_windows_where_their_regularizer_is(self):
+        assert set(alpha_cells(CONFIG)) == {"hypercut"}
+        config = CONFIG.chosen(methods=["window_4_hypercut"], crop_size=20)
+        assert config.crop_size == 20
+        cells = alpha_cells(config)["window_4_hypercut"]
+        assert {alpha: cell.name for alpha, cell in cells.items()} == {
+            0.0: "unet-window_4-s0",
+            0.1: "unet-window_4_hypercut-a0.1-s0",
+            0.2: "unet-window_4_hypercut-a0.2-s0",
+        }
+        assert set(cells.values()) < set(all_cells(config))
+        assert not alpha_cells(config.chosen(alphas=False))
 
 
 class TestCommand:

@@ -1,6 +1,7 @@
 """Processor time of a training step, by its parts, for the order network, the U-Net and CDFI at the sizes used.
 
 Run it with the Python of either checkout that is to be compared, in turn: ``python tests/benchmarks/bench_steps.py``.
+``--losses`` compares the losses of one U-Net in turn, step by step, so that what else runs slows all of them alike.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ import torch
 from torch import Tensor, nn
 
 from rb2v.blur2vid.backbones import make_backbone
-from rb2v.blur2vid.losses import best_direction
+from rb2v.blur2vid.losses import best_direction, order_invariant
 from rb2v.hypercut.augmentation import draw_batch
 from rb2v.hypercut.losses import agreement
 from rb2v.hypercut.networks import ORDER_NETWORKS, make_order_network
 from rb2v.interpolation.learned.cdfi.network import Cdfi
 from rb2v.interpolation.learned.cdfi.triplets import TripletBatches, generated_triplets
 from rb2v.training.average import MovingAverage
+from rb2v.training.windows import VALUES, WHOLE, Windows
 
 Parts = tuple[nn.Module, Callable[[int], tuple[Tensor, ...]], Callable[..., Tensor]]
 
@@ -78,13 +80,47 @@ def measure(name: str, parts: Parts, n_steps: int) -> None:
     print(f"{name:<22}", *(f"{cell:>9.1f}" for cell in (*cells, cells.sum())))
 
 
+def measure_losses(n_rounds: int) -> None:
+    """Print a step's median processor time by loss, and how it compares with eq. (3) in the same round."""
+    network, draw, _ = unet()
+    blurry, sharp = draw(0)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4)
+    average = MovingAverage(network, 0.99)
+    sides = {"eq. (3)": VALUES, **{f"windows of {side} px": Windows(side) for side in (4, 8, 16, 32)}}
+    sides |= {"windows of 16 px, per pair": Windows(16, shared=False), "best direction": WHOLE}
+    rows = []
+    for step in range(n_rounds + 1):
+        row = []
+        # Another one first in every round: what comes first finds the caches as other work left them.
+        for place in np.roll(np.arange(len(sides)), step):
+            windows = list(sides.values())[place].shifted(0, step)
+            start = time.process_time()
+            loss = order_invariant(network(blurry), sharp, windows).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+            optimizer.step()
+            average.update(network, step)
+            row.append((place, time.process_time() - start))
+        rows.append([seconds for _, seconds in sorted(row)])
+    times = np.array(rows[1:])
+    print(f"{'U-Net, a step':<28}{'ms':>8}{'of eq. (3)':>12}{'25 %':>8}{'75 %':>8}")
+    for name, column in zip(sides, times.T, strict=True):
+        low, middle, high = np.percentile(column / times[:, 0], (25, 50, 75))
+        print(f"{name:<28}{1000 * np.median(column):>8.1f}{middle:>12.3f}{low:>8.3f}{high:>8.3f}")
+
+
 def main() -> None:
     """Measure all of them on one thread."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--only", help="start of the names to measure")
+    parser.add_argument("--losses", action="store_true", help="compare the losses of the U-Net, in as many rounds")
     options = parser.parse_args()
     torch.set_num_threads(1)
+    if options.losses:
+        measure_losses(options.steps)
+        return
     makers = {f"order, {arch}": lambda arch=arch: order_network(arch) for arch in ORDER_NETWORKS}
     makers |= {"U-Net": unet, "CDFI": cdfi}
     print(f"{'ms':<22}", *(f"{title:>9}" for title in ("data", "forward", "backward", "optimizer", "average", "all")))

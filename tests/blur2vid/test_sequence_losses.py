@@ -11,6 +11,7 @@ from rb2v.blur2vid.losses import (
     naive,
     order_invariant,
     regularize,
+    regularize_regions,
     regularize_signs,
     turn_regions,
 )
@@ -201,3 +202,23 @@ class TestRegularizeSigns:
         both = regularize_signs(estimate, network) + regularize_signs(estimate.flip(1), network)
         first, second = sequence_pairs(estimate)
         torch.testing.assert_close(both, 0.5 * (second - first).abs().mean()[None])
+
+
+class TestRegularizeRegions:
+    def test_every_region_is_compared_with_the_true_one_in_canonical_order(self):
+        truth = torch.rand(2, 5, 3, 8, 24, generator=torch.Generator().manual_seed(0))
+        sides = torch.ones(2, 8, 24)
+        sides[:, :, 12:] = -1
+        right = turn_regions(truth, sides)
+        for known in (truth, truth.flip(1)):
+            way = 1 if known is truth else -1
+            torch.testing.assert_close(regularize_regions(right, known, way * sides), torch.zeros(2))
+        left = truth[..., :8]
+        first, second = sequence_pairs(left)
+        wrong = regularize_regions(left.flip(1), left, sides[..., :8])
+        torch.testing.assert_close(wrong, (second - first).abs().mean(dim=(1, 2, 3, 4)))
+
+    def test_where_no_order_is_known_none_is_asked_for(self):
+        truth = torch.rand(1, 5, 3, 8, 24, generator=torch.Generator().manual_seed(0))
+        sides = torch.zeros(1, 8, 24)
+        torch.testing.assert_close(regularize_regions(truth.flip(1), truth, sides), torch.zeros(1))

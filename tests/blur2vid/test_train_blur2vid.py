@@ -291,8 +291,8 @@ class TestRegularizer:
         assert penalty.score_scale == pytest.approx(float(scores.square().mean().sqrt()), rel=1e-5)
         assert penalty.distance_scale == pytest.approx(float(naive(sequences, sequences.flip(1)).mean()), rel=1e-5)
         expected = penalty.distance_scale * scores.mean(dim=1) / penalty.score_scale
-        torch.testing.assert_close(penalty(sequences).detach(), expected)
-        torch.testing.assert_close(penalty(sequences.flip(1)).detach(), -expected)
+        torch.testing.assert_close(penalty(sequences, sequences).detach(), expected)
+        torch.testing.assert_close(penalty(sequences.flip(1), sequences).detach(), -expected)
 
     def test_signs_need_the_network_that_expects_them(self, tiny_shards, order_run):
         with pytest.raises(InputError) as caught:

@@ -10,7 +10,12 @@ from typing import Annotated, Any, cast
 
 from pydantic import Field
 
-from rb2v.blur2vid.config import NO_REGULARIZER, SIGNS_REGULARIZER, TrainBlur2VidConfig
+from rb2v.blur2vid.config import (
+    NO_REGULARIZER,
+    REGIONS_REGULARIZER,
+    SIGNS_REGULARIZER,
+    TrainBlur2VidConfig,
+)
 from rb2v.choices import DeblurMethodName, HeldOutName, TrainedBackboneName
 from rb2v.configuration import Count, CountOrNone, NotNegative, SidePx, config
 
@@ -41,6 +46,9 @@ METHODS: Mapping[str, Method] = MappingProxyType(
         "order_invariant": Method("order-invariant (eq. 3)", "order_invariant"),
         "hypercut": Method("order-invariant + HyperCUT (eq. 8)", "order_invariant", "softplus"),
         "hypercut_signs": Method("order-invariant + expected signs", "order_invariant", SIGNS_REGULARIZER, alpha=1.0),
+        "hypercut_regions": Method(
+            "order-invariant + orders of regions", "order_invariant", REGIONS_REGULARIZER, alpha=1.0
+        ),
         "window_4": Method("windows of 4 px", "order_invariant", window_px=4),
         "window_4_hypercut": Method("windows of 4 px + HyperCUT", "order_invariant", "softplus", 4),
         "window_4_signs": Method(
@@ -62,6 +70,8 @@ USUAL_METHODS: tuple[DeblurMethodName, ...] = (
 """Those that are compared where none is named."""
 BASELINE, REGULARIZED = "order_invariant", "hypercut"
 """The method without and with the regularizer whose weight Table 6 varies."""
+WINDOWED, REGULARIZED_WINDOWED = "window_4", "window_4_hypercut"
+"""The same in windows, which stand beside them where the second one is compared."""
 
 
 @config
@@ -79,9 +89,9 @@ class DeblurSuiteConfig:
     image_size: SidePx | None
     """Shorter side to which the frames are shrunk, in pixels; None leaves them as they are."""
     crop_size: Count
-    """Side of the parts that are trained on, in pixels."""
+    """Side of the parts that are trained on, in pixels; by default the preset's."""
     batch_size: Count
-    """Sequences per step."""
+    """Sequences per step; by default the preset's."""
     steps: Count
     """Training steps of every run; by default the preset's."""
     methods: Annotated[tuple[DeblurMethodName, ...], Field(min_length=1)] = USUAL_METHODS
@@ -89,7 +99,8 @@ class DeblurSuiteConfig:
     seeds: Annotated[int, Field(ge=1, le=MAX_SEEDS)] = 3
     """Runs of each backbone and method; their seeds are 0, 1, ..."""
     alphas: tuple[NotNegative, ...] = (0.0, 0.1, 0.15, 0.2, 0.25, 0.3)
-    """Weights of the regularizer that Table 6 compares, with seed 0 of the first backbone; none leaves it out."""
+    """Weights of the regularizer that Table 6 compares, with seed 0 of the first backbone; none leaves it out. They
+    are compared in windows too where the methods have ``window_4_hypercut``."""
     order_steps: Count = 600
     """Training steps of the order network, where none is given."""
     order_size: int = 64
@@ -119,13 +130,10 @@ class DeblurSuiteConfig:
         *,
         backbones: Sequence[str] | None = None,
         methods: Sequence[str] | None = None,
-        seeds: int | None = None,
-        steps: int | None = None,
         alphas: bool = True,
-        recorded_only: bool | None = None,
-        held_out: HeldOutName | None = None,
+        **fields: Any,  # noqa: ANN401 - the fields of the configuration
     ) -> DeblurSuiteConfig:
-        """Return this configuration but for what was chosen; None chooses nothing.
+        """Return this configuration but for what was chosen, other fields by their names; None chooses nothing.
 
         Raises
         ------
@@ -136,11 +144,8 @@ class DeblurSuiteConfig:
             self,
             backbones=self.backbones if backbones is None else cast("Any", tuple(dict.fromkeys(backbones))),
             methods=self.methods if methods is None else cast("Any", _in_order(methods)),
-            seeds=self.seeds if seeds is None else seeds,
-            steps=self.steps if steps is None else steps,
             alphas=self.alphas if alphas else (),
-            recorded_only=self.recorded_only if recorded_only is None else recorded_only,
-            held_out=self.held_out if held_out is None else held_out,
+            **{name: value for name, value in fields.items() if value is not None},
         )
 
 

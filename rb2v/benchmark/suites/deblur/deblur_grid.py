@@ -5,8 +5,16 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
-from rb2v.benchmark.suites.deblur.config import BASELINE, METHODS, REGULARIZED, SIGN_ORDER, DeblurSuiteConfig
-from rb2v.blur2vid.config import SIGNS_REGULARIZER, TrainBlur2VidConfig, recommend
+from rb2v.benchmark.suites.deblur.config import (
+    BASELINE,
+    METHODS,
+    REGULARIZED,
+    REGULARIZED_WINDOWED,
+    SIGN_ORDER,
+    WINDOWED,
+    DeblurSuiteConfig,
+)
+from rb2v.blur2vid.config import SIGN_REGULARIZERS, TrainBlur2VidConfig, recommend
 from rb2v.hypercut.config import TrainHyperCutConfig
 from rb2v.hypercut.config import recommend as recommend_order
 
@@ -59,12 +67,18 @@ def main_cells(config: DeblurSuiteConfig, backbone: str, method: str) -> list[Ne
     return [NetworkCell(backbone, method, seed, alpha) for seed in range(config.seeds)]
 
 
-def alpha_cells(config: DeblurSuiteConfig) -> dict[float, NetworkCell]:
-    """Return the runs of Table 6 by the regularizer's weight; without any, it is the method that has none."""
+def alpha_cells(config: DeblurSuiteConfig) -> dict[str, dict[float, NetworkCell]]:
+    """Return the runs of Table 6 by method and the regularizer's weight; without any, it is the method without."""
     backbone = config.backbones[0]
+    pairs = {REGULARIZED: BASELINE} if config.alphas else {}
+    if config.alphas and REGULARIZED_WINDOWED in config.methods:
+        pairs[REGULARIZED_WINDOWED] = WINDOWED
     return {
-        alpha: NetworkCell(backbone, REGULARIZED, 0, alpha) if alpha else NetworkCell(backbone, BASELINE, 0)
-        for alpha in config.alphas
+        method: {
+            alpha: NetworkCell(backbone, method, 0, alpha) if alpha else NetworkCell(backbone, plain, 0)
+            for alpha in config.alphas
+        }
+        for method, plain in pairs.items()
     }
 
 
@@ -84,7 +98,8 @@ def all_cells(config: DeblurSuiteConfig) -> list[NetworkCell]:
         for method in config.methods
         for cell in main_cells(config, backbone, method)
     ]
-    return list(dict.fromkeys([*cells, *alpha_cells(config).values(), *toy_cells(config).values()]))
+    weighted = [cell for by_alpha in alpha_cells(config).values() for cell in by_alpha.values()]
+    return list(dict.fromkeys([*cells, *weighted, *toy_cells(config).values()]))
 
 
 def training_config(cell: NetworkCell, config: DeblurSuiteConfig) -> TrainBlur2VidConfig:
@@ -109,7 +124,7 @@ def training_config(cell: NetworkCell, config: DeblurSuiteConfig) -> TrainBlur2V
 def order_cell(cell: NetworkCell, config: DeblurSuiteConfig) -> OrderNetworkCell | None:
     """Return the order network that a run asks for."""
     method = METHODS[cell.method]
-    if method.regularizer == SIGNS_REGULARIZER or method.regions == SIGN_ORDER:
+    if method.regularizer in SIGN_REGULARIZERS or method.regions == SIGN_ORDER:
         return OrderNetworkCell(cell.toy, "signs")
     return OrderNetworkCell(cell.toy) if training_config(cell, config).needs_order else None
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from rb2v.benchmark.report.page import Gallery, Plot, Section, Table, make_plot, make_table, new_figure
 from rb2v.benchmark.report.scores import Score
-from rb2v.benchmark.suites.deblur.config import BASELINE, METHODS
+from rb2v.benchmark.suites.deblur.config import BASELINE, METHODS, REGULARIZED
 from rb2v.benchmark.suites.deblur.deblur_figures import Estimator
 from rb2v.benchmark.suites.deblur.strips import STAGE, SUITE
 from rb2v.benchmark.suites.figures import Figure, Interval, Scorer, plot_seeds
@@ -168,26 +168,32 @@ def report_frames(estimators: Sequence[Estimator]) -> Section:
     return Section("By frame: Table 2", "What an order adds is largest at the ends.", tuple(blocks), tuple(scores))
 
 
-def report_alphas(by_alpha: Mapping[float, Estimator]) -> Section:
-    """Return the section of the paper's Table 6."""
+def report_alphas(by_method: Mapping[str, Mapping[float, Estimator]]) -> Section:
+    """Return the section of the paper's Table 6, of eq. (3) first."""
     shown = ("ppsnr_seq", BORDER, "direction_agreement", "amplitude")
-    header = ("alpha", *(_title(name) for name in shown))
+    header = ("Method", "alpha", *(_title(name) for name in shown))
     lines = [
-        [f"{alpha:g}", *(_cell(one.figures.get(name), COLUMNS[name][2]) for name in shown)]
+        [METHODS[method].label, f"{alpha:g}", *(_cell(one.figures.get(name), COLUMNS[name][2]) for name in shown)]
+        for method, by_alpha in by_method.items()
         for alpha, one in by_alpha.items()
     ]
-    backbone = next(iter(by_alpha.values())).backbone
+    backbone = next(one.backbone for by_alpha in by_method.values() for one in by_alpha.values())
     caption = (
-        f"{backbone}, {METHODS[BASELINE].label} with the regularizer at weight alpha, in units of the distance between "
-        "a sequence and its reversal; one seed. The paper's own weight is 0.2, of scores and images of another size."
+        f"{backbone}, the regularizer at weight alpha, in units of the distance between a sequence and its reversal; "
+        "one seed. The paper's own weight is 0.2, of scores and images of another size."
     )
     scores = [
-        _scorer.score(f"alpha_{alpha:g}.{name}", one.figures[name].mean, COLUMNS[name][1])
+        _scorer.score(
+            f"{'' if method == REGULARIZED else f'{method}.'}alpha_{alpha:g}.{name}",
+            one.figures[name].mean,
+            COLUMNS[name][1],
+        )
+        for method, by_alpha in by_method.items()
         for alpha, one in by_alpha.items()
         for name in shown
         if name in one.figures
     ]
-    block = make_table(caption, header, lines, n_text_columns=0)
+    block = make_table(caption, header, lines, n_text_columns=1, grouped=True)
     return Section("Weight of the regularizer: Table 6", "", (block,), tuple(scores))
 
 

@@ -9,7 +9,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from rb2v.benchmark.report.page import Gallery, Section
 from rb2v.benchmark.suites.deblur import deblur_sections, strips
@@ -36,6 +38,7 @@ from rb2v.blur2vid import train
 from rb2v.blur2vid.checkpoint import CHECKPOINT_NAME, load_backbone
 from rb2v.blur2vid.evaluate import (
     ORDER_COLUMN,
+    REGION_FIGURES,
     SAMPLES_NAME,
     TRIVIAL,
     check_measurable,
@@ -43,7 +46,7 @@ from rb2v.blur2vid.evaluate import (
     read_sample,
     read_samples,
 )
-from rb2v.blur2vid.regions import REGIONS_NAME, measure_all, read_regions
+from rb2v.blur2vid.regions import REGIONS_NAME, measure_all, measure_regions, read_regions
 from rb2v.blur2vid.train import TrainBlur2VidConfig, make_dataset
 from rb2v.device import Device, one_torch_thread
 from rb2v.errors import InputError
@@ -168,12 +171,22 @@ class DeblurSuite(ShardsSuite[DeblurCell]):
                 guidance=self._ensure_regions(cell, out_dir),
                 lpips=self.lpips and not cell.toy,
                 device=self.device,
+                also=None if self._displacements is None or cell.toy else self._measure_regions,
                 progress=progress,
             )
-            if self._displacements is not None and not cell.toy and not (place / REGIONS_NAME).exists():
-                network = load_backbone(place / CHECKPOINT_NAME).network
-                table = measure_all(network, self.reader, self._displacements, self.config.image_size)
-                write_table(place / REGIONS_NAME, table)
+            if self._displacements is not None and not cell.toy:
+                self._add_regions(place, self._displacements)
+
+    def _add_regions(self, place: Path, displacements: DisplacementReader) -> None:
+        """Measure the regions of a run that was scored before there was a truth, unless it is done."""
+        if _has_regions(read_samples(place / SAMPLES_NAME)) or (place / REGIONS_NAME).exists():
+            return
+        network = load_backbone(place / CHECKPOINT_NAME).network
+        write_table(place / REGIONS_NAME, measure_all(network, self.reader, displacements, self.config.image_size))
+
+    def _measure_regions(self, index: int, frames: NDArray[np.uint8], sharp: NDArray[np.uint8]) -> Mapping[str, float]:
+        assert self._displacements is not None
+        return measure_regions(frames, sharp, self._displacements.read(index))
 
     def _ensure_regions(self, cell: NetworkCell, out_dir: Path) -> Path | None:
         """Write the table of motion by which a method turns regions, unless it is there."""
@@ -201,11 +214,14 @@ class DeblurSuite(ShardsSuite[DeblurCell]):
         """Return methods, the paper's Tables 2 and 6, its Figures 2 and 6, and images without a truth."""
         made = [*self._report_methods(out_dir)]
         if self.config.alphas:
-            by_alpha = {
-                alpha: over_seeds(cell.name, cell.backbone, f"{alpha:g}", self._read(out_dir, [cell]), "network")
-                for alpha, cell in alpha_cells(self.config).items()
+            by_method = {
+                method: {
+                    alpha: over_seeds(cell.name, cell.backbone, f"{alpha:g}", self._read(out_dir, [cell]), "network")
+                    for alpha, cell in cells.items()
+                }
+                for method, cells in alpha_cells(self.config).items()
             }
-            made.append(deblur_sections.report_alphas(by_alpha))
+            made.append(deblur_sections.report_alphas(by_method))
         if self.config.toy_steps:
             made.append(self._report_toy(out_dir))
         if self.config.shown_sequences:
@@ -225,7 +241,7 @@ class DeblurSuite(ShardsSuite[DeblurCell]):
                 table = keep_recorded(table, path)
             if (labels := self._labels(out_dir, toy=cell.toy)) is not None:
                 table = self._add_orders(table, labels, out_dir, toy=cell.toy)
-            if self._displacements is not None and not cell.toy:
+            if self._displacements is not None and not cell.toy and not _has_regions(table):
                 regions = read_regions(self.place(out_dir, cell) / REGIONS_NAME)
                 table = table.merge(regions, how="left", on=["estimator", "take", "blurry_index"])
             tables.append(table if cell.toy else self._keep_held_out(table))
@@ -367,3 +383,7 @@ class DeblurSuite(ShardsSuite[DeblurCell]):
             shown = ("" if one is None else f"{one:.2f}" for one in found)
             rows.append([name.replace(".", " ").replace("_", " "), *shown])
         return ["in dB", *columns], rows
+
+
+def _has_regions(samples: pd.DataFrame) -> bool:
+    return set(REGION_FIGURES) <= set(samples)
