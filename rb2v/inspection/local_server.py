@@ -13,6 +13,7 @@ import re
 import socket
 import socketserver
 import sys
+import threading
 from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -34,6 +35,7 @@ _KINDS = {
 }
 _BASE_STYLE = "/base.css"
 _IDLE_SECONDS = 60  # after which a silent connection gives its thread back
+_LAST_ANSWER_SECONDS = 2.0  # a frame is read in a tenth of that; an idle connection is left behind
 _HEADERS = {
     # Frames arrive by fetch, because that brings the message of one that cannot be read, and are shown as blobs.
     "Content-Security-Policy": (
@@ -81,6 +83,7 @@ class LocalServer(ThreadingHTTPServer):
 
     def __init__(self, handler: type[LocalHandler], host: str = "127.0.0.1", port: int = 8000) -> None:
         self.host = host
+        self._answering: set[threading.Thread] = set()
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
             if not host:
@@ -92,6 +95,25 @@ class LocalServer(ThreadingHTTPServer):
                 f"{host}:{port}: cannot be listened on ({problem}); expected an address of this machine (--host) and a "
                 "free port (--port, 0 for any)"
             ) from error
+
+    def process_request_thread(
+        self, request: socket.socket | tuple[bytes, socket.socket], client_address: object
+    ) -> None:
+        """Answer a request in this thread."""
+        self._answering.add(threading.current_thread())
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._answering.discard(threading.current_thread())
+
+    def server_close(self) -> None:
+        """Close the socket, and give answers that are under way a moment.
+
+        A thread that still holds a library's lock would keep the interpreter from ending.
+        """
+        super().server_close()
+        for thread in tuple(self._answering):
+            thread.join(_LAST_ANSWER_SECONDS)
 
     def server_bind(self) -> None:
         """Bind to the address, without asking for the machine's name, which can take long."""
