@@ -14,7 +14,7 @@ from rb2v.core.homography import warp_image
 from rb2v.io.store import whole_file
 from rb2v.io.video import write_image
 from rb2v.stages.calibrate.captures import Capture, Image, size_of
-from rb2v.stages.calibrate.gain import draw_gain_field
+from rb2v.stages.calibrate.light import draw_gain_field
 
 _FLICKER_MS = 400  # long enough to look at, short enough to see a jump
 _MAX_FLICKER_WIDTH_PX = 640  # of both panels; GIF compresses little

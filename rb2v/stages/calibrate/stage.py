@@ -16,8 +16,8 @@ from rb2v.stages.calibrate.captures import read_captures, size_of
 from rb2v.stages.calibrate.chroma import find_chroma
 from rb2v.stages.calibrate.colors import add_colors
 from rb2v.stages.calibrate.config import CalibrateConfig
-from rb2v.stages.calibrate.gain import find_gain_field, find_tone
 from rb2v.stages.calibrate.lenses import Lenses, find_lenses, without_distortion
+from rb2v.stages.calibrate.light import compare_light
 from rb2v.stages.calibrate.overlap import find_crop
 from rb2v.stages.calibrate.overlay import write_pictures
 from rb2v.stages.calibrate.precision import (
@@ -117,9 +117,7 @@ def run(
     calibration = add_colors(out_path, raw, registration.captures, calibration, config.response)
     # What is undone by default, whatever the captures look like.
     response = raw.rig.response if config.response is None else calibration.response or raw.rig.response
-    tone = find_tone(registration.captures, calibration, response)
-    calibration = dataclasses.replace(calibration, tone_sharp=tone)
-    field = find_gain_field(registration.captures, calibration, response)
-    calibration = dataclasses.replace(calibration, gain_field=field)
+    tone, field = compare_light(registration.captures, calibration, response)
+    calibration = dataclasses.replace(calibration, tone_sharp=tone, gain_field=field)
     write_pictures(out_path, registration.captures[0], calibration)
     return write_calibration(out_path, calibration)

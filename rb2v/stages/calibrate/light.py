@@ -25,8 +25,10 @@ _FULL_SCALE = 0.25  # gain less one that is drawn in full color
 _WHITE, _BLACK = 255.0, (0, 0, 0)  # of 8 bits
 
 
-def find_tone(captures: Sequence[Capture], calibration: Calibration, response: CameraResponse) -> SharpTone | None:
-    """Return the sharp camera's tone as static scenes tell it; None where it is the blurry camera's, or not told.
+def compare_light(
+    captures: Sequence[Capture], calibration: Calibration, response: CameraResponse
+) -> tuple[SharpTone | None, GainField | None]:
+    """Return what static scenes tell of the cameras' light; None each where they tell nothing, or are fewer than two.
 
     Parameters
     ----------
@@ -36,35 +38,25 @@ def find_tone(captures: Sequence[Capture], calibration: Calibration, response: C
         How the views are registered.
     response : {"linear", "srgb"} or float
         The response that is undone.
+
+    Returns
+    -------
+    tone : SharpTone or None
+        The sharp camera's tone curve, where it is not the blurry camera's.
+    field : GainField or None
+        How light differs from place to place, once the tone is undone.
     """
     views = [_register_view(capture, calibration) for capture in captures]
     views = [view for view in views if np.count_nonzero(view.kept) >= _MIN_CELLS]
-    fit = fit_exponent(lambda exponent: np.array([color_error(_view_pair(view, response, exponent)) for view in views]))
-    return None if fit is None else SharpTone(fit.exponent, fit.error_before, fit.error_after)
-
-
-def find_gain_field(
-    captures: Sequence[Capture], calibration: Calibration, response: CameraResponse
-) -> GainField | None:
-    """Return the gain field that static scenes tell; None where they tell none, or there are fewer than two.
-
-    Parameters
-    ----------
-    captures : sequence of Capture
-        The scenes, without their lenses' distortion.
-    calibration : Calibration
-        How the views are registered.
-    response : {"linear", "srgb"} or float
-        The response that is undone.
-    """
-    exponent = 1.0 if calibration.tone_sharp is None else calibration.tone_sharp.exponent
-    views = [_register_view(capture, calibration) for capture in captures]
-    fit = fit_gain_field(
-        [_view_pair(view, response, exponent) for view in views if np.count_nonzero(view.kept) >= _MIN_CELLS]
+    tone = fit_exponent(
+        lambda exponent: np.array([color_error(_view_pair(view, response, exponent)) for view in views])
     )
-    if fit is None:
-        return None
-    return GainField(fit.coefficients, response, fit.error_before, fit.error_after)
+    exponent = 1.0 if tone is None else tone.exponent
+    field = fit_gain_field([_view_pair(view, response, exponent) for view in views])
+    return (
+        None if tone is None else SharpTone(tone.exponent, tone.error_before, tone.error_after),
+        None if field is None else GainField(field.coefficients, response, field.error_before, field.error_after),
+    )
 
 
 @dataclass(frozen=True, eq=False)
