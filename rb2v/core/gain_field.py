@@ -74,8 +74,13 @@ def gains_at(coefficients: NDArray[np.float64], places: NDArray[np.float64]) -> 
 
 def gain_image(coefficients: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.float32]:
     """Return the factors of every pixel of the crop at a size (width, height), (height, width, 3) float32."""
+    return gains_at(coefficients, middles(size)).astype(np.float32)
+
+
+def middles(size: tuple[int, int]) -> NDArray[np.float64]:
+    """Return the places of the middles of (width, height) even parts of the crop, (height, width, 2)."""
     across, down = ((2 * np.arange(n) + 1) / n - 1 for n in size)
-    return gains_at(coefficients, np.stack(np.meshgrid(across, down), axis=-1)).astype(np.float32)
+    return np.stack(np.meshgrid(across, down), axis=-1)
 
 
 def fit_gain_field(pairs: Sequence[ViewPair]) -> FieldFit | None:
@@ -95,11 +100,10 @@ def fit_gain_field(pairs: Sequence[ViewPair]) -> FieldFit | None:
     """
     if len(pairs) < 2:
         return None
-    without = np.zeros((3, N_TERMS))
     before, after = [], []
     for index, left_out in enumerate(pairs):
         others = _fit([*pairs[:index], *pairs[index + 1 :]])
-        before.append(_error(left_out, without))
+        before.append(color_error(left_out))
         after.append(_error(left_out, others))
     ratios = np.array(after) / np.array(before)
     coefficients = _fit(pairs)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from rb2v.artifacts import Calibration, CameraResponse, GainField, SharpTone
 from rb2v.core.color import to_linear
-from rb2v.core.gain_field import ViewPair, color_error, fit_gain_field, gain_image
+from rb2v.core.gain_field import ViewPair, color_error, fit_gain_field, gain_image, middles
 from rb2v.core.homography import crop_homography, warp_image
 from rb2v.core.tone import fit_exponent, undo_tone
 from rb2v.stages.calibrate.captures import Capture, Image
@@ -46,13 +46,11 @@ def compare_light(
     field : GainField or None
         How light differs from place to place, once the tone is undone.
     """
-    views = [_register_view(capture, calibration) for capture in captures]
-    views = [view for view in views if np.count_nonzero(view.kept) >= _MIN_CELLS]
-    tone = fit_exponent(
-        lambda exponent: np.array([color_error(_view_pair(view, response, exponent)) for view in views])
-    )
+    views = [_register_view(capture, calibration, response) for capture in captures]
+    views = [view for view in views if len(view.places) >= _MIN_CELLS]
+    tone = fit_exponent(lambda exponent: np.array([color_error(view.pair(response, exponent)) for view in views]))
     exponent = 1.0 if tone is None else tone.exponent
-    field = fit_gain_field([_view_pair(view, response, exponent) for view in views])
+    field = fit_gain_field([view.pair(response, exponent) for view in views])
     return (
         None if tone is None else SharpTone(tone.exponent, tone.error_before, tone.error_after),
         None if field is None else GainField(field.coefficients, response, field.error_before, field.error_after),
@@ -61,15 +59,22 @@ def compare_light(
 
 @dataclass(frozen=True, eq=False)
 class _View:
-    """The crop of a capture, coded, registered."""
+    """The crop of a capture, registered, by the cells of which both see all, neither clipped nor moving."""
 
-    blurry: Image
     sharp: Image
     kept: NDArray[np.bool_]
-    """(rows, columns) cells of which all is seen by both, neither clipped nor moving."""
+    """(rows, columns) those cells among all."""
+    places: NDArray[np.float64]
+    """(n, 2) as of `ViewPair`."""
+    blurry: NDArray[np.float64]
+    """(n, 3) linear light."""
+
+    def pair(self, response: CameraResponse, exponent: float) -> ViewPair:
+        """Return both views, an exponent of the sharp camera's tone undone."""
+        return ViewPair(self.places, _average(undo_tone(self.sharp, response, exponent))[self.kept], self.blurry)
 
 
-def _register_view(capture: Capture, calibration: Calibration) -> _View:
+def _register_view(capture: Capture, calibration: Calibration, response: CameraResponse) -> _View:
     crop = calibration.crop
     size = (crop.width, crop.height)
     to_crop = crop_homography(dataclasses.astuple(crop), size)
@@ -79,20 +84,14 @@ def _register_view(capture: Capture, calibration: Calibration) -> _View:
     for mask, homography in zip(capture.still, (to_crop, to_crop @ calibration.homography), strict=True):
         if mask is not None:
             seen &= warp_image(mask.astype(np.uint8), homography, size) > 0
-    return _View(blurry, sharp, _average(seen.astype(np.float32)) > 1 - 1e-6)  # of a mean in float32
+    kept = _average(seen.astype(np.float32)) > 1 - 1e-6  # of a mean in float32
+    return _View(sharp, kept, middles(kept.shape[::-1])[kept], _average(to_linear(blurry, response))[kept])
 
 
 def _average(image: NDArray[np.float32]) -> NDArray[np.float64]:
     """Return means over cells of about `_CELL_PX` pixels."""
     cells = (max(image.shape[1] // _CELL_PX, 1), max(image.shape[0] // _CELL_PX, 1))
     return np.asarray(cv2.resize(image, cells, interpolation=cv2.INTER_AREA), dtype=np.float64)
-
-
-def _view_pair(view: _View, response: CameraResponse, exponent: float) -> ViewPair:
-    down, across = ((2 * np.arange(n) + 1) / n - 1 for n in view.kept.shape)
-    places = np.stack(np.meshgrid(across, down), axis=-1)
-    lights = undo_tone(view.sharp, response, exponent), to_linear(view.blurry, response)
-    return ViewPair(places[view.kept], *(_average(light)[view.kept] for light in lights))
 
 
 def _is_seen(image: Image) -> NDArray[np.bool_]:
