@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -92,6 +93,7 @@ def echo_error(*objects: Any, soft_wrap: bool = False) -> None:  # noqa: ANN401 
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+_LINE_SECONDS = 30.0  # between lines of progress in a log: short commands write none
 FILES = "Input and output"
 METHOD = "Method"
 EXECUTION = "Execution"
@@ -200,7 +202,7 @@ def parse_response(text: str, option: str, words: Sequence[str] = ("linear", "sr
 
 @contextmanager
 def show_progress(label: str) -> Iterator[Callable[..., None]]:
-    """Show a progress bar on a terminal, and nothing elsewhere.
+    """Show a progress bar on a terminal, and elsewhere a line on standard error every half minute.
 
     Parameters
     ----------
@@ -216,9 +218,16 @@ def show_progress(label: str) -> Iterator[Callable[..., None]]:
 
     with make_progress() as progress:
         task = progress.add_task(label, total=None)
+        said_seconds = time.monotonic()
 
         def show(done: int | None = None, total: int | None = None, label: str | None = None) -> None:
+            nonlocal said_seconds
             progress.update(task, completed=done, total=total, description=label)
+            if progress.disable and time.monotonic() >= said_seconds + _LINE_SECONDS:
+                said_seconds = time.monotonic()
+                now = progress.tasks[task]
+                count = "" if now.total is None else f": {now.completed:.0f} of {now.total:.0f}"
+                echo_error(f"{now.description}{count}", soft_wrap=True)
 
         yield show
 

@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from rb2v.artifacts import REASONS, ClockJump, Crop, SourceOffset, Timing
+from rb2v.artifacts import REASONS, ClockJump, Crop, ExposureEstimate, RollingShutter, SourceOffset, Timing
 from rb2v.benchmark import BenchmarkConfig, SessionPaths, run
 from rb2v.benchmark.session.aligned_take import read_take, true_skew_seconds
 from rb2v.benchmark.session.decisions import choose_rejected, report_checks, show_take
@@ -121,6 +121,36 @@ def test_sources_that_disagree_are_marked(take):
     assert [cell.text for cell in verdicts] == ["used", "disagrees with the sound by 700 ms", "not clear", "agrees"]
     assert [cell.noticed for cell in verdicts] == [False, True, False, False]
     assert {score.metric for score in scores if score.checked} == {"offset_error.sound"}
+
+
+def shutter(skew_seconds, *, compensated=False):
+    return RollingShutter(skew_seconds, 1e-4, (0.0, 47.0, 95.0), (0.0, 0.0, 0.0), compensated=compensated)
+
+
+@pytest.mark.parametrize(
+    ("table", "changes", "is_noticed"),
+    [
+        (1, {"clock": {"drift": 200e-6}}, False),
+        (1, {"clock": {"drift": -201e-6}}, True),
+        # Two steps of the blur track of 600 frames per second are 3.3 ms.
+        (2, {"exposure": ExposureEstimate(0.0285, 1e-4, 19 / 600, None)}, False),
+        (2, {"exposure": ExposureEstimate(0.0280, 1e-4, 19 / 600, None)}, True),
+        (2, {"exposure": ExposureEstimate(0.0280, 2e-3, 19 / 600, None)}, False),
+        (2, {"exposure": ExposureEstimate(0.0317, 1e-4, 19 / 600, 0.02)}, True),
+        (2, {"exposure": None}, False),
+        (3, {"rolling_shutter": None}, False),
+        (3, {"rolling_shutter": shutter(2e-4)}, False),
+        (3, {"rolling_shutter": shutter(4e-3, compensated=True)}, False),
+        (3, {"rolling_shutter": shutter(4e-3)}, True),
+    ],
+)
+def test_what_is_out_of_the_usual_is_marked(take, table, changes, is_noticed):
+    timing = dataclasses.replace(take.timing, clock=dataclasses.replace(take.timing.clock, jumps=()))
+    if "clock" in changes:
+        changes = {"clock": dataclasses.replace(timing.clock, **changes["clock"])}
+    changed = dataclasses.replace(take, timing=dataclasses.replace(timing, **changes))
+    (row,) = report_timing([changed])[0][table].rows
+    assert any(cell.noticed for cell in row) is is_noticed
 
 
 def test_a_sound_that_is_not_clear_has_no_target(take):

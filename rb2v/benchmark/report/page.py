@@ -28,6 +28,7 @@ _JPEG_QUALITY = 88  # few artifacts that could pass for a result, at a fraction 
 _WIDTH_INCHES = 12.0  # of a figure, at which letters of 10 points are right in the page
 FULL_ERROR = 64.0
 """Mean absolute error, in gray levels, that a map of errors shows in full."""
+_LEGEND_ROW_INCHES = 0.17  # a row of small letters with what parts it from the next
 _DOTS_PER_INCH = 150  # 1800 px across: sharp on a fine screen, too
 
 
@@ -163,6 +164,15 @@ def new_figure(
         axis.spines[["top", "right"]].set_visible(False)
         axis.grid(alpha=0.25, linewidth=0.6)
     return figure, axes
+
+
+def add_legend(axis: Axes) -> None:
+    """Add a legend in the upper right corner, with room for it above what is drawn."""
+    legend = axis.legend(loc="upper right", frameon=False, fontsize="small")
+    low, high = axis.get_ylim()
+    row_share = _LEGEND_ROW_INCHES / (axis.get_position().height * float(axis.get_figure(root=True).get_figheight()))
+    share = min(row_share * (len(legend.get_texts()) + 0.5), 0.5)
+    axis.set_ylim(low, low + (high - low) / (1 - share))
 
 
 def make_plot(caption: str, figure: Figure) -> Plot:

@@ -20,6 +20,7 @@ from rb2v.errors import InputError
 from rb2v.io.video import read_image
 from rb2v.simulator.rig import SimulatedRig
 from rb2v.stages.calibrate import draw_gain_field, draw_overlay, draw_residuals
+from rb2v.stages.calibrate.precision import LARGE_RESIDUAL_PX
 
 _SUITE, _STAGE = "calibration", "calibrate"
 
@@ -69,7 +70,13 @@ def report(
                 ("evened out", "uneven_light", calibration.gain_field.error_after),
             )
         ]
-    tables = [("What the captures themselves say.", own)]
+    said = "What the captures themselves say."
+    if calibration.residuals:
+        said += (
+            " The residual displacement is what is left between the views; calibrate warns where its median is above "
+            f"{LARGE_RESIDUAL_PX:g} px."
+        )
+    tables = [(said, own)]
     if truth is not None:
         errors = homography_errors(calibration, truth, grid_points)
         against: list[list[str | Score]] = [
@@ -179,4 +186,4 @@ def _show_overlay(calibration: Calibration, raw: Raw) -> Gallery:
     if calibration.residuals:
         caption += " Arrows: the displacement that is left, enlarged; red from half a pixel on. Parallax shows there."
         pictures.append(make_picture("residual displacement", draw_residuals(images[0], calibration)))
-    return Gallery(caption, tuple(pictures), columns=2)
+    return Gallery(caption, tuple(pictures), columns=len(pictures))

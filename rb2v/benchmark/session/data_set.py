@@ -14,6 +14,7 @@ from rb2v.benchmark.report.page import (
     Plot,
     Section,
     Table,
+    add_legend,
     make_picture,
     make_plot,
     make_table,
@@ -81,7 +82,7 @@ def _plot_psnr(table: pd.DataFrame, categories: Sequence[Category]) -> Plot:
     values = [table.loc[table["category"] == category, "psnr"].dropna().to_numpy() for category in categories]
     axis.hist(values, bins.tolist(), stacked=True, label=categories, color=[CATEGORY_COLORS[c] for c in categories])
     axis.set(xlabel="PSNR of the synthetic blur [dB]", ylabel="samples")
-    axis.legend(loc="upper right", frameon=False)
+    add_legend(axis)
     return make_plot("How well the sharp frames' mean explains the blurry frame, over all samples.", figure)
 
 

@@ -19,6 +19,7 @@ from rb2v.benchmark.report.page import (
     Plot,
     Section,
     Table,
+    add_legend,
     make_picture,
     make_plot,
     make_table,
@@ -201,14 +202,14 @@ def _plot_training(curves: pd.DataFrame) -> Plot:
     for name, color in zip(names, [*list(CATEGORY_COLORS.values())[1:], MUTED], strict=False):
         losses.plot(curves["step"], curves[name], color=color, linestyle="--", label=name)
     losses.set(xlabel="step", ylabel="loss")
-    losses.legend(frameon=False)
+    add_legend(losses)
     gradient.plot(curves["step"], curves["gradient_norm"], color=ACCENT)
     gradient.set(xlabel="step", ylabel="gradient norm")
     all_pairs = [name for name in map(str, curves) if re.fullmatch(r"con@\d+", name)][-1]
     for name, color in {"hit": CATEGORY_COLORS["face"], "con@2": MUTED, all_pairs: ACCENT}.items():
         shares.plot(curves["step"], 100 * curves[name], color=color, label=name)
     shares.set(xlabel="step", ylabel="of the batch [%]", ylim=(-3, 103))
-    shares.legend(frameon=False)
+    add_legend(shares)
     caption = (
         "Training: the loss, and its terms before they are weighted; the norm of its gradient before it is bounded; "
         "how many pairs of a batch hit, and how many of its sequences have two pairs, or all, on one side."

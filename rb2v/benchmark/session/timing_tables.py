@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rb2v.artifacts import ClockModel, SourceOffset
+from rb2v.artifacts import ClockModel, ExposureEstimate, Rig, RollingShutter, SourceOffset
 from rb2v.benchmark.report.page import Cell, Table, make_table
 from rb2v.benchmark.report.scores import TARGETS, Score
 from rb2v.benchmark.session.aligned_take import AlignedTake
 from rb2v.stages.align.offset import ACCURACY_SECONDS, MIN_CONFIDENCE
+from rb2v.stages.align.timing import MAX_CRYSTAL_DRIFT, MIN_SIGNIFICANCE, find_contradictions
 
 MIN_DRIFT_SECONDS = 20.0
 """The drift of a shorter take has no target."""
@@ -77,6 +78,7 @@ def _clocks(takes: Sequence[AlignedTake], *, has_truth: bool) -> tuple[Table, li
         line: Line = [
             take.name,
             _format_jumps(take, clock),
+            _judge_drift(clock),
             take.score("clock_frames", None if clock is None else clock.n_inliers, "frames"),
             take.score("clock_offset", None if clock is None else clock.offset_seconds, "s"),
             take.score("drift", None if clock is None else 1e6 * clock.drift, "ppm"),
@@ -95,13 +97,17 @@ def _clocks(takes: Sequence[AlignedTake], *, has_truth: bool) -> tuple[Table, li
     header = [
         "Take",
         "Jumps",
+        "Verdict",
         "frames on the line",
         "offset [s]",
         "drift [ppm]",
         "drift, standard error [ppm]",
         "residual [ms]",
     ]
-    caption = "The clock line that all frames of a take share, and where one recording lacks a piece."
+    caption = (
+        "The clock line that all frames of a take share, and where one recording lacks a piece. Two crystals part by "
+        f"tens of ppm, and by less than {1e6 * MAX_CRYSTAL_DRIFT:.0f}."
+    )
     if has_truth:
         limit = TARGETS["drift_error"].limit
         header += ["offset, error [ms]", "drift, error [ppm]"]
@@ -111,7 +117,15 @@ def _clocks(takes: Sequence[AlignedTake], *, has_truth: bool) -> tuple[Table, li
             f"{limit:g} ppm are {1e-3 * limit * MIN_DRIFT_SECONDS:.1f} ms; over shorter ones they are less than the "
             "positions of single frames can tell."
         )
-    return make_table(caption, header, lines, n_text_columns=2), lines
+    return make_table(caption, header, lines, n_text_columns=3), lines
+
+
+def _judge_drift(clock: ClockModel | None) -> Cell:
+    if clock is None:
+        return Cell("-")
+    if abs(clock.drift) > MAX_CRYSTAL_DRIFT:
+        return Cell("more than crystals do: frames may be missing, or a rate is wrong", noticed=True)
+    return Cell("usual")
 
 
 def _length_seconds(take: AlignedTake) -> float:
@@ -141,6 +155,7 @@ def _exposures(takes: Sequence[AlignedTake], *, has_truth: bool) -> tuple[Table,
             shutter = 1e3 * found.shutter_seconds
         line: Line = [
             take.name,
+            _judge_exposure(found, take.rig),
             take.score("exposure", None if found is None else 1e3 * found.seconds, "ms"),
             take.score("exposure_standard_error", None if found is None else 1e3 * found.error_seconds, "ms"),
             take.score("exposure_assumed", None if found is None else 1e3 * found.assumed_seconds, "ms"),
@@ -153,14 +168,22 @@ def _exposures(takes: Sequence[AlignedTake], *, has_truth: bool) -> tuple[Table,
                 take.score("exposure_error", None if found is None else 1e3 * abs(found.seconds - true), "ms"),
             ]
         lines.append(line)
-    header = ["Take", "from the blur [ms]", "standard error [ms]", "the rig's [ms]", "the telemetry's [ms]"]
+    header = ["Take", "Verdict", "from the blur [ms]", "standard error [ms]", "the rig's [ms]", "the telemetry's [ms]"]
     if has_truth:
         header += ["true [ms]", "error [ms]"]
     caption = (
         "The blurry camera's exposure: the one that explains the blur best, and the stated ones. The synthetic blur "
         "spans the rig's."
     )
-    return make_table(caption, header, lines), lines
+    return make_table(caption, header, lines, n_text_columns=2), lines
+
+
+def _judge_exposure(found: ExposureEstimate | None, rig: Rig) -> Cell:
+    if found is None:
+        return Cell("not known: too little moves")
+    if contradicted := find_contradictions(found, rig):
+        return Cell(f"not the {' nor the '.join(contradicted)}: set the shutter, or name another rig", noticed=True)
+    return Cell("as stated")
 
 
 def _rolling_shutters(takes: Sequence[AlignedTake], *, has_truth: bool) -> tuple[Table, list[Line]]:
@@ -169,7 +192,7 @@ def _rolling_shutters(takes: Sequence[AlignedTake], *, has_truth: bool) -> tuple
         found = take.timing.rolling_shutter
         line: Line = [
             take.name,
-            "not known" if found is None else "yes" if found.compensated else "no",
+            _judge_skew(found),
             take.score("skew", None if found is None else 1e3 * found.skew_seconds, "ms"),
             take.score("skew_standard_error", None if found is None else 1e3 * found.error_seconds, "ms"),
         ]
@@ -180,7 +203,7 @@ def _rolling_shutters(takes: Sequence[AlignedTake], *, has_truth: bool) -> tuple
                 take.score("skew_error", None if found is None else 1e3 * abs(found.skew_seconds - true), "ms"),
             ]
         lines.append(line)
-    header = ["Take", "Compensated", "skew [ms]", "standard error [ms]"]
+    header = ["Take", "Verdict", "skew [ms]", "standard error [ms]"]
     if has_truth:
         header += ["true [ms]", "error [ms]"]
     caption = (
@@ -188,3 +211,13 @@ def _rolling_shutters(takes: Sequence[AlignedTake], *, has_truth: bool) -> tuple
         "same of the sharp camera."
     )
     return make_table(caption, header, lines, n_text_columns=2), lines
+
+
+def _judge_skew(found: RollingShutter | None) -> Cell:
+    if found is None:
+        return Cell("not known: too little moves")
+    if found.compensated:
+        return Cell("compensated")
+    if abs(found.skew_seconds) > MIN_SIGNIFICANCE * found.error_seconds:
+        return Cell("left as it is", noticed=True)
+    return Cell("none told: nothing to compensate")

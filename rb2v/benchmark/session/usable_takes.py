@@ -25,10 +25,12 @@ def report(inputs: Inputs, aligned: Aligned) -> Section:
     missing = _find_missing(inputs, aligned)
     n_good = sum(_accepted_percent(take) >= _GOOD_PERCENT for take in takes)
     n_bad = sum(_accepted_percent(take) < _USABLE_PERCENT for take in takes) + len(missing)
+    n_takes = len(takes) + len(missing)
     n_frames = sum(len(take.frames) for take in takes)
     n_accepted = sum(len(take.accepted) for take in takes)
     lead = (
-        f"{n_good} of {len(takes) + len(missing)} takes are good, and {n_bad or 'none'} should be filmed again. "
+        f"{n_good} of {n_takes} {'take is' if n_takes == 1 else 'takes are'} good, and {n_bad or 'none'} should be "
+        "filmed again. "
         f"{n_accepted} of {n_frames} blurry frames were accepted; the data set holds {len(inputs.shards)} samples."
     )
     caption = (

@@ -30,9 +30,11 @@ _SHORTEST_STEPS = 3.0  # of the blur track, 5 ms: shorter exposures hardly blur
 _MAX_SHIFT_FRAMES = 2.0  # fine frames either way: 10 ms, about the longest read-out over half an image
 _SHIFT_STEP_FRAMES = 0.25  # of fine frames; a parabola finds the place between
 _MAX_DRIFT_ERROR = 1.0  # s per s, in place of the infinity of a clock through one instant
-_MAX_CRYSTAL_DRIFT = 4 * CRYSTAL_DRIFT  # standard deviations: one pair of cameras in 16,000
-_MIN_SIGNIFICANCE = 3.0  # standard errors
 _MAX_SHUTTER_SECONDS = 1.0  # telemetry that states longer ones is broken
+MAX_CRYSTAL_DRIFT = 4 * CRYSTAL_DRIFT
+"""Drift, in s per s, that two crystals do not reach: 4 standard deviations, one pair of cameras in 16,000."""
+MIN_SIGNIFICANCE = 3.0
+"""Standard errors from which on something is told."""
 
 
 @staged("timing")
@@ -48,11 +50,11 @@ def fit_take_clock(context: TakeContext, tracks: Tracks, search: Search) -> Cloc
     except ValueError as error:
         context.logger.warning("%s", error)
         return None
-    if abs(fit.drift) > _MAX_CRYSTAL_DRIFT:
+    if abs(fit.drift) > MAX_CRYSTAL_DRIFT:
         context.logger.warning(
             "the cameras' clocks part by %.0f +- %.0f ppm, and crystals by less than %.0f: a frame rate may be "
             "another than the file states, frames may be missing or repeated, or the views may not lie on each other",
-            *(1e6 * fit.drift, 1e6 * fit.drift_error, 1e6 * _MAX_CRYSTAL_DRIFT),
+            *(1e6 * fit.drift, 1e6 * fit.drift_error, 1e6 * MAX_CRYSTAL_DRIFT),
         )
     for jump in fit.jumps:
         context.logger.warning(
@@ -180,15 +182,24 @@ def estimate_exposure(context: TakeContext, nearby: Iterable[Neighborhood]) -> E
         assumed_seconds=rig.blur_samples * step_seconds,
         shutter_seconds=shutter_seconds,
     )
-    for name, stated in (("rig's", estimate.assumed_seconds), ("telemetry's", shutter_seconds)):
-        if stated is None:
-            continue
-        if abs(estimate.seconds - stated) > max(_MIN_SIGNIFICANCE * estimate.error_seconds, 2 * step_seconds):
-            context.logger.warning(
-                "the blur looks like an exposure of %.1f ms, the %s is %.1f ms",
-                *(1e3 * estimate.seconds, name, 1e3 * stated),
-            )
+    for whose, stated in find_contradictions(estimate, rig).items():
+        context.logger.warning(
+            "the blur looks like an exposure of %.1f ms, the %s is %.1f ms",
+            *(1e3 * estimate.seconds, whose, 1e3 * stated),
+        )
     return estimate
+
+
+def find_contradictions(estimate: ExposureEstimate, rig: Rig) -> dict[str, float]:
+    """Return the stated exposures, in seconds by whose they are, that the blur contradicts."""
+    stated = {"rig's": estimate.assumed_seconds, "telemetry's": estimate.shutter_seconds}
+    # The blur is that of whole steps of the blur track.
+    allowed = max(MIN_SIGNIFICANCE * estimate.error_seconds, 2 / (rig.sharp_fps * rig.blur_steps_per_frame))
+    return {
+        whose: seconds
+        for whose, seconds in stated.items()
+        if seconds is not None and abs(estimate.seconds - seconds) > allowed
+    }
 
 
 def _shutter_seconds(context: TakeContext) -> float | None:
@@ -256,7 +267,7 @@ def estimate_rolling_shutter(context: TakeContext, nearby: Iterable[Neighborhood
         error_seconds=error_seconds,
         band_rows=tuple(rows),
         band_shifts_seconds=tuple(values.tolist()),
-        compensated=compensate and abs(skew_seconds) > _MIN_SIGNIFICANCE * error_seconds,
+        compensated=compensate and abs(skew_seconds) > MIN_SIGNIFICANCE * error_seconds,
     )
 
 

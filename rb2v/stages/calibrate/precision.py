@@ -19,7 +19,6 @@ from rb2v.stages.calibrate.registration import Matches, Registration
 
 logger = logging.getLogger(__name__)
 
-_LARGE_PX = 0.75  # more than three times what was left in a real pair of views (docs/calibration.md)
 _GRID = 8  # windows along the crop's longer side
 _MIN_RADIUS_PX = 12  # 25 pixels across show the texture of most things
 _OVERLAP = 0.6  # of the step, as half a side: windows share a little, and nothing lies between them
@@ -27,6 +26,9 @@ _MIN_BENT = 16  # windows: a homography and two lenses have ten parameters
 _NEARER = 0.9  # of the windows: in others something moved
 _BENT_PX, _BENT_SHARE = 0.1, 2.0  # rms without lenses, and over that with them: lenses that were left out leave 0.18 to
 # 0.35 px and 3.5 to 8 times as much, straight rigs and lenses that were found at most 0.05 px and 1.2 times
+LARGE_RESIDUAL_PX = 0.75
+"""Median displacement over the crop that a calibration warns of: more than three times what was left in a real pair of
+views (docs/calibration.md)."""
 _MAX_CAPTURES = 16  # enough for a median, and time does not grow further
 
 
@@ -111,7 +113,7 @@ def measure_residuals(pairs: Sequence[ImagePair], homography: Homography, crop: 
         if some
     )
     typical_px = float(np.median([np.hypot(one.dx, one.dy) for one in residuals])) if residuals else 0.0
-    if typical_px > _LARGE_PX:
+    if typical_px > LARGE_RESIDUAL_PX:
         logger.warning(
             "the registered views lie %.1f px off each other in the median over the crop: something moved, or the "
             "cameras do not look from one point",
