@@ -170,8 +170,9 @@ def add_legend(axis: Axes) -> None:
     """Add a legend in the upper right corner, with room for it above what is drawn."""
     legend = axis.legend(loc="upper right", frameon=False, fontsize="small")
     low, high = axis.get_ylim()
-    row_share = _LEGEND_ROW_INCHES / (axis.get_position().height * float(axis.get_figure(root=True).get_figheight()))
-    share = min(row_share * (len(legend.get_texts()) + 0.5), 0.5)
+    rows_inches = _LEGEND_ROW_INCHES * (len(legend.get_texts()) + 0.5)
+    share = min(rows_inches * _DOTS_PER_INCH / axis.bbox.height, 0.5)
+    axis.set_yticks([tick for tick in axis.get_yticks() if min(low, high) <= tick <= max(low, high)])
     axis.set_ylim(low, low + (high - low) / (1 - share))
 
 
