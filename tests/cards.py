@@ -13,7 +13,7 @@ RATES = {"blurry": 25.0, "sharp": 100.0}
 SHUTTERS = {"blurry": 1 / 30, "sharp": 1 / 800}
 SETTINGS = {
     **{"EXPT": "1/30", "EISE": "N", "EISA": "N/A", "PTWB": "5500K", "VFOV": "L", "ZFOV": 92.0, "SROT": 0.0082},
-    **{"PIMN": 100.0, "PIMX": 100.0, "PRTN": "Y", "PTCL": "FLAT", "PTEV": "0.0"},
+    **{"PIMN": 100.0, "PIMX": 100.0, "PRTN": "Y", "PTCL": "FLAT", "PTSH": "LOW", "PTEV": "0.0"},
 }
 
 

@@ -95,6 +95,18 @@ def test_a_rig_whose_response_is_another_one_is_told(tmp_path, caplog, monkeypat
     assert "1.2 was chosen" in caplog.text
 
 
+def test_a_map_that_leaves_what_can_be_seen_is_said(tmp_path, caplog):
+    rig = CheckerRig(tmp_path, 2, exposure=(1.0, 0.3))
+    with caplog.at_level(logging.WARNING):
+        good = fit_in_place(rig)
+    assert good.differences(good.mapped)[good.used].mean() < 1
+    assert not caplog.text
+    with caplog.at_level(logging.WARNING):
+        poor = fit_in_place(rig, 4.0)
+    assert poor.differences(poor.mapped)[poor.used].mean() > 1
+    assert "leaves a difference" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("spoiled", "amount", "which"),
     [

@@ -39,6 +39,7 @@ _MAX_OFFSET = 0.5  # of the pitch, between a chart and where the homography puts
 # Images are swapped where they lie well only the other way round.
 _MIN_SWAPPED_PX = 3.0
 _MAX_SWAPPED = 0.3  # of the offset as they lie
+_VISIBLE_DELTA_E = 1.0  # CIEDE2000 is scaled so that a difference of one can just be seen
 _EXPECTED = "the whole chart in both views, in focus, uncovered and not overexposed"
 
 
@@ -134,7 +135,14 @@ def fit_checker(
     mapped_coded = np.clip(apply_color_map(color_coded, sharp.coded), 0, 1)
     lights = (target, source, apply_color_map(color, source), to_linear(mapped_coded, undone))
     coded = [from_linear(light, "srgb").astype(np.float64) for light in lights]
-    return CheckerFit(color, color_coded, undone, response, used, *coded)
+    fit = CheckerFit(color, color_coded, undone, response, used, *coded)
+    if (left := float(fit.differences(fit.mapped)[used].mean())) > _VISIBLE_DELTA_E:
+        logger.warning(
+            "%s: the color map leaves a difference of %.1f (CIEDE2000) between the cameras; from %g on it can be seen: "
+            "is the light even, and are the picture profiles alike?",
+            *(pair[0].parent, left, _VISIBLE_DELTA_E),
+        )
+    return fit
 
 
 def _read_pair(pair: tuple[Path, Path], calibration: Calibration) -> tuple[Image, Image]:

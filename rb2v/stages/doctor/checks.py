@@ -44,6 +44,8 @@ _WARN_JITTER = 0.05  # of the usual step: frames are interpolated at even steps
 _MAX_ZOOM_DIFFERENCE = 0.01  # relative; rounding of what cameras state leaves less, another setting far more
 _STATED_SHUTTER = 1.01  # a shutter of 1/400 s is stated a little longer, too
 _MAX_STEPS = 101  # a rig's frames_per_sequence is no larger
+_PROFILE = {"PTCL": "color", "PTSH": "sharpness", "PTEV": "exposure compensation"}
+"""Settings of the picture profile (Protune) that change what light becomes, with their names in the camera's menu."""
 _OFF = ("", "OFF", "N", "NO", "NONE", "N/A")
 
 Check = Callable[["TakeRecordings"], Iterator["Finding"]]
@@ -441,6 +443,16 @@ def _white_balance(take: TakeRecordings) -> Iterator[Finding]:
             yield Finding("white-balance", "warn", message, camera, "fixed", advice)
 
 
+def _picture_profile(take: TakeRecordings) -> Iterator[Finding]:
+    for key, name in _PROFILE.items():
+        blurry, sharp = (take.setting(camera, key) for camera in CAMERAS)
+        if None in (blurry, sharp) or blurry == sharp:
+            continue
+        message = f"the picture profiles differ in {name} ({key}): blurry {blurry}, sharp {sharp}"
+        advice = "set both cameras alike (Protune), or take two geometry captures or more, which tell the tone curve"
+        yield Finding("picture-profile", "warn", message, None, "the same", advice)
+
+
 def plain_model(model: str) -> str:
     """Return a camera's model without what is written in one place and not in another.
 
@@ -520,6 +532,7 @@ CHECKS: Mapping[str, Check] = {
     "shutter": _shutter_time,
     "iso": _iso,
     "white-balance": _white_balance,
+    "picture-profile": _picture_profile,
     "model": _model,
     "size": _size,
     "range": _range,
