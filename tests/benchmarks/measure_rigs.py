@@ -4,8 +4,8 @@ Run: python tests/benchmarks/measure_rigs.py --seed 101 --rig mirrored --rig mis
 
 One line a rig: share of frames accepted, mean error of the sub-frame position and the largest error of an accepted
 position in fine frames, error of the session's drift in ppm and its stated error, the PSNR of sharp frames against
-ideal ones, and the least and the largest mean of sharp over blurry light in tenths of the picture. The control has the
-same seed and nothing that may go wrong.
+ideal ones, and the least and the largest mean of sharp over blurry light in tenths of the picture, across and down. The
+control has the same seed and nothing that may go wrong.
 """
 
 import argparse
@@ -49,6 +49,8 @@ RIGS = {
     "tone": SecondRig(tone=1.25),
     "flicker-100": SecondRig(flicker=0.05, flicker_hz=100.0),
     "flicker-120": SecondRig(flicker=0.25, flicker_hz=120.0),
+    "bands-100": SecondRig(flicker=0.25, flicker_hz=100.0, readouts_ms=(12.0, 6.0)),
+    "bands-120": SecondRig(flicker=0.25, flicker_hz=120.0, readouts_ms=(12.0, 6.0)),
 }
 FRAMES_APART = 8  # ideal frames are drawn for every eighth accepted frame
 
@@ -67,14 +69,16 @@ def sharp_psnr(session, take, reader, calibration):
 
 
 def light_in_tenths(reader):
-    """Return the mean of sharp over blurry light in ten columns of the picture, (10, 3)."""
+    """Return the mean of sharp over blurry light in ten columns and ten rows of the picture, (20, 3)."""
     sums = [0, 0]
     for index in range(len(reader)):
         sample = reader.read(index)
         lights = to_linear(sample.sharp, "srgb").mean(axis=0), to_linear(sample.blurry, "srgb")
         sums = [total + light for total, light in zip(sums, lights, strict=True)]
-    columns = [[part.mean(axis=(0, 1)) for part in np.array_split(light, 10, axis=1)] for light in sums]
-    return np.divide(*columns)
+    tenths = [
+        [part.mean(axis=(0, 1)) for axis in (1, 0) for part in np.array_split(light, 10, axis=axis)] for light in sums
+    ]
+    return np.divide(*tenths)
 
 
 def measure(rig, seed, seconds, n_takes, root):

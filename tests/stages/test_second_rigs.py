@@ -75,6 +75,23 @@ def test_uneven_light_that_no_capture_told_is_said(mirrored, tmp_path, caplog):
     assert any("light differs between the cameras" in record.getMessage() for record in caplog.records)
 
 
+@pytest.mark.parametrize("lamps_hz", [100.0, 120.0])
+def test_bands_of_lamps_under_a_rolling_shutter_are_evened_out(tmp_path, lamps_hz):
+    rig = SecondRig(size=(240, 136), flicker=0.25, flicker_hz=lamps_hz, readouts_ms=(12.0, 9.0))
+    session = SecondSession(rig, seed=6)
+    session.write(tmp_path / "raw", seconds=0.7, n_captures=2)
+    calibrate.run(tmp_path / "raw", tmp_path / "calibration.json")
+    align.run(tmp_path / "raw", tmp_path / "calibration.json", tmp_path / "aligned")
+    with AlignedTakeReader(aligned_take_path(tmp_path / "aligned", session.takes[0].name)) as reader:
+        assert reader.timing.flicker_hz == lamps_hz
+        samples = [reader.read(index) for index in range(len(reader))]
+        assert len(samples) == len(reader.read_frames())
+    sharp = sum(to_linear(sample.sharp, "srgb").mean(axis=0) for sample in samples)
+    blurry = sum(to_linear(sample.blurry, "srgb") for sample in samples)
+    tenths = [[part.mean(axis=(0, 1)) for part in np.array_split(light, 10, axis=0)] for light in (sharp, blurry)]
+    np.testing.assert_allclose(np.divide(*tenths), 1, atol=0.025)
+
+
 def test_tone_curves_that_differ_are_told_by_captures_and_said_where_none_did(tmp_path, caplog):
     session = SecondSession(SecondRig(size=(240, 136), tone=1.25), seed=5)
     session.write(tmp_path / "raw", seconds=0.5, n_captures=2)

@@ -15,6 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from rb2v.artifacts import AlignedFrame, Camera, ChromaChoice, ChromaSiting, ClockModel, TakeRegistration, Timing
 from rb2v.core.color import apply_color_map, encode, to_linear
+from rb2v.core.flicker import Flicker
 from rb2v.core.homography import Homography, normalized
 from rb2v.core.planes import SITINGS
 from rb2v.core.resampling import FrameWarp
@@ -58,6 +59,7 @@ from rb2v.stages.align.timing import (
     Neighborhoods,
     estimate_exposure,
     estimate_rolling_shutter,
+    find_standing_lamps,
     fit_take_clock,
     replace_flicker,
     row_shifts,
@@ -66,8 +68,10 @@ from rb2v.stages.align.track import (
     BlurryTrack,
     LightMeter,
     Recording,
+    ReducedTrack,
     Reducer,
     SharpSource,
+    Track,
     Tracks,
     append_reduced,
 )
@@ -262,19 +266,28 @@ class _Rounds:
         track = self._sharp.warp(_make_warp(context, homography, "sharp"), self._folder / "sharp", visit=visit)
         # The paper's way takes the light as it is.
         flicker = light.find_flicker(track.times) if context.config.positions == "clock" else None
-        gains = None if flicker is None else flicker.gains
+        # Light is evened out once all of it is known.
+        samples = self._make_samples(track, flicker, reducer.finish(track, context.rig) if flicker is None else None)
+        found = _find_windows(context, samples, homography, may_go_on=may_go_on)
+        if isinstance(found, Flicker):
+            samples = self._make_samples(track, found, None)
+            found = _find_windows(context, samples, homography, may_go_on=may_go_on)
+        assert not isinstance(found, Flicker)
+        return found
+
+    def _make_samples(self, track: Track, flicker: Flicker | None, reduced: ReducedTrack | None) -> _Samples:
+        """Return what samples of a warped sharp recording are made from, which is reduced here where it was not."""
+        context = self._context
         sharp = SharpSource(
-            track, context.rig, context.interpolator, context.response, gains=gains, to_light=context.sharp_light
+            track, context.rig, context.interpolator, context.response, flicker=flicker, to_light=context.sharp_light
         )
         if sharp.n_positions < 1:
             problem = f"holds {len(track.times)} frames"
             raise InputError(context.take.sharp[0], problem, expected="at least one whole window")
-        # Light is evened out once all of it is known.
-        reduced = reducer.finish(track, context.rig) if gains is None else sharp.reduce(self._make_reducer())
+        small = sharp.reduce(self._make_reducer()) if reduced is None else reduced
         blur_track = sharp.make_blur_track(self._folder / "blur") if context.config.search == "full" else None
-        tracks = Tracks(self._blurry, sharp, reduced, reduced.windows(context.rig), blur_track, flicker)
-        samples = _Samples(context, tracks, SampleFile(self._folder / "samples"))
-        return _find_windows(context, samples, homography, may_go_on=may_go_on)
+        tracks = Tracks(self._blurry, sharp, small, small.windows(context.rig), blur_track, flicker)
+        return _Samples(context, tracks, SampleFile(self._folder / "samples"))
 
     def _make_reducer(self) -> Reducer:
         context = self._context
@@ -421,11 +434,12 @@ class _Windows:
 
 def _find_windows(
     context: TakeContext, samples: _Samples, homography: Homography, *, may_go_on: bool
-) -> _Windows | Homography:
+) -> _Windows | Homography | Flicker:
     """Find every frame's window, the timing, and how far the views lie off each other.
 
     Where another round may follow and the frames' own windows hide a shift of the views, it returns a homography
-    without that shift instead.
+    without that shift instead; where lamps flicker in step with the sharp frames and are not evened out yet, their
+    flicker.
     """
     config, tracks = context.config, samples.tracks
     times = tracks.blurry.times
@@ -437,6 +451,10 @@ def _find_windows(
     if offset is not None:
         search = _search(context, tracks, offset.seconds)
         timing = dataclasses.replace(timing, offset_source=offset.source)
+        if config.positions == "clock" and tracks.flicker is None:
+            standing = find_standing_lamps(context, tracks, search)
+            if standing is not None:
+                return standing
     hidden: HiddenShift | None = None
     if config.positions == "clock" and offset is not None:
         hidden = find_hidden_shift(context, tracks, search, homography)

@@ -14,12 +14,12 @@ from rb2v.artifacts import ClockJump, ClockModel, ExposureEstimate, Rig, Rolling
 from rb2v.core.blur import STORED_LEVELS, cubic_weights
 from rb2v.core.clock import CRYSTAL_DRIFT, DriftPrior, fit_clock
 from rb2v.core.color import luminance
-from rb2v.core.flicker import Flicker
+from rb2v.core.flicker import Flicker, find_standing_flicker
 from rb2v.core.temporal import StepSums, box_weights, parabola_vertex
 from rb2v.errors import InputError
 from rb2v.profiling import staged
 from rb2v.stages.align.context import TakeContext
-from rb2v.stages.align.search import Search, unclipped
+from rb2v.stages.align.search import CLIPPED_LINEAR, Search, unclipped
 from rb2v.stages.align.track import Tracks
 
 _MAX_FRAMES = 64  # time does not grow with the take beyond it
@@ -74,6 +74,26 @@ def fit_take_clock(context: TakeContext, tracks: Tracks, search: Search) -> Cloc
         own_drift_error=min(fit.own_drift_error, _MAX_DRIFT_ERROR),
         n_effective=fit.n_effective,
     )
+
+
+@staged("timing")
+def find_standing_lamps(context: TakeContext, tracks: Tracks, search: Search) -> Flicker | None:
+    """Find lamps that flicker in step with the sharp frames, by the rows of the frames whose own peaks are clear."""
+    width, height = context.reduced_size
+    row_light, times = [], []
+    for index in np.flatnonzero(search.confident).tolist():
+        peak = float(search.curves.peak[index])
+        frame, window = tracks.blurry.reduced[index], tracks.windows[round(peak) : round(peak) + 1][0]
+        seen = unclipped(frame[None])[0] & (window.max(axis=1) < CLIPPED_LINEAR)
+        blurry, sharp = (
+            np.where(seen[:, None], light, 0).reshape(height, width * 3).sum(axis=1, dtype=np.float64)
+            for light in (frame / STORED_LEVELS, window)
+        )
+        row_light.append(np.divide(sharp, blurry, out=np.full(height, np.nan), where=blurry > 0))
+        times.append(tracks.sharp.center_time(peak))
+    if not times:
+        return None
+    return find_standing_flicker(np.array(row_light), np.array(times), tracks.sharp.times, context.rig.sharp_fps)
 
 
 def replace_flicker(context: TakeContext, timing: Timing, flicker: Flicker) -> Timing:

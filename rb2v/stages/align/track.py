@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from rb2v.artifacts import FormatOverride, Rig
 from rb2v.core.blur import STORED_LEVELS, CubicWindows, StepWindows, Windows, window_steps
 from rb2v.core.color import Response, from_linear, to_linear
-from rb2v.core.flicker import Flicker, find_flicker, light_change
+from rb2v.core.flicker import Flicker, band_changes, find_flicker, light_change
 from rb2v.core.frame_times import (
     GAP_FRAMES,
     MAX_JITTER,
@@ -164,23 +164,23 @@ class LightMeter:
     """The light of a recording's frames, one after the other, and the flicker of lamps in it."""
 
     def __init__(self) -> None:
-        self._changes: list[float] = []
-        self._before: NDArray[np.uint16] | None = None
+        self._changes: list[NDArray[np.float64]] = []
+        self._before: NDArray[np.float32] | None = None
 
     @staged("timing")
     def add(self, linear: NDArray[np.float32]) -> None:
         """Look at the next frame, (H, W, 3) in linear light."""
         start = _LIGHT_STRIDE // 2
-        seen = quantize(np.ascontiguousarray(linear[start::_LIGHT_STRIDE, start::_LIGHT_STRIDE]))
+        seen = linear[start::_LIGHT_STRIDE, start::_LIGHT_STRIDE].copy()
         if self._before is not None:
-            self._changes.append(light_change(self._before, seen, STORED_LEVELS))
+            self._changes.append(band_changes(self._before, seen))
         self._before = seen
 
     def find_flicker(self, times: NDArray[np.float64]) -> Flicker | None:
         """Find the flicker, given the frames' times; None where the light does not beat with the mains."""
         if len(times) < 2:
             return None
-        return find_flicker(np.array(self._changes, dtype=np.float64), 1 / frame_step(times))
+        return find_flicker(np.array(self._changes), 1 / frame_step(times))
 
 
 @dataclass(frozen=True, eq=False)
@@ -240,8 +240,8 @@ class SharpSource:
         Makes the frames between.
     response : {"linear", "srgb"} or float, optional
         Response that is undone; the rig's by default.
-    gains : (n,) ndarray of float64, optional
-        Light of every frame over that of lamps that do not flicker, which is evened out; all alike by default.
+    flicker : Flicker, optional
+        Of the recording's lamps, which is evened out; none by default.
     to_light : callable, optional
         Makes linear light of a coded frame; by default the response is undone.
     """
@@ -253,10 +253,10 @@ class SharpSource:
         interpolator: GuardedInterpolator,
         response: Response | None = None,
         *,
-        gains: NDArray[np.float64] | None = None,
+        flicker: Flicker | None = None,
         to_light: Callable[[NDArray[np.uint8]], NDArray[np.float32]] | None = None,
     ) -> None:
-        self._track, self._gains = track, gains
+        self._track, self._flicker = track, flicker
         self._rig = rig
         self._interpolator = interpolator
         self._response: Response = rig.response if response is None else response
@@ -269,6 +269,11 @@ class SharpSource:
         """Number of windows that lie inside the recording."""
         n_fine = (len(self._track.times) - 1) * self._rig.upsampling + 1
         return max(n_fine - self._rig.frames_per_sequence + 1, 0)
+
+    @property
+    def times(self) -> NDArray[np.float64]:
+        """(n,) times of the recording's frames in seconds."""
+        return self._track.times
 
     @property
     def last_original(self) -> int:
@@ -441,8 +446,8 @@ class SharpSource:
             coded = np.asarray(self._track.frames[index])
             with stage("color conversion"):
                 linear = self._to_light(coded)
-                if self._gains is not None:
-                    linear /= np.float32(self._gains[index])
+                if self._flicker is not None:
+                    linear /= self._flicker.row_gains(index, len(linear)).astype(np.float32)[:, None, None]
             # What is made of it alone is kept, too.
             linear.flags.writeable = False
             while len(self._recent) >= _N_RECENT:

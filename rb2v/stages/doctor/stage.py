@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from rb2v.artifacts import CAMERAS, Camera, FormatOverride, Rig, Take
 from rb2v.core.color import to_linear
-from rb2v.core.flicker import find_flicker, light_change
+from rb2v.core.flicker import band_changes, find_flicker
 from rb2v.errors import InputError, Rb2vError
 from rb2v.execution import Executor, SerialExecutor
 from rb2v.io.config import read_raw_directory, read_take
@@ -146,9 +146,9 @@ def _check_lamps(paths: Sequence[Path], override: FormatOverride, recording: Rec
             if frame.time_seconds > _LIGHT_SECONDS:
                 break
             step = max(min(frame.image.shape[:2]) // _LIGHT_SIDE_PX, 1)
-            pixels = to_linear(np.ascontiguousarray(frame.image[::step, ::step]), rig.response).reshape(-1, 3)
+            pixels = to_linear(np.ascontiguousarray(frame.image[::step, ::step]), rig.response)
             if before is not None:
-                changes.append(light_change(before, pixels))
+                changes.append(band_changes(before, pixels))
             before = pixels
     except InputError:
         return None  # Frames that cannot be decoded are named as such.
