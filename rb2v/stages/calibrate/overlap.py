@@ -7,6 +7,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from rb2v.artifacts import Crop, Rig
 from rb2v.core.homography import Homography, choose_crop, warp_image
@@ -14,18 +15,32 @@ from rb2v.errors import InputError
 from rb2v.stages.calibrate.captures import Image, Mask
 
 BORDER_MARGIN_PX = 5  # the housing is too near to be in focus, and shades what is beside it
+_SHADED_SHARE = 0.9  # of the light a margin further in: a lens's own fall-off is far less over so few pixels
 _BORDER_SHARE = 0.12  # of the median brightness: darker than most shadows, brighter than the housing's stray light
 
 
 def lit_pixels(images: Sequence[Image]) -> Mask:
     """Return the pixels that the housing does not cover: lit in some capture, or not joined to the image's rim."""
-    brightest = np.max([cv2.GaussianBlur(image.max(axis=2), (0, 0), 1.5) for image in images], axis=0)
+    blurred = [cv2.GaussianBlur(image.max(axis=2), (0, 0), 1.5, borderType=cv2.BORDER_REPLICATE) for image in images]
+    brightest = np.max(blurred, axis=0)
     dark = (brightest < _BORDER_SHARE * np.median(brightest)).astype(np.uint8)
     framed = np.pad(dark, 1, constant_values=1)
     _, labels = cv2.connectedComponents(framed, connectivity=4)
     border = (labels == labels[0, 0])[1:-1, 1:-1].astype(np.uint8)
+    _mark_shaded_rims(border, brightest)
     grown = cv2.dilate(border, np.ones((2 * BORDER_MARGIN_PX + 1,) * 2, np.uint8))
     return np.asarray(grown == 0)
+
+
+def _mark_shaded_rims(border: NDArray[np.uint8], brightest: NDArray[np.uint8]) -> None:
+    """Mark the image's outermost lines where the housing shades them and ends at, or beyond, the rim."""
+    if min(border.shape) <= 2 * BORDER_MARGIN_PX:
+        return
+    for turns in range(4):
+        marked, light = np.rot90(border, turns), np.rot90(brightest, turns).astype(np.float64)
+        lit = (light[BORDER_MARGIN_PX] > 0) & (marked[0] == 0)
+        if lit.any() and np.median(light[0][lit] / light[BORDER_MARGIN_PX][lit]) < _SHADED_SHARE:
+            marked[0] = 1
 
 
 def seen_by_both(lit_blurry: Mask, lit_sharp: Mask, homography: Homography) -> Mask:
