@@ -24,6 +24,8 @@ _REACH = 3.0  # in robust deviations; frames beyond count little
 _MIN_FRAMES = 8  # twice the parameters
 _LEAST_SCALE = 0.01  # fine frames; the least deviation of single frames that real images leave
 _MIN_SHARE = 0.5  # of the frames have to agree
+_N_PIXEL_ROUNDS = 2  # of reweighting pixels
+_PIXEL_REACH = 12.0  # robust deviations of pixels; what rests in one view lies further off, and what moves does not
 _NORMAL = 1.4826  # of a normal distribution, standard deviation over median absolute one
 _N_PARAMETERS = 4  # two of the shift, two of the clock
 
@@ -77,6 +79,14 @@ def frame_terms(
     before, here, behind = windows
     rows = np.stack([*_slopes(here), 0.5 * (behind - before), here, np.ones_like(here)])[:, valid]
     target = frame[valid]
+    # What rests in one view alone, such as dirt on the splitter or a shaded rim, fits no shift and no window.
+    roots = np.ones(len(target))
+    for _ in range(_N_PIXEL_ROUNDS):
+        fit = np.linalg.lstsq((roots * rows).T, roots * target)[0]
+        left = target - fit @ rows
+        scale = _NORMAL * float(np.median(np.abs(left))) + 1e-6
+        roots = 1 / (1 + np.square(left / (_PIXEL_REACH * scale)))
+    rows, target = roots * rows, roots * target
     # Gain and offset between the cameras are the frame's own.
     photometric = np.linalg.lstsq(rows[3:].T, target)[0]
     residual = target - photometric @ rows[3:]

@@ -12,7 +12,7 @@ SHIFT = np.array([0.4, -0.25])
 
 
 @pytest.fixture(scope="module")
-def terms():
+def frames():
     """Frames that each take the best of windows shifted by `SHIFT`, as a search does; motion goes round."""
     rng = np.random.default_rng(3)
     texture = gaussian_filter(rng.standard_normal((60, 60)), 2.5) * 5
@@ -35,8 +35,20 @@ def terms():
             errors.append(np.square(np.polyval(gain, window) - frame).mean())
         best = lags[int(np.argmin(errors))]
         windows = np.stack([view(time + (best - truth + step) / RATE, SHIFT) for step in (-1, 0, 1)])
-        made.append(frame_terms(windows, frame, np.ones(frame.shape, bool), best, time))
+        made.append((windows, frame, best, time))
     return made
+
+
+def linearize(frames, light=1.0):
+    return [
+        frame_terms(windows, (1 + frame) * light, np.ones(frame.shape, bool), best, time)
+        for windows, frame, best, time in frames
+    ]
+
+
+@pytest.fixture(scope="module")
+def terms(frames):
+    return linearize(frames)
 
 
 def test_a_shift_and_the_clock_are_told_apart(terms):
@@ -48,6 +60,13 @@ def test_a_shift_and_the_clock_are_told_apart(terms):
     assert np.median(np.abs(lags - fit.time_errors - 0.3)) < 0.05
     assert np.sqrt(np.diag(fit.covariance)).max() < 0.05
     assert fit.inliers.mean() > 0.8
+
+
+def test_a_shaded_rim_is_no_shift(frames):
+    light = np.ones((40, 40))
+    light[:3] = [[0.2], [0.5], [0.8]]
+    fit = solve_jointly(linearize(frames, light), RATE, DriftPrior())
+    np.testing.assert_allclose(fit.shift, SHIFT, atol=0.03)
 
 
 def test_frames_of_another_time_do_not_count(terms):
