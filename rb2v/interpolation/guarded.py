@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rb2v.interpolation import Interpolator
 
 _SumMaker = Callable[
-    [NDArray[np.float32], NDArray[np.float32], Sequence[float], Sequence[float]],
+    [NDArray[np.float32], NDArray[np.float32], Sequence[float], Sequence[float], int],
     tuple[list[NDArray[np.float32]], NDArray[np.float32]],
 ]
 
@@ -107,6 +107,7 @@ class GuardedInterpolator:
         frame_b: NDArray[np.float32],
         times: Sequence[float],
         summed: Sequence[float],
+        stride: int = 1,
     ) -> tuple[list[NDArray[np.float32]], NDArray[np.float32]]:
         """Return the frames at times between two frames, and the sum of those at others.
 
@@ -120,13 +121,15 @@ class GuardedInterpolator:
             Times in 0..1.
         summed : sequence of float
             Times between 0 and 1 of the frames that are only summed, which may be sampled more cheaply.
+        stride : int
+            Rows and columns of which one is summed, from the first on; all by default.
 
         Returns
         -------
         frames : list of (H, W, 3) ndarray of float32
             One per time of ``times``; at 0 and 1 the given frames themselves.
-        total : (H, W, 3) ndarray of float32
-            The sum; all 0 where ``summed`` is empty.
+        total : (H', W', 3) ndarray of float32
+            The sum, in every ``stride``-th row and column; all 0 where ``summed`` is empty.
 
         Raises
         ------
@@ -143,11 +146,11 @@ class GuardedInterpolator:
         else:
             self._check(frame_a, frame_b, (*times, *summed))
             if not self._is_cut(frame_a, frame_b):
-                return summing(frame_a, frame_b, times, summed)
+                return summing(frame_a, frame_b, times, summed, stride)
             frames = {time: frame_a if time <= 0.5 else frame_b for time in (*times, *summed)}
-        total = np.zeros(frame_a.shape, dtype=np.float32)
+        total = np.zeros(frame_a[::stride, ::stride].shape, dtype=np.float32)
         for time in summed:
-            total += frames[time]
+            total += frames[time][::stride, ::stride]
         return [frames[time] for time in times], total
 
     def is_scene_cut(self, frame_a: NDArray[np.float32], frame_b: NDArray[np.float32]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import os
 import weakref
@@ -35,13 +36,32 @@ class FrameFile(Generic[Kind]):
     """
 
     def __init__(self, path: Path, dtype: type[Kind], *, is_compressed: bool = False) -> None:
-        self._dtype = dtype
+        self._path, self._dtype = path, dtype
         self._is_compressed = is_compressed
-        # Kept open: to open a file costs as much as to read a reduced frame.
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | getattr(os, "O_CLOEXEC", 0), 0o666)
-        weakref.finalize(self, os.close, self._file)
+        self._open(os.O_RDWR | os.O_CREAT | os.O_TRUNC)
         self._offsets = [0]
         self._shape: tuple[int, ...] = ()
+
+    def _open(self, flags: int) -> None:
+        # Kept open: to open a file costs as much as to read a reduced frame.
+        self._file = os.open(self._path, flags | getattr(os, "O_CLOEXEC", 0), 0o666)
+        weakref.finalize(self, os.close, self._file)
+
+    def part(self, frames: range) -> FrameFile[Kind]:
+        """Return consecutive frames as a stack of their own, to be read and pickled."""
+        some = copy.copy(self)
+        some._offsets = self._offsets[frames.start : frames.stop + 1]
+        some._open(os.O_RDONLY)
+        return some
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return everything but the open file."""
+        return {name: value for name, value in vars(self).items() if name != "_file"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Open the file that a stack was pickled from, for reading."""
+        vars(self).update(state)
+        self._open(os.O_RDONLY)
 
     @property
     def shape(self) -> tuple[int, ...]:
