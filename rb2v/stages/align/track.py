@@ -119,7 +119,7 @@ class Recording:
             If a file cannot be decoded, its frames are of another size or rate or come at uneven times, or so many of
             them repeat others that they were converted from another rate.
         """
-        frames = FrameFile(scratch, np.uint8, is_compressed=True)
+        frames = FrameFile(scratch, np.uint8)
         times: list[float] = []
         differences: list[float] = []
         before: list[NDArray[np.float32]] = []
