@@ -148,8 +148,10 @@ class Photometry:
         """
         source, target = blur.reshape(-1, 3), to_linear(self._counted(image), self._response).reshape(-1, 3)
         if self._config.color_fit == "robust":
-            kept = np.maximum(source, target).max(axis=1) < CLIPPED_LINEAR
-            source, target = source[kept], target[kept]
+            red, green, blue = np.maximum(source, target).T
+            kept = np.maximum(np.maximum(red, green), blue) < CLIPPED_LINEAR
+            if not kept.all():
+                source, target = source[kept], target[kept]
         return LinearColorPairs(source, target)
 
     def fit(self, pairs: Sequence[LinearColorPairs]) -> ColorMap:
