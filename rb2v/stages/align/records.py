@@ -1,4 +1,4 @@
-"""What is known of finished takes, and whether they were made of the same files."""
+"""Records of finished takes, and whether those were made of the same files."""
 
 from __future__ import annotations
 
