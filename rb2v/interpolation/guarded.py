@@ -247,8 +247,15 @@ def _check_frame(name: str, frame: NDArray[np.generic]) -> None:
     if frame.dtype != np.uint8 and frame.dtype.kind != "f":
         raise InputError(name, f"is of type {frame.dtype}", expected="float or uint8")
     # The sum of values is finite where all of them are, and much faster to ask.
-    if frame.dtype.kind == "f" and not np.isfinite(frame.sum(dtype=np.float64)):
+    if frame.dtype.kind == "f" and not _is_finite(frame):
         raise InputError(name, "holds values that are not finite", expected="0..1")
+
+
+def _is_finite(frame: NDArray[np.generic]) -> bool:
+    """Return whether all values of a frame of floats are finite."""
+    if frame.dtype == np.float32 and frame.flags.c_contiguous:
+        return bool(np.isfinite(cv2.sumElems(np.asarray(frame, dtype=np.float32))).all())
+    return bool(np.isfinite(np.sum(frame, dtype=np.float64)))
 
 
 def _between_tiny(
@@ -272,8 +279,9 @@ def _between_tiny(
 
 
 def _small_gray(frame: NDArray[np.float32], size: tuple[int, int], *, coded: bool) -> NDArray[np.uint8]:
-    small = np.clip(cv2.resize(frame, size, interpolation=cv2.INTER_AREA), 0, 1)
-    gray = np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), dtype=np.float32)
+    # Gray first: of one channel less is averaged.
+    gray = cv2.cvtColor(np.ascontiguousarray(frame, dtype=np.float32), cv2.COLOR_RGB2GRAY)
+    gray = np.clip(cv2.resize(gray, size, interpolation=cv2.INTER_AREA), 0, 1)
     return np.rint(255 * (gray if coded else np.sqrt(gray))).astype(np.uint8)
 
 
