@@ -77,7 +77,7 @@ from rb2v.stages.align.track import (
 
 _MAX_ROUNDS = 5  # two for a shift that bends the clock, three for the rest of the homography (docs/calibration.md)
 _MAX_SHIFTS = 4  # steps on reduced frames; each leaves less than a third of a shift
-_SURE_MARGIN_DB = 6.0  # above the threshold of interpolated frames, where a mean is not 2 dB worse (docs/alignment.md)
+_SURE_MARGIN_DB = 1.0  # above the threshold: interpolation was better than a mean by 2 dB or more (docs/alignment.md)
 _MAX_SHARED_COLOR_FRAMES = 24  # enough for one map of twelve numbers (docs/alignment.md)
 
 
