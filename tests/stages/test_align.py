@@ -273,6 +273,7 @@ def test_any_number_of_workers_gives_the_same_bytes(brief_session, tmp_path):
 
 def test_a_take_cut_into_ranges_is_the_same_file(brief_session, tmp_path, monkeypatch):
     monkeypatch.setattr("rb2v.stages.align.segments.RANGE_FRAMES", 4)
+    monkeypatch.setattr("rb2v.stages.align.segments.MIN_CUT_FRAMES", 8)
     out, done = tmp_path / "aligned", []
     execution = Execution(executor=LastFirstExecutor(), on_take=lambda record, n: done.append(record), is_profiled=True)
     run(brief_session.raw, brief_session.calibration, out, execution=execution)

@@ -54,8 +54,11 @@ from rb2v.stages.align.take import (
 )
 from rb2v.stages.align.track import SharpPart, SharpSource
 
-RANGE_FRAMES = 125
-"""Blurry frames of a range: five seconds, so that a minute keeps a dozen workers busy, and none waits long."""
+RANGE_FRAMES = 50
+"""Blurry frames of a range: two seconds, so that a minute keeps a dozen workers busy, and none waits long."""
+
+MIN_CUT_FRAMES = 250
+"""Blurry frames of a take that is worth cutting: ten seconds, in which starts of workers are soon made up for."""
 
 _TAKES_PER_WORKER = 2  # from which on whole takes keep all workers busy, and ranges would only wait for each other
 
@@ -112,7 +115,7 @@ def is_worth_cutting(takes: Sequence[Take], context: RunContext, executor: Execu
     n_workers = count_workers(executor)
     if n_workers == 1 or (n_workers is not None and len(takes) >= _TAKES_PER_WORKER * n_workers):
         return False
-    return any(TakeContext(take, context, context.out_dir).n_blurry_frames >= 2 * RANGE_FRAMES for take in takes)
+    return any(TakeContext(take, context, context.out_dir).n_blurry_frames >= MIN_CUT_FRAMES for take in takes)
 
 
 def align_in_ranges(
