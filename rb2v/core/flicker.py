@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import cmath
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,6 +46,10 @@ class Flicker:
     """(n, k, 2) factors of the cosine and the sine of k multiples of a row's phase: the logarithm of its gain."""
     turn: float
     """Phase, in radians, by which the last row lags behind the first."""
+
+    def part(self, some: slice) -> Flicker:
+        """Return the flicker of some of the frames."""
+        return dataclasses.replace(self, waves=self.waves[some])
 
     def row_gains(self, index: int, height: int) -> NDArray[np.float64]:
         """Return the light of a frame's rows over that of lamps that do not flicker, (height,)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Literal
@@ -25,6 +25,8 @@ _REDUCTION = 2  # motions are compared at half the size, where flow has no finer
 _FIXED_POINT_ROUNDS = 2  # flow is smooth, so that each round takes a fraction of the error
 _AGREEMENT_SIGMA_PX = 1.0  # at half the size: single pixels agree by chance
 _AGREEMENT_SCALE = 0.005  # of coded light: motions that agree within about a level of 255 are blended
+_UNLIKE_ERROR = 0.04  # of coded light, 10 levels of 255: more than noise, and what small errors of flow leave
+_UNLIKE_SHARE = 0.004  # of the places: most pairs of most takes have less, and what one flow gets wrong has more
 _OVERSAMPLING = 2  # linear samples of frames twice as large lose 0.01 dB, of frames as they are 0.16
 _STATIC_BLOCK_PX = 16  # large enough that noise averages out, small enough to follow what moves
 _STATIC_RMS_LEVELS = 1.0  # of 255; the blend of frames that differ by less is within 0.1 of what is between them
@@ -40,14 +42,15 @@ _N_GRIDS = 4  # kept; of the frame, its half and parts of it
 class FlowInterpolator:
     """Sample both frames along one motion field of the time between them, and blend the two samples.
 
-    The flow of each frame says where its own pixels go; the motion that passes a place *between* the frames has to be
+    The flow of a frame says where its own pixels go; the motion that passes a place *between* the frames has to be
     looked for. Several motions are tried at every place, and weighted by how well the two samples agree that
-    each of them leads to: those that each frame's flow sends there, their mean, the flows found at the place itself,
-    and nothing that moves. Where a motion comes from beyond the rim of one frame, the other alone is sampled.
+    each of them leads to: the one that the first frame's flow sends there, the one found at the place itself, and
+    nothing that moves. Where too many places agree on none, the second frame's flow is asked, too, and the means of
+    what both say. Where a motion comes from beyond the rim of one frame, the other alone is sampled.
 
-    Flow is estimated once each way, whatever times are asked for, and only in the part of the frames in which
-    anything moves; the rest is blended. What was computed of the last frame alone is kept for the next pair, if nobody
-    may write to that frame.
+    Flow is estimated once, whatever times are asked for, and only in the part of the frames in which anything moves;
+    the rest is blended. What was computed of the last frame alone is kept for the next pair, if nobody may write to
+    that frame.
 
     Parameters
     ----------
@@ -91,6 +94,7 @@ class FlowInterpolator:
         frame_b: NDArray[np.float32],
         times: Sequence[float],
         summed: Sequence[float],
+        stride: int = 1,
     ) -> tuple[list[NDArray[np.float32]], NDArray[np.float32]]:
         """Return frames at times, and the sum of those at others, see `rb2v.interpolation.GuardedInterpolator`."""
         moving, part = self._moving(frame_a, frame_b)
@@ -99,12 +103,15 @@ class FlowInterpolator:
             if t not in made:
                 made[t] = _make_frame(frame_a, frame_b, moving, part, t, is_averaged=False)
         if moving is not None and part is None:
-            total = moving.sum(summed)
+            total = moving.sum(summed, stride)
         else:
             share_b = float(np.sum(summed))
-            total = np.asarray(cv2.addWeighted(frame_a, len(summed) - share_b, frame_b, share_b, 0.0), np.float32)
-            if moving is not None:
-                total[part] = moving.sum(summed)
+            some_a, some_b = (np.ascontiguousarray(frame[::stride, ::stride]) for frame in (frame_a, frame_b))
+            total = np.asarray(cv2.addWeighted(some_a, len(summed) - share_b, some_b, share_b, 0.0), np.float32)
+            if moving is not None and part is not None:
+                rows, columns = part
+                inside = (slice(-(-cut.start // stride), -(-cut.stop // stride)) for cut in part)
+                total[tuple(inside)] = moving.sum(summed, stride, (-rows.start % stride, -columns.start % stride))
         return [made[t] for t in times], total
 
     def trace(
@@ -159,8 +166,7 @@ class FlowInterpolator:
             return _QuickPair(a.frame, b.frame, _estimate(dis, a.gray, b.gray), _estimate(dis, b.gray, a.gray))
         gray_a, gray_b = (self._code(one.small_gray) for one in (a, b))
         ahead = _estimate(dis, a.small_gray8, b.small_gray8)
-        back = _estimate(dis, b.small_gray8, a.small_gray8)
-        return _Pair(a, b, _Motion(gray_a, gray_b, ahead, -back))
+        return _Pair(a, b, _Motion(gray_a, gray_b, ahead, lambda: -_estimate(dis, b.small_gray8, a.small_gray8)))
 
     def _code(self, frame: NDArray[np.float32]) -> NDArray[np.float32]:
         return frame if self._is_coded else np.sqrt(np.maximum(frame, 0))
@@ -194,8 +200,8 @@ def _make_flow(effort: Effort) -> cv2.DISOpticalFlow:
     dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     # Measured on interpolated frames of a simulated street take: without refinement they are 0.06 dB farther from the
     # truth, with the preset's 5 in place of 2 they are 0.014 dB nearer, and with its stride of 3 in place of 4 0.03.
-    # A stride of 5 takes them 0.1 dB away, and the fast preset's scale 0.6. Fewer steps of descent lose what is small
-    # and fast.
+    # A stride of 5 takes 0.1 dB from some streets and 2 from what is fast, and the fast preset's scale 0.15. Fewer
+    # steps of descent lose what is small and fast.
     dis.setPatchStride(4)
     dis.setVariationalRefinementIterations(2)
     # Frames come at half the size, which is the preset's finest scale.
@@ -320,11 +326,16 @@ class _QuickPair:
         from_b = _sample(self.frame_b, _move(grid, self.flow_ba, t - 1))
         return _blend(from_a, from_b, t)
 
-    def sum(self, times: Sequence[float]) -> _Frame:
-        """Return the sum of the frames at times."""
-        total = np.zeros_like(self.frame_a)
+    def sum(self, times: Sequence[float], stride: int = 1, first: tuple[int, int] = (0, 0)) -> _Frame:
+        """Return the sum of the frames at times, see `_Pair.sum`."""
+        rows, columns = (slice(start, None, stride) for start in first)
+        grid = np.ascontiguousarray(_grid(*self.frame_a.shape[:2])[rows, columns])
+        flow_ab, flow_ba = (np.ascontiguousarray(flow[rows, columns]) for flow in (self.flow_ab, self.flow_ba))
+        total = np.zeros((*grid.shape[:2], 3), dtype=np.float32)
         for t in times:
-            cv2.accumulate(self.at(t, is_averaged=True), total)
+            from_a = _sample(self.frame_a, _move(grid, flow_ab, -t))
+            from_b = _sample(self.frame_b, _move(grid, flow_ba, t - 1))
+            cv2.accumulate(_blend(from_a, from_b, t), total)
         return total
 
 
@@ -353,11 +364,22 @@ class _Pair:
         # Cubic samples overshoot at edges.
         return np.clip(made, 0, 1, out=made, dtype=np.float32)
 
-    def sum(self, times: Sequence[float]) -> _Frame:
-        """Return the sum of the frames at times, each sampled linearly from the frame that is nearer in time.
+    def sum(self, times: Sequence[float], stride: int = 1, first: tuple[int, int] = (0, 0)) -> _Frame:
+        """Return the sum of the frames at times, each sampled from the frame that is nearer in time.
 
         Sampling both frames brings the mean of a window 0.01 dB nearer to the truth, for twice the time.
+
+        Parameters
+        ----------
+        times : sequence of float
+            Between 0 and 1.
+        stride : int
+            Rows and columns of which one is summed.
+        first : tuple of int
+            The first of those rows, and of those columns.
         """
+        if stride > 1:
+            return self._sum_at(np.ascontiguousarray(self._places(stride, first)), times)
         height, width = self.a.frame.shape[:2]
         total = _scratch.array("sum", height, width, 4)
         total[...] = 0
@@ -368,9 +390,11 @@ class _Pair:
             (near, by), (far, by_far) = sides if t <= 0.5 else sides[::-1]
             made = _sample_larger("near", near, motion, by)
             small_grid = _grid(*small.shape[:2])
-            sees = _is_inside(_move(small_grid, small, by))
+            sees = _is_inside(_move(small_grid, small, by), small.shape[:2])
             if cv2.countNonZero(sees) < sees.size:
-                alone = cv2.bitwise_and(_is_inside(_move(small_grid, small, by_far)), cv2.bitwise_not(sees))
+                alone = cv2.bitwise_and(
+                    _is_inside(_move(small_grid, small, by_far), small.shape[:2]), cv2.bitwise_not(sees)
+                )
                 if cv2.hasNonZero(alone):
                     mask = cv2.resize(alone, (width, height), interpolation=cv2.INTER_NEAREST)
                     cv2.copyTo(_sample_larger("far", far, motion, by_far), mask, made)
@@ -378,6 +402,32 @@ class _Pair:
         rgb = np.asarray(cv2.cvtColor(total, cv2.COLOR_RGBA2RGB), dtype=np.float32)
         rgb *= np.float32(1 / _STORED_ONE)
         return rgb
+
+    def _places(self, stride: int, first: tuple[int, int]) -> _Field:
+        rows, columns = (slice(start, None, stride) for start in first)
+        return _grid(*self.a.frame.shape[:2])[rows, columns]
+
+    def _sum_at(self, places: _Field, times: Sequence[float]) -> _Frame:
+        """Return the sum at some places, by cubic samples: the fewer they are, the less an enlarged frame is worth."""
+        height, width = self.a.frame.shape[:2]
+        half_way = self.motion.at(0.5)
+        enlarged = np.divide((width, height), half_way.shape[1::-1]).astype(np.float32)
+        small = (places + np.float32(0.5)) / enlarged - np.float32(0.5)
+        at_half_way = _sample(half_way, small)
+        total = np.zeros((*places.shape[:2], 3), dtype=np.float32)
+        for t in times:
+            motion = _sample(half_way, _move(small, at_half_way, 0.5 - t)) * enlarged
+            sides = [(self.a, -t), (self.b, 1 - t)]
+            (near, by), (far, by_far) = sides if t <= 0.5 else sides[::-1]
+            moved = _move(places, motion, by)
+            made = _sample(near.frame, moved, cv2.INTER_CUBIC)
+            sees = _is_inside(moved, (height, width))
+            if cv2.countNonZero(sees) < sees.size:
+                moved = _move(places, motion, by_far)
+                alone = cv2.bitwise_and(_is_inside(moved, (height, width)), cv2.bitwise_not(sees))
+                cv2.copyTo(_sample(far.frame, moved, cv2.INTER_CUBIC), alone, made)
+            cv2.accumulate(made, total)
+        return total
 
     def enlarge(self, small: _Field, scale: int) -> _Field:
         """Return motion at the frames' size, in pixels of frames that are larger by a scale."""
@@ -389,7 +439,8 @@ class _Pair:
     def _take_alone(self, small: _Field, t: float, sampled: Sequence[_Image], made: _Image) -> None:
         """Where only one of the frames sees what is there, take it alone."""
         height, width = made.shape[:2]
-        sees_a, sees_b = (_is_inside(_move(_grid(*small.shape[:2]), small, by)) for by in (-t, 1 - t))
+        size = small.shape[:2]
+        sees_a, sees_b = (_is_inside(_move(_grid(*size), small, by), size) for by in (-t, 1 - t))
         for image, sees, other in ((sampled[0], sees_a, sees_b), (sampled[1], sees_b, sees_a)):
             alone = cv2.bitwise_and(sees, cv2.bitwise_not(other))
             if cv2.hasNonZero(alone):
@@ -404,8 +455,8 @@ class _Motion:
     gray_b: _Frame
     by_a: _Field
     """(h, w, 2) motion, in pixels from the first frame to the second, of what the first shows at each place."""
-    by_b: _Field
-    """The same of what the second shows there."""
+    estimate_by_b: Callable[[], _Field]
+    """Returns the same of what the second shows there."""
 
     def carried_to(self, t: float) -> _Field:
         """Return the motion half-way carried along itself to another time."""
@@ -420,25 +471,63 @@ class _Motion:
         return self._find(0.5)
 
     def _find(self, t: float) -> _Field:
+        if self._by_b is None:
+            tried = self._one_way if t == 0.5 else self._try([_send(self.by_a, -t), self.by_a], t)
+        else:
+            sent_by_a, sent_by_b = _send(self.by_a, -t), _send(self._by_b, 1 - t)
+            blends = _blend(sent_by_a, sent_by_b, 0.5), _blend(self.by_a, self._by_b, t)
+            tried = self._try([sent_by_a, sent_by_b, *blends], t)
+        return tried.blend()
+
+    @cached_property
+    def _one_way(self) -> _Tried:
+        return self._try([_send(self.by_a, -0.5), self.by_a], 0.5)
+
+    @cached_property
+    def _by_b(self) -> _Field | None:
+        """What the second frame's flow says, where the first one's leads to many places that do not look alike."""
+        n_unlike = cv2.countNonZero(cv2.inRange(self._one_way.least, _UNLIKE_ERROR, math.inf))
+        return self.estimate_by_b() if n_unlike > _UNLIKE_SHARE * self.gray_a.size else None
+
+    def _try(self, motions: Sequence[_Field], t: float) -> _Tried:
         grid = _grid(*self.gray_a.shape)
-        sent_by_a, sent_by_b = self.by_a, self.by_b
-        for _ in range(_FIXED_POINT_ROUNDS):
-            sent_by_a = _sample(self.by_a, _move(grid, sent_by_a, -t))
-            sent_by_b = _sample(self.by_b, _move(grid, sent_by_b, 1 - t))
-        motions = [sent_by_a, sent_by_b, _blend(sent_by_a, sent_by_b, 0.5), _blend(self.by_a, self.by_b, t)]
         errors = [_disagreement(*self._samples(grid, motion, t)) for motion in motions]
-        still = _disagreement(self.gray_a, self.gray_b)
-        least = np.minimum.reduce([*errors, still])
-        weights = [_weight(error, least) for error in errors]
-        total = sum(weights, start=_weight(still, least))
-        motion = np.zeros_like(self.by_a)
-        for weight, tried in zip(weights, motions, strict=True):
+        return _Tried(motions, errors, _disagreement(self.gray_a, self.gray_b))
+
+    def _samples(self, grid: _Field, motion: _Field, t: float) -> tuple[_Frame, _Frame]:
+        return _sample(self.gray_a, _move(grid, motion, -t)), _sample(self.gray_b, _move(grid, motion, 1 - t))
+
+
+@dataclass(frozen=True, eq=False)
+class _Tried:
+    """Motions that were tried, how much the samples disagree that each leads to, and those of nothing that moves."""
+
+    motions: Sequence[_Field]
+    errors: Sequence[_Frame]
+    still: _Frame
+
+    @cached_property
+    def least(self) -> _Frame:
+        """(h, w) disagreement of the best motion at each place."""
+        return np.asarray(np.minimum.reduce([*self.errors, self.still]), dtype=np.float32)
+
+    def blend(self) -> _Field:
+        """Return the mean of the motions, weighted by how well their samples agree."""
+        weights = [_weight(error, self.least) for error in self.errors]
+        total = sum(weights, start=_weight(self.still, self.least))
+        motion = np.zeros_like(self.motions[0])
+        for weight, tried in zip(weights, self.motions, strict=True):
             share = cv2.divide(weight, total)
             motion += cv2.multiply(cv2.merge([share, share]), tried)
         return motion
 
-    def _samples(self, grid: _Field, motion: _Field, t: float) -> tuple[_Frame, _Frame]:
-        return _sample(self.gray_a, _move(grid, motion, -t)), _sample(self.gray_b, _move(grid, motion, 1 - t))
+
+def _send(flow: _Field, by: float) -> _Field:
+    """Return the motion, in pixels from one frame to the other, that a frame's flow sends to each place of a time."""
+    grid, sent = _grid(*flow.shape[:2]), flow
+    for _ in range(_FIXED_POINT_ROUNDS):
+        sent = _sample(flow, _move(grid, sent, by))
+    return sent
 
 
 def _disagreement(gray_a: _Frame, gray_b: _Frame) -> _Frame:
@@ -485,13 +574,13 @@ def _blend(first: _Frame, second: _Frame, t: float) -> _Frame:
     return np.asarray(cv2.addWeighted(first, 1 - t, second, t, 0.0), dtype=np.float32)
 
 
-def _is_inside(places: _Field) -> _Mask:
-    height, width = places.shape[:2]
+def _is_inside(places: _Field, size: tuple[int, int]) -> _Mask:
+    height, width = size
     return np.asarray(cv2.inRange(places, (-0.5, -0.5), (width - 0.5, height - 0.5)), dtype=np.uint8)
 
 
-def _sample(image: _Frame, places: _Field) -> _Frame:
-    sampled = cv2.remap(image, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
+def _sample(image: _Frame, places: _Field, method: int = cv2.INTER_LINEAR) -> _Frame:
+    sampled = cv2.remap(image, places, None, method, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
     return np.asarray(sampled, dtype=np.float32)
 
 

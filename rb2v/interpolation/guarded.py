@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rb2v.interpolation import Interpolator
 
 _SumMaker = Callable[
-    [NDArray[np.float32], NDArray[np.float32], Sequence[float], Sequence[float]],
+    [NDArray[np.float32], NDArray[np.float32], Sequence[float], Sequence[float], int],
     tuple[list[NDArray[np.float32]], NDArray[np.float32]],
 ]
 
@@ -107,6 +107,7 @@ class GuardedInterpolator:
         frame_b: NDArray[np.float32],
         times: Sequence[float],
         summed: Sequence[float],
+        stride: int = 1,
     ) -> tuple[list[NDArray[np.float32]], NDArray[np.float32]]:
         """Return the frames at times between two frames, and the sum of those at others.
 
@@ -120,13 +121,15 @@ class GuardedInterpolator:
             Times in 0..1.
         summed : sequence of float
             Times between 0 and 1 of the frames that are only summed, which may be sampled more cheaply.
+        stride : int
+            Rows and columns of which one is summed, from the first on; all by default.
 
         Returns
         -------
         frames : list of (H, W, 3) ndarray of float32
             One per time of ``times``; at 0 and 1 the given frames themselves.
-        total : (H, W, 3) ndarray of float32
-            The sum; all 0 where ``summed`` is empty.
+        total : (H', W', 3) ndarray of float32
+            The sum, in every ``stride``-th row and column; all 0 where ``summed`` is empty.
 
         Raises
         ------
@@ -143,11 +146,11 @@ class GuardedInterpolator:
         else:
             self._check(frame_a, frame_b, (*times, *summed))
             if not self._is_cut(frame_a, frame_b):
-                return summing(frame_a, frame_b, times, summed)
+                return summing(frame_a, frame_b, times, summed, stride)
             frames = {time: frame_a if time <= 0.5 else frame_b for time in (*times, *summed)}
-        total = np.zeros(frame_a.shape, dtype=np.float32)
+        total = np.zeros(frame_a[::stride, ::stride].shape, dtype=np.float32)
         for time in summed:
-            total += frames[time]
+            total += frames[time][::stride, ::stride]
         return [frames[time] for time in times], total
 
     def is_scene_cut(self, frame_a: NDArray[np.float32], frame_b: NDArray[np.float32]) -> bool:
@@ -244,8 +247,15 @@ def _check_frame(name: str, frame: NDArray[np.generic]) -> None:
     if frame.dtype != np.uint8 and frame.dtype.kind != "f":
         raise InputError(name, f"is of type {frame.dtype}", expected="float or uint8")
     # The sum of values is finite where all of them are, and much faster to ask.
-    if frame.dtype.kind == "f" and not np.isfinite(frame.sum(dtype=np.float64)):
+    if frame.dtype.kind == "f" and not _is_finite(frame):
         raise InputError(name, "holds values that are not finite", expected="0..1")
+
+
+def _is_finite(frame: NDArray[np.generic]) -> bool:
+    """Return whether all values of a frame of floats are finite."""
+    if frame.dtype == np.float32 and frame.flags.c_contiguous:
+        return bool(np.isfinite(cv2.sumElems(np.asarray(frame, dtype=np.float32))).all())
+    return bool(np.isfinite(np.sum(frame, dtype=np.float64)))
 
 
 def _between_tiny(
@@ -269,8 +279,9 @@ def _between_tiny(
 
 
 def _small_gray(frame: NDArray[np.float32], size: tuple[int, int], *, coded: bool) -> NDArray[np.uint8]:
-    small = np.clip(cv2.resize(frame, size, interpolation=cv2.INTER_AREA), 0, 1)
-    gray = np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), dtype=np.float32)
+    # Gray first: of one channel less is averaged.
+    gray = cv2.cvtColor(np.ascontiguousarray(frame, dtype=np.float32), cv2.COLOR_RGB2GRAY)
+    gray = np.clip(cv2.resize(gray, size, interpolation=cv2.INTER_AREA), 0, 1)
     return np.rint(255 * (gray if coded else np.sqrt(gray))).astype(np.uint8)
 
 

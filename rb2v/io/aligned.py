@@ -175,6 +175,19 @@ class AlignedTakeWriter:
             self._file[name][self._n_samples] = images
         self._n_samples += 1
 
+    def append_from(self, part: AlignedTakeReader) -> None:
+        """Add all samples of another file behind the others, as they are compressed."""
+        # In the order of `append`, so that the file becomes the same, byte by byte.
+        for index in range(len(part)):
+            for name, frames in part.stored_frames().items():
+                if self._n_samples == 0:
+                    create_frames(self._file, name, frames.shape[1:])
+                self._file[name].resize(self._n_samples + 1, axis=0)
+                for offsets in itertools.product(*_inner_chunks(frames)):
+                    mask, data = frames.id.read_direct_chunk((index, *offsets))
+                    self._file[name].id.write_direct_chunk((self._n_samples, *offsets), data, mask)
+            self._n_samples += 1
+
     def read(self, index: int) -> AlignedSample:
         """Return a sample."""
         return AlignedSample(self._file["blurry"][index], self._file["sharp"][index])
@@ -226,9 +239,8 @@ class AlignedTakeWriter:
         """Move samples together, as they are compressed, and cut off the rest."""
         for name in ("blurry", "sharp"):
             frames = self._file[name]
-            inner = [range(0, extent, step) for extent, step in zip(frames.shape[1:], frames.chunks[1:], strict=True)]
             for place, index in enumerate(kept):
-                for offsets in itertools.product(*inner) if place != index else ():
+                for offsets in itertools.product(*_inner_chunks(frames)) if place != index else ():
                     mask, data = frames.id.read_direct_chunk((index, *offsets))
                     frames.id.write_direct_chunk((place, *offsets), data, mask)
             if kept:
@@ -236,6 +248,11 @@ class AlignedTakeWriter:
             else:
                 del self._file[name]
         self._n_samples = len(kept)
+
+
+def _inner_chunks(frames: h5py.Dataset) -> list[range]:
+    """Return where the chunks of one sample begin, along each axis but the first."""
+    return [range(0, extent, step) for extent, step in zip(frames.shape[1:], frames.chunks[1:], strict=True)]
 
 
 @contextmanager
@@ -441,6 +458,10 @@ class AlignedTakeReader:
         """Number of blurry frames of the take, accepted or not."""
         shape = own_dataset(self._file, "frames/color").shape
         return int(shape[0]) if shape else 0
+
+    def stored_frames(self) -> dict[str, h5py.Dataset]:
+        """Return the data sets of the samples, by name; none where there is no sample."""
+        return {"blurry": self._blurry, "sharp": self._sharp} if len(self) else {}
 
     def read_frames(self) -> list[AlignedFrame]:
         """Return the rows of the alignment table for every blurry frame of the take."""

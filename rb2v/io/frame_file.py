@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import os
 import weakref
@@ -35,13 +36,29 @@ class FrameFile(Generic[Kind]):
     """
 
     def __init__(self, path: Path, dtype: type[Kind], *, is_compressed: bool = False) -> None:
-        self._dtype = dtype
+        self._path, self._dtype = path, dtype
         self._is_compressed = is_compressed
-        # Kept open: to open a file costs as much as to read a reduced frame.
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | getattr(os, "O_CLOEXEC", 0), 0o666)
-        weakref.finalize(self, os.close, self._file)
+        self._file: int | None = None
+        self._open(os.O_RDWR | os.O_CREAT | os.O_TRUNC)
         self._offsets = [0]
         self._shape: tuple[int, ...] = ()
+
+    def _open(self, flags: int = os.O_RDONLY) -> int:
+        # Kept open: to open a file costs as much as to read a reduced frame.
+        if self._file is None:
+            self._file = os.open(self._path, flags | getattr(os, "O_CLOEXEC", 0), 0o666)
+            weakref.finalize(self, os.close, self._file)
+        return self._file
+
+    def part(self, frames: range) -> FrameFile[Kind]:
+        """Return consecutive frames as a stack of their own, to be read and pickled; the file is opened by reading."""
+        some = copy.copy(self)
+        some._offsets = self._offsets[frames.start : frames.stop + 1]
+        return some
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return everything but the open file."""
+        return vars(self) | {"_file": None}
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -64,7 +81,7 @@ class FrameFile(Generic[Kind]):
             data = _compress(data)
         n_written = 0
         while n_written < len(data):
-            n_written += os.pwrite(self._file, data[n_written:], self._offsets[-1] + n_written)
+            n_written += os.pwrite(self._open(), data[n_written:], self._offsets[-1] + n_written)
         count_bytes(written=n_written)
         self._offsets.append(self._offsets[-1] + n_written)
 
@@ -102,7 +119,7 @@ class FrameFile(Generic[Kind]):
     def _fill(self, buffer: memoryview, offset: int) -> None:
         n_read = 0
         while n_read < len(buffer):
-            n = os.preadv(self._file, [buffer[n_read:]], offset + n_read)
+            n = os.preadv(self._open(), [buffer[n_read:]], offset + n_read)
             if n == 0:
                 raise EOFError(f"a scratch file ends at byte {offset + n_read}")
             n_read += n

@@ -1,7 +1,8 @@
 """Decoding and warping a recording against decoding it alone, in turns, on videos that the script writes.
 
-Frames are 1920x1080 at a camera's bit rate (about 60 Mbit/s at 100 frames per second) and as lean as a still scene's,
-and 960x540. "Decoding" asks the decoder for its images and drops them; "to RGB" makes RGB images of them.
+Frames are 1920x1080 at a camera's bit rate (about 60 Mbit/s at 100 frames per second, as H.264 and as HEVC) and as lean
+as a still scene's, and 960x540. "Decoding" asks the decoder for its images and drops them; "to RGB" makes RGB images of
+them.
 
 Run it with ``python tests/benchmarks/bench_ingest.py``.
 """
@@ -23,10 +24,12 @@ from rb2v.io.video import iter_frames, map_frames
 N_FRAMES, N_REPEATS = 60, 5
 OUTPUT = (448, 448)
 CASES = (
-    ("1920x1080, noisy", (1920, 1080), 6.8, (430, 40, 1000, 1000)),
-    ("1920x1080, lean", (1920, 1080), 0.0, (430, 40, 1000, 1000)),
-    ("960x540, lean", (960, 540), 0.0, (200, 20, 500, 500)),
+    ("1920x1080, noisy", (1920, 1080), 6.8, (430, 40, 1000, 1000), None),
+    ("1920x1080, noisy, HEVC", (1920, 1080), 6.8, (430, 40, 1000, 1000), "libx265"),
+    ("1920x1080, lean", (1920, 1080), 0.0, (430, 40, 1000, 1000), None),
+    ("960x540, lean", (960, 540), 0.0, (200, 20, 500, 500), None),
 )
+CAMERA_BITS_PER_SECOND = 60_000_000
 
 
 def pictures(size, noise_levels):
@@ -39,6 +42,21 @@ def pictures(size, noise_levels):
         x, y = rng.integers(0, 64, 2)
         picture = wide[: size[1], 4 * index : 4 * index + size[0]] + noise[y : y + size[1], x : x + size[0]]
         yield np.clip(picture, 0, 255).astype(np.uint8)
+
+
+def write_clip(path, images, codec):
+    """Write a clip as the simulator does, or by another encoder at a camera's bit rate."""
+    if codec is None:
+        return write_video(path, images, 100)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=100, options={"preset": "veryfast", "x265-params": "log-level=error"})
+        stream.bit_rate, stream.pix_fmt = CAMERA_BITS_PER_SECOND, "yuv420p"
+        for index, image in enumerate(images):
+            if not index:
+                stream.height, stream.width = image.shape[:2]
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode(None))
+    return path
 
 
 def decode(path):
@@ -67,8 +85,8 @@ def frames_per_second(function, *arguments):
 
 def main():
     with tempfile.TemporaryDirectory() as folder:
-        for name, size, noise_levels, crop in CASES:
-            path = write_video(Path(folder) / "clip.mp4", pictures(size, noise_levels), 100)
+        for name, size, noise_levels, crop, codec in CASES:
+            path = write_clip(Path(folder) / "clip.mp4", pictures(size, noise_levels), codec)
             warp = FrameWarp(mirror_homography(size[0]), crop, OUTPUT, "srgb")
             ways = ((decode, path), (decode_to_rgb, path), (ingest, path, warp))
             rates = [[frames_per_second(*way) for way in ways] for _ in range(N_REPEATS)]

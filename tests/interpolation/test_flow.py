@@ -127,6 +127,9 @@ def test_a_sum_is_that_of_the_averaged_frames(method, part):
         made, total = interpolator.between_and_sum(frame_a, frame_b, times, summed)
         np.testing.assert_allclose(made, frames[:2], atol=1e-6)
         np.testing.assert_allclose(total, np.sum(frames[2:], axis=0), atol=1e-3)
+        made, some = interpolator.between_and_sum(frame_a, frame_b, times, summed, 3)
+        np.testing.assert_allclose(made, frames[:2], atol=1e-6)
+        assert psnr(some / 4, total[::3, ::3] / 4) > 48
     made, total = interpolator.between_and_sum(frame_b, frame_a, [0.5], summed)
     backwards = make_interpolator(method).between(frame_b.copy(), frame_a, [0.5, *summed], averaged=summed)
     np.testing.assert_allclose(made[0], backwards[0], atol=1e-6)

@@ -1,3 +1,5 @@
+import pickle
+
 import numpy as np
 import pytest
 
@@ -48,3 +50,16 @@ def test_compressed_frames_take_less_room(tmp_path):
     frame = np.random.default_rng(0).integers(0, 16, (64, 64, 3), dtype=np.uint8)
     file.append(frame)
     assert (tmp_path / "frames").stat().st_size < 0.6 * frame.nbytes
+
+
+@pytest.mark.parametrize("is_compressed", [False, True])
+def test_a_part_is_read_where_it_was_pickled_to(tmp_path, stack, is_compressed):
+    file = FrameFile(tmp_path / "frames", np.uint16, is_compressed=is_compressed)
+    for frame in stack:
+        file.append(frame)
+    part = file.part(range(1, 3))
+    again = pickle.loads(pickle.dumps(part))
+    for some in (part, again):
+        assert len(some) == 2
+        np.testing.assert_array_equal(some[:], stack[1:3])
+    np.testing.assert_array_equal(file[:], stack)

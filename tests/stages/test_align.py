@@ -9,6 +9,7 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
+from executors import LastFirstExecutor
 from sessions import write_rig
 from skimage import data as skimage_data
 
@@ -268,6 +269,18 @@ def test_any_number_of_workers_gives_the_same_bytes(brief_session, tmp_path):
         execution=Execution(executor=ProcessExecutor(2)),
     )
     assert all_bytes(tmp_path / "aligned") == all_bytes(brief_session.aligned)
+
+
+def test_a_take_cut_into_ranges_is_the_same_file(brief_session, tmp_path, monkeypatch):
+    monkeypatch.setattr("rb2v.stages.align.segments.RANGE_FRAMES", 4)
+    monkeypatch.setattr("rb2v.stages.align.segments.MIN_CUT_FRAMES", 8)
+    out, done = tmp_path / "aligned", []
+    execution = Execution(executor=LastFirstExecutor(), on_take=lambda record, n: done.append(record), is_profiled=True)
+    run(brief_session.raw, brief_session.calibration, out, execution=execution)
+    assert sorted(record.name for record in done) == ["hand_train", "street_train"]
+    assert all(record.profile.n_frames == record.n_frames == 9 for record in done)
+    (out / "profile.json").unlink()
+    assert all_bytes(out) == all_bytes(brief_session.aligned)
 
 
 @pytest.mark.parametrize("place", ["rb2v.stages.align.timing.fit_clock", "rb2v.io.aligned.create_frames"])

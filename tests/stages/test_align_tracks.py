@@ -1,14 +1,17 @@
 """Recordings in the output's geometry: decoded once however often they are warped."""
 
+import cv2
 import numpy as np
 import pytest
+from skimage import data as skimage_data
 
 from rb2v.artifacts import Rig
+from rb2v.core.color import to_linear
 from rb2v.core.resampling import FrameWarp
 from rb2v.errors import InputError
 from rb2v.interpolation import make_interpolator
 from rb2v.io.encoder import write_video
-from rb2v.stages.align.track import Recording, SharpSource, Track
+from rb2v.stages.align.track import InterpolationCheck, Recording, SharpSource, Track
 
 SIZE, OUTPUT = (64, 48), (32, 24)
 CROP = (4, 4, 48, 36)
@@ -57,3 +60,18 @@ def test_the_stored_blur_track_holds_the_windows(tmp_path):
         np.testing.assert_allclose(stored_blur, blur, atol=1e-5)
         np.testing.assert_allclose(stored_sequence, sequence, atol=1e-5)
         np.testing.assert_allclose(stored.windows()[position : position + 1][0], blur.reshape(-1, 3), atol=1e-5)
+
+
+def test_frames_are_interpolated_to_be_judged_only_where_the_mean_of_their_neighbors_is_poor():
+    smooth = cv2.GaussianBlur(skimage_data.astronaut()[:192, 128:320], (0, 0), 4.0)
+    photo = to_linear(cv2.resize(smooth, (96, 96), interpolation=cv2.INTER_AREA), "srgb")
+    frames = [np.roll(photo, shift, axis=1) for shift in (0, 1, 2, 12, 4, 5)]
+    told = {}
+    for sure_db in (10.0, 25.0, 100.0):
+        check = InterpolationCheck(make_interpolator("flow"), "srgb", sure_db)
+        told[sure_db] = [check.add(frame.copy())[1] for frame in frames]
+    assert np.isnan(told[25.0][:2]).all()
+    # Only the first of these lies between two that are like it; of the others one is not, or they are not themselves.
+    assert told[25.0][2] == told[10.0][2] > 25
+    assert told[25.0][3:] == told[100.0][3:]
+    assert told[100.0][2] > told[10.0][2]  # along the motion it is found better

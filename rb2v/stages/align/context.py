@@ -102,12 +102,16 @@ class TakeContext:
         """How many blurry frames lie between two that are aligned, plus one: 1 but in a preview."""
         if not self.run.is_preview:
             return 1
+        return max(min(self.n_blurry_frames // _MIN_PREVIEW_FRAMES, _PREVIEW_STRIDE), 1)
+
+    @cached_property
+    def n_blurry_frames(self) -> int:
+        """How many blurry frames the files state."""
         stored = [probe_video(path, self.take.blurry_format) for path in self.take.blurry]
-        n_frames = sum(
+        return sum(
             one.n_stated or round((one.duration_seconds or 0.0) * one.time_scale * self.rig.blurry_fps)
             for one in stored
         )
-        return max(min(n_frames // _MIN_PREVIEW_FRAMES, _PREVIEW_STRIDE), 1)
 
     @cached_property
     def response(self) -> Response:

@@ -35,7 +35,7 @@ MAX_TONE_DIFFERENCE = 0.05
 
 _N_BINS = 8  # of brightness, the root of light, in which tone curves are about even
 _MIN_BIN_SHARE = 0.02  # of the pixels; fewer are highlights of single things
-_LIGHT_STRIDE = 8  # pixels, of which one counts: means of thousands are asked for
+_LIGHT_STRIDE = 3  # pixels, of which one counts: means of thousands are asked for; as `_FIT_STRIDE`
 _DARK = 0.02  # linear light that is added before ratios are taken: noise and flare of dark places are not gain
 _FIT_STRIDE = 3  # of rows and columns: a ninth of the pixels, of which neighbors tell the same
 
@@ -97,6 +97,12 @@ class TakeLight:
         self._by_brightness += light.by_brightness
         self._n += 1
 
+    def add_all(self, light: TakeLight) -> None:
+        """Add the frames of another part of the take."""
+        self._cells += light._cells
+        self._by_brightness += light._by_brightness
+        self._n += light._n
+
     def unevenness(self) -> float:
         """Return the largest relative difference between the cameras in a cell and color; 0 without a frame."""
         sharp, blurry = self._cells / max(self._n, 1) + _DARK
@@ -127,15 +133,25 @@ class Photometry:
 
     def __init__(self, config: AlignConfig, response: Response, fallback: ColorMap) -> None:
         self._config, self._response, self.fallback = config, response, fallback
+        self.stride = _FIT_STRIDE if config.color_fit == "robust" else 1
+        """Rows and columns of a frame of which one counts, from the first on."""
 
     def pairs(self, blur: NDArray[np.float32], image: NDArray[np.uint8]) -> LinearColorPairs:
-        """Return the colors that a map is fitted to: all, or where fits are robust those that are not clipped."""
-        stride = _FIT_STRIDE if self._config.color_fit == "robust" else 1
-        source = blur[::stride, ::stride].reshape(-1, 3)
-        target = to_linear(np.ascontiguousarray(image[::stride, ::stride]), self._response).reshape(-1, 3)
+        """Return the colors that a map is fitted to: all, or where fits are robust those that are not clipped.
+
+        Parameters
+        ----------
+        blur : (h, w, 3) ndarray of float32
+            Synthetic blur in the rows and columns that count.
+        image : (H, W, 3) ndarray of uint8
+            The blurry frame.
+        """
+        source, target = blur.reshape(-1, 3), to_linear(self._counted(image), self._response).reshape(-1, 3)
         if self._config.color_fit == "robust":
-            kept = np.maximum(source, target).max(axis=1) < CLIPPED_LINEAR
-            source, target = source[kept], target[kept]
+            red, green, blue = np.maximum(source, target).T
+            kept = np.maximum(np.maximum(red, green), blue) < CLIPPED_LINEAR
+            if not kept.all():
+                source, target = source[kept], target[kept]
         return LinearColorPairs(source, target)
 
     def fit(self, pairs: Sequence[LinearColorPairs]) -> ColorMap:
@@ -158,14 +174,30 @@ class Photometry:
         image: NDArray[np.uint8],
         color: ColorMap,
     ) -> tuple[float, FrameLight, AlignedSample]:
-        """Return the PSNR of the color-mapped synthetic blur in dB, both cameras' light, and the sample."""
-        mapped = apply_color_map(color, blur)
-        synthetic = encode(mapped, self._response)
+        """Return the PSNR of the color-mapped synthetic blur in dB, both cameras' light, and the sample.
+
+        Parameters
+        ----------
+        blur : (h, w, 3) ndarray of float32
+            In the rows and columns that count.
+        sequence : sequence of (H, W, 3) ndarray of float32
+            The sharp frames.
+        image : (H, W, 3) ndarray of uint8
+            The blurry frame.
+        color : (3, 4) ndarray
+            The color map.
+        """
+        mapped, target = apply_color_map(color, blur), self._counted(image)
         sharp = np.stack([encode(apply_color_map(color, frame), self._response) for frame in sequence])
-        return psnr(synthetic, image), self._compare_light(mapped, image), AlignedSample(image, sharp)
+        light = self._compare_light(mapped, target)
+        return psnr(encode(mapped, self._response), target), light, AlignedSample(image, sharp)
+
+    def _counted(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return np.ascontiguousarray(image[:: self.stride, :: self.stride])
 
     def _compare_light(self, mapped: NDArray[np.float32], image: NDArray[np.uint8]) -> FrameLight:
-        some = slice(_LIGHT_STRIDE // 2, None, _LIGHT_STRIDE)
+        step = _LIGHT_STRIDE // self.stride
+        some = slice(None, None, step)
         lights = mapped[some, some], to_linear(np.ascontiguousarray(image[some, some]), self._response)
         cells = [cv2.resize(light, (_N_CELLS, _N_CELLS), interpolation=cv2.INTER_AREA) for light in lights]
         sharp, blurry = (luminance(light).ravel() for light in lights)

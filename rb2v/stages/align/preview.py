@@ -23,7 +23,8 @@ from rb2v.stages.align.config import AlignConfig
 from rb2v.stages.align.context import Resources, RunContext, TakeContext
 from rb2v.stages.align.matte import SampleFile
 from rb2v.stages.align.profile import record_profile, write_profiles
-from rb2v.stages.align.stage import Execution, Session, TakeRecord, check_plates, map_takes, open_session
+from rb2v.stages.align.records import TakeRecord, check_plates
+from rb2v.stages.align.stage import Execution, Session, map_takes, open_session
 from rb2v.stages.align.take import MadeTake, make_take
 
 PREVIEW_NAME = "preview.json"
@@ -94,7 +95,8 @@ def run_preview(
         context = RunContext(
             rig, session.calibration, config, resources, out_dir, is_profiled=execution.is_profiled, is_preview=True
         )
-        records = map_takes(partial(_try_take, context=context), session.takes, execution)
+        preview = partial(execution.executor.map, partial(_try_take, context=context))
+        records = map_takes(preview, session.takes, execution)
         if execution.is_profiled:
             write_profiles(out_dir, {one.name: one.profile for one in records if one.profile is not None})
         return write_json(out_dir / PREVIEW_NAME, _describe(records, rig, session))

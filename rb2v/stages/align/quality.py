@@ -124,6 +124,10 @@ class QualityGate:
         """Return whether the window is known and lies inside the sharp recording."""
         return self._search.found_offset and 0 <= place.position < self._tracks.sharp.n_positions
 
+    def reasons(self, index: int, place: AssignedPosition) -> tuple[str, str]:
+        """Return the reason of a frame whose synthetic blur is good enough, and of one whose blur is not."""
+        return self.reason(index, place, math.inf), self.reason(index, place, -math.inf)
+
     def reason(self, index: int, place: AssignedPosition, psnr_db: float) -> str:
         """Return a key of ``REASONS`` for a frame, given the PSNR of its synthetic blur at full size."""
         if self._config.positions == "independent":

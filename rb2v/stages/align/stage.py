@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import logging
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -15,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from rb2v import __version__
-from rb2v.artifacts import AlignedFrame, Calibration, FormatOverride, Rig, Take, TakeRegistration, Timing
+from rb2v.artifacts import AlignedFrame, Calibration, Rig, Take
 from rb2v.core.homography import warp_points
 from rb2v.core.lens import distort_points
 from rb2v.device import make_matrix_product
@@ -27,12 +25,14 @@ from rb2v.io.calibration import read_calibration
 from rb2v.io.config import read_raw_directory, read_takes
 from rb2v.io.partial import scratch_folder
 from rb2v.io.store import output_folder, sha256_of, write_alignment
-from rb2v.io.video import probe_video, read_image
+from rb2v.io.video import probe_video
 from rb2v.matting import make_matting_method
-from rb2v.profiling import count_bytes, stage
+from rb2v.profiling import stage
 from rb2v.stages.align.config import AlignConfig
 from rb2v.stages.align.context import Resources, RunContext, TakeContext
-from rb2v.stages.align.profile import TakeProfile, add_profiles, record_profile, write_profiles
+from rb2v.stages.align.profile import add_profiles, record_profile, write_profiles
+from rb2v.stages.align.records import TakeRecord, check_plates, digest_inputs, is_finished, is_made_from, read_record
+from rb2v.stages.align.segments import align_in_ranges, is_worth_cutting
 from rb2v.stages.align.session import converge_clocks
 from rb2v.stages.align.take import write_take
 
@@ -42,22 +42,6 @@ ALIGNMENT_NAME = "alignment.csv"
 
 _MAX_STRETCH = 0.02  # by which the crop's shape may differ from the output's, beside a pixel either way
 _MAX_REACH = 0.1  # of a frame's larger side, by which the crop may reach out of it
-
-
-@dataclass(frozen=True)
-class TakeRecord:
-    """What came of a take."""
-
-    name: str
-    n_frames: int
-    n_accepted: int
-    reasons: Mapping[str, int]
-    """How many frames were not accepted, by reason."""
-    timing: Timing
-    registration: TakeRegistration | None
-    """How far the two views lie off each other; None where too little tells it."""
-    profile: TakeProfile | None = None
-    """What it cost; None where that was not asked for, or the take was finished before."""
 
 
 @dataclass(frozen=True)
@@ -123,10 +107,11 @@ def run(
     manifest = session.manifest
     with output_folder(out_dir, session.settings):
         context = RunContext(rig, calibration, config, resources, out_dir, is_profiled=execution.is_profiled)
-        records = map_takes(partial(_try_take, context=context), takes, execution)
+        align = partial(_align_takes, context=context, executor=execution.executor)
+        records = map_takes(align, takes, execution)
         profiles = {record.name: record.profile for record in records if record.profile is not None}
         # A choice of takes leaves those in the folder that were finished before.
-        finished = [take for take in session.known if take in takes or _is_finished(take, out_dir)]
+        finished = [take for take in session.known if take in takes or is_finished(take, out_dir)]
         names = tuple(take.name for take in finished)
 
         def align_again(name: str, known: AlignConfig) -> None:
@@ -213,14 +198,14 @@ def open_session(
 
 
 def map_takes(
-    function: Callable[[Take], TakeRecord | InputError], takes: Sequence[Take], execution: Execution
+    perform: Callable[[Sequence[Take]], Iterable[TakeRecord | InputError]], takes: Sequence[Take], execution: Execution
 ) -> list[TakeRecord]:
     """Do something with every take, and return the records of all.
 
     Parameters
     ----------
-    function : callable
-        Returns a take's record, or what is wrong with the take.
+    perform : callable
+        Yields each take's record, or what is wrong with the take, in order.
     takes : sequence of Take
         The takes.
     execution : Execution
@@ -237,7 +222,7 @@ def map_takes(
     records: list[TakeRecord] = []
     # The longest first, so that none is begun when the other workers have nothing left to do.
     ordered = sorted(takes, key=_stored_bytes, reverse=True)
-    for take, record in zip(ordered, execution.executor.map(function, ordered), strict=True):
+    for take, record in zip(ordered, perform(ordered), strict=True):
         if isinstance(record, InputError):
             found[take.name] = record
             continue
@@ -304,37 +289,11 @@ def _stored_bytes(take: Take) -> int:
     return sum(path.stat().st_size for path in (*take.blurry, *take.sharp))
 
 
-def check_plates(take: Take, calibration: Calibration) -> None:
-    """Check that a take's clean plates are of the sizes that the calibration was made for.
-
-    Raises
-    ------
-    InputError
-        If one is not, or cannot be read.
-    """
-    plates = ((take.plate_blurry, calibration.size_blurry), (take.plate_sharp, calibration.size_sharp))
-    for plate, size in plates:
-        if plate is not None:
-            height, width = read_image(plate).shape[:2]
-            if (width, height) != size:
-                expected = f"{size[0]}x{size[1]} as in the calibration"
-                raise InputError(plate, f"is {width}x{height}", expected=expected)
-
-
-def _digest_inputs(take: Take) -> str:
-    """Return a digest of all that a take's result depends on, but for the folder's configuration."""
-    stated: tuple[object, ...] = (take.category, take.subject, take.green_screen, take.split)
-    if (take.blurry_format, take.sharp_format) != (FormatOverride(), FormatOverride()):
-        stated += (take.blurry_format, take.sharp_format)
-    if take.screen != "auto":
-        stated += (take.screen,)
-    digest = hashlib.sha256(repr(stated).encode())
-    for path in (*take.blurry, *take.sharp, take.plate_blurry, take.plate_sharp):
-        digest.update(b"|")
-        if path is not None:
-            count_bytes(read=path.stat().st_size)
-            digest.update(bytes.fromhex(sha256_of(path)))
-    return digest.hexdigest()
+def _align_takes(takes: Sequence[Take], context: RunContext, executor: Executor) -> Iterable[TakeRecord | InputError]:
+    # What the paper describes keeps a whole blur track, which every range would make anew.
+    if context.config.search == "reduced" and is_worth_cutting(takes, context, executor):
+        return align_in_ranges(takes, context, executor)
+    return executor.map(partial(_try_take, context=context), takes)
 
 
 def _try_take(take: Take, context: RunContext) -> TakeRecord | InputError:
@@ -358,28 +317,12 @@ def align_take(take: Take, context: RunContext) -> TakeRecord:
     path = aligned_take_path(context.out_dir, take.name)
     with record_profile(is_on=context.is_profiled) as recorded:
         with stage("inputs"):
-            inputs_sha256 = _digest_inputs(take)
-        is_made = not _is_made_from(path, inputs_sha256)
+            inputs_sha256 = digest_inputs(take)
+        is_made = not is_made_from(path, inputs_sha256)
         if is_made:
             # What does not fit in memory goes beside the file.
             with scratch_folder(path) as scratch:
                 write_take(TakeContext(take, context, scratch), path, inputs_sha256)
-        with AlignedTakeReader(path) as reader:
-            frames, n_accepted = reader.read_frames(), len(reader)
-            timing, registration = reader.timing, reader.registration
-        recorded.n_frames = len(frames)
-    reasons = Counter(frame.reason for frame in frames if not frame.accepted)
-    profile = recorded.profile if is_made else None
-    return TakeRecord(take.name, len(frames), n_accepted, reasons, timing, registration, profile)
-
-
-def _is_finished(take: Take, out_dir: Path) -> bool:
-    path = aligned_take_path(out_dir, take.name)
-    return path.exists() and _is_made_from(path, _digest_inputs(take))
-
-
-def _is_made_from(path: Path, inputs_sha256: str) -> bool:
-    if not path.exists():
-        return False
-    with AlignedTakeReader(path) as reader:
-        return reader.inputs_sha256 == inputs_sha256
+        record = read_record(take, context.out_dir, None)
+        recorded.n_frames = record.n_frames
+    return dataclasses.replace(record, profile=recorded.profile) if is_made else record

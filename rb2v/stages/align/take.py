@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import math
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +41,7 @@ from rb2v.stages.align.photometry import (
     MAX_UNEVENNESS,
     ColorMap,
     FrameLight,
+    LinearColorPairs,
     Photometry,
     TakeLight,
     known_color_map,
@@ -66,6 +68,7 @@ from rb2v.stages.align.timing import (
 )
 from rb2v.stages.align.track import (
     BlurryTrack,
+    InterpolationCheck,
     LightMeter,
     Recording,
     ReducedTrack,
@@ -78,6 +81,7 @@ from rb2v.stages.align.track import (
 
 _MAX_ROUNDS = 5  # two for a shift that bends the clock, three for the rest of the homography (docs/calibration.md)
 _MAX_SHIFTS = 4  # steps on reduced frames; each leaves less than a third of a shift
+_SURE_MARGIN_DB = 1.0  # above the threshold: interpolation was better than a mean by 2 dB or more (docs/alignment.md)
 _MAX_SHARED_COLOR_FRAMES = 24  # enough for one map of twelve numbers (docs/alignment.md)
 
 
@@ -138,14 +142,8 @@ def make_take(context: TakeContext, inputs_sha256: str, stored: StoredSamples) -
         screen is seen in a green-screen take.
     """
     with threadpool_limits(1, "blas"):
-        windows, registration = _register(context)
-        frames, samples = _make_samples(context, windows, stored)
-        if context.take.green_screen:
-            config = context.config
-            matting = make_matting_method(config.matter, context.run.resources.matting_weights)
-            limits = CompositeLimits(config.min_composite_psnr_db, config.min_explained_psnr_db)
-            with stage("matte"):
-                frames, samples = reject_broken_composites(frames, samples, matting, context.response, limits)
+        windows, registration = find_windows(context)
+        frames, samples = reject_mattes(context, *_make_samples(context, windows, stored))
         aligned = AlignedTake(
             context.take,
             frames,
@@ -156,20 +154,39 @@ def make_take(context: TakeContext, inputs_sha256: str, stored: StoredSamples) -
             inputs_sha256,
             registration,
         )
-        return MadeTake(aligned, samples, windows.samples.tracks.blurry)
+        return MadeTake(aligned, samples, windows.tracks.blurry)
 
 
-def _register(context: TakeContext) -> tuple[_Windows, TakeRegistration | None]:
-    """Find the windows of a take, under a homography of its own where it needs one, and how far its views lie off."""
+def reject_mattes(
+    context: TakeContext, frames: Sequence[AlignedFrame], samples: SampleSpool
+) -> tuple[list[AlignedFrame], SampleSpool]:
+    """Leave out the samples of a green-screen take that are none with the screen replaced; as `make_take`."""
+    if not context.take.green_screen:
+        return list(frames), samples
+    config = context.config
+    matting = make_matting_method(config.matter, context.run.resources.matting_weights)
+    limits = CompositeLimits(config.min_composite_psnr_db, config.min_explained_psnr_db)
+    with stage("matte"):
+        return reject_broken_composites(frames, samples, matting, context.response, limits)
+
+
+def find_windows(context: TakeContext) -> tuple[TakeWindows, TakeRegistration | None]:
+    """Find the windows of a take, under a homography of its own where it needs one, and how far its views lie off.
+
+    Raises
+    ------
+    InputError
+        As `make_take`, but of the screen.
+    """
     config, rounds = context.config, _Rounds(context)
     is_refined = config.registration == "per-take"
     homography: Homography = context.calibration.homography
-    under_shared: _Windows | None = None
+    under_shared: TakeWindows | None = None
     for n_rounds in range(_MAX_ROUNDS + 1):
         may_go_on = n_rounds < _MAX_ROUNDS and (is_refined or n_rounds > 0)
         found = rounds.find_windows(homography, may_go_on=may_go_on)
-        better = found.homography if isinstance(found, _Windows) else found
-        if isinstance(found, _Windows):
+        better = found.homography if isinstance(found, TakeWindows) else found
+        if isinstance(found, TakeWindows):
             is_far = found.registration is not None and found.registration.shift_px > config.max_shift_px
             if better is not None and is_far and not is_refined and n_rounds == 0:
                 # Windows that were found under a wrong homography hide a part of how wrong it is.
@@ -180,7 +197,7 @@ def _register(context: TakeContext) -> tuple[_Windows, TakeRegistration | None]:
             rounds.discard()
         assert better is not None
         homography = better
-    assert isinstance(found, _Windows)
+    assert isinstance(found, TakeWindows)
     registration, windows = found.registration, under_shared or found
     if under_shared is not None:
         total = registration_of(context, homography, registration)
@@ -191,7 +208,7 @@ def _register(context: TakeContext) -> tuple[_Windows, TakeRegistration | None]:
     return windows, registration
 
 
-def _warn_of_shift(context: TakeContext, windows: _Windows, registration: TakeRegistration | None) -> None:
+def _warn_of_shift(context: TakeContext, windows: TakeWindows, registration: TakeRegistration | None) -> None:
     limit_px = context.config.max_shift_px
     if registration is not None and registration.shift_px > limit_px:
         is_refined = context.config.registration == "per-take"
@@ -242,7 +259,7 @@ class _Rounds:
         self._blurry = BlurryTrack(track, reduced, whole)
         self._sharp = Recording(take.sharp, calibration.size_sharp, rig.sharp_fps, override=take.sharp_format)
 
-    def find_windows(self, homography: Homography, *, may_go_on: bool) -> _Windows | Homography:
+    def find_windows(self, homography: Homography, *, may_go_on: bool) -> TakeWindows | Homography:
         """Find every frame's window under a homography; see `_find_windows`.
 
         Raises
@@ -267,16 +284,18 @@ class _Rounds:
         # The paper's way takes the light as it is.
         flicker = light.find_flicker(track.times) if context.config.positions == "clock" else None
         # Light is evened out once all of it is known.
-        samples = self._make_samples(track, flicker, reducer.finish(track, context.rig) if flicker is None else None)
-        found = _find_windows(context, samples, homography, may_go_on=may_go_on)
+        made = self._make_samples(track, flicker, reducer.finish(track, context.rig) if flicker is None else None)
+        found = _find_windows(context, *made, homography, may_go_on=may_go_on)
         if isinstance(found, Flicker):
-            samples = self._make_samples(track, found, None)
-            found = _find_windows(context, samples, homography, may_go_on=may_go_on)
+            made = self._make_samples(track, found, None)
+            found = _find_windows(context, *made, homography, may_go_on=may_go_on)
         assert not isinstance(found, Flicker)
         return found
 
-    def _make_samples(self, track: Track, flicker: Flicker | None, reduced: ReducedTrack | None) -> _Samples:
-        """Return what samples of a warped sharp recording are made from, which is reduced here where it was not."""
+    def _make_samples(
+        self, track: Track, flicker: Flicker | None, reduced: ReducedTrack | None
+    ) -> tuple[Tracks, Samples]:
+        """Return the recordings with a warped sharp one, which is reduced here where it was not, and their samples."""
         context = self._context
         sharp = SharpSource(
             track, context.rig, context.interpolator, context.response, flicker=flicker, to_light=context.sharp_light
@@ -287,21 +306,21 @@ class _Rounds:
         small = sharp.reduce(self._make_reducer()) if reduced is None else reduced
         blur_track = sharp.make_blur_track(self._folder / "blur") if context.config.search == "full" else None
         tracks = Tracks(self._blurry, sharp, small, small.windows(context.rig), blur_track, flicker)
-        return _Samples(context, tracks, SampleFile(self._folder / "samples"))
+        return tracks, Samples(context, tracks, EarlySamples(SampleFile(self._folder / "samples")))
 
     def _make_reducer(self) -> Reducer:
         context = self._context
-        return Reducer(
-            context.interpolator,
-            context.response,
-            (context.track_size, context.reduced_size),
-            self._folder / "reduced",
-            measures=context.blurry_stride == 1,
-        )
+        measures = context.blurry_stride == 1
+        check = InterpolationCheck(context.interpolator, context.response, _sure_db(context)) if measures else None
+        return Reducer((context.track_size, context.reduced_size), self._folder / "reduced", check)
 
     def discard(self) -> None:
         """Delete what the last round has on disk; nothing more can be made of its windows."""
         shutil.rmtree(self._folder)
+
+
+def _sure_db(context: TakeContext) -> float:
+    return context.config.min_interpolation_psnr_db + _SURE_MARGIN_DB
 
 
 def _make_warp(context: TakeContext, homography: Homography, camera: Camera) -> FrameWarp:
@@ -321,6 +340,20 @@ def _chroma_siting(choice: ChromaChoice, known: ChromaSiting | None) -> tuple[fl
     return (known.x, known.y) if known is not None and known.source == "measured" else None
 
 
+class Views(Protocol):
+    """A take's recordings in the output's geometry."""
+
+    def image(self, index: int, /) -> NDArray[np.uint8]:
+        """Return a blurry frame, (H, W, 3) coded."""
+        ...
+
+    def window(
+        self, position: int, row_shifts: NDArray[np.float64] | None = None, /, *, stride: int = 1
+    ) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
+        """Return the synthetic blur of a window, and its sharp sequence; see `SharpSource.window`."""
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class _Sample:
     """A frame's sample before it is judged."""
@@ -333,24 +366,33 @@ class _Sample:
     images: AlignedSample
 
 
-class _Samples:
+@dataclass(frozen=True, eq=False)
+class EarlySamples:
+    """Samples that were made before all frames were judged."""
+
+    stored: StoredSamples
+    made: Mapping[int, tuple[_Sample, int]] = field(default_factory=dict)
+    """By frame: what is known of each, and where its images are stored."""
+
+
+class Samples:
     """The samples of a take under one homography, each made once.
 
     Parameters
     ----------
     context : TakeContext
         The take.
-    tracks : Tracks
-        Its recordings.
-    early : StoredSamples
-        Where those are stored that are made before all frames are judged.
+    views : Views
+        Its recordings, or those of a part of it.
+    early : EarlySamples
+        Samples that are made before all frames are judged.
     """
 
-    def __init__(self, context: TakeContext, tracks: Tracks, early: StoredSamples) -> None:
-        self.tracks, self._early = tracks, early
+    def __init__(self, context: TakeContext, views: Views, early: EarlySamples) -> None:
+        self._views, self._early = views, early.stored
         fallback = known_color_map(context.calibration, context.rig, context.response)
         self.photometry = Photometry(context.config, context.response, fallback)
-        self._made: dict[int, tuple[_Sample, int]] = {}
+        self._made = dict(early.made)
 
     def match(self, index: int, position: int, *, is_final: bool) -> MatchedFrame:
         """Return a frame with the synthetic blur of its window, and make its sample of the same window if it is final.
@@ -364,14 +406,15 @@ class _Samples:
         is_final : bool
             Whether its sharp frames and its colors depend on nothing that is not known yet.
         """
-        blur, sequence = self.tracks.window(position)
+        blur, sequence = self._views.window(position)
         if is_final:
-            made = self._make(index, blur, sequence, None)
+            stride = self.photometry.stride
+            made = self._make(index, np.ascontiguousarray(blur[::stride, ::stride]), sequence, None)
             with stage("write"):
                 self._early.append(made.images)
             nothing = AlignedSample(np.empty(0, np.uint8), np.empty(0, np.uint8))  # its images are on disk
             self._made[index] = dataclasses.replace(made, images=nothing), len(self._early) - 1
-        return MatchedFrame(self.tracks.blurry.image(index), blur)
+        return MatchedFrame(self._views.image(index), blur)
 
     def make(
         self, index: int, position: int, row_shifts: NDArray[np.float64] | None, color: ColorMap | None
@@ -393,12 +436,22 @@ class _Samples:
             known, slot = self._made[index]
             with stage("write"):
                 return dataclasses.replace(known, images=self._early.read(slot))
-        return self._make(index, *self.tracks.window(position, row_shifts), color)
+        window = self._views.window(position, row_shifts, stride=self.photometry.stride)
+        return self._make(index, *window, color)
+
+    def color_pairs(self, index: int, position: int, row_shifts: NDArray[np.float64] | None) -> LinearColorPairs:
+        """Return the colors of a frame and of its window that a color map is fitted to; as `make`."""
+        blur, _ = self._views.window(position, row_shifts, stride=self.photometry.stride)
+        return self.photometry.pairs(blur, self._views.image(index))
+
+    def early(self, indices: range) -> EarlySamples:
+        """Return those of some frames that are made, to be read elsewhere."""
+        return EarlySamples(self._early, {index: one for index, one in self._made.items() if index in indices})
 
     def _make(
         self, index: int, blur: NDArray[np.float32], sequence: Sequence[NDArray[np.float32]], color: ColorMap | None
     ) -> _Sample:
-        image = self.tracks.blurry.image(index)
+        image = self._views.image(index)
         if color is None:
             with stage("color fit"):
                 color = self.photometry.fit([self.photometry.pairs(blur, image)])
@@ -407,10 +460,11 @@ class _Samples:
 
 
 @dataclass(frozen=True, eq=False)
-class _Windows:
+class TakeWindows:
     """What was found of a take's frames under one homography."""
 
-    samples: _Samples
+    tracks: Tracks
+    samples: Samples
     used: Homography
     """From sharp-camera pixels to blurry-camera pixels."""
     search: Search
@@ -433,16 +487,15 @@ class _Windows:
 
 
 def _find_windows(
-    context: TakeContext, samples: _Samples, homography: Homography, *, may_go_on: bool
-) -> _Windows | Homography | Flicker:
+    context: TakeContext, tracks: Tracks, samples: Samples, homography: Homography, *, may_go_on: bool
+) -> TakeWindows | Homography | Flicker:
     """Find every frame's window, the timing, and how far the views lie off each other.
 
     Where another round may follow and the frames' own windows hide a shift of the views, it returns a homography
     without that shift instead; where lamps flicker in step with the sharp frames and are not evened out yet, their
     flicker.
     """
-    config, tracks = context.config, samples.tracks
-    times = tracks.blurry.times
+    config, times = context.config, tracks.blurry.times
     offsets = estimate_offsets(context, tracks)
     offset = choose_offset(context, offsets)
     search, timing = no_search(len(times)), Timing(offsets)
@@ -460,7 +513,7 @@ def _find_windows(
         hidden = find_hidden_shift(context, tracks, search, homography)
     if hidden is not None:
         if hidden.homography is not None and may_go_on and offset is not None:
-            return _follow_shift(context, samples, offset.seconds, hidden.homography, homography)
+            return _follow_shift(context, tracks, samples, offset.seconds, (hidden.homography, homography))
         search = dataclasses.replace(search, confident=search.confident & hidden.holds(times))
     clock = fit_take_clock(context, tracks, search) if config.positions == "clock" else None
     if clock is not None:
@@ -483,7 +536,7 @@ def _find_windows(
     if hidden is not None and hidden.homography is not None:
         # Matched frames, too, would take their windows from a clock that the shift has bent.
         registration, own = hidden.registration, hidden.homography
-    return _Windows(samples, homography, search, timing, places, checks, gate, registration, own, hidden)
+    return TakeWindows(tracks, samples, homography, search, timing, places, checks, gate, registration, own, hidden)
 
 
 def _search(context: TakeContext, tracks: Tracks, offset_seconds: float) -> Search:
@@ -499,13 +552,17 @@ def _judge_positions(
     """Assign a position to every frame, and measure what decides whether it is good."""
     places = assign_positions(context, tracks, search, clock)
     if context.blurry_stride > 1:
-        tracks.measure_near([place.position for place in places], context.track_size)
+        tracks.measure_near([place.position for place in places], context.track_size, _sure_db(context))
     checks = check_frames(tracks, places, search.confident)
     return places, checks, QualityGate(context.config, tracks, search, checks, clock)
 
 
 def _follow_shift(
-    context: TakeContext, samples: _Samples, offset_seconds: float, own: Homography, used: Homography
+    context: TakeContext,
+    tracks: Tracks,
+    samples: Samples,
+    offset_seconds: float,
+    homographies: tuple[Homography, Homography],
 ) -> Homography:
     """Return the homography that frames tell once the shift that their windows hide is taken off the reduced frames.
 
@@ -515,14 +572,16 @@ def _follow_shift(
     ----------
     context : TakeContext
         The take.
-    samples : _Samples
-        Its samples under the homography that was used.
+    tracks : Tracks
+        Its recordings under the homography that was used.
+    samples : Samples
+        Its samples.
     offset_seconds : float
         Sharp-camera time at blurry-camera time 0, roughly.
-    own, used : (3, 3) ndarray
-        The homography without the first step of the shift, and with it.
+    homographies : tuple of (3, 3) ndarray
+        The homography without the first step of the shift, and the one that was used, with it.
     """
-    tracks, crop, size = samples.tracks, context.calibration.crop, context.reduced_size
+    (own, used), crop, size = homographies, context.calibration.crop, context.reduced_size
     if tracks.blur_track is not None or context.blurry_stride > 1:
         return own  # windows are scored on other frames, or few frames are looked at
     for _ in range(_MAX_SHIFTS):
@@ -570,25 +629,80 @@ def _choose_frames(
     return chosen[:: max(-(-len(chosen) // MAX_FRAMES), 1)]
 
 
-def _make_samples(
-    context: TakeContext, windows: _Windows, stored: StoredSamples
-) -> tuple[list[AlignedFrame], SampleSpool]:
-    """Check every frame, and store the samples of those that are accepted."""
-    config, samples, timing, gate = context.config, windows.samples, windows.timing, windows.gate
-    times = samples.tracks.blurry.times
+@dataclass(frozen=True)
+class PlannedFrame:
+    """What is known of a blurry frame before its sample is made."""
+
+    index: int
+    time_seconds: float
+    place: AssignedPosition
+    margin_db: float
+    can_be_made: bool
+    reason: str
+    """Why it is not accepted, if its synthetic blur is good enough."""
+    reason_if_unlike: str
+    """Why it is not accepted, if it is not."""
+
+
+@dataclass(frozen=True, eq=False)
+class SamplePlan:
+    """What samples are made by."""
+
+    frames: Sequence[PlannedFrame]
+    row_shifts: NDArray[np.float64] | None
+    """See `SharpSource.window`."""
+    color: ColorMap | None
+    """The take's color map, where frames have none of their own."""
+
+
+def plan_samples(context: TakeContext, windows: TakeWindows) -> SamplePlan:
+    """Return what the samples of all frames are made by."""
+    config, timing, gate, times = context.config, windows.timing, windows.gate, windows.tracks.blurry.times
     shifts = None
     if timing.rolling_shutter is not None and timing.rolling_shutter.compensated:
         shifts = row_shifts(timing.rolling_shutter, context.rig)
-    shared = _shared_color(windows, shifts) if config.color == "per-take" else None
     holds = np.ones(len(times), dtype=np.bool_) if windows.hidden is None else windows.hidden.holds(times)
     is_misregistered = config.positions == "clock" and windows.is_misregistered(config.max_shift_px)
-    frames, light = [], TakeLight()
+    frames = []
     for index, place in enumerate(windows.places):
-        made = samples.make(index, place.position, shifts, shared) if gate.can_be_made(place) else None
-        color, psnr_db = (samples.photometry.fallback, math.nan) if made is None else (made.color, made.psnr_db)
-        reason = gate.reason(index, place, psnr_db)
+        reason, if_unlike = gate.reasons(index, place)
         if not reason and (is_misregistered or not holds[index]):
             reason = "registration"
+        margin_db = float(windows.search.margins_db[index])
+        can_be_made = gate.can_be_made(place)
+        frames.append(PlannedFrame(index, float(times[index]), place, margin_db, can_be_made, reason, if_unlike))
+    return SamplePlan(frames, shifts, _shared_color(windows, shifts) if config.color == "per-take" else None)
+
+
+def make_frames(
+    context: TakeContext, samples: Samples, plan: SamplePlan, stored: StoredSamples
+) -> tuple[list[AlignedFrame], TakeLight]:
+    """Make the samples of planned frames, and store those that are accepted.
+
+    Parameters
+    ----------
+    context : TakeContext
+        The take.
+    samples : Samples
+        Makes them, of the take or of a part of it.
+    plan : SamplePlan
+        The frames.
+    stored : StoredSamples
+        Where samples go.
+
+    Returns
+    -------
+    frames : list of AlignedFrame
+        All of them.
+    light : TakeLight
+        Of those that are accepted.
+    """
+    frames, light = [], TakeLight()
+    for planned in plan.frames:
+        index, position = planned.index, planned.place.position
+        made = samples.make(index, position, plan.row_shifts, plan.color) if planned.can_be_made else None
+        color, psnr_db = (samples.photometry.fallback, math.nan) if made is None else (made.color, made.psnr_db)
+        reason = planned.reason_if_unlike if psnr_db < context.config.min_psnr_db else planned.reason
         if not reason and made is not None:
             light.add(made.light)
             with stage("write"):
@@ -597,24 +711,39 @@ def _make_samples(
             AlignedFrame(
                 take=context.take.name,
                 blurry_index=index,
-                blurry_time=float(times[index]),
-                position=place.position,
-                position_fine=place.position_fine,
+                blurry_time=planned.time_seconds,
+                position=position,
+                position_fine=planned.place.position_fine,
                 psnr=psnr_db,
-                margin_db=float(windows.search.margins_db[index]),
+                margin_db=planned.margin_db,
                 accepted=not reason,
                 reason=reason,
                 color=color,
             )
         )
-    if config.positions == "clock":
-        _warn_of_light(context, light)
+    return frames, light
+
+
+def _make_samples(
+    context: TakeContext, windows: TakeWindows, stored: StoredSamples
+) -> tuple[list[AlignedFrame], SampleSpool]:
+    """Check every frame, and store the samples of those that are accepted."""
+    frames, light = make_frames(context, windows.samples, plan_samples(context, windows), stored)
+    warn_of_light(context, light)
+    plate = make_plate(context, windows.used, windows.samples.photometry.fallback)
+    return frames, spool_of(context, stored, plate)
+
+
+def spool_of(context: TakeContext, stored: StoredSamples, plate: NDArray[np.uint8] | None) -> SampleSpool:
+    """Return all stored samples of a take, with its clean plate."""
     description = context.take.blurry[0].with_name("take.yaml")
-    plate = _make_plate(context, windows.used, samples.photometry.fallback)
-    return frames, SampleSpool(description, plate, stored, range(len(stored)), context.take.screen)
+    return SampleSpool(description, plate, stored, range(len(stored)), context.take.screen)
 
 
-def _warn_of_light(context: TakeContext, light: TakeLight) -> None:
+def warn_of_light(context: TakeContext, light: TakeLight) -> None:
+    """Say where the cameras' light differs, by place or by brightness."""
+    if context.config.positions != "clock":
+        return
     # Another tone curve makes light seem uneven, too, where bright and dark things have their places.
     if (difference := light.tone_difference()) > MAX_TONE_DIFFERENCE:
         context.logger.warning(
@@ -633,7 +762,7 @@ def _warn_of_light(context: TakeContext, light: TakeLight) -> None:
         )
 
 
-def _shared_color(windows: _Windows, shifts: NDArray[np.float64] | None) -> ColorMap:
+def _shared_color(windows: TakeWindows, shifts: NDArray[np.float64] | None) -> ColorMap:
     """Return the color map that fits the take: through frames spread over those that are clear."""
     places, samples = windows.places, windows.samples
     confident = np.flatnonzero(windows.search.confident).tolist()
@@ -641,15 +770,12 @@ def _shared_color(windows: _Windows, shifts: NDArray[np.float64] | None) -> Colo
     chosen = clear[:: max(-(-len(clear) // _MAX_SHARED_COLOR_FRAMES), 1)]
     if not chosen:
         return samples.photometry.fallback
-    pairs = []
-    for index in chosen:
-        blur, _ = samples.tracks.window(places[index].position, shifts)
-        pairs.append(samples.photometry.pairs(blur, samples.tracks.blurry.image(index)))
+    pairs = [samples.color_pairs(index, places[index].position, shifts) for index in chosen]
     with stage("color fit"):
         return samples.photometry.fit(pairs)
 
 
-def _make_plate(context: TakeContext, homography: Homography, fallback: ColorMap) -> NDArray[np.uint8] | None:
+def make_plate(context: TakeContext, homography: Homography, fallback: ColorMap) -> NDArray[np.uint8] | None:
     """Return the clean plate as the blurry camera sees it; the sharp camera's stands in where it is missing."""
     take = context.take
     if take.green_screen and take.plate_blurry is not None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from rb2v.artifacts import FormatOverride, Rig
 from rb2v.core.blur import STORED_LEVELS, CubicWindows, StepWindows, Windows, window_steps
-from rb2v.core.color import Response, from_linear, to_linear
+from rb2v.core.color import Response, code_levels, to_linear
 from rb2v.core.flicker import Flicker, band_changes, find_flicker, light_change
 from rb2v.core.frame_times import (
     GAP_FRAMES,
@@ -41,7 +41,9 @@ from rb2v.profiling import count_bytes, stage, staged
 
 _N_BLOCKS = 8  # across and down, in which interpolation is judged
 _N_WORST_BLOCKS = 8  # the worst eighth of 64
+_WHITE_LEVEL = 255.0  # of coded values
 _LIGHT_STRIDE = 8  # pixels, of which one tells the light of lamps: 3,000 of 448 x 448
+_MARGIN_FRAMES = 4  # of a part, to either side; rows are shifted by less (`timing._MAX_SHIFT_FRAMES`)
 _N_RECENT = 2  # frames: those of the pair that is interpolated
 _NODE_STEP_FRAMES = 0.25  # of fine frames: rows between two such times are a blend of both
 _NOTHING: NDArray[np.uint8] = np.empty(0, dtype=np.uint8)  # stands in for a frame that is not warped
@@ -117,7 +119,7 @@ class Recording:
             If a file cannot be decoded, its frames are of another size or rate or come at uneven times, or so many of
             them repeat others that they were converted from another rate.
         """
-        frames = FrameFile(scratch, np.uint8, is_compressed=True)
+        frames = FrameFile(scratch, np.uint8)
         times: list[float] = []
         differences: list[float] = []
         before: list[NDArray[np.float32]] = []
@@ -192,8 +194,8 @@ class ReducedTrack:
     light_changes: NDArray[np.float64]
     """(n - 1,) relative change of the light from each original frame to the next."""
     interpolation_psnr: NDArray[np.float64]
-    """(n,) PSNR, in dB, of the worst eighth of each original frame made again from the frames half-way to its
-    neighbors; NaN at the ends."""
+    """(n,) PSNR, in dB, of the worst eighth of each original frame made again from its neighbors, see
+    `InterpolationCheck`; NaN at the ends."""
     is_cut: NDArray[np.bool_]
     """(n - 1,) whether the scene changes from each original frame to the next."""
 
@@ -225,6 +227,17 @@ class BlurTrack:
         blur = stored.sum(axis=0, dtype=np.uint32) / np.float32(len(steps) * STORED_LEVELS)
         sequence = stored[:: self.rig.blur_factor] / np.float32(STORED_LEVELS)
         return blur.astype(np.float32), list(sequence)
+
+
+@dataclass(frozen=True, eq=False)
+class SharpPart:
+    """A part of a sharp recording, that can be pickled."""
+
+    track: Track
+    flicker: Flicker | None
+    """Of its lamps, see `SharpSource`."""
+    first_position: int
+    """Position, in the whole recording, of the first window."""
 
 
 class SharpSource:
@@ -315,7 +328,7 @@ class SharpSource:
 
     @staged("interpolation")
     def window(
-        self, position: int, row_shifts: NDArray[np.float64] | None = None
+        self, position: int, row_shifts: NDArray[np.float64] | None = None, *, stride: int = 1
     ) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
         """Return the synthetic blur of the window at a position, and its sharp sequence.
 
@@ -326,9 +339,11 @@ class SharpSource:
         row_shifts : (H,) ndarray of float64, optional
             How much later each row is taken, in fine frames; not at all by default. Each row is blended from frames
             at a few shifts; at the recording's ends its first or last frame stands in.
+        stride : int
+            Rows and columns of which one is blurred, from the first on; all by default.
         """
         if row_shifts is None:
-            return self._window(position)
+            return self._window(position, stride)
         rig = self._rig
         steps = window_steps(position, rig.frames_per_sequence, rig.blur_factor)
         shifts, shares = _shift_nodes(row_shifts)
@@ -348,12 +363,13 @@ class SharpSource:
             cv2.accumulate(part, blur)
             if index % rig.blur_factor == 0:
                 cv2.accumulate(part, sequence[index // rig.blur_factor])
-        return blur / np.float32(len(steps)), sequence
+        return blur[::stride, ::stride] / np.float32(len(steps)), sequence
 
-    def _window(self, position: int) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
+    def _window(self, position: int, stride: int) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
         rig, per_frame = self._rig, self._rig.blur_steps_per_frame
         steps = window_steps(position, rig.frames_per_sequence, rig.blur_factor)
-        blur = np.zeros(self._track.frames.shape[1:], dtype=np.float32)
+        _, height, width, _ = self._track.frames.shape
+        blur = np.zeros((-(-height // stride), -(-width // stride), 3), dtype=np.float32)
         sequence: list[NDArray[np.float32]] = []
         for index, group in itertools.groupby(steps, key=lambda step: step // per_frame):
             places = [step - index * per_frame for step in group]
@@ -363,10 +379,10 @@ class SharpSource:
                 made = [self._linear(index)]
             else:
                 ends = self._linear(index), self._linear(index + 1)
-                made, total = self._interpolator.between_and_sum(*ends, times, summed)
+                made, total = self._interpolator.between_and_sum(*ends, times, summed, stride)
                 cv2.accumulate(total, blur)
             for frame in made:
-                cv2.accumulate(frame, blur)
+                cv2.accumulate(np.ascontiguousarray(frame[::stride, ::stride]), blur)
             sequence += made
         blur *= np.float32(1 / len(steps))
         return blur, sequence
@@ -395,6 +411,15 @@ class SharpSource:
                 rough = {time for place, time in zip(some, times, strict=True) if place in cheap}
                 yield from self._interpolator.between(frame_a, self._linear(index + 1), times, averaged=rough)
 
+    def part(self, positions: range) -> SharpPart:
+        """Return what the windows at some positions are made of, to be read elsewhere."""
+        first = max(self.originals(positions.start).start - _MARGIN_FRAMES, 0)
+        stop = min(self.originals(positions.stop - 1).stop + _MARGIN_FRAMES, len(self._track.times))
+        track, some = self._track, slice(first, stop)
+        frames = track.frames.part(range(first, stop)) if isinstance(track.frames, FrameFile) else track.frames[some]
+        flicker = None if self._flicker is None else self._flicker.part(some)
+        return SharpPart(Track(frames, track.times[some], track.repeated[some]), flicker, first * self._rig.upsampling)
+
     def reduce(self, reducer: Reducer) -> ReducedTrack:
         """Make the whole recording small, its lamps' flicker evened out, and measure it."""
         for index in range(len(self._track.times)):
@@ -402,7 +427,9 @@ class SharpSource:
         return reducer.finish(self._track, self._rig)
 
     @staged("reduce")
-    def measure_near(self, reduced: ReducedTrack, positions: Sequence[int], track_size: tuple[int, int]) -> None:
+    def measure_near(
+        self, reduced: ReducedTrack, positions: Sequence[int], track_size: tuple[int, int], sure_db: float
+    ) -> None:
         """Measure interpolation and scene cuts for the windows at some positions, in place.
 
         Parameters
@@ -413,13 +440,15 @@ class SharpSource:
             Of the windows; those outside the recording are passed over.
         track_size : tuple of int
             Width and height at which frames are interpolated.
+        sure_db : float
+            See `InterpolationCheck`.
         """
         for position in positions:
             if not 0 <= position < self.n_positions:
                 continue
             originals = self.originals(position)
             first, stop = max(originals.start - 1, 0), min(originals.stop, self.last_original)
-            check = _InterpolationCheck(self._interpolator, self._response)
+            check = InterpolationCheck(self._interpolator, self._response, sure_db)
             check.add(self._reduced(first, track_size))
             for index in range(first, stop):
                 is_cut, psnr = check.add(self._reduced(index + 1, track_size))
@@ -456,8 +485,11 @@ class SharpSource:
         return self._recent[index]
 
 
-class _InterpolationCheck:
-    """Compares frames with what is interpolated half-way between the frames half-way to their neighbors.
+class InterpolationCheck:
+    """Compares frames with what their neighbors tell of them.
+
+    That is the mean of the neighbors where it is good enough, without any motion. Otherwise it is what is interpolated
+    half-way between the frames half-way to the neighbors.
 
     Parameters
     ----------
@@ -465,12 +497,16 @@ class _InterpolationCheck:
         Makes the frames between.
     response : {"linear", "srgb"} or float
         In which errors are measured.
+    sure_db : float
+        PSNR from which the mean of the neighbors is good enough.
     """
 
-    def __init__(self, interpolator: GuardedInterpolator, response: Response) -> None:
-        self._interpolator, self._response = interpolator, response
+    def __init__(self, interpolator: GuardedInterpolator, response: Response, sure_db: float) -> None:
+        self._interpolator, self._response, self._sure_db = interpolator, response, sure_db
+        self._before: NDArray[np.float32] | None = None
         self._frame: NDArray[np.float32] | None = None
-        self._half: NDArray[np.float32] | None = None
+        self._half_way: NDArray[np.float32] | None = None
+        """Between those two, where it was asked for."""
 
     def add(self, following: NDArray[np.float32]) -> tuple[bool, float]:
         """Take the next frame.
@@ -483,19 +519,28 @@ class _InterpolationCheck:
             Of the worst eighth, in dB, of the frame before it; NaN of the first one.
         """
         following.flags.writeable = False
-        frame, before, self._frame = self._frame, self._half, following
+        before, frame, half_before = self._before, self._frame, self._half_way
+        self._before, self._frame, self._half_way = frame, following, None
         if frame is None:
             return False, math.nan
         is_cut = self._interpolator.is_scene_cut(frame, following)
-        with stage("interpolation"):
-            (half,) = self._interpolator.between(frame, following, [0.5])
-        half.flags.writeable = False
-        self._half = half
         if before is None:
             return is_cut, math.nan
+        mean = np.asarray(cv2.addWeighted(before, 0.5, following, 0.5, 0.0), dtype=np.float32)
+        psnr = _worst_part_psnr(mean, frame, self._response)
+        if psnr >= self._sure_db:
+            return is_cut, psnr
         with stage("interpolation"):
-            (again,) = self._interpolator.between(before, half, [0.5])
+            if half_before is None:
+                half_before = self._between(before, frame)
+            self._half_way = self._between(frame, following)
+            again = self._between(half_before, self._half_way)
         return is_cut, _worst_part_psnr(again, frame, self._response)
+
+    def _between(self, first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float32]:
+        (half_way,) = self._interpolator.between(first, second, [0.5])
+        half_way.flags.writeable = False
+        return half_way
 
 
 class Reducer:
@@ -503,31 +548,23 @@ class Reducer:
 
     Parameters
     ----------
-    interpolator : GuardedInterpolator
-        Makes the frames between.
-    response : {"linear", "srgb"} or float
-        The response that was undone.
     sizes : tuple of tuple of int
         Width and height at which frames are interpolated, so large that flow still has something to hold on to, and
         of what is kept.
     scratch : Path
         A file for the frames.
-    measures : bool
-        Whether interpolation and scene cuts are measured everywhere; `SharpSource.measure_near` does it where it is
-        left out.
+    check : InterpolationCheck, optional
+        Measures interpolation and scene cuts everywhere; `SharpSource.measure_near` does it where it is left out.
     """
 
     def __init__(
         self,
-        interpolator: GuardedInterpolator,
-        response: Response,
         sizes: tuple[tuple[int, int], tuple[int, int]],
         scratch: Path,
-        *,
-        measures: bool = True,
+        check: InterpolationCheck | None,
     ) -> None:
         self._track_size, self._size = sizes
-        self._check = _InterpolationCheck(interpolator, response) if measures else None
+        self._check = check
         self._frames = FrameFile(scratch, np.uint16)
         self._kept: NDArray[np.uint16] | None = None
         self._light_changes: list[float] = []
@@ -579,9 +616,9 @@ def _keep(image: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.uint1
 
 
 def _worst_part_psnr(made: NDArray[np.float32], frame: NDArray[np.float32], response: Response) -> float:
-    difference = np.square(from_linear(made, response) - from_linear(frame, response)).mean(axis=2)
+    difference = np.square(code_levels(made, response) - code_levels(frame, response)).mean(axis=2)
     blocks = np.sort(cv2.resize(difference, (_N_BLOCKS, _N_BLOCKS), interpolation=cv2.INTER_AREA), axis=None)
-    return float(errors_to_psnr(np.array(blocks[-_N_WORST_BLOCKS:].mean(), dtype=np.float64)))
+    return float(errors_to_psnr(np.array(blocks[-_N_WORST_BLOCKS:].mean() / _WHITE_LEVEL**2, dtype=np.float64)))
 
 
 def _shift_nodes(
@@ -627,6 +664,11 @@ class BlurryTrack:
         """Return a blurry frame, (H, W, 3) coded."""
         return np.asarray(self.track.frames[index])
 
+    def part(self, frames: range) -> FrameFile[np.uint8]:
+        """Return some blurry frames, coded, to be read elsewhere."""
+        assert isinstance(self.track.frames, FrameFile)  # as recordings are warped
+        return self.track.frames.part(frames)
+
     def translated(self, shift: NDArray[np.float64], size: tuple[int, int], path: Path) -> BlurryTrack:
         """Return the track with its reduced frames translated; what comes in at an edge repeats the edge.
 
@@ -670,16 +712,21 @@ class Tracks:
         return self.blurry.whole, self.blur_track.windows()
 
     def window(
-        self, position: int, row_shifts: NDArray[np.float64] | None = None
+        self, position: int, row_shifts: NDArray[np.float64] | None = None, *, stride: int = 1
     ) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
         """Return the synthetic blur of a window at the output's size, and its sequence; as `SharpSource.window`."""
         if self.blur_track is not None and row_shifts is None:
-            return self.blur_track.window(position)
-        return self.sharp.window(position, row_shifts)
+            blur, sequence = self.blur_track.window(position)
+            return blur[::stride, ::stride], sequence
+        return self.sharp.window(position, row_shifts, stride=stride)
 
-    def measure_near(self, positions: Sequence[int], track_size: tuple[int, int]) -> None:
+    def image(self, index: int) -> NDArray[np.uint8]:
+        """Return a blurry frame, (H, W, 3) coded."""
+        return self.blurry.image(index)
+
+    def measure_near(self, positions: Sequence[int], track_size: tuple[int, int], sure_db: float) -> None:
         """Measure interpolation and scene cuts where that was left out; as `SharpSource.measure_near`."""
-        self.sharp.measure_near(self.reduced, positions, track_size)
+        self.sharp.measure_near(self.reduced, positions, track_size, sure_db)
 
     def has_cut(self, position: int) -> bool:
         """Return whether the scene changes inside the window at a position."""

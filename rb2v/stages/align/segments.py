@@ -1,0 +1,291 @@
+"""Long takes cut into ranges of frames: their samples are made by any worker, and joined in the take's one file.
+
+A take's windows are found in one piece, because one clock runs through it. What comes after takes most of the time and
+knows of no other frame. A range holds no more than its own frames need, and what it makes lies in a file of its own in
+the take's scratch folder. The joined file is that of an uncut take, byte by byte, so that it does not matter which
+takes are cut.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from rb2v.artifacts import AlignedFrame, Take, Timing
+from rb2v.errors import InputError
+from rb2v.execution import Executor, count_workers
+from rb2v.io.aligned import (
+    AlignedTake,
+    AlignedTakeReader,
+    AlignedTakeWriter,
+    FrameChecks,
+    ScoreCurves,
+    aligned_take_path,
+    create_aligned_take,
+)
+from rb2v.io.frame_file import FrameFile
+from rb2v.io.partial import scratch_folder
+from rb2v.profiling import count_bytes, stage
+from rb2v.stages.align.context import RunContext, TakeContext
+from rb2v.stages.align.photometry import TakeLight
+from rb2v.stages.align.profile import TakeProfile, add_profiles, record_profile
+from rb2v.stages.align.records import TakeRecord, check_plates, digest_inputs, is_made_from, read_record
+from rb2v.stages.align.take import (
+    EarlySamples,
+    SamplePlan,
+    Samples,
+    TakeWindows,
+    find_windows,
+    make_frames,
+    make_plate,
+    plan_samples,
+    reject_mattes,
+    spool_of,
+    warn_of_light,
+)
+from rb2v.stages.align.track import SharpPart, SharpSource
+
+RANGE_FRAMES = 50
+"""Blurry frames of a range: two seconds, so that a minute keeps a dozen workers busy, and none waits long."""
+
+MIN_CUT_FRAMES = 250
+"""Blurry frames of a take that is worth cutting: ten seconds, in which starts of workers are soon made up for."""
+
+_TAKES_PER_WORKER = 2  # from which on whole takes keep all workers busy, and ranges would only wait for each other
+
+
+@dataclass(frozen=True)
+class CutTake:
+    """A take that is cut, and the folder for what lies between."""
+
+    take: Take
+    scratch: Path
+
+    @property
+    def head_path(self) -> Path:
+        """File of all that is known of the take before its samples are made."""
+        return self.scratch / "head.h5"
+
+    def part_path(self, number: int) -> Path:
+        """File of a range's samples."""
+        return self.scratch / f"part_{number}.h5"
+
+
+@dataclass(frozen=True, eq=False)
+class FrameRange:
+    """A range of a take's blurry frames, and what their samples are made of."""
+
+    cut: CutTake
+    number: int
+    plan: SamplePlan
+    early: EarlySamples
+    blurry: FrameFile[np.uint8]
+    sharp: SharpPart
+
+
+@dataclass(frozen=True, eq=False)
+class _Prepared:
+    ranges: Sequence[FrameRange]
+    profile: TakeProfile | None
+
+
+@dataclass(frozen=True, eq=False)
+class _Made:
+    light: TakeLight
+    profile: TakeProfile | None
+
+
+@dataclass(frozen=True)
+class _Join:
+    cut: CutTake
+    n_ranges: int
+
+
+def is_worth_cutting(takes: Sequence[Take], context: RunContext, executor: Executor) -> bool:
+    """Return whether workers would be idle while the longest takes are aligned."""
+    n_workers = count_workers(executor)
+    if n_workers == 1 or (n_workers is not None and len(takes) >= _TAKES_PER_WORKER * n_workers):
+        return False
+    return any(TakeContext(take, context, context.out_dir).n_blurry_frames >= MIN_CUT_FRAMES for take in takes)
+
+
+def align_in_ranges(
+    takes: Sequence[Take], context: RunContext, executor: Executor
+) -> Iterator[TakeRecord | InputError]:
+    """Align takes as `rb2v.stages.align.stage.align_take` does, the samples of each by any worker.
+
+    Yields
+    ------
+    TakeRecord or InputError
+        Of each take, in order.
+    """
+    with ExitStack() as folders:
+        cuts = [
+            CutTake(take, folders.enter_context(scratch_folder(aligned_take_path(context.out_dir, take.name))))
+            for take in takes
+        ]
+        found = list(executor.map(partial(_prepare, context=context), cuts))
+        ranges = [one for prepared in found if isinstance(prepared, _Prepared) for one in prepared.ranges]
+        made: dict[str, list[_Made]] = defaultdict(list)
+        for one, part in zip(ranges, executor.map(partial(_make_range, context=context), ranges), strict=True):
+            made[one.cut.take.name].append(part)
+        joins = [
+            _Join(cut, len(prepared.ranges))
+            for cut, prepared in zip(cuts, found, strict=True)
+            if isinstance(prepared, _Prepared)
+        ]
+        joined = executor.map(partial(_join, context=context), joins)
+        for cut, prepared in zip(cuts, found, strict=True):
+            if not isinstance(prepared, _Prepared):
+                yield prepared
+                continue
+            parts = made[cut.take.name]
+            warn_of_light(TakeContext(cut.take, context, cut.scratch), _add_light(parts))
+            record = next(joined)
+            if isinstance(record, TakeRecord) and context.is_profiled:
+                costs = (prepared.profile, *(part.profile for part in parts), record.profile)
+                record = dataclasses.replace(record, profile=add_profiles([one for one in costs if one is not None]))
+            yield record
+
+
+def _add_light(parts: Sequence[_Made]) -> TakeLight:
+    light = TakeLight()
+    for part in parts:
+        light.add_all(part.light)
+    return light
+
+
+def _prepare(cut: CutTake, context: RunContext) -> _Prepared | TakeRecord | InputError:
+    """Find a take's windows, and return what each range needs; the take's record where it is finished."""
+    take = cut.take
+    try:
+        check_plates(take, context.calibration)
+        with record_profile(is_on=context.is_profiled) as recorded:
+            with stage("inputs"):
+                inputs_sha256 = digest_inputs(take)
+            if is_made_from(aligned_take_path(context.out_dir, take.name), inputs_sha256):
+                return read_record(take, context.out_dir, None)
+            shared = TakeContext(take, context, cut.scratch)
+            with threadpool_limits(1, "blas"):
+                windows, registration = find_windows(shared)
+                plan = plan_samples(shared, windows)
+                with stage("write"), create_aligned_take(cut.head_path) as writer:
+                    writer.finish(
+                        AlignedTake(
+                            take,
+                            [_unmade(take, planned.index) for planned in plan.frames],
+                            windows.search.curves,
+                            windows.checks,
+                            windows.timing,
+                            make_plate(shared, windows.used, windows.samples.photometry.fallback),
+                            inputs_sha256,
+                            registration,
+                        )
+                    )
+                ranges = _cut(cut, windows, plan)
+        return _Prepared(ranges, recorded.profile)
+    except InputError as error:
+        return error
+
+
+def _unmade(take: Take, index: int) -> AlignedFrame:
+    """Return a frame that stands in for one of which no sample is made yet."""
+    return AlignedFrame(take.name, index, 0.0, 0, 0.0, 0.0, 0.0, False, "no-clock", np.eye(3, 4))
+
+
+def _cut(cut: CutTake, windows: TakeWindows, plan: SamplePlan) -> list[FrameRange]:
+    ranges = []
+    for number, start in enumerate(range(0, len(plan.frames), RANGE_FRAMES)):
+        some = range(start, min(start + RANGE_FRAMES, len(plan.frames)))
+        frames = plan.frames[some.start : some.stop]
+        positions = [planned.place.position for planned in frames if planned.can_be_made]
+        sharp = windows.tracks.sharp.part(range(min(positions, default=0), max(positions, default=0) + 1))
+        early, blurry = windows.samples.early(some), windows.tracks.blurry.part(some)
+        ranges.append(FrameRange(cut, number, dataclasses.replace(plan, frames=frames), early, blurry, sharp))
+    return ranges
+
+
+class _RangeViews:
+    """The recordings of a range; see `rb2v.stages.align.take.Views`."""
+
+    def __init__(self, context: TakeContext, one: FrameRange) -> None:
+        self._blurry, self._first_frame = one.blurry, one.plan.frames[0].index
+        self._first_position = one.sharp.first_position
+        self._source = SharpSource(
+            one.sharp.track,
+            context.rig,
+            context.interpolator,
+            context.response,
+            flicker=one.sharp.flicker,
+            to_light=context.sharp_light,
+        )
+
+    def image(self, index: int) -> NDArray[np.uint8]:
+        """Return a blurry frame."""
+        return np.asarray(self._blurry[index - self._first_frame])
+
+    def window(
+        self, position: int, row_shifts: NDArray[np.float64] | None = None, *, stride: int = 1
+    ) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
+        """Return the synthetic blur of a window, and its sharp sequence."""
+        return self._source.window(position - self._first_position, row_shifts, stride=stride)
+
+
+def _make_range(one: FrameRange, context: RunContext) -> _Made:
+    """Make the samples of a range, and write those that are accepted with all frames' verdicts."""
+    take = one.cut.take
+    shared = TakeContext(take, context, one.cut.scratch)
+    with record_profile(is_on=context.is_profiled) as recorded, threadpool_limits(1, "blas"):
+        samples = Samples(shared, _RangeViews(shared, one), one.early)
+        with create_aligned_take(one.cut.part_path(one.number)) as writer:
+            frames, light = make_frames(shared, samples, one.plan, writer)
+            n = len(frames)
+            nothing = np.full(n, np.nan)
+            curves = ScoreCurves(np.zeros(n, np.int64), np.full((n, 1), np.nan, np.float32), nothing)
+            checks = FrameChecks(*(nothing for _ in dataclasses.fields(FrameChecks)))
+            with stage("write"):
+                writer.finish(AlignedTake(take, frames, curves, checks, Timing()))
+    return _Made(light, recorded.profile)
+
+
+def _join(join: _Join, context: RunContext) -> TakeRecord | InputError:
+    """Join the ranges of a take in its file."""
+    cut, path = join.cut, aligned_take_path(context.out_dir, join.cut.take.name)
+    try:
+        with record_profile(is_on=context.is_profiled) as recorded, threadpool_limits(1, "blas"):
+            with create_aligned_take(path) as writer:
+                _write_joined(TakeContext(cut.take, context, cut.scratch), join, writer)
+            record = read_record(cut.take, context.out_dir, None)
+            recorded.n_frames = record.n_frames
+            with stage("write"):
+                count_bytes(written=path.stat().st_size)
+    except InputError as error:
+        return error
+    return dataclasses.replace(record, profile=recorded.profile)
+
+
+def _write_joined(context: TakeContext, join: _Join, writer: AlignedTakeWriter) -> None:
+    frames: list[AlignedFrame] = []
+    with stage("write"):
+        for number in range(join.n_ranges):
+            with AlignedTakeReader(join.cut.part_path(number)) as part:
+                writer.append_from(part)
+                frames += part.read_frames()
+        with AlignedTakeReader(join.cut.head_path) as head:
+            curves, checks, timing, plate = head.read_curves(), head.read_checks(), head.timing, head.plate
+            inputs_sha256, registration = head.inputs_sha256, head.registration
+    kept, samples = reject_mattes(context, frames, spool_of(context, writer, plate))
+    with stage("write"):
+        writer.finish(
+            AlignedTake(context.take, kept, curves, checks, timing, plate, inputs_sha256, registration),
+            samples.indices,
+        )
