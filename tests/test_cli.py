@@ -176,6 +176,7 @@ def test_chain_on_a_real_clip(tmp_path, rb2v, shared_data):
     rig = write_rig(tmp_path / "tiny.yaml", **RIG)
     record = f"simulate --out {tmp_path}/raw --rig {rig} --size 192x160 --video {clip} --workers 1".split()
     rest = [stage_arguments(name, tmp_path, rig) for name in ("calibrate", "align", "build-shards")]
+    rest[1] += ["--interpolator", "quick-flow"]
     for arguments in [record, *rest]:
         assert rb2v(*arguments).status == 0
     table = pd.read_csv(tmp_path / "aligned" / "alignment.csv", keep_default_na=False)
