@@ -1,4 +1,5 @@
 import functools
+import gc
 import os
 import random
 import re
@@ -10,7 +11,7 @@ import examples  # noqa: F401 - registers the profiles of hypothesis
 import numpy as np
 import pytest
 from fork_server import LONGEST_PROGRAM_SECONDS, ForkServer
-from sessions import shared_session
+from sessions import QUICK, shared_session
 from sharing import SharedFolders
 from textures import write_data_set
 
@@ -51,6 +52,12 @@ def pytest_runtest_setup(item):
             pytest.skip("there is no CUDA device")
 
 
+def pytest_collection_finish(session):
+    """Let collections of garbage pass over modules and tests, which stay to the end."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
 def _same_random_numbers():
     """Start every test with the same state of the global generators, in whatever order tests run."""
@@ -81,6 +88,12 @@ def narrow_predictors(monkeypatch):
     monkeypatch.setattr(cvae_gan, "WIDTHS", (4,) * 8)
     monkeypatch.setattr(cvae_gan, "ENCODER_WIDTHS", (4,) * 5)
     monkeypatch.setattr(cvae_gan, "DISCRIMINATOR_WIDTH", 4)
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Diagrams of reports are laid out and not drawn, which takes most of the time of a short report."""
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda figure, file, **settings: file.write(b"undrawn"))
 
 
 @pytest.fixture
@@ -163,9 +176,13 @@ def session(shared):
 
 
 @pytest.fixture(scope="session")
-def brief_session(shared):
-    """As `session`, but of 9 frames, for what needs few of them: who writes which files, and what is named."""
-    return shared_session(shared, upto="aligned", seconds=0.36, categories=("street", "hand"))
+def brief_session(shared, calibrated_session):
+    """As `session`, but of 9 frames, for what needs few of them: who writes which files, and what is named.
+
+    It is aligned with `sessions.QUICK`.
+    """
+    made = {"calibrated": calibrated_session, "interpolator": QUICK.interpolator}
+    return shared_session(shared, upto="aligned", seconds=0.36, categories=("street", "hand"), **made)
 
 
 @pytest.fixture(scope="session")

@@ -24,8 +24,9 @@ from pathlib import Path
 # Those that start threads, blosc2 and pandas among them, are left to the programs: threads do not survive a fork.
 _LOADED = (
     *("av", "cv2", "h5py", "hdf5plugin", "scipy.ndimage", "scipy.optimize", "scipy.signal", "torch"),
-    *("lightning_fabric", "safetensors.torch", "rb2v.cli", "rb2v.simulator", "rb2v.stages.align"),
-    "rb2v.stages.calibrate",
+    *("lightning_fabric", "safetensors.torch", "matplotlib.backends.backend_agg", "jinja2"),
+    *("distributed.cli.dask_scheduler", "distributed.cli.dask_worker"),
+    *("rb2v.cli", "rb2v.simulator.simulation", "rb2v.stages.calibrate.stage", "rb2v.matting.chroma"),
 )
 
 LONGEST_PROGRAM_SECONDS = 240  # some take 15 s, and a busy machine has been seen to be eight times as slow

@@ -2,9 +2,11 @@
 
 import dataclasses
 import logging
-from contextlib import contextmanager
+import shutil
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import yaml
@@ -13,6 +15,9 @@ from rb2v.core.homography import warp_points
 from rb2v.execution import SerialExecutor
 from rb2v.simulator import SimulateConfig, Truth, read_truth, simulate
 from rb2v.stages import align, calibrate
+
+QUICK = align.AlignConfig(interpolator="quick-flow")
+"""For takes of which it does not matter how frames are made between the recorded ones, which takes half of the time."""
 
 RIG = {
     "schema": 1,
@@ -78,12 +83,14 @@ def write_rig(path, **changes):
     return path
 
 
-def make_session(root, rig_changes=None, **changes):
-    """Simulate a session in a folder."""
+def make_session(root, rig_changes=None, *, captures=True, **changes):
+    """Simulate a session in a folder, without the captures where nothing reads them."""
     rig = write_rig(root / "rig.yaml", **(rig_changes or {}))
     config = SimulateConfig(rig=str(rig), size=(192, 160), test_takes=False, max_offset_seconds=0.3)
     config = dataclasses.replace(config, **changes)
-    truth_dir = simulate(root / "raw", config, executor=SerialExecutor(check_pickle=True))
+    left_out = mock.patch("rb2v.simulator.simulation._capture_targets", return_value="calibration")
+    with nullcontext() if captures else left_out:
+        truth_dir = simulate(root / "raw", config, executor=SerialExecutor(check_pickle=True))
     return Session(root, read_truth(truth_dir))
 
 
@@ -99,22 +106,26 @@ def shared_session(shared, *, maker=None, upto="raw", **changes):
     upto : str
         What is there: the ``raw`` directory, the ``calibration`` too, or also the ``aligned`` takes.
     **changes
-        Changes of the simulator's configuration, and ``rig_changes``.
+        Changes of the simulator's configuration, ``rig_changes``, and whether there are ``captures``; of the takes'
+        alignment the ``interpolator``; ``calibrated``, a session of the same cameras whose calibration is taken.
     """
     root = shared(maker or record_session, **({} if maker else {"upto": upto}), **changes)
     return Session(root, read_truth(root / "truth"))
 
 
-def record_session(root, *, upto="raw", **changes):
+def record_session(root, *, upto="raw", calibrated=None, interpolator="flow", **changes):
     """Simulate a session and run the first stages on it, as `shared_session` says."""
     made = make_session(root, **changes)
-    if upto in ("calibration", "aligned"):
+    if calibrated is not None:
+        shutil.copy(calibrated.calibration, made.calibration)
+    elif upto in ("calibration", "aligned"):
         calibrate.run(made.raw, made.calibration)
     if upto == "aligned":
         align.run(
             made.raw,
             made.calibration,
             made.aligned,
+            align.AlignConfig(interpolator=interpolator),
             execution=align.Execution(executor=SerialExecutor(check_pickle=True)),
         )
     return made

@@ -19,7 +19,7 @@ from rb2v.shards import ShardReader
 STAGES = {
     "simulate": (
         "simulate --out {f}/raw --rig {rig} --size 192x160 --seconds 0.4 --test-seconds 0.32"
-        " --categories street,hand --workers 1"
+        " --categories hand --workers 1"
     ),
     "calibrate": "calibrate --raw-dir {f}/raw --out {f}/calibration.json",
     "align": "align --raw-dir {f}/raw --calibration {f}/calibration.json --out {f}/aligned --workers 1",
@@ -176,6 +176,7 @@ def test_chain_on_a_real_clip(tmp_path, rb2v, shared_data):
     rig = write_rig(tmp_path / "tiny.yaml", **RIG)
     record = f"simulate --out {tmp_path}/raw --rig {rig} --size 192x160 --video {clip} --workers 1".split()
     rest = [stage_arguments(name, tmp_path, rig) for name in ("calibrate", "align", "build-shards")]
+    rest[1] += ["--interpolator", "quick-flow"]
     for arguments in [record, *rest]:
         assert rb2v(*arguments).status == 0
     table = pd.read_csv(tmp_path / "aligned" / "alignment.csv", keep_default_na=False)
@@ -204,20 +205,20 @@ def rewrite(path, **changes):
 
 
 def drop_video(raw):
-    (raw / "takes" / "street_train" / "sharp.mp4").unlink()
+    (raw / "takes" / "hand_train" / "sharp.mp4").unlink()
 
 
 def truncate_video(raw):
-    path = raw / "takes" / "street_train" / "sharp.mp4"
+    path = raw / "takes" / "hand_train" / "sharp.mp4"
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
 def replace_video_by_text(raw):
-    (raw / "takes" / "street_train" / "blurry.mp4").write_text("no video")
+    (raw / "takes" / "hand_train" / "blurry.mp4").write_text("no video")
 
 
 def empty_video(raw):
-    (raw / "takes" / "street_train" / "blurry.mp4").write_bytes(b"")
+    (raw / "takes" / "hand_train" / "blurry.mp4").write_bytes(b"")
 
 
 def drop_takes(raw):
@@ -227,18 +228,18 @@ def drop_takes(raw):
 @pytest.mark.parametrize(
     ("spoil", "parts"),
     [
-        (drop_video, ["street_train/sharp.mp4", "no such file"]),
-        (truncate_video, ["street_train/sharp.mp4", "cut short"]),
-        (replace_video_by_text, ["street_train/blurry.mp4", "not a video"]),
-        (empty_video, ["street_train/blurry.mp4", "not a video"]),
+        (drop_video, ["hand_train/sharp.mp4", "no such file"]),
+        (truncate_video, ["hand_train/sharp.mp4", "cut short"]),
+        (replace_video_by_text, ["hand_train/blurry.mp4", "not a video"]),
+        (empty_video, ["hand_train/blurry.mp4", "not a video"]),
         (drop_takes, ["takes", "holds no take"]),
         (
-            lambda raw: rewrite(raw / "takes/street_train/take.yaml", category="steet"),
+            lambda raw: rewrite(raw / "takes/hand_train/take.yaml", category="steet"),
             ["take.yaml", "category", "hand"],
         ),
-        (lambda raw: rewrite(raw / "takes/street_train/take.yaml", subjct="a"), ["take.yaml", "subjct", "subject"]),
-        (lambda raw: rewrite(raw / "takes/street_train/take.yaml", subject=None), ["take.yaml", "subject", "missing"]),
-        (lambda raw: rewrite(raw / "takes/street_train/take.yaml", sharp=["../x.mp4"]), ["take.yaml", "../x.mp4"]),
+        (lambda raw: rewrite(raw / "takes/hand_train/take.yaml", subjct="a"), ["take.yaml", "subjct", "subject"]),
+        (lambda raw: rewrite(raw / "takes/hand_train/take.yaml", subject=None), ["take.yaml", "subject", "missing"]),
+        (lambda raw: rewrite(raw / "takes/hand_train/take.yaml", sharp=["../x.mp4"]), ["take.yaml", "../x.mp4"]),
         (lambda raw: rewrite(raw / "capture.yaml", schema=2), ["capture.yaml", "schema", "expected 1"]),
         (lambda raw: rewrite(raw / "capture.yaml", rig="gopro_hero99"), ["capture.yaml", "rig", "gopro_hero8"]),
         (lambda raw: (raw / "capture.yaml").write_text("rig: [1"), ["capture.yaml", "is not YAML"]),
@@ -260,7 +261,7 @@ def test_wrong_raw_directory_is_named(session, tmp_path, rb2v, spoil, parts):
     for part in parts:
         assert part in message
     assert not (out / "alignment.csv").exists()
-    assert not (out / "takes" / "street_train.h5").exists()
+    assert not (out / "takes" / "hand_train.h5").exists()
 
 
 def test_wrong_calibration_is_named(session, tmp_path, rb2v):

@@ -6,14 +6,14 @@ import re
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 import time
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
 import pytest
+from fork_server import LONGEST_PROGRAM_SECONDS
+from sessions import QUICK
 
 from rb2v.errors import InputError
 from rb2v.execution import SerialExecutor, cluster, make_executor
@@ -183,7 +183,11 @@ def test_workers_of_a_scheduler_one_of_them_killed(session, shards, scheduler, t
 def test_takes_are_aligned_to_the_same_bytes_and_errors_cross_whole(brief_session, tmp_path):
     executor = make_executor(2, "dask")
     align.run(
-        brief_session.raw, brief_session.calibration, tmp_path / "aligned", execution=align.Execution(executor=executor)
+        brief_session.raw,
+        brief_session.calibration,
+        tmp_path / "aligned",
+        QUICK,
+        execution=align.Execution(executor=executor),
     )
     assert tree_bytes(tmp_path / "aligned") == tree_bytes(brief_session.aligned)
     victim = aligned_take_path(tmp_path / "aligned", "hand_train")
@@ -302,18 +306,14 @@ def test_ctrl_c_says_nothing_strange_and_a_second_run_goes_on(session, shards, t
     assert tree_bytes(tmp_path / "shards") == tree_bytes(shards)
 
 
-def test_kills_at_any_moment(brief_session):
-    script = Path(__file__).parent / "benchmarks" / "check_kills.py"
-    process = subprocess.run(
-        [sys.executable, script, "--kills", "6", "--aligned", brief_session.aligned],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    assert process.returncode == 0, process.stdout
-    kills = [int(n) for n in re.findall(r"^(\d+) kills (?:before|after|at) ", process.stdout, re.MULTILINE)]
+def test_kills_at_any_moment(brief_session, fork_server):
+    folder = Path(__file__).parent / "benchmarks"
+    program = f"import sys; sys.path.insert(0, {str(folder)!r}); from check_kills import main; main()"
+    process = fork_server.start(program, "--kills", "6", "--aligned", brief_session.aligned)
+    printed, complaints = process.communicate(LONGEST_PROGRAM_SECONDS)
+    assert process.returncode == 0, printed + complaints
+    kills = [int(n) for n in re.findall(r"^(\d+) kills (?:before|after|at) ", printed, re.MULTILINE)]
     assert len(kills) == 3
     assert min(kills) > 0
     assert sum(kills) >= 6
-    assert re.search(r"6 kills of two writers of one shard, looked at [1-9]\d* times: always whole", process.stdout)
+    assert re.search(r"6 kills of two writers of one shard, looked at [1-9]\d* times: always whole", printed)

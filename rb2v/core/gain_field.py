@@ -100,16 +100,18 @@ def fit_gain_field(pairs: Sequence[ViewPair]) -> FieldFit | None:
     """
     if len(pairs) < 2:
         return None
+    coefficients = _fit(pairs)
+    grid = np.stack(np.meshgrid(np.linspace(-1, 1, 9), np.linspace(-1, 1, 9)), axis=-1)
+    reach = np.abs(np.log(gains_at(coefficients, grid))).max()
+    if not _LEAST_GAIN <= reach <= MAX_LOG_GAIN:
+        return None
     before, after = [], []
     for index, left_out in enumerate(pairs):
         others = _fit([*pairs[:index], *pairs[index + 1 :]])
         before.append(color_error(left_out))
         after.append(_error(left_out, others))
     ratios = np.array(after) / np.array(before)
-    coefficients = _fit(pairs)
-    grid = np.stack(np.meshgrid(np.linspace(-1, 1, 9), np.linspace(-1, 1, 9)), axis=-1)
-    reach = np.abs(np.log(gains_at(coefficients, grid))).max()
-    if np.exp(np.log(ratios).mean()) > _MAX_LEFT or not _LEAST_GAIN <= reach <= MAX_LOG_GAIN:
+    if np.exp(np.log(ratios).mean()) > _MAX_LEFT:
         return None
     return FieldFit(coefficients, float(np.median(before)), float(np.median(after)))
 

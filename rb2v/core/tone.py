@@ -51,17 +51,24 @@ def fit_exponent(errors: Callable[[float], NDArray[np.float64]]) -> ExponentFit 
     ExponentFit or None
         None with fewer than two scenes, or where no exponent makes scenes better that it was not chosen for.
     """
-    tried = np.geomspace(MIN_EXPONENT, MAX_EXPONENT, _N_TRIED)
-    table = np.log(np.stack([errors(float(exponent)) for exponent in tried]))
     before = np.log(errors(1.0))
     if len(before) < 2:
         return None
-    others = table.sum(axis=1, keepdims=True) - table
-    after = np.take_along_axis(table, others.argmin(axis=0)[None], axis=0)[0]
-    best = int(table.sum(axis=1).argmin())
-    if np.exp((after - before).mean()) > _MAX_LEFT or best in (0, _N_TRIED - 1):
+    tried = np.geomspace(MIN_EXPONENT, MAX_EXPONENT, _N_TRIED)
+    coarse = np.arange(0, _N_TRIED, 2)
+    rows = {int(place): np.log(errors(float(tried[place]))) for place in coarse}
+    # With one minimum, the least of all lies at the least of every other one or beside it.
+    totals = _totals(np.stack(list(rows.values())))
+    beside = coarse[totals.argmin(axis=0)][:, None] + np.array([-1, 1])
+    for place in np.unique(beside[(beside >= 0) & (beside < _N_TRIED)]):
+        rows[int(place)] = np.log(errors(float(tried[place])))
+    places = sorted(rows)
+    table = np.stack([rows[place] for place in places])
+    best, *best_of_others = _totals(table).argmin(axis=0)
+    after = table[best_of_others, np.arange(len(before))]
+    if np.exp((after - before).mean()) > _MAX_LEFT or places[best] in (0, _N_TRIED - 1):
         return None
-    bounds = float(tried[best - 1]), float(tried[best + 1])
+    bounds = float(tried[places[best] - 1]), float(tried[places[best] + 1])
     found = minimize_scalar(
         lambda exponent: float(np.log(errors(float(exponent))).sum()),
         bounds=bounds,
@@ -69,3 +76,9 @@ def fit_exponent(errors: Callable[[float], NDArray[np.float64]]) -> ExponentFit 
         options={"xatol": _TOLERANCE},
     )
     return ExponentFit(float(found.x), float(np.exp(np.median(before))), float(np.exp(np.median(after))))
+
+
+def _totals(table: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the sums over all scenes, and over all but each, of a (n_exponents, n_scenes) table."""
+    whole = table.sum(axis=1, keepdims=True)
+    return np.hstack([whole, whole - table])

@@ -9,7 +9,7 @@ import numpy as np
 
 from rb2v.artifacts import Category, Split
 from rb2v.simulator.config import SimulateConfig
-from rb2v.simulator.scene import ClipScene
+from rb2v.simulator.scene import clip_seconds
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def plan_takes(config: SimulateConfig, video: Path | None = None, green_screen: 
         return float(rng.uniform(0.05, max(config.max_offset_seconds, 0.05)))
 
     if video is not None:
-        seconds = ClipScene(video, (64, 64)).duration_seconds
+        seconds = clip_seconds(video)
         category: Category = "face" if green_screen else "street"
         if len(config.categories) == 1:
             (category,) = config.categories

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from rb2v.core.color import to_linear
 from rb2v.core.homography import Homography, warp_points
 from rb2v.errors import InputError
-from rb2v.io.video import iter_frames
+from rb2v.io.video import iter_frames, map_frames
 from rb2v.simulator import textures
 
 CLIP_TICKS_PER_SECOND = 600.0  # of the blur track
@@ -508,6 +508,21 @@ def street_scene(photos: Sequence[Path], size: tuple[int, int], seed: int) -> La
     return LayeredScene(wall, movers, rig_motion)
 
 
+def clip_seconds(path: Path) -> float:
+    """Return how long blurry frames of a clip can be exposed: from time 0 to the last exposure that lies inside it.
+
+    Raises
+    ------
+    InputError
+        If the clip cannot be decoded, or nothing can move in it.
+    """
+    nothing = np.empty(0, dtype=np.uint8)
+    n_frames = sum(1 for _ in map_frames([path], lambda _: nothing))
+    if n_frames < 2:
+        raise InputError(path, f"holds {n_frames} frame", expected="a clip in which something moves")
+    return max(n_frames - 2 * CLIP_LEAD_TICKS, 1) / CLIP_TICKS_PER_SECOND
+
+
 class ClipScene:
     """A real clip as the scene: each of its frames one tick of the 600 fps blur track.
 
@@ -533,13 +548,6 @@ class ClipScene:
             scaled = cv2.resize(frame.image, None, fx=scale, fy=scale, interpolation=interpolation)
             frames.append(np.asarray(scaled, dtype=np.uint8))
         self._frames = frames
-        if len(frames) < 2:
-            raise InputError(path, f"holds {len(frames)} frame", expected="a clip in which something moves")
-
-    @property
-    def duration_seconds(self) -> float:
-        """How long blurry frames can be exposed: from time 0 to the last exposure that lies inside the clip."""
-        return max(len(self._frames) - 2 * CLIP_LEAD_TICKS, 1) / CLIP_TICKS_PER_SECOND
 
     def instants(self, center_seconds: float, exposure_seconds: float, n_instants: int) -> NDArray[np.float64]:
         """Return the ticks, as times in seconds, that an exposure integrates: whole frames, none of them in part."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
@@ -41,7 +42,7 @@ def list_photos(folder: Path | None = None, *, more: bool = False) -> list[Path]
     """
     if folder is None:
         names = sorted(_PACKAGED_PHOTOS + _MORE_PHOTOS) if more else _PACKAGED_PHOTOS
-        return [Path(str(files("skimage").joinpath("data", name))) for name in names]
+        return [_packaged_folder() / name for name in names]
     if not folder.is_dir():
         raise InputError(folder, "is not a folder", expected="a folder of images")
     paths = sorted(path for path in folder.glob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
@@ -54,6 +55,23 @@ def list_photos(folder: Path | None = None, *, more: bool = False) -> list[Path]
 
 def load_photo(path: Path) -> NDArray[np.float32]:
     """Read a photograph as (H, W, 3) float32 linear light, softened by the lens and kept off black and clipping."""
+    return _load_packaged(path) if path.parent == _packaged_folder() else _load(path)
+
+
+@cache
+def _load_packaged(path: Path) -> NDArray[np.float32]:
+    # Nine small ones, which every scene of a session shows again.
+    photo = _load(path)
+    photo.setflags(write=False)
+    return photo
+
+
+@cache
+def _packaged_folder() -> Path:
+    return Path(str(files("skimage").joinpath("data")))
+
+
+def _load(path: Path) -> NDArray[np.float32]:
     linear = to_linear(read_image(path), "srgb")
     return np.asarray(0.02 + 0.88 * cv2.GaussianBlur(linear, (0, 0), LENS_SIGMA_PX), dtype=np.float32)
 

@@ -33,6 +33,8 @@ from rb2v.shards import ShardReader, manifest_path, sha256_of
 from rb2v.stages import build_shards
 
 CONFIG = BenchmarkConfig(frames_per_take=3, mattes_per_take=2, grid_points=15)
+BRIEF = BenchmarkConfig(frames_per_take=1, blurs_per_take=1, mattes_per_take=1, grid_points=5)
+"""Where one frame tells what a hundred would."""
 
 
 @pytest.fixture(scope="module")
@@ -299,6 +301,7 @@ def test_all_samples_are_asked_for_the_worst(values, shards, report):
             assert text.count(f">{label}<") == 2
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_pictures_of_one_s_own_are_drawn_again_where_they_are_given(session, shards, tmp_path):
     pictures = tmp_path / "pictures"
     pictures.mkdir()
@@ -311,7 +314,7 @@ def test_pictures_of_one_s_own_are_drawn_again_where_they_are_given(session, sha
     given = {"aligned_dir": session.aligned, "truth_dir": session.root / "truth"}
 
     def fidelities(**changes):
-        path = run(SessionPaths(tmp_path / "shards", **given, **changes), tmp_path / "out", config=CONFIG)
+        path = run(SessionPaths(tmp_path / "shards", **given, **changes), tmp_path / "out", config=BRIEF)
         scores = read_json(path.with_name("results.json"))["scores"]
         return [score["value"] for score in scores if score["metric"].startswith("composite_fidelity")]
 
@@ -328,8 +331,8 @@ def test_pictures_of_one_s_own_are_drawn_again_where_they_are_given(session, sha
         fidelities(weights=pictures / "0.png")
 
 
-def measure(shards, out, **given):
-    path = run(SessionPaths(shards, **given), out, config=CONFIG)
+def measure(shards, out, config=BRIEF, **given):
+    path = run(SessionPaths(shards, **given), out, config=config)
     scores = [score for score in read_json(path.with_name("results.json"))["scores"] if score["suite"] == "mattes"]
     return {score["metric"]: (score["value"], score["passed"]) for score in scores}, path.read_text()
 
@@ -357,12 +360,13 @@ def test_frames_rejected_for_their_mattes_are_told(session, shards):
     assert scores["composite_psnr.bound_median"] == pytest.approx(np.median([*bounds, 20.0]))
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_no_sample_is_called_the_worst_where_shards_do_not_tell(session, shards, tmp_path):
     older = shutil.copytree(shards, tmp_path / "shards")
     for path in older.glob("*.h5"):
         with h5py.File(path, "r+") as file:
             del file["composite_psnr"]
-    scores, text = measure(older, tmp_path / "out", aligned_dir=session.aligned)
+    scores, text = measure(older, tmp_path / "out", CONFIG, aligned_dir=session.aligned)
     assert scores["composite_psnr.median"] == (None, None)
     assert "worst of" not in text
     assert "from the worst" not in text
@@ -389,6 +393,7 @@ class Flat:
         )
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_matter_that_finds_no_edge_does_not_pass_for_one_without_a_fringe(session, shards, tmp_path, monkeypatch):
     screen = np.array([60, 160, 70], np.uint8)
     monkeypatch.setattr("rb2v.benchmark.session.green_screen.keying.find_screen", lambda *_: screen)
@@ -402,6 +407,7 @@ def test_a_matter_that_finds_no_edge_does_not_pass_for_one_without_a_fringe(sess
     assert scores["green_fringe"][1] is False
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_what_needs_weights_is_shown_as_not_measured(session, shards, tmp_path):
     other = shutil.copytree(shards, tmp_path / "shards")
     manifest = read_json(manifest_path(other))
@@ -480,6 +486,7 @@ def test_a_missed_target_is_written_down(report):
     assert "missed" in (report / "report.html").read_text()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_wrong_homography_misses_its_target(session, shards, tmp_path):
     calibration = read_calibration(session.calibration)
     shift = np.array([[1.0, 0.0, 2.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
@@ -502,9 +509,10 @@ def test_a_wrong_homography_misses_its_target(session, shards, tmp_path):
         (("aligned_dir", "truth_dir"), {"data set", "alignment", "mattes"}),
     ],
 )
+@pytest.mark.usefixtures("undrawn")
 def test_what_is_not_given_is_not_told(session, shards, run_dir, tmp_path, given, suites):
     inputs = {name: path for name, path in everything(session, run_dir).items() if name in given}
-    path = run(SessionPaths(shards, **inputs), tmp_path / "out", config=CONFIG)
+    path = run(SessionPaths(shards, **inputs), tmp_path / "out", config=BRIEF)
     document = read_json(path.with_name("results.json"))
     assert {score["suite"] for score in document["scores"]} == suites
     if "truth_dir" not in given:

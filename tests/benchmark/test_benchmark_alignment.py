@@ -18,7 +18,7 @@ from rb2v.io.aligned import AlignedTakeReader, FrameChecks, ScoreCurves, aligned
 from rb2v.io.store import read_alignment, read_json, write_json
 from rb2v.stages import align, build_shards
 
-CONFIG = BenchmarkConfig(frames_per_take=2, mattes_per_take=1, grid_points=5)
+CONFIG = BenchmarkConfig(frames_per_take=2, blurs_per_take=1, mattes_per_take=1, grid_points=5)
 TAKE = "street_train"
 
 
@@ -286,6 +286,7 @@ def test_alignments_are_compared_over_the_takes_that_all_hold(session, folders, 
     assert "min_psnr_db 38 (24)" in page
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_targets_are_for_the_main_alignment_only(session, folders, scores, tmp_path):
     path = run(inputs_of(session, folders, compared_dirs={}), tmp_path / "out", config=CONFIG)
     alone = read_json(path.with_name("results.json"))["scores"]
@@ -293,6 +294,7 @@ def test_targets_are_for_the_main_alignment_only(session, folders, scores, tmp_p
     assert not any(score["passed"] is not None for score in scores if score["suite"] == "alignment steps")
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_without_a_truth_alignments_are_compared_by_what_they_say(session, folders, tmp_path):
     given = inputs_of(session, folders, truth_dir=None)
     path = run(given, tmp_path / "out", config=CONFIG)
@@ -312,6 +314,7 @@ def test_a_comparison_gives_the_same_bytes_anywhere(session, folders, report, tm
         assert (tmp_path / "again" / path.name).read_bytes() == path.read_bytes()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_comparison_goes_without_raw_videos(session, folders, tmp_path):
     path = run(inputs_of(session, folders, raw_dir=None), tmp_path / "out", config=CONFIG)
     told = {score["metric"] for score in read_json(path.with_name("results.json"))["scores"]}

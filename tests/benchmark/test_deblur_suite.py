@@ -139,6 +139,7 @@ class TestRun:
         runs = [values[f"unet.naive.follows_order.{end}"] for end in ("least", "largest")]
         assert min(runs) - 1e-6 <= follows <= max(runs) + 1e-6
 
+    @pytest.mark.usefixtures("undrawn")
     def test_regions_are_scored_where_the_truth_is_known(self, tmp_path):
         simulate_shards.run(tmp_path / "shards", SequencesConfig("opposed", train=4, test=4, size=32, per_scene=2))
         methods = ("hypercut_regions", "window_4_signs", "regions_true", "regions_order")
@@ -161,6 +162,7 @@ class TestRun:
                 assert values[f"unet.{method}.{figure}.mean"] == pytest.approx(ours[figure].mean(), rel=1e-4)
         assert {path.name for path in (tmp_path / "out").glob("*.h5")} == {"true.h5", "signs.h5"}
 
+    @pytest.mark.usefixtures("undrawn")
     def test_no_order_network_is_trained_where_no_method_asks_for_it(self, shards, tmp_path):
         plain = {"methods": ("naive",), "alphas": (), "toy_steps": 0, "seeds": 1, "shown_sequences": 0}
         DeblurSuite(shards, dataclasses.replace(CONFIG, **plain), device="cpu").run(tmp_path / "out")

@@ -151,6 +151,7 @@ class TestRuns:
         assert times_of(report / "runs") | times_of(report / "times") == before
         assert {name: (report / name).read_bytes() for name in written} == written
 
+    @pytest.mark.usefixtures("undrawn")
     def test_a_stopped_suite_goes_on_to_the_same_runs(self, shards, report, tmp_path):
         class StoppedError(Exception):
             pass
@@ -178,6 +179,7 @@ class TestRuns:
         assert "follows the motion" not in (tmp_path / "report" / "report.html").read_text()
         assert "follows the motion" in (report / "report.html").read_text()
 
+    @pytest.mark.usefixtures("undrawn")
     def test_networks_and_dimensions_may_be_added(self, shards, report, tmp_path):
         out = tmp_path / "report"
         OrderSuite(shards, TINY.chosen(archs=["motion"], seeds=1, dimensions=False), device="cpu").run(out)

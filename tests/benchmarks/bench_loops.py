@@ -115,6 +115,7 @@ class Tree:
         # Not the installed script: with the sources first on the path the same environment serves any checkout.
         command = [str(self.python), "-c", "from rb2v.cli import main; main()", *stage.command]
         environment = os.environ | {"PYTHONPATH": str(self.source), "RB2V_CACHE": str(cache)}
+        environment.pop("RB2V_FRAME_CACHE", None)  # it would be shared, and stay full
         log_path = self.folder / "log.txt"
         with log_path.open("w") as log:
             start = time.perf_counter()

@@ -22,7 +22,6 @@ from rb2v.hypercut.networks import ORDER_NETWORKS, make_order_network
 from rb2v.interpolation.learned.cdfi.network import Cdfi
 from rb2v.interpolation.learned.cdfi.triplets import TripletBatches, generated_triplets
 from rb2v.training.average import MovingAverage
-from rb2v.training.windows import VALUES, WHOLE, Windows
 
 Parts = tuple[nn.Module, Callable[[int], tuple[Tensor, ...]], Callable[..., Tensor]]
 
@@ -82,6 +81,8 @@ def measure(name: str, parts: Parts, n_steps: int) -> None:
 
 def measure_losses(n_rounds: int) -> None:
     """Print a step's median processor time by loss, and how it compares with eq. (3) in the same round."""
+    from rb2v.training.windows import VALUES, WHOLE, Windows  # which earlier checkouts that are compared do not have
+
     network, draw, _ = unet()
     blurry, sharp = draw(0)
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4)

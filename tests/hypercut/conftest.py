@@ -35,7 +35,7 @@ def train_on_textures(folder):
     """Train a network that learns the direction of textures, and keep the directions."""
     directions = write_data_set(folder / "shards", 200, 100, 40, n_takes=10)
     np.savez(folder / "directions.npz", **directions)
-    config = TrainHyperCutConfig(image_size=40, steps=200, warmup_steps=20, checkpoint_every=100)
+    config = TrainHyperCutConfig(image_size=40, steps=140, warmup_steps=20, checkpoint_every=70)
     run(folder / "shards", folder / "run", config, device="cpu")
 
 

@@ -315,7 +315,7 @@ def test_aliases_are_refused_before_they_are_unfolded(raw):
         read_raw_directory(raw)
 
 
-@pytest.mark.parametrize("text", ["rig: !!bool zz", "rig: !!int ''", "rig: !!timestamp zz", "rig: " + "[" * 5000])
+@pytest.mark.parametrize("text", ["rig: !!bool zz", "rig: !!int ''", "rig: !!timestamp zz", "rig: " + "[" * 1000])
 def test_values_that_yaml_itself_trips_over(raw, text):
     (raw / "capture.yaml").write_text(f"schema: 1\n{text}\n")
     with pytest.raises(InputError, match=r"capture\.yaml: is not YAML"):

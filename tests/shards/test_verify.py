@@ -17,7 +17,7 @@ from rb2v.shards import manifest_path, read_manifest, sha256_of, verify, write_m
 from rb2v.shards.layout import sample_checksum
 from rb2v.shards.verification import Fault
 
-N_FLIPS = 200  # tests/benchmarks/check_flips.py makes more
+N_FLIPS = 100  # tests/benchmarks/check_flips.py makes more
 
 
 @pytest.fixture

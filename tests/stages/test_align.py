@@ -10,7 +10,7 @@ import av
 import numpy as np
 import pytest
 from executors import LastFirstExecutor
-from sessions import write_rig
+from sessions import QUICK, write_rig
 from skimage import data as skimage_data
 
 from rb2v.artifacts import Crop
@@ -223,9 +223,9 @@ def test_plates_are_stored_with_green_screen_takes_only(session):
 
 def test_a_choice_of_takes_leaves_the_others_in_the_table(brief_session, tmp_path):
     out = tmp_path / "aligned"
-    run(brief_session.raw, brief_session.calibration, out, execution=Execution(("hand_train",)))
+    run(brief_session.raw, brief_session.calibration, out, QUICK, execution=Execution(("hand_train",)))
     assert {row.take for row in read_alignment(out / "alignment.csv")} == {"hand_train"}
-    run(brief_session.raw, brief_session.calibration, out, execution=Execution(("street_train",)))
+    run(brief_session.raw, brief_session.calibration, out, QUICK, execution=Execution(("street_train",)))
     assert all_bytes(out) == all_bytes(brief_session.aligned)
 
 
@@ -266,6 +266,7 @@ def test_any_number_of_workers_gives_the_same_bytes(brief_session, tmp_path):
         brief_session.raw,
         brief_session.calibration,
         tmp_path / "aligned",
+        QUICK,
         execution=Execution(executor=ProcessExecutor(2)),
     )
     assert all_bytes(tmp_path / "aligned") == all_bytes(brief_session.aligned)
@@ -289,7 +290,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(brief_session, fork_server, tmp_
     script = textwrap.dedent("""
         import importlib, os, signal, sys
         from pathlib import Path
-        from rb2v.stages.align import run
+        from rb2v.stages.align import AlignConfig, run
 
         module, name = sys.argv[4].rsplit(".", 1)
         module = importlib.import_module(module)
@@ -301,7 +302,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(brief_session, fork_server, tmp_
             return function(*arguments, **options)
 
         setattr(module, name, die_in_the_second_take)
-        run(*map(Path, sys.argv[1:4]))
+        run(*map(Path, sys.argv[1:4]), AlignConfig(interpolator="quick-flow"))
     """)
     out = tmp_path / "aligned"
     process = fork_server.start(script, brief_session.raw, brief_session.calibration, out, place)
@@ -320,6 +321,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(brief_session, fork_server, tmp_
         brief_session.raw,
         brief_session.calibration,
         out,
+        QUICK,
         execution=Execution(executor=SerialExecutor(check_pickle=True)),
     )
     assert all_bytes(out) == all_bytes(brief_session.aligned)
@@ -333,7 +335,7 @@ def test_another_configuration_is_refused_in_the_same_folder(brief_session, tmp_
     assert caught.value.key == "config.interpolator"
     other = dataclasses.replace(read_calibration(brief_session.calibration), color=np.eye(3, 4))
     with pytest.raises(ConfigMismatchError) as caught:
-        run(brief_session.raw, write_calibration(tmp_path / "c.json", other), brief_session.aligned)
+        run(brief_session.raw, write_calibration(tmp_path / "c.json", other), brief_session.aligned, QUICK)
     assert caught.value.key == "calibration_sha256"
     assert all_bytes(brief_session.aligned) == before
 

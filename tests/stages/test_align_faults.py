@@ -466,8 +466,9 @@ def test_what_stands_still_is_placed_by_the_clock_of_what_moved_or_not_at_all(lo
 
 
 @pytest.mark.parametrize("category", ["hand", "face"])
-def test_slow_motion_is_placed_rightly_or_not_at_all(shared, category):
-    made = shared_session(shared, upto="aligned", seconds=1.0, categories=("hand", "face"), motion=0.1)
+def test_slow_motion_is_placed_rightly_or_not_at_all(shared, calibrated_session, category):
+    quickly = {"calibrated": calibrated_session, "captures": False, "interpolator": "quick-flow"}
+    made = shared_session(shared, upto="aligned", seconds=1.0, categories=("hand", "face"), motion=0.1, **quickly)
     plan = made.truth.take(f"{category}_train")
     table = read_alignment(made.aligned / "alignment.csv")
     rows = [row for row in table if row.accepted and row.take == plan.name]

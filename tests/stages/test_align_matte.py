@@ -1,11 +1,13 @@
 """Green screens in the align stage: what is measured of their composites, what is rejected, and what cannot be used."""
 
+import dataclasses
 import hashlib
 import math
 import shutil
 
 import numpy as np
 import pytest
+from sessions import QUICK
 
 from rb2v.artifacts import AlignedFrame
 from rb2v.errors import ConfigMismatchError, InputError, Rb2vError
@@ -191,7 +193,8 @@ def test_a_take_is_keyed_no_more_than_three_times(tmp_path, caplog):
 
 
 def test_a_take_may_lose_all_of_its_frames(brief_session, brief_raw, tmp_path):
-    run(brief_raw, brief_session.calibration, tmp_path / "aligned", AlignConfig(min_composite_psnr_db=90.0))
+    config = dataclasses.replace(QUICK, min_composite_psnr_db=90.0)
+    run(brief_raw, brief_session.calibration, tmp_path / "aligned", config)
     rows = read_alignment(tmp_path / "aligned" / "alignment.csv")
     assert {row.reason for row in rows if math.isfinite(row.composite_psnr)} == {"matte"}
     with AlignedTakeReader(aligned_take_path(tmp_path / "aligned", "hand_train")) as reader:
@@ -200,8 +203,8 @@ def test_a_take_may_lose_all_of_its_frames(brief_session, brief_raw, tmp_path):
 
 def test_the_paper_rejects_nothing(brief_session, brief_raw, halving, tmp_path):
     paper = AlignConfig.paper()
-    config = AlignConfig(
-        positions=paper.positions, min_composite_psnr_db=paper.min_composite_psnr_db, matter="background"
+    config = dataclasses.replace(
+        QUICK, positions=paper.positions, min_composite_psnr_db=paper.min_composite_psnr_db, matter="background"
     )
     run(
         brief_raw,
@@ -224,7 +227,7 @@ def test_a_take_without_its_screen_is_named_and_the_others_go_on(brief_session, 
     out = tmp_path / "aligned"
     places = ("--raw-dir", brief_raw, "--calibration", brief_session.calibration, "--out", out)
     # A clock that all takes share would change the first with the second.
-    command = ("align", *places, "--workers", 1, "--positions", "independent")
+    command = ("align", *places, "--workers", 1, "--positions", "independent", "--interpolator", "quick-flow")
     status, _, error = rb2v(*command)
     assert status == 2
     assert f"{wrong / 'take.yaml'}: green_screen: " in error
@@ -249,6 +252,7 @@ def test_all_takes_without_their_screens_are_named(brief_session, brief_raw, tmp
             brief_raw,
             brief_session.calibration,
             tmp_path / "aligned",
+            QUICK,
             execution=Execution(executor=SerialExecutor(check_pickle=True)),
         )
     first, second = str(caught.value).splitlines()
@@ -267,13 +271,13 @@ def test_a_plate_that_cannot_be_used_is_named_and_the_others_go_on(brief_session
         plate.write_bytes(plate.read_bytes()[:100])
         message = r"a_wrong/plate_sharp\.png: "
     with pytest.raises(InputError, match=message):
-        run(brief_raw, brief_session.calibration, tmp_path / "aligned")
+        run(brief_raw, brief_session.calibration, tmp_path / "aligned", QUICK)
     assert [path.name for path in (tmp_path / "aligned" / "takes").iterdir()] == ["hand_train.h5"]
     assert not (tmp_path / "aligned" / "manifest.json").exists()
 
 
 def test_weights_are_known_by_their_digest(brief_session, brief_raw, halving, tmp_path):
-    out, config = tmp_path / "aligned", AlignConfig(matter="background")
+    out, config = tmp_path / "aligned", dataclasses.replace(QUICK, matter="background")
     with pytest.raises(Rb2vError, match="None: holds no weights"):
         run(brief_raw, brief_session.calibration, out, config)
     assert not out.exists()

@@ -7,6 +7,7 @@ import time
 
 import pytest
 from PIL import Image
+from sessions import QUICK
 
 from rb2v import profiling
 from rb2v.errors import ConfigMismatchError, InputError
@@ -73,7 +74,7 @@ def test_nothing_is_charged_where_nothing_is_profiled():
 def profiled(brief_session, tmp_path_factory):
     out = tmp_path_factory.mktemp("profiled") / "aligned"
     execution = Execution(executor=ProcessExecutor(1), is_profiled=True)
-    run(brief_session.raw, brief_session.calibration, out, execution=execution)
+    run(brief_session.raw, brief_session.calibration, out, QUICK, execution=execution)
     return out
 
 
@@ -108,7 +109,7 @@ def test_a_profile_changes_no_result(brief_session, profiled):
 def test_finished_takes_keep_their_profile(brief_session, profiled, rb2v):
     before = (profiled / "profile.json").read_bytes()
     folders = ("--raw-dir", brief_session.raw, "--calibration", brief_session.calibration, "--out", profiled)
-    done = rb2v("align", *folders, "--profile", "--executor", "serial")
+    done = rb2v("align", *folders, "--profile", "--executor", "serial", "--interpolator", "quick-flow")
     assert done.status == 0
     assert (profiled / "profile.json").read_bytes() == before
     assert all(name in done.out for name in STAGES)

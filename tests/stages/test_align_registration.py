@@ -1,12 +1,13 @@
 """A rig that was moved between takes: how far is said, and a take may have a homography of its own."""
 
+import dataclasses
 import json
 import shutil
 
 import h5py
 import numpy as np
 import pytest
-from sessions import collect_warnings, make_session, shared_session
+from sessions import QUICK, collect_warnings, make_session, shared_session
 
 from rb2v.artifacts import Calibration, CalibrationQuality, Crop
 from rb2v.core.homography import warp_points
@@ -18,7 +19,7 @@ from rb2v.stages import align
 
 def record_truly_calibrated(root, **changes):
     """Record a take and write the true calibration of before the knock."""
-    made = make_session(root, seconds=0.6, categories=("street",), seed=2, **changes)
+    made = make_session(root, seconds=0.4, categories=("street",), seed=2, captures=False, **changes)
     rig = made.truth.rig
     write_calibration(
         made.calibration,
@@ -46,7 +47,7 @@ def steady(shared):
 
 
 def align_take(made, out, **settings):
-    align.run(made.raw, made.calibration, out, align.AlignConfig(**settings))
+    align.run(made.raw, made.calibration, out, dataclasses.replace(QUICK, **settings))
     with AlignedTakeReader(aligned_take_path(out, "street_train")) as reader:
         return reader.registration, len(reader), reader.psnr
 

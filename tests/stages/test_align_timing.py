@@ -28,21 +28,24 @@ TRUE_OFFSET_WITHIN_SECONDS = {"sound": 0.005, "gyro": 0.02, "motion": 0.04}
 
 
 @pytest.fixture(scope="module")
-def moving(shared):
+def moving(shared, calibrated_session):
     """A street take of 1.6 s, through global shutters."""
-    return shared_session(shared, upto="calibration", seconds=1.6, categories=("street",))
+    made = {"calibrated": calibrated_session, "captures": False}
+    return shared_session(shared, seconds=1.6, categories=("street",), **made)
 
 
 @pytest.fixture(scope="module")
-def rolling(shared):
+def rolling(shared, calibrated_session):
     """A street take of 1.28 s, whose blurry camera reads out more slowly than the sharp one."""
     readouts = {"blurry_readout_seconds": 0.012, "sharp_readout_seconds": 0.004}
-    return shared_session(shared, upto="calibration", seconds=1.28, categories=("street",), **readouts)
+    made = {"calibrated": calibrated_session, "captures": False}
+    return shared_session(shared, seconds=1.28, categories=("street",), **readouts, **made)
 
 
 def align(session, raw, out, config=None, take=TAKE, **changes):
     """Return the rows of a take, its timing, and how far each row lies from the truth, in fine frames."""
-    run(raw, session.calibration, out, config or AlignConfig(**changes), execution=Execution([take]))
+    config = config or AlignConfig(**{"interpolator": "quick-flow"} | changes)
+    run(raw, session.calibration, out, config, execution=Execution([take]))
     rows = read_alignment(out / "alignment.csv")
     with AlignedTakeReader(aligned_take_path(out, take)) as reader:
         timing = reader.timing
@@ -204,7 +207,7 @@ def test_the_paper_s_way_keeps_every_frame_s_own_window(session, tmp_path):
 
 @pytest.mark.parametrize("sync", ["sound", "motion", "timecode"])
 def test_any_source_leads_to_the_right_positions(session, tmp_path, sync):
-    rows, timing, errors = align(session, session.raw, tmp_path / "aligned", sync=sync, interpolator="quick-flow")
+    rows, timing, errors = align(session, session.raw, tmp_path / "aligned", sync=sync)
     assert timing.offset_source == sync
     assert accepted(rows).mean() > 0.9
     assert errors[accepted(rows)].max() <= 0.55
@@ -228,7 +231,7 @@ def test_the_gyros_lead_to_the_right_positions(moving, tmp_path):
         write_video(
             path, pictures, fps, sound=sound, notes=CameraNotes(dataclasses.replace(telemetry, gyro=gyro)), crf=12
         )
-    rows, timing, errors = align(moving, raw, tmp_path / "aligned", sync="gyro", interpolator="quick-flow")
+    rows, timing, errors = align(moving, raw, tmp_path / "aligned", sync="gyro")
     assert timing.offset_source == "gyro"
     (said,) = (offset for offset in timing.offsets if offset.source == "gyro")
     assert said.seconds == pytest.approx(plan.offset_seconds, abs=TRUE_OFFSET_WITHIN_SECONDS["gyro"])
@@ -263,7 +266,7 @@ def test_sources_that_contradict_each_other_are_said(session, tmp_path, caplog):
     right = session.truth.take(TAKE).offset_seconds
     assert abs(wrong - right) > 0.045
     with caplog.at_level(logging.WARNING):
-        rows, timing, errors = align(session, raw, tmp_path / "aligned", interpolator="quick-flow")
+        rows, timing, errors = align(session, raw, tmp_path / "aligned")
     assert timing.offset_source == "sound"
     said = [record.getMessage() for record in caplog.records if "the sound says" in record.getMessage()]
     assert said
@@ -278,7 +281,7 @@ def test_a_source_that_is_not_there_is_said(session, tmp_path, caplog):
         pictures = [frame.image for frame in iter_frames([path])]
         write_video(path, pictures, fps, crf=12)
     with caplog.at_level(logging.WARNING):
-        rows, timing, _ = align(session, raw, tmp_path / "aligned", sync="gyro", interpolator="quick-flow")
+        rows, timing, _ = align(session, raw, tmp_path / "aligned", sync="gyro")
     assert "the gyro does not tell the offset clearly enough" in caplog.text
     assert timing.offset_source is None
     assert {row.reason for row in rows} == {"no-clock"}
@@ -288,7 +291,7 @@ def test_a_source_that_is_not_there_is_said(session, tmp_path, caplog):
 
 
 def test_only_the_takes_that_are_named_are_aligned(session, tmp_path):
-    rows, _, _ = align(session, session.raw, tmp_path / "aligned")
+    rows, _, _ = align(session, session.raw, tmp_path / "aligned", interpolator="flow")
     assert {row.take for row in rows} == {TAKE}
     assert read_aligned_manifest(tmp_path / "aligned").takes == (TAKE,)
     paths = [aligned_take_path(folder, TAKE) for folder in (tmp_path / "aligned", session.aligned)]

@@ -10,6 +10,7 @@ from rb2v.io.store import read_alignment
 def test_a_run_that_accepts_nothing_ends_with_the_reason(calibrated_session, tmp_path):
     made, out = calibrated_session, tmp_path / "aligned"
     arguments = ["align", "--raw-dir", made.raw, "--calibration", made.calibration, "--out", out, "--workers", "1"]
+    arguments += ["--interpolator", "quick-flow"]
     result = CliRunner().invoke(app, [str(argument) for argument in arguments])
     assert isinstance(result.exception, Rb2vError)
     (reason,) = {row.reason for row in read_alignment(out / "alignment.csv")}

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from sessions import make_session, write_rig
+from sessions import QUICK, make_session, write_rig
 
 from rb2v.io.config import list_rigs, read_rig, read_rig_description, read_take
 from rb2v.io.store import read_alignment
@@ -33,8 +33,8 @@ def changes_of(blurry, sharp, upsampling, n_frames, blur_samples):
 @pytest.mark.parametrize("name", RATES)
 def test_any_ratio_of_rates_is_aligned_as_the_usual_one(session, tmp_path, name):
     # The same cameras as the shared session, whose calibration knows nothing of rates.
-    made = make_session(tmp_path, changes_of(*RATES[name]), seconds=0.6, categories=("street",))
-    table = align.run(made.raw, session.calibration, tmp_path / "aligned")
+    made = make_session(tmp_path, changes_of(*RATES[name]), seconds=0.6, categories=("street",), captures=False)
+    table = align.run(made.raw, session.calibration, tmp_path / "aligned", QUICK)
     rows = read_alignment(table)
     rig, plan = made.truth.rig, made.truth.take("street_train")
     accepted = np.array([row.accepted for row in rows])
@@ -56,7 +56,7 @@ def test_every_rig_is_whole(name):
 
 def test_doctor_proposes_the_rig_that_fits(session, tmp_path):
     changes = changes_of(*NTSC, 2, 9, 25)
-    made = make_session(tmp_path, changes, seconds=0.2, categories=("street",))
+    made = make_session(tmp_path, changes, seconds=0.2, categories=("street",), captures=False)
     take = read_take(made.raw / "takes" / "street_train")
     usual = read_rig(list_rigs()["gopro_hero8"])
     findings = [finding for finding in diagnose(take, usual).findings if finding.check == "frame-rate"]

@@ -6,6 +6,7 @@ import logging
 import numpy as np
 import pytest
 from second_rigs import SITINGS, SecondRig, SecondSession
+from sessions import QUICK
 
 from rb2v.core.color import to_linear
 from rb2v.core.gain_field import gain_image
@@ -24,7 +25,7 @@ def mirrored(tmp_path_factory):
     session = SecondSession(rig, seed=3)
     session.write(root / "raw", seconds=0.8, n_captures=2)
     calibrate.run(root / "raw", root / "calibration.json")
-    align.run(root / "raw", root / "calibration.json", root / "aligned")
+    align.run(root / "raw", root / "calibration.json", root / "aligned", QUICK)
     return session, root
 
 
@@ -71,7 +72,7 @@ def test_uneven_light_that_no_capture_told_is_said(mirrored, tmp_path, caplog):
     calibration = dataclasses.replace(read_calibration(root / "calibration.json"), gain_field=None)
     write_calibration(tmp_path / "calibration.json", calibration)
     with caplog.at_level(logging.WARNING):
-        align.run(root / "raw", tmp_path / "calibration.json", tmp_path / "aligned")
+        align.run(root / "raw", tmp_path / "calibration.json", tmp_path / "aligned", QUICK)
     assert any("light differs between the cameras" in record.getMessage() for record in caplog.records)
 
 
@@ -103,7 +104,7 @@ def test_tone_curves_that_differ_are_told_by_captures_and_said_where_none_did(tm
     for name, is_said in (("calibration", False), ("untold", True)):
         caplog.clear()
         with caplog.at_level(logging.WARNING):
-            align.run(tmp_path / "raw", tmp_path / f"{name}.json", tmp_path / name)
+            align.run(tmp_path / "raw", tmp_path / f"{name}.json", tmp_path / name, QUICK)
         assert any("picture profile" in record.getMessage() for record in caplog.records) == is_said
         psnrs.append(np.median([row.psnr for row in read_alignment(tmp_path / name / "alignment.csv")]))
     assert psnrs[0] > psnrs[1] + 1

@@ -267,8 +267,10 @@ def _measure(pair: ImagePair, homography: Homography) -> _Fit | None:
             found = refine_jointly(homography, [pair], motion=motion, precision_px=0.01)
         except ValueError:
             continue
+        if found.correlation < _MIN_CORRELATION:
+            return None  # a shift is one of the homographies, and correlates no better
         error_px = float(np.median(found.standard_error_px(points)))
-        if found.correlation < _MIN_CORRELATION or error_px > _MAX_ERROR_PX:
+        if error_px > _MAX_ERROR_PX:
             continue
         moved = warp_points(found.homography @ np.linalg.inv(homography), points) - points
         return _Fit(float(np.median(np.linalg.norm(moved, axis=1))), error_px)
