@@ -277,7 +277,7 @@ def test_a_take_cut_into_ranges_is_the_same_file(brief_session, tmp_path, monkey
     monkeypatch.setattr("rb2v.stages.align.segments.MIN_CUT_FRAMES", 8)
     out, done = tmp_path / "aligned", []
     execution = Execution(executor=LastFirstExecutor(), on_take=lambda record, n: done.append(record), is_profiled=True)
-    run(brief_session.raw, brief_session.calibration, out, execution=execution)
+    run(brief_session.raw, brief_session.calibration, out, QUICK, execution=execution)
     assert sorted(record.name for record in done) == ["hand_train", "street_train"]
     assert all(record.profile.n_frames == record.n_frames == 9 for record in done)
     (out / "profile.json").unlink()

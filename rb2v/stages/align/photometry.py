@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -35,9 +36,12 @@ MAX_TONE_DIFFERENCE = 0.05
 
 _N_BINS = 8  # of brightness, the root of light, in which tone curves are about even
 _MIN_BIN_SHARE = 0.02  # of the pixels; fewer are highlights of single things
-_LIGHT_STRIDE = 3  # pixels, of which one counts: means of thousands are asked for; as `_FIT_STRIDE`
+_LIGHT_STRIDE = 3  # pixels, of which one counts where a fit takes more: means of thousands are asked for
 _DARK = 0.02  # linear light that is added before ratios are taken: noise and flare of dark places are not gain
 _FIT_STRIDE = 3  # of rows and columns: a ninth of the pixels, of which neighbors tell the same
+_MIN_FIT_PIXELS = (
+    10_000  # that are left; of fewer, maps change from frame to frame, and mattes of small takes with them
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,11 +133,14 @@ class Photometry:
         The response that was undone.
     fallback : (3, 4) ndarray
         The map where a frame says nothing of its colors.
+    size : tuple of int
+        Width and height of the frames.
     """
 
-    def __init__(self, config: AlignConfig, response: Response, fallback: ColorMap) -> None:
+    def __init__(self, config: AlignConfig, response: Response, fallback: ColorMap, size: tuple[int, int]) -> None:
         self._config, self._response, self.fallback = config, response, fallback
-        self.stride = _FIT_STRIDE if config.color_fit == "robust" else 1
+        affordable = max(math.isqrt(size[0] * size[1] // _MIN_FIT_PIXELS), 1)
+        self.stride = min(affordable, _FIT_STRIDE) if config.color_fit == "robust" else 1
         """Rows and columns of a frame of which one counts, from the first on."""
 
     def pairs(self, blur: NDArray[np.float32], image: NDArray[np.uint8]) -> LinearColorPairs:

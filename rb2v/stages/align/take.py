@@ -391,7 +391,7 @@ class Samples:
     def __init__(self, context: TakeContext, views: Views, early: EarlySamples) -> None:
         self._views, self._early = views, early.stored
         fallback = known_color_map(context.calibration, context.rig, context.response)
-        self.photometry = Photometry(context.config, context.response, fallback)
+        self.photometry = Photometry(context.config, context.response, fallback, context.rig.output_size)
         self._made = dict(early.made)
 
     def match(self, index: int, position: int, *, is_final: bool) -> MatchedFrame:
