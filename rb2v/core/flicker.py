@@ -15,7 +15,7 @@ LAMPS_HZ = (100.0, 120.0)
 N_BANDS = 8
 """Bands of rows: a read-out of 16 ms is two waves at most, and four bands of a wave tell it."""
 
-_DARK_LINEAR = 0.01  # of linear light, added to both frames, so that noise in the dark is no change of light
+_DARK_LINEAR = 0.01  # of linear light: below it noise would be a change of light
 _BRIGHT_LINEAR = 0.05  # a coded value of 63, whose noise is 2 % and less
 _CLIPPED_LINEAR = 0.93  # a coded value of 247: above it light may be clipped
 _MIN_BRIGHT_SHARE = 0.1  # of a band's pixels; fewer may be a lamp that moves
@@ -31,6 +31,7 @@ _MOST_TURN = 4 * np.pi  # of a read-out of 16 ms
 _TURN_STEP = 0.1  # of a radian: nothing of a wave is lost between
 _MIN_STANDING_AMPLITUDE = 0.04  # relative; of twenty takes without lamps two seemed to have 2 and 3 %
 _CREEP_SECONDS = 0.1  # over which bands are averaged: they creep by a tenth of a wave at most
+_NEAREST_WEIGHT = 0.01  # of the mean that is nearest, and the only one where none is near
 _MIN_AMPLITUDE = 0.004  # relative; less is a level of 255 at most
 
 
@@ -205,7 +206,8 @@ def find_standing_flicker(
     if explained < _MIN_EXPLAINED * float(np.square(levels).sum()) or amplitude < _MIN_STANDING_AMPLITUDE:
         return None
     near = np.exp(-0.5 * np.square((frame_times[:, None] - times[known]) / _CREEP_SECONDS))
-    near[np.arange(len(near)), np.abs(frame_times[:, None] - times[known]).argmin(axis=1)] += _DARK_LINEAR
+    nearest = np.abs(frame_times[:, None] - times[known]).argmin(axis=1)
+    near[np.arange(len(near)), nearest] += _NEAREST_WEIGHT
     smooth = near @ factors / near.sum(axis=1, keepdims=True)
     return Flicker(lamps[0], amplitude, smooth.reshape(-1, 2, 2), turn)
 
