@@ -18,23 +18,12 @@ import time
 from pathlib import Path
 
 import yaml
+from bench_alignment import RIG
 
 from rb2v.simulator import SimulateConfig, simulate
 from rb2v.stages import align, calibrate
 
-RIG = {
-    "schema": 1,
-    "name": "mid",
-    "blurry": {"model": "simulated", "frame_rate": 25},
-    "sharp": {"model": "simulated", "frame_rate": 100},
-    "mirrored": "auto",
-    "response": "srgb",
-    "upsampling": 2,
-    "frames_per_sequence": 7,
-    "blur_samples": 19,
-    "output_size": [256, 256],
-    "search_range_seconds": 0.25,
-}
+CHANGES = {"output_size": [256, 256], "search_range_seconds": 0.25}
 N_WORKERS = (1, 2, 4, 8, 16)
 
 
@@ -55,7 +44,7 @@ class TimedExecutor:
 
 
 def make_session(root, seconds):
-    (root / "rig.yaml").write_text(yaml.safe_dump(RIG))
+    (root / "rig.yaml").write_text(yaml.safe_dump(RIG | CHANGES))
     size = {"size": (400, 320), "seconds": seconds, "categories": ("street",), "test_takes": False}
     simulate(root / "raw", SimulateConfig(rig=str(root / "rig.yaml"), **size))
     calibrate.run(root / "raw", root / "calibration.json")

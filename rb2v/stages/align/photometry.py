@@ -39,9 +39,7 @@ _MIN_BIN_SHARE = 0.02  # of the pixels; fewer are highlights of single things
 _LIGHT_STRIDE = 3  # pixels, of which one counts where a fit takes more: means of thousands are asked for
 _DARK = 0.02  # linear light that is added before ratios are taken: noise and flare of dark places are not gain
 _FIT_STRIDE = 3  # of rows and columns: a ninth of the pixels, of which neighbors tell the same
-_MIN_FIT_PIXELS = (
-    10_000  # that are left; of fewer, maps change from frame to frame, and mattes of small takes with them
-)
+_MIN_FIT_PIXELS = 10_000  # that are left; of fewer, maps change from frame to frame, and with them mattes
 
 
 @dataclass(frozen=True, eq=False)
