@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo
 DEMO_STEPS := 6
+# Compiled modules are kept: without, every process compiles rb2v and its tests anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test test-gpu-interpreted gpu-check lint format bench docs clean
 
