@@ -24,6 +24,8 @@ _MIN_VARIANCE_FOR_LINEAR = 0.75
 """Blur that is wanted, in squared pixels, beside which it hardly matters that linear interpolation's is uneven."""
 _NEGLIGIBLE_VARIANCE = 0.04  # px²; a deviation of 0.2 px, whose 3-tap kernel would be almost the pixel itself
 _TABLE_LEVELS = 65536  # as many as uint16 can index
+_MIN_KEPT_SCALE = 2.0
+"""Pixels per output pixel from which on frames are halved first: below, the low-pass could not make up for the mean."""
 _OUTSIDE_PX = -1e4  # for points that no lens takes: beyond any margin, and within what cv2.remap can hold
 _MARGIN_PX = 3  # reach of cubic interpolation (2 px), and one for rounding
 
@@ -122,19 +124,22 @@ class FrameWarp:
         width, height = self._size
         x, y = np.meshgrid(np.arange(width, dtype=np.float64), np.arange(height, dtype=np.float64))
         source = self.source_points(np.column_stack([x.ravel(), y.ravel()]))
+        scale = max(self._pixels_per_output_pixel(), 1.0)
+        n_halvings = max(int(np.log2(scale / _MIN_KEPT_SCALE)), 0)
         # A Gaussian of this variance removes what the coarser grid cannot hold.
-        variance = 0.25 * (max(self._pixels_per_output_pixel(), 1.0) ** 2 - 1)
-        is_linear = variance >= _MIN_VARIANCE_FOR_LINEAR
-        own_variance = variance - is_linear * _LINEAR_VARIANCE
+        variance = 0.25 * (scale**2 - 1)
+        is_linear = _left_variance(variance, n_halvings) >= _MIN_VARIANCE_FOR_LINEAR
+        step = 2 * 2**n_halvings
         margin_px = _MARGIN_PX + 2 * int(np.ceil(2 * np.sqrt(variance)))
         cuts, maps = [], []
         for axis, extent in enumerate(frame_size):
             places = np.nan_to_num(source[:, axis], nan=_OUTSIDE_PX)
             inside = places[(places >= 0) & (places <= extent - 1)]
             low, high = (inside.min(), inside.max()) if len(inside) else (0.0, 0.0)
-            # Even, because chroma has half the pixels.
-            start = max((int(low) - margin_px) // 2 * 2, 0)
-            stop = min((int(high) + 2 + margin_px) // 2 * 2, extent)
+            # Even however often it is halved, because chroma has half the pixels.
+            start = max((int(low) - margin_px) // step * step, 0)
+            last = extent - extent % step if n_halvings else extent
+            stop = min(-(-(int(high) + 1 + margin_px) // step) * step, last)
             cuts.append(slice(start, stop))
             maps.append((places - start).reshape(height, width).astype(np.float32))
         return _Map(
@@ -143,8 +148,9 @@ class FrameWarp:
             x=maps[0],
             y=maps[1],
             is_linear=is_linear,
-            kernel=_gaussian(own_variance),
-            chroma_kernel=_gaussian(variance / 4),
+            kernel=_gaussian(_left_variance(variance, n_halvings) - is_linear * _LINEAR_VARIANCE),
+            chroma_kernel=_gaussian(_left_variance(variance / 4, max(n_halvings - 1, 0))),
+            n_halvings=n_halvings,
         )
 
     def _pixels_per_output_pixel(self) -> float:
@@ -172,6 +178,12 @@ class _Map:
     kernel: NDArray[np.float32] | None
     """Of the low-pass along each axis."""
     chroma_kernel: NDArray[np.float32] | None
+    n_halvings: int
+    """How often frames are halved first, and chroma once less."""
+
+    @cached_property
+    def _halved_places(self) -> tuple[Picture, Picture]:
+        return _halved(self.x, self.n_halvings), _halved(self.y, self.n_halvings)
 
     @cached_property
     def _chroma_places(self) -> dict[tuple[float, float], tuple[Picture, Picture]]:
@@ -179,22 +191,43 @@ class _Map:
 
     def resample(self, picture: Picture) -> Picture:
         """Return the output for the part of a frame."""
-        return self._resample(picture, self.kernel, self.x, self.y)
+        return self._resample(picture, self.n_halvings, self.kernel, *self._halved_places)
 
     def resample_chroma(self, plane: Picture, siting: tuple[float, float]) -> Picture:
         """Return the output for the same part of a plane of chroma whose first sample lies at ``siting``."""
         if siting not in self._chroma_places:
             column, row = np.float32(siting[0]), np.float32(siting[1])
-            self._chroma_places[siting] = ((self.x - column) * np.float32(0.5), (self.y - row) * np.float32(0.5))
-        x, y = self._chroma_places[siting]
-        return self._resample(plane, self.chroma_kernel, x, y)
+            at = ((self.x - column) * np.float32(0.5), (self.y - row) * np.float32(0.5))
+            self._chroma_places[siting] = (_halved(at[0], self._n_chroma), _halved(at[1], self._n_chroma))
+        return self._resample(plane, self._n_chroma, self.chroma_kernel, *self._chroma_places[siting])
 
-    def _resample(self, picture: Picture, kernel: NDArray[np.float32] | None, x: Picture, y: Picture) -> Picture:
+    @property
+    def _n_chroma(self) -> int:
+        return max(self.n_halvings - 1, 0)
+
+    def _resample(
+        self, picture: Picture, n_halvings: int, kernel: NDArray[np.float32] | None, x: Picture, y: Picture
+    ) -> Picture:
+        for _ in range(n_halvings):
+            size = (picture.shape[1] // 2, picture.shape[0] // 2)
+            picture = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), dtype=np.float32)
         if kernel is not None:
             picture = np.asarray(cv2.sepFilter2D(picture, -1, kernel, kernel), dtype=np.float32)
         interpolation = cv2.INTER_LINEAR if self.is_linear else cv2.INTER_CUBIC
         warped = cv2.remap(picture, x, y, interpolation, borderMode=cv2.BORDER_REPLICATE)
         return np.asarray(warped, dtype=np.float32)
+
+
+def _halved(places: Picture, n: int) -> Picture:
+    """Return where places lie in a picture that was halved a number of times."""
+    scale = np.float32(0.5**n)
+    return (places + np.float32(0.5)) * scale - np.float32(0.5) if n else places
+
+
+def _left_variance(variance: float, n_halvings: int) -> float:
+    """Return what is left, in squared pixels of the halved picture, of a variance of which means take a part."""
+    step = float(2**n_halvings)
+    return float((variance - (step**2 - 1) / 12) / step**2)
 
 
 def _gaussian(variance: float) -> NDArray[np.float32] | None:

@@ -6,13 +6,14 @@ Items are takes or shards and results are small records; a worker reads, compute
 from __future__ import annotations
 
 import os
+from contextlib import AbstractContextManager, nullcontext
 from importlib.util import find_spec
 
 from rb2v.errors import Rb2vError
 from rb2v.execution.local import LocalExecutor, ProcessExecutor, SerialExecutor
 from rb2v.execution.task import Executor
 
-__all__ = ["Executor", "ProcessExecutor", "SerialExecutor", "count_workers", "make_executor"]
+__all__ = ["Executor", "ProcessExecutor", "SerialExecutor", "count_workers", "keep_workers", "make_executor"]
 
 
 def make_executor(n_workers: int | None = None, name: str = "auto") -> Executor:
@@ -60,3 +61,8 @@ def count_workers(executor: Executor) -> int | None:
     if isinstance(executor, SerialExecutor):
         return 1
     return executor.n_workers if isinstance(executor, LocalExecutor) else None
+
+
+def keep_workers(executor: Executor) -> AbstractContextManager[None]:
+    """Return a context in which an executor's workers stay from one ``map`` to the next."""
+    return executor.kept() if isinstance(executor, LocalExecutor) else nullcontext()

@@ -11,7 +11,7 @@ import socket
 import time
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import CancelledError, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
@@ -34,16 +34,30 @@ _POLL_SECONDS = 5.0  # between looks at whether workers are left; small beside `
 class LocalClusterExecutor(LocalExecutor):
     """Run items in a Dask cluster of processes, each with one thread, see `LocalExecutor`.
 
-    The cluster lives as long as a ``map``.
+    The cluster lives as long as a ``map``, or as the block in which it is kept.
     """
 
+    _kept: tuple[Client, str] | None = None
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Keep the cluster, see `LocalExecutor`."""
+        with _connect_own(self.n_workers) as self._kept:
+            try:
+                yield
+            finally:
+                self._kept = None
+
     def _perform(self, tasks: list[Task]) -> Generator[Outcome, None, None]:
-        with (
-            _silence(),
-            _start_cluster(min(self.n_workers, len(tasks))) as cluster,
-            Client(cluster, set_as_default=False) as client,
-        ):
-            yield from _perform_all(client, cluster.scheduler_address, tasks)
+        kept = self._kept
+        with _connect_own(min(self.n_workers, len(tasks))) if kept is None else nullcontext(kept) as (client, address):
+            yield from _perform_all(client, address, tasks)
+
+
+@contextmanager
+def _connect_own(n_workers: int) -> Iterator[tuple[Client, str]]:
+    with _silence(), _start_cluster(n_workers) as cluster, Client(cluster, set_as_default=False) as client:
+        yield client, cluster.scheduler_address
 
 
 def _start_cluster(n_workers: int) -> LocalCluster:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, nullcontext
 from typing import Self
 
 from rb2v.execution.task import MAX_DEATHS, Item, Outcome, Result, Task, WorkerExecutor, pack
@@ -56,14 +57,32 @@ class LocalExecutor(WorkerExecutor):
             raise ValueError(f"n_workers must be at least 1, got {n_workers}")
         self.n_workers = n_workers
 
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Keep the workers from one ``map`` in the block to the next, as each takes seconds to start."""
+        yield
+
 
 class ProcessExecutor(LocalExecutor):
     """Run items in processes that the command starts, see `LocalExecutor`."""
 
+    _kept: _Workers | None = None
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Keep the workers, see `LocalExecutor`."""
+        with _Workers(self.n_workers) as self._kept:
+            try:
+                yield
+            finally:
+                self._kept = None
+
     def _perform(self, tasks: list[Task]) -> Generator[Outcome, None, None]:
         waiting = list(range(len(tasks)))[::-1]
         done: dict[int, Outcome] = {}
-        with _Workers(min(self.n_workers, len(tasks))) as workers:
+        kept = self._kept
+        with _Workers(min(self.n_workers, len(tasks))) if kept is None else nullcontext(kept) as workers:
+            workers.forget_deaths()
             for index in range(len(tasks)):
                 while index not in done:
                     while waiting and workers.any_idle:
@@ -91,6 +110,10 @@ class _Workers:
     def __exit__(self, *error: object) -> None:
         for worker in (*self._idle, *(worker for _, _, worker in self._running.values())):
             worker.shutdown(cancel_futures=True)
+
+    def forget_deaths(self) -> None:
+        """Begin other tasks."""
+        self._deaths.clear()
 
     @property
     def any_idle(self) -> bool:

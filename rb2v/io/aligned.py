@@ -177,15 +177,19 @@ class AlignedTakeWriter:
 
     def append_from(self, part: AlignedTakeReader) -> None:
         """Add all samples of another file behind the others, as they are compressed."""
+        stored = part.stored_frames()
+        joined: dict[str, h5py.Dataset] = {}
         # In the order of `append`, so that the file becomes the same, byte by byte.
         for index in range(len(part)):
-            for name, frames in part.stored_frames().items():
+            for name, frames in stored.items():
                 if self._n_samples == 0:
                     create_frames(self._file, name, frames.shape[1:])
-                self._file[name].resize(self._n_samples + 1, axis=0)
+                if name not in joined:  # to look it up takes as long as to copy a frame
+                    joined[name] = self._file[name]
+                joined[name].resize(self._n_samples + 1, axis=0)
                 for offsets in itertools.product(*_inner_chunks(frames)):
                     mask, data = frames.id.read_direct_chunk((index, *offsets))
-                    self._file[name].id.write_direct_chunk((self._n_samples, *offsets), data, mask)
+                    joined[name].id.write_direct_chunk((self._n_samples, *offsets), data, mask)
             self._n_samples += 1
 
     def read(self, index: int) -> AlignedSample:

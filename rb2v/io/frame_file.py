@@ -1,14 +1,16 @@
-"""A spool of frames of one shape in a plain file, read back while a take is worked on."""
+"""Spools of frames of one shape in plain files, read back while a take is worked on."""
 
 from __future__ import annotations
 
+import bisect
 import copy
 import itertools
 import os
 import weakref
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 import blosc2
 import numpy as np
@@ -21,8 +23,47 @@ Kind = TypeVar("Kind", bound=np.generic)
 _LEVEL = 1  # of Zstandard: 3 takes three times as long for 6 % fewer bytes of camera frames
 
 
-class FrameFile(Generic[Kind]):
-    """A stack of frames that is appended to and then read; not mapped, so that memory does not grow with what is read.
+class Frames(ABC, Generic[Kind]):
+    """A stack of frames on disk; not mapped, so that memory does not grow with what is read."""
+
+    _shape: tuple[int, ...]
+    _dtype: type[Kind]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Number of frames, and the shape of each."""
+        return (len(self), *self._shape)
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def part(self, frames: range) -> Self:
+        """Return consecutive frames as a stack of their own, to be read and pickled; files are opened by reading."""
+
+    @abstractmethod
+    def _read(self, first: int, n: int) -> NDArray[Kind]: ...
+
+    def __iter__(self) -> Iterator[NDArray[Kind]]:
+        for index in range(len(self)):
+            yield self[index]
+
+    def __getitem__(self, key: int | slice | NDArray[np.integer]) -> NDArray[Kind]:
+        """Return one frame, or a stack of consecutive or of chosen ones, as a new array."""
+        if isinstance(key, slice):
+            start, stop, step = key.indices(len(self))
+            if step == 1:
+                return self._read(start, max(stop - start, 0))
+            key = np.arange(start, stop, step)
+        if isinstance(key, np.ndarray):
+            stack = [self._read(int(index), 1)[0] for index in key]
+            return np.stack(stack) if stack else self._read(0, 0)
+        index = range(len(self))[key]
+        return np.asarray(self._read(index, 1)[0])
+
+
+class FrameFile(Frames[Kind]):
+    """A stack that is appended to and then read.
 
     Parameters
     ----------
@@ -50,20 +91,15 @@ class FrameFile(Generic[Kind]):
             weakref.finalize(self, os.close, self._file)
         return self._file
 
-    def part(self, frames: range) -> FrameFile[Kind]:
-        """Return consecutive frames as a stack of their own, to be read and pickled; the file is opened by reading."""
+    def part(self, frames: range) -> Self:
+        """Return consecutive frames as a stack of their own."""
         some = copy.copy(self)
-        some._offsets = self._offsets[frames.start : frames.stop + 1]
+        some._offsets, some._file = self._offsets[frames.start : frames.stop + 1], None
         return some
 
     def __getstate__(self) -> dict[str, Any]:
         """Return everything but the open file."""
         return vars(self) | {"_file": None}
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Number of frames, and the shape of each."""
-        return (len(self), *self._shape)
 
     def append(self, frame: NDArray[Any]) -> None:
         """Add a frame behind the others.
@@ -87,23 +123,6 @@ class FrameFile(Generic[Kind]):
 
     def __len__(self) -> int:
         return len(self._offsets) - 1
-
-    def __iter__(self) -> Iterator[NDArray[Kind]]:
-        for index in range(len(self)):
-            yield self[index]
-
-    def __getitem__(self, key: int | slice | NDArray[np.integer]) -> NDArray[Kind]:
-        """Return one frame, or a stack of consecutive or of chosen ones, as a new array."""
-        if isinstance(key, slice):
-            start, stop, step = key.indices(len(self))
-            if step == 1:
-                return self._read(start, max(stop - start, 0))
-            key = np.arange(start, stop, step)
-        if isinstance(key, np.ndarray):
-            stack = [self._read(int(index), 1)[0] for index in key]
-            return np.stack(stack) if stack else self._read(0, 0)
-        index = range(len(self))[key]
-        return np.asarray(self._read(index, 1)[0])
 
     def _read(self, first: int, n: int) -> NDArray[Kind]:
         stack = np.empty((n, *self._shape), dtype=self._dtype)
@@ -130,3 +149,50 @@ def _compress(data: memoryview) -> memoryview:
     filters = [blosc2.Filter.NOFILTER]
     packed = blosc2.compress2(data, codec=blosc2.Codec.ZSTD, clevel=_LEVEL, typesize=1, filters=filters, nthreads=1)
     return memoryview(packed)
+
+
+class JoinedFrames(Frames[Kind]):
+    """Several stacks behind each other, read as one.
+
+    Parameters
+    ----------
+    stacks : sequence of Frames
+        One at least, of frames of one shape.
+    """
+
+    def __init__(self, stacks: Sequence[Frames[Kind]]) -> None:
+        self._stacks = list(stacks)
+        self._starts = [0, *itertools.accumulate(map(len, stacks))]
+        self._shape, self._dtype = stacks[0]._shape, stacks[0]._dtype
+        self._opened: tuple[int, Frames[Kind]] | None = None
+
+    def __len__(self) -> int:
+        return self._starts[-1]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return everything but the open file."""
+        return vars(self) | {"_opened": None}
+
+    def part(self, frames: range) -> Self:
+        """Return consecutive frames as a stack of their own."""
+        spans = self._spans(frames.start, frames.stop)
+        return type(self)([self._stacks[index].part(some) for index, some in spans])
+
+    def _spans(self, start: int, stop: int) -> Iterator[tuple[int, range]]:
+        """Yield which frames of which stacks are asked for."""
+        index = bisect.bisect_right(self._starts, start) - 1
+        while index < len(self._stacks) and self._starts[index] < stop:
+            low, high = self._starts[index], self._starts[index + 1]
+            yield index, range(max(start - low, 0), min(stop, high) - low)
+            index += 1
+
+    def _read(self, first: int, n: int) -> NDArray[Kind]:
+        stack = np.empty((n, *self._shape), dtype=self._dtype)
+        place = 0
+        for index, some in self._spans(first, first + n):
+            # One file is open at a time, however many there are.
+            if self._opened is None or self._opened[0] != index:
+                self._opened = index, self._stacks[index].part(range(len(self._stacks[index])))
+            stack[place : place + len(some)] = self._opened[1][some.start : some.stop]
+            place += len(some)
+        return stack

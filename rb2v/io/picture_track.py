@@ -221,9 +221,32 @@ class PictureTrack:
         InputError
             If the file cannot be read to its end, or holds more frames than any recording.
         """
-        packets = np.array(self._shown_packets(), dtype=np.int64).reshape(-1, 2)
-        seconds = packets[:, 0] * float(self.stream.time_base or Fraction(1, av.time_base))
-        return np.asarray((seconds - self.start_seconds) * self.time_scale, dtype=np.float64), packets[:, 1]
+        times, packets = self._read_times()
+        return times, packets[:, 1]
+
+    def read_index(self) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Read when frames are shown, as `frames` yields it, and which of them are key frames, without decoding.
+
+        Returns
+        -------
+        times : (n,) ndarray of float64
+            In seconds, ascending.
+        is_key : (n,) ndarray of bool
+
+        Raises
+        ------
+        InputError
+            As `read_packets`.
+        """
+        times, packets = self._read_times()
+        order = np.argsort(times, kind="stable")
+        return times[order], packets[order, 2].astype(np.bool_)
+
+    def _read_times(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        packets = np.array(self._shown_packets(), dtype=np.int64).reshape(-1, 3)
+        tick = self.stream.time_base or Fraction(1, av.time_base)
+        seconds = packets[:, 0].astype(np.float64) * tick.numerator / tick.denominator  # rounded as those of frames are
+        return np.asarray((seconds - self.start_seconds) * self.time_scale, dtype=np.float64), packets
 
     def count_shown(self) -> int:
         """Return how many frames the container's count promises, without those met so far that it hides."""
@@ -265,23 +288,24 @@ class PictureTrack:
             has_audio=bool(self.container.streams.audio),
         )
 
-    def _shown_packets(self) -> list[tuple[int, int]]:
+    def _shown_packets(self) -> list[tuple[int, int, bool]]:
+        """Return time, bytes, and whether it is a key frame, of every packet that is shown."""
         stream, entries = self.stream, self.stream.index_entries
         # Without frames that are coded ahead of others the index states when frames are shown, and nothing is read.
         if stream.frames and len(entries) == stream.frames and not stream.codec_context.has_b_frames:
             self.n_hidden = sum(entry.is_discard for entry in entries)
-            return [(entry.timestamp, entry.size) for entry in entries if not entry.is_discard]
+            return [(entry.timestamp, entry.size, entry.is_keyframe) for entry in entries if not entry.is_discard]
         for other in self.container.streams:
             if other.index != stream.index:
                 other.discard = Discard.all
-        packets: list[tuple[int, int]] = []
+        packets: list[tuple[int, int, bool]] = []
         try:
             for packet in self.container.demux(stream):
                 tick = packet.dts if packet.pts is None else packet.pts
                 self.n_hidden += packet.is_discard
                 self.n_damaged += packet.is_corrupt
                 if tick is not None and packet.size and not packet.is_discard:
-                    packets.append((tick, packet.size))
+                    packets.append((tick, packet.size, packet.is_keyframe))
                 if len(packets) > MAX_FRAMES:
                     raise InputError(self.path, f"holds more than {MAX_FRAMES} frames", expected="a recording")
         except av.FFmpegError as error:

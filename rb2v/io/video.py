@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +25,7 @@ from rb2v.errors import InputError, require_file
 from rb2v.io.picture_track import NO_OVERRIDE, PictureFormat, PictureTrack, open_pictures
 
 _MAX_WAITING = 4  # images that the decoder may be ahead: enough for it never to wait long, and little memory
+_SEEK_FRAMES = 40  # behind a key frame: `PictureTrack.seek` goes back by 32, and by more where frames are missing
 _QUARTER_TURNS = (5, 6, 7, 8)  # of EXIF's orientations
 _JPEG_SCAN, _JPEG_END = b"\xff\xda", b"\xff\xd9"
 
@@ -139,6 +141,8 @@ def map_frames(
     paths: Sequence[Path],
     function: Callable[[NDArray[np.uint8] | Planes], NDArray[np.uint8]],
     override: FormatOverride = NO_OVERRIDE,
+    *,
+    span: FrameSpan | None = None,
 ) -> Iterator[Frame]:
     """Decode a recording and make something else of every frame, in a thread of its own while the next are decoded.
 
@@ -150,6 +154,8 @@ def map_frames(
         Takes a frame as the decoder gives it, planes or (H, W, 3) RGB, and returns an RGB image.
     override : FormatOverride, optional
         What is known better than the files state it.
+    span : FrameSpan, optional
+        The frames; all by default.
 
     Yields
     ------
@@ -159,11 +165,12 @@ def map_frames(
     Raises
     ------
     InputError
-        As `iter_frames`.
+        As `iter_frames`, or if the span's frames are not found.
     """
     waiting: deque[tuple[float, Future[NDArray[np.uint8]]]] = deque()
+    pictures = _iter_pictures(paths, override) if span is None else _iter_span(paths, span, override)
     with ThreadPoolExecutor(1) as worker:
-        for time_seconds, picture in _iter_pictures(paths, override):
+        for time_seconds, picture in pictures:
             waiting.append((time_seconds, worker.submit(function, picture)))
             # A decoder's images are large, and few are kept.
             if len(waiting) > _MAX_WAITING:
@@ -171,6 +178,88 @@ def map_frames(
                 yield Frame(done_seconds, made.result())
         for done_seconds, made in waiting:
             yield Frame(done_seconds, made.result())
+
+
+@dataclass(frozen=True)
+class FrameSpan:
+    """Consecutive frames of a recording, that can be decoded without all those before them."""
+
+    chapter: int
+    """File in which the first one lies."""
+    seconds: float
+    """Its time in that file."""
+    n_frames: int
+    start_seconds: tuple[float, ...]
+    """Time at which each file of the recording begins."""
+
+
+@dataclass(frozen=True, eq=False)
+class FrameIndex:
+    """The frames of a recording, as its files list them; nothing is decoded."""
+
+    chapters: NDArray[np.intp]
+    """(n,) file of each frame."""
+    seconds: NDArray[np.float64]
+    """(n,) its time in that file."""
+    is_key: NDArray[np.bool_]
+    """(n,) whether decoding may start with it."""
+    start_seconds: tuple[float, ...]
+    """Time at which each file begins."""
+
+    @property
+    def times(self) -> NDArray[np.float64]:
+        """(n,) time of each frame as `iter_frames` yields it."""
+        return np.array(self.start_seconds)[self.chapters] + self.seconds
+
+    def cheap_starts(self) -> NDArray[np.intp]:
+        """Return the frames from which a span is decoded with few others before it."""
+        return np.flatnonzero(self.is_key) + _SEEK_FRAMES
+
+    def span(self, frames: range) -> FrameSpan:
+        """Return some frames, for `map_frames`."""
+        first = frames.start
+        return FrameSpan(int(self.chapters[first]), float(self.seconds[first]), len(frames), self.start_seconds)
+
+
+def read_frame_index(paths: Sequence[Path], override: FormatOverride = NO_OVERRIDE) -> FrameIndex | None:
+    """List the frames of a recording; None where its files do not say when each is shown.
+
+    Raises
+    ------
+    InputError
+        If a file is missing, is not a video, or cannot be read to its end.
+    """
+    if len({probe_video(path, override).orientation for path in paths}) > 1:
+        return None  # `iter_frames` says which
+    chapters, seconds, keys, starts, start_seconds = [], [], [], [], 0.0
+    for chapter, path in enumerate(paths):
+        with open_pictures(path, override) as track:
+            times, is_key = track.read_index()
+            n_stated = track.count_shown()
+            lone_seconds = _lone_seconds(track)
+        if not len(times) or len(times) < n_stated - 1 or np.any(np.diff(times) <= 0):
+            return None
+        chapters.append(np.full(len(times), chapter))
+        seconds.append(times)
+        keys.append(is_key)
+        starts.append(start_seconds)
+        start_seconds += _length_seconds(times, lone_seconds)
+    return FrameIndex(np.concatenate(chapters), np.concatenate(seconds), np.concatenate(keys), tuple(starts))
+
+
+def _iter_span(
+    paths: Sequence[Path], span: FrameSpan, override: FormatOverride
+) -> Iterator[tuple[float, NDArray[np.uint8] | Planes]]:
+    n_left, found = span.n_frames, iter_images_from(paths[span.chapter], span.seconds, override)
+    for chapter in range(span.chapter, len(paths)):
+        start_seconds = span.start_seconds[chapter]
+        for seconds, image in itertools.islice(found, n_left):
+            yield start_seconds + seconds, image
+            n_left -= 1
+        if n_left == 0:
+            return
+        found = iter_images(paths[chapter + 1 : chapter + 2], override)
+    raise InputError(paths[-1], f"ends {n_left} frames early", expected="the frames that it lists")
 
 
 def _iter_pictures(
@@ -198,8 +287,17 @@ def _iter_pictures(
             first = first or track
             if track.orientation != first.orientation:
                 raise InputError(path, f"is turned by {track.orientation}", expected=f"{first.orientation} as before")
-            lone_seconds = track.time_scale / track.nominal_fps if track.nominal_fps else 0.0
-        start_seconds += times[-1] + (frame_step(np.array(times)) or lone_seconds)
+            lone_seconds = _lone_seconds(track)
+        start_seconds += _length_seconds(np.array(times), lone_seconds)
+
+
+def _lone_seconds(track: PictureTrack) -> float:
+    """Return how long the only frame of a file lasts."""
+    return track.time_scale / track.nominal_fps if track.nominal_fps else 0.0
+
+
+def _length_seconds(times: NDArray[np.float64], lone_seconds: float) -> float:
+    return float(times[-1]) + (frame_step(times) or lone_seconds)
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:

@@ -1,9 +1,10 @@
 """One long take on several workers: processor time of every task, and the schedule that follows for 1 to 16 workers.
 
-The take is aligned once, its ranges one after the other in this process, and each task is timed by its processor time,
-so that other work on the machine counts little. Workers take the tasks of a step in order, each when it is free, and
-wait for each other between the steps. A worker's start, measured once, is added to every step, as each begins with new
-processes.
+The take is aligned twice: whole, and cut. Every task is timed by its processor time, so that other work on the machine
+counts little. Workers take the tasks of a step in order, each when it is free, and wait for each other between the
+steps. A worker's start, measured once, is added once, as workers stay. Every task then waits for a while before it
+begins, drawn at random as a busy cluster would have it. The longest idle share is that of the worker that has least to
+do, over all steps of several tasks.
 
 Run it with ``python tests/benchmarks/bench_ranges.py --raw-dir RAW --calibration CALIBRATION``; without, a street take
 of 60 s at 400x320 is simulated, 256x256 in the output.
@@ -17,6 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import numpy as np
 import yaml
 from bench_alignment import RIG
 
@@ -24,7 +26,10 @@ from rb2v.simulator import SimulateConfig, simulate
 from rb2v.stages import align, calibrate
 
 CHANGES = {"output_size": [256, 256], "search_range_seconds": 0.25}
-N_WORKERS = (1, 2, 4, 8, 16)
+N_WORKERS = (2, 4, 8, 16)
+STEPS = ("cutting", "pieces", "windows", "ranges", "joining")
+MAX_LATENCY_SECONDS = 2.0  # as long as most tasks
+N_DRAWS = 20
 
 
 class TimedExecutor:
@@ -59,12 +64,23 @@ def start_seconds():
     return after.children_user + after.children_system - before.children_user - before.children_system
 
 
-def makespan(tasks, n_workers):
+def schedule(tasks, n_workers):
+    """Return when each worker is done."""
     free = [0.0] * n_workers
     for seconds in tasks:
         first = free.index(min(free))
         free[first] += seconds
-    return max(free)
+    return free
+
+
+def idle_share(steps, n_workers, rng):
+    """Return for how much of the time the least busy worker waits for others, with latency before every task."""
+    busy, total = np.zeros(n_workers), 0.0
+    for tasks in steps:
+        if len(tasks) > 1:
+            ends = schedule(np.array(tasks) + rng.uniform(0, MAX_LATENCY_SECONDS, len(tasks)), n_workers)
+            busy, total = busy + np.sort(ends), total + max(ends)
+    return 1 - busy.min() / total
 
 
 def main():
@@ -78,17 +94,21 @@ def main():
         raw, calibration = options.raw_dir, options.calibration
         if raw is None:
             raw, calibration = make_session(root, options.seconds)
+        start = time.process_time()
+        align.run(raw, calibration, root / "whole")
+        whole = time.process_time() - start
         executor = TimedExecutor()
-        align.run(raw, calibration, root / "aligned", execution=align.Execution(executor=executor))
+        align.run(raw, calibration, root / "cut", execution=align.Execution(executor=executor))
     start = start_seconds()
-    for name, tasks in zip(("windows", "ranges", "joining"), executor.steps, strict=False):
+    print(f"whole: {whole:.1f} s of processor; start of a worker: {start:.1f} s")
+    for name, tasks in zip(STEPS, executor.steps, strict=True):
         print(f"{name}: {len(tasks)} tasks, {sum(tasks):.1f} s of processor, the longest {max(tasks):.1f} s")
-    print(f"start of a worker: {start:.1f} s")
-    alone = start + sum(map(sum, executor.steps))
+    alone, rng = start + whole, np.random.default_rng(0)
     for n_workers in N_WORKERS:
-        steps = [makespan(tasks, n_workers) for tasks in executor.steps]
-        total = alone if n_workers == 1 else sum(steps) + start * len(steps)
+        total = start + sum(max(schedule(tasks, n_workers)) for tasks in executor.steps)
         print(f"{n_workers} workers: {total:.1f} s, {alone / total:.2f} times as fast as one")
+    shares = [idle_share(executor.steps, 8, rng) for _ in range(N_DRAWS)]
+    print(f"8 workers with up to {MAX_LATENCY_SECONDS:g} s before every task: one waits for {max(shares):.0%} at most")
 
 
 if __name__ == "__main__":

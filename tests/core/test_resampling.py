@@ -36,6 +36,21 @@ def test_crops_keep_pixel_centres_at_integers():
     np.testing.assert_allclose(enlarged[20, 4:-4, 0], (10 - 0.5 + (np.arange(40) + 0.5) / 4)[4:-4], atol=0.51)
 
 
+@pytest.mark.parametrize("shrink", [3, 4, 8, 9])
+def test_what_is_made_much_smaller_stays_in_its_place(shrink):
+    x, y = np.meshgrid(np.arange(240), np.arange(200))
+    colors = np.dstack([x, 255 - x, 40 + y]).clip(0, 255).astype(np.uint8)
+    size = (160 // shrink, 120 // shrink)
+    warp = FrameWarp(np.eye(3), (37, 43, size[0] * shrink, size[1] * shrink), size, "linear")
+    column, row = (first - 0.5 + (np.arange(n) + 0.5) * shrink for first, n in zip((37, 43), size, strict=True))
+    expected = np.dstack(np.broadcast_arrays(column[None], 255 - column[None], 40 + row[:, None]))
+    # Planes hold whole levels, by which red is 1.5 too high.
+    for image, offset in ((colors, 0.0), (planes_of(colors), np.array([1.5, 0, 0]))):
+        off = warp(image) - offset - expected
+        assert np.abs(off).max() <= 2
+        assert np.abs(off.mean(axis=(0, 1))).max() <= 0.6
+
+
 def test_a_crop_of_the_output_s_size_is_cut_out_unchanged():
     image = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
     np.testing.assert_array_equal(FrameWarp(np.eye(3), (13, 7, 32, 24), (32, 24), "srgb")(image), image[7:31, 13:45])

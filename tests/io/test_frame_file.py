@@ -3,7 +3,7 @@ import pickle
 import numpy as np
 import pytest
 
-from rb2v.io.frame_file import FrameFile
+from rb2v.io.frame_file import FrameFile, JoinedFrames
 
 
 @pytest.fixture
@@ -63,3 +63,18 @@ def test_a_part_is_read_where_it_was_pickled_to(tmp_path, stack, is_compressed):
         assert len(some) == 2
         np.testing.assert_array_equal(some[:], stack[1:3])
     np.testing.assert_array_equal(file[:], stack)
+
+
+def test_joined_stacks_read_as_one(tmp_path, stack):
+    files = []
+    for place, some in enumerate((stack[:4], stack[4:5], stack[5:])):
+        files.append(FrameFile(tmp_path / str(place), np.uint16))
+        for frame in some:
+            files[-1].append(frame)
+    joined = JoinedFrames([files[0].part(range(1, 4)), files[1], files[2]])
+    again = pickle.loads(pickle.dumps(joined))
+    for frames in (joined, again):
+        assert frames.shape == (8, *stack.shape[1:])
+        for key in (0, 3, -1, slice(1, 7), slice(0, 100), np.array([7, 0, 3, 3])):
+            np.testing.assert_array_equal(frames[key], stack[1:][key])
+        np.testing.assert_array_equal(frames.part(range(2, 6))[:], stack[3:7])

@@ -1,10 +1,12 @@
 import dataclasses
 import hashlib
 import json
+import os
 import shutil
 import signal
 import textwrap
 from fractions import Fraction
+from functools import partial
 
 import av
 import numpy as np
@@ -31,6 +33,7 @@ from rb2v.io.video import iter_frames, read_image
 from rb2v.simulator.rig import frame_times
 from rb2v.stages.align import AlignConfig, Execution, Resources, run
 from rb2v.stages.align.take import write_take
+from rb2v.stages.align.track import Reducer
 
 
 def all_bytes(folder):
@@ -261,26 +264,54 @@ def test_the_manifest_describes_the_folder(session):
     assert Crop(**manifest["crop"]) == read_calibration(session.calibration).crop
 
 
-def test_any_number_of_workers_gives_the_same_bytes(brief_session, tmp_path):
-    run(
-        brief_session.raw,
-        brief_session.calibration,
-        tmp_path / "aligned",
-        QUICK,
-        execution=Execution(executor=ProcessExecutor(2)),
-    )
-    assert all_bytes(tmp_path / "aligned") == all_bytes(brief_session.aligned)
+def cut_short(monkeypatch):
+    """Have takes of nine frames cut as long ones are."""
+    for name, value in (("RANGE_FRAMES", 4), ("PIECE_FRAMES", 20), ("MIN_CUT_FRAMES", 8)):
+        monkeypatch.setattr(f"rb2v.stages.align.segments.{name}", value)
 
 
 def test_a_take_cut_into_ranges_is_the_same_file(brief_session, tmp_path, monkeypatch):
-    monkeypatch.setattr("rb2v.stages.align.segments.RANGE_FRAMES", 4)
-    monkeypatch.setattr("rb2v.stages.align.segments.MIN_CUT_FRAMES", 8)
+    cut_short(monkeypatch)
     out, done = tmp_path / "aligned", []
     execution = Execution(executor=LastFirstExecutor(), on_take=lambda record, n: done.append(record), is_profiled=True)
     run(brief_session.raw, brief_session.calibration, out, QUICK, execution=execution)
     assert sorted(record.name for record in done) == ["hand_train", "street_train"]
     assert all(record.profile.n_frames == record.n_frames == 9 for record in done)
     (out / "profile.json").unlink()
+    assert all_bytes(out) == all_bytes(brief_session.aligned)
+
+
+def die_in_a_piece(item, fn, flag):
+    """Do a task of a cut take; the first process to come to a few frames of a piece is killed there."""
+    add, seen = Reducer.add, []
+
+    def add_or_die(self, linear):
+        seen.append(1)
+        if len(seen) == 7 and not flag.exists():
+            flag.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        add(self, linear)
+
+    with pytest.MonkeyPatch.context() as patch:
+        cut_short(patch)
+        patch.setattr(Reducer, "add", add_or_die)
+        return fn(item)
+
+
+class DeadlyExecutor(ProcessExecutor):
+    """Two workers, of which one dies in a piece of a recording."""
+
+    def map(self, fn, items):
+        return super().map(partial(die_in_a_piece, fn=fn, flag=self.flag), items)
+
+
+def test_a_worker_killed_in_a_piece_of_a_recording_changes_nothing(brief_session, tmp_path, monkeypatch):
+    cut_short(monkeypatch)
+    executor = DeadlyExecutor(2)
+    executor.flag = tmp_path / "died"
+    out = tmp_path / "aligned"
+    run(brief_session.raw, brief_session.calibration, out, QUICK, execution=Execution(executor=executor))
+    assert executor.flag.exists()
     assert all_bytes(out) == all_bytes(brief_session.aligned)
 
 

@@ -1,5 +1,8 @@
 """Recordings in the output's geometry: decoded once however often they are warped."""
 
+from fractions import Fraction
+
+import av
 import cv2
 import numpy as np
 import pytest
@@ -11,6 +14,7 @@ from rb2v.core.resampling import FrameWarp
 from rb2v.errors import InputError
 from rb2v.interpolation import make_interpolator
 from rb2v.io.encoder import write_video
+from rb2v.io.frame_file import JoinedFrames
 from rb2v.stages.align.track import InterpolationCheck, Recording, SharpSource, Track
 
 SIZE, OUTPUT = (64, 48), (32, 24)
@@ -41,9 +45,54 @@ def test_every_warp_decodes_afresh_and_shows_its_frames(video, tmp_path):
 
 def test_frames_of_another_size_or_rate_are_named(video, tmp_path):
     for size, fps in (((32, 48), 100.0), (SIZE, 50.0)):
+        recording = Recording([video], size, fps)
         with pytest.raises(InputError) as caught:
-            Recording([video], size, fps).warp(warp(0.0), tmp_path / "frames")
+            recording.finish(recording.warp(warp(0.0), tmp_path / "frames"))
         assert caught.value.source == str(video)
+
+
+CODINGS = {
+    "closed.mp4": ("libx264", {"x264-params": "keyint=12:bframes=3"}),
+    "open.mp4": ("libx264", {"x264-params": "keyint=12:min-keyint=12:bframes=3:open-gop=1"}),
+    "open.mkv": ("libx264", {"x264-params": "keyint=12:bframes=3:open-gop=1"}),
+    "stream.ts": ("libx264", {"x264-params": "keyint=12:bframes=3:open-gop=1"}),
+    "hevc.mp4": ("libx265", {"x265-params": "keyint=12:min-keyint=12:bframes=3:open-gop=1:log-level=none"}),
+    "intra.mkv": ("mjpeg", {}),
+}
+
+
+def write_coded(path, first, stop):
+    """Write frames that move, of which two are missing, in one of the ways of `CODINGS`."""
+    codec, options = CODINGS[path.name.partition("_")[2]]
+    scene = np.random.default_rng(0).integers(0, 256, (SIZE[1], 400, 3), dtype=np.uint8)
+    scene = cv2.GaussianBlur(scene, (0, 0), 3.0)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=100, options=options)
+        stream.width, stream.height = SIZE
+        stream.pix_fmt, stream.codec_context.time_base = "yuvj420p" if codec == "mjpeg" else "yuv420p", Fraction(1, 100)
+        for index in range(first, stop):
+            if index not in (71, 72):
+                picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(scene[:, 2 * index : 2 * index + SIZE[0]]))
+                picture.pts, picture.time_base = index - first, Fraction(1, 100)
+                container.mux(stream.encode(picture))
+        container.mux(stream.encode())
+    return path
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+def test_pieces_hold_the_frames_of_the_whole(tmp_path, coding):
+    chapters = [write_coded(tmp_path / f"{n}_{coding}", *some) for n, some in enumerate(((0, 90), (90, 160)))]
+    recording = Recording(chapters, SIZE, 100.0)
+    whole, pieces = recording.warp(warp(0.0), tmp_path / "whole"), recording.cut(30)
+    made = [recording.warp(warp(0.0), tmp_path / f"{n}", piece=piece) for n, piece in enumerate(pieces)]
+    assert [index for piece in pieces for index in piece.frames] == list(range(158))
+    assert len(pieces) >= 4
+    pairs = list(zip(pieces, made, strict=True))
+    joined = JoinedFrames([one.frames.part(piece.own) for piece, one in pairs])
+    np.testing.assert_array_equal(joined[:], whole.frames[:])
+    np.testing.assert_array_equal(np.concatenate([one.times[list(piece.own)] for piece, one in pairs]), whole.times)
+    steps = np.concatenate([one.differences[piece.steps] for piece, one in pairs])
+    np.testing.assert_array_equal(steps, whole.differences)
 
 
 def test_the_stored_blur_track_holds_the_windows(tmp_path):

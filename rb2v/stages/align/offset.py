@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rb2v.artifacts import OffsetSource, SourceOffset, Take
-from rb2v.core.blur import STORED_LEVELS
+from rb2v.core.blur import STORED_LEVELS, CubicWindows
 from rb2v.core.sync import OffsetEstimate, offset_from_gyro, offset_from_motion
 from rb2v.errors import InputError
 from rb2v.io.gopro import read_timecode
@@ -34,7 +34,6 @@ _TIMECODE_CONFIDENCE = 0.1  # a correlation that just stands out: clocks were se
 _SEEN_SECONDS = (30.0, 90.0)
 _MOTION_SIZE_PX = 16  # at which changes of single things are averaged, and changes of the scene left
 _WINDOWS_AT_ONCE = 256  # enough for one matrix product to run at full speed
-_NUMBERS_AT_ONCE = 1 << 22  # 32 MB as float64
 _SECONDS_PER_DAY = 86_400.0  # timecodes begin again at midnight
 
 
@@ -120,24 +119,28 @@ def _from_timecode(take: Take) -> OffsetEstimate | None:
 
 
 def _from_motion(context: TakeContext, tracks: Tracks) -> OffsetEstimate:
-    rig, size, windows = context.rig, context.reduced_size, tracks.windows
+    rig, size, frames = context.rig, context.reduced_size, tracks.reduced.frames
     blurry, blurry_times = tracks.blurry.reduced, tracks.blurry.times
     n_blurry = min(round(_SEEN_SECONDS[0] * rig.blurry_fps / context.blurry_stride), len(blurry))
-    n_windows = min(round(_SEEN_SECONDS[1] * rig.fine_fps), len(windows))
-    # Large frames in small blocks, so that memory is bounded whatever their size.
-    n_block = max(1, min(_WINDOWS_AT_ONCE, _NUMBERS_AT_ONCE // (3 * size[0] * size[1])))
-    pictures = [_tiny(blurry[index] / STORED_LEVELS, size) for index in range(n_blurry)]
+    n_windows = min(round(_SEEN_SECONDS[1] * rig.fine_fps), len(tracks.windows))
+    pictures = [_tiny(blurry[index], size) for index in range(n_blurry)]
+    # Windows are means of frames, so that frames are made tiny, of which there are fewer. One more is for the cubics.
+    n_frames = min(-(-(n_windows + rig.frames_per_sequence) // rig.upsampling) + 1, len(frames))
+    tiny = np.stack([_tiny(frames[index], size) for index in range(n_frames)])
+    windows = CubicWindows(tiny, rig.upsampling, rig.frames_per_sequence, rig.blur_factor)
     candidates = [
-        _tiny(window, size)
-        for start in range(0, n_windows, n_block)
-        for window in windows[start : min(start + n_block, n_windows)]
+        windows[start : min(start + _WINDOWS_AT_ONCE, n_windows)][..., 0]
+        for start in range(0, n_windows, _WINDOWS_AT_ONCE)
     ]
     steps = (blurry_times[:n_blurry] - blurry_times[0]) * rig.fine_fps
-    position, confidence = offset_from_motion(np.stack(pictures), np.stack(candidates), steps)
+    position, confidence = offset_from_motion(
+        np.stack(pictures)[..., 0] / STORED_LEVELS, np.concatenate(candidates), steps
+    )
     return OffsetEstimate(tracks.sharp.center_time(position) - float(blurry_times[0]), confidence)
 
 
-def _tiny(pixels: NDArray[np.floating], size: tuple[int, int]) -> NDArray[np.float32]:
+def _tiny(pixels: NDArray[np.uint16], size: tuple[int, int]) -> NDArray[np.uint16]:
+    """Return the gray means of a reduced frame over large areas, (n, 1) of its levels."""
     gray = np.asarray(pixels.mean(axis=1).reshape(size[1], size[0]), dtype=np.float32)
     tiny_size = (min(_MOTION_SIZE_PX, size[0]), min(_MOTION_SIZE_PX, size[1]))
-    return np.asarray(cv2.resize(gray, tiny_size, interpolation=cv2.INTER_AREA), dtype=np.float32).ravel()
+    return np.rint(cv2.resize(gray, tiny_size, interpolation=cv2.INTER_AREA)).astype(np.uint16).reshape(-1, 1)

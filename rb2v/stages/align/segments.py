@@ -1,9 +1,8 @@
-"""Long takes cut into ranges of frames: their samples are made by any worker, and joined in the take's one file.
+"""Long takes cut in time: any worker warps a piece of a recording, or makes the samples of a range of frames.
 
-A take's windows are found in one piece, because one clock runs through it. What comes after takes most of the time and
-knows of no other frame. A range holds no more than its own frames need, and what it makes lies in a file of its own in
-the take's scratch folder. The joined file is that of an uncut take, byte by byte, so that it does not matter which
-takes are cut.
+A take's windows are found in one piece, because one clock runs through it. What comes before and after takes most of
+the time and knows of few other frames. What a worker makes lies in files of its own in the take's scratch folder. The
+joined file is that of an uncut take, byte by byte, so that it does not matter which takes are cut.
 """
 
 from __future__ import annotations
@@ -20,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from rb2v.artifacts import AlignedFrame, Take, Timing
+from rb2v.artifacts import CAMERAS, AlignedFrame, Camera, Take, Timing
 from rb2v.errors import InputError
-from rb2v.execution import Executor, count_workers
+from rb2v.execution import Executor, count_workers, keep_workers
 from rb2v.io.aligned import (
     AlignedTake,
     AlignedTakeReader,
@@ -32,7 +31,7 @@ from rb2v.io.aligned import (
     aligned_take_path,
     create_aligned_take,
 )
-from rb2v.io.frame_file import FrameFile
+from rb2v.io.frame_file import Frames
 from rb2v.io.partial import scratch_folder
 from rb2v.profiling import count_bytes, stage
 from rb2v.stages.align.context import RunContext, TakeContext
@@ -52,10 +51,14 @@ from rb2v.stages.align.take import (
     spool_of,
     warn_of_light,
 )
-from rb2v.stages.align.track import SharpPart, SharpSource
+from rb2v.stages.align.track import Piece, SharpPart, SharpSource
+from rb2v.stages.align.warping import read_pieces, recording_of, write_piece
 
 RANGE_FRAMES = 50
 """Blurry frames of a range: two seconds, so that a minute keeps a dozen workers busy, and none waits long."""
+
+PIECE_FRAMES = 400
+"""Frames of a piece of a recording, at least: four seconds of a sharp one. One in ten is decoded twice."""
 
 MIN_CUT_FRAMES = 250
 """Blurry frames of a take that is worth cutting: ten seconds, in which starts of workers are soon made up for."""
@@ -75,6 +78,10 @@ class CutTake:
         """File of all that is known of the take before its samples are made."""
         return self.scratch / "head.h5"
 
+    def piece_path(self, camera: Camera, number: int) -> Path:
+        """File that describes a piece of a recording, once it is warped."""
+        return self.scratch / f"{camera}_{number}"
+
     def part_path(self, number: int) -> Path:
         """File of a range's samples."""
         return self.scratch / f"part_{number}.h5"
@@ -88,8 +95,32 @@ class FrameRange:
     number: int
     plan: SamplePlan
     early: EarlySamples
-    blurry: FrameFile[np.uint8]
+    blurry: Frames[np.uint8]
     sharp: SharpPart
+
+
+@dataclass(frozen=True, eq=False)
+class _Plan:
+    cut: CutTake
+    inputs_sha256: str
+    pieces: dict[Camera, list[Piece]]
+    """None where a recording cannot be decoded piece by piece."""
+    profile: TakeProfile | None
+
+
+@dataclass(frozen=True)
+class _Warping:
+    cut: CutTake
+    camera: Camera
+    number: int
+    piece: Piece
+
+
+@dataclass(frozen=True, eq=False)
+class _Finding:
+    cut: CutTake
+    inputs_sha256: str
+    n_pieces: dict[Camera, int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,16 +159,43 @@ def align_in_ranges(
     TakeRecord or InputError
         Of each take, in order.
     """
-    with ExitStack() as folders:
+    with keep_workers(executor), ExitStack() as folders:
         cuts = [
             CutTake(take, folders.enter_context(scratch_folder(aligned_take_path(context.out_dir, take.name))))
             for take in takes
         ]
-        found = list(executor.map(partial(_prepare, context=context), cuts))
+        planned = list(executor.map(partial(_plan, context=context), cuts))
+        plans = [plan for plan in planned if isinstance(plan, _Plan)]
+        costs = {plan.cut.take.name: [plan.profile] for plan in plans}
+        # The longest first, so that none is begun when the other workers have nothing left to do.
+        warpings = sorted(
+            (
+                _Warping(plan.cut, camera, number, piece)
+                for plan in plans
+                for camera, pieces in plan.pieces.items()
+                for number, piece in enumerate(pieces)
+            ),
+            key=lambda one: -one.piece.span.n_frames,
+        )
+        unmade = set()
+        for one, cost in zip(warpings, executor.map(partial(_warp_piece, context=context), warpings), strict=True):
+            costs[one.cut.take.name].append(cost if isinstance(cost, TakeProfile) else None)
+            if isinstance(cost, InputError):
+                unmade.add(one.cut.take.name)
+        findings = [
+            _Finding(
+                plan.cut,
+                plan.inputs_sha256,
+                {} if plan.cut.take.name in unmade else {camera: len(some) for camera, some in plan.pieces.items()},
+            )
+            for plan in plans
+        ]
+        finding = executor.map(partial(_prepare, context=context), findings)
+        found = [next(finding) if isinstance(plan, _Plan) else plan for plan in planned]
         ranges = [one for prepared in found if isinstance(prepared, _Prepared) for one in prepared.ranges]
         made: dict[str, list[_Made]] = defaultdict(list)
-        for one, part in zip(ranges, executor.map(partial(_make_range, context=context), ranges), strict=True):
-            made[one.cut.take.name].append(part)
+        for part_range, part in zip(ranges, executor.map(partial(_make_range, context=context), ranges), strict=True):
+            made[part_range.cut.take.name].append(part)
         joins = [
             _Join(cut, len(prepared.ranges))
             for cut, prepared in zip(cuts, found, strict=True)
@@ -148,12 +206,12 @@ def align_in_ranges(
             if not isinstance(prepared, _Prepared):
                 yield prepared
                 continue
-            parts = made[cut.take.name]
-            warn_of_light(TakeContext(cut.take, context, cut.scratch), _add_light(parts))
+            name = cut.take.name
+            warn_of_light(TakeContext(cut.take, context, cut.scratch), _add_light(made[name]))
             record = next(joined)
             if isinstance(record, TakeRecord) and context.is_profiled:
-                costs = (prepared.profile, *(part.profile for part in parts), record.profile)
-                record = dataclasses.replace(record, profile=add_profiles([one for one in costs if one is not None]))
+                costs[name] += [prepared.profile, *(part.profile for part in made[name]), record.profile]
+                record = dataclasses.replace(record, profile=add_profiles([one for one in costs[name] if one]))
             yield record
 
 
@@ -164,8 +222,8 @@ def _add_light(parts: Sequence[_Made]) -> TakeLight:
     return light
 
 
-def _prepare(cut: CutTake, context: RunContext) -> _Prepared | TakeRecord | InputError:
-    """Find a take's windows, and return what each range needs; the take's record where it is finished."""
+def _plan(cut: CutTake, context: RunContext) -> _Plan | TakeRecord | InputError:
+    """Cut a take's recordings into pieces; return the take's record where it is finished."""
     take = cut.take
     try:
         check_plates(take, context.calibration)
@@ -175,8 +233,39 @@ def _prepare(cut: CutTake, context: RunContext) -> _Prepared | TakeRecord | Inpu
             if is_made_from(aligned_take_path(context.out_dir, take.name), inputs_sha256):
                 return read_record(take, context.out_dir, None)
             shared = TakeContext(take, context, cut.scratch)
+            with stage("decode"):
+                pieces = {camera: recording_of(shared, camera).cut(PIECE_FRAMES) for camera in CAMERAS}
+        return _Plan(cut, inputs_sha256, pieces if all(pieces.values()) else {}, recorded.profile)
+    except InputError as error:
+        return error
+
+
+def _warp_piece(one: _Warping, context: RunContext) -> TakeProfile | InputError | None:
+    """Warp a piece of a recording; what is wrong with it is said again once the whole recording is decoded."""
+    shared = TakeContext(one.cut.take, context, one.cut.scratch)
+    try:
+        with record_profile(is_on=context.is_profiled) as recorded, threadpool_limits(1, "blas"):
+            write_piece(shared, one.camera, one.piece, one.cut.piece_path(one.camera, one.number))
+        return recorded.profile
+    except InputError as error:
+        return error
+
+
+def _prepare(finding: _Finding, context: RunContext) -> _Prepared | InputError:
+    """Find a take's windows, and return what each range needs."""
+    cut, take = finding.cut, finding.cut.take
+    try:
+        with record_profile(is_on=context.is_profiled) as recorded:
+            shared = TakeContext(take, context, cut.scratch)
             with threadpool_limits(1, "blas"):
-                windows, registration = find_windows(shared)
+                warped = None
+                if finding.n_pieces:
+                    paths = {
+                        camera: [cut.piece_path(camera, number) for number in range(n)]
+                        for camera, n in finding.n_pieces.items()
+                    }
+                    warped = read_pieces(paths["blurry"], paths["sharp"])
+                windows, registration = find_windows(shared, warped)
                 plan = plan_samples(shared, windows)
                 with stage("write"), create_aligned_take(cut.head_path) as writer:
                     writer.finish(
@@ -187,7 +276,7 @@ def _prepare(cut: CutTake, context: RunContext) -> _Prepared | TakeRecord | Inpu
                             windows.checks,
                             windows.timing,
                             make_plate(shared, windows.used, windows.samples.photometry.fallback),
-                            inputs_sha256,
+                            finding.inputs_sha256,
                             registration,
                         )
                     )

@@ -14,15 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from rb2v.artifacts import AlignedFrame, Camera, ChromaChoice, ChromaSiting, ClockModel, TakeRegistration, Timing
-from rb2v.core.color import apply_color_map, encode, to_linear
+from rb2v.artifacts import AlignedFrame, ClockModel, TakeRegistration, Timing
+from rb2v.core.color import apply_color_map, encode
 from rb2v.core.flicker import Flicker
 from rb2v.core.homography import Homography, normalized
-from rb2v.core.planes import SITINGS
-from rb2v.core.resampling import FrameWarp
 from rb2v.errors import InputError
 from rb2v.io.aligned import AlignedSample, AlignedTake, FrameChecks, create_aligned_take
-from rb2v.io.frame_file import FrameFile
 from rb2v.io.video import read_image
 from rb2v.matting import make_matting_method
 from rb2v.profiling import count_bytes, stage
@@ -68,20 +65,24 @@ from rb2v.stages.align.timing import (
 )
 from rb2v.stages.align.track import (
     BlurryTrack,
-    InterpolationCheck,
-    LightMeter,
-    Recording,
     ReducedTrack,
-    Reducer,
     SharpSource,
     Track,
     Tracks,
-    append_reduced,
+    find_track_flicker,
+)
+from rb2v.stages.align.warping import (
+    WarpedTake,
+    make_reducer,
+    make_warp,
+    recording_of,
+    sure_db,
+    warp_blurry,
+    warp_sharp,
 )
 
 _MAX_ROUNDS = 5  # two for a shift that bends the clock, three for the rest of the homography (docs/calibration.md)
 _MAX_SHIFTS = 4  # steps on reduced frames; each leaves less than a third of a shift
-_SURE_MARGIN_DB = 1.0  # above the threshold: interpolation was better than a mean by 2 dB or more (docs/alignment.md)
 _MAX_SHARED_COLOR_FRAMES = 24  # enough for one map of twelve numbers (docs/alignment.md)
 
 
@@ -170,15 +171,22 @@ def reject_mattes(
         return reject_broken_composites(frames, samples, matting, context.response, limits)
 
 
-def find_windows(context: TakeContext) -> tuple[TakeWindows, TakeRegistration | None]:
+def find_windows(context: TakeContext, warped: WarpedTake | None = None) -> tuple[TakeWindows, TakeRegistration | None]:
     """Find the windows of a take, under a homography of its own where it needs one, and how far its views lie off.
+
+    Parameters
+    ----------
+    context : TakeContext
+        The take.
+    warped : WarpedTake, optional
+        Its recordings as the calibration registers them, where they were warped before.
 
     Raises
     ------
     InputError
         As `make_take`, but of the screen.
     """
-    config, rounds = context.config, _Rounds(context)
+    config, rounds = context.config, _Rounds(context, warped)
     is_refined = config.registration == "per-take"
     homography: Homography = context.calibration.homography
     under_shared: TakeWindows | None = None
@@ -230,6 +238,8 @@ class _Rounds:
     ----------
     context : TakeContext
         The take.
+    warped : WarpedTake, optional
+        Its recordings, where they were warped before.
 
     Raises
     ------
@@ -237,27 +247,14 @@ class _Rounds:
         If the blurry recording cannot be decoded, or is of another size or rate than expected.
     """
 
-    def __init__(self, context: TakeContext) -> None:
-        take, rig, calibration = context.take, context.rig, context.calibration
+    def __init__(self, context: TakeContext, warped: WarpedTake | None) -> None:
         self._context = context
         self._folder = context.scratch
         self._n_rounds = 0
-        blurry = Recording(take.blurry, calibration.size_blurry, rig.blurry_fps, override=take.blurry_format)
-        warp = _make_warp(context, np.eye(3), "blurry")
-        reduced = FrameFile(context.scratch / "small", np.uint16)
-        whole = FrameFile(context.scratch / "linear", np.uint16) if context.config.search == "full" else None
-        sizes = (context.track_size, context.reduced_size)  # by way of the track's size, as the sharp frames go
-
-        def visit(frame: NDArray[np.uint8]) -> None:
-            with stage("color conversion"):
-                linear = to_linear(frame, context.response)
-            append_reduced(reduced, linear, sizes)
-            if whole is not None:
-                append_reduced(whole, linear, ())
-
-        track = blurry.warp(warp, context.scratch / "blurry", every=context.blurry_stride, visit=visit)
-        self._blurry = BlurryTrack(track, reduced, whole)
-        self._sharp = Recording(take.sharp, calibration.size_sharp, rig.sharp_fps, override=take.sharp_format)
+        self._warped = warped
+        made = warp_blurry(context, context.scratch) if warped is None else warped.blurry
+        blurry, every = recording_of(context, "blurry"), context.blurry_stride
+        self._blurry = BlurryTrack(blurry.finish(made.warped, every=every), made.reduced, made.whole)
 
     def find_windows(self, homography: Homography, *, may_go_on: bool) -> TakeWindows | Homography:
         """Find every frame's window under a homography; see `_find_windows`.
@@ -272,23 +269,19 @@ class _Rounds:
         self._folder = context.scratch / f"round_{self._n_rounds}"
         self._folder.mkdir()
         self._n_rounds += 1
-        reducer, light = self._make_reducer(), LightMeter()
-
-        def visit(frame: NDArray[np.uint8]) -> None:
-            with stage("color conversion"):
-                linear = context.sharp_light(frame)
-            reducer.add(linear)
-            light.add(linear)
-
-        track = self._sharp.warp(_make_warp(context, homography, "sharp"), self._folder / "sharp", visit=visit)
+        # What was warped before is under the first homography.
+        warped, self._warped = self._warped, None
+        made = warp_sharp(context, homography, self._folder) if warped is None else warped.sharp
+        track = recording_of(context, "sharp").finish(made.warped)
         # The paper's way takes the light as it is.
-        flicker = light.find_flicker(track.times) if context.config.positions == "clock" else None
+        has_lamps = context.config.positions == "clock"
+        flicker = find_track_flicker(made.light_changes, track.times) if has_lamps else None
         # Light is evened out once all of it is known.
-        made = self._make_samples(track, flicker, reducer.finish(track, context.rig) if flicker is None else None)
-        found = _find_windows(context, *made, homography, may_go_on=may_go_on)
+        reduced = made.reduced.leave_out_gaps(track, context.rig) if flicker is None else None
+        found = _find_windows(context, *self._make_samples(track, flicker, reduced), homography, may_go_on=may_go_on)
         if isinstance(found, Flicker):
-            made = self._make_samples(track, found, None)
-            found = _find_windows(context, *made, homography, may_go_on=may_go_on)
+            evened = self._make_samples(track, found, None)
+            found = _find_windows(context, *evened, homography, may_go_on=may_go_on)
         assert not isinstance(found, Flicker)
         return found
 
@@ -303,41 +296,14 @@ class _Rounds:
         if sharp.n_positions < 1:
             problem = f"holds {len(track.times)} frames"
             raise InputError(context.take.sharp[0], problem, expected="at least one whole window")
-        small = sharp.reduce(self._make_reducer()) if reduced is None else reduced
+        small = sharp.reduce(make_reducer(context, self._folder)) if reduced is None else reduced
         blur_track = sharp.make_blur_track(self._folder / "blur") if context.config.search == "full" else None
         tracks = Tracks(self._blurry, sharp, small, small.windows(context.rig), blur_track, flicker)
         return tracks, Samples(context, tracks, EarlySamples(SampleFile(self._folder / "samples")))
 
-    def _make_reducer(self) -> Reducer:
-        context = self._context
-        measures = context.blurry_stride == 1
-        check = InterpolationCheck(context.interpolator, context.response, _sure_db(context)) if measures else None
-        return Reducer((context.track_size, context.reduced_size), self._folder / "reduced", check)
-
     def discard(self) -> None:
         """Delete what the last round has on disk; nothing more can be made of its windows."""
         shutil.rmtree(self._folder)
-
-
-def _sure_db(context: TakeContext) -> float:
-    return context.config.min_interpolation_psnr_db + _SURE_MARGIN_DB
-
-
-def _make_warp(context: TakeContext, homography: Homography, camera: Camera) -> FrameWarp:
-    rig, calibration = context.rig, context.calibration
-    if camera == "blurry":
-        lens, siting = calibration.lens_blurry, _chroma_siting(rig.blurry_chroma, calibration.chroma_blurry)
-    else:
-        lens, siting = calibration.lens_sharp, _chroma_siting(rig.sharp_chroma, calibration.chroma_sharp)
-    crop = dataclasses.astuple(calibration.crop)
-    return FrameWarp(homography, crop, rig.output_size, context.response, lens, siting=siting)
-
-
-def _chroma_siting(choice: ChromaChoice, known: ChromaSiting | None) -> tuple[float, float] | None:
-    """Return where a camera's chroma lies; None where only its frames may say so."""
-    if choice != "auto":
-        return SITINGS[choice]
-    return (known.x, known.y) if known is not None and known.source == "measured" else None
 
 
 class Views(Protocol):
@@ -552,7 +518,7 @@ def _judge_positions(
     """Assign a position to every frame, and measure what decides whether it is good."""
     places = assign_positions(context, tracks, search, clock)
     if context.blurry_stride > 1:
-        tracks.measure_near([place.position for place in places], context.track_size, _sure_db(context))
+        tracks.measure_near([place.position for place in places], context.track_size, sure_db(context))
     checks = check_frames(tracks, places, search.confident)
     return places, checks, QualityGate(context.config, tracks, search, checks, clock)
 
@@ -779,8 +745,8 @@ def make_plate(context: TakeContext, homography: Homography, fallback: ColorMap)
     """Return the clean plate as the blurry camera sees it; the sharp camera's stands in where it is missing."""
     take = context.take
     if take.green_screen and take.plate_blurry is not None:
-        return _make_warp(context, np.eye(3), "blurry")(read_image(take.plate_blurry))
+        return make_warp(context, np.eye(3), "blurry")(read_image(take.plate_blurry))
     if take.green_screen and take.plate_sharp is not None:
-        linear = context.sharp_light(_make_warp(context, homography, "sharp")(read_image(take.plate_sharp)))
+        linear = context.sharp_light(make_warp(context, homography, "sharp")(read_image(take.plate_sharp)))
         return encode(apply_color_map(fallback, linear), context.response)
     return None

@@ -34,9 +34,9 @@ from rb2v.core.resampling import FrameWarp
 from rb2v.core.temporal import errors_to_psnr
 from rb2v.errors import InputError
 from rb2v.interpolation import GuardedInterpolator
-from rb2v.io.frame_file import FrameFile
+from rb2v.io.frame_file import FrameFile, Frames
 from rb2v.io.picture_track import NO_OVERRIDE
-from rb2v.io.video import map_frames, probe_video
+from rb2v.io.video import FrameSpan, map_frames, probe_video, read_frame_index
 from rb2v.profiling import count_bytes, stage, staged
 
 _N_BLOCKS = 8  # across and down, in which interpolation is judged
@@ -54,12 +54,48 @@ _MAX_RATE_DIFFERENCE = 0.02  # relative; 59.94 for 60 is 0.001, and 120 for 100 
 class Track:
     """A recording in the output's geometry, on disk."""
 
-    frames: NDArray[np.uint8] | FrameFile[np.uint8]
+    frames: NDArray[np.uint8] | Frames[np.uint8]
     """(n, H, W, 3)."""
     times: NDArray[np.float64]
     """(n,) presentation times in seconds."""
     repeated: NDArray[np.bool_]
     """(n,) whether a frame repeats the one before it, and so stands for one that is missing."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Consecutive frames of a recording, which are warped by themselves, with a neighbor to either side.
+
+    Pieces overlap by two frames, so that nothing that is measured between neighbors is lost between pieces.
+    """
+
+    frames: range
+    """Its own, without neighbors."""
+    span: FrameSpan
+    """All that are decoded."""
+    lead: int
+    """Neighbors before its own frames: 0 or 1."""
+
+    @property
+    def own(self) -> range:
+        """Its own frames among those that are decoded."""
+        return range(self.lead, self.lead + len(self.frames))
+
+    @property
+    def steps(self) -> slice:
+        """The steps to its own frames from those before them, among the steps between those that are decoded."""
+        return slice(len(self.frames) - 1 + self.lead)
+
+
+@dataclass(frozen=True, eq=False)
+class Warped:
+    """Consecutive frames of a recording in the output's geometry."""
+
+    frames: Frames[np.uint8]
+    times: NDArray[np.float64]
+    """(n,) seconds."""
+    differences: NDArray[np.float64]
+    """(n - 1,) see `difference_levels`."""
 
 
 class Recording:
@@ -89,6 +125,27 @@ class Recording:
     ) -> None:
         self._paths, self._size, self._fps, self._override = paths, size, fps, override
 
+    def cut(self, n_frames: int) -> list[Piece]:
+        """Return pieces of at least so many frames each, or one; none where files do not say when frames are shown.
+
+        Raises
+        ------
+        InputError
+            If a file cannot be read to its end.
+        """
+        index = read_frame_index(self._paths, self._override)
+        if index is None:
+            return []
+        n, starts = len(index.seconds), [0]
+        for start in index.cheap_starts().tolist():
+            if n - n_frames >= start >= starts[-1] + n_frames:
+                starts.append(start)
+        pieces = []
+        for start, stop in itertools.pairwise([*starts, n]):
+            lead = min(start, 1)
+            pieces.append(Piece(range(start, stop), index.span(range(start - lead, min(stop + 1, n))), lead))
+        return pieces
+
     @staged("decode")
     def warp(
         self,
@@ -96,8 +153,9 @@ class Recording:
         scratch: Path,
         *,
         every: int = 1,
+        piece: Piece | None = None,
         visit: Callable[[NDArray[np.uint8]], None] | None = None,
-    ) -> Track:
+    ) -> Warped:
         """Warp every frame once, into a file; or one of ``every`` frames, whatever is decoded.
 
         Decoding runs in this thread and those of the decoder, and warping in another.
@@ -110,14 +168,15 @@ class Recording:
             The file.
         every : int
             How many frames are decoded for each that is warped.
+        piece : Piece, optional
+            The frames; all by default.
         visit : callable, optional
             Called with every warped frame, in order.
 
         Raises
         ------
         InputError
-            If a file cannot be decoded, its frames are of another size or rate or come at uneven times, or so many of
-            them repeat others that they were converted from another rate.
+            If a file cannot be decoded, or its frames are of another size.
         """
         frames = FrameFile(scratch, np.uint8)
         times: list[float] = []
@@ -137,16 +196,29 @@ class Recording:
                 before.append(seen)
                 return warp(image) if next(is_wanted) else _NOTHING
 
-        count_bytes(read=sum(path.stat().st_size for path in self._paths))
-        for frame in map_frames(self._paths, check_and_warp, self._override):
+        if piece is None:
+            count_bytes(read=sum(path.stat().st_size for path in self._paths))
+        span = None if piece is None else piece.span
+        for frame in map_frames(self._paths, check_and_warp, self._override, span=span):
             if frame.image is not _NOTHING:
                 with stage("warp"):
                     frames.append(frame.image)
                 if visit is not None:
                     visit(frame.image)
             times.append(frame.time_seconds)
+        return Warped(frames, np.array(times, dtype=np.float64), np.array(differences, dtype=np.float64))
+
+    def finish(self, warped: Warped, *, every: int = 1) -> Track:
+        """Return the track of all frames, of which one of ``every`` was warped.
+
+        Raises
+        ------
+        InputError
+            If its frames are of another rate or come at uneven times, or so many of them repeat others that they were
+            converted from another rate.
+        """
         tick_seconds = probe_video(self._paths[0], self._override).tick_seconds
-        known_times = even_times(np.array(times, dtype=np.float64), tick_seconds)
+        known_times = even_times(warped.times, tick_seconds)
         if (step := frame_step(known_times)) > 0 and abs(1 / step / self._fps - 1) > _MAX_RATE_DIFFERENCE:
             expected = f"{self._fps:g} as in the rig, or capture_fps in take.yaml where the file plays slow motion"
             raise InputError(self._paths[0], f"has {1 / step:.4g} frames per second", expected=expected)
@@ -154,19 +226,20 @@ class Recording:
             problem = f"the frame rate varies: steps between frames differ by {100 * jitter:.0f} %"
             expected = f"at most {100 * MAX_JITTER:.0f} %, as in the camera's own file"
             raise InputError(self._paths[0], problem, expected=expected)
-        repeated = find_repeats(np.array(differences, dtype=np.float64))
+        repeated = find_repeats(warped.differences)
         if repeated.mean() > MAX_REPEATED_SHARE:
             counts = f"{repeated.sum()} of {len(repeated)}"
             problem = f"{counts} frames repeat the one before: it was converted from another rate"
             raise InputError(self._paths[0], problem, expected="the camera's own file")
-        return Track(frames, known_times[::every], repeated[::every])
+        return Track(warped.frames, known_times[::every], repeated[::every])
 
 
 class LightMeter:
-    """The light of a recording's frames, one after the other, and the flicker of lamps in it."""
+    """The light of a recording's frames, one after the other, as the flicker of lamps shows in it."""
 
     def __init__(self) -> None:
-        self._changes: list[NDArray[np.float64]] = []
+        self.changes: list[NDArray[np.float64]] = []
+        """From each frame to the next, see `find_flicker`."""
         self._before: NDArray[np.float32] | None = None
 
     @staged("timing")
@@ -175,21 +248,20 @@ class LightMeter:
         start = _LIGHT_STRIDE // 2
         seen = linear[start::_LIGHT_STRIDE, start::_LIGHT_STRIDE].copy()
         if self._before is not None:
-            self._changes.append(band_changes(self._before, seen))
+            self.changes.append(band_changes(self._before, seen))
         self._before = seen
 
-    def find_flicker(self, times: NDArray[np.float64]) -> Flicker | None:
-        """Find the flicker, given the frames' times; None where the light does not beat with the mains."""
-        if len(times) < 2:
-            return None
-        return find_flicker(np.array(self._changes), 1 / frame_step(times))
+
+def find_track_flicker(changes: Sequence[NDArray[np.float64]], times: NDArray[np.float64]) -> Flicker | None:
+    """Find the flicker in what a `LightMeter` saw of frames at some times; None without a beat with the mains."""
+    return find_flicker(np.array(changes), 1 / frame_step(times)) if len(times) > 1 else None
 
 
 @dataclass(frozen=True, eq=False)
 class ReducedTrack:
     """The sharp recording on reduced frames, on disk, and what was measured while they were made."""
 
-    frames: FrameFile[np.uint16]
+    frames: Frames[np.uint16]
     """(n, h * w, 3) linear light, 0..65535 for 0..1."""
     light_changes: NDArray[np.float64]
     """(n - 1,) relative change of the light from each original frame to the next."""
@@ -198,6 +270,11 @@ class ReducedTrack:
     `InterpolationCheck`; NaN at the ends."""
     is_cut: NDArray[np.bool_]
     """(n - 1,) whether the scene changes from each original frame to the next."""
+
+    def leave_out_gaps(self, track: Track, rig: Rig) -> ReducedTrack:
+        """Return it with nothing known of interpolation across gaps, where no frame's own window needs it."""
+        psnrs = np.where(_beside_gaps(track, rig), np.nan, self.interpolation_psnr)
+        return dataclasses.replace(self, interpolation_psnr=psnrs)
 
     def windows(self, rig: Rig) -> CubicWindows:
         """Return the synthetic blur of all windows."""
@@ -416,7 +493,7 @@ class SharpSource:
         first = max(self.originals(positions.start).start - _MARGIN_FRAMES, 0)
         stop = min(self.originals(positions.stop - 1).stop + _MARGIN_FRAMES, len(self._track.times))
         track, some = self._track, slice(first, stop)
-        frames = track.frames.part(range(first, stop)) if isinstance(track.frames, FrameFile) else track.frames[some]
+        frames = track.frames.part(range(first, stop)) if isinstance(track.frames, Frames) else track.frames[some]
         flicker = None if self._flicker is None else self._flicker.part(some)
         return SharpPart(Track(frames, track.times[some], track.repeated[some]), flicker, first * self._rig.upsampling)
 
@@ -424,7 +501,7 @@ class SharpSource:
         """Make the whole recording small, its lamps' flicker evened out, and measure it."""
         for index in range(len(self._track.times)):
             reducer.add(self._linear(index))
-        return reducer.finish(self._track, self._rig)
+        return reducer.finish().leave_out_gaps(self._track, self._rig)
 
     @staged("reduce")
     def measure_near(
@@ -584,11 +661,9 @@ class Reducer:
             self._cuts.append(is_cut)
         self._kept = kept
 
-    def finish(self, track: Track, rig: Rig) -> ReducedTrack:
-        """Return all frames and their measures, given the track that they are of."""
+    def finish(self) -> ReducedTrack:
+        """Return all frames and their measures."""
         psnrs = np.array([*self._psnrs, math.nan], dtype=np.float64)
-        # Across a gap nothing was interpolated that a frame's own window needs.
-        psnrs[_beside_gaps(track, rig)] = np.nan
         changes = np.array(self._light_changes, dtype=np.float64)
         return ReducedTrack(self._frames, changes, psnrs, np.array(self._cuts, dtype=np.bool_))
 
@@ -650,7 +725,7 @@ class BlurryTrack:
     """The blurry recording, which no homography of a take changes."""
 
     track: Track
-    reduced: FrameFile[np.uint16]
+    reduced: Frames[np.uint16]
     """(J, h * w, 3) linear light, reduced as the sharp frames are."""
     whole: FrameFile[np.uint16] | None
     """(J, H * W, 3) linear light where windows are scored at the output's size."""
@@ -664,9 +739,9 @@ class BlurryTrack:
         """Return a blurry frame, (H, W, 3) coded."""
         return np.asarray(self.track.frames[index])
 
-    def part(self, frames: range) -> FrameFile[np.uint8]:
+    def part(self, frames: range) -> Frames[np.uint8]:
         """Return some blurry frames, coded, to be read elsewhere."""
-        assert isinstance(self.track.frames, FrameFile)  # as recordings are warped
+        assert isinstance(self.track.frames, Frames)  # as recordings are warped
         return self.track.frames.part(frames)
 
     def translated(self, shift: NDArray[np.float64], size: tuple[int, int], path: Path) -> BlurryTrack:
@@ -705,7 +780,7 @@ class Tracks:
     flicker: Flicker | None
     """Of the lamps, which is evened out."""
 
-    def scored(self) -> tuple[FrameFile[np.uint16], Windows]:
+    def scored(self) -> tuple[Frames[np.uint16], Windows]:
         """Return the blurry frames and the windows that are scored against each other."""
         if self.blur_track is None or self.blurry.whole is None:
             return self.blurry.reduced, self.windows
