@@ -186,7 +186,7 @@ def _prepare(cut: CutTake, context: RunContext) -> _Prepared | TakeRecord | Inpu
                             windows.search.curves,
                             windows.checks,
                             windows.timing,
-                            make_plate(shared, windows.used, windows.samples.photometry.fallback),
+                            make_plate(shared, windows.used.homographies[0], windows.samples.photometry.fallback),
                             inputs_sha256,
                             registration,
                         )
