@@ -229,6 +229,16 @@ class Lens:
 
 
 @dataclass(frozen=True)
+class GrayTone:
+    """A camera's tone curve against the response that is undone, as the checker's gray row tells it."""
+
+    exponent: float
+    """Of coded values: the camera has ``coded ** exponent`` where that response has ``coded``."""
+    error: float
+    """Its standard error."""
+
+
+@dataclass(frozen=True)
 class SharpTone:
     """The sharp camera's tone curve against the blurry camera's, as other picture profiles make it."""
 
@@ -309,6 +319,9 @@ class Calibration:
     chroma_sharp: ChromaSiting | None = None
     tone_sharp: SharpTone | None = None
     """None where the captures tell of none, and in files of versions that did not look."""
+    gray_blurry: GrayTone | None = None
+    """None where no checker's gray row contradicts the response, and in files of versions that did not look."""
+    gray_sharp: GrayTone | None = None
     gain_field: GainField | None = None
     """None where the captures tell none, and in files of versions that did not look."""
 

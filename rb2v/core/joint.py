@@ -54,6 +54,8 @@ class JointFit:
     """(2, 2) of that."""
     time_errors: NDArray[np.float64]
     """(n,) by how many fine frames the shift moves each frame's own window."""
+    deviations: NDArray[np.float64]
+    """(n,) by how many fine frames frames lie off."""
     inliers: NDArray[np.bool_]
     """(n,) frames that agree."""
     line: tuple[float, float, float]
@@ -171,4 +173,4 @@ def solve_jointly(terms: Sequence[FrameTerms], fine_fps: float, prior: DriftPrio
     inverse = np.linalg.inv(strength)
     covariance = inverse @ (scores.T @ scores) @ inverse * n / (n - _N_PARAMETERS)
     line = middle, center + float(solution[2]), float(solution[3])
-    return JointFit(solution[:2], covariance[:2, :2], response @ solution[:2], inliers, line)
+    return JointFit(solution[:2], covariance[:2, :2], response @ solution[:2], deviations, inliers, line)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -159,12 +158,22 @@ def _solve_pieces(context: TakeContext, terms: Sequence[FrameTerms], used: Place
     pieces = []
     for part in range(len(used.homographies)):
         start, stop = np.searchsorted(part_of, [part, part + 1]).tolist()
-        step = _find_step(terms[start:stop], solve, _MIN_STEP_PX / _crop_scale(context))
-        edges = [start, stop] if step is None else [start, start + step, stop]
-        pieces += [
-            _Piece(slice(*some), part, solve(terms[slice(*some)]), is_new=step is not None)
-            for some in itertools.pairwise(edges)
-        ]
+        split = _split(terms[start:stop], solve)
+        if split is None:
+            pieces.append(_Piece(slice(start, stop), part, solve(terms[start:stop]), is_new=False))
+            continue
+        place, before, behind = start + split[0], *split[1:]
+        if _is_step(before, behind, _MIN_STEP_PX / _crop_scale(context)):
+            pieces += [
+                _Piece(slice(start, place), part, before, is_new=True),
+                _Piece(slice(place, stop), part, behind, is_new=True),
+            ]
+            continue
+        at_seconds = 0.5 * (terms[place - 1].time_seconds + terms[place].time_seconds)
+        jump = behind.lag_at(at_seconds) - before.lag_at(at_seconds)
+        jump = jump if abs(jump) > context.config.tolerance_frames else 0.0
+        later = [replace(one, lag=one.lag - jump) for one in terms[place:stop]]
+        pieces.append(_Piece(slice(start, stop), part, solve([*terms[start:place], *later]), is_new=False))
     return pieces
 
 
@@ -218,33 +227,30 @@ def _locate_step(
     return Step(*edges, int(np.searchsorted(tracks.sharp.times, sharp_seconds)))
 
 
-def _find_step(
-    terms: Sequence[FrameTerms], solve: Callable[[Sequence[FrameTerms]], JointFit | None], least: float
-) -> int | None:
-    """Return the first frame behind a step of the shift, by which the two parts differ most surely; None without one.
+def _split(
+    terms: Sequence[FrameTerms], solve: Callable[[Sequence[FrameTerms]], JointFit | None]
+) -> tuple[int, JointFit, JointFit] | None:
+    """Return the first frame behind the place where terms are split best, and the fits of both sides; None with few.
 
-    Parameters
-    ----------
-    terms : sequence of FrameTerms
-        Of frames in the order of time.
-    solve : callable
-        Solves for some of them.
-    least : float
-        A smaller step, in pixels of the frames, is none.
+    Whether a step or a jump is there is another question. Away from a jump of the clock, a shift seems to have a step.
     """
     n = len(terms)
-    stride = max(n // _N_SPLITS, 1)
-    best: tuple[float, int] | None = None
-    for place in range(_MIN_PART, n - _MIN_PART + 1, stride):
-        fits = solve(terms[:place]), solve(terms[place:])
-        if fits[0] is None or fits[1] is None:
+    best: tuple[float, int, JointFit, JointFit] | None = None
+    for place in range(_MIN_PART, n - _MIN_PART + 1, max(n // _N_SPLITS, 1)):
+        before, behind = solve(terms[:place]), solve(terms[place:])
+        if before is None or behind is None:
             continue
-        step = fits[1].shift - fits[0].shift
-        covariance = fits[0].covariance + fits[1].covariance
-        significance = float(np.sqrt(step @ np.linalg.solve(covariance, step)))
-        if np.hypot(*step) > least and significance > _SURE_STEP and (best is None or significance > best[0]):
-            best = significance, place
-    return None if best is None else best[1]
+        cost = float(np.abs(before.deviations).sum() + np.abs(behind.deviations).sum())
+        if best is None or cost < best[0]:
+            best = cost, place, before, behind
+    return None if best is None else best[1:]
+
+
+def _is_step(before: JointFit, behind: JointFit, least: float) -> bool:
+    """Return whether two fits tell shifts that differ by more than a length in pixels of the frames."""
+    step = behind.shift - before.shift
+    significance = float(np.sqrt(step @ np.linalg.solve(before.covariance + behind.covariance, step)))
+    return bool(np.hypot(*step) > least and significance > _SURE_STEP)
 
 
 def _terms(
