@@ -229,6 +229,16 @@ class Lens:
 
 
 @dataclass(frozen=True)
+class GrayTone:
+    """A camera's tone curve against the response that is undone, as the checker's gray row tells it."""
+
+    exponent: float
+    """Of coded values: the camera has ``coded ** exponent`` where that response has ``coded``."""
+    error: float
+    """Its standard error."""
+
+
+@dataclass(frozen=True)
 class SharpTone:
     """The sharp camera's tone curve against the blurry camera's, as other picture profiles make it."""
 
@@ -309,6 +319,9 @@ class Calibration:
     chroma_sharp: ChromaSiting | None = None
     tone_sharp: SharpTone | None = None
     """None where the captures tell of none, and in files of versions that did not look."""
+    gray_blurry: GrayTone | None = None
+    """None where no checker's gray row contradicts the response, and in files of versions that did not look."""
+    gray_sharp: GrayTone | None = None
     gain_field: GainField | None = None
     """None where the captures tell none, and in files of versions that did not look."""
 
@@ -470,6 +483,22 @@ class Timing:
 
 
 @dataclass(frozen=True)
+class RegistrationStep:
+    """A step by which the views of a take shifted against each other, and where they lie behind it."""
+
+    after_seconds: float
+    """Blurry time of the last frame that may lie before it."""
+    before_seconds: float
+    """Blurry time of the first frame that may lie behind it."""
+    shift_px: float
+    """As `TakeRegistration.shift_px`, behind the step."""
+    error_px: float
+    frames: int
+    homography: tuple[tuple[float, float, float], tuple[float, float, float], tuple[float, float, float]]
+    """In place of the calibration's."""
+
+
+@dataclass(frozen=True)
 class TakeRegistration:
     """Where a take's registered views lie beside each other, as its own matched frames tell."""
 
@@ -482,6 +511,8 @@ class TakeRegistration:
     """Blurry frames that tell it."""
     homography: tuple[tuple[float, float, float], tuple[float, float, float], tuple[float, float, float]] | None = None
     """The take's own homography in place of the calibration's, where it was refined."""
+    steps: tuple[RegistrationStep, ...] = ()
+    """Steps inside of the take, in the order of time: all else holds before the first one."""
 
 
 REASONS: Mapping[str, str] = {
@@ -493,7 +524,7 @@ REASONS: Mapping[str, str] = {
     "flash": "the light changes inside the window",
     "exposure": "one camera's exposure is not what it is in the rest of the take",
     "interpolation": "frames between the recorded ones cannot be made well enough",
-    "registration": "the views of the take lie too far off each other to tell time",
+    "registration": "the views of the take lie too far off each other to tell time, or shift inside the window",
     "static": "the clock is not known well enough there, as where nothing moves",
     "low-psnr": "no window explains the blurry frame well enough",
     "inconsistent": "the frame's own best window lies off the take's clock line",

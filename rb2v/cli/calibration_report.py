@@ -85,6 +85,9 @@ def print_calibration(path: Path, calibration: Calibration, n_warnings: int) -> 
     for camera, siting in (("blurry", calibration.chroma_blurry), ("sharp", calibration.chroma_sharp)):
         if siting is not None:
             table.add_row(f"{camera} chroma", siting.describe())
+    for camera, gray in (("blurry", calibration.gray_blurry), ("sharp", calibration.gray_sharp)):
+        if gray is not None:
+            table.add_row(f"{camera} gray row", f"exponent {gray.exponent:.3f} ± {gray.error:.3f} off the response")
     if calibration.tone_sharp is not None:
         tone = calibration.tone_sharp
         left = f"{100 * tone.error_before:.1f} % between the views before, {100 * tone.error_after:.1f} % after"

@@ -54,8 +54,22 @@ class JointFit:
     """(2, 2) of that."""
     time_errors: NDArray[np.float64]
     """(n,) by how many fine frames the shift moves each frame's own window."""
+    deviations: NDArray[np.float64]
+    """(n,) by how many fine frames frames lie off."""
     inliers: NDArray[np.bool_]
     """(n,) frames that agree."""
+    line: tuple[float, float, float]
+    """The clock: a time in seconds, a window's time less a frame's then, in fine frames, and its growth per second."""
+
+    def lag_at(self, time_seconds: float) -> float:
+        """Return by how many fine frames a window's time exceeds its frame's at a time."""
+        middle, lag, growth = self.line
+        return lag + growth * (time_seconds - middle)
+
+    def misfit(self, term: FrameTerms, shift: NDArray[np.float64]) -> float:
+        """Return how much a frame's error grows under this clock and a shift, (2,), in units of its noise."""
+        move = np.append(shift, self.lag_at(term.time_seconds) - term.lag)
+        return float(move @ term.matrix @ move - 2 * term.vector @ move)
 
 
 def frame_terms(
@@ -158,4 +172,5 @@ def solve_jointly(terms: Sequence[FrameTerms], fine_fps: float, prior: DriftPrio
     scores = weights[:, None] * (rights - normals @ solution)
     inverse = np.linalg.inv(strength)
     covariance = inverse @ (scores.T @ scores) @ inverse * n / (n - _N_PARAMETERS)
-    return JointFit(solution[:2], covariance[:2, :2], response @ solution[:2], inliers)
+    line = middle, center + float(solution[2]), float(solution[3])
+    return JointFit(solution[:2], covariance[:2, :2], response @ solution[:2], deviations, inliers, line)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rb2v.core.color import Response, to_linear
+from rb2v.core.tone import MAX_EXPONENT, MIN_EXPONENT
 
 _GAMMAS = np.geomspace(0.6, 3.5, 61)
 _NAMED: tuple[Response, ...] = ("linear", "srgb")
@@ -21,6 +22,11 @@ _DECISIVE = 9.0  # three standard errors, in the same unit
 _MAX_EFFECTIVE_PAIRS = 60  # neighbors' errors go together
 _MAX_ERROR = 0.15  # relative
 _DARK_CODED = 0.02  # below, a level is a large part of the value
+_EXPONENTS = np.geomspace(MIN_EXPONENT, MAX_EXPONENT, 106)  # 1 % apart, a third of what a row of six tells
+_MIN_GRAYS = 5  # three parameters, and one more when a step is left out
+_MAX_LEFT = 0.8  # of the error at steps that were left out; less gained may be noise
+_MOST_LEFT = 0.02  # of coded values, beyond which no exponent explains a row: five real photographs left 0.03 to 0.06
+_SURELY = 3.0  # standard errors
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,6 +117,82 @@ def estimate_response(grays: Sequence[GraySteps], pairs: Sequence[CodedColorPair
     return ResponseEstimate(response, gamma, gamma * error, criterion)
 
 
+@dataclass(frozen=True)
+class GrayExponent:
+    """An exponent of a camera's coded values that explains gray steps that it was not fitted to."""
+
+    exponent: float
+    """The camera has ``coded ** exponent`` where the assumed response has ``coded``."""
+    error: float
+    """Its standard error."""
+
+
+def estimate_gray_exponent(steps: GraySteps, response: Response) -> GrayExponent | None:
+    """Estimate by which exponent a camera's coded values differ from a response, from gray surfaces.
+
+    Every step is compared with what the others say of it: an exponent, a gain and a little flare.
+
+    Parameters
+    ----------
+    steps : GraySteps
+        Of one camera.
+    response : {"linear", "srgb"} or float
+        What it is assumed to have.
+
+    Returns
+    -------
+    GrayExponent or None
+        None where the response explains the steps that are left out as well or no exponent does, and with fewer than
+        five steps.
+    """
+    n = len(steps.light)
+    if n < _MIN_GRAYS:
+        return None
+    table = np.array([_left_out_squares(steps, response, float(exponent)) for exponent in _EXPONENTS])
+    without = table.sum(axis=1, keepdims=True) - table
+    best, of_others = int(table.sum(axis=1).argmin()), without.argmin(axis=0)
+    assumed = _left_out_squares(steps, response, 1.0)
+    exponent, others = float(_EXPONENTS[best]), _EXPONENTS[of_others]
+    error = float(np.sqrt((n - 1) / n * np.square(others - others.mean()).sum()))
+    left = table[of_others, np.arange(n)].sum() + n * _NOISE_FLOOR**2
+    explains = left < min(_MAX_LEFT**2 * (assumed.sum() + n * _NOISE_FLOOR**2), n * _MOST_LEFT**2)
+    if not explains or best in (0, len(_EXPONENTS) - 1) or abs(exponent - 1) < _SURELY * error:
+        return None
+    return GrayExponent(exponent, error)
+
+
+def _left_out_squares(steps: GraySteps, response: Response, exponent: float) -> NDArray[np.float64]:
+    """Return the mean square, in coded values, by which each gray step lies off what the others say, (n,)."""
+    toned = np.power(np.clip(steps.coded, 0, 1), 1 / exponent)
+    light, slope = _linearize(toned, response)
+    # By which what is undone grows with the coded values themselves.
+    slope = slope * toned / (exponent * np.maximum(steps.coded, _DARK_CODED))
+    squares = np.empty(len(light))
+    for index in range(len(light)):
+        others = np.arange(len(light)) != index
+        left = [
+            light[index, channel]
+            - np.array([steps.light[index], 1.0]) @ _fit_gain(steps, light, slope, channel, others)
+            for channel in range(3)
+        ]
+        squares[index] = np.square(left / slope[index]).mean()
+    return squares
+
+
+def _fit_gain(
+    steps: GraySteps, light: NDArray[np.float64], slope: NDArray[np.float64], channel: int, some: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Return gain and flare, (2,), of a channel's light over some gray steps."""
+    weights = 1 / slope[some, channel]
+    white = float(light[some, channel].max() / steps.light[some].max())
+    design = np.column_stack([steps.light[some], np.ones(int(some.sum()))]) * weights[:, None]
+    # A row that keeps the flare small; the deviation of the steps themselves is not known before.
+    prior = np.array([[0.0, 0.01 / (_FLARE_DEVIATION * max(white, 1e-3))]])
+    wanted = np.append(light[some, channel] * weights, 0.0)
+    fitted, *_ = np.linalg.lstsq(np.vstack([design, prior]), wanted, rcond=None)
+    return np.asarray(fitted)
+
+
 def _parabola_minimum(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float, float]:
     """Return the exponent of the least misfit, that misfit, and its relative standard error."""
     index = int(np.clip(np.argmin(y), 1, len(x) - 2))
@@ -137,16 +219,12 @@ def _misfit(response: Response, grays: Sequence[GraySteps], pairs: Sequence[Code
 def _gray_variance(response: Response, steps: GraySteps) -> float:
     """Return the mean square, in coded values, of what gain and flare leave of the gray steps."""
     light, slope = _linearize(steps.coded, response)
+    design = np.column_stack([steps.light, np.ones(len(light))])
+    every = np.ones(len(light), dtype=np.bool_)
     squares = []
     for channel in range(3):
-        weights = 1 / slope[:, channel]
-        white = float(light[:, channel].max() / steps.light.max())
-        design = np.column_stack([steps.light, np.ones(len(light))]) * weights[:, None]
-        # A row that keeps the flare small; the deviation of the steps themselves is not known before.
-        prior = np.array([[0.0, 0.01 / (_FLARE_DEVIATION * max(white, 1e-3))]])
-        wanted = np.append(light[:, channel] * weights, 0.0)
-        fitted, *_ = np.linalg.lstsq(np.vstack([design, prior]), wanted, rcond=None)
-        squares.append(np.square(wanted[:-1] - design @ fitted).sum() / max(len(light) - 2, 1))
+        left = (light[:, channel] - design @ _fit_gain(steps, light, slope, channel, every)) / slope[:, channel]
+        squares.append(np.square(left).sum() / max(len(light) - 2, 1))
     return float(np.mean(squares))
 
 

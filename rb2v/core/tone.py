@@ -78,6 +78,14 @@ def fit_exponent(errors: Callable[[float], NDArray[np.float64]]) -> ExponentFit 
     return ExponentFit(float(found.x), float(np.exp(np.median(before))), float(np.exp(np.median(after))))
 
 
+def confirm_exponent(errors: Callable[[float], NDArray[np.float64]], exponent: float) -> ExponentFit | None:
+    """Return an exponent that something else told where scenes, one at least, confirm it, as for `fit_exponent`."""
+    before, after = np.log(errors(1.0)), np.log(errors(exponent))
+    if not len(before) or np.exp((after - before).mean()) > _MAX_LEFT:
+        return None
+    return ExponentFit(exponent, float(np.exp(np.median(before))), float(np.exp(np.median(after))))
+
+
 def _totals(table: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the sums over all scenes, and over all but each, of a (n_exponents, n_scenes) table."""
     whole = table.sum(axis=1, keepdims=True)

@@ -17,6 +17,7 @@ from rb2v.artifacts import (
     ChromaSiting,
     Crop,
     GainField,
+    GrayTone,
     Lens,
     LocalResidual,
     SharpTone,
@@ -41,7 +42,8 @@ def write_calibration(path: Path, calibration: Calibration) -> Path:
         "response": calibration.response,
         "lens": {"blurry": _to_lens(calibration.lens_blurry), "sharp": _to_lens(calibration.lens_sharp)},
         "chroma": {"blurry": _to_dict(calibration.chroma_blurry), "sharp": _to_dict(calibration.chroma_sharp)},
-        "tone_sharp": None if calibration.tone_sharp is None else dataclasses.asdict(calibration.tone_sharp),
+        "tone_sharp": _to_dict(calibration.tone_sharp),
+        "gray_row": {"blurry": _to_dict(calibration.gray_blurry), "sharp": _to_dict(calibration.gray_sharp)},
         "gain_field": _to_gains(calibration.gain_field),
         "quality": dataclasses.asdict(calibration.quality),
         "residuals": [dataclasses.asdict(residual) for residual in calibration.residuals],
@@ -53,8 +55,8 @@ def _to_list(matrix: NDArray[np.float64] | None) -> list[Any] | None:
     return None if matrix is None else matrix.tolist()
 
 
-def _to_dict(siting: ChromaSiting | None) -> dict[str, Any] | None:
-    return None if siting is None else dataclasses.asdict(siting)
+def _to_dict(record: ChromaSiting | GrayTone | SharpTone | None) -> dict[str, Any] | None:
+    return None if record is None else dataclasses.asdict(record)
 
 
 def _to_lens(lens: Lens | None) -> dict[str, Any] | None:
@@ -96,6 +98,11 @@ class _ChromaDocument(_Strict):
     sharp: ChromaSiting | None = None
 
 
+class _GrayRowDocument(_Strict):
+    blurry: GrayTone | None = None
+    sharp: GrayTone | None = None
+
+
 _Row5 = tuple[float, float, float, float, float]
 
 
@@ -125,6 +132,7 @@ class _CalibrationDocument(_Strict):
     residuals: tuple[LocalResidual, ...] = ()
     chroma: _ChromaDocument = _ChromaDocument()
     tone_sharp: SharpTone | None = None
+    gray_row: _GrayRowDocument = _GrayRowDocument()
     gain_field: _GainFieldDocument | None = None
 
 
@@ -160,6 +168,8 @@ def read_calibration(path: Path) -> Calibration:
             chroma_blurry=document.chroma.blurry,
             chroma_sharp=document.chroma.sharp,
             tone_sharp=document.tone_sharp,
+            gray_blurry=document.gray_row.blurry,
+            gray_sharp=document.gray_row.sharp,
             gain_field=None if document.gain_field is None else document.gain_field.to_field(),
         )
     except ValueError as error:

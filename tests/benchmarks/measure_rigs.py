@@ -5,7 +5,8 @@ Run: python tests/benchmarks/measure_rigs.py --seed 101 --rig mirrored --rig mis
 One line a rig: share of frames accepted, mean error of the sub-frame position and the largest error of an accepted
 position in fine frames, error of the session's drift in ppm and its stated error, the PSNR of sharp frames against
 ideal ones, and the least and the largest mean of sharp over blurry light in tenths of the picture, across and down. The
-control has the same seed and nothing that may go wrong.
+control has the same seed and nothing that may go wrong. `--siting` looks at six captures alone, which were recorded,
+too: by how many luma pixels the measured siting of chroma, and the one that is used, lie off.
 """
 
 import argparse
@@ -20,13 +21,15 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from second_rigs import SecondRig, SecondSession, describe
+from second_rigs import SITINGS, SecondRig, SecondSession, describe
 
 from rb2v.core.color import to_linear
 from rb2v.core.resampling import FrameWarp
 from rb2v.io.aligned import AlignedTakeReader, aligned_take_path
 from rb2v.io.calibration import read_calibration
+from rb2v.io.config import read_raw_directory
 from rb2v.stages import align, calibrate
+from rb2v.stages.calibrate.chroma import find_chroma
 
 NTSC = (Fraction(30000, 1001), Fraction(120000, 1001))
 RIGS = {
@@ -49,9 +52,14 @@ RIGS = {
     "tone": SecondRig(tone=1.25),
     "flicker-100": SecondRig(flicker=0.05, flicker_hz=100.0),
     "flicker-120": SecondRig(flicker=0.25, flicker_hz=120.0),
+    "flicker-100-strong": SecondRig(flicker=0.25, flicker_hz=100.0),
+    "flicker-120-little": SecondRig(flicker=0.05, flicker_hz=120.0),
+    "bands-100-little": SecondRig(flicker=0.05, flicker_hz=100.0, readouts_ms=(12.0, 6.0)),
+    "bands-120-little": SecondRig(flicker=0.05, flicker_hz=120.0, readouts_ms=(12.0, 6.0)),
     "bands-100": SecondRig(flicker=0.25, flicker_hz=100.0, readouts_ms=(12.0, 6.0)),
     "bands-120": SecondRig(flicker=0.25, flicker_hz=120.0, readouts_ms=(12.0, 6.0)),
 }
+N_SITING_CAPTURES = 6
 FRAMES_APART = 8  # ideal frames are drawn for every eighth accepted frame
 
 
@@ -109,18 +117,37 @@ def measure(rig, seed, seconds, n_takes, root):
     return (np.mean(accepted), mean, largest, *drift, np.nanmean(psnrs), *evenness), reasons - {""}
 
 
+def measure_siting(rig, seed, root):
+    """Return by how many luma pixels measured and used sitings are off at most, over both cameras and axes."""
+    session = SecondSession(dataclasses.replace(rig, captures_as_video=True), seed)
+    session.write(root, n_takes=0, n_captures=N_SITING_CAPTURES)
+    found = find_chroma(read_raw_directory(root), takes=False).values()
+    places = [[one.measured for one in found], [(one.x, one.y) for one in found]]
+    return np.abs(np.array(places) - SITINGS[rig.chroma]).max(axis=(1, 2))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seed", type=int, action="append")
     parser.add_argument("--rig", action="append", choices=RIGS)
     parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument("--takes", type=int, default=1)
+    parser.add_argument("--siting", action="store_true")
     options = parser.parse_args()
     logging.basicConfig(level=logging.ERROR)
-    print("rig, seed: accepted, mean error, largest, drift error +- stated [ppm], sharp frames [dB], light in tenths")
+    if options.siting:
+        print("rig, seed: siting off by, as measured and as used [luma px]")
+    else:
+        print(
+            "rig, seed: accepted, mean error, largest, drift error +- stated [ppm], sharp frames [dB], light in tenths"
+        )
     for name in options.rig or RIGS:
         for seed in options.seed or [101]:
             with tempfile.TemporaryDirectory() as folder:
+                if options.siting:
+                    off = measure_siting(RIGS[name], seed, Path(folder))
+                    print("{}, {}: {:.3f}, {:.3f}".format(name, seed, *off), flush=True)
+                    continue
                 figures, reasons = measure(RIGS[name], seed, options.seconds, options.takes, Path(folder))
             text = "{:.0%}, {:.4f}, {:.2f}, {:+.0f} +- {:.0f}, {:.2f}, {:.3f} to {:.3f}".format(*figures)
             print(f"{name} ({describe(RIGS[name])}), {seed}: {text} {' '.join(sorted(reasons))}", flush=True)

@@ -60,6 +60,13 @@ def test_a_shift_and_the_clock_are_told_apart(terms):
     assert np.median(np.abs(lags - fit.time_errors - 0.3)) < 0.05
     assert np.sqrt(np.diag(fit.covariance)).max() < 0.05
     assert fit.inliers.mean() > 0.8
+    assert fit.line[1] == pytest.approx(0.3, abs=0.05)
+
+
+def test_frames_fit_a_shift_that_they_have_better_than_another(terms):
+    fit = solve_jointly(terms, RATE, DriftPrior())
+    is_better = [fit.misfit(one, SHIFT) < fit.misfit(one, -SHIFT) for one in terms]
+    assert np.mean(is_better) > 0.9
 
 
 def test_a_shaded_rim_is_no_shift(frames):

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rb2v.core.color import CHECKER_SRGB, from_linear, to_linear
-from rb2v.core.response import CodedColorPairs, GraySteps, estimate_response
+from rb2v.core.response import CodedColorPairs, GraySteps, estimate_gray_exponent, estimate_response
 
 LIGHT = to_linear(CHECKER_SRGB, "srgb").astype(np.float64)
 GRAY = LIGHT[18:].mean(axis=1)
@@ -67,3 +67,22 @@ def test_too_few_colors_tell_nothing():
 def test_colors_of_one_level_tell_nothing():
     flat = CodedColorPairs(np.full((50, 3), 0.5), np.full((50, 3), 0.4))
     assert estimate_response([], [flat]) is None
+
+
+@given(exponent=st.floats(0.75, 1.4), gain=st.floats(0.4, 1.0), seed=st.integers(0, 99))
+@draws(6)
+def test_the_gray_row_tells_an_exponent_of_one_camera(exponent, gain, seed):
+    coded = code(gain * LIGHT[18:], "srgb", np.random.default_rng(seed))
+    made = estimate_gray_exponent(GraySteps(coded**exponent, GRAY), "srgb")
+    if made is None:
+        assert exponent == pytest.approx(1, abs=0.08)
+    else:
+        assert made.exponent == pytest.approx(exponent, abs=max(0.02, 3 * made.error))
+
+
+@pytest.mark.parametrize("response", ["linear", "srgb", 2.2])
+def test_a_gray_row_of_the_assumed_response_tells_none(response):
+    for seed in range(4):
+        coded = code(0.9 * LIGHT[18:], response, np.random.default_rng(seed))
+        assert estimate_gray_exponent(GraySteps(coded, GRAY), response) is None
+    assert estimate_gray_exponent(GraySteps(coded[:4] ** 1.2, GRAY[:4]), response) is None

@@ -1,6 +1,7 @@
 import dataclasses
 import logging
 
+import cv2
 import numpy as np
 import pytest
 import yaml
@@ -20,6 +21,7 @@ from rb2v.stages.align.photometry import known_color_map
 from rb2v.stages.calibrate import CalibrateConfig
 from rb2v.stages.calibrate.captures import Capture
 from rb2v.stages.calibrate.colors import add_colors
+from rb2v.stages.calibrate.light import compare_light
 from rb2v.stages.calibrate.response import estimate_from_captures
 
 
@@ -103,7 +105,7 @@ def test_calibrate_names_what_is_no_response(tmp_path, rb2v):
 def test_what_was_found_is_written_and_drawn(tmp_path):
     rig = CheckerRig(tmp_path, 1, 2.2, mirrored=False)
     out = tmp_path / "c.json"
-    calibration = add_colors(out, raw_directory(tmp_path, rig), (), rig.calibration, "auto")
+    calibration, _ = add_colors(out, raw_directory(tmp_path, rig), (), rig.calibration, "auto")
     read = read_calibration(write_calibration(out, calibration))
     assert read.response == read.color_response == calibration.response == pytest.approx(2.2, abs=0.05)
     assert read.color_coded.shape == (3, 4)
@@ -115,9 +117,32 @@ def test_what_was_found_is_written_and_drawn(tmp_path):
     in_order = [name for name in names if name.startswith("delta_e")]
     assert in_order == ["delta_e_before", "delta_e", "delta_e_coded"]
     # Without a checker there is neither a map nor an image of an earlier one.
-    without = add_colors(out, raw_directory(tmp_path, rig, checker=False), (), rig.calibration)
+    without, _ = add_colors(out, raw_directory(tmp_path, rig, checker=False), (), rig.calibration)
     assert without.color is None
     assert not picture.exists()
+
+
+def test_the_gray_row_tells_the_camera_whose_tone_curve_is_another(tmp_path, caplog):
+    rig = CheckerRig(tmp_path, 2, mirrored=False, exposure=(0.9, 0.9))
+    raw = raw_directory(tmp_path, rig)
+    sharp = read_image(rig.pair[1]) / 255.0
+    write_image(rig.pair[1], np.rint(255 * sharp**1.2).astype(np.uint8))
+    with caplog.at_level(logging.WARNING):
+        calibration, undone = add_colors(tmp_path / "c.json", raw, (), rig.calibration, "srgb")
+    assert undone == "srgb"
+    assert calibration.gray_blurry is None
+    assert calibration.gray_sharp.exponent == pytest.approx(1.2, abs=0.03)
+    assert "the sharp camera's gray row" in caplog.text
+    read = read_calibration(write_calibration(tmp_path / "c.json", calibration))
+    assert read.gray_sharp == calibration.gray_sharp
+    # One capture is too few to find a tone curve, and enough to confirm it.
+    scene = np.random.default_rng(4).uniform(0.1, 0.8, (20, 24, 3)).repeat(10, axis=0).repeat(10, axis=1)
+    homography = rig.calibration.homography
+    views = [scene, cv2.warpPerspective(scene, np.linalg.inv(homography), rig.size) ** 1.2]
+    capture = Capture("wall.png", *(np.rint(255 * view).astype(np.uint8) for view in views), None)
+    tone, _ = compare_light([capture], dataclasses.replace(calibration, crop=Crop(30, 30, 160, 130)), "srgb")
+    assert tone.exponent == calibration.gray_sharp.exponent
+    assert compare_light([capture], rig.calibration, "srgb")[0] is None
 
 
 def test_without_a_checker_the_captures_tell_the_response(tmp_path, caplog):
@@ -133,7 +158,7 @@ def test_without_a_checker_the_captures_tell_the_response(tmp_path, caplog):
     captures = [wall_capture(rig, photos, seed) for seed in (0, 1)]
     raw = raw_directory(tmp_path, rig, checker=False)
     with caplog.at_level(logging.WARNING):
-        calibration = add_colors(tmp_path / "c.json", raw, captures, rig.calibration)
+        calibration, _ = add_colors(tmp_path / "c.json", raw, captures, rig.calibration)
     assert calibration.response == "linear"
     assert not caplog.text
     # Captures come without their lenses' distortion, so that a lens changes nothing.
@@ -144,6 +169,6 @@ def test_without_a_checker_the_captures_tell_the_response(tmp_path, caplog):
     same = [Capture("a", one.blurry, one.blurry, None) for one in captures]
     plain = dataclasses.replace(rig.calibration, homography=np.eye(3), mirrored=False)
     with caplog.at_level(logging.WARNING):
-        made = add_colors(tmp_path / "c.json", raw, same, plain, "auto")
+        made, _ = add_colors(tmp_path / "c.json", raw, same, plain, "auto")
     assert made.response is None
     assert "does not tell the cameras' response; the rig's is taken: linear" in caplog.text

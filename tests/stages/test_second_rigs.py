@@ -82,7 +82,7 @@ def test_bands_of_lamps_under_a_rolling_shutter_are_evened_out(tmp_path, lamps_h
     session = SecondSession(rig, seed=6)
     session.write(tmp_path / "raw", seconds=0.7, n_captures=2)
     calibrate.run(tmp_path / "raw", tmp_path / "calibration.json")
-    align.run(tmp_path / "raw", tmp_path / "calibration.json", tmp_path / "aligned")
+    align.run(tmp_path / "raw", tmp_path / "calibration.json", tmp_path / "aligned", QUICK)
     with AlignedTakeReader(aligned_take_path(tmp_path / "aligned", session.takes[0].name)) as reader:
         assert reader.timing.flicker_hz == lamps_hz
         samples = [reader.read(index) for index in range(len(reader))]
@@ -108,3 +108,23 @@ def test_tone_curves_that_differ_are_told_by_captures_and_said_where_none_did(tm
         assert any("picture profile" in record.getMessage() for record in caplog.records) == is_said
         psnrs.append(np.median([row.psnr for row in read_alignment(tmp_path / name / "alignment.csv")]))
     assert psnrs[0] > psnrs[1] + 1
+
+
+def test_a_rig_that_is_knocked_inside_a_take_is_registered_before_it_and_behind(tmp_path):
+    session = SecondSession(SecondRig(size=(240, 136), knock_inside_px=1.5), seed=8)
+    session.write(tmp_path / "raw", seconds=1.0, n_captures=2)
+    calibrate.run(tmp_path / "raw", tmp_path / "calibration.json")
+    align.run(tmp_path / "raw", tmp_path / "calibration.json", tmp_path / "aligned", QUICK)
+    (take,) = session.takes
+    with AlignedTakeReader(aligned_take_path(tmp_path / "aligned", take.name)) as reader:
+        rows, registration = reader.read_frames(), reader.registration
+    (step,) = registration.steps
+    assert step.after_seconds <= take.seconds / 2 <= step.before_seconds
+    points = np.array([[60.0, 30], [180, 30], [60, 110], [180, 110]])
+    between = np.array(step.homography) @ np.linalg.inv(registration.homography or session.homography)
+    assert np.abs(warp_points(between, points) - warp_points(take.knock_inside, points)).max() < 0.15
+    straddling = {row.reason for row in rows if step.after_seconds <= row.blurry_time <= step.before_seconds}
+    assert straddling == {"registration"}
+    errors = np.abs([row.position_fine for row in rows] - session.positions(take))
+    assert np.mean([row.accepted for row in rows]) >= 0.9
+    assert errors.max() < 0.15

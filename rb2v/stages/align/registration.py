@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from rb2v.artifacts import TakeRegistration
+from rb2v.artifacts import RegistrationStep, TakeRegistration
 from rb2v.core.color import Response, from_linear
 from rb2v.core.homography import Homography, crop_homography, normalized, translated, warp_points
 from rb2v.core.refinement import ImagePair, Refinement, gradient_correlation, refine_jointly
 from rb2v.profiling import staged
 from rb2v.stages.align.context import TakeContext
+from rb2v.stages.align.placement import Placement
 from rb2v.stages.align.track import Tracks
 
 MAX_FRAMES = 8
@@ -225,6 +226,19 @@ def registration_of(context: TakeContext, homography: Homography, left: TakeRegi
         frames=0 if left is None else left.frames,
         homography=(tuple(rows[0]), tuple(rows[1]), tuple(rows[2])),
     )
+
+
+def placed_registration(
+    context: TakeContext, placement: Placement, left: Sequence[TakeRegistration | None]
+) -> TakeRegistration:
+    """Return the registration of a take with a placement of its own, given what that leaves in each part."""
+    first, *later = (registration_of(context, *one) for one in zip(placement.homographies, left, strict=True))
+    steps = []
+    for step, part in zip(placement.steps, later, strict=True):
+        assert part.homography is not None
+        edges = step.after_seconds, step.before_seconds
+        steps.append(RegistrationStep(*edges, part.shift_px, part.error_px, part.frames, part.homography))
+    return replace(first, steps=tuple(steps))
 
 
 def is_still(psnr: NDArray[np.floating]) -> bool:

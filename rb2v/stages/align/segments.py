@@ -275,7 +275,7 @@ def _prepare(finding: _Finding, context: RunContext) -> _Prepared | InputError:
                             windows.search.curves,
                             windows.checks,
                             windows.timing,
-                            make_plate(shared, windows.used, windows.samples.photometry.fallback),
+                            make_plate(shared, windows.used.homographies[0], windows.samples.photometry.fallback),
                             finding.inputs_sha256,
                             registration,
                         )

@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 from rb2v.artifacts import AlignedFrame, ClockModel, TakeRegistration, Timing
 from rb2v.core.color import apply_color_map, encode
 from rb2v.core.flicker import Flicker
-from rb2v.core.homography import Homography, normalized
+from rb2v.core.homography import Homography
 from rb2v.errors import InputError
 from rb2v.io.aligned import AlignedSample, AlignedTake, FrameChecks, create_aligned_take
 from rb2v.io.video import read_image
@@ -43,6 +43,7 @@ from rb2v.stages.align.photometry import (
     TakeLight,
     known_color_map,
 )
+from rb2v.stages.align.placement import Placement, translation
 from rb2v.stages.align.quality import AssignedPosition, QualityGate, assign_positions, check_frames
 from rb2v.stages.align.registration import (
     MAX_FRAMES,
@@ -51,6 +52,7 @@ from rb2v.stages.align.registration import (
     find_coarse_shift,
     is_still,
     measure_registration,
+    placed_registration,
     registration_of,
 )
 from rb2v.stages.align.search import Search, no_search, search_windows
@@ -188,14 +190,14 @@ def find_windows(context: TakeContext, warped: WarpedTake | None = None) -> tupl
     """
     config, rounds = context.config, _Rounds(context, warped)
     is_refined = config.registration == "per-take"
-    homography: Homography = context.calibration.homography
+    placement = Placement((context.calibration.homography,))
     under_shared: TakeWindows | None = None
     for n_rounds in range(_MAX_ROUNDS + 1):
         may_go_on = n_rounds < _MAX_ROUNDS and (is_refined or n_rounds > 0)
-        found = rounds.find_windows(homography, may_go_on=may_go_on)
-        better = found.homography if isinstance(found, TakeWindows) else found
+        found = rounds.find_windows(placement, may_go_on=may_go_on)
+        better = found.better if isinstance(found, TakeWindows) else found
         if isinstance(found, TakeWindows):
-            is_far = found.registration is not None and found.registration.shift_px > config.max_shift_px
+            is_far = any(one is not None and one.shift_px > config.max_shift_px for one in found.registrations)
             if better is not None and is_far and not is_refined and n_rounds == 0:
                 # Windows that were found under a wrong homography hide a part of how wrong it is.
                 under_shared = found
@@ -204,15 +206,15 @@ def find_windows(context: TakeContext, warped: WarpedTake | None = None) -> tupl
         if found is not under_shared:
             rounds.discard()
         assert better is not None
-        homography = better
+        placement = better
     assert isinstance(found, TakeWindows)
-    registration, windows = found.registration, under_shared or found
+    registration, windows = found.registrations[0], under_shared or found
     if under_shared is not None:
-        total = registration_of(context, homography, registration)
+        total = registration_of(context, placement.homographies[0], registration)
         registration = dataclasses.replace(total, homography=None)
     _warn_of_shift(context, windows, registration)
     if n_rounds and under_shared is None:
-        registration = registration_of(context, homography, registration)
+        registration = placed_registration(context, found.used, found.registrations)
     return windows, registration
 
 
@@ -226,9 +228,9 @@ def _warn_of_shift(context: TakeContext, windows: TakeWindows, registration: Tak
             limit_px,
             "no homography of its own helps" if is_refined else "was the rig moved? --per-take refines it",
         )
-    if windows.hidden is not None and not np.isinf(windows.hidden.span_seconds).all():
-        place = next(edge for edge in windows.hidden.span_seconds if math.isfinite(edge))
-        context.logger.warning("the views shift against each other %.2f s after its start", place)
+    steps = windows.used.steps if windows.hidden is None else windows.hidden.placement.steps
+    for step in steps:
+        context.logger.warning("the views shift against each other %.2f s after its start", step.middle_seconds)
 
 
 class _Rounds:
@@ -252,12 +254,13 @@ class _Rounds:
         self._folder = context.scratch
         self._n_rounds = 0
         self._warped = warped
+        self._flicker: Flicker | None = None
         made = warp_blurry(context, context.scratch) if warped is None else warped.blurry
         blurry, every = recording_of(context, "blurry"), context.blurry_stride
         self._blurry = BlurryTrack(blurry.finish(made.warped, every=every), made.reduced, made.whole)
 
-    def find_windows(self, homography: Homography, *, may_go_on: bool) -> TakeWindows | Homography:
-        """Find every frame's window under a homography; see `_find_windows`.
+    def find_windows(self, placement: Placement, *, may_go_on: bool) -> TakeWindows | Placement:
+        """Find every frame's window under one homography or more; see `_find_windows`.
 
         Raises
         ------
@@ -269,19 +272,23 @@ class _Rounds:
         self._folder = context.scratch / f"round_{self._n_rounds}"
         self._folder.mkdir()
         self._n_rounds += 1
-        # What was warped before is under the first homography.
+        # Lamps that one round has found flicker in the next ones, too.
+        is_known = self._flicker is not None
+        # What was warped before is under the first placement.
         warped, self._warped = self._warped, None
-        made = warp_sharp(context, homography, self._folder) if warped is None else warped.sharp
-        track = recording_of(context, "sharp").finish(made.warped)
+        sharp = warp_sharp(context, placement, self._folder, measures=not is_known) if warped is None else warped.sharp
+        track = recording_of(context, "sharp").finish(sharp.warped)
         # The paper's way takes the light as it is.
-        has_lamps = context.config.positions == "clock"
-        flicker = find_track_flicker(made.light_changes, track.times) if has_lamps else None
+        if context.config.positions == "clock" and not is_known:
+            self._flicker = find_track_flicker(sharp.light_changes, track.times)
         # Light is evened out once all of it is known.
-        reduced = made.reduced.leave_out_gaps(track, context.rig) if flicker is None else None
-        found = _find_windows(context, *self._make_samples(track, flicker, reduced), homography, may_go_on=may_go_on)
+        reduced = sharp.reduced.leave_out_gaps(track, context.rig) if self._flicker is None else None
+        made = self._make_samples(track, self._flicker, reduced)
+        found = _find_windows(context, *made, placement, may_go_on=may_go_on)
         if isinstance(found, Flicker):
-            evened = self._make_samples(track, found, None)
-            found = _find_windows(context, *evened, homography, may_go_on=may_go_on)
+            self._flicker = found
+            made = self._make_samples(track, found, None)
+            found = _find_windows(context, *made, placement, may_go_on=may_go_on)
         assert not isinstance(found, Flicker)
         return found
 
@@ -427,37 +434,40 @@ class Samples:
 
 @dataclass(frozen=True, eq=False)
 class TakeWindows:
-    """What was found of a take's frames under one homography."""
+    """What was found of a take's frames under one homography, or one for each of its parts."""
 
     tracks: Tracks
     samples: Samples
-    used: Homography
-    """From sharp-camera pixels to blurry-camera pixels."""
+    used: Placement
     search: Search
     timing: Timing
     places: list[AssignedPosition]
     checks: FrameChecks
     gate: QualityGate
-    registration: TakeRegistration | None
-    homography: Homography | None
+    registrations: list[TakeRegistration | None]
+    """Of the parts."""
+    better: Placement | None
     """Under which the views would lie on each other; None where the present one is as good."""
     hidden: HiddenShift | None
     """What the frames' own windows hide; None where they tell too little."""
 
-    def is_misregistered(self, max_shift_px: float) -> bool:
-        """Return whether the views lie so far off each other that windows may be wrong."""
-        if self.registration is not None and self.registration.shift_px > max_shift_px:
-            return True
-        hidden = self.hidden
-        return hidden is not None and hidden.homography is not None and hidden.time_error_frames > MAX_TIME_ERROR_FRAMES
+    def are_misregistered(self, max_shift_px: float) -> NDArray[np.bool_]:
+        """Return which frames' views lie so far off each other that windows may be wrong, (J,)."""
+        is_far = np.array([one is not None and one.shift_px > max_shift_px for one in self.registrations])
+        times, hidden = self.tracks.blurry.times, self.hidden
+        if hidden is None:
+            return np.asarray(is_far[self.used.parts(times)])
+        for one in hidden.undone():
+            is_far[one.part] |= one.time_error_frames > MAX_TIME_ERROR_FRAMES
+        return np.asarray(is_far[self.used.parts(times)] | ~hidden.holds(times))
 
 
 def _find_windows(
-    context: TakeContext, tracks: Tracks, samples: Samples, homography: Homography, *, may_go_on: bool
-) -> TakeWindows | Homography | Flicker:
+    context: TakeContext, tracks: Tracks, samples: Samples, used: Placement, *, may_go_on: bool
+) -> TakeWindows | Placement | Flicker:
     """Find every frame's window, the timing, and how far the views lie off each other.
 
-    Where another round may follow and the frames' own windows hide a shift of the views, it returns a homography
+    Where another round may follow and the frames' own windows hide a shift of the views, it returns a placement
     without that shift instead; where lamps flicker in step with the sharp frames and are not evened out yet, their
     flicker.
     """
@@ -476,10 +486,10 @@ def _find_windows(
                 return standing
     hidden: HiddenShift | None = None
     if config.positions == "clock" and offset is not None:
-        hidden = find_hidden_shift(context, tracks, search, homography)
+        hidden = find_hidden_shift(context, tracks, search, used)
     if hidden is not None:
-        if hidden.homography is not None and may_go_on and offset is not None:
-            return _follow_shift(context, tracks, samples, offset.seconds, (hidden.homography, homography))
+        if hidden.is_better and may_go_on and offset is not None:
+            return _follow_shift(context, tracks, samples, offset.seconds, (hidden.placement, used))
         search = dataclasses.replace(search, confident=search.confident & hidden.holds(times))
     clock = fit_take_clock(context, tracks, search) if config.positions == "clock" else None
     if clock is not None:
@@ -489,20 +499,27 @@ def _find_windows(
             rolling_shutter = estimate_rolling_shutter(context, nearby)
         timing = dataclasses.replace(timing, clock=clock, exposure=exposure, rolling_shutter=rolling_shutter)
     places, checks, gate = _judge_positions(context, tracks, search, clock)
-    chosen = _choose_frames(context, places, gate, search, clock)
     is_final = config.color == "per-frame" and config.rolling_shutter == "report"
-    # One after the other, because each is large.
-    matched = (samples.match(index, places[index].position, is_final=is_final) for index in chosen)
-    registration, own = measure_registration(context, matched, homography, None if hidden is None else np.zeros(2))
-    if offset is not None:
-        coarse = find_coarse_shift(context, tracks, offset.seconds, homography)
-        # Under a large shift frames may seem to find windows that are not theirs.
-        if registration is None or (coarse[0] is not None and contradicts(registration, coarse[0])):
-            registration, own = coarse
-    if hidden is not None and hidden.homography is not None:
+    registrations, better = [], []
+    for part, homography in enumerate(used.homographies):
+        chosen = _choose_frames(context, places, gate, search, clock, used.parts(times) == part)
+        # One after the other, because each is large.
+        matched = (samples.match(index, places[index].position, is_final=is_final) for index in chosen)
+        registration, own = measure_registration(context, matched, homography, None if hidden is None else np.zeros(2))
+        if offset is not None and not used.steps:
+            coarse = find_coarse_shift(context, tracks, offset.seconds, homography)
+            # Under a large shift frames may seem to find windows that are not theirs.
+            if registration is None or (coarse[0] is not None and contradicts(registration, coarse[0])):
+                registration, own = coarse
+        registrations.append(registration)
+        better.append(own)
+    told = used.replaced(better)
+    if hidden is not None and hidden.is_better:
         # Matched frames, too, would take their windows from a clock that the shift has bent.
-        registration, own = hidden.registration, hidden.homography
-    return TakeWindows(tracks, samples, homography, search, timing, places, checks, gate, registration, own, hidden)
+        told = hidden.placement
+        for one in hidden.undone():
+            registrations[one.part] = one.registration
+    return TakeWindows(tracks, samples, used, search, timing, places, checks, gate, registrations, told, hidden)
 
 
 def _search(context: TakeContext, tracks: Tracks, offset_seconds: float) -> Search:
@@ -528,9 +545,9 @@ def _follow_shift(
     tracks: Tracks,
     samples: Samples,
     offset_seconds: float,
-    homographies: tuple[Homography, Homography],
-) -> Homography:
-    """Return the homography that frames tell once the shift that their windows hide is taken off the reduced frames.
+    placements: tuple[Placement, Placement],
+) -> Placement:
+    """Return the placement that frames tell once the shift that their windows hide is taken off the reduced frames.
 
     A large shift is told step by step, and reduced frames are translated much sooner than a recording is warped anew.
 
@@ -539,44 +556,41 @@ def _follow_shift(
     context : TakeContext
         The take.
     tracks : Tracks
-        Its recordings under the homography that was used.
+        Its recordings under the placement that was used.
     samples : Samples
         Its samples.
     offset_seconds : float
         Sharp-camera time at blurry-camera time 0, roughly.
-    homographies : tuple of (3, 3) ndarray
-        The homography without the first step of the shift, and the one that was used, with it.
+    placements : tuple of Placement
+        Without the first part of the shift, and what was used, with it.
     """
-    (own, used), crop, size = homographies, context.calibration.crop, context.reduced_size
+    (own, used), crop, size = placements, context.calibration.crop, context.reduced_size
+    times = tracks.blurry.times
     if tracks.blur_track is not None or context.blurry_stride > 1:
         return own  # windows are scored on other frames, or few frames are looked at
     for _ in range(_MAX_SHIFTS):
-        shift = _translation(own, used)
+        shifts = own.moves_from(used, times)
         path = context.scratch / "translated"
         moved = dataclasses.replace(
-            tracks, blurry=tracks.blurry.translated(-shift * (size[0] / crop.width), size, path)
+            tracks, blurry=tracks.blurry.translated(-shifts * (size[0] / crop.width), size, path)
         )
         search = _search(context, moved, offset_seconds)
         found = find_hidden_shift(context, moved, search, own)
         if found is None:
             return own
-        if found.homography is None:
+        if not found.is_better:
             break
-        own = found.homography
-    assert found is not None
-    search = dataclasses.replace(search, confident=search.confident & found.holds(tracks.blurry.times))
+        own = found.placement
+    search = dataclasses.replace(search, confident=search.confident & own.holds(times) & used.holds(times))
     clock = fit_take_clock(context, moved, search)
     places, _, gate = _judge_positions(context, moved, search, clock)
-    chosen = _choose_frames(context, places, gate, search, clock)
-    matched = (samples.match(index, places[index].position, is_final=False) for index in chosen)
-    _, told = measure_registration(context, matched, used, _translation(own, used))
-    return own if told is None else told
-
-
-def _translation(own: Homography, used: Homography) -> NDArray[np.float64]:
-    """Return by how many blurry-camera pixels, (2,), one homography moves what another one placed."""
-    move = normalized(own @ np.linalg.inv(used))
-    return np.asarray(move[:2, 2])
+    told: list[Homography | None] = []
+    for part, homography in enumerate(own.homographies):
+        chosen = _choose_frames(context, places, gate, search, clock, own.parts(times) == part)
+        matched = (samples.match(index, places[index].position, is_final=False) for index in chosen)
+        base = used.at(times[chosen[0]]) if chosen else homography
+        told.append(measure_registration(context, matched, base, translation(homography, base))[1])
+    return own.replaced(told) or own
 
 
 def _choose_frames(
@@ -585,9 +599,10 @@ def _choose_frames(
     gate: QualityGate,
     search: Search,
     clock: ClockModel | None,
+    is_in_part: NDArray[np.bool_],
 ) -> list[int]:
-    """Return the few frames that tell the registration."""
-    possible = [index for index, place in enumerate(places) if gate.can_be_made(place)]
+    """Return the few frames that tell the registration of a part of a take."""
+    possible = [index for index, place in enumerate(places) if is_in_part[index] and gate.can_be_made(place)]
     trusted = clock is not None or context.config.positions == "independent"
     told = [index for index in possible if trusted and search.confident[index]]
     # Of what is static any window is the right one.
@@ -627,12 +642,11 @@ def plan_samples(context: TakeContext, windows: TakeWindows) -> SamplePlan:
     shifts = None
     if timing.rolling_shutter is not None and timing.rolling_shutter.compensated:
         shifts = row_shifts(timing.rolling_shutter, context.rig)
-    holds = np.ones(len(times), dtype=np.bool_) if windows.hidden is None else windows.hidden.holds(times)
-    is_misregistered = config.positions == "clock" and windows.is_misregistered(config.max_shift_px)
+    misregistered = windows.are_misregistered(config.max_shift_px) & (config.positions == "clock")
     frames = []
     for index, place in enumerate(windows.places):
         reason, if_unlike = gate.reasons(index, place)
-        if not reason and (is_misregistered or not holds[index]):
+        if not reason and misregistered[index]:
             reason = "registration"
         margin_db = float(windows.search.margins_db[index])
         can_be_made = gate.can_be_made(place)
@@ -696,7 +710,7 @@ def _make_samples(
     """Check every frame, and store the samples of those that are accepted."""
     frames, light = make_frames(context, windows.samples, plan_samples(context, windows), stored)
     warn_of_light(context, light)
-    plate = make_plate(context, windows.used, windows.samples.photometry.fallback)
+    plate = make_plate(context, windows.used.homographies[0], windows.samples.photometry.fallback)
     return frames, spool_of(context, stored, plate)
 
 

@@ -152,6 +152,7 @@ class Recording:
         warp: FrameWarp,
         scratch: Path,
         *,
+        later: Sequence[tuple[int, FrameWarp]] = (),
         every: int = 1,
         piece: Piece | None = None,
         visit: Callable[[NDArray[np.uint8]], None] | None = None,
@@ -166,6 +167,8 @@ class Recording:
             Makes an output frame.
         scratch : Path
             The file.
+        later : sequence of tuple of int and FrameWarp
+            What makes output frames from a frame on, in the order of time.
         every : int
             How many frames are decoded for each that is warped.
         piece : Piece, optional
@@ -182,7 +185,7 @@ class Recording:
         times: list[float] = []
         differences: list[float] = []
         before: list[NDArray[np.float32]] = []
-        is_wanted = (index % every == 0 for index in itertools.count())
+        indices = itertools.count()
 
         def check_and_warp(image: NDArray[np.uint8] | Planes) -> NDArray[np.uint8]:
             height, width = image.shape[:2]
@@ -194,7 +197,9 @@ class Recording:
                 if before:
                     differences.append(difference_levels(before.pop(), seen))
                 before.append(seen)
-                return warp(image) if next(is_wanted) else _NOTHING
+                index = next(indices)
+                own = next((one for start, one in reversed(later) if start <= index), warp)
+                return own(image) if index % every == 0 else _NOTHING
 
         if piece is None:
             count_bytes(read=sum(path.stat().st_size for path in self._paths))
@@ -744,22 +749,22 @@ class BlurryTrack:
         assert isinstance(self.track.frames, Frames)  # as recordings are warped
         return self.track.frames.part(frames)
 
-    def translated(self, shift: NDArray[np.float64], size: tuple[int, int], path: Path) -> BlurryTrack:
+    def translated(self, shifts: NDArray[np.float64], size: tuple[int, int], path: Path) -> BlurryTrack:
         """Return the track with its reduced frames translated; what comes in at an edge repeats the edge.
 
         Parameters
         ----------
-        shift : (2,) ndarray of float64
-            To the right and down, in pixels of the reduced frames.
+        shifts : (J, 2) ndarray of float64
+            Of each frame, to the right and down, in pixels of the reduced frames.
         size : tuple of int
             Their width and height.
         path : Path
             The scratch file to write.
         """
         width, height = size
-        matrix = np.column_stack([np.eye(2), shift])
         reduced = FrameFile(path, np.uint16)
-        for frame in self.reduced:
+        for frame, shift in zip(self.reduced, shifts, strict=True):
+            matrix = np.column_stack([np.eye(2), shift])
             image = frame.reshape(height, width, 3).astype(np.float32)
             moved = cv2.warpAffine(image, matrix, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
             reduced.append(np.clip(np.rint(moved), 0, STORED_LEVELS).astype(np.uint16).reshape(frame.shape))

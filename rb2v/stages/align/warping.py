@@ -23,6 +23,7 @@ from rb2v.io.frame_file import FrameFile, Frames, JoinedFrames
 from rb2v.io.store import whole_file
 from rb2v.profiling import stage
 from rb2v.stages.align.context import TakeContext
+from rb2v.stages.align.placement import Placement
 from rb2v.stages.align.track import (
     InterpolationCheck,
     LightMeter,
@@ -55,6 +56,7 @@ class WarpedSharp:
 
     warped: Warped
     reduced: ReducedTrack
+    """Of no frames where nothing was measured."""
     light_changes: Sequence[NDArray[np.float64]]
     """See `LightMeter`."""
 
@@ -99,8 +101,12 @@ def warp_blurry(context: TakeContext, folder: Path, piece: Piece | None = None) 
     return WarpedBlurry(warped, reduced, whole)
 
 
-def warp_sharp(context: TakeContext, homography: Homography, folder: Path, piece: Piece | None = None) -> WarpedSharp:
-    """Decode the sharp recording, or a piece of it, into files of a folder.
+def warp_sharp(
+    context: TakeContext, placement: Placement, folder: Path, piece: Piece | None = None, *, measures: bool = True
+) -> WarpedSharp:
+    """Decode the sharp recording, or a piece of it under one homography, into files of a folder.
+
+    Without ``measures`` frames are warped alone, neither reduced nor their light measured.
 
     Raises
     ------
@@ -115,8 +121,11 @@ def warp_sharp(context: TakeContext, homography: Homography, folder: Path, piece
         reducer.add(linear)
         light.add(linear)
 
-    warp = make_warp(context, homography, "sharp")
-    warped = recording_of(context, "sharp").warp(warp, folder / "sharp", piece=piece, visit=visit)
+    warps = [make_warp(context, homography, "sharp") for homography in placement.homographies]
+    later = [(step.sharp_frame, warp) for step, warp in zip(placement.steps, warps[1:], strict=True)]
+    warped = recording_of(context, "sharp").warp(
+        warps[0], folder / "sharp", later=later, piece=piece, visit=visit if measures else None
+    )
     return WarpedSharp(warped, reducer.finish(), light.changes)
 
 
@@ -134,7 +143,7 @@ def write_piece(context: TakeContext, camera: Camera, piece: Piece, path: Path) 
     if camera == "blurry":
         made = warp_blurry(context, folder, piece)
     else:
-        made = warp_sharp(context, context.calibration.homography, folder, piece)
+        made = warp_sharp(context, Placement((context.calibration.homography,)), folder, piece)
     with whole_file(path) as temporary:
         temporary.write_bytes(pickle.dumps((piece, made)))
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rb2v.artifacts import Calibration, CameraResponse
+from rb2v.artifacts import Calibration, Camera, CameraResponse, GrayTone
 from rb2v.core.color import apply_color_map, delta_e_2000, fit_color_map_by_consensus, from_linear, to_linear
 from rb2v.core.homography import warp_points
 from rb2v.core.lens import undistort_image
@@ -28,7 +29,12 @@ from rb2v.stages.calibrate.chart import (
     measure_patches,
     place_chart,
 )
-from rb2v.stages.calibrate.response import ResponseChoice, choose_response, estimate_from_patches
+from rb2v.stages.calibrate.response import (
+    ResponseChoice,
+    choose_response,
+    estimate_from_patches,
+    find_gray_tones,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +63,8 @@ class CheckerFit:
     """The cameras' response as the user or the patches say it."""
     used: NDArray[np.bool_]
     """(24,) patches that the maps were fitted to."""
+    gray_tones: Mapping[Camera, GrayTone]
+    """Of the cameras whose gray row contradicts the response that was undone."""
     blurry: NDArray[np.float64]
     """(24, 3) the blurry camera's patches, coded as sRGB, 0..1."""
     sharp: NDArray[np.float64]
@@ -82,6 +90,8 @@ class CheckerFit:
             color_coded=self.color_coded,
             color_response=self.undone,
             response=self.response,
+            gray_blurry=self.gray_tones.get("blurry"),
+            gray_sharp=self.gray_tones.get("sharp"),
             quality=quality,
         )
 
@@ -135,7 +145,9 @@ def fit_checker(
     mapped_coded = np.clip(apply_color_map(color_coded, sharp.coded), 0, 1)
     lights = (target, source, apply_color_map(color, source), to_linear(mapped_coded, undone))
     coded = [from_linear(light, "srgb").astype(np.float64) for light in lights]
-    fit = CheckerFit(color, color_coded, undone, response, used, *coded)
+    # Also those that do not fit the others: under another tone curve the darkest and the brightest do not.
+    gray_tones = find_gray_tones(blurry, sharp, usable, undone, pair[0].parent)
+    fit = CheckerFit(color, color_coded, undone, response, used, gray_tones, *coded)
     if (left := float(fit.differences(fit.mapped)[used].mean())) > _VISIBLE_DELTA_E:
         logger.warning(
             "%s: the color map leaves a difference of %.1f (CIEDE2000) between the cameras; from %g on it can be seen: "

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-from rb2v.artifacts import Calibration, RawDirectory
+from rb2v.artifacts import Calibration, CameraResponse, RawDirectory
 from rb2v.io.store import whole_file
 from rb2v.io.video import write_image
 from rb2v.stages.calibrate.captures import Capture
@@ -21,8 +21,10 @@ def add_colors(
     captures: Sequence[Capture],
     calibration: Calibration,
     choice: ResponseChoice = None,
-) -> Calibration:
-    """Return the calibration with its color maps and response, and draw the patches beside the file to be written.
+) -> tuple[Calibration, CameraResponse]:
+    """Return the calibration with its color maps and response, and the response that is undone.
+
+    The patches are drawn beside the file to be written.
 
     Without a checker there is no map, and the geometry captures tell the response where they can.
 
@@ -50,9 +52,9 @@ def add_colors(
         picture.unlink(missing_ok=True)
         estimate = estimate_from_captures(captures, calibration)
         source = raw.root / "calibration" / "geometry"
-        response = choose_response(choice, raw.rig.response, estimate, source)[1]
-        return dataclasses.replace(calibration, response=response)
+        undone, response = choose_response(choice, raw.rig.response, estimate, source)
+        return dataclasses.replace(calibration, response=response), undone
     fit = fit_checker(raw.color_pair, calibration, raw.rig.response, choice)
     with whole_file(picture) as temporary:
         write_image(temporary, draw_swatches(fit))
-    return fit.complete(calibration)
+    return fit.complete(calibration), fit.undone

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -14,7 +14,7 @@ from rb2v.artifacts import Calibration, CameraResponse, GainField, SharpTone
 from rb2v.core.color import to_linear
 from rb2v.core.gain_field import ViewPair, color_error, fit_gain_field, gain_image, middles
 from rb2v.core.homography import crop_homography, warp_image
-from rb2v.core.tone import fit_exponent, undo_tone
+from rb2v.core.tone import MAX_EXPONENT, MIN_EXPONENT, ExponentFit, confirm_exponent, fit_exponent, undo_tone
 from rb2v.stages.calibrate.captures import Capture, Image
 
 _CELL_PX = 8  # of the crop: averages noise, and is far larger than a registration's error
@@ -42,19 +42,31 @@ def compare_light(
     Returns
     -------
     tone : SharpTone or None
-        The sharp camera's tone curve, where it is not the blurry camera's.
+        The sharp camera's tone curve, where it is not the blurry camera's; as the checker's gray rows tell it where
+        the scenes are too few to find it, and confirm it.
     field : GainField or None
         How light differs from place to place, once the tone is undone.
     """
     views = [_register_view(capture, calibration, response) for capture in captures]
     views = [view for view in views if len(view.places) >= _MIN_CELLS]
-    tone = fit_exponent(lambda exponent: np.array([color_error(view.pair(response, exponent)) for view in views]))
+
+    def errors(exponent: float) -> NDArray[np.float64]:
+        return np.array([color_error(view.pair(response, exponent)) for view in views])
+
+    tone = fit_exponent(errors) or _confirm_gray_tones(calibration, errors)
     exponent = 1.0 if tone is None else tone.exponent
     field = fit_gain_field([view.pair(response, exponent) for view in views])
     return (
         None if tone is None else SharpTone(tone.exponent, tone.error_before, tone.error_after),
         None if field is None else GainField(field.coefficients, response, field.error_before, field.error_after),
     )
+
+
+def _confirm_gray_tones(calibration: Calibration, errors: Callable[[float], NDArray[np.float64]]) -> ExponentFit | None:
+    """Return what the checker's gray rows tell of the sharp camera's tone against the blurry one's, if views agree."""
+    sharp, blurry = (1.0 if one is None else one.exponent for one in (calibration.gray_sharp, calibration.gray_blurry))
+    exponent = sharp / blurry
+    return confirm_exponent(errors, exponent) if MIN_EXPONENT < exponent < MAX_EXPONENT and exponent != 1 else None
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,10 +11,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from rb2v.artifacts import Calibration, CameraResponse
+from rb2v.artifacts import Calibration, Camera, CameraResponse, GrayTone
 from rb2v.core.color import CHECKER_SRGB, to_linear
 from rb2v.core.homography import warp_points
-from rb2v.core.response import CodedColorPairs, GraySteps, ResponseEstimate, estimate_response
+from rb2v.core.response import (
+    CodedColorPairs,
+    GraySteps,
+    ResponseEstimate,
+    estimate_gray_exponent,
+    estimate_response,
+)
 from rb2v.stages.calibrate.captures import Capture, Image, Points
 from rb2v.stages.calibrate.chart import GRAY_ROW, PatchColors
 
@@ -72,10 +78,42 @@ def estimate_from_patches(
     usable : (24,) ndarray of bool
         Those that count.
     """
+    grays = [_gray_steps(patches, usable) for patches in (blurry, sharp)]
+    return estimate_response(grays, [CodedColorPairs(sharp.coded[usable], blurry.coded[usable])])
+
+
+def find_gray_tones(
+    blurry: PatchColors, sharp: PatchColors, usable: NDArray[np.bool_], response: CameraResponse, source: Path
+) -> dict[Camera, GrayTone]:
+    """Return the tone curves of the cameras whose gray row contradicts a response, and warn of them.
+
+    Parameters
+    ----------
+    blurry, sharp, usable
+        As for `estimate_from_patches`.
+    response : {"linear", "srgb"} or float
+        What is undone.
+    source : Path
+        The captures, for the warning.
+    """
+    tones: dict[Camera, GrayTone] = {}
+    views: tuple[tuple[Camera, PatchColors], ...] = (("blurry", blurry), ("sharp", sharp))
+    for camera, patches in views:
+        found = estimate_gray_exponent(_gray_steps(patches, usable), response)
+        if found is not None:
+            tones[camera] = GrayTone(found.exponent, found.error)
+            logger.warning(
+                "%s: the %s camera's gray row differs from response %s by an exponent of %.3f +- %.3f: is its picture "
+                "profile the rig's, and the light even over the checker?",
+                *(source, camera, response, found.exponent, found.error),
+            )
+    return tones
+
+
+def _gray_steps(patches: PatchColors, usable: NDArray[np.bool_]) -> GraySteps:
     published = to_linear(CHECKER_SRGB[GRAY_ROW] / 255.0, "srgb").astype(np.float64).mean(axis=1)
     gray = usable[GRAY_ROW]
-    grays = [GraySteps(patches.coded[GRAY_ROW][gray], published[gray]) for patches in (blurry, sharp)]
-    return estimate_response(grays, [CodedColorPairs(sharp.coded[usable], blurry.coded[usable])])
+    return GraySteps(patches.coded[GRAY_ROW][gray], published[gray])
 
 
 def estimate_from_captures(captures: Sequence[Capture], calibration: Calibration) -> ResponseEstimate | None:

@@ -114,9 +114,7 @@ def run(
         chroma_sharp=chroma["sharp"],
     )
     step("fitting colors")
-    calibration = add_colors(out_path, raw, registration.captures, calibration, config.response)
-    # What is undone by default, whatever the captures look like.
-    response = raw.rig.response if config.response is None else calibration.response or raw.rig.response
+    calibration, response = add_colors(out_path, raw, registration.captures, calibration, config.response)
     tone, field = compare_light(registration.captures, calibration, response)
     calibration = dataclasses.replace(calibration, tone_sharp=tone, gain_field=field)
     write_pictures(out_path, registration.captures[0], calibration)
