@@ -208,7 +208,8 @@ def _frame_parts(n_bytes: int) -> tuple[bytes, bytes]:
 
     chunk = _compress(np.zeros(n_bytes, np.uint8), blosc2.Codec.LZ4, 0, (), 1)
     settings = {"codec": blosc2.Codec.ZSTD, "clevel": 1, "filters": [blosc2.Filter.NOFILTER], "filters_meta": [0]}
-    frame = blosc2.SChunk(n_bytes, contiguous=True, cparams={**settings, "typesize": 1, "nthreads": 1})
+    threads = {"nthreads": 1}  # both numbers are in the frame, and by default they are those of the machine's cores
+    frame = blosc2.SChunk(n_bytes, contiguous=True, cparams={**settings, **threads, "typesize": 1}, dparams=threads)
     frame.insert_chunk(0, chunk)
     before, after = frame.to_cframe().split(chunk)
     return before, after

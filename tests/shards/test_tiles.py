@@ -1,3 +1,4 @@
+import blosc2
 import h5py
 import hdf5plugin  # noqa: F401 - its filters decode the tiles
 import numpy as np
@@ -55,3 +56,13 @@ def test_a_still_tile_is_left_to_lz4_and_a_moving_one_is_predicted():
     moving = np.stack([np.roll(ramp, 5 * k, axis=0) + k for k in range(7)]).astype(np.uint8)
     assert len(compress_tile(still)) < 0.2 * still.nbytes
     assert len(compress_tile(moving)) < 0.5 * moving.nbytes
+
+
+def test_bytes_know_nothing_of_the_machine_s_cores():
+    threads_before = blosc2.set_nthreads(3)
+    try:
+        header = compress_tile(np.zeros((5, 7, 3), np.uint8))  # of a size of its own, so that its header is made here
+    finally:
+        blosc2.set_nthreads(threads_before)
+    # Two 16-bit integers of MessagePack: threads of compression and of decompression.
+    assert header[62:68] == b"\xd1\0\1\xd1\0\1"
