@@ -23,6 +23,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PAPER = ("align", "--paper", "--take", "street_test", "--raw-dir", "raw", "--calibration", "calibration.json")
+ONE_NETWORK = ("--arch", "motion", "--no-dimensions")  # of the suite's dozen, which all begin and step alike
+ONE_METHOD = ("--method", "order_invariant", "--no-alphas")  # likewise
 DEBLUR_STEPS = 200  # of 1500: what a step takes shows in a hundred, and starting takes as long as some tens
 
 
@@ -73,17 +75,17 @@ STAGES = {
         ("train-blur2vid", "--shards", "shards", "--steps", str(DEBLUR_STEPS)), "blur2vid", needs=("build-shards",)
     ),
     "order-suite": Stage(
-        ("benchmark", "--suite", "order", "--shards", "shards", "--seeds", "1"), "order-suite", needs=("build-shards",)
+        ("benchmark", "--suite", "order", "--shards", "shards", "--seeds", "1", *ONE_NETWORK),
+        "order-suite",
+        needs=("build-shards",),
     ),
     "deblur-suite": Stage(
-        ("benchmark", "--suite", "deblur", "--shards", "shards", "--seeds", "1", "--run", "hypercut"),
+        ("benchmark", "--suite", "deblur", "--shards", "shards", "--seeds", "1", "--run", "hypercut", *ONE_METHOD),
         "deblur-suite",
         needs=("train-hypercut",),
     ),
 }
 """Stages by name, each after what it needs."""
-LONG_STAGES = ("order-suite", "deblur-suite")
-"""Those that take the better part of an hour and are only timed when asked for."""
 
 
 @dataclass(frozen=True)
@@ -184,10 +186,7 @@ def main() -> None:
     """Measure the chosen stages at the chosen commit and at this one."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--commit", metavar="REV", help="the earlier commit; without it this checkout is timed alone")
-    default = [name for name in STAGES if name not in LONG_STAGES]
-    parser.add_argument(
-        "--stage", nargs="+", choices=STAGES, default=default, help="stages to time; default all but the suites"
-    )
+    parser.add_argument("--stage", nargs="+", choices=STAGES, default=list(STAGES), help="stages to time; default all")
     parser.add_argument("--runs", type=int, default=1, metavar="N", help="runs of each, of which the best counts")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="a folder for everything, kept; default temporary")
     options = parser.parse_args()
