@@ -70,7 +70,7 @@ def to_linear(image: NDArray[np.uint8] | NDArray[np.floating], response: Respons
     """
     if image.dtype == np.uint8:
         table = _linear_table(response)
-        return _look_up(image.astype(np.uint8, copy=False), table)
+        return look_up(image.astype(np.uint8, copy=False), table)
     coded = np.asarray(image, dtype=np.float32)
     if response == "linear":
         return coded
@@ -137,7 +137,7 @@ def encode(image_linear: NDArray[np.floating], response: Response) -> NDArray[np
     """
     if not isinstance(response, str) and response > _MAX_TABLE_GAMMA:
         return np.rint(from_linear(image_linear, response) * 255).astype(np.uint8)
-    return _look_up(_table_indices(image_linear), _coded_table(response))
+    return look_up(_table_indices(image_linear), _coded_table(response))
 
 
 def code_levels(image_linear: NDArray[np.floating], response: Response) -> NDArray[np.float32]:
@@ -162,7 +162,7 @@ def code_levels(image_linear: NDArray[np.floating], response: Response) -> NDArr
     """
     if not isinstance(response, str) and response > _MAX_TABLE_GAMMA:
         return np.asarray(from_linear(image_linear, response) * np.float32(255), dtype=np.float32)
-    return _look_up(_table_indices(image_linear), _level_table(response))
+    return look_up(_table_indices(image_linear), _level_table(response))
 
 
 def _table_indices(image_linear: NDArray[np.floating]) -> NDArray[np.uint16]:
@@ -174,7 +174,7 @@ def _table_indices(image_linear: NDArray[np.floating]) -> NDArray[np.uint16]:
     return np.asarray(levels.reshape(image_linear.shape), dtype=np.uint16)
 
 
-def _look_up(indices: NDArray[np.integer | np.floating], table: NDArray[_Entry]) -> NDArray[_Entry]:
+def look_up(indices: NDArray[np.integer | np.floating], table: NDArray[_Entry]) -> NDArray[_Entry]:
     """Return the table's entries at indices of any shape; OpenCV does it several times faster than numpy."""
     if not indices.size:
         return np.empty(indices.shape, table.dtype)

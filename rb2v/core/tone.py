@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
-from rb2v.core.color import Response, to_linear
+from rb2v.core.color import Response, look_up, to_linear
 
 MIN_EXPONENT, MAX_EXPONENT = 0.6, 1.7
 """From a log profile against a usual one to the reverse; found at an end, it is no exponent."""
@@ -34,8 +35,12 @@ def undo_tone(image: NDArray[np.uint8], response: Response, exponent: float) -> 
     """Return the light of a coded image, (..., 3) float32, whose values are ``coded ** exponent`` of a response's."""
     if exponent == 1:
         return to_linear(image, response)
-    table = to_linear(np.power(np.arange(256) / 255, 1 / exponent).astype(np.float32), response)
-    return np.asarray(table[image], dtype=np.float32)
+    return look_up(image, _light_table(response, exponent))
+
+
+@cache
+def _light_table(response: Response, exponent: float) -> NDArray[np.float32]:
+    return to_linear(np.power(np.arange(256) / 255, 1 / exponent).astype(np.float32), response)
 
 
 def fit_exponent(errors: Callable[[float], NDArray[np.float64]]) -> ExponentFit | None:

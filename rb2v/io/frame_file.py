@@ -20,7 +20,7 @@ from rb2v.profiling import count_bytes
 
 Kind = TypeVar("Kind", bound=np.generic)
 
-_LEVEL = 1  # of Zstandard: 3 takes three times as long for 6 % fewer bytes of camera frames
+_LEVEL = 1  # of LZ4, whose higher levels hardly make frames smaller
 
 
 class Frames(ABC, Generic[Kind]):
@@ -72,8 +72,9 @@ class FrameFile(Frames[Kind]):
     dtype : type
         Of the numbers.
     is_compressed : bool
-        Whether frames are compressed, without loss: camera frames take three quarters of their bytes then, and 2 ms
-        more for each write and 1 ms for each read of 448x448 pixels.
+        Whether frames are compressed, without loss: each row is stored as what it differs by from the row above.
+        Camera frames take 35 to 60 % of their bytes then, and 0.5 ms more for each write and 0.6 ms for each read of
+        448x448 pixels. Zstandard would leave 43 in place of 60 %, for twice the time of a write.
     """
 
     def __init__(self, path: Path, dtype: type[Kind], *, is_compressed: bool = False) -> None:
@@ -112,9 +113,8 @@ class FrameFile(Frames[Kind]):
         if len(self) and frame.shape != self._shape:
             raise ValueError(f"a frame of {frame.shape} among frames of {self._shape}")
         self._shape = frame.shape
-        data = np.ascontiguousarray(frame, dtype=self._dtype).data.cast("B")
-        if self._is_compressed:
-            data = _compress(data)
+        contiguous = np.ascontiguousarray(frame, dtype=self._dtype)
+        data = _compress(contiguous) if self._is_compressed else contiguous.data.cast("B")
         n_written = 0
         while n_written < len(data):
             n_written += os.pwrite(self._open(), data[n_written:], self._offsets[-1] + n_written)
@@ -133,6 +133,9 @@ class FrameFile(Frames[Kind]):
                 data = bytearray(stop - start)
                 self._fill(memoryview(data), start)
                 blosc2.decompress2(data, dst=stack[index], nthreads=1)
+                rows = _rows(stack[index])
+                for above, row in itertools.pairwise(rows):
+                    np.add(row, above, out=row)
         return stack
 
     def _fill(self, buffer: memoryview, offset: int) -> None:
@@ -145,10 +148,19 @@ class FrameFile(Frames[Kind]):
         count_bytes(read=n_read)
 
 
-def _compress(data: memoryview) -> memoryview:
-    filters = [blosc2.Filter.NOFILTER]
-    packed = blosc2.compress2(data, codec=blosc2.Codec.ZSTD, clevel=_LEVEL, typesize=1, filters=filters, nthreads=1)
+def _compress(frame: NDArray[Any]) -> memoryview:
+    rows, differences = _rows(frame), np.empty_like(frame)
+    _rows(differences)[:1] = rows[:1]
+    np.subtract(rows[1:], rows[:-1], out=_rows(differences)[1:])
+    data, filters = differences.data.cast("B"), [blosc2.Filter.BITSHUFFLE]
+    size = frame.itemsize
+    packed = blosc2.compress2(data, codec=blosc2.Codec.LZ4, clevel=_LEVEL, typesize=size, filters=filters, nthreads=1)
     return memoryview(packed)
+
+
+def _rows(frame: NDArray[Any]) -> NDArray[Any]:
+    """Return a view of a frame, (..., H, W, C), with its rows first."""
+    return np.moveaxis(frame, max(frame.ndim - 3, 0), 0)
 
 
 class JoinedFrames(Frames[Kind]):

@@ -24,7 +24,7 @@ from rb2v.core.planes import Planes
 from rb2v.errors import InputError, require_file
 from rb2v.io.picture_track import NO_OVERRIDE, PictureFormat, PictureTrack, open_pictures
 
-_MAX_WAITING = 4  # images that the decoder may be ahead: enough for it never to wait long, and little memory
+_MAX_WAITING = 2  # images that the decoder may be ahead: one being made, one waiting; large ones take 3 MB and more
 _SEEK_FRAMES = 40  # behind a key frame: `PictureTrack.seek` goes back by 32, and by more where frames are missing
 _QUARTER_TURNS = (5, 6, 7, 8)  # of EXIF's orientations
 _JPEG_SCAN, _JPEG_END = b"\xff\xda", b"\xff\xd9"

@@ -196,7 +196,8 @@ class ChromaKey:
 
     def matte(self, sharp: NDArray[np.uint8], blurry: NDArray[np.uint8]) -> tuple[Matte, Matte]:
         """Return the mattes of a sharp sequence and of its blurry frame; see `FittedMatting.matte`."""
-        _, gains, grids = zip(*map(self._normalize, sharp), strict=True)
+        # Of the whole frames only what is small is kept.
+        gains, grids = zip(*(self._normalize(frame)[1:] for frame in sharp), strict=True)
         light = _tell_light(grids, self._known)
         part = _find_part(np.max(light.alphas, axis=0), sharp.shape[1:3])
         sequence = _Sequence(self.screen, light, part)

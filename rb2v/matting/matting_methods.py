@@ -210,8 +210,11 @@ def fit_to_take(
         If the take shows no such background.
     """
     indices = np.unique(np.linspace(0, len(samples) - 1, _FIT_SAMPLES).round().astype(int))
-    sequences = [samples.read(int(index)).sharp for index in indices]
-    frames = np.concatenate([sequence[:: len(sequence) - 1] for sequence in sequences])
+    ends = []
+    for index in indices.tolist():
+        sharp = samples.read(index).sharp
+        ends.append(sharp[:: len(sharp) - 1].copy())  # so that no whole sequence is kept
+    frames = np.concatenate(ends)
     plate = samples.plate
     if cut is not None:
         frames, plate = cut(frames), None if plate is None else cut(plate)

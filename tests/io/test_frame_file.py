@@ -47,8 +47,11 @@ def test_frames_of_another_shape_are_refused(tmp_path, stack):
 
 def test_compressed_frames_take_less_room(tmp_path):
     file = FrameFile(tmp_path / "frames", np.uint8, is_compressed=True)
-    frame = np.random.default_rng(0).integers(0, 16, (64, 64, 3), dtype=np.uint8)
+    y, x = np.mgrid[:64, :64]
+    smooth = (100 + 80 * np.sin(x / 9) * np.cos(y / 11)).astype(np.uint8)
+    frame = smooth[..., None] + np.random.default_rng(0).integers(0, 4, (64, 64, 3), dtype=np.uint8)
     file.append(frame)
+    np.testing.assert_array_equal(file[0], frame)
     assert (tmp_path / "frames").stat().st_size < 0.6 * frame.nbytes
 
 

@@ -19,6 +19,7 @@ from rb2v.core.compositing import lowest_composite_psnr
 from rb2v.io.aligned import AlignedSample
 from rb2v.io.frame_file import FrameFile
 from rb2v.matting import MattingMethod, SampleSource, fit_to_take
+from rb2v.stages.align.context import give_memory_back
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +76,9 @@ def measure_composites(
     InputError
         If the take shows no such background.
     """
+    give_memory_back()
     fitted = fit_to_take(samples, matting, response, cut)
+    give_memory_back()
     for index in range(len(samples)):
         sample = samples.read(index)
         frames, image = sample.sharp, sample.blurry

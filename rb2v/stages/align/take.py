@@ -23,7 +23,7 @@ from rb2v.io.aligned import AlignedSample, AlignedTake, FrameChecks, create_alig
 from rb2v.io.video import read_image
 from rb2v.matting import make_matting_method
 from rb2v.profiling import count_bytes, stage
-from rb2v.stages.align.context import TakeContext
+from rb2v.stages.align.context import TakeContext, give_memory_back
 from rb2v.stages.align.joint import MAX_TIME_ERROR_FRAMES, HiddenShift, find_hidden_shift
 from rb2v.stages.align.matte import (
     CompositeLimits,
@@ -213,6 +213,7 @@ def find_windows(context: TakeContext, warped: WarpedTake | None = None) -> tupl
         total = registration_of(context, placement.homographies[0], registration)
         registration = dataclasses.replace(total, homography=None)
     _warn_of_shift(context, windows, registration)
+    give_memory_back()
     if n_rounds and under_shared is None:
         registration = placed_registration(context, found.used, found.registrations)
     return windows, registration
@@ -278,6 +279,7 @@ class _Rounds:
         warped, self._warped = self._warped, None
         sharp = warp_sharp(context, placement, self._folder, measures=not is_known) if warped is None else warped.sharp
         track = recording_of(context, "sharp").finish(sharp.warped)
+        give_memory_back()
         # The paper's way takes the light as it is.
         if context.config.positions == "clock" and not is_known:
             self._flicker = find_track_flicker(sharp.light_changes, track.times)
@@ -500,6 +502,7 @@ def _find_windows(
         timing = dataclasses.replace(timing, clock=clock, exposure=exposure, rolling_shutter=rolling_shutter)
     places, checks, gate = _judge_positions(context, tracks, search, clock)
     is_final = config.color == "per-frame" and config.rolling_shutter == "report"
+    give_memory_back()
     registrations, better = [], []
     for part, homography in enumerate(used.homographies):
         chosen = _choose_frames(context, places, gate, search, clock, used.parts(times) == part)

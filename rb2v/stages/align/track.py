@@ -181,7 +181,7 @@ class Recording:
         InputError
             If a file cannot be decoded, or its frames are of another size.
         """
-        frames = FrameFile(scratch, np.uint8)
+        frames = FrameFile(scratch, np.uint8, is_compressed=True)
         times: list[float] = []
         differences: list[float] = []
         before: list[NDArray[np.float32]] = []
