@@ -112,15 +112,10 @@ class SecondSession:
             for index in range(n_captures):
                 self._write_capture(root, index)
         rng = np.random.default_rng([self.seed, 2])
-        for _ in range(n_takes):
-            self._write_take(root, self.record(rng, seconds))
+        for index in range(n_takes):
+            self.takes.append(self._make_truth(rng, index, seconds))
+            self._write_take(root, self.takes[-1])
         return root
-
-    def record(self, rng, seconds):
-        """Add a take; return iterators over the frames of the blurry and of the sharp camera, coded (H, W, 3) float."""
-        take = self._make_truth(rng, len(self.takes), seconds)
-        self.takes.append(take)
-        return self._recordings(take)
 
     def positions(self, take):
         """Return the true position of every blurry frame, to a fraction of a fine frame."""
@@ -180,17 +175,12 @@ class SecondSession:
             knocks.append(similarity(rng.uniform(-0.05, 0.05) * min(length, 1), 1.0, shift, self.rig.size))
         return TakeTruth(f"take{index}", float(rng.uniform(0.1, 0.3)), *knocks, seconds, int(rng.integers(1 << 30)))
 
-    def _write_take(self, root, recordings):
-        name = self.takes[-1].name
-        folder = root / "takes" / name
-        folder.mkdir(parents=True, exist_ok=True)
-        description = {"category": "street", "subject": name, "green_screen": False}
-        (folder / "take.yaml").write_text(yaml.safe_dump(description))
-        for camera, frames, rate in zip(("blurry", "sharp"), recordings, self.rig.rates, strict=True):
-            encode_video(folder / f"{camera}.mp4", frames, rate, self.rig)
-
-    def _recordings(self, take):
+    def _write_take(self, root, take):
         rig, world = self.rig, World(self, take.motion_seed)
+        folder = root / "takes" / take.name
+        folder.mkdir(parents=True, exist_ok=True)
+        description = {"category": "street", "subject": take.name, "green_screen": False}
+        (folder / "take.yaml").write_text(yaml.safe_dump(description))
         blurry_fps, sharp_fps = (float(rate) for rate in rig.rates)
         starts = 1 + 1e-6 * rig.drift_ppm
         n_sharp = round((take.seconds + take.offset_seconds + 0.2) * sharp_fps)
@@ -199,7 +189,9 @@ class SecondSession:
             (np.arange(n_sharp) / sharp_fps - take.offset_seconds) / starts,
         )
         plans = ((N_BLUR_SAMPLES, rig.exposure_seconds), (2, 0.002))
-        return [self._frames(world, take, camera, times[camera], *plans[camera]) for camera in (0, 1)]
+        for camera, name in enumerate(("blurry", "sharp")):
+            frames = self._frames(world, take, camera, times[camera], *plans[camera])
+            encode_video(folder / f"{name}.mp4", frames, rig.rates[camera], rig)
 
     def _frames(self, world, take, camera, times, n_samples, exposure_seconds):
         rng = np.random.default_rng([self.seed, 4, take.motion_seed, camera])

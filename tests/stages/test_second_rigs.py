@@ -90,7 +90,7 @@ def test_bands_of_lamps_under_a_rolling_shutter_are_evened_out(tmp_path, lamps_h
     sharp = sum(to_linear(sample.sharp, "srgb").mean(axis=0) for sample in samples)
     blurry = sum(to_linear(sample.blurry, "srgb") for sample in samples)
     tenths = [[part.mean(axis=(0, 1)) for part in np.array_split(light, 10, axis=0)] for light in (sharp, blurry)]
-    np.testing.assert_allclose(np.divide(*tenths), 1, atol=0.025)
+    np.testing.assert_allclose(np.divide(*tenths), 1, atol=0.015)
 
 
 def test_tone_curves_that_differ_are_told_by_captures_and_said_where_none_did(tmp_path, caplog):

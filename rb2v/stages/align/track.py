@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from rb2v.artifacts import FormatOverride, Rig
 from rb2v.core.blur import STORED_LEVELS, CubicWindows, StepWindows, Windows, window_steps
 from rb2v.core.color import Response, code_levels, to_linear
-from rb2v.core.flicker import Flicker, band_changes, find_flicker, light_change
+from rb2v.core.flicker import N_BANDS, Flicker, band_changes, find_flicker, light_change
 from rb2v.core.frame_times import (
     GAP_FRAMES,
     MAX_JITTER,
@@ -250,8 +250,10 @@ class LightMeter:
     @staged("timing")
     def add(self, linear: NDArray[np.float32]) -> None:
         """Look at the next frame, (H, W, 3) in linear light."""
-        start = _LIGHT_STRIDE // 2
-        seen = linear[start::_LIGHT_STRIDE, start::_LIGHT_STRIDE].copy()
+        # As many rows as make even bands: the phase of a band is that of its middle.
+        n_rows = N_BANDS * math.ceil(len(linear) / (N_BANDS * _LIGHT_STRIDE))
+        rows = ((np.arange(n_rows) + 0.5) * len(linear) / n_rows).astype(np.intp)
+        seen = linear[rows, _LIGHT_STRIDE // 2 :: _LIGHT_STRIDE]
         if self._before is not None:
             self.changes.append(band_changes(self._before, seen))
         self._before = seen
