@@ -8,7 +8,7 @@ import itertools
 import os
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Generic, Self, TypeVar
 
@@ -101,6 +101,20 @@ class FrameFile(Frames[Kind]):
     def __getstate__(self) -> dict[str, Any]:
         """Return everything but the open file."""
         return vars(self) | {"_file": None}
+
+    def layout(self) -> dict[str, NDArray[Any]]:
+        """Return what `reopen` needs beside the file."""
+        parts = {"offsets": self._offsets, "shape": self._shape, "is_compressed": self._is_compressed}
+        return {name: np.array(part, dtype=np.int64) for name, part in parts.items()}
+
+    @classmethod
+    def reopen(cls, path: Path, dtype: type[Kind], layout: Mapping[str, NDArray[Any]]) -> Self:
+        """Return a stack that was written elsewhere, to be read."""
+        stack = cls.__new__(cls)
+        stack._path, stack._dtype, stack._file = path, dtype, None
+        stack._offsets, stack._shape = layout["offsets"].tolist(), tuple(layout["shape"].tolist())
+        stack._is_compressed = bool(layout["is_compressed"])
+        return stack
 
     def append(self, frame: NDArray[Any]) -> None:
         """Add a frame behind the others.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -78,10 +78,6 @@ class CutTake:
         """File of all that is known of the take before its samples are made."""
         return self.scratch / "head.h5"
 
-    def piece_path(self, camera: Camera, number: int) -> Path:
-        """File that describes a piece of a recording, once it is warped."""
-        return self.scratch / f"{camera}_{number}"
-
     def part_path(self, number: int) -> Path:
         """File of a range's samples."""
         return self.scratch / f"part_{number}.h5"
@@ -104,7 +100,7 @@ class _Plan:
     cut: CutTake
     inputs_sha256: str
     pieces: dict[Camera, list[Piece]]
-    """None where a recording cannot be decoded piece by piece."""
+    """None of either recording where one cannot be decoded piece by piece."""
     profile: TakeProfile | None
 
 
@@ -112,15 +108,21 @@ class _Plan:
 class _Warping:
     cut: CutTake
     camera: Camera
-    number: int
     piece: Piece
+
+
+@dataclass(frozen=True, eq=False)
+class _Warped:
+    folder: Path
+    profile: TakeProfile | None
 
 
 @dataclass(frozen=True, eq=False)
 class _Finding:
     cut: CutTake
     inputs_sha256: str
-    n_pieces: dict[Camera, int]
+    pieces: dict[Camera, list[tuple[Piece, Path]]]
+    """With the folders that they lie in."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,26 +172,19 @@ def align_in_ranges(
         # The longest first, so that none is begun when the other workers have nothing left to do.
         warpings = sorted(
             (
-                _Warping(plan.cut, camera, number, piece)
+                _Warping(plan.cut, camera, piece)
                 for plan in plans
                 for camera, pieces in plan.pieces.items()
-                for number, piece in enumerate(pieces)
+                for piece in pieces
             ),
             key=lambda one: -one.piece.span.n_frames,
         )
-        unmade = set()
-        for one, cost in zip(warpings, executor.map(partial(_warp_piece, context=context), warpings), strict=True):
-            costs[one.cut.take.name].append(cost if isinstance(cost, TakeProfile) else None)
-            if isinstance(cost, InputError):
-                unmade.add(one.cut.take.name)
-        findings = [
-            _Finding(
-                plan.cut,
-                plan.inputs_sha256,
-                {} if plan.cut.take.name in unmade else {camera: len(some) for camera, some in plan.pieces.items()},
-            )
-            for plan in plans
-        ]
+        folders_of: dict[tuple[str, Camera, int], Path] = {}
+        for one, warped in zip(warpings, executor.map(partial(_warp_piece, context=context), warpings), strict=True):
+            if isinstance(warped, _Warped):
+                costs[one.cut.take.name].append(warped.profile)
+                folders_of[one.cut.take.name, one.camera, one.piece.frames.start] = warped.folder
+        findings = [_Finding(plan.cut, plan.inputs_sha256, _warped_pieces(plan, folders_of)) for plan in plans]
         finding = executor.map(partial(_prepare, context=context), findings)
         found = [next(finding) if isinstance(plan, _Plan) else plan for plan in planned]
         ranges = [one for prepared in found if isinstance(prepared, _Prepared) for one in prepared.ranges]
@@ -240,15 +235,29 @@ def _plan(cut: CutTake, context: RunContext) -> _Plan | TakeRecord | InputError:
         return error
 
 
-def _warp_piece(one: _Warping, context: RunContext) -> TakeProfile | InputError | None:
+def _warp_piece(one: _Warping, context: RunContext) -> _Warped | InputError:
     """Warp a piece of a recording; what is wrong with it is said again once the whole recording is decoded."""
     shared = TakeContext(one.cut.take, context, one.cut.scratch)
     try:
         with record_profile(is_on=context.is_profiled) as recorded, threadpool_limits(1, "blas"):
-            write_piece(shared, one.camera, one.piece, one.cut.piece_path(one.camera, one.number))
-        return recorded.profile
+            folder = write_piece(shared, one.camera, one.piece)
+        return _Warped(folder, recorded.profile)
     except InputError as error:
         return error
+
+
+def _warped_pieces(
+    plan: _Plan, folders: Mapping[tuple[str, Camera, int], Path]
+) -> dict[Camera, list[tuple[Piece, Path]]]:
+    """Return a take's pieces and their folders; none where one could not be warped."""
+    name = plan.cut.take.name
+    try:
+        return {
+            camera: [(piece, folders[name, camera, piece.frames.start]) for piece in pieces]
+            for camera, pieces in plan.pieces.items()
+        }
+    except KeyError:
+        return {}
 
 
 def _prepare(finding: _Finding, context: RunContext) -> _Prepared | InputError:
@@ -258,13 +267,8 @@ def _prepare(finding: _Finding, context: RunContext) -> _Prepared | InputError:
         with record_profile(is_on=context.is_profiled) as recorded:
             shared = TakeContext(take, context, cut.scratch)
             with threadpool_limits(1, "blas"):
-                warped = None
-                if finding.n_pieces:
-                    paths = {
-                        camera: [cut.piece_path(camera, number) for number in range(n)]
-                        for camera, n in finding.n_pieces.items()
-                    }
-                    warped = read_pieces(paths["blurry"], paths["sharp"])
+                pieces = finding.pieces
+                warped = read_pieces(pieces["blurry"], pieces["sharp"]) if pieces else None
                 windows, registration = find_windows(shared, warped)
                 plan = plan_samples(shared, windows)
                 with stage("write"), create_aligned_take(cut.head_path) as writer:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import pickle
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +19,6 @@ from rb2v.core.homography import Homography
 from rb2v.core.planes import SITINGS
 from rb2v.core.resampling import FrameWarp
 from rb2v.io.frame_file import FrameFile, Frames, JoinedFrames
-from rb2v.io.store import whole_file
 from rb2v.profiling import stage
 from rb2v.stages.align.context import TakeContext
 from rb2v.stages.align.placement import Placement
@@ -36,6 +34,12 @@ from rb2v.stages.align.track import (
 )
 
 _SURE_MARGIN_DB = 1.0  # above the threshold: interpolation was better than a mean by 2 dB or more (docs/alignment.md)
+
+_BLURRY_NAME, _SMALL_NAME, _SHARP_NAME, _REDUCED_NAME = "blurry", "small", "sharp", "reduced"
+"""Files of frames."""
+_MEASURES_NAME = "measures.npz"
+_REDUCED_MEASURES = ("light_changes", "interpolation_psnr", "is_cut")
+"""Of a `ReducedTrack`."""
 
 Made = TypeVar("Made", "WarpedBlurry", "WarpedSharp")
 
@@ -85,7 +89,7 @@ def warp_blurry(context: TakeContext, folder: Path, piece: Piece | None = None) 
     InputError
         As `Recording.warp`.
     """
-    reduced = FrameFile(folder / "small", np.uint16)
+    reduced = FrameFile(folder / _SMALL_NAME, np.uint16)
     whole = FrameFile(folder / "linear", np.uint16) if context.config.search == "full" else None
     sizes = (context.track_size, context.reduced_size)  # by way of the track's size, as the sharp frames go
 
@@ -97,7 +101,7 @@ def warp_blurry(context: TakeContext, folder: Path, piece: Piece | None = None) 
             append_reduced(whole, linear, ())
 
     warp, every = make_warp(context, np.eye(3), "blurry"), context.blurry_stride
-    warped = recording_of(context, "blurry").warp(warp, folder / "blurry", every=every, piece=piece, visit=visit)
+    warped = recording_of(context, "blurry").warp(warp, folder / _BLURRY_NAME, every=every, piece=piece, visit=visit)
     return WarpedBlurry(warped, reduced, whole)
 
 
@@ -124,13 +128,13 @@ def warp_sharp(
     warps = [make_warp(context, homography, "sharp") for homography in placement.homographies]
     later = [(step.sharp_frame, warp) for step, warp in zip(placement.steps, warps[1:], strict=True)]
     warped = recording_of(context, "sharp").warp(
-        warps[0], folder / "sharp", later=later, piece=piece, visit=visit if measures else None
+        warps[0], folder / _SHARP_NAME, later=later, piece=piece, visit=visit if measures else None
     )
     return WarpedSharp(warped, reducer.finish(), light.changes)
 
 
-def write_piece(context: TakeContext, camera: Camera, piece: Piece, path: Path) -> None:
-    """Warp a piece, and write what `read_pieces` needs of it; the file is whole or not there.
+def write_piece(context: TakeContext, camera: Camera, piece: Piece) -> Path:
+    """Warp a piece, and return the folder in which `read_pieces` finds what was made.
 
     Raises
     ------
@@ -138,24 +142,50 @@ def write_piece(context: TakeContext, camera: Camera, piece: Piece, path: Path) 
         As `Recording.warp`.
     """
     # A folder of its own, because a worker that only seems dead may be at the same piece.
-    folder = Path(tempfile.mkdtemp(dir=path.parent))
-    made: WarpedBlurry | WarpedSharp
+    folder = Path(tempfile.mkdtemp(dir=context.scratch))
     if camera == "blurry":
-        made = warp_blurry(context, folder, piece)
+        blurry = warp_blurry(context, folder, piece)
+        warped, reduced, more = blurry.warped, blurry.reduced, {}
     else:
-        made = warp_sharp(context, Placement((context.calibration.homography,)), folder, piece)
-    with whole_file(path) as temporary:
-        temporary.write_bytes(pickle.dumps((piece, made)))
+        sharp = warp_sharp(context, Placement((context.calibration.homography,)), folder, piece)
+        warped, reduced = sharp.warped, sharp.reduced.frames
+        more = {name: getattr(sharp.reduced, name) for name in _REDUCED_MEASURES} | {"bands": sharp.light_changes}
+    assert isinstance(warped.frames, FrameFile)
+    assert isinstance(reduced, FrameFile)
+    layouts = {"frames": warped.frames.layout(), "reduced": reduced.layout()}
+    flat = {f"{name}_{key}": array for name, layout in layouts.items() for key, array in layout.items()}
+    measures = {"times": warped.times, "differences": warped.differences, **more}
+    np.savez(folder / _MEASURES_NAME, allow_pickle=False, **flat, **measures)
+    return folder
 
 
-def read_pieces(blurry: Sequence[Path], sharp: Sequence[Path]) -> WarpedTake | None:
+def read_pieces(blurry: Sequence[tuple[Piece, Path]], sharp: Sequence[tuple[Piece, Path]]) -> WarpedTake | None:
     """Join the pieces of a take; None where they do not fit together, as of a file that is sought inexactly."""
-    pieces = [pickle.loads(path.read_bytes()) for path in (*blurry, *sharp)]
-    blurry_pieces, sharp_pieces = pieces[: len(blurry)], pieces[len(blurry) :]
+    blurry_pieces = [(piece, _read_blurry(folder)) for piece, folder in blurry]
+    sharp_pieces = [(piece, _read_sharp(folder)) for piece, folder in sharp]
     if not (_fit_together(blurry_pieces) and _fit_together(sharp_pieces)):
         return None
     reduced = JoinedFrames([made.reduced.part(piece.own) for piece, made in blurry_pieces])
     return WarpedTake(WarpedBlurry(_join_warped(blurry_pieces), reduced), _join_sharp(sharp_pieces))
+
+
+def _read_blurry(folder: Path) -> WarpedBlurry:
+    with np.load(folder / _MEASURES_NAME) as arrays:
+        frames = FrameFile.reopen(folder / _BLURRY_NAME, np.uint8, _layout(arrays, "frames"))
+        reduced = FrameFile.reopen(folder / _SMALL_NAME, np.uint16, _layout(arrays, "reduced"))
+        return WarpedBlurry(Warped(frames, arrays["times"], arrays["differences"]), reduced)
+
+
+def _read_sharp(folder: Path) -> WarpedSharp:
+    with np.load(folder / _MEASURES_NAME) as arrays:
+        frames = FrameFile.reopen(folder / _SHARP_NAME, np.uint8, _layout(arrays, "frames"))
+        small = FrameFile.reopen(folder / _REDUCED_NAME, np.uint16, _layout(arrays, "reduced"))
+        reduced = ReducedTrack(small, *(arrays[name] for name in _REDUCED_MEASURES))
+        return WarpedSharp(Warped(frames, arrays["times"], arrays["differences"]), reduced, list(arrays["bands"]))
+
+
+def _layout(arrays: Mapping[str, NDArray[Any]], name: str) -> dict[str, NDArray[Any]]:
+    return {key.removeprefix(f"{name}_"): arrays[key] for key in arrays if key.startswith(f"{name}_")}
 
 
 def _fit_together(pieces: Sequence[tuple[Piece, Made]]) -> bool:
@@ -196,7 +226,7 @@ def make_reducer(context: TakeContext, folder: Path) -> Reducer:
     """Return what makes the sharp frames small, into a file of a folder."""
     measures = context.blurry_stride == 1
     check = InterpolationCheck(context.interpolator, context.response, sure_db(context)) if measures else None
-    return Reducer((context.track_size, context.reduced_size), folder / "reduced", check)
+    return Reducer((context.track_size, context.reduced_size), folder / _REDUCED_NAME, check)
 
 
 def sure_db(context: TakeContext) -> float:
