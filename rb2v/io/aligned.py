@@ -260,15 +260,17 @@ def _inner_chunks(frames: h5py.Dataset) -> list[range]:
 
 
 @contextmanager
-def create_aligned_take(path: Path) -> Iterator[AlignedTakeWriter]:
+def create_aligned_take(path: Path, *, is_part: bool = False) -> Iterator[AlignedTakeWriter]:
     """Yield the writer of a take's file, which is there when the block ends well.
 
     Parameters
     ----------
     path : Path
         The file to write.
+    is_part : bool
+        Whether it is joined with others soon, and deleted.
     """
-    with whole_file(path) as temporary, create_hdf5(temporary) as file:
+    with whole_file(path, outlives_power=not is_part) as temporary, create_hdf5(temporary) as file:
         yield AlignedTakeWriter(file)
 
 

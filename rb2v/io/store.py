@@ -62,11 +62,18 @@ Value = TypeVar("Value")
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def whole_file(path: Path, *, outlives_power: bool = True) -> Iterator[Path]:
     """Yield a temporary path that becomes ``path`` when the block ends well, and vanishes otherwise.
 
     Every writer has a temporary file of its own, so that writers of the same file do not disturb each other; what
     killed writers of the file left is removed. The name keeps the suffix, because writers choose a container by it.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    outlives_power : bool
+        Whether it is flushed to the disk; what is read and deleted soon need not be.
 
     Raises
     ------
@@ -83,7 +90,8 @@ def whole_file(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         try:
-            _flush(temporary)
+            if outlives_power:
+                _flush(temporary)
             temporary.replace(path)
         except FileNotFoundError as error:
             problem = "its temporary file was removed while it was written; run the command again"
@@ -95,7 +103,8 @@ def whole_file(path: Path) -> Iterator[Path]:
         raise
     finally:
         os.close(descriptor)
-    _flush(path.parent)
+    if outlives_power:
+        _flush(path.parent)
 
 
 def _flush(path: Path) -> None:

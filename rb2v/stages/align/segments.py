@@ -271,7 +271,7 @@ def _prepare(finding: _Finding, context: RunContext) -> _Prepared | InputError:
                 warped = read_pieces(pieces["blurry"], pieces["sharp"]) if pieces else None
                 windows, registration = find_windows(shared, warped)
                 plan = plan_samples(shared, windows)
-                with stage("write"), create_aligned_take(cut.head_path) as writer:
+                with stage("write"), create_aligned_take(cut.head_path, is_part=True) as writer:
                     writer.finish(
                         AlignedTake(
                             take,
@@ -339,7 +339,7 @@ def _make_range(one: FrameRange, context: RunContext) -> _Made:
     shared = TakeContext(take, context, one.cut.scratch)
     with record_profile(is_on=context.is_profiled) as recorded, threadpool_limits(1, "blas"):
         samples = Samples(shared, _RangeViews(shared, one), one.early)
-        with create_aligned_take(one.cut.part_path(one.number)) as writer:
+        with create_aligned_take(one.cut.part_path(one.number), is_part=True) as writer:
             frames, light = make_frames(shared, samples, one.plan, writer)
             n = len(frames)
             nothing = np.full(n, np.nan)
