@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
 
@@ -169,13 +169,14 @@ def _learn_spill(
     pictures: Sequence[tuple[NDArray[np.float32], np.float32, NDArray[np.float32]]], known: _Known
 ) -> Spill:
     screen = known.screen
-    keyed = []
-    for image, gain, grid in pictures[::_LEARN_STRIDE]:
-        picture = image * (1 / gain)
-        sequence = _Sequence(screen, _tell_light([grid], known), (slice(None), slice(None)))
-        share = sequence.key(split(picture), 0)
-        keyed.append((picture, 1 - np.minimum(share, 1)))
-    return measure_spill(keyed, screen.color_linear, screen.high)
+
+    def key() -> Iterator[tuple[NDArray[np.float32], Plane]]:
+        for image, gain, grid in pictures[::_LEARN_STRIDE]:
+            picture = image * (1 / gain)
+            sequence = _Sequence(screen, _tell_light([grid], known), (slice(None), slice(None)))
+            yield picture, 1 - np.minimum(sequence.key(split(picture), 0), 1)
+
+    return measure_spill(key(), screen.color_linear, screen.high)
 
 
 class ChromaKey:
