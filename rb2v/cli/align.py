@@ -178,7 +178,8 @@ def _describe_shift(registration: TakeRegistration | None) -> str:
     if registration is None:
         return "-"
     refined = "" if registration.homography is None else ", refined"
-    return f"{registration.shift_px:.2f} ± {registration.error_px:.2f}{refined}"
+    behind = "".join(f", {step.shift_px:.2f} from {step.before_seconds:.2f} s on" for step in registration.steps)
+    return f"{registration.shift_px:.2f} ± {registration.error_px:.2f}{refined}{behind}"
 
 
 def _find_response(text: str, calibration_path: Path) -> str | float:

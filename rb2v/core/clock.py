@@ -25,6 +25,7 @@ _SURELY = 5.0  # standard errors: errors follow the motion, so that 4 occur by c
 _LEAST_SIGMA = 1e-9  # keeps weights finite
 _LAG_SHARE, _MAX_LAGS = 4, 25  # of the frames; a second, longer than what a motion of hands or heads keeps its sign
 _FITTED_PARAMETERS = 2.0  # of a line
+_LEAST_FREE = 1 / 3  # of the frames: as if three were worth one; more correlation is not told in a short take
 _MAX_CORRELATION = 0.95  # of neighbors; beyond it no take is long enough to tell
 
 
@@ -313,11 +314,13 @@ def _describe(
     inliers = line.inliers
     w, t, member = weights[inliers], times[inliers], pieces[inliers]
     n_pieces = int(pieces[-1]) + 1
-    variance = float(np.sum(w * line.residuals[inliers] ** 2)) / max(int(inliers.sum()) - n_pieces - 1, 1)
     masses = np.bincount(member, weights=w, minlength=n_pieces)
     centers = np.bincount(member, weights=w * t, minlength=n_pieces) / masses
     inflation = _inflation(np.sqrt(w) * line.residuals[inliers])
-    variance *= inflation
+    n = int(inliers.sum())
+    # The line takes as many independent estimates as it has parameters.
+    n_free = max(n - inflation * (n_pieces + 1), _LEAST_FREE * n, 1)
+    variance = inflation * float(np.sum(w * line.residuals[inliers] ** 2)) / n_free
     errors = np.sqrt(variance / masses)
     spread = float(np.sum(w * (t - centers[member]) ** 2))
     jumps = []
@@ -337,7 +340,7 @@ def _describe(
         inliers=inliers,
         own_drift=line.slope,
         own_drift_error=drift_error,
-        n_effective=float(inliers.sum()) / inflation,
+        n_effective=n / inflation,
     )
 
 

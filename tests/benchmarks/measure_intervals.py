@@ -6,7 +6,7 @@ Takes of the second family, each with a scene, an offset and a drift of its own 
 the output's size and encoded as H.264; nothing has to be registered, so that the search and the clock alone are looked
 at. Prints the share of takes whose 95 % intervals hold the sharp camera's time where the line is known best, the drift
 by the frames alone, and the drift under the prior; by how many standard errors each is off, root mean square; and the
-error of the first in fine frames.
+error of the first in fine frames. Intervals of what frames alone tell are Student's, of `n_effective` frames.
 """
 
 import argparse
@@ -15,6 +15,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from scipy.special import ndtri, stdtrit
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -32,7 +33,7 @@ from rb2v.stages.align.timing import fit_take_clock
 from rb2v.stages.align.track import BlurryTrack, Reducer, SharpSource, Track, Tracks, append_reduced
 
 SIZE = (96, 96)
-NORMAL_95 = 1.959964  # standard errors to either side
+LEAST_FREEDOM = 3  # as where frames are judged
 DRIFT_PPM = 50.0
 
 
@@ -77,13 +78,15 @@ def main():
     parser.add_argument("--seed", type=int, default=701)
     parser.add_argument("--seconds", type=float, default=2.0)
     options = parser.parse_args()
-    offs, frames_off = [], []
+    offs, frames_off, widths = [], [], []
     for number in range(options.takes):
         with tempfile.TemporaryDirectory() as folder:
             session, frames = record_take(1000 * options.seed + number, options.seconds, Path(folder))
             clock = fit_clock_of(session, frames, Path(folder))
         (take,), drift = session.takes, 1e-6 * session.rig.drift_ppm
         true = take.offset_seconds + (1 + drift) * clock.center_seconds
+        freedom = max(round(clock.n_effective) - 2, LEAST_FREEDOM)
+        widths.append((stdtrit(freedom, 0.975), stdtrit(freedom, 0.975), ndtri(0.975)))
         off_seconds = clock.sharp_time(clock.center_seconds) - true
         frames_off.append(2 * float(session.rig.rates[1]) * off_seconds)
         offs.append(
@@ -94,9 +97,9 @@ def main():
             )
         )
     table = np.abs(offs)
-    for name, some in zip(("time", "drift alone", "drift under the prior"), table.T, strict=True):
-        rms = np.sqrt(np.square(some).mean())
-        print(f"{name}: {np.mean(some <= NORMAL_95):.1%} of {len(some)} takes, {rms:.2f} standard errors")
+    shares, rms = (table <= widths).mean(axis=0), np.sqrt(np.square(table).mean(axis=0))
+    for name, share, off in zip(("time", "drift alone", "drift under the prior"), shares, rms, strict=True):
+        print(f"{name}: {share:.1%} of {len(table)} takes, {off:.2f} standard errors")
     print(f"time: {np.sqrt(np.square(frames_off).mean()):.4f} fine frames, {np.abs(frames_off).max():.4f} at most")
 
 
