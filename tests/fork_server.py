@@ -80,7 +80,8 @@ class ForkServer:
     def close(self):
         """End the server; the programs are left alone."""
         if self._process is not None:
-            # Not until the pipe ends, which those who supervise programs hold open.
+            # A word, and not the pipes' ends, which whatever either side has forked holds open.
+            self._process.stdin.write(b"end\n")
             self._process.stdin.close()
             self._process.wait()
             self._process.stdout.close()
@@ -173,7 +174,7 @@ def _serve(address):
     accepting = os.fork()
     if accepting == 0:
         return _accept(listener)
-    sys.stdin.read()  # until the client goes
+    sys.stdin.readline()  # until the client says so, or goes
     os.kill(accepting, signal.SIGTERM)
     os.waitpid(accepting, 0)
     os._exit(0)

@@ -29,6 +29,7 @@ _N_BANDS = 8  # of rows: a line through eight points, each with an eighth of the
 _SHORTEST_STEPS = 3.0  # of the blur track, 5 ms: shorter exposures hardly blur
 _MAX_SHIFT_FRAMES = 2.0  # fine frames either way: 10 ms, about the longest read-out over half an image
 _SHIFT_STEP_FRAMES = 0.25  # of fine frames; a parabola finds the place between
+_SHARED_ERROR_FRAMES = 0.006  # fine frames by which all frames of a take are off together (docs/alignment.md)
 _MAX_DRIFT_ERROR = 1.0  # s per s, in place of the infinity of a clock through one instant
 _MAX_SHUTTER_SECONDS = 1.0  # telemetry that states longer ones is broken
 MAX_CRYSTAL_DRIFT = 4 * CRYSTAL_DRIFT
@@ -61,6 +62,7 @@ def fit_take_clock(context: TakeContext, tracks: Tracks, search: Search) -> Cloc
             "the recordings part by %.3f s between %.3f s and %.3f s of the blurry one",
             *(jump.shift_seconds, jump.after_seconds, jump.before_seconds),
         )
+    shared_error = _SHARED_ERROR_FRAMES / context.rig.fine_fps
     return ClockModel(
         offset_seconds=fit.offset_seconds,
         drift=fit.drift,
@@ -68,8 +70,14 @@ def fit_take_clock(context: TakeContext, tracks: Tracks, search: Search) -> Cloc
         n_inliers=int(fit.inliers.sum()),
         drift_error=min(fit.drift_error, _MAX_DRIFT_ERROR),
         center_seconds=fit.center_seconds,
-        center_error_seconds=fit.center_error_seconds,
-        jumps=tuple(ClockJump(**dataclasses.asdict(jump)) for jump in fit.jumps),
+        center_error_seconds=math.hypot(fit.center_error_seconds, shared_error),
+        jumps=tuple(
+            ClockJump(
+                **dataclasses.asdict(jump)
+                | {"center_error_seconds": math.hypot(jump.center_error_seconds, shared_error)}
+            )
+            for jump in fit.jumps
+        ),
         own_drift=fit.own_drift,
         own_drift_error=min(fit.own_drift_error, _MAX_DRIFT_ERROR),
         n_effective=fit.n_effective,
