@@ -41,6 +41,13 @@ def runs_name(method):
     return f"unet-{method}-a1-s0" if method.endswith(("signs", "_regions")) else f"unet-{method}-s0"
 
 
+def share_that_follows(run, order_run):
+    samples, labels = pd.read_csv(run / "samples.csv"), pd.read_csv(order_run / "order_labels.csv")
+    ours = samples[samples["estimator"] == "network"].merge(labels[labels["split"] == "test"])
+    nearer = sum(ours[f"psnr_forward_{k}"] - ours[f"psnr_backward_{k}"] for k in range(7))
+    return (np.sign(nearer) == ours["order"]).mean()
+
+
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory):
     folder = tmp_path_factory.mktemp("deblur_data") / "shards"
@@ -130,11 +137,7 @@ class TestRun:
             assert f"the {name} half" in half.facts()["Scored"]
 
     def test_orders_are_those_of_the_order_network(self, suite):
-        samples = pd.read_csv(suite / "runs" / "unet-naive-s0" / "samples.csv")
-        labels = pd.read_csv(suite / "runs" / "order" / "order_labels.csv")
-        ours = samples[samples["estimator"] == "network"].merge(labels[labels["split"] == "test"])
-        nearer = sum(ours[f"psnr_forward_{k}"] - ours[f"psnr_backward_{k}"] for k in range(7))
-        follows = (np.sign(nearer) == ours["order"]).mean()
+        follows = share_that_follows(suite / "runs" / "unet-naive-s0", suite / "runs" / "order")
         values = results(suite)
         runs = [values[f"unet.naive.follows_order.{end}"] for end in ("least", "largest")]
         assert min(runs) - 1e-6 <= follows <= max(runs) + 1e-6
@@ -161,6 +164,10 @@ class TestRun:
                 ours = measured[measured["estimator"] == "network"]
                 assert values[f"unet.{method}.{figure}.mean"] == pytest.approx(ours[figure].mean(), rel=1e-4)
         assert {path.name for path in (tmp_path / "out").glob("*.h5")} == {"true.h5", "signs.h5"}
+        # The order is that of the network that it was trained with.
+        runs = tmp_path / "out" / "runs"
+        follows = share_that_follows(runs / runs_name("window_4_signs"), runs / "order-signs")
+        assert values["unet.window_4_signs.follows_order.mean"] == pytest.approx(follows, abs=1e-6)
 
     @pytest.mark.usefixtures("undrawn")
     def test_no_order_network_is_trained_where_no_method_asks_for_it(self, shards, tmp_path):

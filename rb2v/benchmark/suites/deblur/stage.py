@@ -239,7 +239,7 @@ class DeblurSuite(ShardsSuite[DeblurCell]):
             table = read_samples(path)
             if self.config.recorded_only and not cell.toy:
                 table = keep_recorded(table, path)
-            if (labels := self._labels(out_dir, toy=cell.toy)) is not None:
+            if (labels := self._labels(out_dir, cell)) is not None:
                 table = self._add_orders(table, labels, out_dir, toy=cell.toy)
             if self._displacements is not None and not cell.toy and not _has_regions(table):
                 regions = read_regions(self.place(out_dir, cell) / REGIONS_NAME)
@@ -260,11 +260,11 @@ class DeblurSuite(ShardsSuite[DeblurCell]):
         takes = sorted(set(self.reader.table["take"]))
         return {"validation": takes[::2], "test": takes[1::2]}
 
-    def _labels(self, out_dir: Path, *, toy: bool) -> Path | None:
-        """Return the orders that the order network gives the true sequences, if there is one."""
-        if self.order_run is not None and not toy:
-            return out_dir / LABELS_NAME if (out_dir / LABELS_NAME).exists() else None
-        path = self.place(out_dir, OrderNetworkCell(toy)) / LABELS_NAME
+    def _labels(self, out_dir: Path, cell: NetworkCell) -> Path | None:
+        """Return the orders of the true sequences by the network that a run was trained with, or by another, if any."""
+        network = order_cell(cell, self.config) or OrderNetworkCell(cell.toy)
+        is_given = self.order_run is not None and network == OrderNetworkCell(toy=False)
+        path = (out_dir if is_given else self.place(out_dir, network)) / LABELS_NAME
         return path if path.exists() else None
 
     def _add_orders(self, table: pd.DataFrame, labels: Path, out_dir: Path, *, toy: bool) -> pd.DataFrame:
