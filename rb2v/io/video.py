@@ -206,11 +206,6 @@ class FrameIndex:
     start_seconds: tuple[float, ...]
     """Time at which each file begins."""
 
-    @property
-    def times(self) -> NDArray[np.float64]:
-        """(n,) time of each frame as `iter_frames` yields it."""
-        return np.array(self.start_seconds)[self.chapters] + self.seconds
-
     def cheap_starts(self) -> NDArray[np.intp]:
         """Return the frames from which a span is decoded with few others before it."""
         return np.flatnonzero(self.is_key) + _SEEK_FRAMES
