@@ -180,19 +180,27 @@ def _sums_of_products(factors: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
     `torch.sum` rounds it over the channels of ``(B, C, h, w)``, so that checkpoints give the scores that they always
     gave: one by one in blocks of pixels, and in another order where the last block of a map is not full.
     """
+    factors = list(factors)
+    first_left, first_right = factors[0]
+    has_gradient = torch.is_grad_enabled() and (first_left.requires_grad or first_right.requires_grad)
+    maps = spare = None
+    if not has_gradient:  # In place: new memory for every map costs as much as its sums.
+        shape = len(factors), *first_left.shape[1:]
+        maps = torch.empty(shape, dtype=first_left.dtype, device=first_left.device, memory_format=torch.channels_last)
+        spare = torch.empty_like(maps[0])
     totals, last_products = [], []
-    for left, right in factors:
+    for place, (left, right) in enumerate(factors):
         n_channels, _, height, width = left.shape
         n_left = height * width % _SUM_BLOCK_PX if n_channels > _SUM_LANES else 0
         lefts, rights = left.unbind(), right.unbind()
-        total = lefts[0] * rights[0]
+        total = torch.mul(lefts[0], rights[0], out=None if maps is None else maps[place])
         for of_left, of_right in zip(lefts[1:], rights[1:], strict=True):
-            total += of_left * of_right
-        totals.append(total[None])
+            total += torch.mul(of_left, of_right, out=spare)
+        totals.append(total)
         if n_left:
             first_row = height - -(-n_left // width)
             last_products.append(left[..., first_row:, :] * right[..., first_row:, :])
-    maps = torch.cat(totals)
+    maps = torch.stack(totals) if maps is None else maps
     if last_products:
         # (C, n, pixels, B)
         products = torch.stack(last_products, dim=1).permute(0, 1, 3, 4, 2).flatten(2, 3)[:, :, -n_left:]
