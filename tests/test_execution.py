@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from rb2v.errors import InputError, Rb2vError
-from rb2v.execution import ProcessExecutor, SerialExecutor, count_workers, make_executor
+from rb2v.execution import ProcessExecutor, SerialExecutor, count_workers, keep_workers, make_executor
 
 PARALLEL = pytest.mark.parametrize("name", ["processes", "dask"])
 
@@ -82,7 +82,11 @@ def test_checked_serial_meets_what_processes_would():
 @PARALLEL
 def test_workers_keep_the_order_and_are_other_processes(name):
     executor = make_executor(2, name)
-    results = list(executor.map(describe, range(5)))
+    with keep_workers(executor):
+        results = list(executor.map(describe, range(5)))
+        unfinished = executor.map(refuse, [0])
+        assert next(unfinished) == 0
+    unfinished.close()  # by whoever has the last result and asks no further
     assert [item for item, _ in results] == list(range(5))
     pids = {pid for _, pid in results}
     assert os.getpid() not in pids

@@ -9,6 +9,7 @@ import pickle
 import signal
 import socket
 import time
+from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
@@ -157,19 +158,21 @@ def _check_version(worker: str, found: str, expected: str = __version__) -> None
 
 
 def _perform_all(client: Client, address: str, tasks: list[Task]) -> Generator[Outcome, None, None]:
-    futures = [client.submit(_perform, task, __version__, pure=False) for task in tasks]
+    futures = deque(client.submit(_perform, task, __version__, pure=False) for task in tasks)
     try:
-        for task, future in zip(tasks, futures, strict=True):
+        for task in tasks:
             try:
-                outcome: Outcome = pickle.loads(_wait(client, address, future))
+                outcome: Outcome = pickle.loads(_wait(client, address, futures[0]))
             except KilledWorker as error:
                 raise task.death(error.allowed_failures + 1) from error
             except CancelledError as error:
                 raise InputError(address, "the scheduler is gone", expected="to start it, and to run again") from error
+            # Before the outcome goes out: whoever has the last one may never come back, and close the client.
+            futures.popleft().release()
             yield outcome
-            future.release()
     finally:
-        client.cancel(futures)
+        if futures:
+            client.cancel(list(futures))
 
 
 def _wait(client: Client, address: str, future: Future[bytes]) -> bytes:
