@@ -2,19 +2,25 @@
 
 import dataclasses
 import json
+import logging
 import shutil
+from types import SimpleNamespace
 
+import cv2
 import h5py
 import numpy as np
 import pytest
 from sessions import QUICK, collect_warnings, make_session, shared_session
+from skimage import data as skimage_data
 
 from rb2v.artifacts import Calibration, CalibrationQuality, Crop
+from rb2v.core.color import encode, to_linear
 from rb2v.core.homography import warp_points
 from rb2v.errors import InputError
 from rb2v.io.aligned import AlignedTakeReader, aligned_take_path
 from rb2v.io.calibration import write_calibration
 from rb2v.stages import align
+from rb2v.stages.align.registration import MatchedFrame, measure_registration
 
 
 def record_truly_calibrated(root, **changes):
@@ -106,6 +112,24 @@ def test_what_the_registration_says_is_read_back_whole_or_named(steady_aligned, 
         del file["registration"]
     with AlignedTakeReader(path) as reader:
         assert reader.registration is None, "files of versions before have none"
+
+
+@pytest.mark.parametrize(("shift_px", "is_refined"), [(0.07, False), (0.2, True)])
+def test_a_shift_that_the_smaller_output_does_not_show_is_said_and_left(shift_px, is_refined):
+    side, photo = 96, to_linear(skimage_data.astronaut(), "srgb")
+
+    def view(number, x):
+        moved = np.array([[1, 0, x - 40 * number], [0, 1, -30 * number]], dtype=np.float64)
+        return cv2.warpAffine(cv2.GaussianBlur(photo, (0, 0), 1.0), moved, (side, side), flags=cv2.INTER_LANCZOS4)
+
+    # A pixel of the output is two of the crop.
+    matched = [MatchedFrame(encode(view(n, shift_px / 2), "srgb"), view(n, 0.0)) for n in range(8)]
+    context = SimpleNamespace(
+        calibration=SimpleNamespace(crop=Crop(0, 0, 2 * side, 2 * side)), response="srgb", logger=logging.getLogger()
+    )
+    registration, own = measure_registration(context, matched, np.eye(3))
+    assert registration.shift_px == pytest.approx(shift_px, abs=0.03)
+    assert (own is not None) == is_refined
 
 
 def test_settings_that_cannot_be():
