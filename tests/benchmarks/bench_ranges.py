@@ -114,7 +114,7 @@ def print_waits(steps):
     """Print who waits for how long in the steps of a cluster that have several tasks."""
     workers = {pid for spans in steps for pid, _, _ in spans}
     for name, spans in zip(STEPS, steps, strict=True):
-        if len(spans) < 2:
+        if len(spans) < len(workers):
             continue
         first, last = min(begin for _, begin, _ in spans), max(end for _, _, end in spans)
         longest = max(end - begin for _, begin, end in spans)

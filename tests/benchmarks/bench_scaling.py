@@ -34,9 +34,12 @@ class Cost:
     scratch_bytes: int
 
 
-def tree_size(folder, pattern="*"):
+def tree_size(folder, *, is_scratch=False):
+    """Return the bytes of all files, or of those in folders that are removed when a take is done."""
     sizes = []
-    for path in folder.rglob(pattern):
+    for path in folder.rglob("*"):
+        if is_scratch and not any(part.startswith(".partial-") for part in path.relative_to(folder).parts[:-1]):
+            continue
         try:
             sizes.append(path.stat().st_size if path.is_file() else 0)
         except FileNotFoundError:  # renamed or removed meanwhile
@@ -61,7 +64,7 @@ def run_stage(arguments, out):
         pid, status, usage = os.wait4(process.pid, os.WNOHANG)
         if pid:
             break
-        scratch = max(scratch, tree_size(out, ".partial-*/*"))
+        scratch = max(scratch, tree_size(out, is_scratch=True))
         time.sleep(0.1)
     process.returncode = os.waitstatus_to_exitcode(status)
     assert process.returncode == 0
