@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,7 +98,8 @@ def main():
         align = run_stage(["align", "--raw-dir", raw, "--calibration", calibration], root / "aligned")
         build = run_stage(["build-shards", "--aligned", root / "aligned"], root / "shards")
         with (root / "aligned" / "alignment.csv").open(newline="") as file:
-            accepted = [row["accepted"] == "1" for row in csv.DictReader(file)]
+            rows = list(csv.DictReader(file))
+        accepted = [row["accepted"] == "1" for row in rows]
         n_frames, n_samples = len(accepted), sum(accepted)
         n_takes = len(list((raw / "takes").iterdir()))
         raw_bytes, aligned_bytes, shard_bytes = (
@@ -105,7 +107,7 @@ def main():
         )
     frames_per_sample = n_frames / n_samples
     frame_seconds, sample_seconds = (align.seconds - start) / n_frames, (build.seconds - start) / n_samples
-    scratch_frame = align.scratch_bytes * n_takes / n_frames
+    scratch_frame = align.scratch_bytes / max(Counter(row["take"] for row in rows).values())  # of the longest take
     print(
         f"{n_frames} blurry frames of {n_takes} takes, {n_samples} samples ({frames_per_sample:.2f} frames per sample)"
     )
