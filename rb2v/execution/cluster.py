@@ -12,13 +12,13 @@ import time
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import CancelledError, ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
 import dask
-from distributed import Client, Future, KilledWorker, LocalCluster, Security, get_worker
+from distributed import Client, Future, KilledWorker, LocalCluster, Security, get_worker, wait
 from distributed.comm.core import connect
 
 from rb2v import __version__
@@ -158,11 +158,12 @@ def _check_version(worker: str, found: str, expected: str = __version__) -> None
 
 
 def _perform_all(client: Client, address: str, tasks: list[Task]) -> Generator[Outcome, None, None]:
-    futures = deque(client.submit(_perform, task, __version__, pure=False) for task in tasks)
+    left, futures = deque(tasks), deque[Future[bytes]]()
     try:
         for task in tasks:
+            _hand_out(client, address, left, futures)
             try:
-                outcome: Outcome = pickle.loads(_wait(client, address, futures[0]))
+                outcome: Outcome = pickle.loads(futures[0].result())
             except KilledWorker as error:
                 raise task.death(error.allowed_failures + 1) from error
             except CancelledError as error:
@@ -175,16 +176,23 @@ def _perform_all(client: Client, address: str, tasks: list[Task]) -> Generator[O
             client.cancel(list(futures))
 
 
-def _wait(client: Client, address: str, future: Future[bytes]) -> bytes:
-    """Wait for a task as long as there is somebody to do it."""
+def _hand_out(client: Client, address: str, left: deque[Task], futures: deque[Future[bytes]]) -> None:
+    """Give every worker a task at a time until the first of the futures is done, or nobody is there to do it.
+
+    A scheduler that has more of them lets some wait behind a slow one, beside workers that have nothing to do.
+    """
     alone_since = None
-    while True:
-        try:
-            return future.result(timeout=_POLL_SECONDS)
-        except TimeoutError:
-            alone_since = None if _workers(client) else alone_since or time.monotonic()
+    while not (futures and futures[0].done()):
+        n_workers = len(_workers(client))
+        under_way = [future for future in futures if not future.done()]
+        for _ in range(min(max(n_workers, 1) - len(under_way), len(left))):
+            futures.append(client.submit(_perform, left.popleft(), __version__, pure=False))
+            under_way.append(futures[-1])
+        alone_since = None if n_workers else alone_since or time.monotonic()
         if alone_since is not None and time.monotonic() - alone_since > _WORKERS_SECONDS:
             raise InputError(address, "the scheduler has lost its workers", expected="to start them, and to run again")
+        with client.as_current(), suppress(TimeoutError, CancelledError):
+            wait(under_way, timeout=_POLL_SECONDS, return_when="FIRST_COMPLETED")
 
 
 def _perform(task: Task, version: str) -> bytes:
