@@ -68,8 +68,8 @@ def _same_random_numbers():
 
 
 @pytest.fixture(autouse=True)
-def _narrow_decomposers(request, monkeypatch):
-    """Stages of the backbone zhong with few channels: the published ones take 10 s an image.
+def _narrow_backbones(request, monkeypatch):
+    """Published backbones with few channels, but where these are the subject; zhong's own take 10 s an image.
 
     Here, because a conftest.py of a folder that comes before this file by name keeps doctest from collecting it.
     """
@@ -78,6 +78,19 @@ def _narrow_decomposers(request, monkeypatch):
 
         monkeypatch.setattr(decomposer, "WIDTH", 4)
         monkeypatch.setattr(decomposer, "N_BLOCKS", 1)
+        if not request.path.name.startswith(("test_jin", "test_purohit")):
+            request.getfixturevalue("narrow_cascades")
+
+
+@pytest.fixture
+def narrow_cascades(monkeypatch):
+    """The backbones jin and purohit with few channels."""
+    from rb2v.blur2vid.backbones import BACKBONES, jin, purohit
+
+    monkeypatch.setattr(jin, "CENTER_WIDTH", 8)
+    monkeypatch.setattr(jin, "PAIR_WIDTH", 8)
+    for name, factory in (("purohit", purohit.Purohit), ("purohit_oracle", BACKBONES["purohit_oracle"])):
+        monkeypatch.setitem(BACKBONES, name, functools.partial(factory, width=16))
 
 
 @pytest.fixture
