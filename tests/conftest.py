@@ -16,6 +16,9 @@ from sharing import SharedFolders
 from textures import write_data_set
 
 from rb2v.cli import main
+from rb2v.simulator.camera import NoiseBank
+
+MAX_NOISE_BANKS = 4  # of 32 MB
 
 
 class Outcome(NamedTuple):
@@ -163,6 +166,26 @@ def frame_cache(tmp_path_factory):
     """Frames that trainings prepare, in a folder of the run and not of the user."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RB2V_FRAME_CACHE", str(tmp_path_factory.mktemp("frame_cache")))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _noise_drawn_once():
+    """Noise of simulated cameras is drawn once in a process for each seed, of which sessions have few; 0.1 s each."""
+    banks, draw = {}, NoiseBank.__init__
+
+    def take_or_draw(bank, rng):
+        seeded = repr(rng.bit_generator.state)
+        if seeded in banks:
+            bank._rng = rng
+            bank._samples, rng.bit_generator.state = banks[seeded]
+            return
+        draw(bank, rng)
+        if len(banks) < MAX_NOISE_BANKS:
+            banks[seeded] = bank._samples, rng.bit_generator.state
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(NoiseBank, "__init__", take_or_draw)
         yield
 
 

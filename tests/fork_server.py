@@ -23,12 +23,12 @@ from pathlib import Path
 
 # Those that start threads, blosc2 among them, are left to the programs: threads do not survive a fork.
 _LOADED = (
-    *("av", "cv2", "h5py", "hdf5plugin", "pandas", "scipy.ndimage", "scipy.optimize", "scipy.signal", "scipy.stats"),
+    *("av", "cv2", "h5py", "hdf5plugin", "pandas", "scipy.ndimage", "scipy.optimize", "scipy.signal"),
     *("lightning_fabric", "safetensors.torch", "matplotlib.backends.backend_agg", "jinja2", "torch"),
     *("distributed.cli.dask_scheduler", "distributed.cli.dask_worker"),
     *("rb2v.cli", "rb2v.simulator.simulation", "rb2v.stages.calibrate.stage", "rb2v.stages.align.stage"),
     *("rb2v.stages.build_shards.stage", "rb2v.matting.chroma", "rb2v.shards.exchange.layouts"),
-    *("rb2v.hypercut.train", "rb2v.benchmark.session.stage"),
+    "rb2v.hypercut.train",
 )
 
 LONGEST_PROGRAM_SECONDS = 240  # some take 15 s, and a busy machine has been seen to be eight times as slow
