@@ -170,6 +170,14 @@ def frame_cache(tmp_path_factory):
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _no_waiting_for_disks():
+    """What a file survives beside a power failure no test can tell."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda file: None)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _noise_drawn_once():
     """Noise of simulated cameras is drawn once in a process for each seed, of which sessions have few; 0.1 s each."""
     banks, draw = {}, NoiseBank.__init__
