@@ -16,6 +16,9 @@ from sharing import SharedFolders
 from textures import write_data_set
 
 from rb2v.cli import main
+from rb2v.simulator.camera import NoiseBank
+
+MAX_NOISE_BANKS = 4  # of 32 MB
 
 
 class Outcome(NamedTuple):
@@ -68,8 +71,8 @@ def _same_random_numbers():
 
 
 @pytest.fixture(autouse=True)
-def _narrow_decomposers(request, monkeypatch):
-    """Stages of the backbone zhong with few channels: the published ones take 10 s an image.
+def _narrow_backbones(request, monkeypatch):
+    """Published backbones with few channels, but where these are the subject; zhong's own take 10 s an image.
 
     Here, because a conftest.py of a folder that comes before this file by name keeps doctest from collecting it.
     """
@@ -78,6 +81,19 @@ def _narrow_decomposers(request, monkeypatch):
 
         monkeypatch.setattr(decomposer, "WIDTH", 4)
         monkeypatch.setattr(decomposer, "N_BLOCKS", 1)
+        if not request.path.name.startswith(("test_jin", "test_purohit")):
+            request.getfixturevalue("narrow_cascades")
+
+
+@pytest.fixture
+def narrow_cascades(monkeypatch):
+    """The backbones jin and purohit with few channels."""
+    from rb2v.blur2vid.backbones import BACKBONES, jin, purohit
+
+    monkeypatch.setattr(jin, "CENTER_WIDTH", 8)
+    monkeypatch.setattr(jin, "PAIR_WIDTH", 8)
+    for name, factory in (("purohit", purohit.Purohit), ("purohit_oracle", BACKBONES["purohit_oracle"])):
+        monkeypatch.setitem(BACKBONES, name, functools.partial(factory, width=16))
 
 
 @pytest.fixture
@@ -150,6 +166,34 @@ def frame_cache(tmp_path_factory):
     """Frames that trainings prepare, in a folder of the run and not of the user."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RB2V_FRAME_CACHE", str(tmp_path_factory.mktemp("frame_cache")))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_waiting_for_disks():
+    """What a file survives beside a power failure no test can tell."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda file: None)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _noise_drawn_once():
+    """Noise of simulated cameras is drawn once in a process for each seed, of which sessions have few; 0.1 s each."""
+    banks, draw = {}, NoiseBank.__init__
+
+    def take_or_draw(bank, rng):
+        seeded = repr(rng.bit_generator.state)
+        if seeded in banks:
+            bank._rng = rng
+            bank._samples, rng.bit_generator.state = banks[seeded]
+            return
+        draw(bank, rng)
+        if len(banks) < MAX_NOISE_BANKS:
+            banks[seeded] = bank._samples, rng.bit_generator.state
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(NoiseBank, "__init__", take_or_draw)
         yield
 
 

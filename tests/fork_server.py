@@ -21,12 +21,14 @@ import traceback
 from contextlib import suppress
 from pathlib import Path
 
-# Those that start threads, blosc2 and pandas among them, are left to the programs: threads do not survive a fork.
+# Those that start threads, blosc2 among them, are left to the programs: threads do not survive a fork.
 _LOADED = (
-    *("av", "cv2", "h5py", "hdf5plugin", "scipy.ndimage", "scipy.optimize", "scipy.signal", "torch"),
-    *("lightning_fabric", "safetensors.torch", "matplotlib.backends.backend_agg", "jinja2"),
+    *("av", "cv2", "h5py", "hdf5plugin", "pandas", "scipy.ndimage", "scipy.optimize", "scipy.signal"),
+    *("lightning_fabric", "safetensors.torch", "matplotlib.backends.backend_agg", "jinja2", "torch"),
     *("distributed.cli.dask_scheduler", "distributed.cli.dask_worker"),
-    *("rb2v.cli", "rb2v.simulator.simulation", "rb2v.stages.calibrate.stage", "rb2v.matting.chroma"),
+    *("rb2v.cli", "rb2v.simulator.simulation", "rb2v.stages.calibrate.stage", "rb2v.stages.align.stage"),
+    *("rb2v.stages.build_shards.stage", "rb2v.matting.chroma", "rb2v.shards.exchange.layouts"),
+    "rb2v.hypercut.train",
 )
 
 LONGEST_PROGRAM_SECONDS = 240  # some take 15 s, and a busy machine has been seen to be eight times as slow
@@ -90,6 +92,7 @@ class ForkServer:
     def _launch(self):
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
         alone = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+        alone["JE_ARROW_MALLOC_CONF"] = "background_thread:false"  # that of pyarrow, which pandas imports
         self._process = subprocess.Popen(
             [sys.executable, __file__, self._address], start_new_session=True, env=os.environ | alone, **pipes
         )

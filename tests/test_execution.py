@@ -12,7 +12,16 @@ import pytest
 from rb2v.errors import InputError, Rb2vError
 from rb2v.execution import ProcessExecutor, SerialExecutor, count_workers, keep_workers, make_executor
 
-PARALLEL = pytest.mark.parametrize("name", ["processes", "dask"])
+NAMES = ["processes", "dask"]
+PARALLEL = pytest.mark.parametrize("name", NAMES)
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def parallel(request):
+    """Executors of two workers, which stay from one test to the next, as starting them takes longer than the tests."""
+    executor = make_executor(2, request.param)
+    with keep_workers(executor):
+        yield executor
 
 
 def describe(item):
@@ -79,19 +88,28 @@ def test_checked_serial_meets_what_processes_would():
         list(SerialExecutor().map(fn, [item]))
 
 
-@PARALLEL
-def test_workers_keep_the_order_and_are_other_processes(name):
-    executor = make_executor(2, name)
-    with keep_workers(executor):
-        results = list(executor.map(describe, range(5)))
-        unfinished = executor.map(refuse, [0])
-        assert next(unfinished) == 0
-    unfinished.close()  # by whoever has the last result and asks no further
+def test_workers_keep_the_order_and_are_other_processes(parallel):
+    results = list(parallel.map(describe, range(5)))
     assert [item for item, _ in results] == list(range(5))
     pids = {pid for _, pid in results}
     assert os.getpid() not in pids
     assert len(pids) <= 2
-    assert list(executor.map(describe, [])) == []
+    assert list(parallel.map(describe, [])) == []
+
+
+def test_what_an_unfinished_map_leaves_is_not_taken_for_the_next(parallel):
+    unfinished = parallel.map(describe, [1, 0])  # of which the second takes longer
+    next(unfinished)
+    unfinished.close()
+    assert [item for item, _ in parallel.map(describe, range(3))] == [0, 1, 2]
+
+
+def test_who_has_the_last_result_may_ask_no_further():
+    executor = make_executor(1, "dask")
+    with keep_workers(executor):
+        unfinished = executor.map(refuse, [0])
+        assert next(unfinished) == 0
+    unfinished.close()
 
 
 @PARALLEL
@@ -111,10 +129,9 @@ def test_a_worker_s_error_arrives_whole(name):
     assert str(caught.value) == "some.mp4: k: is empty; expected a video"
 
 
-@PARALLEL
-def test_a_task_s_own_time_out_is_an_error_like_others(name):
+def test_a_task_s_own_time_out_is_an_error_like_others(parallel):
     with pytest.raises(TimeoutError, match="of the task's own"):
-        list(make_executor(1, name).map(time_out, [0]))
+        list(parallel.map(time_out, [0]))
 
 
 def fail_oddly(item):
@@ -123,10 +140,9 @@ def fail_oddly(item):
     raise error
 
 
-@PARALLEL
-def test_an_error_that_cannot_travel_is_told_in_words(name):
+def test_an_error_that_cannot_travel_is_told_in_words(parallel):
     with pytest.raises(RuntimeError, match=r"(?s)a worker failed:.*ValueError: odd"):
-        list(make_executor(1, name).map(fail_oddly, [0]))
+        list(parallel.map(fail_oddly, [0]))
 
 
 @PARALLEL
@@ -144,16 +160,14 @@ def test_a_task_at_which_every_worker_dies_is_named(name):
         next(results)
 
 
-@PARALLEL
-def test_workers_leave_the_cores_to_one_another(name):
-    assert list(make_executor(2, name).map(threads, [0, 1])) == [(1, {1})] * 2
+def test_workers_leave_the_cores_to_one_another(parallel):
+    assert list(parallel.map(threads, [0, 1])) == [(1, {1})] * 2
 
 
-@PARALLEL
-def test_a_worker_gets_paths_that_mean_the_same_elsewhere(name, tmp_path, monkeypatch):
+def test_a_worker_gets_paths_that_mean_the_same_elsewhere(parallel, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     paths = [Path("here"), tmp_path / "there"]
-    assert list(make_executor(1, name).map(show_path, paths)) == [tmp_path / "here", tmp_path / "there"]
+    assert list(parallel.map(show_path, paths)) == [tmp_path / "here", tmp_path / "there"]
 
 
 @pytest.mark.parametrize(

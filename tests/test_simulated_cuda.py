@@ -72,6 +72,7 @@ STEPS = {"steps": 1, "checkpoint_every": 1, "log_every": 1, "warmup_steps": 1}
 
 
 class TestNetworks:
+    @pytest.mark.usefixtures("narrow_cascades")
     @pytest.mark.parametrize("name", BACKBONES)
     def test_deblurring(self, name, cuda, monkeypatch):
         monkeypatch.setattr(decomposer, "WIDTH", 4)

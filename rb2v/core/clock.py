@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.ndimage import median_filter
 
 CRYSTAL_DRIFT = 50e-6
 """Standard deviation of the drift between two cameras: 43 and 50 ppm are on record, and quartz is sold to 20 or 50."""
@@ -217,7 +217,7 @@ def _split(times: NDArray[np.float64], lag: NDArray[np.float64], tolerance: floa
     # Over so few frames any drift that a clock has is small, but a wrong rate in the file may not be.
     span = np.maximum(times[reach:] - times[:-reach], 1e-9)
     level = lag - float(np.median((lag[reach:] - lag[:-reach]) / span)) * (times - times[0])
-    smooth = median_filter(level, size=reach, mode="nearest")
+    smooth = scipy.ndimage.median_filter(level, size=reach, mode="nearest")
     half = reach // 2
     places = np.arange(half + 1, n - half)
     steps = smooth[places + half] - smooth[places - half - 1]
@@ -290,14 +290,12 @@ def _fit_pieces(
 def _repeated_medians(
     t: NDArray[np.float64], lag: NDArray[np.float64], pieces: NDArray[np.int64], n_pieces: int
 ) -> tuple[float, NDArray[np.float64]]:
-    from scipy.stats import siegelslopes  # 0.55 s, which few commands need
-
     # The median of medians takes memory by the square of its frames; evenly spread ones tell the line as well.
     slopes, sizes = [], []
     for piece in range(n_pieces):
         own = np.flatnonzero(pieces == piece)
         some = own[np.linspace(0, len(own) - 1, min(len(own), _MAX_MEDIAN_FRAMES)).round().astype(int)]
-        slopes.append(float(siegelslopes(lag[some], t[some])[0]) if len(some) > 1 else 0.0)
+        slopes.append(float(scipy.stats.siegelslopes(lag[some], t[some])[0]) if len(some) > 1 else 0.0)
         sizes.append(float(np.ptp(t[own])) * len(own))
     slope = slopes[int(np.argmax(sizes))]
     levels = np.array([np.median((lag - slope * t)[pieces == piece]) for piece in range(n_pieces)])

@@ -7,9 +7,8 @@ from typing import Literal, TypeVar
 
 import cv2
 import numpy as np
+import skimage
 from numpy.typing import ArrayLike, NDArray
-from skimage.color import deltaE_ciede2000 as _delta_e
-from skimage.color import rgb2lab as _rgb2lab
 
 Response = Literal["linear", "srgb"] | float
 """Transfer from linear light to coded values: linear, the sRGB curve, or the exponent of a pure gamma."""
@@ -416,5 +415,5 @@ def delta_e_2000(colors: ArrayLike, reference: ArrayLike) -> NDArray[np.float64]
     (...) ndarray of float64
         Differences; about 1 is just noticeable.
     """
-    lab, lab_reference = (_rgb2lab(np.asarray(values, dtype=np.float64)) for values in (colors, reference))
-    return np.asarray(_delta_e(lab, lab_reference), dtype=np.float64)
+    lab, lab_reference = (skimage.color.rgb2lab(np.asarray(values, dtype=np.float64)) for values in (colors, reference))
+    return np.asarray(skimage.color.deltaE_ciede2000(lab, lab_reference), dtype=np.float64)

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from rb2v.core.clock import DriftPrior
 
@@ -113,7 +113,7 @@ def _slopes(image: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return how an (h, w) image changes to the right and downward, as (2, h, w)."""
     reach = len(_SLOPE) // 2
     padded = np.pad(image, reach, mode="reflect", reflect_type="odd")  # goes on evenly beyond the edges
-    slopes = [ndimage.correlate1d(padded, _SLOPE, axis=axis) for axis in (1, 0)]
+    slopes = [scipy.ndimage.correlate1d(padded, _SLOPE, axis=axis) for axis in (1, 0)]
     return np.stack([slope[reach:-reach, reach:-reach] for slope in slopes])
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.fft import irfft, next_fast_len, rfft
-from scipy.ndimage import gaussian_filter1d
 
 from rb2v.core.temporal import parabola_vertex
 
@@ -74,32 +73,30 @@ def offset_from_sound(
             raise ValueError(f"a sound track has {track_rate} samples per second")
     if len(blurry) < rate // 10 or len(sharp) < sharp_rate // 10:
         raise ValueError("a sound track is shorter than 0.1 s")
-    from scipy.signal import butter, fftconvolve, resample_poly, sosfiltfilt  # with scipy.stats 0.7 s, which few need
-
     common_rate = min(rate, sharp_rate, _MAX_COMMON_RATE)
     tracks = [np.asarray(track, dtype=np.float64) for track in (blurry, sharp)]
     tracks = [
-        track if own_rate == common_rate else resample_poly(track - track.mean(), common_rate, own_rate)
+        track if own_rate == common_rate else scipy.signal.resample_poly(track - track.mean(), common_rate, own_rate)
         for track, own_rate in zip(tracks, (rate, sharp_rate), strict=True)
     ]
     low_hz, high_hz = _SOUND_BAND_HZ
-    band = butter(2, (low_hz, min(high_hz, 0.45 * common_rate)), "band", fs=common_rate, output="sos")
-    a, b = (sosfiltfilt(band, track) for track in tracks)
+    band = scipy.signal.butter(2, (low_hz, min(high_hz, 0.45 * common_rate)), "band", fs=common_rate, output="sos")
+    a, b = (scipy.signal.sosfiltfilt(band, track) for track in tracks)
     if min(np.abs(a).max(), np.abs(b).max()) < 1e-6:
         raise ValueError("a sound track is silent")
-    n = next_fast_len(len(a) + len(b) - 1, real=True)
-    cross = rfft(b, n) * np.conj(rfft(a, n))
+    n = scipy.fft.next_fast_len(len(a) + len(b) - 1, real=True)
+    cross = scipy.fft.rfft(b, n) * np.conj(scipy.fft.rfft(a, n))
     frequencies = np.fft.rfftfreq(n, 1 / common_rate)
     in_band = (frequencies >= low_hz) & (frequencies <= min(high_hz, 0.45 * common_rate))
     # Phases alone: neither a tone, nor a housing that muffles one track, widens the peak.
     cross = np.divide(cross, np.abs(cross), out=np.zeros_like(cross), where=in_band & (np.abs(cross) > 0))
-    correlation = irfft(cross, n)
+    correlation = scipy.fft.irfft(cross, n)
     # Lags below 0 are at the end.
     correlation = np.concatenate([correlation[n - len(a) + 1 :], correlation[: len(b)]])
     lags = np.arange(1 - len(a), len(b))
     # Clocks that drift apart spread the peak over some milliseconds, with any sign: its power is gathered.
     width = 2 * round(_SOUND_SMEAR_SECONDS * common_rate) + 1
-    power = fftconvolve(correlation**2, np.hanning(width + 2)[1:-1], mode="same")
+    power = scipy.signal.fftconvolve(correlation**2, np.hanning(width + 2)[1:-1], mode="same")
     allowed = np.abs(lags) <= max_offset_seconds * common_rate
     height, lags = np.sqrt(np.maximum(power[allowed], 0.0)), lags[allowed]
     best = int(np.argmax(height))
@@ -147,9 +144,9 @@ def offset_from_gyro(
         _resampled_rotation(values, times, rate) for values, times in ((blurry, blurry_times), (sharp, sharp_times))
     )
     lags = np.arange(1 - len(a), len(b))
-    n = next_fast_len(len(a) + len(b) - 1, real=True)
-    spectra_a, spectra_b = rfft(a, n, axis=0).conj(), rfft(b, n, axis=0)
-    cross = irfft(spectra_a[:, :, None] * spectra_b[:, None, :], n, axis=0)
+    n = scipy.fft.next_fast_len(len(a) + len(b) - 1, real=True)
+    spectra_a, spectra_b = scipy.fft.rfft(a, n, axis=0).conj(), scipy.fft.rfft(b, n, axis=0)
+    cross = scipy.fft.irfft(spectra_a[:, :, None] * spectra_b[:, None, :], n, axis=0)
     # Both overlap in blurry samples [first, last), which are the sharp ones [first + lag, last + lag).
     first, last = np.maximum(0, -lags), np.minimum(len(a), len(b) - lags)
     energy_a, energy_b = (np.concatenate([[0.0], np.cumsum((track**2).sum(axis=1))]) for track in (a, b))
@@ -186,25 +183,22 @@ def _resampled_rotation(
     values: NDArray[np.floating], times: NDArray[np.floating], rate: float
 ) -> tuple[NDArray[np.float64], float]:
     """Return a rotation at even times, without bias and slow trend, all frequencies alike; and its start."""
-    from scipy.signal import butter, sosfiltfilt
-    from scipy.signal.windows import tukey
-
     distinct, index = np.unique(np.asarray(times, dtype=np.float64), return_index=True)
     rows = np.asarray(values, dtype=np.float64)[index]
     grid = np.arange(distinct[0], distinct[-1], 1 / rate)
     even = np.column_stack([np.interp(grid, distinct, column) for column in rows.T])
-    band = butter(2, _GYRO_BAND_HZ, "band", fs=rate, output="sos")
-    turning = np.asarray(sosfiltfilt(band, even - even.mean(axis=0), axis=0), dtype=np.float64)
+    band = scipy.signal.butter(2, _GYRO_BAND_HZ, "band", fs=rate, output="sos")
+    turning = np.asarray(scipy.signal.sosfiltfilt(band, even - even.mean(axis=0), axis=0), dtype=np.float64)
     if np.sqrt((turning**2).sum(axis=1).mean()) < _MIN_TURNING:
         raise ValueError("a camera was not turned")
     # What the band does at the ends is alike in all recordings, and would match them start to start.
-    turning *= tukey(len(turning), min(2 * _GYRO_EDGE_SECONDS * rate / len(turning), 1.0))[:, None]
+    turning *= scipy.signal.windows.tukey(len(turning), min(2 * _GYRO_EDGE_SECONDS * rate / len(turning), 1.0))[:, None]
     # Steps repeat themselves and slow turns are alike at many lags: all frequencies that stand out count the same.
-    n = next_fast_len(2 * len(turning), real=True)
-    spectrum = rfft(turning, n, axis=0)
-    power = gaussian_filter1d((np.abs(spectrum) ** 2).sum(axis=1), _GYRO_SMOOTHING_HZ * n / rate)
+    n = scipy.fft.next_fast_len(2 * len(turning), real=True)
+    spectrum = scipy.fft.rfft(turning, n, axis=0)
+    power = scipy.ndimage.gaussian_filter1d((np.abs(spectrum) ** 2).sum(axis=1), _GYRO_SMOOTHING_HZ * n / rate)
     spectrum /= np.sqrt(power + _GYRO_FLOOR * power.max())[:, None]
-    return np.asarray(irfft(spectrum, n, axis=0)[: len(turning)], dtype=np.float64), float(distinct[0])
+    return np.asarray(scipy.fft.irfft(spectrum, n, axis=0)[: len(turning)], dtype=np.float64), float(distinct[0])
 
 
 def offset_from_motion(

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
 
 from rb2v.core.color import Response, look_up, to_linear
 
@@ -74,7 +74,7 @@ def fit_exponent(errors: Callable[[float], NDArray[np.float64]]) -> ExponentFit 
     if np.exp((after - before).mean()) > _MAX_LEFT or places[best] in (0, _N_TRIED - 1):
         return None
     bounds = float(tried[places[best] - 1]), float(tried[places[best] + 1])
-    found = minimize_scalar(
+    found = scipy.optimize.minimize_scalar(
         lambda exponent: float(np.log(errors(float(exponent))).sum()),
         bounds=bounds,
         method="bounded",

@@ -82,7 +82,7 @@ class ProcessExecutor(LocalExecutor):
         done: dict[int, Outcome] = {}
         kept = self._kept
         with _Workers(min(self.n_workers, len(tasks))) if kept is None else nullcontext(kept) as workers:
-            workers.forget_deaths()
+            workers.begin()
             for index in range(len(tasks)):
                 while index not in done:
                     while waiting and workers.any_idle:
@@ -111,9 +111,15 @@ class _Workers:
         for worker in (*self._idle, *(worker for _, _, worker in self._running.values())):
             worker.shutdown(cancel_futures=True)
 
-    def forget_deaths(self) -> None:
-        """Begin other tasks."""
+    def begin(self) -> None:
+        """Begin other tasks; those that an unfinished ``map`` left are waited for, and forgotten."""
         self._deaths.clear()
+        for future, (_, _, worker) in self._running.items():
+            if future.exception() is None:
+                self._idle.append(worker)
+            else:
+                self._replace(worker)
+        self._running.clear()
 
     @property
     def any_idle(self) -> bool:

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Generic, Self, TypeVar
 
-import blosc2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -143,6 +142,8 @@ class FrameFile(Frames[Kind]):
         if n and not self._is_compressed:
             self._fill(stack.data.cast("B"), self._offsets[first])
         elif n:
+            import blosc2  # 0.4 s, for which few processes have a use
+
             for index, (start, stop) in enumerate(itertools.pairwise(self._offsets[first : first + n + 1])):
                 data = bytearray(stop - start)
                 self._fill(memoryview(data), start)
@@ -163,6 +164,8 @@ class FrameFile(Frames[Kind]):
 
 
 def _compress(frame: NDArray[Any]) -> memoryview:
+    import blosc2
+
     rows, differences = _rows(frame), np.empty_like(frame)
     _rows(differences)[:1] = rows[:1]
     np.subtract(rows[1:], rows[:-1], out=_rows(differences)[1:])

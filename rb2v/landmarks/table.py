@@ -9,8 +9,8 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter1d
 
 from rb2v.choices import LandmarkTarget
 from rb2v.io.store import whole_file
@@ -52,7 +52,9 @@ def smooth_points(found: Sequence[Found], sigma_frames: float) -> list[Found]:
         for start, stop in pairwise([0, *breaks, len(indices)]):
             part = indices[start:stop]
             points = np.stack([found[index].points for index in part])
-            for index, moved in zip(part, gaussian_filter1d(points, sigma_frames, axis=0, mode="nearest"), strict=True):
+            for index, moved in zip(
+                part, scipy.ndimage.gaussian_filter1d(points, sigma_frames, axis=0, mode="nearest"), strict=True
+            ):
                 smoothed[index] = replace(found[index], points=moved)
     return smoothed
 

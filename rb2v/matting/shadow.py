@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.optimize import nnls
 
 from rb2v.matting.screen import Plane, enlarge, erode, grid_size, shrink
 
@@ -60,7 +60,7 @@ class Shadow:
             squares += _RIDGE * np.trace(squares) / len(squares) * np.eye(len(squares))
             root = np.linalg.cholesky(squares)
             # No shadow makes a screen brighter: non-negative least squares.
-            kernel = nnls(root.T, np.linalg.solve(root, products))[0]
+            kernel = scipy.optimize.nnls(root.T, np.linalg.solve(root, products))[0]
             explained = 2 * kernel @ products - kernel @ squares @ kernel
             if kernel.sum() < _MOST_TAKEN and explained > _LEAST_EXPLAINED * normal[-1, -1]:
                 self._kernel = kernel.astype(np.float32)

@@ -232,3 +232,17 @@ def _to_entry(document: _SplitDocument | None) -> SplitEntry:
         tuple(ShardEntry(**shard.model_dump()) for shard in document.shards),
         document.categories,
     )
+
+
+def path_within(folder: Path, name: str) -> Path:
+    """Return the path of a shard, which must lie in the folder itself.
+
+    Raises
+    ------
+    InputError
+        If it is a link that leads elsewhere.
+    """
+    path = folder / name
+    if path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):
+        raise InputError(path, "is a link that leads out of the folder", expected="a shard in the folder itself")
+    return path

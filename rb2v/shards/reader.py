@@ -19,7 +19,7 @@ from rb2v.errors import InputError, require_file
 from rb2v.io.hdf5 import naming_damage, open_hdf5, own_dataset
 from rb2v.shards.epoch_order import CropPosition, CropSlices, check_crop, draw_order, place_crop
 from rb2v.shards.layout import LATER_NAMES, MARK_NAME, NUMBER_TYPES, TEXT_NAMES, ShardSample, check_layout, names_in
-from rb2v.shards.manifest import Manifest, ShardEntry, read_manifest
+from rb2v.shards.manifest import Manifest, ShardEntry, path_within, read_manifest
 
 TABLE_COLUMNS = (
     "take",
@@ -323,20 +323,6 @@ class _OpenShard:
         if name not in self._datasets:
             self._datasets[name] = own_dataset(self.file, name)
         return self._datasets[name]
-
-
-def path_within(folder: Path, name: str) -> Path:
-    """Return the path of a shard, which must lie in the folder itself.
-
-    Raises
-    ------
-    InputError
-        If it is a link that leads elsewhere.
-    """
-    path = folder / name
-    if path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):
-        raise InputError(path, "is a link that leads out of the folder", expected="a shard in the folder itself")
-    return path
 
 
 def read_table(folder: Path, entry: ShardEntry, manifest: Manifest) -> pd.DataFrame:

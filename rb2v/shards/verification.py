@@ -20,15 +20,15 @@ from rb2v.execution import Executor, SerialExecutor
 from rb2v.io.hdf5 import open_hdf5
 from rb2v.io.store import sha256_of
 from rb2v.progress import Count
-from rb2v.shards.layout import check_layout, find_lost_rows
-from rb2v.shards.manifest import Manifest, ShardEntry, is_as_written, manifest_path, read_manifest
-from rb2v.shards.reader import TABLE_COLUMNS, path_within, read_table
+from rb2v.shards.layout import find_lost_rows
+from rb2v.shards.manifest import Manifest, ShardEntry, is_as_written, manifest_path, path_within, read_manifest
+from rb2v.shards.reader import TABLE_COLUMNS, read_table
 
 MAX_SECONDS_PER_SAMPLE = 60.0
 """How long a damaged shard may keep its reader busy, per sample."""
 
 _EXPECTED = "a shard that the manifest lists"
-_READ_APART = "from rb2v.shards.verification import read_apart; read_apart()"
+_READ_APART = "from rb2v.shards.reading_apart import read_apart; read_apart()"
 
 
 @dataclass(frozen=True)
@@ -199,25 +199,6 @@ def _find_lost_rows_apart(
                 rows = json.loads(line) if alive else None
                 yield entry, None if rows is None else tuple(rows)
             child.kill()
-
-
-def read_apart() -> None:
-    """Read the shards that standard input names, and print a line for each: the rows that are lost, or null."""
-    folder = Path(sys.argv[1])
-    manifest = read_manifest(folder)
-    sys.stdout.write("ready\n")
-    sys.stdout.flush()
-    for document in json.load(sys.stdin):
-        entry = ShardEntry(**document)
-        try:
-            path = path_within(folder, entry.file)
-            with open_hdf5(path, _EXPECTED) as file:
-                check_layout(file, path, entry.samples, manifest)
-                rows = list(find_lost_rows(file, entry.samples))
-        except (InputError, OSError, RuntimeError, KeyError, MemoryError):
-            rows = None
-        sys.stdout.write(json.dumps(rows) + "\n")
-        sys.stdout.flush()
 
 
 def _check_counts(folder: Path, manifest: Manifest, tables: Mapping[Split, pd.DataFrame]) -> Iterator[Fault]:

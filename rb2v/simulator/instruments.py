@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
 
 from rb2v.artifacts import Camera
 from rb2v.io.gopro import Telemetry
@@ -63,7 +63,7 @@ def read_gyro(
     noise_rng : numpy.random.Generator
         Decides the noise of the recording.
     """
-    orientation = Rotation.from_quat(camera_rng.standard_normal(4))
+    orientation = scipy.spatial.transform.Rotation.from_quat(camera_rng.standard_normal(4))
     bias = _GYRO_NOISE * camera_rng.standard_normal(3)
     noise = _GYRO_NOISE * noise_rng.standard_normal(speed.shape)
     return np.asarray(orientation.apply(speed) + bias + noise, dtype=np.float64)

@@ -180,7 +180,9 @@ class TestWorkers:
     def test_read_the_same_samples_in_every_epoch(self, tiny_shards, method):
         dataset = rb2v.ShardDataset(tiny_shards, crop=16)
         alone = rb2v.make_loader(rb2v.ShardDataset(tiny_shards, crop=16), 3, workers=0)
-        loader = rb2v.make_loader(dataset, 3, workers=2, multiprocessing_context=method)
+        # Spawned workers load torch anew, once and not in both epochs.
+        settings = {"multiprocessing_context": method, "persistent_workers": method == "spawn"}
+        loader = rb2v.make_loader(dataset, 3, workers=2, **settings)
         dataset[0]  # opens a shard, which the workers are not to share
         for epoch in (0, 1):
             alone.set_epoch(epoch)

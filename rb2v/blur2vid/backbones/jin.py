@@ -22,6 +22,7 @@ from rb2v.errors import Rb2vError
 
 N_FRAMES = 7  # the released networks have outputs for so many
 _CENTER_SHUFFLE, _PAIR_SHUFFLE = 4, 5  # as in the released networks: sides of the squares that become channels
+CENTER_WIDTH, PAIR_WIDTH = 144, 128  # channels of the blocks, as in the released networks
 _FIRST_CHANGE = 0.1
 """Size of the changes before training, as a share of what the usual initial weights would give."""
 
@@ -134,7 +135,7 @@ class CenterNetwork(ChangeNetwork):
     """Frame 4 from the blurry image."""
 
     def __init__(self) -> None:
-        n = 144
+        n = CENTER_WIDTH
         stages = (
             [FourConv(n) for _ in range(3)],
             [FourConv(n, *dilations) for dilations in ((1, 2), (2, 4), (4, 8))],
@@ -160,7 +161,7 @@ class FrameNetwork(ChangeNetwork):
     """
 
     def __init__(self, n_blocks: int) -> None:
-        n = 128
+        n = PAIR_WIDTH
         stages = (
             [FourConv(n) for _ in range(n_blocks)],
             [FourConv(n, *dilations) for dilations in ((1, 2), (4, 8), (8, 4), (2, 1))],

@@ -7,8 +7,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.special import ndtri, stdtrit
 
 from rb2v.artifacts import ClockModel
 from rb2v.core.blur import STORED_LEVELS
@@ -58,7 +58,7 @@ def _caution(clock: ClockModel) -> float:
     if clock.n_effective is not None:
         # How many frames they are worth is itself a guess, and has widened the error already.
         n_free = min(n_free, max(round(clock.n_effective) - 2, _LEAST_FREEDOM))
-    return float(stdtrit(max(n_free, 1), 0.975) / ndtri(0.975))
+    return float(scipy.special.stdtrit(max(n_free, 1), 0.975) / scipy.special.ndtri(0.975))
 
 
 def check_frames(tracks: Tracks, places: list[AssignedPosition], confident: NDArray[np.bool_]) -> FrameChecks:
