@@ -30,6 +30,11 @@ def describe(item):
     return item, os.getpid()
 
 
+def take_time(seconds):
+    time.sleep(seconds)
+    return seconds
+
+
 def refuse(item):
     if item == 2:
         raise InputError("some.mp4", "is empty", key="k", expected="a video")
@@ -98,10 +103,11 @@ def test_workers_keep_the_order_and_are_other_processes(parallel):
 
 
 def test_what_an_unfinished_map_leaves_is_not_taken_for_the_next(parallel):
-    unfinished = parallel.map(describe, [1, 0])  # of which the second takes longer
+    unfinished = parallel.map(take_time, [0.0, 0.3])
     next(unfinished)
     unfinished.close()
-    assert [item for item, _ in parallel.map(describe, range(3))] == [0, 1, 2]
+    seconds = [0.1, 0.4, 0.0]
+    assert list(parallel.map(take_time, seconds)) == seconds
 
 
 def test_who_has_the_last_result_may_ask_no_further():
