@@ -137,7 +137,7 @@ def _check_workers(client: Client, address: str) -> None:
 
 
 def _workers(client: Client) -> dict[str, Any]:
-    return dict(client.scheduler_info(n_workers=-1)["workers"])
+    return dict(client.scheduler_info(n_workers=-1).get("workers", {}))  # none of a scheduler that is gone
 
 
 def _check_threads(worker: str, n_threads: int) -> None:
