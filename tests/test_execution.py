@@ -105,17 +105,20 @@ def test_workers_keep_the_order_and_are_other_processes(parallel):
 def test_what_an_unfinished_map_leaves_is_not_taken_for_the_next(parallel):
     unfinished = parallel.map(take_time, [0.0, 0.3])
     next(unfinished)
-    unfinished.close()
     seconds = [0.1, 0.4, 0.0]
     assert list(parallel.map(take_time, seconds)) == seconds
+    if isinstance(parallel, ProcessExecutor):
+        with pytest.raises(RuntimeError, match="another map"):
+            next(unfinished)
 
 
-def test_who_has_the_last_result_may_ask_no_further():
+def test_who_has_enough_results_may_ask_no_further():
     executor = make_executor(1, "dask")
     with keep_workers(executor):
-        unfinished = executor.map(refuse, [0])
-        assert next(unfinished) == 0
-    unfinished.close()
+        last, more = executor.map(refuse, [0]), executor.map(refuse, [0, 1])
+        assert next(last) == next(more) == 0
+    last.close()
+    more.close()
 
 
 @PARALLEL

@@ -265,12 +265,14 @@ def test_workers_that_join_later_are_checked_as_well(scheduler, tmp_path, worker
         next(results)
 
 
-def test_a_scheduler_that_goes_is_not_waited_for(scheduler_process, tmp_path, workers):
+@pytest.mark.parametrize("seconds", [0.0, 1.0])  # until the command asks on: before and after it can know
+def test_a_scheduler_that_goes_is_not_waited_for(scheduler_process, tmp_path, workers, seconds):
     process, address = scheduler_process
     with workers(address, tmp_path, "--nthreads", "1", "--no-nanny") as worker:
         results = ClusterExecutor(address).map(time.sleep, [0, 60])
         assert next(results) is None
         process.kill_group()
+        time.sleep(seconds)
         with pytest.raises(InputError, match="the scheduler is gone; expected to start it, and to run again"):
             next(results)
         worker.kill_group()  # it would wait for its task

@@ -158,7 +158,8 @@ def _check_version(worker: str, found: str, expected: str = __version__) -> None
 
 
 def _perform_all(client: Client, address: str, tasks: list[Task]) -> Generator[Outcome, None, None]:
-    left, futures = deque(tasks), deque[Future[bytes]]()
+    left = deque(tasks)
+    futures: deque[Future[bytes]] = deque()
     try:
         for task in tasks:
             _hand_out(client, address, left, futures)
@@ -172,7 +173,7 @@ def _perform_all(client: Client, address: str, tasks: list[Task]) -> Generator[O
             futures.popleft().release()
             yield outcome
     finally:
-        if futures:
+        if futures and client.status == "running":
             client.cancel(list(futures))
 
 
@@ -182,12 +183,16 @@ def _hand_out(client: Client, address: str, left: deque[Task], futures: deque[Fu
     A scheduler that has more of them lets some wait behind a slow one, beside workers that have nothing to do.
     """
     alone_since = None
-    while not (futures and futures[0].done()):
+    while True:
+        if client.status != "running":
+            raise InputError(address, "the scheduler is gone", expected="to start it, and to run again")
         n_workers = len(_workers(client))
         under_way = [future for future in futures if not future.done()]
         for _ in range(min(max(n_workers, 1) - len(under_way), len(left))):
             futures.append(client.submit(_perform, left.popleft(), __version__, pure=False))
             under_way.append(futures[-1])
+        if futures[0].done():
+            return
         alone_since = None if n_workers else alone_since or time.monotonic()
         if alone_since is not None and time.monotonic() - alone_since > _WORKERS_SECONDS:
             raise InputError(address, "the scheduler has lost its workers", expected="to start them, and to run again")

@@ -82,12 +82,16 @@ class ProcessExecutor(LocalExecutor):
         done: dict[int, Outcome] = {}
         kept = self._kept
         with _Workers(min(self.n_workers, len(tasks))) if kept is None else nullcontext(kept) as workers:
-            workers.begin()
+            n_maps = workers.begin()
             for index in range(len(tasks)):
-                while index not in done:
+                while True:
+                    if workers.n_maps != n_maps:
+                        raise RuntimeError("another map has begun with these workers")
                     while waiting and workers.any_idle:
                         following = waiting.pop()
                         workers.submit(following, tasks[following])
+                    if index in done:
+                        break
                     finished = workers.collect()
                     done |= finished
                     # What comes after an error is not wanted any more.
@@ -103,6 +107,7 @@ class _Workers:
         self._idle = [_make_worker() for _ in range(n_workers)]
         self._running: dict[Future[bytes], tuple[int, Task, ProcessPoolExecutor]] = {}
         self._deaths: Counter[int] = Counter()
+        self.n_maps = 0
 
     def __enter__(self) -> Self:
         return self
@@ -111,8 +116,8 @@ class _Workers:
         for worker in (*self._idle, *(worker for _, _, worker in self._running.values())):
             worker.shutdown(cancel_futures=True)
 
-    def begin(self) -> None:
-        """Begin other tasks; those that an unfinished ``map`` left are waited for, and forgotten."""
+    def begin(self) -> int:
+        """Begin the tasks of another ``map``, and count it; those that an unfinished one left are waited for."""
         self._deaths.clear()
         for future, (_, _, worker) in self._running.items():
             if future.exception() is None:
@@ -120,6 +125,8 @@ class _Workers:
             else:
                 self._replace(worker)
         self._running.clear()
+        self.n_maps += 1
+        return self.n_maps
 
     @property
     def any_idle(self) -> bool:

@@ -64,8 +64,11 @@ class LateCluster(LocalClusterExecutor):
 
     def __init__(self, n_workers):
         super().__init__(n_workers)
+        self.begin(0)
+
+    def begin(self, seed):
         self.steps = []
-        self._rng = np.random.default_rng(0)
+        self._rng = np.random.default_rng(seed)
 
     def map(self, fn, items):
         spans = []
@@ -134,6 +137,7 @@ def main():
     parser.add_argument("--raw-dir", type=Path)
     parser.add_argument("--calibration", type=Path)
     parser.add_argument("--seconds", type=float, default=60.0, help="of the simulated take")
+    parser.add_argument("--draws", type=int, default=8, help="of the latency, where tasks sleep")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
@@ -154,14 +158,15 @@ def main():
         print(f"{n_workers} workers: {total:.1f} s, {alone / total:.2f} times as fast as one")
     print(f"{N_CLUSTER_WORKERS} workers of a cluster, up to {MAX_LATENCY_SECONDS:g} s before every task, same file:")
     print_waits(cluster.steps)
+    print(f"{N_CLUSTER_WORKERS} workers of a cluster that sleep as long as these tasks take:")
     cores = LateCluster(N_CLUSTER_WORKERS)
     with keep_workers(cores):
         list(cores.map(time.sleep, [1.0] * 2 * N_CLUSTER_WORKERS))  # the first task of each loads libraries
-        cores.steps.clear()
-        for tasks in executor.steps:
-            list(cores.map(time.sleep, tasks))
-    print(f"{N_CLUSTER_WORKERS} workers of a cluster that sleep as long as these tasks take:")
-    print_waits(cores.steps)
+        for draw in range(options.draws):
+            cores.begin(draw)
+            for tasks in executor.steps:
+                list(cores.map(time.sleep, tasks))
+            print_waits(cores.steps)
 
 
 if __name__ == "__main__":

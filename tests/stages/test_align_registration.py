@@ -114,8 +114,10 @@ def test_what_the_registration_says_is_read_back_whole_or_named(steady_aligned, 
         assert reader.registration is None, "files of versions before have none"
 
 
-@pytest.mark.parametrize(("shift_px", "is_refined"), [(0.07, False), (0.2, True)])
-def test_a_shift_that_the_smaller_output_does_not_show_is_said_and_left(shift_px, is_refined):
+@pytest.mark.parametrize(
+    ("shift_px", "max_shift_px", "is_refined"), [(0.0625, 0.5, False), (0.1875, 0.5, True), (0.0625, 0.06, True)]
+)
+def test_a_shift_that_the_smaller_output_does_not_show_is_left_if_it_is_allowed(shift_px, max_shift_px, is_refined):
     side, photo = 96, to_linear(skimage_data.astronaut(), "srgb")
 
     def view(number, x):
@@ -125,10 +127,13 @@ def test_a_shift_that_the_smaller_output_does_not_show_is_said_and_left(shift_px
     # A pixel of the output is two of the crop.
     matched = [MatchedFrame(encode(view(n, shift_px / 2), "srgb"), view(n, 0.0)) for n in range(8)]
     context = SimpleNamespace(
-        calibration=SimpleNamespace(crop=Crop(0, 0, 2 * side, 2 * side)), response="srgb", logger=logging.getLogger()
+        calibration=SimpleNamespace(crop=Crop(0, 0, 2 * side, 2 * side)),
+        response="srgb",
+        config=align.AlignConfig(max_shift_px=max_shift_px),
+        logger=logging.getLogger(),
     )
     registration, own = measure_registration(context, matched, np.eye(3))
-    assert registration.shift_px == pytest.approx(shift_px, abs=0.03)
+    assert registration.shift_px == pytest.approx(shift_px, abs=0.02)
     assert (own is not None) == is_refined
 
 

@@ -181,12 +181,12 @@ def _sums_of_products(factors: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
     gave: one by one in blocks of pixels, and in another order where the last block of a map is not full.
     """
     factors = list(factors)
-    first_left, first_right = factors[0]
-    has_gradient = torch.is_grad_enabled() and (first_left.requires_grad or first_right.requires_grad)
+    has_gradient = torch.is_grad_enabled() and any(factor.requires_grad for pair in factors for factor in pair)
     maps = spare = None
     if not has_gradient:  # In place: new memory for every map costs as much as its sums.
-        shape = len(factors), *first_left.shape[1:]
-        maps = torch.empty(shape, dtype=first_left.dtype, device=first_left.device, memory_format=torch.channels_last)
+        first, _ = factors[0]
+        shape = len(factors), *first.shape[1:]
+        maps = torch.empty(shape, dtype=first.dtype, device=first.device, memory_format=torch.channels_last)
         spare = torch.empty_like(maps[0])
     totals, last_products = [], []
     for place, (left, right) in enumerate(factors):

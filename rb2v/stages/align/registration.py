@@ -26,7 +26,7 @@ _SATURATED = 0.97  # of coded values; where light is clipped, edges lie elsewher
 _MAX_ERROR_PX = 0.15  # standard error at the worst place, beyond which a homography is not fitted, but a shift
 _MIN_FRAMES_TO_REFINE = 4  # two to fit and two to test, both ways round
 _MIN_SIGNIFICANCE = 3.0  # standard errors
-_MIN_SHIFT_PX = 0.05  # a tenth of `max_shift_px`, and in the output: smaller ones are not worth another round
+_MIN_SHIFT_PX = 0.05  # of the camera and of the output; smaller ones are not worth another round
 _PRECISION_PX = 0.005  # a tenth of `_MIN_SHIFT_PX`
 _GRID = 7  # points across and down, whose median displacement is the shift
 _MAX_SHIFT_SHARE = 0.15  # of the shorter side; beyond it too little is shared
@@ -107,7 +107,8 @@ def measure_registration(
         float(np.median(found.standard_error_px(points))), _disagreement_px(pairs, found.homography, told_by, points)
     )
     registration = TakeRegistration(shift_px, error_px, len(pairs))
-    if shift_px < max(_MIN_SHIFT_PX * max(scale, 1.0), _MIN_SIGNIFICANCE * error_px):
+    least_px = min(_MIN_SHIFT_PX * max(scale, 1.0), context.config.max_shift_px)
+    if shift_px < max(least_px, _MIN_SIGNIFICANCE * error_px):
         return registration, None
     if not _holds_elsewhere(pairs, told_by):
         context.logger.info("another homography would not bring frames together that it is not fitted to")
