@@ -16,6 +16,7 @@ from rb2v.errors import InputError, require_file
 from rb2v.io.store import SCHEMA, check_schema, read_json, to_json, validate, write_text
 
 MANIFEST_NAME = "manifest.json"
+LISTED_SHARD = "a shard that the manifest lists"  # what errors about shards expect
 _DIGEST_KEY = "sha256"
 
 MAX_SAMPLE_BYTES = 2**30

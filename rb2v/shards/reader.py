@@ -19,7 +19,7 @@ from rb2v.errors import InputError, require_file
 from rb2v.io.hdf5 import naming_damage, open_hdf5, own_dataset
 from rb2v.shards.epoch_order import CropPosition, CropSlices, check_crop, draw_order, place_crop
 from rb2v.shards.layout import LATER_NAMES, MARK_NAME, NUMBER_TYPES, TEXT_NAMES, ShardSample, check_layout, names_in
-from rb2v.shards.manifest import Manifest, ShardEntry, path_within, read_manifest
+from rb2v.shards.manifest import LISTED_SHARD, Manifest, ShardEntry, path_within, read_manifest
 
 TABLE_COLUMNS = (
     "take",
@@ -35,8 +35,6 @@ TABLE_COLUMNS = (
 )
 MAX_OPEN_SHARDS = 64
 """Shards that a process keeps open; the one that was not read for the longest time is closed for another."""
-
-_EXPECTED = "a shard that the manifest lists"
 
 
 class ShardReader:
@@ -289,7 +287,7 @@ class ShardReader:
         if name not in self._opened:
             while len(self._opened) >= MAX_OPEN_SHARDS:
                 self._opened.popitem(last=False)[1].file.close()
-            self._opened[name] = _OpenShard(open_hdf5(path_within(self.folder, name), _EXPECTED))
+            self._opened[name] = _OpenShard(open_hdf5(path_within(self.folder, name), LISTED_SHARD))
         self._opened.move_to_end(name)
         return self._opened[name], self._rows[index]
 
@@ -334,10 +332,10 @@ def read_table(folder: Path, entry: ShardEntry, manifest: Manifest) -> pd.DataFr
         If the file is missing, cut short, or holds something else than the manifest says.
     """
     path = path_within(folder, entry.file)
-    require_file(path, _EXPECTED)
+    require_file(path, LISTED_SHARD)
     if path.stat().st_size != entry.bytes:
         raise InputError(path, f"has {path.stat().st_size} bytes", expected=f"{entry.bytes} bytes by the manifest")
-    with open_hdf5(path, _EXPECTED) as file, naming_damage(file, "samples"):
+    with open_hdf5(path, LISTED_SHARD) as file, naming_damage(file, "samples"):
         check_layout(file, path, entry.samples, manifest)
         shard = _OpenShard(file)
         columns = {name: shard.read(name) for name in (*TEXT_NAMES, *shard.plain_numbers)}

@@ -9,7 +9,7 @@ from pathlib import Path
 from rb2v.errors import InputError
 from rb2v.io.hdf5 import open_hdf5
 from rb2v.shards.layout import check_layout, find_lost_rows
-from rb2v.shards.manifest import ShardEntry, path_within, read_manifest
+from rb2v.shards.manifest import LISTED_SHARD, ShardEntry, path_within, read_manifest
 
 
 def read_apart() -> None:
@@ -22,7 +22,7 @@ def read_apart() -> None:
         entry = ShardEntry(**document)
         try:
             path = path_within(folder, entry.file)
-            with open_hdf5(path, "a shard that the manifest lists") as file:
+            with open_hdf5(path, LISTED_SHARD) as file:
                 check_layout(file, path, entry.samples, manifest)
                 rows = list(find_lost_rows(file, entry.samples))
         except (InputError, OSError, RuntimeError, KeyError, MemoryError):

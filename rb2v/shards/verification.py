@@ -21,13 +21,20 @@ from rb2v.io.hdf5 import open_hdf5
 from rb2v.io.store import sha256_of
 from rb2v.progress import Count
 from rb2v.shards.layout import find_lost_rows
-from rb2v.shards.manifest import Manifest, ShardEntry, is_as_written, manifest_path, path_within, read_manifest
+from rb2v.shards.manifest import (
+    LISTED_SHARD,
+    Manifest,
+    ShardEntry,
+    is_as_written,
+    manifest_path,
+    path_within,
+    read_manifest,
+)
 from rb2v.shards.reader import TABLE_COLUMNS, read_table
 
 MAX_SECONDS_PER_SAMPLE = 60.0
 """How long a damaged shard may keep its reader busy, per sample."""
 
-_EXPECTED = "a shard that the manifest lists"
 _READ_APART = "from rb2v.shards.reading_apart import read_apart; read_apart()"
 
 
@@ -137,7 +144,7 @@ def _examine(entry: ShardEntry, folder: Path, manifest: Manifest, read_all: bool
             return fault(problem)
         table = read_table(folder, entry, manifest)
         if read_all:
-            with open_hdf5(path, _EXPECTED) as file:
+            with open_hdf5(path, LISTED_SHARD) as file:
                 rows = find_lost_rows(file, entry.samples)
             if rows:
                 return fault("samples do not have their checksums", rows)

@@ -25,7 +25,7 @@ from rb2v.shards import Manifest, ShardEntry, ShardReader, ShardSample
 from rb2v.shards.builder import ShardPlan
 from rb2v.shards.guidance_table import GuidanceReader, Key
 from rb2v.shards.layout import FRAME_NAMES, MARK_NAME, NUMBER_TYPES, TEXT_NAMES, names_in
-from rb2v.shards.manifest import path_within
+from rb2v.shards.manifest import LISTED_SHARD, path_within
 
 MAX_PNG_BYTES = 2**28  # as many as an RGB image of `MAX_PIXELS` has
 MAX_TEXT_BYTES = 2**20
@@ -107,7 +107,7 @@ class ShardPart:
                 yield values
 
     def _open(self) -> h5py.File:
-        return open_hdf5(path_within(self.folder, self.entry.file), "a shard that the manifest lists")
+        return open_hdf5(path_within(self.folder, self.entry.file), LISTED_SHARD)
 
 
 @dataclass(frozen=True)
