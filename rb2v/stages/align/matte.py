@@ -18,7 +18,7 @@ from rb2v.core.color import Response
 from rb2v.core.compositing import lowest_composite_psnr
 from rb2v.io.aligned import AlignedSample
 from rb2v.io.frame_file import FrameFile
-from rb2v.matting import MattingMethod, SampleSource, fit_to_take
+from rb2v.matting import Matte, MattingMethod, SampleSource, fit_to_take
 from rb2v.stages.align.context import give_memory_back
 
 logger = logging.getLogger(__name__)
@@ -84,12 +84,16 @@ def measure_composites(
         frames, image = sample.sharp, sample.blurry
         if cut is not None:
             frames, image = cut(frames), cut(image)
-        sharp, blurry = fitted.matte(frames, image)
-        yield CompositeCheck(
-            lowest_composite_psnr(sharp.premultiplied_linear, sharp.alpha, blurry.premultiplied_linear, blurry.alpha),
-            blurry.explained_psnr,
-            is_empty=not sharp.alpha.any() and not blurry.alpha.any(),
-        )
+        yield _check(*fitted.matte(frames, image))
+
+
+def _check(sharp: Matte, blurry: Matte) -> CompositeCheck:
+    # A function of its own, so that the mattes of one sample are gone before the next one's are made.
+    return CompositeCheck(
+        lowest_composite_psnr(sharp.premultiplied_linear, sharp.alpha, blurry.premultiplied_linear, blurry.alpha),
+        blurry.explained_psnr,
+        is_empty=not sharp.alpha.any() and not blurry.alpha.any(),
+    )
 
 
 class StoredSamples(Protocol):
