@@ -139,6 +139,8 @@ def main():
     parser.add_argument("--seconds", type=float, default=60.0, help="of the simulated take")
     parser.add_argument("--draws", type=int, default=8, help="of the latency, where tasks sleep")
     options = parser.parse_args()
+    if (options.raw_dir is None) != (options.calibration is None):
+        parser.error("--raw-dir and --calibration go together")
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         raw, calibration = options.raw_dir, options.calibration
