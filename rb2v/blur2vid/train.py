@@ -269,7 +269,9 @@ class _Training:
         config, ranks = self._config, self._ranks
         with ranks.sync_errors():
             self._dataset.prepare(label_count(progress, "reading train sequences"))
-        plain_optimizer = AdamW(self._backbone.parameters(), weight_decay=config.weight_decay)
+        # One call for all weights takes a fifth of the time on a CPU; GPUs have kernels for lists of them anyway.
+        is_fused = self._fabric.device.type == "cpu"
+        plain_optimizer = AdamW(self._backbone.parameters(), weight_decay=config.weight_decay, fused=is_fused or None)
         network, optimizer = self._fabric.setup(_Pass(self._backbone), plain_optimizer)
         average = MovingAverage(self._backbone, config.ema_decay)
         parts: dict[str, Stateful] = {

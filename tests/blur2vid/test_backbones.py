@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from rb2v.blur2vid.backbones import BACKBONES, make_backbone
+from rb2v.blur2vid.backbones.unet import ChannelNorm
 
 N_FRAMES = 7
 
@@ -54,6 +55,16 @@ class TestUNet:
         network = make_backbone("unet", N_FRAMES, 0)
         (blurry,) = inputs(network, 48, 40)
         torch.testing.assert_close(network(blurry), network.estimate(blurry, None))
+
+    @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+    def test_channels_of_every_place_have_the_mean_and_the_spread_that_are_learnt(self, layout):
+        norm = ChannelNorm(4)
+        norm.scale.data.fill_(2)
+        norm.offset.data.fill_(3)
+        features = 5 + 7 * torch.rand(2, 4, 6, 5, generator=torch.Generator().manual_seed(0))
+        normed = norm(features.contiguous(memory_format=layout))
+        torch.testing.assert_close(normed.mean(dim=1), torch.full((2, 6, 5), 3.0))
+        torch.testing.assert_close(normed.std(dim=1, correction=0), torch.full((2, 6, 5), 2.0))
 
     @pytest.mark.parametrize("n_frames", [3, 9])
     def test_any_odd_number_of_frames(self, n_frames):
