@@ -92,6 +92,8 @@ def main():
     parser.add_argument("--frames", type=int, default=2, help="blurry frames that the plain way searches")
     parser.add_argument("--pairs", type=int, default=8, help="pairs of sharp frames that it is timed on")
     options = parser.parse_args()
+    if not ENVIRONMENT.items() <= os.environ.items():  # which libraries read when they are loaded
+        os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | ENVIRONMENT)
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(temporary)
         raw_dir, calibration_path = options.raw_dir, options.calibration
