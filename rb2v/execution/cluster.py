@@ -168,7 +168,7 @@ def _perform_all(client: Client, address: str, tasks: list[Task]) -> Generator[O
             except KilledWorker as error:
                 raise task.death(error.allowed_failures + 1) from error
             except CancelledError as error:
-                raise InputError(address, "the scheduler is gone", expected="to start it, and to run again") from error
+                raise _gone(address) from error
             # Before the outcome goes out: whoever has the last one may never come back, and close the client.
             futures.popleft().release()
             yield outcome
@@ -185,7 +185,7 @@ def _hand_out(client: Client, address: str, left: deque[Task], futures: deque[Fu
     alone_since = None
     while True:
         if client.status != "running":
-            raise InputError(address, "the scheduler is gone", expected="to start it, and to run again")
+            raise _gone(address)
         n_workers = len(_workers(client))
         under_way = [future for future in futures if not future.done()]
         for _ in range(min(max(n_workers, 1) - len(under_way), len(left))):
@@ -198,6 +198,10 @@ def _hand_out(client: Client, address: str, left: deque[Task], futures: deque[Fu
             raise InputError(address, "the scheduler has lost its workers", expected="to start them, and to run again")
         with client.as_current(), suppress(TimeoutError, CancelledError):
             wait(under_way, timeout=_POLL_SECONDS, return_when="FIRST_COMPLETED")
+
+
+def _gone(address: str) -> InputError:
+    return InputError(address, "the scheduler is gone", expected="to start it, and to run again")
 
 
 def _perform(task: Task, version: str) -> bytes:

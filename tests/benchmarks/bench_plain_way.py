@@ -37,7 +37,7 @@ ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "OPENCV_FOR_
 
 def run(*arguments):
     """Run a command of rb2v and return its processor seconds."""
-    process = subprocess.Popen([*RB2V, *map(str, arguments)], env=os.environ | ENVIRONMENT, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen([*RB2V, *map(str, arguments)], stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     assert process.returncode == 0

@@ -63,6 +63,7 @@ class TestUNet:
         norm.offset.data.fill_(3)
         features = 5 + 7 * torch.rand(2, 4, 6, 5, generator=torch.Generator().manual_seed(0))
         normed = norm(features.contiguous(memory_format=layout))
+        assert normed.is_contiguous(memory_format=layout)
         torch.testing.assert_close(normed.mean(dim=1), torch.full((2, 6, 5), 3.0))
         torch.testing.assert_close(normed.std(dim=1, correction=0), torch.full((2, 6, 5), 2.0))
 
